@@ -1,0 +1,237 @@
+//! The configuration file: what an operator sets, and nothing else.
+//!
+//! `config.toml` at the top of the project documents every key and is parsed in a test. Every key may be
+//! overridden by an environment variable `STORESYNC__SECTION__KEY`. Secrets are never in it: it names files
+//! that hold them. Unknown keys are refused, since a misspelt key is a setting that silently does not apply.
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+
+/// The whole file.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    pub org: Org,
+    #[serde(default)]
+    pub sync: Sync,
+    pub state: State,
+    #[serde(default)]
+    pub serve: Serve,
+    #[serde(default)]
+    pub admin: Admin,
+    #[serde(default)]
+    pub orders: Orders,
+}
+
+/// `[org]`: which org, and how to log in.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Org {
+    /// The org's My Domain address, `https://NAME.my.salesforce.com`.
+    pub login_url: String,
+    #[serde(default = "default_pubsub_url")]
+    pub pubsub_url: String,
+    /// PEM certificates to trust besides the system's.
+    pub ca_file: Option<PathBuf>,
+    pub auth: Auth,
+    pub client_id: String,
+    pub client_secret_file: Option<PathBuf>,
+    pub username: Option<String>,
+    pub password_file: Option<PathBuf>,
+    pub private_key_file: Option<PathBuf>,
+    pub refresh_token_file: Option<PathBuf>,
+    /// `aud` of the JWT; the login address where none is given.
+    pub audience: Option<String>,
+    #[serde(default = "default_api_version")]
+    pub api_version: String,
+}
+
+/// How the daemon logs in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Auth {
+    Jwt,
+    ClientCredentials,
+    Password,
+    RefreshToken,
+}
+
+/// `[sync]`: what is mirrored.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Sync {
+    pub profile: Profile,
+    /// Change event channels to subscribe to.
+    pub channels: Vec<String>,
+    /// Objects to mirror besides those of the profile.
+    pub objects: Vec<String>,
+    /// How often objects without change events are asked for changes.
+    pub poll_seconds: u32,
+}
+
+/// A named set of objects.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Profile {
+    /// The objects a StoreConnect storefront needs.
+    Storeconnect,
+    /// Salesforce's own commerce objects.
+    Standard,
+}
+
+/// `[state]`: where the databases live.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct State {
+    pub dir: PathBuf,
+}
+
+/// `[serve]`: the storefronts' listener.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Serve {
+    pub listen: SocketAddr,
+}
+
+/// `[admin]`: the operators' listener.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Admin {
+    pub listen: SocketAddr,
+}
+
+/// `[orders]`: how orders are written to the org.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Orders {
+    /// The external id that makes an order unique. Where none is given: `External_ID__c`, else
+    /// `s_c__sC_Id__c`, whichever the org has as a unique external id.
+    pub external_id_field: Option<String>,
+}
+
+impl Default for Sync {
+    fn default() -> Self {
+        Self {
+            profile: Profile::Storeconnect,
+            channels: vec!["/data/ChangeEvents".to_owned()],
+            objects: Vec::new(),
+            poll_seconds: 60,
+        }
+    }
+}
+
+impl Default for Serve {
+    fn default() -> Self {
+        Self { listen: SocketAddr::from(([127, 0, 0, 1], 8080)) }
+    }
+}
+
+impl Default for Admin {
+    fn default() -> Self {
+        Self { listen: SocketAddr::from(([127, 0, 0, 1], 8081)) }
+    }
+}
+
+fn default_pubsub_url() -> String {
+    "https://api.pubsub.salesforce.com:7443".to_owned()
+}
+
+fn default_api_version() -> String {
+    "67.0".to_owned()
+}
+
+/// Why a configuration cannot be used: one sentence that says what to do.
+#[derive(Debug)]
+pub struct ConfigError(pub String);
+
+impl fmt::Display for ConfigError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for ConfigError {}
+
+const OVERRIDE_PREFIX: &str = "STORESYNC__";
+
+impl Config {
+    /// Reads `path`, or the first of the usual places where none is given, and lays the overrides over it.
+    pub fn load(path: Option<&Path>) -> Result<Self, ConfigError> {
+        let path = match path {
+            Some(path) => path.to_owned(),
+            None => usual_place()?,
+        };
+        let text = std::fs::read_to_string(&path).map_err(|error| {
+            ConfigError(format!("the configuration {} cannot be read ({error}): give its path with --config", path.display()))
+        })?;
+        let overrides = std::env::vars().filter(|(name, _)| name.starts_with(OVERRIDE_PREFIX));
+        Self::parse(&text, overrides).map_err(|error| ConfigError(format!("{}: {error}", path.display())))
+    }
+
+    /// Reads the text of a configuration, with overrides named `STORESYNC__SECTION__KEY`.
+    pub fn parse(
+        text: &str,
+        overrides: impl IntoIterator<Item = (String, String)>,
+    ) -> Result<Self, ConfigError> {
+        let mut table: toml::Table =
+            toml::from_str(text).map_err(|error| ConfigError(format!("not valid TOML: {}", one_line(&error))))?;
+        let mut overridden = false;
+        for (name, value) in overrides {
+            apply_override(&mut table, &name, &value)?;
+            overridden = true;
+        }
+        // Parsed from the text where nothing is overridden, so that the message can name the line.
+        let parsed = if overridden { table.try_into() } else { toml::from_str(text) };
+        parsed.map_err(|error: toml::de::Error| ConfigError(one_line(&error)))
+    }
+}
+
+/// `line 3: unknown field ...`, from toml's message of several lines.
+fn one_line(error: &toml::de::Error) -> String {
+    let text = error.to_string();
+    let position = text.lines().next().and_then(|line| line.split("at ").nth(1)).map(str::to_owned);
+    let message = error.message().replace('\n', " ");
+    match position {
+        Some(position) => format!("{position}: {message}"),
+        None => message,
+    }
+}
+
+fn usual_place() -> Result<PathBuf, ConfigError> {
+    let places = ["config.toml", "/etc/storesync/config.toml"];
+    places.iter().map(PathBuf::from).find(|place| place.exists()).ok_or_else(|| {
+        ConfigError(
+            "no configuration found in ./config.toml or /etc/storesync/config.toml: give its path with --config"
+                .to_owned(),
+        )
+    })
+}
+
+fn apply_override(table: &mut toml::Table, name: &str, value: &str) -> Result<(), ConfigError> {
+    let malformed = || ConfigError(format!("the variable {name} is not of the form STORESYNC__SECTION__KEY"));
+    let rest = name.strip_prefix(OVERRIDE_PREFIX).ok_or_else(malformed)?.to_ascii_lowercase();
+    let (section, key) = rest.split_once("__").ok_or_else(malformed)?;
+    let section = table
+        .entry(section.to_owned())
+        .or_insert_with(|| toml::Value::Table(toml::Table::new()))
+        .as_table_mut()
+        .ok_or_else(malformed)?;
+    section.insert(key.to_owned(), override_value(section.get(key), key, value));
+    Ok(())
+}
+
+/// Lists are given separated by commas; numbers where the key takes one; all else is text.
+fn override_value(present: Option<&toml::Value>, key: &str, value: &str) -> toml::Value {
+    let list = matches!(present, Some(toml::Value::Array(_))) || matches!(key, "channels" | "objects");
+    if list {
+        let items = value.split(',').map(str::trim).filter(|item| !item.is_empty());
+        return toml::Value::Array(items.map(|item| toml::Value::String(item.to_owned())).collect());
+    }
+    match value.parse::<i64>() {
+        Ok(number) if key.ends_with("_seconds") => toml::Value::Integer(number),
+        _ => toml::Value::String(value.to_owned()),
+    }
+}

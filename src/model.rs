@@ -1,0 +1,10 @@
+//! The words that every other part speaks: changes, rows, orders, times, delays.
+//!
+//! Plain values without I/O. Nothing here reads a clock, a file or a socket, so every decision that is
+//! written in these words can be tested as a table.
+
+pub mod change;
+pub mod clock;
+pub mod order;
+pub mod retry;
+pub mod row;

@@ -1,0 +1,79 @@
+//! What a change event says, apart from the values it carries.
+//!
+//! Facts about the header are those of the Change Data Capture guide, "Change Event Header Fields"; replay
+//! ids are opaque bytes and are never computed with.
+
+use std::fmt;
+
+use bytes::Bytes;
+
+/// A position in a topic's stream, as Salesforce gave it. Only equality means anything.
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub struct ReplayId(pub Bytes);
+
+impl fmt::Debug for ReplayId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{self}")
+    }
+}
+
+impl fmt::Display for ReplayId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+/// One event as it came off the wire, not yet decoded: what the journal keeps.
+#[derive(Clone, Debug)]
+pub struct RawEvent {
+    pub replay_id: ReplayId,
+    /// The bus's own id of the event (a UUID); a duplicate keeps it under another replay id.
+    pub event_id: String,
+    /// Names the writer schema of the payload.
+    pub schema_id: String,
+    /// One bare Avro datum.
+    pub payload: Bytes,
+}
+
+/// What happened to the records an event names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ChangeKind {
+    Create,
+    Update,
+    Delete,
+    Undelete,
+    /// The org could not say what changed, only that these records did.
+    Gap(GapKind),
+    /// So much changed in one transaction that the whole object has to be read again.
+    Overflow,
+    /// Reserved by Salesforce; treated like a gap.
+    Snapshot,
+}
+
+/// Which change a gap event stands for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum GapKind {
+    Create,
+    Update,
+    Delete,
+    Undelete,
+}
+
+impl ChangeKind {
+    /// Reads the symbol of the header's `changeType`; `None` for one this version does not know.
+    pub fn from_symbol(symbol: &str) -> Option<Self> {
+        Some(match symbol {
+            "CREATE" => Self::Create,
+            "UPDATE" => Self::Update,
+            "DELETE" => Self::Delete,
+            "UNDELETE" => Self::Undelete,
+            "GAP_CREATE" => Self::Gap(GapKind::Create),
+            "GAP_UPDATE" => Self::Gap(GapKind::Update),
+            "GAP_DELETE" => Self::Gap(GapKind::Delete),
+            "GAP_UNDELETE" => Self::Gap(GapKind::Undelete),
+            "GAP_OVERFLOW" => Self::Overflow,
+            "SNAPSHOT" => Self::Snapshot,
+            _ => return None,
+        })
+    }
+}
