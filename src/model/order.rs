@@ -1,0 +1,1 @@
+//! An order: as a storefront posts it, and the states it goes through.
