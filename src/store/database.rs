@@ -1,0 +1,185 @@
+//! Opening a database: permissions, pragmas, identity and migrations.
+//!
+//! Promises that a file which is not ours, or which a newer version wrote, is left untouched and named in one
+//! sentence. Migrations run one per transaction, so a crash between two leaves a version that this program
+//! knows. Two daemons on one directory are kept apart by a lock file, not by luck.
+
+use std::fs::{File, OpenOptions, TryLockError};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+
+use rusqlite::{Connection, OpenFlags};
+
+/// What one of our database files is.
+#[derive(Clone, Copy, Debug)]
+pub struct Kind {
+    pub file_name: &'static str,
+    /// SQLite's `application_id`: tells our files from others, and from each other.
+    pub application_id: i32,
+    /// Applied in order; the number of those applied is SQLite's `user_version`.
+    pub migrations: &'static [&'static str],
+    /// Fixed when the file is made.
+    pub page_bytes: u32,
+    /// `FULL` where a commit must survive a power cut, else `NORMAL`.
+    pub synchronous: &'static str,
+    pub mode: u32,
+}
+
+/// Why a database cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    #[error(
+        "{path} was written by a newer storesync (schema {found}, this one knows {known}): install that version again, or move the file away"
+    )]
+    Newer { path: PathBuf, found: i64, known: usize },
+    #[error("{path} is not a storesync database of this kind: move it away or set another [state] dir")]
+    Foreign { path: PathBuf },
+    #[error("the state directory {dir} is in use by another storesync: stop that one first")]
+    InUse { dir: PathBuf },
+    #[error("the state directory {dir} cannot be used ({source}): check that it exists and is writable")]
+    Directory { dir: PathBuf, source: std::io::Error },
+    #[error("{path} cannot be opened ({source}): check its permissions and the space left on the disk")]
+    Database { path: PathBuf, source: rusqlite::Error },
+}
+
+/// Held as long as the state directory is ours. The kernel releases it when the process ends, however it ends.
+#[derive(Debug)]
+pub struct StateLock {
+    _file: File,
+}
+
+/// Makes the directory if need be and takes it for this process.
+pub fn lock(dir: &Path) -> Result<StateLock, OpenError> {
+    let directory = |source| OpenError::Directory { dir: dir.to_owned(), source };
+    std::fs::create_dir_all(dir).map_err(directory)?;
+    let file = OpenOptions::new()
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .mode(0o600)
+        .open(dir.join("lock"))
+        .map_err(directory)?;
+    match file.try_lock() {
+        Ok(()) => Ok(StateLock { _file: file }),
+        Err(TryLockError::WouldBlock) => Err(OpenError::InUse { dir: dir.to_owned() }),
+        Err(TryLockError::Error(source)) => Err(directory(source)),
+    }
+}
+
+/// Opens the one writer of a database, making and migrating the file as needed.
+pub fn open_writer(dir: &Path, kind: Kind) -> Result<Connection, OpenError> {
+    let path = dir.join(kind.file_name);
+    create_with_mode(&path, kind.mode)
+        .map_err(|source| OpenError::Directory { dir: dir.to_owned(), source })?;
+    let database = |source| OpenError::Database { path: path.clone(), source };
+    let mut connection = Connection::open(&path).map_err(database)?;
+    let version = identify(&connection, kind, &path)?;
+    (|| {
+        connection.pragma_update(None, "page_size", kind.page_bytes)?;
+        connection.pragma_update(None, "journal_mode", "wal")?;
+        connection.pragma_update(None, "synchronous", kind.synchronous)?;
+        connection.pragma_update(None, "busy_timeout", 10_000)?;
+        connection.set_prepared_statement_cache_capacity(256);
+        migrate(&mut connection, kind, version)
+    })()
+    .map_err(database)?;
+    Ok(connection)
+}
+
+/// Opens a read-only connection to a database that a writer has made.
+pub fn open_reader(dir: &Path, kind: Kind) -> Result<Connection, OpenError> {
+    let path = dir.join(kind.file_name);
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let open = || {
+        let connection = Connection::open_with_flags(&path, flags)?;
+        connection.pragma_update(None, "busy_timeout", 10_000)?;
+        connection.set_prepared_statement_cache_capacity(256);
+        Ok(connection)
+    };
+    open().map_err(|source| OpenError::Database { path: path.clone(), source })
+}
+
+/// Makes the file with its permissions before SQLite would make it with the umask's.
+fn create_with_mode(path: &Path, mode: u32) -> std::io::Result<()> {
+    OpenOptions::new().create(true).truncate(false).write(true).mode(mode).open(path).map(drop)
+}
+
+/// The file's version, once it is known to be ours and not newer than this program.
+fn identify(connection: &Connection, kind: Kind, path: &Path) -> Result<usize, OpenError> {
+    let read = |pragma: &str| connection.pragma_query_value(None, pragma, |row| row.get::<_, i64>(0));
+    let foreign = || OpenError::Foreign { path: path.to_owned() };
+    let inspect = |error: rusqlite::Error| match error.sqlite_error_code() {
+        Some(rusqlite::ErrorCode::NotADatabase) => foreign(),
+        _ => OpenError::Database { path: path.to_owned(), source: error },
+    };
+    let application_id = read("application_id").map_err(inspect)?;
+    let version = read("user_version").map_err(inspect)?;
+    let pages = read("page_count").map_err(inspect)?;
+    let fresh = application_id == 0 && version == 0 && pages <= 1;
+    if !fresh && application_id != i64::from(kind.application_id) {
+        return Err(foreign());
+    }
+    match usize::try_from(version) {
+        Ok(version) if version <= kind.migrations.len() => Ok(version),
+        _ => Err(OpenError::Newer { path: path.to_owned(), found: version, known: kind.migrations.len() }),
+    }
+}
+
+fn migrate(connection: &mut Connection, kind: Kind, version: usize) -> rusqlite::Result<()> {
+    for (step, sql) in kind.migrations.iter().enumerate().skip(version) {
+        let transaction = connection.transaction()?;
+        transaction.pragma_update(None, "application_id", kind.application_id)?;
+        transaction.execute_batch(sql)?;
+        transaction.pragma_update(None, "user_version", step + 1)?;
+        transaction.commit()?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const KIND: Kind = Kind {
+        file_name: "test.db",
+        application_id: 0x5353_0001,
+        migrations: &["create table a (x)", "create table b (y)"],
+        page_bytes: 4096,
+        synchronous: "normal",
+        mode: 0o600,
+    };
+
+    #[test]
+    fn migrates_a_new_file_and_opens_it_again() {
+        let dir = tempfile::tempdir().unwrap();
+        open_writer(dir.path(), Kind { migrations: &KIND.migrations[..1], ..KIND }).unwrap();
+        let connection = open_writer(dir.path(), KIND).unwrap();
+        connection.execute("insert into b values (1)", []).unwrap();
+        let mode = std::fs::metadata(dir.path().join("test.db")).unwrap();
+        assert_eq!(std::os::unix::fs::PermissionsExt::mode(&mode.permissions()) & 0o777, 0o600);
+    }
+
+    #[test]
+    fn refuses_a_newer_file_and_a_foreign_one() {
+        let dir = tempfile::tempdir().unwrap();
+        open_writer(dir.path(), KIND).unwrap();
+        let older = Kind { migrations: &KIND.migrations[..1], ..KIND };
+        assert!(matches!(
+            open_writer(dir.path(), older),
+            Err(OpenError::Newer { found: 2, known: 1, .. })
+        ));
+        let other = Kind { application_id: 7, ..KIND };
+        assert!(matches!(open_writer(dir.path(), other), Err(OpenError::Foreign { .. })));
+        std::fs::write(dir.path().join("test.db"), "not a database at all, but long enough to be one").unwrap();
+        assert!(matches!(open_writer(dir.path(), KIND), Err(OpenError::Foreign { .. })));
+    }
+
+    #[test]
+    fn a_directory_has_one_owner() {
+        let dir = tempfile::tempdir().unwrap();
+        let held = lock(dir.path()).unwrap();
+        assert!(matches!(lock(dir.path()), Err(OpenError::InUse { .. })));
+        drop(held);
+        lock(dir.path()).unwrap();
+    }
+}
