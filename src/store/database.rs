@@ -126,11 +126,11 @@ fn identify(connection: &Connection, kind: Kind, path: &Path) -> Result<usize, O
 }
 
 fn migrate(connection: &mut Connection, kind: Kind, version: usize) -> rusqlite::Result<()> {
-    for (step, sql) in kind.migrations.iter().enumerate().skip(version) {
+    for (number, sql) in (1_i64..).zip(kind.migrations).skip(version) {
         let transaction = connection.transaction()?;
         transaction.pragma_update(None, "application_id", kind.application_id)?;
         transaction.execute_batch(sql)?;
-        transaction.pragma_update(None, "user_version", step + 1)?;
+        transaction.pragma_update(None, "user_version", number)?;
         transaction.commit()?;
     }
     Ok(())
