@@ -59,6 +59,18 @@ pub enum Auth {
     RefreshToken,
 }
 
+impl Auth {
+    /// As the file spells it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Jwt => "jwt",
+            Self::ClientCredentials => "client_credentials",
+            Self::Password => "password",
+            Self::RefreshToken => "refresh_token",
+        }
+    }
+}
+
 /// `[sync]`: what is mirrored.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -125,13 +137,17 @@ impl Default for Sync {
 
 impl Default for Serve {
     fn default() -> Self {
-        Self { listen: SocketAddr::from(([127, 0, 0, 1], 8080)) }
+        Self {
+            listen: SocketAddr::from(([127, 0, 0, 1], 8080)),
+        }
     }
 }
 
 impl Default for Admin {
     fn default() -> Self {
-        Self { listen: SocketAddr::from(([127, 0, 0, 1], 8081)) }
+        Self {
+            listen: SocketAddr::from(([127, 0, 0, 1], 8081)),
+        }
     }
 }
 
@@ -165,7 +181,10 @@ impl Config {
             None => usual_place()?,
         };
         let text = std::fs::read_to_string(&path).map_err(|error| {
-            ConfigError(format!("the configuration {} cannot be read ({error}): give its path with --config", path.display()))
+            ConfigError(format!(
+                "the configuration {} cannot be read ({error}): give its path with --config",
+                path.display()
+            ))
         })?;
         let overrides = std::env::vars().filter(|(name, _)| name.starts_with(OVERRIDE_PREFIX));
         Self::parse(&text, overrides).map_err(|error| ConfigError(format!("{}: {error}", path.display())))
@@ -176,15 +195,19 @@ impl Config {
         text: &str,
         overrides: impl IntoIterator<Item = (String, String)>,
     ) -> Result<Self, ConfigError> {
-        let mut table: toml::Table =
-            toml::from_str(text).map_err(|error| ConfigError(format!("not valid TOML: {}", one_line(&error))))?;
+        let mut table: toml::Table = toml::from_str(text)
+            .map_err(|error| ConfigError(format!("not valid TOML: {}", one_line(&error))))?;
         let mut overridden = false;
         for (name, value) in overrides {
             apply_override(&mut table, &name, &value)?;
             overridden = true;
         }
         // Parsed from the text where nothing is overridden, so that the message can name the line.
-        let parsed = if overridden { table.try_into() } else { toml::from_str(text) };
+        let parsed = if overridden {
+            table.try_into()
+        } else {
+            toml::from_str(text)
+        };
         parsed.map_err(|error: toml::de::Error| ConfigError(one_line(&error)))
     }
 }
@@ -192,7 +215,11 @@ impl Config {
 /// `line 3: unknown field ...`, from toml's message of several lines.
 fn one_line(error: &toml::de::Error) -> String {
     let text = error.to_string();
-    let position = text.lines().next().and_then(|line| line.split("at ").nth(1)).map(str::to_owned);
+    let position = text
+        .lines()
+        .next()
+        .and_then(|line| line.split("at ").nth(1))
+        .map(str::to_owned);
     let message = error.message().replace('\n', " ");
     match position {
         Some(position) => format!("{position}: {message}"),
@@ -211,8 +238,15 @@ fn usual_place() -> Result<PathBuf, ConfigError> {
 }
 
 fn apply_override(table: &mut toml::Table, name: &str, value: &str) -> Result<(), ConfigError> {
-    let malformed = || ConfigError(format!("the variable {name} is not of the form STORESYNC__SECTION__KEY"));
-    let rest = name.strip_prefix(OVERRIDE_PREFIX).ok_or_else(malformed)?.to_ascii_lowercase();
+    let malformed = || {
+        ConfigError(format!(
+            "the variable {name} is not of the form STORESYNC__SECTION__KEY"
+        ))
+    };
+    let rest = name
+        .strip_prefix(OVERRIDE_PREFIX)
+        .ok_or_else(malformed)?
+        .to_ascii_lowercase();
     let (section, key) = rest.split_once("__").ok_or_else(malformed)?;
     let section = table
         .entry(section.to_owned())
