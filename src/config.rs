@@ -269,3 +269,65 @@ fn override_value(present: Option<&toml::Value>, key: &str, value: &str) -> toml
         _ => toml::Value::String(value.to_owned()),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SAMPLE: &str = include_str!("../config.toml");
+
+    fn parse(text: &str, overrides: &[(&str, &str)]) -> Result<Config, ConfigError> {
+        Config::parse(text, overrides.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())))
+    }
+
+    #[test]
+    fn the_sample_parses_and_states_the_defaults() {
+        let config = parse(SAMPLE, &[]).unwrap();
+        assert_eq!(config.org.auth, Auth::Jwt);
+        assert_eq!(config.org.pubsub_url, default_pubsub_url());
+        assert_eq!(config.org.api_version, default_api_version());
+        assert_eq!(config.sync.profile, Sync::default().profile);
+        assert_eq!(config.sync.channels, Sync::default().channels);
+        assert_eq!(config.sync.poll_seconds, Sync::default().poll_seconds);
+        assert_eq!(config.serve.listen, Serve::default().listen);
+        assert_eq!(config.admin.listen, Admin::default().listen);
+    }
+
+    #[test]
+    fn a_commented_key_of_the_sample_is_a_key() {
+        let uncommented: String = SAMPLE
+            .lines()
+            .map(|line| match line.strip_prefix("# ") {
+                Some(rest) if rest.split_once(" = ").is_some_and(|(key, _)| !key.contains(' ')) => rest,
+                _ => line,
+            })
+            .collect::<Vec<_>>()
+            .join("\n");
+        let config = parse(&uncommented, &[]).unwrap();
+        assert_eq!(config.orders.external_id_field.as_deref(), Some("External_ID__c"));
+        assert!(config.org.ca_file.is_some());
+    }
+
+    #[test]
+    fn an_unknown_key_is_named_with_its_line() {
+        let error = parse(&SAMPLE.replace("poll_seconds", "pol_seconds"), &[]).unwrap_err().to_string();
+        assert!(error.contains("line ") && error.contains("pol_seconds"), "{error}");
+    }
+
+    #[test]
+    fn variables_override_keys() {
+        let overrides = [
+            ("STORESYNC__STATE__DIR", "/srv/state"),
+            ("STORESYNC__SYNC__CHANNELS", "/data/AccountChangeEvent, /data/OrderChangeEvent"),
+            ("STORESYNC__SYNC__POLL_SECONDS", "5"),
+            ("STORESYNC__SERVE__LISTEN", "127.0.0.1:0"),
+        ];
+        let config = parse(SAMPLE, &overrides).unwrap();
+        assert_eq!(config.state.dir, PathBuf::from("/srv/state"));
+        assert_eq!(config.sync.channels, ["/data/AccountChangeEvent", "/data/OrderChangeEvent"]);
+        assert_eq!(config.sync.poll_seconds, 5);
+        assert_eq!(config.serve.listen.port(), 0);
+        let error = parse(SAMPLE, &[("STORESYNC__DIR", "x")]).unwrap_err().to_string();
+        assert!(error.contains("STORESYNC__DIR"), "{error}");
+    }
+}

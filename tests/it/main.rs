@@ -1,1 +1,3 @@
-fn main(){}
+//! One binary for all tests that go over sockets, so that the dependencies are linked once.
+
+mod tidy;
