@@ -1,0 +1,1 @@
+//! Change events in the platform's Avro form.

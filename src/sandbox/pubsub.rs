@@ -1,0 +1,1 @@
+//! The Pub/Sub API's service over an org.

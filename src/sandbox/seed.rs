@@ -1,0 +1,1 @@
+//! Fills a new org from a seed.
