@@ -4,20 +4,28 @@
 //! leave in commit order, and two upserts of one new key cannot both create. Readers wait for a commit, never
 //! see half of it.
 
+mod commit;
+mod draft;
 pub mod error;
+mod fields;
+mod orders;
 pub mod records;
 pub mod transaction;
 
-use std::sync::{Arc, PoisonError, RwLock};
+use std::collections::BTreeSet;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
-use anyhow::Result;
+use anyhow::{Result, anyhow};
 
 pub use error::{RecordError, RecordErrors};
 pub use records::{Record, Records};
 pub use transaction::{Body, Savepoint, Transaction};
 
+use super::avro::EventSchema;
 use super::bus::Bus;
 use super::schema::Catalog;
+use super::seed;
 use super::value::RecordId;
 use crate::model::clock::Clock;
 
@@ -43,11 +51,19 @@ pub struct Origin {
     pub user: RecordId,
 }
 
+/// The first system change number: past 2^53, where a reader that keeps numbers as floats fails.
+const FIRST_COMMIT_NUMBER: i64 = 11_520_000_000_000_000;
+
 struct Inside {
     catalog: Catalog,
+    /// By object position.
+    schemas: Vec<EventSchema>,
+    selected: BTreeSet<usize>,
     clock: Clock,
     records: RwLock<Records>,
     bus: Bus,
+    rng: Mutex<fastrand::Rng>,
+    commit_number: AtomicI64,
     id: RecordId,
     user: RecordId,
 }
@@ -61,13 +77,25 @@ pub struct Org {
 impl Org {
     /// A seeded org. The same options give the same records; times come from the clock.
     pub fn new(options: OrgOptions) -> Result<Self> {
+        let catalog = Catalog::load()?;
+        let selected = options.selected_entities.iter().map(|name| {
+            let object = catalog.object(name).ok_or_else(|| anyhow!("the sandbox has no object {name} to select"))?;
+            Ok(object.index)
+        });
+        let selected = selected.collect::<Result<BTreeSet<usize>>>()?;
+        let mut records = Records::new(&catalog);
+        let seeded = seed::fill(&catalog, &mut records, &options)?;
         let inside = Inside {
-            catalog: Catalog::load()?,
-            records: RwLock::default(),
+            schemas: catalog.objects().iter().map(EventSchema::new).collect(),
+            catalog,
+            selected,
+            records: RwLock::new(records),
             bus: Bus::new(options.clock.clone(), options.seed),
+            rng: Mutex::new(fastrand::Rng::with_seed(options.seed.wrapping_add(1))),
+            commit_number: AtomicI64::new(FIRST_COMMIT_NUMBER),
             clock: options.clock,
-            id: RecordId::new(*b"00D", 1),
-            user: RecordId::new(*b"005", 1),
+            id: seeded.organization,
+            user: seeded.user,
         };
         Ok(Self { inside: Arc::new(inside) })
     }
@@ -94,6 +122,21 @@ impl Org {
         self.inside.user
     }
 
+    /// Whether change events of an object are published.
+    pub fn is_selected(&self, object: usize) -> bool {
+        self.inside.selected.contains(&object)
+    }
+
+    /// The schema of an object's change events.
+    pub fn event_schema(&self, object: usize) -> &EventSchema {
+        &self.inside.schemas[object]
+    }
+
+    /// The schemas of all objects' change events.
+    pub fn event_schemas(&self) -> &[EventSchema] {
+        &self.inside.schemas
+    }
+
     /// Reads under the read lock. Keep it short.
     pub fn read<T>(&self, look: impl FnOnce(&Records) -> T) -> T {
         look(&self.inside.records.read().unwrap_or_else(PoisonError::into_inner))
@@ -105,9 +148,28 @@ impl Org {
         origin: &Origin,
         work: impl FnOnce(&mut Transaction<'_>) -> Result<T, E>,
     ) -> Result<T, E> {
-        let _ = origin;
+        let rng = self.inside.rng.lock().unwrap_or_else(PoisonError::into_inner).fork();
         let mut records = self.inside.records.write().unwrap_or_else(PoisonError::into_inner);
-        let mut transaction = Transaction { org: self, records: &mut records };
-        work(&mut transaction)
+        let mut transaction = Transaction::new(self, &mut records, origin.user, rng);
+        let start = transaction.savepoint();
+        let outcome = work(&mut transaction);
+        if outcome.is_err() {
+            transaction.rollback_to(start);
+            return outcome;
+        }
+        let (touched, rng) = transaction.into_touched();
+        let number = self.inside.commit_number.fetch_add(rng.clone().i64(1..500), Ordering::Relaxed);
+        let commit = commit::Commit { origin, number, rng };
+        // Still under the write lock, so that events stand in the log in commit order.
+        let events = commit::events(self, &records, touched, commit);
+        self.inside.bus.append(events);
+        outcome
     }
+}
+
+/// A random UUID of version 4.
+pub(super) fn uuid(rng: &mut fastrand::Rng) -> String {
+    let number = (rng.u128(..) & !(0xf << 76) & !(0x3 << 62)) | (0x4 << 76) | (0x2 << 62);
+    let digits = format!("{number:032x}");
+    format!("{}-{}-{}-{}-{}", &digits[..8], &digits[8..12], &digits[12..16], &digits[16..20], &digits[20..])
 }

@@ -75,8 +75,10 @@ pub struct Field {
     pub id_lookup: bool,
     pub createable: bool,
     pub updateable: bool,
-    /// A formula or roll-up: its value is the org's, and its change alone sets no bit in an event.
+    /// A formula or roll-up: its value is the org's.
     pub calculated: bool,
+    /// A roll-up is part of an event like any stored field; a formula's change sets no bit there.
+    pub roll_up: bool,
     pub auto_number: bool,
     /// The org fills it in at creation where the caller did not.
     pub defaulted: bool,
@@ -250,6 +252,7 @@ fn field(cells: &[String], object: usize, position: usize) -> Result<Field> {
         createable: true,
         updateable: true,
         calculated: false,
+        roll_up: false,
         auto_number: false,
         defaulted: kind == FieldKind::Boolean,
         default_value: None,
@@ -298,6 +301,7 @@ fn apply_word(field: &mut Field, word: &str) -> Result<()> {
         ("readonly", _) => (field.createable, field.updateable) = (false, false),
         ("formula" | "rollup", _) => {
             (field.calculated, field.createable, field.updateable) = (true, false, false);
+            field.roll_up = word == "rollup";
         }
         ("auto", _) => {
             (field.auto_number, field.defaulted, field.nillable) = (true, true, false);
