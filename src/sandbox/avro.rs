@@ -53,7 +53,10 @@ pub struct Header<'a> {
 enum Slot {
     Plain(usize),
     /// A compound field, by its members in record order.
-    Compound { kind: FieldKind, members: Vec<usize> },
+    Compound {
+        kind: FieldKind,
+        members: Vec<usize>,
+    },
 }
 
 /// The schema of an object's change events, and how to write them.
@@ -87,16 +90,24 @@ impl EventSchema {
             let members: Vec<usize> = object.members(&field.name).map(|(at, _)| at).collect();
             fields.push(event_field(object, field, &members, &mut defined));
             slots.push(match field.kind.is_compound() {
-                true => Slot::Compound { kind: field.kind, members },
+                true => Slot::Compound {
+                    kind: field.kind,
+                    members,
+                },
                 false => Slot::Plain(position),
             });
         }
-        let record =
-            json!({"type": "record", "name": event_name, "namespace": "com.sforce.eventbus", "fields": fields});
+        let record = json!({"type": "record", "name": event_name, "namespace": "com.sforce.eventbus", "fields": fields});
         let json = record.to_string();
         let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, json.as_bytes());
         let id = URL_SAFE_NO_PAD.encode(&digest.as_ref()[..16]);
-        Self { id, json, event_name, entity_name: object.name.clone(), slots }
+        Self {
+            id,
+            json,
+            event_name,
+            entity_name: object.name.clone(),
+            slots,
+        }
     }
 
     /// A creation: every value the record has.
@@ -106,7 +117,9 @@ impl EventSchema {
             object.name == "PricebookEntry"
                 && (schema::CREATED_DATE..=schema::LAST_MODIFIED_BY_ID).contains(&position)
         };
-        self.write(header, &[], &[], |position| record.get(position).filter(|_| !left_out(position)))
+        self.write(header, &[], &[], |position| {
+            record.get(position).filter(|_| !left_out(position))
+        })
     }
 
     /// A deletion: no value at all.
@@ -129,14 +142,19 @@ impl EventSchema {
         let changed_fields = self.bitmaps(is_changed);
         let nulled_fields = self.bitmaps(|position| is_changed(position) && after.get(*position).is_none());
         self.write(header, &nulled_fields, &changed_fields, |position| {
-            after.get(position).filter(|_| is_changed(&position) || formula(position))
+            after
+                .get(position)
+                .filter(|_| is_changed(&position) || formula(position))
         })
     }
 
     /// A change to one component of a location publishes both.
     fn complete_locations(&self, changed: &mut Vec<usize>) {
         for slot in &self.slots {
-            if let Slot::Compound { kind: FieldKind::Location, members } = slot
+            if let Slot::Compound {
+                kind: FieldKind::Location,
+                members,
+            } = slot
                 && members.iter().any(|member| changed.contains(member))
             {
                 changed.extend(members);
@@ -155,8 +173,12 @@ impl EventSchema {
                 Slot::Plain(position) if holds(position) => top.push(at + 1),
                 Slot::Plain(_) => {}
                 Slot::Compound { members, .. } => {
-                    let bits: Vec<usize> =
-                        members.iter().enumerate().filter(|(_, member)| holds(member)).map(|(bit, _)| bit).collect();
+                    let bits: Vec<usize> = members
+                        .iter()
+                        .enumerate()
+                        .filter(|(_, member)| holds(member))
+                        .map(|(bit, _)| bit)
+                        .collect();
                     if !bits.is_empty() {
                         nested.insert(at + 1, bits);
                     }
@@ -164,7 +186,13 @@ impl EventSchema {
             }
         }
         let top = (!top.is_empty()).then(|| bitmap(&top));
-        top.into_iter().chain(nested.into_iter().map(|(parent, bits)| format!("{parent}-{}", bitmap(&bits)))).collect()
+        top.into_iter()
+            .chain(
+                nested
+                    .into_iter()
+                    .map(|(parent, bits)| format!("{parent}-{}", bitmap(&bits))),
+            )
+            .collect()
     }
 
     fn write<'r>(
@@ -184,7 +212,9 @@ impl EventSchema {
                 }
                 Slot::Compound { members, .. } => {
                     write_long(&mut out, 1);
-                    members.iter().for_each(|member| write_nullable(&mut out, value(*member)));
+                    members
+                        .iter()
+                        .for_each(|member| write_nullable(&mut out, value(*member)));
                 }
             }
         }
@@ -229,7 +259,9 @@ fn header_field() -> Json {
         ("commitUser", "string"),
     ];
     fields.extend(plain.map(|(name, kind)| json!({"name": name, "type": kind})));
-    fields.extend(["nulledFields", "diffFields", "changedFields"].map(|name| json!({"name": name, "type": strings})));
+    fields.extend(
+        ["nulledFields", "diffFields", "changedFields"].map(|name| json!({"name": name, "type": strings})),
+    );
     let record = json!({"type": "record", "name": "ChangeEventHeader", "fields": fields});
     json!({"name": "ChangeEventHeader", "type": record, "doc": "Data:ComplexValueType"})
 }
@@ -261,7 +293,9 @@ fn named(name: &'static str, object: &Object, members: &[usize], defined: &mut V
     }
     defined.push(name);
     let fields = members.iter().map(|at| &object.fields[*at]);
-    let fields: Vec<Json> = fields.map(|field| nullable(member_name(field), avro_type(field.kind))).collect();
+    let fields: Vec<Json> = fields
+        .map(|field| nullable(member_name(field), avro_type(field.kind)))
+        .collect();
     json!({"type": "record", "name": name, "fields": fields})
 }
 
@@ -273,8 +307,12 @@ fn member_name(field: &Field) -> &str {
     if field.name.ends_with("__Longitude__s") {
         return "Longitude";
     }
-    let stem = field.compound.as_deref().and_then(|compound| compound.strip_suffix("Address"));
-    stem.and_then(|stem| field.name.strip_prefix(stem)).unwrap_or(&field.name)
+    let stem = field
+        .compound
+        .as_deref()
+        .and_then(|compound| compound.strip_suffix("Address"));
+    stem.and_then(|stem| field.name.strip_prefix(stem))
+        .unwrap_or(&field.name)
 }
 
 fn nullable(name: &str, kind: &str) -> Json {
@@ -339,7 +377,9 @@ fn write_strings<S: AsRef<str>>(out: &mut Vec<u8>, items: &[S]) {
 
 /// The value branch is always the first after null: of Account.Name that is the string.
 fn write_nullable(out: &mut Vec<u8>, value: Option<&Value>) {
-    let Some(value) = value else { return write_long(out, 0) };
+    let Some(value) = value else {
+        return write_long(out, 0);
+    };
     write_long(out, 1);
     match value {
         Value::Boolean(flag) => out.push(u8::from(*flag)),
@@ -400,13 +440,19 @@ mod tests {
         let catalog = Catalog::load().unwrap();
         let schema = EventSchema::new(catalog.object("s_c__Store__c").unwrap());
         assert_eq!(schema.event_name, "s_c__Store__ChangeEvent");
-        let json: Json = serde_json::from_str(&EventSchema::new(catalog.object("Account").unwrap()).json).unwrap();
+        let json: Json =
+            serde_json::from_str(&EventSchema::new(catalog.object("Account").unwrap()).json).unwrap();
         let fields = json["fields"].as_array().unwrap();
         let named = |name: &str| fields.iter().find(|field| field["name"] == name).unwrap();
         assert_eq!(fields[0]["name"], "ChangeEventHeader");
         assert_eq!(named("ShippingAddress")["type"], json!(["null", "Address"]));
         assert_eq!(named("BillingAddress")["type"][1]["fields"][0]["name"], "Street");
         assert_eq!(named("Name")["type"][2]["name"], "Switchable_PersonName");
-        assert!(named("External_ID__c")["doc"].as_str().unwrap().starts_with("Data:Text:00N"));
+        assert!(
+            named("External_ID__c")["doc"]
+                .as_str()
+                .unwrap()
+                .starts_with("Data:Text:00N")
+        );
     }
 }

@@ -93,8 +93,17 @@ pub struct Bus {
 impl Bus {
     pub fn new(clock: Clock, seed: u64) -> Self {
         let floor = Position((clock.now().max(0) as u64 / 1000) * 64);
-        let log = Log { events: VecDeque::new(), floor, tip: floor, rng: fastrand::Rng::with_seed(seed ^ 0xb05) };
-        Self { clock, log: RwLock::new(log), bell: watch::Sender::new(floor) }
+        let log = Log {
+            events: VecDeque::new(),
+            floor,
+            tip: floor,
+            rng: fastrand::Rng::with_seed(seed ^ 0xb05),
+        };
+        Self {
+            clock,
+            log: RwLock::new(log),
+            bell: watch::Sender::new(floor),
+        }
     }
 
     fn log(&self) -> RwLockReadGuard<'_, Log> {
@@ -109,13 +118,30 @@ impl Bus {
         let now = self.clock.now();
         let tip = {
             let mut log = self.log.write().unwrap_or_else(PoisonError::into_inner);
-            for NewEvent { object, id, schema_id, payload } in events {
+            for NewEvent {
+                object,
+                id,
+                schema_id,
+                payload,
+            } in events
+            {
                 let position = Position(log.tip.0 + log.rng.u64(2..=STEP_MAX));
                 log.tip = position;
-                let event = Event { position, object, id, schema_id, payload, stored_at: now };
+                let event = Event {
+                    position,
+                    object,
+                    id,
+                    schema_id,
+                    payload,
+                    stored_at: now,
+                };
                 log.events.push_back(Arc::new(event));
             }
-            while log.events.front().is_some_and(|event| event.stored_at < now - RETENTION_MILLIS) {
+            while log
+                .events
+                .front()
+                .is_some_and(|event| event.stored_at < now - RETENTION_MILLIS)
+            {
                 if let Some(event) = log.events.pop_front() {
                     log.floor = event.position;
                 }
@@ -177,7 +203,10 @@ impl Bus {
         let position = Position(u64::from_be_bytes(*counter));
         let log = self.log();
         let known = position == log.floor
-            || log.events.binary_search_by_key(&position, |event| event.position).is_ok();
+            || log
+                .events
+                .binary_search_by_key(&position, |event| event.position)
+                .is_ok();
         known.then_some(position)
     }
 
@@ -202,7 +231,12 @@ mod tests {
     use super::*;
 
     fn event(object: usize) -> NewEvent {
-        NewEvent { object, id: "e".to_owned(), schema_id: "s".to_owned(), payload: Bytes::from_static(b"12345") }
+        NewEvent {
+            object,
+            id: "e".to_owned(),
+            schema_id: "s".to_owned(),
+            payload: Bytes::from_static(b"12345"),
+        }
     }
 
     #[test]
@@ -212,7 +246,10 @@ mod tests {
         bus.append(vec![event(1), event(2), event(1)]);
         let (all, reached) = bus.after(Topic::All, start, 10, 1000);
         assert_eq!((all.len(), reached), (3, bus.tip()));
-        assert!(all.windows(2).all(|pair| pair[1].position.0 - pair[0].position.0 >= 2));
+        assert!(
+            all.windows(2)
+                .all(|pair| pair[1].position.0 - pair[0].position.0 >= 2)
+        );
         let (rest, _) = bus.after(Topic::All, all[0].position, 10, 1000);
         assert_eq!(rest.len(), 2);
         let (ones, reached) = bus.after(Topic::Object(1), start, 1, 1000);

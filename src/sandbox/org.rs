@@ -79,7 +79,9 @@ impl Org {
     pub fn new(options: OrgOptions) -> Result<Self> {
         let catalog = Catalog::load()?;
         let selected = options.selected_entities.iter().map(|name| {
-            let object = catalog.object(name).ok_or_else(|| anyhow!("the sandbox has no object {name} to select"))?;
+            let object = catalog
+                .object(name)
+                .ok_or_else(|| anyhow!("the sandbox has no object {name} to select"))?;
             Ok(object.index)
         });
         let selected = selected.collect::<Result<BTreeSet<usize>>>()?;
@@ -97,7 +99,9 @@ impl Org {
             id: seeded.organization,
             user: seeded.user,
         };
-        Ok(Self { inside: Arc::new(inside) })
+        Ok(Self {
+            inside: Arc::new(inside),
+        })
     }
 
     pub fn catalog(&self) -> &Catalog {
@@ -148,8 +152,17 @@ impl Org {
         origin: &Origin,
         work: impl FnOnce(&mut Transaction<'_>) -> Result<T, E>,
     ) -> Result<T, E> {
-        let rng = self.inside.rng.lock().unwrap_or_else(PoisonError::into_inner).fork();
-        let mut records = self.inside.records.write().unwrap_or_else(PoisonError::into_inner);
+        let rng = self
+            .inside
+            .rng
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .fork();
+        let mut records = self
+            .inside
+            .records
+            .write()
+            .unwrap_or_else(PoisonError::into_inner);
         let mut transaction = Transaction::new(self, &mut records, origin.user, rng);
         let start = transaction.savepoint();
         let outcome = work(&mut transaction);
@@ -158,7 +171,10 @@ impl Org {
             return outcome;
         }
         let (touched, rng) = transaction.into_touched();
-        let number = self.inside.commit_number.fetch_add(rng.clone().i64(1..500), Ordering::Relaxed);
+        let number = self
+            .inside
+            .commit_number
+            .fetch_add(rng.clone().i64(1..500), Ordering::Relaxed);
         let commit = commit::Commit { origin, number, rng };
         // Still under the write lock, so that events stand in the log in commit order.
         let events = commit::events(self, &records, touched, commit);
@@ -171,5 +187,12 @@ impl Org {
 pub(super) fn uuid(rng: &mut fastrand::Rng) -> String {
     let number = (rng.u128(..) & !(0xf << 76) & !(0x3 << 62)) | (0x4 << 76) | (0x2 << 62);
     let digits = format!("{number:032x}");
-    format!("{}-{}-{}-{}-{}", &digits[..8], &digits[8..12], &digits[12..16], &digits[16..20], &digits[20..])
+    format!(
+        "{}-{}-{}-{}-{}",
+        &digits[..8],
+        &digits[8..12],
+        &digits[12..16],
+        &digits[16..20],
+        &digits[20..]
+    )
 }

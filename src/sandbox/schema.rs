@@ -50,7 +50,10 @@ pub enum FieldKind {
 impl FieldKind {
     pub fn is_text(self) -> bool {
         use FieldKind::{Email, LongText, MultiPicklist, Phone, Picklist, Text, Url};
-        matches!(self, Text | LongText | Email | Phone | Url | Picklist | MultiPicklist)
+        matches!(
+            self,
+            Text | LongText | Email | Phone | Url | Picklist | MultiPicklist
+        )
     }
 
     /// A field made of other fields; it stores nothing itself.
@@ -128,13 +131,19 @@ impl Object {
     /// The lookup field behind a relationship name (`Account`, `s_c__Store_Id__r`).
     pub fn relationship(&self, name: &str) -> Option<usize> {
         self.fields.iter().position(|field| {
-            field.relationship_name.as_deref().is_some_and(|relationship| relationship.eq_ignore_ascii_case(name))
+            field
+                .relationship_name
+                .as_deref()
+                .is_some_and(|relationship| relationship.eq_ignore_ascii_case(name))
         })
     }
 
     /// The members of a compound field, in the order events give them.
     pub fn members(&self, compound: &str) -> impl Iterator<Item = (usize, &Field)> {
-        self.fields.iter().enumerate().filter(move |(_, field)| field.compound.as_deref() == Some(compound))
+        self.fields
+            .iter()
+            .enumerate()
+            .filter(move |(_, field)| field.compound.as_deref() == Some(compound))
     }
 }
 
@@ -154,7 +163,8 @@ impl Catalog {
         let mut catalog = Self::default();
         for (index, listed) in listed.into_iter().enumerate() {
             let name = listed.name.clone();
-            let object = object(index, listed).with_context(|| format!("read {name} of the built-in objects.json"))?;
+            let object =
+                object(index, listed).with_context(|| format!("read {name} of the built-in objects.json"))?;
             catalog.by_name.insert(name.to_ascii_lowercase(), index);
             catalog.by_prefix.insert(object.key_prefix, index);
             catalog.objects.push(object);
@@ -163,7 +173,9 @@ impl Catalog {
     }
 
     pub fn object(&self, name: &str) -> Option<&Object> {
-        self.by_name.get(&name.to_ascii_lowercase()).map(|index| &self.objects[*index])
+        self.by_name
+            .get(&name.to_ascii_lowercase())
+            .map(|index| &self.objects[*index])
     }
 
     pub fn objects(&self) -> &[Object] {
@@ -197,9 +209,20 @@ fn object(index: usize, listed: Listed) -> Result<Object> {
         let field = field(cells, index, position).with_context(|| format!("field {cells:?}"))?;
         fields.push(field);
     }
-    let key_prefix: [u8; 3] = listed.prefix.as_bytes().try_into().context("a key prefix has three characters")?;
-    let by_name = fields.iter().enumerate().map(|(at, field)| (field.name.to_ascii_lowercase(), at)).collect();
-    let unset = fields.iter().enumerate().filter(|(at, field)| *at >= FIRST_OWN && field.kind == FieldKind::Boolean);
+    let key_prefix: [u8; 3] = listed
+        .prefix
+        .as_bytes()
+        .try_into()
+        .context("a key prefix has three characters")?;
+    let by_name = fields
+        .iter()
+        .enumerate()
+        .map(|(at, field)| (field.name.to_ascii_lowercase(), at))
+        .collect();
+    let unset = fields
+        .iter()
+        .enumerate()
+        .filter(|(at, field)| *at >= FIRST_OWN && field.kind == FieldKind::Boolean);
     let unset = unset.map(|(at, _)| (at as u16, Value::Boolean(false))).collect();
     let fixed = ["User", "Organization", "RecordType"].contains(&listed.name.as_str());
     Ok(Object {
@@ -224,17 +247,45 @@ fn common_fields() -> Vec<Field> {
         ("Id", "Record ID", "Id 18", "readonly default"),
         ("IsDeleted", "Deleted", "Boolean", "readonly default"),
         ("CreatedDate", "Created Date", "DateTime", "readonly default"),
-        ("CreatedById", "Created By ID", "Reference User", "readonly default relation=CreatedBy"),
-        ("LastModifiedDate", "Last Modified Date", "DateTime", "readonly default"),
-        ("LastModifiedById", "Last Modified By ID", "Reference User", "readonly default relation=LastModifiedBy"),
-        ("SystemModstamp", "System Modstamp", "DateTime", "readonly default"),
+        (
+            "CreatedById",
+            "Created By ID",
+            "Reference User",
+            "readonly default relation=CreatedBy",
+        ),
+        (
+            "LastModifiedDate",
+            "Last Modified Date",
+            "DateTime",
+            "readonly default",
+        ),
+        (
+            "LastModifiedById",
+            "Last Modified By ID",
+            "Reference User",
+            "readonly default relation=LastModifiedBy",
+        ),
+        (
+            "SystemModstamp",
+            "System Modstamp",
+            "DateTime",
+            "readonly default",
+        ),
     ];
     let rows = rows.map(|(name, label, kind, words)| [name, label, kind, words].map(str::to_owned));
-    rows.iter().filter_map(|cells| field(cells, 0, 0).ok()).map(|field| Field { nillable: false, ..field }).collect()
+    rows.iter()
+        .filter_map(|cells| field(cells, 0, 0).ok())
+        .map(|field| Field {
+            nillable: false,
+            ..field
+        })
+        .collect()
 }
 
 fn field(cells: &[String], object: usize, position: usize) -> Result<Field> {
-    let [name, label, kind_words, rest @ ..] = cells else { bail!("a field needs a name, a label and a type") };
+    let [name, label, kind_words, rest @ ..] = cells else {
+        bail!("a field needs a name, a label and a type")
+    };
     let (kind_name, argument) = kind_words.split_once(' ').unwrap_or((kind_words, ""));
     let kind = kind(kind_name)?;
     let custom = name.ends_with("__c") || name.ends_with("__s");
@@ -260,13 +311,18 @@ fn field(cells: &[String], object: usize, position: usize) -> Result<Field> {
         name_field: false,
         html: false,
         restricted_picklist: false,
-        picklist: rest.get(1).map(|values| values.split(';').map(str::to_owned).collect()).unwrap_or_default(),
+        picklist: rest
+            .get(1)
+            .map(|values| values.split(';').map(str::to_owned).collect())
+            .unwrap_or_default(),
         reference_to: Vec::new(),
         relationship_name: None,
         child_relationship: None,
         cascade_delete: false,
         compound: None,
-        field_id: custom.then(|| RecordId::new(*b"00N", object as u64 * 1000 + position as u64).as_str()[..15].to_owned()),
+        field_id: custom.then(|| {
+            RecordId::new(*b"00N", object as u64 * 1000 + position as u64).as_str()[..15].to_owned()
+        }),
     };
     match kind {
         FieldKind::Reference => {
@@ -278,13 +334,21 @@ fn field(cells: &[String], object: usize, position: usize) -> Result<Field> {
             };
         }
         FieldKind::Double | FieldKind::Currency | FieldKind::Percent => {
-            let (precision, scale) = argument.split_once(',').context("a number needs precision,scale")?;
+            let (precision, scale) = argument
+                .split_once(',')
+                .context("a number needs precision,scale")?;
             (field.precision, field.scale) = (precision.parse()?, scale.parse()?);
         }
         _ if argument.is_empty() => {}
         _ => field.length = argument.parse()?,
     }
-    for word in rest.first().map(|words| words.split(' ')).into_iter().flatten().filter(|word| !word.is_empty()) {
+    for word in rest
+        .first()
+        .map(|words| words.split(' '))
+        .into_iter()
+        .flatten()
+        .filter(|word| !word.is_empty())
+    {
         apply_word(&mut field, word)?;
     }
     Ok(field)
@@ -361,7 +425,12 @@ mod tests {
             for field in &object.fields {
                 if field.kind == FieldKind::Reference {
                     assert!(catalog.target(field).is_some(), "{}.{}", object.name, field.name);
-                    assert!(field.relationship_name.is_some(), "{}.{}", object.name, field.name);
+                    assert!(
+                        field.relationship_name.is_some(),
+                        "{}.{}",
+                        object.name,
+                        field.name
+                    );
                 }
                 if let Some(compound) = &field.compound {
                     assert!(object.field(compound).is_some(), "{}.{}", object.name, field.name);
@@ -375,9 +444,19 @@ mod tests {
         let catalog = Catalog::load().unwrap();
         let order = catalog.object("ORDER").unwrap();
         assert_eq!(order.fields[order.field("accountid").unwrap()].name, "AccountId");
-        assert_eq!(order.fields[order.relationship("S_C__store_id__R").unwrap()].name, "s_c__Store_Id__c");
+        assert_eq!(
+            order.fields[order.relationship("S_C__store_id__R").unwrap()].name,
+            "s_c__Store_Id__c"
+        );
         let status = &order.fields[order.field("External_ID__c").unwrap()];
         assert!(status.unique && status.external_id && status.createable);
-        assert!(catalog.object("Case").unwrap().fields.iter().any(|f| f.default_value.as_deref() == Some("New")));
+        assert!(
+            catalog
+                .object("Case")
+                .unwrap()
+                .fields
+                .iter()
+                .any(|f| f.default_value.as_deref() == Some("New"))
+        );
     }
 }

@@ -85,7 +85,10 @@ impl fmt::Debug for RecordId {
 
 fn with_checksum(mut bytes: [u8; 18]) -> [u8; 18] {
     for group in 0..3 {
-        let bits = (0..5).filter(|at| bytes[group * 5 + at].is_ascii_uppercase()).map(|at| 1usize << at).sum::<usize>();
+        let bits = (0..5)
+            .filter(|at| bytes[group * 5 + at].is_ascii_uppercase())
+            .map(|at| 1usize << at)
+            .sum::<usize>();
         bytes[15 + group] = CHECK[bits];
     }
     bytes
@@ -172,7 +175,9 @@ impl Value {
         let misread = || Misread::parser(kind, &number.to_string());
         match kind {
             FieldKind::Integer => {
-                let whole = number.as_i64().or_else(|| number.as_f64().filter(|n| n.fract() == 0.0).map(|n| n as i64));
+                let whole = number
+                    .as_i64()
+                    .or_else(|| number.as_f64().filter(|n| n.fract() == 0.0).map(|n| n as i64));
                 whole.map(Self::Integer).ok_or_else(misread)
             }
             FieldKind::Double | FieldKind::Currency | FieldKind::Percent => {
@@ -194,23 +199,30 @@ impl Value {
             },
             FieldKind::Integer => text.trim().parse().map(Self::Integer).map_err(|_| misread()),
             FieldKind::Double | FieldKind::Currency | FieldKind::Percent => {
-                let number = text.trim().parse::<f64>().ok().filter(|number| number.is_finite());
+                let number = text
+                    .trim()
+                    .parse::<f64>()
+                    .ok()
+                    .filter(|number| number.is_finite());
                 number.map(Self::Double).ok_or_else(misread)
             }
-            FieldKind::Date => clock::parse_date(text).filter(|_| text.len() == 10).map(Self::Date).ok_or_else(misread),
+            FieldKind::Date => clock::parse_date(text)
+                .filter(|_| text.len() == 10)
+                .map(Self::Date)
+                .ok_or_else(misread),
             FieldKind::DateTime => clock::parse_datetime(text)
                 .or_else(|| clock::parse_date(text))
                 .map(|millis| Self::DateTime(millis.div_euclid(1000) * 1000))
                 .ok_or_else(misread),
-            FieldKind::Time => {
-                clock::parse_datetime(&format!("1970-01-01T{}Z", text.trim_end_matches('Z')))
-                    .map(Self::Time)
-                    .ok_or_else(misread)
+            FieldKind::Time => clock::parse_datetime(&format!("1970-01-01T{}Z", text.trim_end_matches('Z')))
+                .map(Self::Time)
+                .ok_or_else(misread),
+            FieldKind::Id | FieldKind::Reference => {
+                RecordId::parse(text).map(Self::Id).ok_or_else(|| Misread {
+                    malformed_id: true,
+                    message: text.to_owned(),
+                })
             }
-            FieldKind::Id | FieldKind::Reference => RecordId::parse(text).map(Self::Id).ok_or_else(|| Misread {
-                malformed_id: true,
-                message: text.to_owned(),
-            }),
             FieldKind::Address | FieldKind::Location | FieldKind::PersonName => Err(misread()),
             _ => Ok(Self::text(text)),
         }
@@ -224,7 +236,10 @@ impl Value {
             (Self::Boolean(left), Self::Boolean(right)) => left.cmp(right),
             (left, right) => match (left.as_number(), right.as_number()) {
                 (Some(left), Some(right)) => left.total_cmp(&right),
-                _ => left.as_str().unwrap_or_default().cmp(right.as_str().unwrap_or_default()),
+                _ => left
+                    .as_str()
+                    .unwrap_or_default()
+                    .cmp(right.as_str().unwrap_or_default()),
             },
         }
     }
@@ -271,7 +286,12 @@ impl Misread {
             FieldKind::Id | FieldKind::Reference => "id",
             _ => "string",
         };
-        let message = format!("Cannot deserialize instance of {wanted} from VALUE_STRING value {text} or request may be missing a required field");
-        Self { malformed_id: false, message }
+        let message = format!(
+            "Cannot deserialize instance of {wanted} from VALUE_STRING value {text} or request may be missing a required field"
+        );
+        Self {
+            malformed_id: false,
+            message,
+        }
     }
 }

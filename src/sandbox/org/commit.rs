@@ -21,7 +21,12 @@ pub(super) struct Commit<'a> {
 }
 
 /// The events of a transaction, in the order its records were first touched.
-pub(super) fn events(org: &Org, records: &Records, touched: Vec<Touched>, mut commit: Commit<'_>) -> Vec<NewEvent> {
+pub(super) fn events(
+    org: &Org,
+    records: &Records,
+    touched: Vec<Touched>,
+    mut commit: Commit<'_>,
+) -> Vec<NewEvent> {
     let origin = format!("com/salesforce/api/rest/67.0;client={}", commit.origin.client);
     let key = uuid(&mut commit.rng);
     let commit_timestamp = org.clock().now().div_euclid(1000) * 1000;
@@ -32,8 +37,12 @@ pub(super) fn events(org: &Org, records: &Records, touched: Vec<Touched>, mut co
         if !seen.insert((object, id)) {
             continue;
         }
-        let Some(after) = records.get(object, id) else { continue };
-        let Some(change_type) = change_type(before.as_ref(), after) else { continue };
+        let Some(after) = records.get(object, id) else {
+            continue;
+        };
+        let Some(change_type) = change_type(before.as_ref(), after) else {
+            continue;
+        };
         sequence_number += 1;
         if !org.is_selected(object) {
             continue;
@@ -48,7 +57,14 @@ pub(super) fn events(org: &Org, records: &Records, touched: Vec<Touched>, mut co
             commit_number: commit.number,
             commit_user: commit.origin.user.as_str(),
         };
-        events.push(event(org, object, &header, before.as_ref(), after, uuid(&mut commit.rng)));
+        events.push(event(
+            org,
+            object,
+            &header,
+            before.as_ref(),
+            after,
+            uuid(&mut commit.rng),
+        ));
     }
     events
 }
@@ -63,7 +79,14 @@ fn change_type(before: Option<&Record>, after: &Record) -> Option<ChangeType> {
     }
 }
 
-fn event(org: &Org, object: usize, header: &Header<'_>, before: Option<&Record>, after: &Record, id: String) -> NewEvent {
+fn event(
+    org: &Org,
+    object: usize,
+    header: &Header<'_>,
+    before: Option<&Record>,
+    after: &Record,
+    id: String,
+) -> NewEvent {
     let schema = org.event_schema(object);
     let described = &org.catalog().objects()[object];
     let payload = match (header.change_type, before) {
@@ -71,6 +94,10 @@ fn event(org: &Org, object: usize, header: &Header<'_>, before: Option<&Record>,
         (ChangeType::Delete, _) => schema.deleted(header),
         _ => schema.created(described, header, after),
     };
-    NewEvent { object, id, schema_id: schema.id.clone(), payload: Bytes::from(payload) }
+    NewEvent {
+        object,
+        id,
+        schema_id: schema.id.clone(),
+        payload: Bytes::from(payload),
+    }
 }
-

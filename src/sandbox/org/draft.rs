@@ -36,7 +36,11 @@ impl<'a> Draft<'a> {
     }
 
     fn unset(&self, field: usize) -> Option<&'a Value> {
-        self.object.unset.iter().find(|(position, _)| usize::from(*position) == field).map(|(_, value)| value)
+        self.object
+            .unset
+            .iter()
+            .find(|(position, _)| usize::from(*position) == field)
+            .map(|(_, value)| value)
     }
 
     /// The value the field has now.
@@ -59,9 +63,13 @@ impl<'a> Draft<'a> {
 
     /// Whether the caller gave the field a value that differs from the one it has.
     pub fn changes(&self, name: &str) -> bool {
-        let Some(field) = self.position(name) else { return false };
+        let Some(field) = self.position(name) else {
+            return false;
+        };
         let held = self.before.and_then(|record| record.get(field));
-        self.changes.iter().any(|(changed, value)| *changed == field && value.as_ref() != held)
+        self.changes
+            .iter()
+            .any(|(changed, value)| *changed == field && value.as_ref() != held)
     }
 
     pub fn text(&self, name: &str) -> Option<&str> {
@@ -80,7 +88,10 @@ impl<'a> Draft<'a> {
     pub fn parent(&self, name: &str) -> Option<Parent<'a>> {
         let id = self.id(name)?;
         let object = self.catalog.by_prefix(id.prefix())?;
-        Some(Parent { object, record: self.records.live(object.index, id)? })
+        Some(Parent {
+            object,
+            record: self.records.live(object.index, id)?,
+        })
     }
 }
 

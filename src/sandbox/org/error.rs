@@ -23,7 +23,12 @@ impl RecordError {
             "DUPLICATE_EXTERNAL_ID" => 300,
             _ => 400,
         };
-        Self { status_code: Cow::Borrowed(status_code), message: message.into(), fields: Vec::new(), http }
+        Self {
+            status_code: Cow::Borrowed(status_code),
+            message: message.into(),
+            fields: Vec::new(),
+            http,
+        }
     }
 
     pub fn with_fields(mut self, fields: impl IntoIterator<Item = impl Into<String>>) -> Self {

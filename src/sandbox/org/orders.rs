@@ -13,7 +13,11 @@ const DRAFT_STATUSES: [&str; 2] = ["Draft", "Order Processing"];
 
 /// The class of a status: what StatusCode says.
 pub fn status_class(status: &str) -> &'static str {
-    if DRAFT_STATUSES.contains(&status) { "Draft" } else { "Activated" }
+    if DRAFT_STATUSES.contains(&status) {
+        "Draft"
+    } else {
+        "Activated"
+    }
 }
 
 /// Applies the rules of the draft's object.
@@ -65,7 +69,9 @@ fn known_status(draft: &Draft<'_>, status: &str) -> bool {
 
 fn refuse_status(status: &str) -> Result<(), RecordErrors> {
     let message = format!("Status: bad value for restricted picklist field: {status}");
-    Err(vec![RecordError::new("INVALID_OR_NULL_FOR_RESTRICTED_PICKLIST", message).with_fields(["Status"])])
+    Err(vec![
+        RecordError::new("INVALID_OR_NULL_FOR_RESTRICTED_PICKLIST", message).with_fields(["Status"]),
+    ])
 }
 
 fn judge_order(draft: &mut Draft<'_>, now: &Value, user: &Value) -> Result<(), RecordErrors> {
@@ -73,13 +79,24 @@ fn judge_order(draft: &mut Draft<'_>, now: &Value, user: &Value) -> Result<(), R
         return refuse("REQUIRED_FIELD_MISSING", "Select an account.");
     }
     let activated = draft.held("StatusCode").and_then(Value::as_str) == Some("Activated");
-    if activated && ["AccountId", "Pricebook2Id", "CurrencyIsoCode"].iter().any(|name| draft.changes(name)) {
+    if activated
+        && ["AccountId", "Pricebook2Id", "CurrencyIsoCode"]
+            .iter()
+            .any(|name| draft.changes(name))
+    {
         return refuse("ENTITY_IS_LOCKED", "entity is locked for editing");
     }
     if (draft.changes("Pricebook2Id") || draft.changes("CurrencyIsoCode")) && has_items(draft) {
-        return refuse("FIELD_INTEGRITY_EXCEPTION", "the price book and currency of an order with products are fixed");
+        return refuse(
+            "FIELD_INTEGRITY_EXCEPTION",
+            "the price book and currency of an order with products are fixed",
+        );
     }
-    let Some(status) = draft.text("Status").map(str::to_owned).filter(|_| draft.changes("Status")) else {
+    let Some(status) = draft
+        .text("Status")
+        .map(str::to_owned)
+        .filter(|_| draft.changes("Status"))
+    else {
         return Ok(());
     };
     if !known_status(draft, &status) {
@@ -88,7 +105,10 @@ fn judge_order(draft: &mut Draft<'_>, now: &Value, user: &Value) -> Result<(), R
     let class = status_class(&status);
     if class == "Activated" && !activated {
         if draft.changes.len() > 1 {
-            return refuse("FAILED_ACTIVATION", "Status is the only field you can update when activating an order.");
+            return refuse(
+                "FAILED_ACTIVATION",
+                "Status is the only field you can update when activating an order.",
+            );
         }
         if !has_items(draft) {
             return refuse("FAILED_ACTIVATION", "An order must have at least one product.");
@@ -101,8 +121,12 @@ fn judge_order(draft: &mut Draft<'_>, now: &Value, user: &Value) -> Result<(), R
 }
 
 fn has_items(draft: &Draft<'_>) -> bool {
-    let Some(item) = draft.catalog.object("OrderItem") else { return false };
-    let (Some(field), Some(order)) = (item.field("OrderId"), draft.before) else { return false };
+    let Some(item) = draft.catalog.object("OrderItem") else {
+        return false;
+    };
+    let (Some(field), Some(order)) = (item.field("OrderId"), draft.before) else {
+        return false;
+    };
     !draft.records.children(item.index, field, order.id()).is_empty()
 }
 
@@ -124,7 +148,9 @@ fn judge_new_item(draft: &mut Draft<'_>) -> Result<(), RecordErrors> {
         return refuse_entry(&format!("unknown (pricebook entry {entry_id} does not exist)"));
     };
     if entry.get("Pricebook2Id") != order.get("Pricebook2Id") {
-        return refuse_entry("(pricebook entry is in a different pricebook than the one assigned to the order)");
+        return refuse_entry(
+            "(pricebook entry is in a different pricebook than the one assigned to the order)",
+        );
     }
     if entry.get("IsActive") != Some(&Value::Boolean(true)) {
         return refuse_entry("(pricebook entry has been inactivated)");
@@ -146,11 +172,15 @@ fn judge_new_item(draft: &mut Draft<'_>) -> Result<(), RecordErrors> {
 
 fn refuse_entry<T>(reason: &str) -> Result<T, RecordErrors> {
     let message = format!("field integrity exception: PricebookEntryId, {reason}");
-    Err(vec![RecordError::new("FIELD_INTEGRITY_EXCEPTION", message).with_fields(["PricebookEntryId"])])
+    Err(vec![
+        RecordError::new("FIELD_INTEGRITY_EXCEPTION", message).with_fields(["PricebookEntryId"]),
+    ])
 }
 
 fn judge_item(draft: &mut Draft<'_>) -> Result<(), RecordErrors> {
-    let Some(order) = draft.parent("OrderId") else { return Ok(()) };
+    let Some(order) = draft.parent("OrderId") else {
+        return Ok(());
+    };
     let locked = order.text("StatusCode") == Some("Activated");
     if locked && ["Quantity", "UnitPrice"].iter().any(|name| draft.changes(name)) {
         return refuse("ENTITY_IS_LOCKED", LOCKED);
@@ -160,15 +190,24 @@ fn judge_item(draft: &mut Draft<'_>) -> Result<(), RecordErrors> {
 
 fn judge_amounts(draft: &mut Draft<'_>, order: Parent<'_>) -> Result<(), RecordErrors> {
     let Some(unit_price) = draft.number("UnitPrice") else {
-        return refuse("FIELD_INTEGRITY_EXCEPTION", "Order Products must have a Unit Price.");
+        return refuse(
+            "FIELD_INTEGRITY_EXCEPTION",
+            "Order Products must have a Unit Price.",
+        );
     };
     let quantity = match draft.number("Quantity") {
         // Absence is told by the general checks.
         None => return Ok(()),
-        Some(0.0) => return refuse("FIELD_INTEGRITY_EXCEPTION", "Can't save order products with quantities of zero"),
+        Some(0.0) => {
+            return refuse(
+                "FIELD_INTEGRITY_EXCEPTION",
+                "Can't save order products with quantities of zero",
+            );
+        }
         Some(quantity) => quantity,
     };
-    if let (Some(Value::Date(service)), Some(Value::Date(start))) = (draft.get("ServiceDate"), order.get("EffectiveDate"))
+    if let (Some(Value::Date(service)), Some(Value::Date(start))) =
+        (draft.get("ServiceDate"), order.get("EffectiveDate"))
         && service < start
     {
         let message = "the start date of an order product can't be before the start date of its order";
@@ -189,20 +228,36 @@ fn judge_new_entry(draft: &mut Draft<'_>) -> Result<(), RecordErrors> {
         return Ok(());
     };
     let field = draft.object.field("Product2Id").unwrap_or_default();
-    let siblings = draft.records.children(draft.object.index, field, product.record.id());
-    let siblings = siblings.iter().filter_map(|id| draft.records.live(draft.object.index, *id));
+    let siblings = draft
+        .records
+        .children(draft.object.index, field, product.record.id());
+    let siblings = siblings
+        .iter()
+        .filter_map(|id| draft.records.live(draft.object.index, *id));
     let currency = draft.text("CurrencyIsoCode").map(str::to_owned);
     let mut standard = book.get("IsStandard") == Some(&Value::Boolean(true));
-    for sibling in siblings.map(|record| Parent { object: draft.object, record }) {
+    for sibling in siblings.map(|record| Parent {
+        object: draft.object,
+        record,
+    }) {
         if sibling.text("CurrencyIsoCode") != currency.as_deref() {
             continue;
         }
         if sibling.get("Pricebook2Id") == draft.get("Pricebook2Id") {
-            return refuse("DUPLICATE_VALUE", "This price definition already exists in this price book");
+            return refuse(
+                "DUPLICATE_VALUE",
+                "This price definition already exists in this price book",
+            );
         }
         let other_book = sibling.get("Pricebook2Id").and_then(Value::as_id);
         let other_book = other_book.and_then(|id| draft.records.live(book.object.index, id));
-        let is_standard = other_book.map(|record| Parent { object: book.object, record }.get("IsStandard"));
+        let is_standard = other_book.map(|record| {
+            Parent {
+                object: book.object,
+                record,
+            }
+            .get("IsStandard")
+        });
         standard |= is_standard == Some(Some(&Value::Boolean(true)));
     }
     if !standard {

@@ -12,8 +12,10 @@ use super::super::schema::{self, Catalog, FIRST_OWN, FieldKind, Object};
 use super::super::value::{RecordId, Value};
 
 /// Lookups whose children are found without a scan, beside every master-detail.
-const INDEXED_LOOKUPS: [(&str, &str); 2] =
-    [("Order", "AccountId"), ("s_c__Products_Product_Categories__c", "s_c__Product_Id__c")];
+const INDEXED_LOOKUPS: [(&str, &str); 2] = [
+    ("Order", "AccountId"),
+    ("s_c__Products_Product_Categories__c", "s_c__Product_Id__c"),
+];
 
 /// A field position with its value.
 pub type Slot = (u16, Value);
@@ -41,7 +43,12 @@ pub struct Record {
 impl Record {
     pub fn new(id: RecordId, shared: Arc<Shared>, mut values: Vec<Slot>) -> Self {
         values.sort_by_key(|(field, _)| *field);
-        Self { id: Value::Id(id), deleted: false, shared, values: values.into_boxed_slice() }
+        Self {
+            id: Value::Id(id),
+            deleted: false,
+            shared,
+            values: values.into_boxed_slice(),
+        }
     }
 
     pub fn id(&self) -> RecordId {
@@ -52,7 +59,11 @@ impl Record {
     pub fn get(&self, field: usize) -> Option<&Value> {
         match field {
             schema::ID => Some(&self.id),
-            schema::IS_DELETED => Some(if self.deleted { &Value::Boolean(true) } else { &Value::Boolean(false) }),
+            schema::IS_DELETED => Some(if self.deleted {
+                &Value::Boolean(true)
+            } else {
+                &Value::Boolean(false)
+            }),
             schema::CREATED_DATE => Some(&self.shared.created),
             schema::CREATED_BY_ID => Some(&self.shared.created_by),
             schema::LAST_MODIFIED_DATE | schema::SYSTEM_MODSTAMP => Some(&self.shared.modified),
@@ -70,10 +81,24 @@ impl Record {
     }
 
     /// The row after a change: each change sets a field or, with none, nulls it.
-    pub fn changed(&self, object: &Object, changes: &[(usize, Option<Value>)], modified: (Value, Value)) -> Self {
+    pub fn changed(
+        &self,
+        object: &Object,
+        changes: &[(usize, Option<Value>)],
+        modified: (Value, Value),
+    ) -> Self {
         let mut values = HashMap::new();
-        values.extend(self.shared.values.iter().map(|(field, value)| (usize::from(*field), value.clone())));
-        values.extend(self.values.iter().map(|(field, value)| (usize::from(*field), value.clone())));
+        values.extend(
+            self.shared
+                .values
+                .iter()
+                .map(|(field, value)| (usize::from(*field), value.clone())),
+        );
+        values.extend(
+            self.values
+                .iter()
+                .map(|(field, value)| (usize::from(*field), value.clone())),
+        );
         for (field, value) in changes {
             match value {
                 Some(value) => values.insert(*field, value.clone()),
@@ -89,13 +114,21 @@ impl Record {
             modified_by: modified.1,
             values: Arc::clone(&object.unset),
         };
-        let values = values.into_iter().map(|(field, value)| (field as u16, value)).collect();
-        Self { deleted: self.deleted, ..Self::new(self.id(), Arc::new(shared), values) }
+        let values = values
+            .into_iter()
+            .map(|(field, value)| (field as u16, value))
+            .collect();
+        Self {
+            deleted: self.deleted,
+            ..Self::new(self.id(), Arc::new(shared), values)
+        }
     }
 }
 
 fn find(slots: &[Slot], field: usize) -> Option<&Value> {
-    let at = slots.binary_search_by_key(&field, |(position, _)| usize::from(*position)).ok()?;
+    let at = slots
+        .binary_search_by_key(&field, |(position, _)| usize::from(*position))
+        .ok()?;
     Some(&slots[at].1)
 }
 
@@ -113,7 +146,11 @@ struct Table {
 
 impl Table {
     fn new(object: &Object) -> Self {
-        let mut table = Self { prefix: object.key_prefix, rows: vec![None], ..Self::default() };
+        let mut table = Self {
+            prefix: object.key_prefix,
+            rows: vec![None],
+            ..Self::default()
+        };
         for (at, field) in object.fields.iter().enumerate().skip(FIRST_OWN) {
             if field.unique || field.id_lookup {
                 table.keys.insert(at, BTreeSet::new());
@@ -130,17 +167,29 @@ impl Table {
         if record.deleted {
             return;
         }
-        self.live = if present { self.live + 1 } else { self.live.saturating_sub(1) };
+        self.live = if present {
+            self.live + 1
+        } else {
+            self.live.saturating_sub(1)
+        };
         for (field, keys) in &mut self.keys {
             if let Some(text) = record.get(*field).and_then(Value::as_str) {
                 let entry = (key_hash(text), row);
-                if present { keys.insert(entry) } else { keys.remove(&entry) };
+                if present {
+                    keys.insert(entry)
+                } else {
+                    keys.remove(&entry)
+                };
             }
         }
         for (field, children) in &mut self.children {
             if let Some(parent) = record.get(*field).and_then(Value::as_id).and_then(parent_counter) {
                 let entry = (parent, row);
-                if present { children.insert(entry) } else { children.remove(&entry) };
+                if present {
+                    children.insert(entry)
+                } else {
+                    children.remove(&entry)
+                };
             }
         }
     }
@@ -166,12 +215,17 @@ pub struct Records {
 
 impl Records {
     pub fn new(catalog: &Catalog) -> Self {
-        Self { tables: catalog.objects().iter().map(Table::new).collect() }
+        Self {
+            tables: catalog.objects().iter().map(Table::new).collect(),
+        }
     }
 
     /// A row by id, in the recycle bin or not.
     pub fn get(&self, object: usize, id: RecordId) -> Option<&Record> {
-        let table = self.tables.get(object).filter(|table| table.prefix == id.prefix())?;
+        let table = self
+            .tables
+            .get(object)
+            .filter(|table| table.prefix == id.prefix())?;
         table.rows.get(usize::try_from(id.counter()?).ok()?)?.as_ref()
     }
 
@@ -182,12 +236,17 @@ impl Records {
 
     /// All rows of an object in id order, deleted ones too.
     pub fn all(&self, object: usize) -> impl Iterator<Item = &Record> {
-        self.tables.get(object).into_iter().flat_map(|table| table.rows.iter().flatten())
+        self.tables
+            .get(object)
+            .into_iter()
+            .flat_map(|table| table.rows.iter().flatten())
     }
 
     /// Live rows whose unique or external id field has this value, whatever its case.
     pub fn by_external_id(&self, object: usize, field: usize, value: &str) -> Vec<RecordId> {
-        let Some(table) = self.tables.get(object) else { return Vec::new() };
+        let Some(table) = self.tables.get(object) else {
+            return Vec::new();
+        };
         let same = |record: &&Record| {
             let held = record.get(field).and_then(Value::as_str);
             !record.deleted && held.is_some_and(|held| held.to_lowercase() == value.to_lowercase())
@@ -205,7 +264,9 @@ impl Records {
 
     /// Live rows whose lookup field points at `parent`.
     pub fn children(&self, object: usize, field: usize, parent: RecordId) -> Vec<RecordId> {
-        let Some(table) = self.tables.get(object) else { return Vec::new() };
+        let Some(table) = self.tables.get(object) else {
+            return Vec::new();
+        };
         let same = |record: &&Record| !record.deleted && record.get(field) == Some(&Value::Id(parent));
         match (table.children.get(&field), parent_counter(parent)) {
             (Some(children), Some(counter)) => {
@@ -224,7 +285,10 @@ impl Records {
 
     /// The id of the next row of an object. Ids of rows that were rolled back are not given again.
     pub fn next_id(&self, object: usize) -> RecordId {
-        let (prefix, next) = self.tables.get(object).map_or((*b"000", 0), |table| (table.prefix, table.rows.len()));
+        let (prefix, next) = self
+            .tables
+            .get(object)
+            .map_or((*b"000", 0), |table| (table.prefix, table.rows.len()));
         RecordId::new(prefix, next as u64)
     }
 
@@ -246,8 +310,12 @@ impl Records {
 
     /// Makes a row as if it had never been.
     pub fn withdraw(&mut self, object: usize, id: RecordId) {
-        let Some(row) = id.counter().and_then(|row| usize::try_from(row).ok()) else { return };
-        let Some(table) = self.tables.get_mut(object) else { return };
+        let Some(row) = id.counter().and_then(|row| usize::try_from(row).ok()) else {
+            return;
+        };
+        let Some(table) = self.tables.get_mut(object) else {
+            return;
+        };
         if let Some(record) = table.rows.get_mut(row).and_then(Option::take) {
             table.index(&record, row as u32, false);
         }

@@ -45,7 +45,14 @@ pub struct Transaction<'a> {
 impl<'a> Transaction<'a> {
     pub(super) fn new(org: &'a Org, records: &'a mut Records, user: RecordId, rng: fastrand::Rng) -> Self {
         let now = Value::DateTime(org.clock().now().div_euclid(1000) * 1000);
-        Self { org, records, user: Value::Id(user), now, rng, touched: Vec::new() }
+        Self {
+            org,
+            records,
+            user: Value::Id(user),
+            now,
+            rng,
+            touched: Vec::new(),
+        }
     }
 
     /// The rows as this transaction sees them, its own writes included.
@@ -61,8 +68,16 @@ impl<'a> Transaction<'a> {
     pub fn rollback_to(&mut self, savepoint: Savepoint) {
         while self.touched.len() > savepoint.0 {
             match self.touched.pop() {
-                Some(Touched { object, before: Some(before), .. }) => drop(self.records.put(object, before)),
-                Some(Touched { object, id, before: None }) => self.records.withdraw(object, id),
+                Some(Touched {
+                    object,
+                    before: Some(before),
+                    ..
+                }) => drop(self.records.put(object, before)),
+                Some(Touched {
+                    object,
+                    id,
+                    before: None,
+                }) => self.records.withdraw(object, id),
                 None => break,
             }
         }
@@ -76,7 +91,10 @@ impl<'a> Transaction<'a> {
         let org = self.org;
         let object = existing(org.catalog(), object)?;
         if !object.createable {
-            return refuse("CANNOT_INSERT_UPDATE_ACTIVATE_ENTITY", format!("entity type cannot be inserted: {}", object.label));
+            return refuse(
+                "CANNOT_INSERT_UPDATE_ACTIVATE_ENTITY",
+                format!("entity type cannot be inserted: {}", object.label),
+            );
         }
         let changes = fields::read(org.catalog(), self.records, object, body, true)?;
         let id = self.records.next_id(object.index);
@@ -86,7 +104,11 @@ impl<'a> Transaction<'a> {
         orders::judge(&mut draft, &self.now, &self.user)?;
         name_from_parts(&mut draft);
         fields::check(&draft)?;
-        let values = draft.changes.into_iter().filter_map(|(field, value)| Some((field as u16, value?))).collect();
+        let values = draft
+            .changes
+            .into_iter()
+            .filter_map(|(field, value)| Some((field as u16, value?)))
+            .collect();
         let shared = Shared {
             created: self.now.clone(),
             created_by: self.user.clone(),
@@ -104,7 +126,10 @@ impl<'a> Transaction<'a> {
         let object = existing(org.catalog(), object)?;
         let before = self.present(object, id)?.clone();
         if !object.updateable {
-            return refuse("CANNOT_INSERT_UPDATE_ACTIVATE_ENTITY", format!("entity type cannot be updated: {}", object.label));
+            return refuse(
+                "CANNOT_INSERT_UPDATE_ACTIVATE_ENTITY",
+                format!("entity type cannot be updated: {}", object.label),
+            );
         }
         let changes = fields::read(org.catalog(), self.records, object, body, false)?;
         let mut draft = self.draft(object, Some(&before), changes);
@@ -130,7 +155,9 @@ impl<'a> Transaction<'a> {
         let Some(key) = described.fields.get(field) else {
             return refuse("NOT_FOUND", "The requested resource does not exist");
         };
-        let text = value.as_str().map_or_else(|| value.to_json().to_string(), str::to_owned);
+        let text = value
+            .as_str()
+            .map_or_else(|| value.to_json().to_string(), str::to_owned);
         let found = match value {
             Value::Id(id) if key.kind == FieldKind::Id => {
                 self.present(described, *id)?;
@@ -146,7 +173,10 @@ impl<'a> Transaction<'a> {
             }
             [id] => self.update(object, id, body).map(|()| (id, false)),
             _ => {
-                let message = format!("{}: more than one record found for external id field: {found:?}", key.name);
+                let message = format!(
+                    "{}: more than one record found for external id field: {found:?}",
+                    key.name
+                );
                 refuse("DUPLICATE_EXTERNAL_ID", message)
             }
         }
@@ -157,12 +187,24 @@ impl<'a> Transaction<'a> {
         let object = existing(org.catalog(), object)?;
         let before = self.present(object, id)?.clone();
         let order = self.draft(object, Some(&before), Vec::new()).parent("OrderId");
-        orders::judge_delete(Parent { object, record: &before }, order)?;
+        orders::judge_delete(
+            Parent {
+                object,
+                record: &before,
+            },
+            order,
+        )?;
         if object.name == "Account" && self.has_children("Order", "AccountId", id) {
-            return refuse("DELETE_FAILED", "this account can't be deleted, because it is associated with orders");
+            return refuse(
+                "DELETE_FAILED",
+                "this account can't be deleted, because it is associated with orders",
+            );
         }
         if !object.deletable {
-            return refuse("INSUFFICIENT_ACCESS_OR_READONLY", "insufficient access rights on object id");
+            return refuse(
+                "INSUFFICIENT_ACCESS_OR_READONLY",
+                "insufficient access rights on object id",
+            );
         }
         let mut gone = before.changed(object, &[], (self.now.clone(), self.user.clone()));
         gone.deleted = true;
@@ -173,7 +215,12 @@ impl<'a> Transaction<'a> {
 
     fn delete_children(&mut self, parent: &Object, id: RecordId) -> Result<(), RecordErrors> {
         for child in self.org.catalog().objects() {
-            for (position, field) in child.fields.iter().enumerate().filter(|(_, field)| field.cascade_delete) {
+            for (position, field) in child
+                .fields
+                .iter()
+                .enumerate()
+                .filter(|(_, field)| field.cascade_delete)
+            {
                 if field.reference_to.first() != Some(&parent.name) {
                     continue;
                 }
@@ -186,12 +233,27 @@ impl<'a> Transaction<'a> {
     }
 
     fn has_children(&self, object: &str, field: &str, id: RecordId) -> bool {
-        let Some(object) = self.org.catalog().object(object) else { return false };
-        object.field(field).is_some_and(|field| !self.records.children(object.index, field, id).is_empty())
+        let Some(object) = self.org.catalog().object(object) else {
+            return false;
+        };
+        object
+            .field(field)
+            .is_some_and(|field| !self.records.children(object.index, field, id).is_empty())
     }
 
-    fn draft<'d>(&'d self, object: &'d Object, before: Option<&'d Record>, changes: Vec<Change>) -> Draft<'d> {
-        Draft { catalog: self.org.catalog(), object, records: self.records, before, changes }
+    fn draft<'d>(
+        &'d self,
+        object: &'d Object,
+        before: Option<&'d Record>,
+        changes: Vec<Change>,
+    ) -> Draft<'d> {
+        Draft {
+            catalog: self.org.catalog(),
+            object,
+            records: self.records,
+            before,
+            changes,
+        }
     }
 
     fn present(&self, object: &Object, id: RecordId) -> Result<&Record, RecordErrors> {
@@ -217,14 +279,19 @@ impl<'a> Transaction<'a> {
         let order_object = catalog.object("Order").ok_or_else(Vec::new)?;
         let total = order_object.field("TotalAmount").unwrap_or_default();
         let price = |record: Option<&Record>| {
-            let live = record.filter(|record| !record.deleted).map(|record| Parent { object, record });
-            live.and_then(|item| item.get("TotalPrice")?.as_f64()).unwrap_or(0.0)
+            let live = record
+                .filter(|record| !record.deleted)
+                .map(|record| Parent { object, record });
+            live.and_then(|item| item.get("TotalPrice")?.as_f64())
+                .unwrap_or(0.0)
         };
         let now = self.records.get(object.index, id);
         let difference = price(now) - price(before);
         let order = now.and_then(|record| Parent { object, record }.get("OrderId")?.as_id());
         let order = order.and_then(|order| self.records.live(order_object.index, order));
-        let Some(order) = order.filter(|_| difference.abs() > 0.001) else { return Ok(()) };
+        let Some(order) = order.filter(|_| difference.abs() > 0.001) else {
+            return Ok(());
+        };
         let amount = order.get(total).and_then(Value::as_f64).unwrap_or(0.0) + difference;
         let change = [(total, Some(Value::Double(orders::cents(amount))))];
         let row = order.changed(order_object, &change, (self.now.clone(), self.user.clone()));
@@ -234,7 +301,12 @@ impl<'a> Transaction<'a> {
 }
 
 fn existing(catalog: &Catalog, object: usize) -> Result<&Object, RecordErrors> {
-    catalog.objects().get(object).ok_or_else(|| vec![RecordError::new("NOT_FOUND", "The requested resource does not exist")])
+    catalog.objects().get(object).ok_or_else(|| {
+        vec![RecordError::new(
+            "NOT_FOUND",
+            "The requested resource does not exist",
+        )]
+    })
 }
 
 /// Gives a new row what the org fills in by itself.
@@ -259,12 +331,17 @@ fn fill(draft: &mut Draft<'_>, id: RecordId, user: &Value, rng: &mut fastrand::R
     }
 }
 
-fn auto_number(object: &Object, id: RecordId) -> String {
+/// The number that an auto-number field of a row shows.
+pub(in super::super) fn auto_number(object: &Object, id: RecordId) -> String {
     let number = id.counter().unwrap_or_default();
     match object.name.as_str() {
         "OrderItem" => format!("{number:010}"),
         name if object.custom => {
-            let initials: String = name.trim_start_matches("s_c__").chars().filter(char::is_ascii_uppercase).collect();
+            let initials: String = name
+                .trim_start_matches("s_c__")
+                .chars()
+                .filter(char::is_ascii_uppercase)
+                .collect();
             format!("{initials}-{number:06}")
         }
         _ => format!("{number:08}"),
@@ -274,7 +351,9 @@ fn auto_number(object: &Object, id: RecordId) -> String {
 /// `Contact.Name` from its parts.
 fn name_from_parts(draft: &mut Draft<'_>) {
     let object = draft.object;
-    let built = object.field("Name").is_some_and(|at| object.fields[at].kind == FieldKind::PersonName);
+    let built = object
+        .field("Name")
+        .is_some_and(|at| object.fields[at].kind == FieldKind::PersonName);
     if !built {
         return;
     }
