@@ -12,6 +12,7 @@ mod group;
 mod parse;
 mod select;
 mod token;
+mod tree;
 
 use std::cmp::Ordering;
 
@@ -21,7 +22,7 @@ use self::filter::{Source, Test};
 use self::group::Grouping;
 use self::select::{Children, Column, Shape};
 use super::org::{Record, Records};
-use super::schema::{Catalog, FieldKind};
+use super::schema::{Catalog, FieldKind, Object};
 use super::value::Value;
 use crate::model::clock::Millis;
 
@@ -252,4 +253,13 @@ impl Query {
             Output::Count | Output::Groups(_) => &[],
         }
     }
+}
+
+/// One record with these fields, in the form of the REST API.
+pub fn record_json(scope: &Scope<'_>, object: &Object, record: &Record, fields: &[usize], version: &str) -> Json {
+    let mut shape = Shape::new(object.index);
+    for field in fields {
+        shape.add(scope.catalog.objects(), &[], *field);
+    }
+    Json::Object(shape.record(scope, record, version))
 }

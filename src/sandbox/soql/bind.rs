@@ -9,7 +9,7 @@ use super::super::schema::{Catalog, FieldKind, Object};
 use super::super::value::{RecordId, Value};
 use super::filter::{Pattern, Set, Source, Test};
 use super::group::{Grouping, Measure};
-use super::parse::{Condition, FieldSet, Path, Select, Statement};
+use super::tree::{Condition, FieldSet, Path, Select, Statement};
 use super::select::{Children, Column, Shape};
 use super::token::Literal;
 use super::{Hop, Op, Order, Output, Query, QueryError, Route, dates};

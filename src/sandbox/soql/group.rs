@@ -6,7 +6,7 @@ use serde_json::{Map, Value as Json, json};
 
 use super::super::org::Record;
 use super::super::value::Value;
-use super::parse::Function;
+use super::tree::Function;
 use super::{Route, Scope};
 
 /// One item of the select list of an aggregating query.

@@ -6,72 +6,8 @@
 //! `WITH SECURITY_ENFORCED`, `ALL ROWS`) are read and, but for the last, ignored.
 
 use super::token::{Literal, Token, TokenKind, tokens};
+use super::tree::{Condition, FieldSet, Function, Order, Path, Select, Statement};
 use super::{Malformed, Op};
-
-/// A field by way of its parents: `["Account", "Name"]`.
-pub type Path = Vec<String>;
-
-#[derive(Clone, Debug, PartialEq)]
-pub struct Statement {
-    pub select: Vec<Select>,
-    pub from: String,
-    /// The name that stands for the object, in `FROM Account a`.
-    pub alias: Option<String>,
-    pub filter: Option<Condition>,
-    pub group: Vec<Path>,
-    pub order: Vec<Order>,
-    pub limit: Option<usize>,
-    pub offset: usize,
-    /// `ALL ROWS`: deleted rows too.
-    pub all_rows: bool,
-}
-
-#[derive(Clone, Debug, PartialEq)]
-pub enum Select {
-    Field { path: Path, alias: Option<String> },
-    /// `COUNT()` has no path.
-    Aggregate { function: Function, path: Option<Path>, alias: Option<String> },
-    Children(Box<Statement>),
-    /// `FIELDS(ALL)`, `FIELDS(STANDARD)`, `FIELDS(CUSTOM)`
-    Fields(FieldSet),
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Function {
-    Count,
-    CountDistinct,
-    Sum,
-    Avg,
-    Min,
-    Max,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum FieldSet {
-    All,
-    Standard,
-    Custom,
-}
-
-#[derive(Clone, Debug, PartialEq)]
-pub enum Condition {
-    All(Vec<Condition>),
-    Any(Vec<Condition>),
-    Not(Box<Condition>),
-    Compare(Path, Op, Literal),
-    In { path: Path, negated: bool, literals: Vec<Literal> },
-    /// `Id IN (SELECT AccountId FROM Contact)`
-    InQuery { path: Path, negated: bool, query: Box<Statement> },
-    /// `INCLUDES ('a;b', 'c')`
-    Includes { path: Path, negated: bool, literals: Vec<Literal> },
-}
-
-#[derive(Clone, Debug, PartialEq)]
-pub struct Order {
-    pub path: Path,
-    pub descending: bool,
-    pub nulls_last: bool,
-}
 
 /// Conditions inside conditions are read by recursion; deeper than this is refused, not a stack overflow.
 const DEPTH_MAX: usize = 50;
@@ -203,6 +139,9 @@ impl<'a> Parser<'a> {
             self.depth -= 1;
             self.expect_mark(")")?;
             return Ok(Select::Children(Box::new(statement)));
+        }
+        if self.peek().is_some_and(|token| token.text.eq_ignore_ascii_case("from")) {
+            return self.fail();
         }
         let path = self.path()?;
         if !self.mark("(") {
@@ -486,7 +425,7 @@ mod tests {
     #[test]
     fn refuses_what_is_not_soql() {
         for (query, token) in [
-            ("SELECT FROM Account", "unexpected token: 'Account'"),
+            ("SELECT FROM Account", "unexpected token: 'FROM'"),
             ("SELECT Id FROM Account WHERE", "unexpected token: '<EOF>'"),
             ("SELECT Id FROM Account WHERE Name = foo", "unexpected token: 'foo'"),
             ("SELECT Id FROM Account LIMIT x", "unexpected token: 'x'"),
