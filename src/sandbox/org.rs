@@ -196,3 +196,386 @@ pub(super) fn uuid(rng: &mut fastrand::Rng) -> String {
         &digits[20..]
     )
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value as Json, json};
+
+    use super::super::bus::{Event, Topic};
+    use super::super::value::Value;
+    use super::*;
+
+    const NOW: i64 = 1_790_000_000_123;
+
+    fn org() -> Org {
+        let clock = Clock::Manual(Arc::new(NOW.into()));
+        let selected_entities = DEFAULT_ENTITIES.map(str::to_owned).to_vec();
+        Org::new(OrgOptions {
+            seed: 1,
+            products: 30,
+            stores: 2,
+            clock,
+            selected_entities,
+        })
+        .unwrap()
+    }
+
+    fn object(org: &Org, name: &str) -> usize {
+        org.catalog().object(name).unwrap().index
+    }
+
+    fn body(json: Json) -> Body {
+        json.as_object().unwrap().clone()
+    }
+
+    fn origin(org: &Org) -> Origin {
+        Origin {
+            client: "tests".to_owned(),
+            user: org.user_id(),
+        }
+    }
+
+    fn create(org: &Org, name: &str, json: Json) -> Result<RecordId, RecordErrors> {
+        org.transact(&origin(org), |tx| tx.create(object(org, name), &body(json)))
+    }
+
+    fn update(org: &Org, name: &str, id: RecordId, json: Json) -> Result<(), RecordErrors> {
+        org.transact(&origin(org), |tx| tx.update(object(org, name), id, &body(json)))
+    }
+
+    fn delete(org: &Org, name: &str, id: RecordId) -> Result<(), RecordErrors> {
+        org.transact(&origin(org), |tx| tx.delete(object(org, name), id))
+    }
+
+    fn value(org: &Org, name: &str, id: RecordId, field: &str) -> Option<Value> {
+        let described = org.catalog().object(name).unwrap();
+        let field = described.field(field).unwrap();
+        org.read(|records| records.get(described.index, id)?.get(field).cloned())
+    }
+
+    fn code<T: std::fmt::Debug>(outcome: Result<T, RecordErrors>) -> String {
+        outcome.unwrap_err()[0].status_code.to_string()
+    }
+
+    /// The entry of SKU-1 in the first store's book.
+    fn entry(org: &Org) -> (RecordId, RecordId) {
+        let described = org.catalog().object("PricebookEntry").unwrap();
+        let store = org.catalog().object("s_c__Store__c").unwrap();
+        let book_at = store.field("s_c__Pricebook_Id__c").unwrap();
+        org.read(|records| {
+            let book = records
+                .all(store.index)
+                .next()
+                .unwrap()
+                .get(book_at)
+                .unwrap()
+                .as_id()
+                .unwrap();
+            let product = RecordId::new(*b"01t", 1);
+            let entries = records.children(described.index, described.field("Product2Id").unwrap(), product);
+            let in_book = |id: &RecordId| {
+                let entry = records.get(described.index, *id).unwrap();
+                entry.get(described.field("Pricebook2Id").unwrap()) == Some(&Value::Id(book))
+            };
+            (entries.into_iter().find(in_book).unwrap(), book)
+        })
+    }
+
+    fn order(org: &Org) -> (RecordId, RecordId) {
+        let (entry, book) = entry(org);
+        let order = json!({"Account": {"External_ID__c": "c-1"}, "EffectiveDate": "2026-11-22", "Status": "Draft",
+            "Pricebook2Id": book.as_str(), "External_ID__c": "WEB-1"});
+        (create(org, "Order", order).unwrap(), entry)
+    }
+
+    fn item(order: RecordId, entry: RecordId, quantity: f64) -> Json {
+        json!({"OrderId": order.as_str(), "PricebookEntryId": entry.as_str(), "Quantity": quantity, "UnitPrice": 19.9})
+    }
+
+    fn events(org: &Org, since: super::super::bus::Position) -> Vec<Arc<Event>> {
+        org.bus().after(Topic::All, since, 1000, usize::MAX).0
+    }
+
+    fn decoded(org: &Org, event: &Event) -> Json {
+        let schema = apache_avro::Schema::parse_str(&org.event_schema(event.object).json).unwrap();
+        let mut bytes = &event.payload[..];
+        let value = apache_avro::from_avro_datum(&schema, &mut bytes, None).unwrap();
+        assert!(bytes.is_empty(), "the payload is read to its last byte");
+        Json::try_from(value).unwrap()
+    }
+
+    #[test]
+    fn bodies_are_refused_in_the_platforms_codes() {
+        let org = org();
+        let table = [
+            (json!({"Name": "A", "Nope": 1}), "INVALID_FIELD"),
+            (json!({"Phone": "1"}), "REQUIRED_FIELD_MISSING"),
+            (
+                json!({"Name": "A", "CreatedDate": "2026-01-01"}),
+                "INVALID_FIELD_FOR_INSERT_UPDATE",
+            ),
+            (json!({"Name": "x".repeat(256)}), "STRING_TOO_LONG"),
+            (
+                json!({"Name": "A", "CurrencyIsoCode": "XXX"}),
+                "INVALID_OR_NULL_FOR_RESTRICTED_PICKLIST",
+            ),
+            (json!({"Name": "A", "AnnualRevenue": "much"}), "JSON_PARSER_ERROR"),
+            (
+                json!({"Name": "A", "NumberOfEmployees": 1.5}),
+                "JSON_PARSER_ERROR",
+            ),
+            (json!({"Name": "A", "ParentId": "nonsense"}), "MALFORMED_ID"),
+            (
+                json!({"Name": "A", "ParentId": "001Sb0000999999"}),
+                "INVALID_CROSS_REFERENCE_KEY",
+            ),
+            (
+                json!({"Name": "A", "ParentId": "003Sb0000000001"}),
+                "FIELD_INTEGRITY_EXCEPTION",
+            ),
+            (
+                json!({"Name": "A", "Parent": {"External_ID__c": "none"}}),
+                "INVALID_FIELD",
+            ),
+            (json!({"Name": "A", "External_ID__c": "c-1"}), "DUPLICATE_VALUE"),
+        ];
+        for (body, expected) in table {
+            assert_eq!(code(create(&org, "Account", body.clone())), expected, "{body}");
+        }
+        let start = org.bus().tip();
+        assert!(events(&org, start).is_empty());
+        let errors = create(
+            &org,
+            "Account",
+            json!({"Name": "A", "Parent": {"External_ID__c": "none"}}),
+        )
+        .unwrap_err();
+        let text = "Foreign key external ID: none not found for field External_ID__c in entity Account";
+        assert_eq!(errors[0].message, text);
+    }
+
+    #[test]
+    fn an_order_follows_the_order_rules() {
+        let org = org();
+        let no_account = json!({"EffectiveDate": "2026-11-22", "Status": "Draft"});
+        assert_eq!(
+            create(&org, "Order", no_account).unwrap_err()[0].message,
+            "Select an account."
+        );
+        let (order, entry) = order(&org);
+        assert_eq!(
+            value(&org, "Order", order, "StatusCode"),
+            Some(Value::text("Draft"))
+        );
+        assert_eq!(
+            code(update(&org, "Order", order, json!({"Status": "Activated"}))),
+            "FAILED_ACTIVATION"
+        );
+        assert_eq!(
+            code(create(&org, "OrderItem", item(order, entry, 0.0))),
+            "FIELD_INTEGRITY_EXCEPTION"
+        );
+        let first = create(&org, "OrderItem", item(order, entry, 2.0)).unwrap();
+        assert_eq!(
+            value(&org, "Order", order, "TotalAmount"),
+            Some(Value::Double(39.8))
+        );
+        assert_eq!(
+            value(&org, "OrderItem", first, "CurrencyIsoCode"),
+            Some(Value::text("AUD"))
+        );
+        assert!(value(&org, "OrderItem", first, "ListPrice").is_some());
+        let moved = json!({"OrderId": order.as_str()});
+        assert_eq!(
+            code(update(&org, "OrderItem", first, moved)),
+            "INVALID_FIELD_FOR_INSERT_UPDATE"
+        );
+        update(&org, "OrderItem", first, json!({"Quantity": 3})).unwrap();
+        assert_eq!(
+            value(&org, "Order", order, "TotalAmount"),
+            Some(Value::Double(59.7))
+        );
+        assert_eq!(
+            code(update(&org, "Order", order, json!({"Pricebook2Id": null}))),
+            "FIELD_INTEGRITY_EXCEPTION"
+        );
+        update(&org, "Order", order, json!({"Status": "Activated"})).unwrap();
+        update(&org, "Order", order, json!({"Status": "Activated"})).unwrap();
+        assert_eq!(
+            code(create(&org, "OrderItem", item(order, entry, 1.0))),
+            "ENTITY_IS_LOCKED"
+        );
+        assert_eq!(code(delete(&org, "Order", order)), "DELETE_FAILED");
+        update(&org, "Order", order, json!({"Status": "Draft"})).unwrap();
+        delete(&org, "Order", order).unwrap();
+        assert_eq!(
+            value(&org, "OrderItem", first, "IsDeleted"),
+            Some(Value::Boolean(true))
+        );
+        assert_eq!(code(delete(&org, "Order", order)), "ENTITY_IS_DELETED");
+        assert_eq!(
+            code(delete(&org, "Order", RecordId::new(*b"801", 99_999))),
+            "NOT_FOUND"
+        );
+    }
+
+    #[test]
+    fn a_failed_transaction_leaves_no_trace() {
+        let org = org();
+        let account = object(&org, "Account");
+        let (start, count) = (org.bus().tip(), org.read(|records| records.count(account)));
+        let outcome: Result<(), RecordErrors> = org.transact(&origin(&org), |tx| {
+            let id = tx.create(account, &body(json!({"Name": "A", "External_ID__c": "X-1"})))?;
+            tx.update(account, id, &body(json!({"Phone": "1"})))?;
+            tx.create(account, &body(json!({"Name": "B", "External_ID__c": "x-1"})))
+                .map(drop)
+        });
+        assert_eq!(code(outcome), "DUPLICATE_VALUE");
+        assert_eq!(org.read(|records| records.count(account)), count);
+        assert!(events(&org, start).is_empty());
+        // The key is free again, and a savepoint undoes only what follows it.
+        org.transact(&origin(&org), |tx| {
+            tx.create(account, &body(json!({"Name": "A", "External_ID__c": "X-1"})))?;
+            let savepoint = tx.savepoint();
+            tx.create(account, &body(json!({"Name": "B"})))?;
+            tx.rollback_to(savepoint);
+            Ok::<_, RecordErrors>(())
+        })
+        .unwrap();
+        assert_eq!(
+            (
+                org.read(|records| records.count(account)),
+                events(&org, start).len()
+            ),
+            (count + 1, 1)
+        );
+    }
+
+    #[test]
+    fn an_upsert_creates_once_and_updates_then() {
+        let org = org();
+        let account = object(&org, "Account");
+        let key = org
+            .catalog()
+            .object("Account")
+            .unwrap()
+            .field("External_ID__c")
+            .unwrap();
+        let upsert = |key_value: &str| {
+            let body = body(json!({"Name": "Ana"}));
+            org.transact(&origin(&org), |tx| {
+                tx.upsert(account, key, &Value::text(key_value), &body)
+            })
+            .unwrap()
+        };
+        let (id, created) = upsert("K-1");
+        assert_eq!((upsert("k-1"), created), ((id, false), true));
+    }
+
+    #[test]
+    fn events_tell_what_changed() {
+        let org = org();
+        let start = org.bus().tip();
+        let account =
+            json!({"Name": "Ana", "BillingCity": "Hobart", "AnnualRevenue": 5, "Industry": "Retail"});
+        let account = create(&org, "Account", account).unwrap();
+        update(
+            &org,
+            "Account",
+            account,
+            json!({"BillingCity": "Perth", "Industry": null}),
+        )
+        .unwrap();
+        update(&org, "Account", account, json!({})).unwrap();
+        delete(&org, "Account", account).unwrap();
+        create(&org, "Contact", json!({"LastName": "Lee"})).unwrap();
+        let found: Vec<Json> = events(&org, start)
+            .iter()
+            .map(|event| decoded(&org, event))
+            .collect();
+        let header = |at: usize, field: &str| found[at]["ChangeEventHeader"][field].clone();
+        assert_eq!(found.len(), 4, "contacts are not selected");
+        let kinds: Vec<Json> = (0..4).map(|at| header(at, "changeType")).collect();
+        assert_eq!(kinds, ["CREATE", "UPDATE", "UPDATE", "DELETE"]);
+        assert_eq!(header(0, "changedFields"), json!([]));
+        assert_eq!(header(0, "recordIds"), json!([account.as_str()]));
+        assert_eq!(header(0, "commitTimestamp"), json!(NOW / 1000 * 1000));
+        assert_eq!(found[0]["BillingAddress"]["City"], "Hobart");
+        assert_eq!(
+            (&found[0]["Name"], &found[0]["Industry"]),
+            (&json!("Ana"), &json!("Retail"))
+        );
+        let positions = |name: &str| {
+            let schema: Json = serde_json::from_str(&org.event_schema(object(&org, "Account")).json).unwrap();
+            schema["fields"]
+                .as_array()
+                .unwrap()
+                .iter()
+                .position(|field| field["name"] == name)
+                .unwrap()
+        };
+        let (billing, industry, stamp) = (
+            positions("BillingAddress"),
+            positions("Industry"),
+            positions("LastModifiedDate"),
+        );
+        let top = super::super::avro::bitmap(&[industry, stamp]);
+        assert_eq!(
+            header(1, "changedFields"),
+            json!([top, format!("{billing}-0x02")])
+        );
+        assert_eq!(
+            header(1, "nulledFields"),
+            json!([super::super::avro::bitmap(&[industry])])
+        );
+        assert_eq!(
+            (&found[1]["Name"], &found[1]["BillingAddress"]["City"]),
+            (&Json::Null, &json!("Perth"))
+        );
+        assert_eq!(
+            header(2, "changedFields"),
+            json!([super::super::avro::bitmap(&[stamp])])
+        );
+        assert!(
+            found[3]
+                .as_object()
+                .unwrap()
+                .iter()
+                .all(|(name, value)| name == "ChangeEventHeader" || value.is_null())
+        );
+        assert!(header(3, "commitNumber").as_i64().unwrap() > 1 << 53);
+    }
+
+    #[test]
+    fn one_transaction_makes_one_event_per_record() {
+        let org = org();
+        let (order, entry) = order(&org);
+        let start = org.bus().tip();
+        let order_item = object(&org, "OrderItem");
+        org.transact(&origin(&org), |tx| {
+            tx.create(order_item, &body(item(order, entry, 1.0)))?;
+            tx.create(order_item, &body(item(order, entry, 2.0)))
+        })
+        .unwrap();
+        let found: Vec<Json> = events(&org, start)
+            .iter()
+            .map(|event| decoded(&org, event))
+            .collect();
+        let told = |event: &Json| {
+            let header = &event["ChangeEventHeader"];
+            format!(
+                "{} {} {}",
+                header["sequenceNumber"], header["changeType"], header["entityName"]
+            )
+            .replace('"', "")
+        };
+        let told: Vec<String> = found.iter().map(told).collect();
+        assert_eq!(
+            told,
+            ["1 CREATE OrderItem", "2 UPDATE Order", "3 CREATE OrderItem"]
+        );
+        assert_eq!(found[1]["TotalAmount"], 59.7);
+        let key = |at: usize| found[at]["ChangeEventHeader"]["transactionKey"].clone();
+        assert_eq!(key(0), key(2));
+    }
+}

@@ -31,7 +31,10 @@ impl<'a> Draft<'a> {
     pub fn at(&self, field: usize) -> Option<&Value> {
         match self.changes.iter().rfind(|(changed, _)| *changed == field) {
             Some((_, value)) => value.as_ref(),
-            None => self.before?.get(field).or_else(|| self.unset(field)),
+            None => self
+                .before
+                .and_then(|record| record.get(field))
+                .or_else(|| self.unset(field)),
         }
     }
 
