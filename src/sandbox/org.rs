@@ -296,14 +296,6 @@ mod tests {
         org.bus().after(Topic::All, since, 1000, usize::MAX).0
     }
 
-    fn decoded(org: &Org, event: &Event) -> Json {
-        let schema = apache_avro::Schema::parse_str(&org.event_schema(event.object).json).unwrap();
-        let mut bytes = &event.payload[..];
-        let value = apache_avro::from_avro_datum(&schema, &mut bytes, None).unwrap();
-        assert!(bytes.is_empty(), "the payload is read to its last byte");
-        Json::try_from(value).unwrap()
-    }
-
     #[test]
     fn bodies_are_refused_in_the_platforms_codes() {
         let org = org();
@@ -470,112 +462,5 @@ mod tests {
         };
         let (id, created) = upsert("K-1");
         assert_eq!((upsert("k-1"), created), ((id, false), true));
-    }
-
-    #[test]
-    fn events_tell_what_changed() {
-        let org = org();
-        let start = org.bus().tip();
-        let account =
-            json!({"Name": "Ana", "BillingCity": "Hobart", "AnnualRevenue": 5, "Industry": "Retail"});
-        let account = create(&org, "Account", account).unwrap();
-        update(
-            &org,
-            "Account",
-            account,
-            json!({"BillingCity": "Perth", "Industry": null}),
-        )
-        .unwrap();
-        update(&org, "Account", account, json!({})).unwrap();
-        delete(&org, "Account", account).unwrap();
-        create(&org, "Contact", json!({"LastName": "Lee"})).unwrap();
-        let found: Vec<Json> = events(&org, start)
-            .iter()
-            .map(|event| decoded(&org, event))
-            .collect();
-        let header = |at: usize, field: &str| found[at]["ChangeEventHeader"][field].clone();
-        assert_eq!(found.len(), 4, "contacts are not selected");
-        let kinds: Vec<Json> = (0..4).map(|at| header(at, "changeType")).collect();
-        assert_eq!(kinds, ["CREATE", "UPDATE", "UPDATE", "DELETE"]);
-        assert_eq!(header(0, "changedFields"), json!([]));
-        assert_eq!(header(0, "recordIds"), json!([account.as_str()]));
-        assert_eq!(header(0, "commitTimestamp"), json!(NOW / 1000 * 1000));
-        assert_eq!(found[0]["BillingAddress"]["City"], "Hobart");
-        assert_eq!(
-            (&found[0]["Name"], &found[0]["Industry"]),
-            (&json!("Ana"), &json!("Retail"))
-        );
-        let positions = |name: &str| {
-            let schema: Json = serde_json::from_str(&org.event_schema(object(&org, "Account")).json).unwrap();
-            schema["fields"]
-                .as_array()
-                .unwrap()
-                .iter()
-                .position(|field| field["name"] == name)
-                .unwrap()
-        };
-        let (billing, industry, stamp) = (
-            positions("BillingAddress"),
-            positions("Industry"),
-            positions("LastModifiedDate"),
-        );
-        let top = super::super::avro::bitmap(&[industry, stamp]);
-        assert_eq!(
-            header(1, "changedFields"),
-            json!([top, format!("{billing}-0x02")])
-        );
-        assert_eq!(
-            header(1, "nulledFields"),
-            json!([super::super::avro::bitmap(&[industry])])
-        );
-        assert_eq!(
-            (&found[1]["Name"], &found[1]["BillingAddress"]["City"]),
-            (&Json::Null, &json!("Perth"))
-        );
-        assert_eq!(
-            header(2, "changedFields"),
-            json!([super::super::avro::bitmap(&[stamp])])
-        );
-        assert!(
-            found[3]
-                .as_object()
-                .unwrap()
-                .iter()
-                .all(|(name, value)| name == "ChangeEventHeader" || value.is_null())
-        );
-        assert!(header(3, "commitNumber").as_i64().unwrap() > 1 << 53);
-    }
-
-    #[test]
-    fn one_transaction_makes_one_event_per_record() {
-        let org = org();
-        let (order, entry) = order(&org);
-        let start = org.bus().tip();
-        let order_item = object(&org, "OrderItem");
-        org.transact(&origin(&org), |tx| {
-            tx.create(order_item, &body(item(order, entry, 1.0)))?;
-            tx.create(order_item, &body(item(order, entry, 2.0)))
-        })
-        .unwrap();
-        let found: Vec<Json> = events(&org, start)
-            .iter()
-            .map(|event| decoded(&org, event))
-            .collect();
-        let told = |event: &Json| {
-            let header = &event["ChangeEventHeader"];
-            format!(
-                "{} {} {}",
-                header["sequenceNumber"], header["changeType"], header["entityName"]
-            )
-            .replace('"', "")
-        };
-        let told: Vec<String> = found.iter().map(told).collect();
-        assert_eq!(
-            told,
-            ["1 CREATE OrderItem", "2 UPDATE Order", "3 CREATE OrderItem"]
-        );
-        assert_eq!(found[1]["TotalAmount"], 59.7);
-        let key = |at: usize| found[at]["ChangeEventHeader"]["transactionKey"].clone();
-        assert_eq!(key(0), key(2));
     }
 }
