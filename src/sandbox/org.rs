@@ -224,7 +224,7 @@ mod tests {
         org.catalog().object(name).unwrap().index
     }
 
-    fn body(json: Json) -> Body {
+    fn body(json: &Json) -> Body {
         json.as_object().unwrap().clone()
     }
 
@@ -235,11 +235,11 @@ mod tests {
         }
     }
 
-    fn create(org: &Org, name: &str, json: Json) -> Result<RecordId, RecordErrors> {
+    fn create(org: &Org, name: &str, json: &Json) -> Result<RecordId, RecordErrors> {
         org.transact(&origin(org), |tx| tx.create(object(org, name), &body(json)))
     }
 
-    fn update(org: &Org, name: &str, id: RecordId, json: Json) -> Result<(), RecordErrors> {
+    fn update(org: &Org, name: &str, id: RecordId, json: &Json) -> Result<(), RecordErrors> {
         org.transact(&origin(org), |tx| tx.update(object(org, name), id, &body(json)))
     }
 
@@ -285,7 +285,7 @@ mod tests {
         let (entry, book) = entry(org);
         let order = json!({"Account": {"External_ID__c": "c-1"}, "EffectiveDate": "2026-11-22", "Status": "Draft",
             "Pricebook2Id": book.as_str(), "External_ID__c": "WEB-1"});
-        (create(org, "Order", order).unwrap(), entry)
+        (create(org, "Order", &order).unwrap(), entry)
     }
 
     fn item(order: RecordId, entry: RecordId, quantity: f64) -> Json {
@@ -332,7 +332,7 @@ mod tests {
             (json!({"Name": "A", "External_ID__c": "c-1"}), "DUPLICATE_VALUE"),
         ];
         for (body, expected) in table {
-            assert_eq!(code(create(&org, "Account", body.clone())), expected, "{body}");
+            assert_eq!(code(create(&org, "Account", &body)), expected, "{body}");
         }
         let start = org.bus().tip();
         assert!(events(&org, start).is_empty());
@@ -351,7 +351,7 @@ mod tests {
         let org = org();
         let no_account = json!({"EffectiveDate": "2026-11-22", "Status": "Draft"});
         assert_eq!(
-            create(&org, "Order", no_account).unwrap_err()[0].message,
+            create(&org, "Order", &no_account).unwrap_err()[0].message,
             "Select an account."
         );
         let (order, entry) = order(&org);
@@ -360,14 +360,14 @@ mod tests {
             Some(Value::text("Draft"))
         );
         assert_eq!(
-            code(update(&org, "Order", order, json!({"Status": "Activated"}))),
+            code(update(&org, "Order", order, &json!({"Status": "Activated"}))),
             "FAILED_ACTIVATION"
         );
         assert_eq!(
-            code(create(&org, "OrderItem", item(order, entry, 0.0))),
+            code(create(&org, "OrderItem", &item(order, entry, 0.0))),
             "FIELD_INTEGRITY_EXCEPTION"
         );
-        let first = create(&org, "OrderItem", item(order, entry, 2.0)).unwrap();
+        let first = create(&org, "OrderItem", &item(order, entry, 2.0)).unwrap();
         assert_eq!(
             value(&org, "Order", order, "TotalAmount"),
             Some(Value::Double(39.8))
@@ -379,26 +379,26 @@ mod tests {
         assert!(value(&org, "OrderItem", first, "ListPrice").is_some());
         let moved = json!({"OrderId": order.as_str()});
         assert_eq!(
-            code(update(&org, "OrderItem", first, moved)),
+            code(update(&org, "OrderItem", first, &moved)),
             "INVALID_FIELD_FOR_INSERT_UPDATE"
         );
-        update(&org, "OrderItem", first, json!({"Quantity": 3})).unwrap();
+        update(&org, "OrderItem", first, &json!({"Quantity": 3})).unwrap();
         assert_eq!(
             value(&org, "Order", order, "TotalAmount"),
             Some(Value::Double(59.7))
         );
         assert_eq!(
-            code(update(&org, "Order", order, json!({"Pricebook2Id": null}))),
+            code(update(&org, "Order", order, &json!({"Pricebook2Id": null}))),
             "FIELD_INTEGRITY_EXCEPTION"
         );
-        update(&org, "Order", order, json!({"Status": "Activated"})).unwrap();
-        update(&org, "Order", order, json!({"Status": "Activated"})).unwrap();
+        update(&org, "Order", order, &json!({"Status": "Activated"})).unwrap();
+        update(&org, "Order", order, &json!({"Status": "Activated"})).unwrap();
         assert_eq!(
-            code(create(&org, "OrderItem", item(order, entry, 1.0))),
+            code(create(&org, "OrderItem", &item(order, entry, 1.0))),
             "ENTITY_IS_LOCKED"
         );
         assert_eq!(code(delete(&org, "Order", order)), "DELETE_FAILED");
-        update(&org, "Order", order, json!({"Status": "Draft"})).unwrap();
+        update(&org, "Order", order, &json!({"Status": "Draft"})).unwrap();
         delete(&org, "Order", order).unwrap();
         assert_eq!(
             value(&org, "OrderItem", first, "IsDeleted"),
@@ -417,9 +417,9 @@ mod tests {
         let account = object(&org, "Account");
         let (start, count) = (org.bus().tip(), org.read(|records| records.count(account)));
         let outcome: Result<(), RecordErrors> = org.transact(&origin(&org), |tx| {
-            let id = tx.create(account, &body(json!({"Name": "A", "External_ID__c": "X-1"})))?;
-            tx.update(account, id, &body(json!({"Phone": "1"})))?;
-            tx.create(account, &body(json!({"Name": "B", "External_ID__c": "x-1"})))
+            let id = tx.create(account, &body(&json!({"Name": "A", "External_ID__c": "X-1"})))?;
+            tx.update(account, id, &body(&json!({"Phone": "1"})))?;
+            tx.create(account, &body(&json!({"Name": "B", "External_ID__c": "x-1"})))
                 .map(drop)
         });
         assert_eq!(code(outcome), "DUPLICATE_VALUE");
@@ -427,9 +427,9 @@ mod tests {
         assert!(events(&org, start).is_empty());
         // The key is free again, and a savepoint undoes only what follows it.
         org.transact(&origin(&org), |tx| {
-            tx.create(account, &body(json!({"Name": "A", "External_ID__c": "X-1"})))?;
+            tx.create(account, &body(&json!({"Name": "A", "External_ID__c": "X-1"})))?;
             let savepoint = tx.savepoint();
-            tx.create(account, &body(json!({"Name": "B"})))?;
+            tx.create(account, &body(&json!({"Name": "B"})))?;
             tx.rollback_to(savepoint);
             Ok::<_, RecordErrors>(())
         })
@@ -454,7 +454,7 @@ mod tests {
             .field("External_ID__c")
             .unwrap();
         let upsert = |key_value: &str| {
-            let body = body(json!({"Name": "Ana"}));
+            let body = body(&json!({"Name": "Ana"}));
             org.transact(&origin(&org), |tx| {
                 tx.upsert(account, key, &Value::text(key_value), &body)
             })

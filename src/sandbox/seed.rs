@@ -6,6 +6,7 @@
 
 mod catalogue;
 mod customers;
+mod offers;
 mod places;
 mod stores;
 mod words;
@@ -56,7 +57,7 @@ pub fn fill(catalog: &Catalog, records: &mut Records, options: &OrgOptions) -> R
     )?;
     let stores = stores::sow(&mut sower, &places, options.stores)?;
     catalogue::sow(&mut sower, &stores, standard_book, options.products)?;
-    stores::sow_offers(&mut sower, &stores)?;
+    offers::sow(&mut sower, &stores)?;
     customers::sow(&mut sower, &stores, options.products)?;
     Ok(Seeded {
         organization,

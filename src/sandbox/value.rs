@@ -295,3 +295,100 @@ impl Misread {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn ids_carry_their_prefix_counter_and_checksum() {
+        // Ids of public record, with the checksum Salesforce gives them.
+        for whole in ["001B000001CjFMyIAN", "00530000009M943AAC", "0015000000Gv7qJAAR"] {
+            assert_eq!(RecordId::parse(&whole[..15]).unwrap().as_str(), whole);
+            assert_eq!(RecordId::parse(whole).unwrap().as_str(), whole);
+        }
+        let id = RecordId::new(*b"801", 62 * 62 + 61);
+        assert_eq!((id.as_str(), id.prefix()), ("801Sb000000010zIAA", *b"801"));
+        assert_eq!(id.counter(), Some(62 * 62 + 61));
+        assert_eq!(
+            RecordId::parse("001B000001CjFMy").unwrap().counter(),
+            None,
+            "another org's"
+        );
+        for bad in [
+            "",
+            "001",
+            "001B000001CjFMyIAA",
+            "001B000001CjFM-",
+            "001B000001CjFMyI",
+        ] {
+            assert_eq!(RecordId::parse(bad), None, "{bad}");
+        }
+        assert!(
+            RecordId::new(*b"001", 61) < RecordId::new(*b"001", 62),
+            "id order is counter order"
+        );
+    }
+
+    #[test]
+    fn values_are_read_and_written_in_the_rest_forms() {
+        use FieldKind::{Boolean, Currency, Date, DateTime, Integer, Picklist, Text, Time};
+        let table = [
+            (Text, json!("a"), json!("a")),
+            (Text, json!(12), json!("12")),
+            (Picklist, json!(""), json!(null)),
+            (Boolean, json!("true"), json!(true)),
+            (Integer, json!(3.0), json!(3)),
+            (Currency, json!("19.90"), json!(19.9)),
+            (Date, json!("2026-11-22"), json!("2026-11-22")),
+            (
+                DateTime,
+                json!("2026-11-22T09:30:00.500Z"),
+                json!("2026-11-22T09:30:00.000+0000"),
+            ),
+            (
+                DateTime,
+                json!("2026-11-22T09:30:00.000+0000"),
+                json!("2026-11-22T09:30:00.000+0000"),
+            ),
+            (
+                DateTime,
+                json!("2026-11-22T19:30:00+10:00"),
+                json!("2026-11-22T09:30:00.000+0000"),
+            ),
+            (Time, json!("09:30:00.000Z"), json!("09:30:00.000Z")),
+        ];
+        for (kind, json, written) in table {
+            let value = Value::from_json(kind, &json).unwrap();
+            assert_eq!(
+                value.as_ref().map_or(json!(null), Value::to_json),
+                written,
+                "{kind:?} {json}"
+            );
+        }
+        let refused = [
+            (Boolean, json!(1)),
+            (Integer, json!(1.5)),
+            (Date, json!("2026-11-22T00:00:00Z")),
+            (Text, json!({})),
+        ];
+        for (kind, json) in refused {
+            assert!(Value::from_json(kind, &json).is_err(), "{kind:?} {json}");
+        }
+    }
+
+    #[test]
+    fn texts_compare_without_case() {
+        assert_eq!(
+            Value::text("apple").compare(&Value::text("APPLE")),
+            Ordering::Equal
+        );
+        assert_eq!(
+            Value::text("Äpfel").compare(&Value::text("äpfel")),
+            Ordering::Equal
+        );
+        assert_eq!(Value::Integer(2).compare(&Value::Double(1.5)), Ordering::Greater);
+    }
+}

@@ -213,7 +213,10 @@ async fn events_arrive_promptly_and_their_schema_can_be_had() {
         .await
         .unwrap();
     let schema = apache_avro::Schema::parse_str(&schema.into_inner().schema_json).unwrap();
-    apache_avro::from_avro_datum(&schema, &mut &event.payload[..], None).unwrap();
+    let reader = apache_avro::reader::datum::GenericDatumReader::builder(&schema)
+        .build()
+        .unwrap();
+    reader.read_value(&mut &event.payload[..]).unwrap();
     let topic = client
         .get_topic(world.signed(TopicRequest {
             topic_name: ACCOUNTS.to_owned(),

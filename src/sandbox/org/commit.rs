@@ -130,7 +130,7 @@ mod tests {
         .unwrap()
     }
 
-    fn body(json: Json) -> Body {
+    fn body(json: &Json) -> Body {
         json.as_object().unwrap().clone()
     }
 
@@ -147,7 +147,11 @@ mod tests {
         let decode = |event: &Arc<super::super::super::bus::Event>| {
             let schema = apache_avro::Schema::parse_str(&org.event_schema(event.object).json).unwrap();
             let mut bytes = &event.payload[..];
-            let value = apache_avro::from_avro_datum(&schema, &mut bytes, None).unwrap();
+            let value = apache_avro::reader::datum::GenericDatumReader::builder(&schema)
+                .build()
+                .unwrap()
+                .read_value(&mut bytes)
+                .unwrap();
             assert!(bytes.is_empty(), "the payload is read to its last byte");
             Json::try_from(value).unwrap()
         };
@@ -162,12 +166,12 @@ mod tests {
             json!({"Name": "Ana", "BillingCity": "Hobart", "AnnualRevenue": 5, "Industry": "Retail"});
         let index = org.catalog().object("Account").unwrap().index;
         let contact = org.catalog().object("Contact").unwrap().index;
-        let account = write(&org, |tx| tx.create(index, &body(account)));
+        let account = write(&org, |tx| tx.create(index, &body(&account)));
         let change = json!({"BillingCity": "Perth", "Industry": null});
-        write(&org, |tx| tx.update(index, account, &body(change)));
-        write(&org, |tx| tx.update(index, account, &body(json!({}))));
+        write(&org, |tx| tx.update(index, account, &body(&change)));
+        write(&org, |tx| tx.update(index, account, &body(&json!({}))));
         write(&org, |tx| tx.delete(index, account));
-        write(&org, |tx| tx.create(contact, &body(json!({"LastName": "Lee"}))));
+        write(&org, |tx| tx.create(contact, &body(&json!({"LastName": "Lee"}))));
         let found = decoded(&org, start);
         let header = |at: usize, field: &str| found[at]["ChangeEventHeader"][field].clone();
         assert_eq!(found.len(), 4, "contacts are not selected");
@@ -229,10 +233,10 @@ mod tests {
         });
         let start = org.bus().tip();
         write(&org, |tx| {
-            tx.update(item.index, line, &body(json!({"Quantity": 10})))?;
-            tx.update(item.index, line, &body(json!({"Quantity": 20})))?;
+            tx.update(item.index, line, &body(&json!({"Quantity": 10})))?;
+            tx.update(item.index, line, &body(&json!({"Quantity": 20})))?;
             // A record that comes and goes is no event, nor a number.
-            let account = tx.create(0, &body(json!({"Name": "A"})))?;
+            let account = tx.create(0, &body(&json!({"Name": "A"})))?;
             tx.delete(0, account)
         });
         let found = decoded(&org, start);

@@ -85,7 +85,7 @@ impl Subscription {
             tokio::select! {
                 biased;
                 request = self.requests.message() => match request {
-                    Ok(Some(request)) => self.take(request)?,
+                    Ok(Some(request)) => self.take(&request)?,
                     // The subscriber is done, or gone.
                     Ok(None) | Err(_) => return Ok(None),
                 },
@@ -103,9 +103,9 @@ impl Subscription {
         }
     }
 
-    fn take(&mut self, request: FetchRequest) -> Result<(), Status> {
+    fn take(&mut self, request: &FetchRequest) -> Result<(), Status> {
         if self.reading.is_none() {
-            self.reading = Some(self.start(&request)?);
+            self.reading = Some(self.start(request)?);
         }
         let topic_kept = request.topic_name.is_empty()
             || self

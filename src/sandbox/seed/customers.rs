@@ -98,7 +98,7 @@ fn order(sower: &mut Sower<'_>, store: &Store, customer: &Customer, at: usize) -
     let lines = lines(sower, store)?;
     let total: f64 = lines.iter().map(|line| line.quantity * line.price).sum();
     let key = format!("PAST-{at}");
-    let activated = at % 3 != 0;
+    let activated = !at.is_multiple_of(3);
     let day = sower.moment.div_euclid(DAY_MILLIS) * DAY_MILLIS;
     let shipping = address(sower, "Shipping", store);
     let mut row = vec![

@@ -51,6 +51,11 @@ pub fn sow(sower: &mut Sower<'_>) -> Result<Places> {
             },
         );
     }
+    states(sower, &places)?;
+    Ok(places)
+}
+
+fn states(sower: &mut Sower<'_>, places: &Places) -> Result<()> {
     for (country, code, name, postcode) in STATES {
         let Some(place) = places.get(country) else {
             continue;
@@ -92,5 +97,5 @@ pub fn sow(sower: &mut Sower<'_>) -> Result<Places> {
             _ => {}
         }
     }
-    Ok(places)
+    Ok(())
 }

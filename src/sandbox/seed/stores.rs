@@ -1,4 +1,4 @@
-//! Stores with their settings: price book, categories, shipping, payment, sign-in, offers, bookings, forms.
+//! Stores with their settings: price book, categories, shipping, payment, sign-in.
 //!
 //! Secrets are filled in on purpose, with the word `secret` in each, so that a test can prove that none leaves.
 
@@ -6,7 +6,7 @@ use anyhow::{Context, Result};
 
 use super::super::value::{RecordId, Value};
 use super::places::Places;
-use super::words::{DEPARTMENTS, STORES, StoreWords};
+use super::words::{COUNTRIES, DEPARTMENTS, STORES, StoreWords};
 use super::{DAY_MILLIS, Sower, id, number, text, yes};
 
 /// A store, as the rows that hang on it need it.
@@ -99,31 +99,12 @@ fn store(
             ("Tax_Zone_Id", id(place.zone)),
         ],
     )?;
-    let store = sower.row(
-        "Store",
-        &[
-            ("Name", text(name.as_str())),
-            ("Code", text(code.as_str())),
-            ("Domain", text(domain.as_str())),
-            ("Unique_Domain_Path", text(format!("{domain}/"))),
-            ("Link", text(format!("https://{domain}"))),
-            ("Currency", text(words.currency)),
-            ("Locale", text(words.locale)),
-            ("Default_Timezone", text(words.timezone)),
-            ("Pricebook_Id", id(book)),
-            ("Zone_Id", id(place.zone)),
-            ("Store_Group_Id", id(group)),
-            ("Theme_Id", id(theme)),
-            ("Tax_Provider_Id", id(tax_provider)),
-            ("Tax_Inclusive", Some(Value::Boolean(place.tax_inclusive))),
-            ("Default", Some(Value::Boolean(at == 0))),
-            ("Shipping_Enabled", yes()),
-            ("Setup_Complete", yes()),
-            ("Display_Price_In", text("currency")),
-            ("Cache_Version", text("1")),
-            ("Mail_From_Address", text(format!("hello@{domain}"))),
-            ("Meta_Title", text(name.as_str())),
-        ],
+    let store = store_row(
+        sower,
+        words,
+        (&name, &code),
+        at == 0,
+        [group, theme, tax_provider, book, place.zone],
     )?;
     let domain_row = [
         ("Name", text(domain.as_str())),
@@ -134,14 +115,73 @@ fn store(
     sower.row("Web_Domain", &domain_row)?;
     settings(sower, store, &domain)?;
     delivery(sower, store, place.zone, words)?;
+    let stock_location = stock_location(sower, &name, (store, place.country, place.zone), at as f64)?;
+    let categories = categories(sower, store, &name)?;
+    Ok(Store {
+        id: store,
+        words,
+        book,
+        country: place.country,
+        tax: place.tax,
+        stock_location,
+        categories,
+    })
+}
+
+fn store_row(
+    sower: &mut Sower<'_>,
+    words: &StoreWords,
+    (name, code): (&str, &str),
+    default: bool,
+    [group, theme, tax_provider, book, zone]: [RecordId; 5],
+) -> Result<RecordId> {
+    let domain = format!("{code}.example");
+    let tax_inclusive = COUNTRIES
+        .iter()
+        .any(|(country, .., inclusive)| *country == words.country && *inclusive);
+    sower.row(
+        "Store",
+        &[
+            ("Name", text(name)),
+            ("Code", text(code)),
+            ("Domain", text(domain.as_str())),
+            ("Unique_Domain_Path", text(format!("{domain}/"))),
+            ("Link", text(format!("https://{domain}"))),
+            ("Currency", text(words.currency)),
+            ("Locale", text(words.locale)),
+            ("Default_Timezone", text(words.timezone)),
+            ("Pricebook_Id", id(book)),
+            ("Zone_Id", id(zone)),
+            ("Store_Group_Id", id(group)),
+            ("Theme_Id", id(theme)),
+            ("Tax_Provider_Id", id(tax_provider)),
+            ("Tax_Inclusive", Some(Value::Boolean(tax_inclusive))),
+            ("Default", Some(Value::Boolean(default))),
+            ("Shipping_Enabled", yes()),
+            ("Setup_Complete", yes()),
+            ("Display_Price_In", text("currency")),
+            ("Cache_Version", text("1")),
+            ("Mail_From_Address", text(format!("hello@{domain}"))),
+            ("Meta_Title", text(name)),
+        ],
+    )
+}
+
+/// The store's warehouse with its counter.
+fn stock_location(
+    sower: &mut Sower<'_>,
+    name: &str,
+    (store, country, zone): (RecordId, RecordId, RecordId),
+    at: f64,
+) -> Result<RecordId> {
     let stock_location = sower.row(
         "Stock_Location",
         &[
             ("Name", text(format!("{name} warehouse"))),
             ("Active", yes()),
-            ("Country_Id", id(place.country)),
-            ("s_c__Geolocation__Latitude__s", number(-33.0 + at as f64)),
-            ("s_c__Geolocation__Longitude__s", number(151.0 - at as f64)),
+            ("Country_Id", id(country)),
+            ("s_c__Geolocation__Latitude__s", number(-33.0 + at)),
+            ("s_c__Geolocation__Longitude__s", number(151.0 - at)),
         ],
     )?;
     sower.row(
@@ -154,19 +194,10 @@ fn store(
             ("Lead_Time_Units", text("hours")),
             ("Stock_Location_Id", id(stock_location)),
             ("Store_Id", id(store)),
-            ("Zone_Id", id(place.zone)),
+            ("Zone_Id", id(zone)),
         ],
     )?;
-    let categories = categories(sower, store, &name)?;
-    Ok(Store {
-        id: store,
-        words,
-        book,
-        country: place.country,
-        tax: place.tax,
-        stock_location,
-        categories,
-    })
+    Ok(stock_location)
 }
 
 fn settings(sower: &mut Sower<'_>, store: RecordId, domain: &str) -> Result<()> {
@@ -336,142 +367,4 @@ pub fn slug(name: &str) -> String {
         .split(|c: char| !c.is_ascii_alphanumeric())
         .filter(|word| !word.is_empty());
     words.map(str::to_ascii_lowercase).collect::<Vec<_>>().join("-")
-}
-
-/// Promotions, discounts, bookings and forms: small tables that every store has a few rows of.
-pub fn sow_offers(sower: &mut Sower<'_>, stores: &[Store]) -> Result<()> {
-    sower.pass(DAY_MILLIS);
-    let condition = sower.row(
-        "Condition",
-        &[
-            ("Name", text("Order over 50")),
-            ("Type", text("total_value")),
-            ("Amount", number(50.0)),
-            ("Currency", text("AUD")),
-        ],
-    )?;
-    let reward = sower.row(
-        "Reward",
-        &[
-            ("Name", text("Ten percent off")),
-            ("Identifier", text("ten-percent")),
-            ("Reward_Type", text("discount_on_subtotal")),
-            ("Discount_Type", text("percentage")),
-            ("Discount_Percentage", number(10.0)),
-        ],
-    )?;
-    let form = sower.row(
-        "Form",
-        &[("Name", text("Contact us")), ("Identifier", text("contact-us"))],
-    )?;
-    for (question, required) in [("Your name", true), ("Message", true), ("Order number", false)] {
-        sower.row(
-            "Form_Question",
-            &[
-                ("Name", text(question)),
-                ("Form_Id", id(form)),
-                ("Data_Type", text("text")),
-                ("Required", Some(Value::Boolean(required))),
-            ],
-        )?;
-    }
-    sower.row(
-        "Discount",
-        &[
-            ("Name", text("Clearance")),
-            ("Active", yes()),
-            ("Behaviour_When_Applied", text("replace")),
-            ("Calculation_Type", text("percent")),
-            (
-                "Ending_Date",
-                Some(Value::Date((sower.now / DAY_MILLIS + 90) * DAY_MILLIS)),
-            ),
-        ],
-    )?;
-    sower.row(
-        "Membership",
-        &[
-            ("Name", text("Friends")),
-            ("Display_Name", text("Friends of the house")),
-        ],
-    )?;
-    for store in stores {
-        offers_of(sower, store, condition, reward)?;
-    }
-    Ok(())
-}
-
-fn offers_of(sower: &mut Sower<'_>, store: &Store, condition: RecordId, reward: RecordId) -> Result<()> {
-    let code = format!("WELCOME10-{}", store.words.currency);
-    let promotion = sower.row(
-        "Promotion2",
-        &[
-            ("Name", text(format!("Welcome to {}", store.words.name))),
-            ("Display_Name", text("Welcome")),
-            ("Coupon_Code", text(code)),
-            ("Channel_Scope_Store_Id", id(store.id)),
-            (
-                "End_Date",
-                Some(Value::Date((sower.now / DAY_MILLIS + 365) * DAY_MILLIS)),
-            ),
-        ],
-    )?;
-    sower.row(
-        "Promotion2_Condition",
-        &[
-            ("Promotion2_Id", id(promotion)),
-            ("Condition_Id", id(condition)),
-            ("Reward_Id", id(reward)),
-            ("Priority", number(1.0)),
-        ],
-    )?;
-    let category = store.categories.first().and_then(|leaves| leaves.first());
-    sower.row(
-        "Promotion2_Product_Scope",
-        &[
-            ("Scope_Type", text("include")),
-            ("Category_Id", category.and_then(|category| id(*category))),
-            ("Reward_Id", id(reward)),
-        ],
-    )?;
-    let location = sower.row(
-        "Bookable_Location",
-        &[
-            ("Name", text(format!("{} studio", store.words.name))),
-            ("Active", yes()),
-            ("Display_Name", text("Studio")),
-            ("Store_Id", id(store.id)),
-            ("Country_Id", id(store.country)),
-            ("Timezone", text(store.words.timezone)),
-        ],
-    )?;
-    let bookable = sower.row(
-        "Product_Bookable_Location",
-        &[
-            ("Bookable_Location_Id", id(location)),
-            ("Max_Bookings", number(8.0)),
-        ],
-    )?;
-    let day = Some(Value::Date((sower.now / DAY_MILLIS + 14) * DAY_MILLIS));
-    let (start, end) = (Some(Value::Time(36_000_000)), Some(Value::Time(43_200_000)));
-    let span = [
-        ("Start_Date", day.clone()),
-        ("End_Date", day),
-        ("Start_Time", start),
-        ("End_Time", end),
-    ];
-    let place = [
-        ("Product_Bookable_Location_Id", id(bookable)),
-        ("Name", text("Pottery morning")),
-    ];
-    let event = sower.row("Bookable_Event", &[&place[..], &span[..]].concat())?;
-    sower.row(
-        "Availability",
-        &[&place[..1], &span[..], &[("Days_Of_Week", text("6;0"))]].concat(),
-    )?;
-    sower.row(
-        "Booking",
-        &[("Bookable_Event_Id", id(event)), ("Status", text("Confirmed"))],
-    )?;
-    Ok(())
 }
