@@ -339,7 +339,7 @@ mod tests {
         let errors = create(
             &org,
             "Account",
-            json!({"Name": "A", "Parent": {"External_ID__c": "none"}}),
+            &json!({"Name": "A", "Parent": {"External_ID__c": "none"}}),
         )
         .unwrap_err();
         let text = "Foreign key external ID: none not found for field External_ID__c in entity Account";
