@@ -55,7 +55,7 @@ pub fn fill(catalog: &Catalog, records: &mut Records, options: &OrgOptions) -> R
             ("IsStandard", yes()),
         ],
     )?;
-    let stores = stores::sow(&mut sower, &places, options.stores)?;
+    let stores = stores::sow(&mut sower, &places, options.stores.max(1))?;
     catalogue::sow(&mut sower, &stores, standard_book, options.products)?;
     offers::sow(&mut sower, &stores)?;
     customers::sow(&mut sower, &stores, options.products)?;
@@ -240,12 +240,12 @@ mod tests {
     use super::*;
     use crate::model::clock::Clock;
 
-    fn org(seed: u64, products: usize) -> Org {
+    fn org(seed: u64, products: usize, stores: usize) -> Org {
         let clock = Clock::Manual(Arc::new(1_790_000_000_000.into()));
         Org::new(OrgOptions {
             seed,
             products,
-            stores: 3,
+            stores,
             clock,
             selected_entities: Vec::new(),
         })
@@ -267,13 +267,14 @@ mod tests {
 
     #[test]
     fn the_same_seed_gives_the_same_org() {
-        assert_eq!(dump(&org(7, 40)), dump(&org(7, 40)));
-        assert_ne!(dump(&org(7, 40)), dump(&org(8, 40)));
+        assert_eq!(dump(&org(7, 40, 3)), dump(&org(7, 40, 3)));
+        assert_ne!(dump(&org(7, 40, 3)), dump(&org(8, 40, 3)));
     }
 
     #[test]
     fn what_is_seeded_would_pass_the_fields_own_rules() {
-        let org = org(1, 60);
+        // More stores than there are names, so that some are numbered.
+        let org = org(1, 60, 10);
         org.read(|records| {
             for object in org.catalog().objects() {
                 for record in records.all(object.index) {
@@ -312,7 +313,7 @@ mod tests {
 
     #[test]
     fn many_products_get_one_entry_in_the_standard_book_and_one_in_a_store_s() {
-        let org = org(1, 30_000);
+        let org = org(1, 30_000, 3);
         let count = |name: &str| org.read(|records| records.count(org.catalog().object(name).unwrap().index));
         assert!(count("Product2") >= 30_000);
         let entries = count("PricebookEntry");

@@ -250,6 +250,10 @@ mod tests {
         });
         assert_eq!(told.collect::<Vec<_>>(), ["1 UPDATE OrderItem", "2 UPDATE Order"]);
         assert_eq!(found[0]["Quantity"], 20.0);
+        assert_eq!(
+            found[0]["s_c__Is_Restricted_Product__c"], false,
+            "a formula's value is there without a bit"
+        );
         let amount = org.read(|records| {
             let of = records
                 .live(item.index, line)?

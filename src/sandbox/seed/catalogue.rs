@@ -28,8 +28,8 @@ pub fn priced(amount: f64, rate: f64) -> f64 {
 
 pub fn sow(sower: &mut Sower<'_>, stores: &[Store], standard_book: RecordId, products: usize) -> Result<()> {
     let brand = brand(sower)?;
-    let positions = Positions::new(sower)?;
-    let detailed = products <= DETAILED_PRODUCTS_MAX;
+    let positions = Positions::new(sower, products <= DETAILED_PRODUCTS_MAX)?;
+    let detailed = positions.detailed;
     let entries = products * if detailed { 1 + stores.len() } else { 2 };
     sower.records.reserve(positions.product.index, products + 8);
     sower.records.reserve(positions.entry.index, entries + 8);
@@ -315,12 +315,14 @@ struct Positions<'a> {
     /// Pricebook2Id, CurrencyIsoCode, IsActive, Product2Id, UnitPrice, Name, ProductCode.
     entry_fields: [u16; 7],
     link: &'a Object,
-    /// Active, OwnerId, Product_Id, Category_Id, Name.
-    link_fields: [u16; 5],
+    /// Active, OwnerId, Product_Id, Category_Id, Name, key.
+    link_fields: [u16; 6],
+    /// Whether the rows have keys of their own.
+    detailed: bool,
 }
 
 impl<'a> Positions<'a> {
-    fn new(sower: &Sower<'a>) -> Result<Self> {
+    fn new(sower: &Sower<'a>, detailed: bool) -> Result<Self> {
         fn all<const N: usize>(sower: &Sower<'_>, object: &Object, names: [&str; N]) -> Result<[u16; N]> {
             let mut positions = [0; N];
             for (position, name) in positions.iter_mut().zip(names) {
@@ -341,7 +343,7 @@ impl<'a> Positions<'a> {
             "Name",
             "ProductCode",
         ];
-        let link_names = ["Active", "OwnerId", "Product_Id", "Category_Id", "Name"];
+        let link_names = ["Active", "OwnerId", "Product_Id", "Category_Id", "Name", "sC_Id"];
         Ok(Self {
             product,
             product_fields: all(sower, product, product_names)?,
@@ -349,6 +351,7 @@ impl<'a> Positions<'a> {
             entry_fields: all(sower, entry, entry_names)?,
             link,
             link_fields: all(sower, link, link_names)?,
+            detailed,
         })
     }
 
@@ -380,12 +383,15 @@ impl<'a> Positions<'a> {
         (product, category): (RecordId, RecordId),
         at: usize,
     ) {
-        let [.., product_at, category_at, name_at] = self.link_fields;
-        let values = vec![
+        let [.., product_at, category_at, name_at, key_at] = self.link_fields;
+        let mut values = vec![
             (product_at, Value::Id(product)),
             (category_at, Value::Id(category)),
             (name_at, Value::text(format!("PPC-{at:06}"))),
         ];
+        if self.detailed {
+            values.push((key_at, Value::text(uuid(&mut sower.rng))));
+        }
         let row = sower.records.next_id(self.link.index);
         sower
             .records
