@@ -16,8 +16,9 @@ use storesync::sandbox::org::{DEFAULT_ENTITIES, Org, OrgOptions, Origin, RecordE
 use storesync::sandbox::pubsub::{Service, Timings};
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
-use tokio_stream::wrappers::{ReceiverStream, TcpListenerStream};
+use tokio_stream::wrappers::ReceiverStream;
 use tonic::metadata::MetadataValue;
+use tonic::transport::server::TcpIncoming;
 use tonic::transport::{Channel, Server};
 use tonic::{Code, Request, Status, Streaming};
 
@@ -54,7 +55,7 @@ impl World {
         tokio::spawn(
             Server::builder()
                 .add_service(service)
-                .serve_with_incoming(TcpListenerStream::new(listener)),
+                .serve_with_incoming(TcpIncoming::from(listener).with_nodelay(Some(true))),
         );
         let channel = Channel::from_shared(format!("http://{address}"))
             .unwrap()
