@@ -208,9 +208,16 @@ impl<'a> Transaction<'a> {
         }
         let mut gone = before.changed(object, &[], (self.now.clone(), self.user.clone()));
         gone.deleted = true;
+        let savepoint = self.savepoint();
         self.write(object.index, gone);
-        self.delete_children(object, id)?;
-        self.after(object, id, Some(&before))
+        let children = self
+            .delete_children(object, id)
+            .and_then(|()| self.after(object, id, Some(&before)));
+        // A child that must stay keeps its parent.
+        if children.is_err() {
+            self.rollback_to(savepoint);
+        }
+        children
     }
 
     fn delete_children(&mut self, parent: &Object, id: RecordId) -> Result<(), RecordErrors> {
