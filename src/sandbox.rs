@@ -184,9 +184,9 @@ impl Running {
     /// Serves both listeners until `stop`, then gives open connections a moment to end.
     pub async fn run(self, stop: CancellationToken) -> Result<()> {
         let mut servers: JoinSet<Result<()>> = JoinSet::new();
-        // Becomes `pubsub::service(org, sessions, keepalive)` once there is one.
-        let _ = self.keepalive;
-        let routes = tonic::service::Routes::default();
+        let timings = pubsub::Timings { keepalive: self.keepalive, ..pubsub::Timings::default() };
+        let sessions = self.app.login.sessions.clone();
+        let service = pubsub::Service::new(self.org.clone(), sessions, timings).into_server();
         let mut server = Server::builder();
         if let Some(certificates) = &self.certificates {
             let identity = Identity::from_pem(&certificates.server_pem, &certificates.server_key_pem);
@@ -196,7 +196,7 @@ impl Running {
         let incoming = TcpIncoming::from(self.grpc).with_nodelay(Some(true));
         let stopped = stop.clone();
         servers.spawn(async move {
-            let serving = server.add_routes(routes);
+            let serving = server.add_service(service);
             serving
                 .serve_with_incoming_shutdown(incoming, stopped.cancelled_owned())
                 .await

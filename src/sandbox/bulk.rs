@@ -83,7 +83,11 @@ impl Jobs {
 
     fn get(&self, id: &str) -> Result<Arc<Job>, Refusal> {
         let id = RecordId::parse(id).ok_or_else(Refusal::not_found)?;
-        self.state().jobs.get(id.as_str()).cloned().ok_or_else(Refusal::not_found)
+        self.state()
+            .jobs
+            .get(id.as_str())
+            .cloned()
+            .ok_or_else(Refusal::not_found)
     }
 
     fn put(&self, job: Job) -> Arc<Job> {
@@ -110,7 +114,9 @@ pub fn answer(caller: &Caller<'_>, call: &Call, rest: &[&str]) -> Answer {
         ("POST", []) => create(caller, call),
         ("GET", []) => {
             let records: Vec<Json> = jobs.state().jobs.values().map(|job| job.shown(true)).collect();
-            Ok(Reply::ok(json!({ "done": true, "records": records, "nextRecordsUrl": null })))
+            Ok(Reply::ok(
+                json!({ "done": true, "records": records, "nextRecordsUrl": null }),
+            ))
         }
         ("GET", [id]) => Ok(Reply::ok(jobs.get(id)?.shown(true))),
         ("PATCH", [id]) => abort(caller, call, id),
@@ -128,12 +134,20 @@ fn create(caller: &Caller<'_>, call: &Call) -> Answer {
     let wanted: Wanted = call.parsed()?;
     let org = &caller.app.org;
     let now = org.clock().now();
-    let query = Query::compile(org.catalog(), &wanted.query, now, wanted.operation == Operation::QueryAll)?;
+    let query = Query::compile(
+        org.catalog(),
+        &wanted.query,
+        now,
+        wanted.operation == Operation::QueryAll,
+    )?;
     if let Some(message) = query.bulk_refusal() {
         return Err(Refusal::new(400, "API_ERROR", message));
     }
     let ids = org.read(|records| {
-        let scope = Scope { catalog: org.catalog(), records };
+        let scope = Scope {
+            catalog: org.catalog(),
+            records,
+        };
         query.rows(&scope).iter().map(|row| row.id()).collect()
     });
     let job = caller.app.jobs.put(Job {
@@ -156,7 +170,11 @@ fn create(caller: &Caller<'_>, call: &Call) -> Answer {
 fn abort(caller: &Caller<'_>, call: &Call, id: &str) -> Answer {
     let job = caller.app.jobs.get(id)?;
     if call.json()?["state"] != "Aborted" {
-        return Err(Refusal::new(400, "INVALIDJOBSTATE", "a query job's state can only be set to Aborted"));
+        return Err(Refusal::new(
+            400,
+            "INVALIDJOBSTATE",
+            "a query job's state can only be set to Aborted",
+        ));
     }
     job.aborted.store(true, Ordering::SeqCst);
     Ok(Reply::ok(job.shown(true)))
@@ -165,37 +183,62 @@ fn abort(caller: &Caller<'_>, call: &Call, id: &str) -> Answer {
 fn results(caller: &Caller<'_>, call: &Call, id: &str) -> Answer {
     let job = caller.app.jobs.get(id)?;
     if job.version != caller.version {
-        let message = format!("the job was created by API version {} and can be read by that one only", job.version);
+        let message = format!(
+            "the job was created by API version {} and can be read by that one only",
+            job.version
+        );
         return Err(Refusal::new(409, "API_ERROR", message));
     }
     if job.aborted.load(Ordering::SeqCst) {
-        return Err(Refusal::new(400, "INVALIDJOBSTATE", "the job was aborted and has no results"));
+        return Err(Refusal::new(
+            400,
+            "INVALIDJOBSTATE",
+            "the job was aborted and has no results",
+        ));
     }
-    let from = match call.parameter("locator").filter(|locator| !locator.is_empty() && *locator != "null") {
+    let from = match call
+        .parameter("locator")
+        .filter(|locator| !locator.is_empty() && *locator != "null")
+    {
         Some(locator) => position(locator).filter(|from| *from <= job.ids.len()),
         None => Some(0),
     };
     let from = from.ok_or_else(|| Refusal::new(400, "INVALID_QUERY_LOCATOR", "invalid query locator"))?;
     let wanted = match call.parameter("maxRecords") {
-        Some(text) => text.parse::<usize>().ok().filter(|rows| *rows > 0).ok_or_else(|| {
-            Refusal::new(400, "API_ERROR", "maxRecords is no whole number above 0")
-        })?,
+        Some(text) => text
+            .parse::<usize>()
+            .ok()
+            .filter(|rows| *rows > 0)
+            .ok_or_else(|| Refusal::new(400, "API_ERROR", "maxRecords is no whole number above 0"))?,
         None => PAGE_ROWS,
     };
     let to = job.ids.len().min(from.saturating_add(wanted));
     let (bytes, rows) = caller.app.org.read(|records| {
-        let scope = Scope { catalog: caller.app.org.catalog(), records };
+        let scope = Scope {
+            catalog: caller.app.org.catalog(),
+            records,
+        };
         job.page(&scope, &job.ids[from..to])
     });
-    let locator = if to < job.ids.len() { URL_SAFE_NO_PAD.encode(to.to_string()) } else { "null".to_owned() };
+    let locator = if to < job.ids.len() {
+        URL_SAFE_NO_PAD.encode(to.to_string())
+    } else {
+        "null".to_owned()
+    };
     let mut reply = Reply::empty(200);
     reply.content = Content::Csv(bytes);
-    reply.headers = vec![("sforce-locator", locator), ("sforce-numberofrecords", rows.to_string())];
+    reply.headers = vec![
+        ("sforce-locator", locator),
+        ("sforce-numberofrecords", rows.to_string()),
+    ];
     Ok(reply)
 }
 
 fn position(locator: &str) -> Option<usize> {
-    String::from_utf8(URL_SAFE_NO_PAD.decode(locator).ok()?).ok()?.parse().ok()
+    String::from_utf8(URL_SAFE_NO_PAD.decode(locator).ok()?)
+        .ok()?
+        .parse()
+        .ok()
 }
 
 impl Job {
@@ -217,7 +260,11 @@ impl Job {
             (false, true) => "JobComplete",
             (false, false) => "UploadComplete",
         };
-        let operation = if self.operation == Operation::Query { "query" } else { "queryAll" };
+        let operation = if self.operation == Operation::Query {
+            "query"
+        } else {
+            "queryAll"
+        };
         let created = Value::DateTime(self.created).to_json();
         let mut json = Map::new();
         let mut set = |key: &str, value: Json| json.insert(key.to_owned(), value);
@@ -230,7 +277,10 @@ impl Job {
         set("state", Json::from(state));
         set("concurrencyMode", Json::from("Parallel"));
         set("contentType", Json::from("CSV"));
-        set("apiVersion", Json::from(self.version.parse::<f64>().unwrap_or_default()));
+        set(
+            "apiVersion",
+            Json::from(self.version.parse::<f64>().unwrap_or_default()),
+        );
         if later {
             set("jobType", Json::from("V2Query"));
         }

@@ -51,18 +51,30 @@ impl Part {
             return Err(Refusal::new(400, "INVALID_INPUT", message));
         }
         let headers = json["httpHeaders"].as_object().cloned().unwrap_or_default();
-        let outer = headers.keys().find(|name| OUTER_HEADERS.contains(&name.to_ascii_lowercase().as_str()));
+        let outer = headers
+            .keys()
+            .find(|name| OUTER_HEADERS.contains(&name.to_ascii_lowercase().as_str()));
         if let Some(name) = outer {
             let message = format!("the header {name} cannot be set for a sub-request");
             return Err(Refusal::new(400, "INVALID_INPUT", message));
         }
         let body = json.get("body").filter(|body| !body.is_null()).cloned();
-        Ok(Self { method: text("method")?, url: text("url")?, reference, body, headers })
+        Ok(Self {
+            method: text("method")?,
+            url: text("url")?,
+            reference,
+            body,
+            headers,
+        })
     }
 
     /// Path after `/services/data/vNN.N/`.
     fn resource(&self) -> &str {
-        self.url.trim_start_matches('/').splitn(4, '/').nth(3).unwrap_or_default()
+        self.url
+            .trim_start_matches('/')
+            .splitn(4, '/')
+            .nth(3)
+            .unwrap_or_default()
     }
 
     fn is_heavy(&self) -> bool {
@@ -85,7 +97,9 @@ impl Part {
         }
         for (name, value) in &self.headers {
             let name = axum::http::HeaderName::try_from(name.as_str());
-            let value = value.as_str().and_then(|value| axum::http::HeaderValue::from_str(value).ok());
+            let value = value
+                .as_str()
+                .and_then(|value| axum::http::HeaderValue::from_str(value).ok());
             if let (Ok(name), Some(value)) = (name, value) {
                 call.headers.insert(name, value);
             }
@@ -94,7 +108,11 @@ impl Part {
         let ["services", "data", version, rest @ ..] = segments.as_slice() else {
             return Err(Refusal::not_found());
         };
-        let caller = Caller { app: caller.app, version: supported(version)?, origin: caller.origin.clone() };
+        let caller = Caller {
+            app: caller.app,
+            version: supported(version)?,
+            origin: caller.origin.clone(),
+        };
         part(&caller, access, &call, rest)
     }
 
@@ -122,7 +140,11 @@ pub fn composite(caller: &Caller<'_>, call: &Call) -> Answer {
         ));
     }
     let all_or_none = body["allOrNone"].as_bool().unwrap_or(false);
-    let shown = if all_or_none { together(caller, &parts) } else { apart(caller, &parts) };
+    let shown = if all_or_none {
+        together(caller, &parts)
+    } else {
+        apart(caller, &parts)
+    };
     Ok(Reply::ok(json!({ "compositeResponse": shown })))
 }
 
@@ -176,7 +198,7 @@ fn apart(caller: &Caller<'_>, parts: &[Part]) -> Vec<Json> {
 /// The part that failed, by position, and its answer.
 struct Failure {
     at: usize,
-    reply: Reply,
+    reply: Box<Reply>,
 }
 
 /// All parts in one transaction, in this order.
@@ -189,7 +211,10 @@ fn run_all(caller: &Caller<'_>, parts: &[Part], order: &[usize]) -> Result<Vec<R
             let answer = part.run(caller, &mut Access::Write(transaction), &results);
             let reply = answer.unwrap_or_else(Reply::from);
             if reply.status >= 300 || reply.partly_failed {
-                return Err(Failure { at: *at, reply });
+                return Err(Failure {
+                    at: *at,
+                    reply: Box::new(reply),
+                });
             }
             results.note(&part.reference, &reply);
             replies[*at] = Some(reply);
@@ -202,13 +227,18 @@ fn run_all(caller: &Caller<'_>, parts: &[Part], order: &[usize]) -> Result<Vec<R
 fn together(caller: &Caller<'_>, parts: &[Part]) -> Vec<Json> {
     let order: Vec<usize> = (0..parts.len()).collect();
     match run_all(caller, parts, &order) {
-        Ok(replies) => parts.iter().zip(&replies).map(|(part, reply)| part.shown(reply)).collect(),
+        Ok(replies) => parts
+            .iter()
+            .zip(&replies)
+            .map(|(part, reply)| part.shown(reply))
+            .collect(),
         Err(failure) => {
             let halted = json!([{ "errorCode": "PROCESSING_HALTED", "message": HALTED }]);
             let halted = Reply::json(400, halted);
-            let mut culprit = failure.reply;
+            let mut culprit = *failure.reply;
             culprit.status = culprit.status.max(400);
-            let show = |(at, part): (usize, &Part)| part.shown(if at == failure.at { &culprit } else { &halted });
+            let show =
+                |(at, part): (usize, &Part)| part.shown(if at == failure.at { &culprit } else { &halted });
             parts.iter().enumerate().map(show).collect()
         }
     }
@@ -216,7 +246,9 @@ fn together(caller: &Caller<'_>, parts: &[Part]) -> Vec<Json> {
 
 pub fn graph(caller: &Caller<'_>, call: &Call) -> Answer {
     let body = call.json()?;
-    let graphs = body["graphs"].as_array().ok_or_else(|| Refusal::parser("graphs is no JSON array"))?;
+    let graphs = body["graphs"]
+        .as_array()
+        .ok_or_else(|| Refusal::parser("graphs is no JSON array"))?;
     if graphs.len() > GRAPHS_MAX {
         let message = format!("Limit of {GRAPHS_MAX} reached for number of Graphs in the payload");
         return Err(Refusal::new(400, "LIMIT_EXCEEDED", message));
@@ -224,7 +256,9 @@ pub fn graph(caller: &Caller<'_>, call: &Call) -> Answer {
     let mut nodes = 0;
     let mut answers = Vec::with_capacity(graphs.len());
     for graph in graphs {
-        let id = graph["graphId"].as_str().ok_or_else(|| Refusal::parser("a graph has no graphId"))?;
+        let id = graph["graphId"]
+            .as_str()
+            .ok_or_else(|| Refusal::parser("a graph has no graphId"))?;
         let parts = parts_of(graph)?;
         nodes += parts.len();
         let (shown, successful) = one_graph(caller, &parts, nodes);
@@ -240,7 +274,10 @@ fn one_graph(caller: &Caller<'_>, parts: &[Part], nodes: usize) -> (Vec<Json>, b
         let message = format!("Limit of {NODES_MAX} reached for number of Nodes in the Graph");
         return (vec![limit_result(&message)], false);
     }
-    let mut kinds: Vec<(&str, &str)> = parts.iter().map(|part| (part.method.as_str(), node_type(part))).collect();
+    let mut kinds: Vec<(&str, &str)> = parts
+        .iter()
+        .map(|part| (part.method.as_str(), node_type(part)))
+        .collect();
     kinds.sort_unstable();
     kinds.dedup();
     if kinds.len() > NODE_KINDS_MAX {
@@ -249,15 +286,25 @@ fn one_graph(caller: &Caller<'_>, parts: &[Part], nodes: usize) -> (Vec<Json>, b
     }
     let outcome = match dependency_order(parts) {
         Ok(order) if parts.iter().all(|part| part.resource().starts_with("sobjects/")) => {
-            run_all(caller, parts, &order).map_err(|failure| failure.reply)
+            run_all(caller, parts, &order).map_err(|failure| *failure.reply)
         }
-        Ok(_) => {
-            Err(Refusal::new(400, "INVALID_INPUT", "A graph can contain only sObject Rows resources.").into())
-        }
+        Ok(_) => Err(Refusal::new(
+            400,
+            "INVALID_INPUT",
+            "A graph can contain only sObject Rows resources.",
+        )
+        .into()),
         Err(refusal) => Err(refusal.into()),
     };
     match outcome {
-        Ok(replies) => (parts.iter().zip(&replies).map(|(part, reply)| part.shown(reply)).collect(), true),
+        Ok(replies) => (
+            parts
+                .iter()
+                .zip(&replies)
+                .map(|(part, reply)| part.shown(reply))
+                .collect(),
+            true,
+        ),
         // Every node of a failed graph shows the failure that ended it.
         Err(mut reply) => {
             reply.status = reply.status.max(400);
@@ -276,7 +323,10 @@ fn dependency_order(parts: &[Part]) -> Result<Vec<usize>, Refusal> {
         .iter()
         .map(|part| {
             let names = references(&part.url, part.body.as_ref());
-            names.iter().filter_map(|name| parts.iter().position(|other| other.reference == *name)).collect()
+            names
+                .iter()
+                .filter_map(|name| parts.iter().position(|other| other.reference == *name))
+                .collect()
         })
         .collect();
     let mut done = vec![false; parts.len()];
@@ -290,7 +340,11 @@ fn dependency_order(parts: &[Part]) -> Result<Vec<usize>, Refusal> {
             }
         }
         if order.len() == before {
-            return Err(Refusal::new(400, "INVALID_INPUT", "The nodes of the graph refer to each other in a circle."));
+            return Err(Refusal::new(
+                400,
+                "INVALID_INPUT",
+                "The nodes of the graph refer to each other in a circle.",
+            ));
         }
     }
     Ok(order)

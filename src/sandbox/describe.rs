@@ -9,8 +9,11 @@ const BATCH_ROWS_MAX: u32 = 200;
 
 /// `GET sobjects`
 pub fn global(catalog: &Catalog, version: &str) -> Json {
-    let objects: Vec<Json> =
-        catalog.objects().iter().map(|object| Json::Object(header(object, version))).collect();
+    let objects: Vec<Json> = catalog
+        .objects()
+        .iter()
+        .map(|object| Json::Object(header(object, version)))
+        .collect();
     json!({ "encoding": ENCODING, "maxBatchSize": BATCH_ROWS_MAX, "sobjects": objects })
 }
 
@@ -28,7 +31,10 @@ pub fn object(catalog: &Catalog, object: &Object, version: &str) -> Json {
     json.insert("recordTypeInfos".to_owned(), master_record_type());
     json.insert("actionOverrides".to_owned(), json!([]));
     json.insert("namedLayoutInfos".to_owned(), json!([]));
-    json.insert("supportedScopes".to_owned(), json!([{ "label": "All", "name": "everything" }]));
+    json.insert(
+        "supportedScopes".to_owned(),
+        json!([{ "label": "All", "name": "everything" }]),
+    );
     Json::Object(json)
 }
 
@@ -68,8 +74,12 @@ fn header(object: &Object, version: &str) -> Map<String, Json> {
             "sobject": path,
         },
     });
+    object_of(json)
+}
+
+fn object_of(json: Json) -> Map<String, Json> {
     match json {
-        Json::Object(header) => header,
+        Json::Object(object) => object,
         _ => Map::new(),
     }
 }
@@ -127,10 +137,20 @@ fn type_names(field: &Field) -> (&'static str, &'static str) {
 
 fn field(field: &Field) -> Json {
     let (kind, soap) = type_names(field);
-    let plain = !matches!(field.kind, FieldKind::LongText | FieldKind::Address | FieldKind::Location);
-    let numeric = matches!(field.kind, FieldKind::Double | FieldKind::Currency | FieldKind::Percent);
+    let plain = !matches!(
+        field.kind,
+        FieldKind::LongText | FieldKind::Address | FieldKind::Location
+    );
+    let numeric = matches!(
+        field.kind,
+        FieldKind::Double | FieldKind::Currency | FieldKind::Percent
+    );
     let digits = if field.kind == FieldKind::Integer { 9 } else { 0 };
-    let length = if soap == "xsd:string" || soap == "tns:ID" { field.length } else { 0 };
+    let length = if soap == "xsd:string" || soap == "tns:ID" {
+        field.length
+    } else {
+        0
+    };
     let mut json = json!({
         "aggregatable": plain,
         "aiPredictionField": false,
@@ -172,7 +192,15 @@ fn field(field: &Field) -> Json {
         "nillable": field.nillable,
         "permissionable": field.nillable,
     });
-    let more = json!({
+    if let Json::Object(json) = &mut json {
+        json.extend(rest_of_field(field, kind, soap, plain, numeric));
+    }
+    json
+}
+
+/// The second half of a field's members, in the order of their names.
+fn rest_of_field(field: &Field, kind: &str, soap: &str, plain: bool, numeric: bool) -> Map<String, Json> {
+    let json = json!({
         "picklistValues": picklist(field),
         "polymorphicForeignKey": field.reference_to.len() > 1,
         "precision": if numeric { field.precision } else { 0 },
@@ -192,10 +220,7 @@ fn field(field: &Field) -> Json {
         "updateable": field.updateable,
         "writeRequiresMasterRead": false,
     });
-    if let (Json::Object(json), Json::Object(more)) = (&mut json, more) {
-        json.extend(more);
-    }
-    json
+    object_of(json)
 }
 
 fn picklist(field: &Field) -> Json {

@@ -128,7 +128,10 @@ impl Faults {
 
 impl Rule {
     fn meet(&mut self, method: &str, path: &str) -> bool {
-        let other_method = self.method.as_deref().is_some_and(|wanted| !wanted.eq_ignore_ascii_case(method));
+        let other_method = self
+            .method
+            .as_deref()
+            .is_some_and(|wanted| !wanted.eq_ignore_ascii_case(method));
         if other_method || !path.contains(&self.path) {
             return false;
         }
@@ -152,8 +155,9 @@ mod tests {
     fn strikes_every_nth_request_of_its_path() {
         let faults = faults(r#"{"path":"/composite","every":3,"times":2,"fault":{"status":503}}"#);
         assert!(faults.meet("GET", "/services/data/v67.0/limits").is_none());
-        let struck: Vec<usize> =
-            (1..=12).filter(|_| faults.meet("POST", "/services/data/v67.0/composite").is_some()).collect();
+        let struck: Vec<usize> = (1..=12)
+            .filter(|_| faults.meet("POST", "/services/data/v67.0/composite").is_some())
+            .collect();
         assert_eq!(struck, [3, 6]);
         assert_eq!(faults.list()[0].met, 12);
     }

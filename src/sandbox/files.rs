@@ -66,9 +66,15 @@ pub fn write(dir: &Path, announcement: &Announcement<'_>) -> Result<Vec<(&'stati
         ("SANDBOX_ORG_ID", announcement.organization.to_string()),
         ("SANDBOX_PE_TOPIC", PLATFORM_EVENT_TOPIC.to_owned()),
         ("SANDBOX_MANAGED_SUB", MANAGED_SUBSCRIPTION.to_owned()),
-        ("SANDBOX_KEEPALIVE_MS", announcement.keepalive.as_millis().to_string()),
+        (
+            "SANDBOX_KEEPALIVE_MS",
+            announcement.keepalive.as_millis().to_string(),
+        ),
     ];
-    let lines: String = env.iter().map(|(key, value)| format!("{key}={value}\n")).collect();
+    let lines: String = env
+        .iter()
+        .map(|(key, value)| format!("{key}={value}\n"))
+        .collect();
     // Last, so that whoever waits for it finds the others written.
     write_file(&dir.join("sandbox.env"), &lines, true)?;
     Ok(env)
@@ -114,16 +120,14 @@ fn quoted(text: &str) -> String {
     toml::Value::String(text.to_owned()).to_string()
 }
 
-fn config(
-    dir: &Path,
-    announcement: &Announcement<'_>,
-    authority: Option<&Path>,
-    secret: &Path,
-) -> String {
+fn config(dir: &Path, announcement: &Announcement<'_>, authority: Option<&Path>, secret: &Path) -> String {
     let scheme = if authority.is_some() { "https" } else { "http" };
     let path = |path: &Path| quoted(&path.to_string_lossy());
     let authority = authority.map(|authority| {
-        format!("# The sandbox signs its own certificates.\nca_file = {}\n", path(authority))
+        format!(
+            "# The sandbox signs its own certificates.\nca_file = {}\n",
+            path(authority)
+        )
     });
     format!(
         "# A daemon against the sandbox org that wrote this file: storesync run --config FILE\n\

@@ -69,7 +69,11 @@ pub fn router(app: Arc<App>) -> Router {
     Router::new().fallback(handle).layer(compression).with_state(app)
 }
 
-async fn handle(State(app): State<Arc<App>>, ConnectInfo(cut): ConnectInfo<Cut>, request: Request) -> Response {
+async fn handle(
+    State(app): State<Arc<App>>,
+    ConnectInfo(cut): ConnectInfo<Cut>,
+    request: Request,
+) -> Response {
     let (parts, body) = request.into_parts();
     let address = parts.uri.path_and_query().map_or("/", |address| address.as_str());
     let mut call = Call::new(parts.method.as_str(), address);
@@ -77,7 +81,11 @@ async fn handle(State(app): State<Arc<App>>, ConnectInfo(cut): ConnectInfo<Cut>,
     match to_bytes(body, BODY_BYTES_MAX).await {
         Ok(body) => call.body = body,
         Err(error) => {
-            let refusal = Refusal::new(413, "REQUEST_TOO_LARGE", format!("the request's body cannot be read: {error}"));
+            let refusal = Refusal::new(
+                413,
+                "REQUEST_TOO_LARGE",
+                format!("the request's body cannot be read: {error}"),
+            );
             return respond(refusal.into(), None);
         }
     }
@@ -89,9 +97,15 @@ async fn handle(State(app): State<Arc<App>>, ConnectInfo(cut): ConnectInfo<Cut>,
     let fault = app.faults.meet(&call.method, path);
     let (reply, late) = match fault {
         None => (or_refusal(answer(&app, &call)), Duration::ZERO),
-        Some(Fault::Status { status, code, message, html }) => {
-            (failure(status, code.as_deref(), message.as_deref(), html), Duration::ZERO)
-        }
+        Some(Fault::Status {
+            status,
+            code,
+            message,
+            html,
+        }) => (
+            failure(status, code.as_deref(), message.as_deref(), html),
+            Duration::ZERO,
+        ),
         Some(Fault::Delay { delay_ms }) => (or_refusal(answer(&app, &call)), Duration::from_millis(delay_ms)),
         Some(Fault::Named(Named::DropBefore)) => {
             cut.cut();
@@ -121,8 +135,16 @@ impl App {
         self.requests.fetch_add(1, Ordering::Relaxed);
         let data = path.len() > 2 && path[0] == "services" && path[1] == "data";
         let from = if data { 3.min(path.len()) } else { 0 };
-        let told: Vec<&str> = path[from..].iter().take(COUNTED_SEGMENTS).map(String::as_str).collect();
-        let key = if told.first() == Some(&"query") { "query".to_owned() } else { told.join("/") };
+        let told: Vec<&str> = path[from..]
+            .iter()
+            .take(COUNTED_SEGMENTS)
+            .map(String::as_str)
+            .collect();
+        let key = if told.first() == Some(&"query") {
+            "query".to_owned()
+        } else {
+            told.join("/")
+        };
         let mut paths = self.paths.lock().unwrap_or_else(PoisonError::into_inner);
         *paths.entry(key).or_default() += 1;
     }
@@ -145,22 +167,36 @@ fn answer(app: &App, call: &Call) -> Answer {
 /// A staged error: what the platform, or its edge, answers with this status.
 fn failure(status: u16, code: Option<&str>, message: Option<&str>, html: bool) -> Reply {
     if html || (matches!(status, 420 | 502 | 504) && code.is_none()) {
-        return Reply::html(status, "<html><body><h1>We are down for maintenance.</h1></body></html>");
+        return Reply::html(
+            status,
+            "<html><body><h1>We are down for maintenance.</h1></body></html>",
+        );
     }
     let (usual_code, usual_message) = match status {
         401 => ("INVALID_SESSION_ID", "Session expired or invalid"),
         403 => ("REQUEST_LIMIT_EXCEEDED", "TotalRequests Limit exceeded."),
-        500 => ("UNKNOWN_EXCEPTION", "An unexpected error occurred. Please include this ErrorId if you contact support: 1-1 (1)"),
+        500 => (
+            "UNKNOWN_EXCEPTION",
+            "An unexpected error occurred. Please include this ErrorId if you contact support: 1-1 (1)",
+        ),
         503 => ("SERVER_UNAVAILABLE", "Server Unavailable"),
         _ => ("UNKNOWN_EXCEPTION", "An unexpected error occurred."),
     };
-    Refusal::new(status, code.unwrap_or(usual_code), message.unwrap_or(usual_message)).into()
+    Refusal::new(
+        status,
+        code.unwrap_or(usual_code),
+        message.unwrap_or(usual_message),
+    )
+    .into()
 }
 
 fn respond(reply: Reply, requests: Option<u64>) -> Response {
     let (content_type, body) = match reply.content {
         Content::Empty => (None, Body::empty()),
-        Content::Json(json) => (Some("application/json;charset=UTF-8"), Body::from(json.to_string())),
+        Content::Json(json) => (
+            Some("application/json;charset=UTF-8"),
+            Body::from(json.to_string()),
+        ),
         Content::Csv(bytes) => (Some("text/csv"), Body::from(bytes)),
         Content::Html(page) => (Some("text/html"), Body::from(page)),
     };
@@ -170,7 +206,12 @@ fn respond(reply: Reply, requests: Option<u64>) -> Response {
     if let Some(content_type) = content_type {
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
     }
-    let limit = requests.map(|requests| ("sforce-limit-info", format!("api-usage={requests}/{DAILY_REQUESTS_MAX}")));
+    let limit = requests.map(|requests| {
+        (
+            "sforce-limit-info",
+            format!("api-usage={requests}/{DAILY_REQUESTS_MAX}"),
+        )
+    });
     let location = reply.location.map(|location| ("location", location));
     for (name, value) in reply.headers.into_iter().chain(limit).chain(location) {
         if let Ok(value) = HeaderValue::from_str(&value) {

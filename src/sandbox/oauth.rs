@@ -29,7 +29,10 @@ const SECONDS_MAX: i64 = 100_000_000_000;
 pub fn random_text(length: usize) -> Result<String> {
     let mut bytes = vec![0; length];
     rand::fill(&mut bytes).map_err(|_| anyhow::anyhow!("the system gave no random bytes"))?;
-    Ok(bytes.iter().map(|byte| char::from(LETTERS[usize::from(*byte) % LETTERS.len()])).collect())
+    Ok(bytes
+        .iter()
+        .map(|byte| char::from(LETTERS[usize::from(*byte) % LETTERS.len()]))
+        .collect())
 }
 
 /// Access tokens and when they end. Clones share them.
@@ -48,7 +51,11 @@ struct Inside {
 
 impl Sessions {
     pub fn new(clock: Clock, organization: RecordId) -> Self {
-        Self { inside: Arc::default(), clock, organization }
+        Self {
+            inside: Arc::default(),
+            clock,
+            organization,
+        }
     }
 
     fn inside(&self) -> MutexGuard<'_, Inside> {
@@ -59,14 +66,19 @@ impl Sessions {
     pub fn issue(&self) -> Result<String> {
         let token = format!("{}!{}", &self.organization.as_str()[..15], random_text(96)?);
         let mut inside = self.inside();
-        let life = inside.life.and_then(|life| Millis::try_from(life.as_millis()).ok());
+        let life = inside
+            .life
+            .and_then(|life| Millis::try_from(life.as_millis()).ok());
         let end = life.map_or(Millis::MAX, |life| self.clock.now().saturating_add(life));
         inside.ends.insert(token.clone(), end);
         Ok(token)
     }
 
     pub fn is_valid(&self, token: &str) -> bool {
-        self.inside().ends.get(token).is_some_and(|end| *end > self.clock.now())
+        self.inside()
+            .ends
+            .get(token)
+            .is_some_and(|end| *end > self.clock.now())
     }
 
     pub fn revoke(&self, token: &str) -> bool {
@@ -143,7 +155,14 @@ pub struct Login {
 impl Login {
     pub fn new(credentials: Credentials, sessions: Sessions, user: RecordId, address: String) -> Self {
         let (clock, organization) = (sessions.clock.clone(), sessions.organization);
-        Self { credentials, sessions, clock, organization, user, address }
+        Self {
+            credentials,
+            sessions,
+            clock,
+            organization,
+            user,
+            address,
+        }
     }
 
     pub fn address(&self) -> &str {
@@ -188,7 +207,11 @@ impl Login {
         form: &[(String, String)],
         basic: Option<(String, String)>,
     ) -> Result<&'static str, LoginError> {
-        let value = |name: &str| form.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str());
+        let value = |name: &str| {
+            form.iter()
+                .find(|(key, _)| key == name)
+                .map(|(_, value)| value.as_str())
+        };
         let (basic_id, basic_secret) = basic.unzip();
         let client_id = value("client_id").or(basic_id.as_deref());
         let client_secret = value("client_secret").or(basic_secret.as_deref());
@@ -203,7 +226,11 @@ impl Login {
                 let password = value("password").unwrap_or_default();
                 let known = value("username") == Some(self.credentials.username.as_str());
                 let right = password == self.credentials.password || password == with_token;
-                if known && right { Ok("api") } else { Err(WRONG_USER) }
+                if known && right {
+                    Ok("api")
+                } else {
+                    Err(WRONG_USER)
+                }
             }
             Some("refresh_token") => {
                 self.check_client(client_id, client_secret, false)?;
@@ -226,7 +253,11 @@ impl Login {
             return Err(WRONG_CLIENT);
         }
         let right = secret == Some(self.credentials.client_secret.as_str());
-        if right || (secret.is_none() && !required) { Ok(()) } else { Err(WRONG_SECRET) }
+        if right || (secret.is_none() && !required) {
+            Ok(())
+        } else {
+            Err(WRONG_SECRET)
+        }
     }
 
     fn check_assertion(&self, assertion: &str) -> Result<(), LoginError> {
@@ -239,7 +270,9 @@ impl Login {
         if claims["iss"] != self.credentials.client_id.as_str() {
             return Err(WRONG_CLIENT);
         }
-        let signature = URL_SAFE_NO_PAD.decode(signature.trim_end_matches('=')).map_err(|_| WRONG_ASSERTION)?;
+        let signature = URL_SAFE_NO_PAD
+            .decode(signature.trim_end_matches('='))
+            .map_err(|_| WRONG_ASSERTION)?;
         UnparsedPublicKey::new(&RSA_PKCS1_2048_8192_SHA256, &self.credentials.public_key)
             .verify(signed.as_bytes(), &signature)
             .map_err(|_| WRONG_ASSERTION)?;
@@ -270,7 +303,9 @@ impl Login {
 }
 
 fn decoded(part: &str) -> Result<Json, LoginError> {
-    let bytes = URL_SAFE_NO_PAD.decode(part.trim_end_matches('=')).map_err(|_| WRONG_ASSERTION)?;
+    let bytes = URL_SAFE_NO_PAD
+        .decode(part.trim_end_matches('='))
+        .map_err(|_| WRONG_ASSERTION)?;
     serde_json::from_slice(&bytes).map_err(|_| WRONG_ASSERTION)
 }
 
@@ -281,7 +316,11 @@ fn expiry(claim: &Json) -> Option<Millis> {
         Json::String(text) => text.parse::<f64>().ok()? as i64,
         _ => return None,
     };
-    Some(if number > SECONDS_MAX { number } else { number.saturating_mul(1_000) })
+    Some(if number > SECONDS_MAX {
+        number
+    } else {
+        number.saturating_mul(1_000)
+    })
 }
 
 /// The pair of an `Authorization: Basic` header's value.
@@ -291,7 +330,8 @@ pub fn basic_pair(header: &str) -> Option<(String, String)> {
         return None;
     }
     let text = String::from_utf8(STANDARD.decode(encoded.trim()).ok()?).ok()?;
-    text.split_once(':').map(|(id, secret)| (id.to_owned(), secret.to_owned()))
+    text.split_once(':')
+        .map(|(id, secret)| (id.to_owned(), secret.to_owned()))
 }
 
 #[cfg(test)]
@@ -306,13 +346,24 @@ mod tests {
     const NOW: i64 = 1_795_339_800_000;
 
     fn login() -> Login {
-        let sessions = Sessions::new(Clock::Manual(Arc::new(AtomicI64::new(NOW))), RecordId::new(*b"00D", 1));
+        let sessions = Sessions::new(
+            Clock::Manual(Arc::new(AtomicI64::new(NOW))),
+            RecordId::new(*b"00D", 1),
+        );
         let credentials = Credentials::generate().unwrap();
-        Login::new(credentials, sessions, RecordId::new(*b"005", 1), "https://127.0.0.1:1".to_owned())
+        Login::new(
+            credentials,
+            sessions,
+            RecordId::new(*b"005", 1),
+            "https://127.0.0.1:1".to_owned(),
+        )
     }
 
     fn outcome(login: &Login, form: &[(&str, &str)]) -> Result<Json, LoginError> {
-        let form: Vec<_> = form.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
+        let form: Vec<_> = form
+            .iter()
+            .map(|(key, value)| ((*key).to_owned(), (*value).to_owned()))
+            .collect();
         login.token(&form, None).unwrap()
     }
 
@@ -321,7 +372,13 @@ mod tests {
         let part = |json: &Json| URL_SAFE_NO_PAD.encode(json.to_string());
         let signed = format!("{}.{}", part(header), part(claims));
         let mut signature = vec![0; key.public_modulus_len()];
-        key.sign(&RSA_PKCS1_SHA256, &SystemRandom::new(), signed.as_bytes(), &mut signature).unwrap();
+        key.sign(
+            &RSA_PKCS1_SHA256,
+            &SystemRandom::new(),
+            signed.as_bytes(),
+            &mut signature,
+        )
+        .unwrap();
         format!("{signed}.{}", URL_SAFE_NO_PAD.encode(signature))
     }
 
@@ -332,10 +389,26 @@ mod tests {
         let secret = login.credentials.client_secret.clone();
         for (form, error) in [
             (vec![("grant_type", "magic")], "unsupported_grant_type"),
-            (vec![("grant_type", "client_credentials"), ("client_id", "x")], "invalid_client_id"),
-            (vec![("grant_type", "client_credentials"), ("client_id", &id)], "invalid_client"),
-            (vec![("grant_type", "password"), ("client_id", &id), ("client_secret", &secret)], "invalid_grant"),
-            (vec![("grant_type", "refresh_token"), ("client_id", &id)], "invalid_grant"),
+            (
+                vec![("grant_type", "client_credentials"), ("client_id", "x")],
+                "invalid_client_id",
+            ),
+            (
+                vec![("grant_type", "client_credentials"), ("client_id", &id)],
+                "invalid_client",
+            ),
+            (
+                vec![
+                    ("grant_type", "password"),
+                    ("client_id", &id),
+                    ("client_secret", &secret),
+                ],
+                "invalid_grant",
+            ),
+            (
+                vec![("grant_type", "refresh_token"), ("client_id", &id)],
+                "invalid_grant",
+            ),
         ] {
             assert_eq!(outcome(&login, &form).unwrap_err().error, error, "{form:?}");
         }
@@ -344,8 +417,15 @@ mod tests {
     #[test]
     fn answers_in_the_platforms_form() {
         let login = login();
-        let (id, secret) = (login.credentials.client_id.clone(), login.credentials.client_secret.clone());
-        let form = [("grant_type", "client_credentials"), ("client_id", id.as_str()), ("client_secret", &secret)];
+        let (id, secret) = (
+            login.credentials.client_id.clone(),
+            login.credentials.client_secret.clone(),
+        );
+        let form = [
+            ("grant_type", "client_credentials"),
+            ("client_id", id.as_str()),
+            ("client_secret", &secret),
+        ];
         let answer = outcome(&login, &form).unwrap();
         let token = answer["access_token"].as_str().unwrap();
         assert!(login.sessions.is_valid(token));
@@ -387,8 +467,14 @@ mod tests {
             (with("exp", json!(NOW + 180_000)), None),
             (with("aud", json!("https://127.0.0.1:1")), None),
             (with("exp", json!(NOW / 1_000 - 1)), Some(late)),
-            (with("aud", json!("https://example.com")), Some("audience is invalid")),
-            (with("sub", json!("nobody")), Some("user hasn't approved this consumer")),
+            (
+                with("aud", json!("https://example.com")),
+                Some("audience is invalid"),
+            ),
+            (
+                with("sub", json!("nobody")),
+                Some("user hasn't approved this consumer"),
+            ),
             (with("iss", json!("nobody")), Some("client identifier invalid")),
         ] {
             let assertion = assertion(&login, &header, &claims);
@@ -396,6 +482,9 @@ mod tests {
             assert_eq!(outcome.err().map(|error| error.description), expected, "{claims}");
         }
         let tampered = assertion(&login, &header, &good).replacen('.', ".e", 1);
-        assert_eq!(outcome(&login, &[("grant_type", grant), ("assertion", &tampered)]), Err(WRONG_ASSERTION));
+        assert_eq!(
+            outcome(&login, &[("grant_type", grant), ("assertion", &tampered)]),
+            Err(WRONG_ASSERTION)
+        );
     }
 }

@@ -22,8 +22,16 @@ const VERSION_MAX: u32 = 68;
 /// Retired for good: answered 410.
 const VERSION_RETIRED: u32 = 30;
 /// Entries of a version's root.
-const RESOURCES: [&str; 8] =
-    ["sobjects", "query", "queryAll", "composite", "limits", "jobs/query", "tooling", "recent"];
+const RESOURCES: [&str; 8] = [
+    "sobjects",
+    "query",
+    "queryAll",
+    "composite",
+    "limits",
+    "jobs/query",
+    "tooling",
+    "recent",
+];
 
 /// Who asks, and by which version.
 pub struct Caller<'a> {
@@ -58,7 +66,10 @@ impl<'org> Access<'_, 'org> {
 
 impl Caller<'_> {
     pub fn scope<'a>(&'a self, access: &'a Access<'_, '_>) -> Scope<'a> {
-        Scope { catalog: self.app.org.catalog(), records: access.records() }
+        Scope {
+            catalog: self.app.org.catalog(),
+            records: access.records(),
+        }
     }
 }
 
@@ -67,21 +78,30 @@ pub fn answer(app: &App, call: &Call, rest: &[&str]) -> Answer {
         return Ok(Reply::ok(versions()));
     };
     let version = supported(version)?;
-    call.token().filter(|token| app.login.sessions.is_valid(token)).ok_or_else(Refusal::session)?;
+    call.token()
+        .filter(|token| app.login.sessions.is_valid(token))
+        .ok_or_else(Refusal::session)?;
     let client = call.client().unwrap_or("storesync_sandbox").to_owned();
-    let caller = Caller { app, version, origin: Origin { client, user: app.org.user_id() } };
+    let caller = Caller {
+        app,
+        version,
+        origin: Origin {
+            client,
+            user: app.org.user_id(),
+        },
+    };
     match (call.method.as_str(), rest) {
         ("GET", []) => Ok(Reply::ok(resources(version))),
         ("GET", ["limits"]) => Ok(Reply::ok(limits(app))),
         (_, ["jobs", "query", rest @ ..]) => bulk::answer(&caller, call, rest),
         ("POST", ["composite"]) => composite::composite(&caller, call),
         ("POST", ["composite", "graph"]) => composite::graph(&caller, call),
-        ("GET" | "HEAD", rest) => {
-            app.org.read(|records| part(&caller, &mut Access::Read(records), call, rest))
-        }
-        (_, rest) => app
+        ("GET" | "HEAD", rest) => app
             .org
-            .transact(&caller.origin, |transaction| part(&caller, &mut Access::Write(transaction), call, rest)),
+            .read(|records| part(&caller, &mut Access::Read(records), call, rest)),
+        (_, rest) => app.org.transact(&caller.origin, |transaction| {
+            part(&caller, &mut Access::Write(transaction), call, rest)
+        }),
     }
 }
 
@@ -99,10 +119,16 @@ pub fn part(caller: &Caller<'_>, access: &mut Access<'_, '_>, call: &Call, rest:
 /// `67.0` of `v67.0`, if the org speaks it.
 pub fn supported(segment: &str) -> Result<&str, Refusal> {
     let version = segment.strip_prefix('v').ok_or_else(Refusal::not_found)?;
-    let number = version.strip_suffix(".0").and_then(|number| number.parse::<u32>().ok());
+    let number = version
+        .strip_suffix(".0")
+        .and_then(|number| number.parse::<u32>().ok());
     match number {
         Some(VERSION_MIN..=VERSION_MAX) => Ok(version),
-        Some(7..=VERSION_RETIRED) => Err(Refusal::new(410, "UNSUPPORTED_API_VERSION", "This API version is retired.")),
+        Some(7..=VERSION_RETIRED) => Err(Refusal::new(
+            410,
+            "UNSUPPORTED_API_VERSION",
+            "This API version is retired.",
+        )),
         _ => Err(Refusal::not_found()),
     }
 }
@@ -123,7 +149,10 @@ fn versions() -> Json {
 
 fn resources(version: &str) -> Json {
     let entries = RESOURCES.iter().map(|name| {
-        ((*name).to_owned(), Json::from(format!("/services/data/v{version}/{name}")))
+        (
+            (*name).to_owned(),
+            Json::from(format!("/services/data/v{version}/{name}")),
+        )
     });
     Json::Object(entries.collect())
 }
@@ -158,7 +187,12 @@ mod tests {
         assert_eq!(supported("67.0").map_err(|refusal| refusal.status), Err(404));
         let all = versions();
         let label = |version: &str| {
-            all.as_array().unwrap().iter().find(|entry| entry["version"] == version).unwrap()["label"].clone()
+            all.as_array()
+                .unwrap()
+                .iter()
+                .find(|entry| entry["version"] == version)
+                .unwrap()["label"]
+                .clone()
         };
         assert_eq!(label("67.0"), "Summer '26");
         assert_eq!(label("66.0"), "Spring '26");

@@ -6,6 +6,8 @@
 //! with a limit ends as soon as it has enough.
 
 mod bind;
+mod condition;
+mod cursor;
 mod dates;
 mod filter;
 mod group;
@@ -51,7 +53,10 @@ pub struct QueryError {
 
 impl From<Malformed> for QueryError {
     fn from(malformed: Malformed) -> Self {
-        Self { code: "MALFORMED_QUERY", message: malformed.0 }
+        Self {
+            code: "MALFORMED_QUERY",
+            message: malformed.0,
+        }
     }
 }
 
@@ -87,7 +92,11 @@ impl Route {
         }
         let value = record.get(self.field);
         // A checkbox is never null.
-        if value.is_none() && self.kind == FieldKind::Boolean { Some(&FALSE) } else { value }
+        if value.is_none() && self.kind == FieldKind::Boolean {
+            Some(&FALSE)
+        } else {
+            value
+        }
     }
 }
 
@@ -114,7 +123,11 @@ enum Output {
     /// `COUNT()`: a number and no rows.
     Count,
     Groups(Grouping),
-    Rows { shape: Shape, columns: Vec<Column>, children: Vec<Children> },
+    Rows {
+        shape: Shape,
+        columns: Vec<Column>,
+        children: Vec<Children>,
+    },
 }
 
 /// A query bound to the catalogue.
@@ -131,7 +144,12 @@ pub struct Query {
 
 impl Query {
     /// Reads and binds `text`. `deleted_too` is queryAll's.
-    pub fn compile(catalog: &Catalog, text: &str, now: Millis, deleted_too: bool) -> Result<Self, QueryError> {
+    pub fn compile(
+        catalog: &Catalog,
+        text: &str,
+        now: Millis,
+        deleted_too: bool,
+    ) -> Result<Self, QueryError> {
         let statement = parse::parse(text)?;
         bind::bind(catalog, text, now, &statement, deleted_too)
     }
@@ -143,7 +161,9 @@ impl Query {
 
     /// The matching rows, in order, within limit and offset.
     pub fn rows<'a>(&self, scope: &Scope<'a>) -> Vec<&'a Record> {
-        let enough = self.limit.map_or(usize::MAX, |limit| limit.saturating_add(self.offset));
+        let enough = self
+            .limit
+            .map_or(usize::MAX, |limit| limit.saturating_add(self.offset));
         let mut rows = self.first_rows(scope, enough);
         rows.drain(..self.offset.min(rows.len()));
         rows
@@ -152,14 +172,16 @@ impl Query {
     fn first_rows<'a>(&self, scope: &Scope<'a>, enough: usize) -> Vec<&'a Record> {
         let test = self.test.resolved(scope);
         let test = test.as_ref();
-        let accepts = |record: &&'a Record| {
-            (self.deleted_too || !record.deleted) && test.accepts(scope, record)
-        };
+        let accepts =
+            |record: &&'a Record| (self.deleted_too || !record.deleted) && test.accepts(scope, record);
         let mut rows: Vec<&'a Record> = match self.source.candidates(scope, self.object) {
             Some(candidates) => candidates.into_iter().filter(accepts).collect(),
-            None if self.order.is_empty() => {
-                scope.records.all(self.object).filter(accepts).take(enough).collect()
-            }
+            None if self.order.is_empty() => scope
+                .records
+                .all(self.object)
+                .filter(accepts)
+                .take(enough)
+                .collect(),
             None => scope.records.all(self.object).filter(accepts).collect(),
         };
         if !self.order.is_empty() {
@@ -208,13 +230,21 @@ impl Query {
 
     /// Records in the form of the REST API; `version` (`67.0`) is for the addresses in them.
     pub fn records(&self, scope: &Scope<'_>, rows: &[&Record], version: &str) -> Vec<Json> {
-        let Output::Rows { shape, children, .. } = &self.output else { return Vec::new() };
-        let families: Vec<_> = children.iter().map(|children| children.family(scope, rows)).collect();
+        let Output::Rows { shape, children, .. } = &self.output else {
+            return Vec::new();
+        };
+        let families: Vec<_> = children
+            .iter()
+            .map(|children| children.family(scope, rows))
+            .collect();
         let mut records = Vec::with_capacity(rows.len());
         for row in rows {
             let mut json = shape.record(scope, row, version);
             for (children, family) in children.iter().zip(&families) {
-                json.insert(children.name().to_owned(), children.list(scope, family, row, version));
+                json.insert(
+                    children.name().to_owned(),
+                    children.list(scope, family, row, version),
+                );
             }
             records.push(Json::Object(json));
         }
@@ -256,7 +286,13 @@ impl Query {
 }
 
 /// One record with these fields, in the form of the REST API.
-pub fn record_json(scope: &Scope<'_>, object: &Object, record: &Record, fields: &[usize], version: &str) -> Json {
+pub fn record_json(
+    scope: &Scope<'_>,
+    object: &Object,
+    record: &Record,
+    fields: &[usize],
+    version: &str,
+) -> Json {
     let mut shape = Shape::new(object.index);
     for field in fields {
         shape.add(scope.catalog.objects(), &[], *field);

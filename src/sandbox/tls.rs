@@ -43,13 +43,18 @@ pub struct Certificates {
 impl Certificates {
     pub fn generate(address: IpAddr) -> Result<Self> {
         let mut authority = CertificateParams::default();
-        authority.distinguished_name.push(DnType::CommonName, "storesync sandbox authority");
+        authority
+            .distinguished_name
+            .push(DnType::CommonName, "storesync sandbox authority");
         authority.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
-        authority.key_usages =
-            vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign, KeyUsagePurpose::DigitalSignature];
+        authority.key_usages = vec![
+            KeyUsagePurpose::KeyCertSign,
+            KeyUsagePurpose::CrlSign,
+            KeyUsagePurpose::DigitalSignature,
+        ];
         let authority_key = KeyPair::generate().context("make the authority's key")?;
-        let authority =
-            CertifiedIssuer::self_signed(authority, authority_key).context("sign the authority's certificate")?;
+        let authority = CertifiedIssuer::self_signed(authority, authority_key)
+            .context("sign the authority's certificate")?;
 
         let mut server = CertificateParams::new(vec!["localhost".to_owned()]).context("name the server")?;
         let loopback = IpAddr::V4(Ipv4Addr::LOCALHOST);
@@ -62,7 +67,9 @@ impl Certificates {
         server.key_usages = vec![KeyUsagePurpose::DigitalSignature];
         server.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
         let server_key = KeyPair::generate().context("make the server's key")?;
-        let server = server.signed_by(&server_key, &authority).context("sign the server's certificate")?;
+        let server = server
+            .signed_by(&server_key, &authority)
+            .context("sign the server's certificate")?;
         Ok(Self {
             authority_pem: authority.pem(),
             server_pem: server.pem(),
@@ -128,7 +135,11 @@ pub struct Door {
 impl Door {
     pub fn new(tcp: TcpListener, certificates: Option<&Certificates>) -> Result<Self> {
         let tls = certificates.map(Certificates::acceptor).transpose()?;
-        Ok(Self { tcp, tls, handshakes: FuturesUnordered::new() })
+        Ok(Self {
+            tcp,
+            tls,
+            handshakes: FuturesUnordered::new(),
+        })
     }
 }
 
@@ -177,11 +188,7 @@ impl AsyncRead for Connection {
 }
 
 impl AsyncWrite for Connection {
-    fn poll_write(
-        self: Pin<&mut Self>,
-        task: &mut TaskContext<'_>,
-        bytes: &[u8],
-    ) -> Poll<io::Result<usize>> {
+    fn poll_write(self: Pin<&mut Self>, task: &mut TaskContext<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
         if this.cut.is_cut() {
             return Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into()));

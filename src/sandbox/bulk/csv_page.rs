@@ -53,7 +53,12 @@ pub struct Page {
 
 impl Page {
     pub fn new(delimiter: Delimiter, crlf: bool, header: &[&str]) -> Self {
-        let mut page = Self { bytes: Vec::new(), delimiter: delimiter.byte(), crlf, at_start: true };
+        let mut page = Self {
+            bytes: Vec::new(),
+            delimiter: delimiter.byte(),
+            crlf,
+            at_start: true,
+        };
         for name in header {
             page.text(name);
         }
@@ -91,7 +96,8 @@ impl Page {
     }
 
     pub fn end_row(&mut self) {
-        self.bytes.extend_from_slice(if self.crlf { b"\r\n" } else { b"\n" });
+        self.bytes
+            .extend_from_slice(if self.crlf { b"\r\n" } else { b"\n" });
         self.at_start = true;
     }
 
@@ -138,6 +144,9 @@ mod tests {
         page.cell(None);
         page.cell(Some(&Value::text("say \"hi\",\nbye")));
         page.end_row();
-        assert_eq!(String::from_utf8(page.bytes()).unwrap(), "\"Id\",\"Name\"\n\"\",\"say \"\"hi\"\",\nbye\"\n");
+        assert_eq!(
+            String::from_utf8(page.bytes()).unwrap(),
+            "\"Id\",\"Name\"\n\"\",\"say \"\"hi\"\",\nbye\"\n"
+        );
     }
 }

@@ -47,7 +47,11 @@ impl Results {
             }
             value = step.ok_or_else(missing)?;
         }
-        if value.is_object() || value.is_array() { Err(missing()) } else { Ok(value) }
+        if value.is_object() || value.is_array() {
+            Err(missing())
+        } else {
+            Ok(value)
+        }
     }
 }
 
@@ -106,11 +110,16 @@ pub fn resolved_body(body: &Json, results: &Results) -> Result<Json, String> {
             [Piece::Reference(expression)] => results.value(expression)?.clone(),
             _ => Json::String(resolved_text(text, results)?),
         },
-        Json::Array(items) => {
-            Json::Array(items.iter().map(|item| resolved_body(item, results)).collect::<Result<_, _>>()?)
-        }
+        Json::Array(items) => Json::Array(
+            items
+                .iter()
+                .map(|item| resolved_body(item, results))
+                .collect::<Result<_, _>>()?,
+        ),
         Json::Object(fields) => {
-            let fields = fields.iter().map(|(name, value)| Ok((name.clone(), resolved_body(value, results)?)));
+            let fields = fields
+                .iter()
+                .map(|(name, value)| Ok((name.clone(), resolved_body(value, results)?)));
             Json::Object(fields.collect::<Result<_, String>>()?)
         }
         other => other.clone(),
@@ -120,7 +129,10 @@ pub fn resolved_body(body: &Json, results: &Results) -> Result<Json, String> {
 /// The reference ids that a sub-request names.
 pub fn references(url: &str, body: Option<&Json>) -> Vec<String> {
     let mut names = Vec::new();
-    gather(&percent_encoding::percent_decode_str(url).decode_utf8_lossy(), &mut names);
+    gather(
+        &percent_encoding::percent_decode_str(url).decode_utf8_lossy(),
+        &mut names,
+    );
     if let Some(body) = body {
         gather_json(body, &mut names);
     }
@@ -152,8 +164,17 @@ mod tests {
 
     fn results() -> Results {
         let mut results = Results::default();
-        results.note("ref", &Reply::json(201, json!({ "id": "001A", "success": true, "n": 2, "none": null })));
-        results.note("q", &Reply::ok(json!({ "records": [{ "Id": "801A", "Account": { "Name": "Acme" } }] })));
+        results.note(
+            "ref",
+            &Reply::json(
+                201,
+                json!({ "id": "001A", "success": true, "n": 2, "none": null }),
+            ),
+        );
+        results.note(
+            "q",
+            &Reply::ok(json!({ "records": [{ "Id": "801A", "Account": { "Name": "Acme" } }] })),
+        );
         results.note("failed", &Reply::json(400, json!([{ "errorCode": "X" }])));
         results
     }
@@ -176,25 +197,44 @@ mod tests {
 
     #[test]
     fn fills_references_into_addresses() {
-        let mut call = Call::new("GET", "/services/data/v67.0/query?q=SELECT+Id+FROM+A+WHERE+Id%3D'@%7Bref.id%7D'");
+        let mut call = Call::new(
+            "GET",
+            "/services/data/v67.0/query?q=SELECT+Id+FROM+A+WHERE+Id%3D'@%7Bref.id%7D'",
+        );
         resolved_address(&mut call, &results()).unwrap();
         assert_eq!(call.parameter("q"), Some("SELECT Id FROM A WHERE Id='001A'"));
-        let mut call = Call::new("PATCH", "/services/data/v67.0/sobjects/Account/@{q.records[0].Account.Name}");
+        let mut call = Call::new(
+            "PATCH",
+            "/services/data/v67.0/sobjects/Account/@{q.records[0].Account.Name}",
+        );
         resolved_address(&mut call, &results()).unwrap();
         assert_eq!(call.path.last().map(String::as_str), Some("Acme"));
     }
 
     #[test]
     fn names_the_reference_that_has_no_value() {
-        for expression in ["nobody.id", "failed.id", "ref.nothing", "q.records[1].Id", "q.records", "q.records[x]"] {
+        for expression in [
+            "nobody.id",
+            "failed.id",
+            "ref.nothing",
+            "q.records[1].Id",
+            "q.records",
+            "q.records[x]",
+        ] {
             let message = resolved_body(&json!(format!("@{{{expression}}}")), &results()).unwrap_err();
-            assert!(message.contains(&format!("No value for {expression} found")), "{message}");
+            assert!(
+                message.contains(&format!("No value for {expression} found")),
+                "{message}"
+            );
         }
     }
 
     #[test]
     fn finds_what_a_part_refers_to() {
         let body = json!({ "a": "@{one.id}", "b": [{ "c": "@{two[0].id}" }] });
-        assert_eq!(references("/sobjects/A/@{zero.id}", Some(&body)), ["zero", "one", "two"]);
+        assert_eq!(
+            references("/sobjects/A/@{zero.id}", Some(&body)),
+            ["zero", "one", "two"]
+        );
     }
 }

@@ -30,7 +30,13 @@ pub struct Reply {
 
 impl Reply {
     pub fn json(status: u16, json: Json) -> Self {
-        Self { status, content: Content::Json(json), location: None, headers: Vec::new(), partly_failed: false }
+        Self {
+            status,
+            content: Content::Json(json),
+            location: None,
+            headers: Vec::new(),
+            partly_failed: false,
+        }
     }
 
     pub fn ok(json: Json) -> Self {
@@ -38,11 +44,17 @@ impl Reply {
     }
 
     pub fn empty(status: u16) -> Self {
-        Self { content: Content::Empty, ..Self::json(status, Json::Null) }
+        Self {
+            content: Content::Empty,
+            ..Self::json(status, Json::Null)
+        }
     }
 
     pub fn html(status: u16, page: &'static str) -> Self {
-        Self { content: Content::Html(page), ..Self::json(status, Json::Null) }
+        Self {
+            content: Content::Html(page),
+            ..Self::json(status, Json::Null)
+        }
     }
 
     /// The body as a composite answer shows it.
@@ -72,8 +84,15 @@ pub struct Refusal {
 
 impl Refusal {
     pub fn new(status: u16, code: &str, message: impl Into<String>) -> Self {
-        let problem = Problem { code: code.to_owned(), message: message.into(), fields: None };
-        Self { status, problems: vec![problem] }
+        let problem = Problem {
+            code: code.to_owned(),
+            message: message.into(),
+            fields: None,
+        };
+        Self {
+            status,
+            problems: vec![problem],
+        }
     }
 
     pub fn not_found() -> Self {
@@ -81,7 +100,8 @@ impl Refusal {
     }
 
     pub fn method_not_allowed(method: &str) -> Self {
-        let message = format!("HTTP Method '{method}' not allowed. Allowed are those of the resource's documentation");
+        let message =
+            format!("HTTP Method '{method}' not allowed. Allowed are those of the resource's documentation");
         Self::new(405, "METHOD_NOT_ALLOWED", message)
     }
 
@@ -136,7 +156,10 @@ impl From<RecordErrors> for Refusal {
             message: error.message,
             fields: Some(error.fields),
         });
-        Self { status, problems: problems.collect() }
+        Self {
+            status,
+            problems: problems.collect(),
+        }
     }
 }
 

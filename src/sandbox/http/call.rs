@@ -25,11 +25,20 @@ impl Call {
         let (path, query) = address.split_once('?').unwrap_or((address, ""));
         let path = path.trim_matches('/').split('/').map(decode).collect();
         let (headers, body) = (HeaderMap::new(), Bytes::new());
-        Self { method: method.to_owned(), path, query: pairs(query), headers, body }
+        Self {
+            method: method.to_owned(),
+            path,
+            query: pairs(query),
+            headers,
+            body,
+        }
     }
 
     pub fn parameter(&self, name: &str) -> Option<&str> {
-        self.query.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
+        self.query
+            .iter()
+            .find(|(key, _)| key == name)
+            .map(|(_, value)| value.as_str())
     }
 
     pub fn header(&self, name: &str) -> Option<&str> {
@@ -50,17 +59,23 @@ impl Call {
 
     /// The token of `Authorization: Bearer T` or `OAuth T`, or of the `oauth_token` parameter.
     pub fn token(&self) -> Option<&str> {
-        let header = self.header("authorization").and_then(|header| header.split_once(' '));
+        let header = self
+            .header("authorization")
+            .and_then(|header| header.split_once(' '));
         let header = header.filter(|(scheme, _)| {
             scheme.eq_ignore_ascii_case("bearer") || scheme.eq_ignore_ascii_case("oauth")
         });
-        header.map(|(_, token)| token.trim()).or_else(|| self.parameter("oauth_token"))
+        header
+            .map(|(_, token)| token.trim())
+            .or_else(|| self.parameter("oauth_token"))
     }
 
     /// `batchSize` of `Sforce-Query-Options`.
     pub fn batch_size(&self) -> Option<usize> {
         let options = self.header("sforce-query-options")?;
-        let sizes = options.split([',', ';']).filter_map(|option| option.split_once('='));
+        let sizes = options
+            .split([',', ';'])
+            .filter_map(|option| option.split_once('='));
         let mut sizes = sizes.filter(|(key, _)| key.trim().eq_ignore_ascii_case("batchsize"));
         sizes.find_map(|(_, size)| size.trim().parse().ok())
     }
@@ -68,7 +83,10 @@ impl Call {
     /// The client's name as it gives it in `Sforce-Call-Options: client=name`.
     pub fn client(&self) -> Option<&str> {
         let options = self.header("sforce-call-options")?;
-        options.split(',').find_map(|option| option.trim().strip_prefix("client=")).map(str::trim)
+        options
+            .split(',')
+            .find_map(|option| option.trim().strip_prefix("client="))
+            .map(str::trim)
     }
 }
 
@@ -98,7 +116,10 @@ mod tests {
         assert_eq!(call.parameter("q"), Some("SELECT Id FROM A"));
         assert_eq!(call.parameter("x"), Some("+1"));
         assert_eq!(call.parameter("y"), Some(""));
-        let key = Call::new("PATCH", "/services/data/v67.0/sobjects/Order/External_ID__c/A%2FB%20c");
+        let key = Call::new(
+            "PATCH",
+            "/services/data/v67.0/sobjects/Order/External_ID__c/A%2FB%20c",
+        );
         assert_eq!(key.path.last().map(String::as_str), Some("A/B c"));
     }
 

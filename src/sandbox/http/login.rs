@@ -23,10 +23,16 @@ pub fn answer(app: &App, call: &Call, rest: &[&str]) -> Answer {
 
 /// The identity endpoint, whose address every login's answer gives.
 pub fn identity(app: &App, call: &Call, organization: &str, user: &str) -> Answer {
-    call.token().filter(|token| app.login.sessions.is_valid(token)).ok_or_else(bad_token)?;
+    call.token()
+        .filter(|token| app.login.sessions.is_valid(token))
+        .ok_or_else(bad_token)?;
     let same = |given: &str, own: &str| given == own || given == &own[..15];
     let known = same(organization, app.org.id().as_str()) && same(user, app.org.user_id().as_str());
-    if known { Ok(Reply::ok(person(app))) } else { Err(Refusal::new(404, "NOT_FOUND", "Bad_Id")) }
+    if known {
+        Ok(Reply::ok(person(app)))
+    } else {
+        Err(Refusal::new(404, "NOT_FOUND", "Bad_Id"))
+    }
 }
 
 fn bad_token() -> Refusal {
@@ -41,7 +47,10 @@ fn token(app: &App, call: &Call) -> Answer {
     let outcome = outcome.map_err(|error| Refusal::new(500, "UNKNOWN_EXCEPTION", error.to_string()))?;
     let mut reply = match outcome {
         Ok(success) => Reply::ok(success),
-        Err(error) => Reply::json(400, json!({ "error": error.error, "error_description": error.description })),
+        Err(error) => Reply::json(
+            400,
+            json!({ "error": error.error, "error_description": error.description }),
+        ),
     };
     reply.headers.push(("cache-control", "no-store".to_owned()));
     Ok(reply)
@@ -49,11 +58,18 @@ fn token(app: &App, call: &Call) -> Answer {
 
 fn revoke(app: &App, call: &Call) -> Reply {
     let form = pairs(&String::from_utf8_lossy(&call.body));
-    let named = form.iter().chain(&call.query).find(|(key, _)| key == "token").map(|(_, token)| token.as_str());
+    let named = form
+        .iter()
+        .chain(&call.query)
+        .find(|(key, _)| key == "token")
+        .map(|(_, token)| token.as_str());
     if named.is_some_and(|token| app.login.sessions.revoke(token)) {
         return Reply::empty(200);
     }
-    Reply::json(400, json!({ "error": "unsupported_token_type", "error_description": "this token type is not supported" }))
+    Reply::json(
+        400,
+        json!({ "error": "unsupported_token_type", "error_description": "this token type is not supported" }),
+    )
 }
 
 fn person(app: &App) -> Json {

@@ -39,14 +39,30 @@ pub fn answer(caller: &Caller<'_>, access: &mut Access<'_, '_>, call: &Call, res
         }
         ("GET", [name]) => {
             let object = object(name)?;
-            let ids: Vec<&str> = call.parameter("ids").unwrap_or_default().split(',').map(str::trim).collect();
-            retrieve(caller, access, object, &ids, call.parameter("fields").unwrap_or("Id"))
+            let ids: Vec<&str> = call
+                .parameter("ids")
+                .unwrap_or_default()
+                .split(',')
+                .map(str::trim)
+                .collect();
+            retrieve(
+                caller,
+                access,
+                object,
+                &ids,
+                call.parameter("fields").unwrap_or("Id"),
+            )
         }
         ("POST", [name]) => {
             let object = object(name)?;
             let body = call.json()?;
             let texts = |key: &str| -> Vec<&str> {
-                body[key].as_array().into_iter().flatten().filter_map(Json::as_str).collect()
+                body[key]
+                    .as_array()
+                    .into_iter()
+                    .flatten()
+                    .filter_map(Json::as_str)
+                    .collect()
             };
             retrieve(caller, access, object, &texts("ids"), &texts("fields").join(","))
         }
@@ -62,18 +78,24 @@ fn retrieve(
     fields: &str,
 ) -> Answer {
     if ids.len() > IDS_MAX {
-        let message = format!("record limit reached. cannot submit more than {IDS_MAX} records into this call");
+        let message =
+            format!("record limit reached. cannot submit more than {IDS_MAX} records into this call");
         return Err(Refusal::new(400, "EXCEEDED_ID_LIMIT", message));
     }
     let fields = requested(object, Some(fields))?;
     let scope = caller.scope(access);
     let rows = ids.iter().map(|text| {
         let id = RecordId::parse(text).ok_or_else(|| {
-            Refusal::new(400, "MALFORMED_ID", format!("{}: id value of incorrect type: {text}", object.name))
+            Refusal::new(
+                400,
+                "MALFORMED_ID",
+                format!("{}: id value of incorrect type: {text}", object.name),
+            )
         })?;
-        let record = scope.records.get(object.index, id).filter(|record| {
-            !record.deleted && id.prefix() == object.key_prefix
-        });
+        let record = scope
+            .records
+            .get(object.index, id)
+            .filter(|record| !record.deleted && id.prefix() == object.key_prefix);
         let json = record.map(|record| soql::record_json(&scope, object, record, &fields, caller.version));
         Ok(json.unwrap_or(Json::Null))
     });
@@ -81,7 +103,8 @@ fn retrieve(
 }
 
 fn too_many() -> Refusal {
-    let message = format!("record limit reached. cannot submit more than {RECORDS_MAX} records into this call");
+    let message =
+        format!("record limit reached. cannot submit more than {RECORDS_MAX} records into this call");
     Refusal::new(400, "EXCEEDED_ID_LIMIT", message)
 }
 
@@ -99,16 +122,24 @@ fn write(caller: &Caller<'_>, access: &mut Access<'_, '_>, call: &Call, act: &Ac
 }
 
 fn delete(caller: &Caller<'_>, access: &mut Access<'_, '_>, call: &Call) -> Answer {
-    let ids: Vec<&str> = call.parameter("ids").unwrap_or_default().split(',').map(str::trim).collect();
+    let ids: Vec<&str> = call
+        .parameter("ids")
+        .unwrap_or_default()
+        .split(',')
+        .map(str::trim)
+        .collect();
     if ids.len() > RECORDS_MAX {
         return Err(too_many());
     }
-    let all_or_none = call.parameter("allOrNone").is_some_and(|flag| flag.eq_ignore_ascii_case("true"));
+    let all_or_none = call
+        .parameter("allOrNone")
+        .is_some_and(|flag| flag.eq_ignore_ascii_case("true"));
     let catalog = caller.app.org.catalog();
     each(access.write()?, ids, all_or_none, |transaction, text| {
         let id = RecordId::parse(text);
         let known = id.and_then(|id| catalog.by_prefix(id.prefix()).map(|object| (object, id)));
-        let (object, id) = known.ok_or_else(|| Refusal::new(400, "MALFORMED_ID", format!("malformed id {text}")))?;
+        let (object, id) =
+            known.ok_or_else(|| Refusal::new(400, "MALFORMED_ID", format!("malformed id {text}")))?;
         transaction.delete(object.index, id)?;
         Ok(success(id, None))
     })
@@ -144,7 +175,8 @@ fn each<T>(
 }
 
 fn rolled_back() -> Json {
-    let message = "Record rolled back because not all records were valid and the request was using AllOrNone header";
+    let message =
+        "Record rolled back because not all records were valid and the request was using AllOrNone header";
     json!({
         "success": false,
         "errors": [{ "statusCode": "ALL_OR_NONE_OPERATION_ROLLED_BACK", "message": message, "fields": [] }],
@@ -165,7 +197,10 @@ fn one(
     record: Json,
     act: &Act<'_>,
 ) -> Result<Json, Refusal> {
-    let type_name = record["attributes"]["type"].as_str().unwrap_or_default().to_owned();
+    let type_name = record["attributes"]["type"]
+        .as_str()
+        .unwrap_or_default()
+        .to_owned();
     let mut fields = fields_of(record)?;
     let object = caller.app.org.catalog().object(&type_name);
     let typed = || {
@@ -176,10 +211,14 @@ fn one(
         Act::Create => Ok(success(transaction.create(typed()?.index, &fields)?, None)),
         Act::Update => {
             let id = taken(&mut fields, "Id").unwrap_or_default();
-            let parsed = RecordId::parse(&id).filter(|id| typed().is_ok_and(|object| object.key_prefix == id.prefix()));
+            let parsed = RecordId::parse(&id)
+                .filter(|id| typed().is_ok_and(|object| object.key_prefix == id.prefix()));
             let id = parsed.ok_or_else(|| {
                 let problem = if id.is_empty() {
-                    ("MISSING_ARGUMENT", "Id not specified in an update call".to_owned())
+                    (
+                        "MISSING_ARGUMENT",
+                        "Id not specified in an update call".to_owned(),
+                    )
                 } else {
                     ("MALFORMED_ID", format!("malformed id {id}"))
                 };
@@ -190,9 +229,8 @@ fn one(
         }
         Act::Upsert(object, field) => {
             let name = &object.fields[*field].name;
-            let key = taken(&mut fields, name).ok_or_else(|| {
-                Refusal::new(400, "MISSING_ARGUMENT", format!("{name} not specified"))
-            })?;
+            let key = taken(&mut fields, name)
+                .ok_or_else(|| Refusal::new(400, "MISSING_ARGUMENT", format!("{name} not specified")))?;
             let value = key_value(object, *field, &key)?;
             let (id, created) = transaction.upsert(object.index, *field, &value, &fields)?;
             Ok(success(id, Some(created)))

@@ -51,7 +51,11 @@ impl Cursors {
 
     fn get(&self, locator: &str) -> Option<Arc<Cursor>> {
         let state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        state.open.iter().find(|(name, _)| name == locator).map(|(_, cursor)| cursor.clone())
+        state
+            .open
+            .iter()
+            .find(|(name, _)| name == locator)
+            .map(|(_, cursor)| cursor.clone())
     }
 }
 
@@ -67,9 +71,9 @@ pub fn answer(
     }
     match rest {
         [] => {
-            let text = call.parameter("q").ok_or_else(|| {
-                Refusal::new(400, "MALFORMED_QUERY", "a query string has to be specified")
-            })?;
+            let text = call
+                .parameter("q")
+                .ok_or_else(|| Refusal::new(400, "MALFORMED_QUERY", "a query string has to be specified"))?;
             first_page(caller, access, call, text, deleted_too)
         }
         [locator] => next_page(caller, access, locator),
@@ -89,18 +93,29 @@ fn first_page(
     let scope = caller.scope(access);
     let rows = query.rows(&scope);
     if query.is_count() {
-        return Ok(Reply::ok(json!({ "totalSize": rows.len(), "done": true, "records": [] })));
+        return Ok(Reply::ok(
+            json!({ "totalSize": rows.len(), "done": true, "records": [] }),
+        ));
     }
     if let Some(groups) = query.groups(&scope, &rows) {
-        return Ok(Reply::ok(json!({ "totalSize": groups.len(), "done": true, "records": groups })));
+        return Ok(Reply::ok(
+            json!({ "totalSize": groups.len(), "done": true, "records": groups }),
+        ));
     }
-    let page_rows = call.batch_size().map_or(PAGE_ROWS, |size| size.clamp(PAGE_ROWS_MIN, PAGE_ROWS));
+    let page_rows = call
+        .batch_size()
+        .map_or(PAGE_ROWS, |size| size.clamp(PAGE_ROWS_MIN, PAGE_ROWS));
     let page = &rows[..rows.len().min(page_rows)];
     let records = query.records(&scope, page, caller.version);
     let total = rows.len();
     let next = (total > page_rows).then(|| {
         let ids = rows.iter().map(|row| row.id()).collect();
-        let locator = caller.app.cursors.open(Cursor { query, ids, deleted_too, page_rows });
+        let locator = caller.app.cursors.open(Cursor {
+            query,
+            ids,
+            deleted_too,
+            page_rows,
+        });
         (locator, page_rows)
     });
     Ok(Reply::ok(page_json(caller, total, records, next)))
@@ -117,19 +132,19 @@ fn next_page(caller: &Caller<'_>, access: &Access<'_, '_>, locator: &str) -> Ans
     }
     let to = total.min(from + cursor.page_rows);
     let scope = caller.scope(access);
-    let rows = present(&scope, cursor.query.object(), &cursor.ids[from..to], cursor.deleted_too);
+    let rows = present(
+        &scope,
+        cursor.query.object(),
+        &cursor.ids[from..to],
+        cursor.deleted_too,
+    );
     let records = cursor.query.records(&scope, &rows, caller.version);
     let next = (to < total).then(|| (name.to_owned(), to));
     Ok(Reply::ok(page_json(caller, total, records, next)))
 }
 
 /// The rows of ids that are still there.
-pub fn present<'a>(
-    scope: &Scope<'a>,
-    object: usize,
-    ids: &[RecordId],
-    deleted_too: bool,
-) -> Vec<&'a Record> {
+pub fn present<'a>(scope: &Scope<'a>, object: usize, ids: &[RecordId], deleted_too: bool) -> Vec<&'a Record> {
     let rows = ids.iter().filter_map(|id| scope.records.get(object, *id));
     rows.filter(|row| deleted_too || !row.deleted).collect()
 }

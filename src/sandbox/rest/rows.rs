@@ -58,7 +58,10 @@ pub fn fields_of(json: Json) -> Result<Map<String, Json>, Refusal> {
 /// `{"id", "success", "errors"}`
 pub fn created(caller: &Caller<'_>, object: &Object, id: RecordId) -> Reply {
     let mut reply = Reply::json(201, json!({ "id": id.as_str(), "success": true, "errors": [] }));
-    reply.location = Some(format!("/services/data/v{}/sobjects/{}/{id}", caller.version, object.name));
+    reply.location = Some(format!(
+        "/services/data/v{}/sobjects/{}/{id}",
+        caller.version, object.name
+    ));
     reply
 }
 
@@ -81,7 +84,13 @@ fn by_id(
             let fields = requested(object, call.parameter("fields"))?;
             let scope = caller.scope(access);
             let record = live(scope.records.get(object.index, id))?;
-            Ok(Reply::ok(soql::record_json(&scope, object, record, &fields, caller.version)))
+            Ok(Reply::ok(soql::record_json(
+                &scope,
+                object,
+                record,
+                &fields,
+                caller.version,
+            )))
         }
         "PATCH" => {
             let fields = fields_of(call.json()?)?;
@@ -135,7 +144,9 @@ fn refuse_key(fields: &Map<String, Json>, key: &str) -> Result<(), Refusal> {
 
 /// The position of an external id field.
 pub fn external_id(object: &Object, name: &str) -> Result<usize, Refusal> {
-    let field = object.field(name).filter(|field| object.fields[*field].external_id);
+    let field = object
+        .field(name)
+        .filter(|field| object.fields[*field].external_id);
     field.ok_or_else(|| {
         let message = format!("Provided external ID field does not exist or is not accessible: {name}");
         Refusal::new(404, "NOT_FOUND", message)
@@ -153,7 +164,8 @@ fn by_key(
     let field = external_id(object, name)?;
     let found = access.records().by_external_id(object.index, field, key);
     if found.len() > 1 {
-        let path = |id: &RecordId| format!("/services/data/v{}/sobjects/{}/{id}", caller.version, object.name);
+        let path =
+            |id: &RecordId| format!("/services/data/v{}/sobjects/{}/{id}", caller.version, object.name);
         return Ok(Reply::json(300, found.iter().map(path).collect()));
     }
     if method != "PATCH" {
@@ -163,7 +175,11 @@ fn by_key(
     let fields = fields_of(call.json()?)?;
     refuse_key(&fields, &object.fields[field].name)?;
     refuse_key(&fields, "Id")?;
-    if found.is_empty() && call.parameter("updateOnly").is_some_and(|only| only.eq_ignore_ascii_case("true")) {
+    if found.is_empty()
+        && call
+            .parameter("updateOnly")
+            .is_some_and(|only| only.eq_ignore_ascii_case("true"))
+    {
         return Err(Refusal::not_found());
     }
     upsert(caller, access, object, (field, key), &fields)
@@ -200,7 +216,11 @@ fn window(call: &Call) -> Result<(Millis, Millis), Refusal> {
     let bound = |name: &str| {
         let text = call.parameter(name).unwrap_or_default().replace(' ', "+");
         clock::parse_datetime(&text).ok_or_else(|| {
-            Refusal::new(400, "INVALID_REPLICATION_DATE", format!("{name} is no date and time with a zone: {text}"))
+            Refusal::new(
+                400,
+                "INVALID_REPLICATION_DATE",
+                format!("{name} is no date and time with a zone: {text}"),
+            )
         })
     };
     Ok((bound("start")?, bound("end")?))
@@ -212,7 +232,9 @@ fn updated(caller: &Caller<'_>, access: &Access<'_, '_>, call: &Call, object: &O
     let changed = scope.records.all(object.index);
     let changed = changed.filter(|record| !record.deleted && (start..end).contains(&record.modstamp()));
     let ids: Vec<Json> = changed.map(|record| Json::from(record.id().as_str())).collect();
-    Ok(Reply::ok(json!({ "ids": ids, "latestDateCovered": Value::DateTime(end).to_json() })))
+    Ok(Reply::ok(
+        json!({ "ids": ids, "latestDateCovered": Value::DateTime(end).to_json() }),
+    ))
 }
 
 /// A deleted record's stamp is the time of its deletion.

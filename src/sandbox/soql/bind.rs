@@ -1,18 +1,14 @@
-//! Binds a parsed query's names to the catalogue, and its literals to the kinds of their fields.
+//! Binds a parsed query's names to the catalogue.
 //!
 //! What the catalogue does not have is INVALID_FIELD or INVALID_TYPE, with the platform's message, which quotes
 //! the query with a mark under the place.
 
-use std::sync::Arc;
-
-use super::super::schema::{Catalog, FieldKind, Object};
-use super::super::value::{RecordId, Value};
-use super::filter::{Pattern, Set, Source, Test};
+use super::super::schema::{Catalog, Object};
+use super::filter::{Source, Test};
 use super::group::{Grouping, Measure};
-use super::tree::{Condition, FieldSet, Path, Select, Statement};
 use super::select::{Children, Column, Shape};
-use super::token::Literal;
-use super::{Hop, Op, Order, Output, Query, QueryError, Route, dates};
+use super::tree::{FieldSet, Path, Select, Statement};
+use super::{Hop, Order, Output, Query, QueryError, Route};
 use crate::model::clock::Millis;
 
 /// Lookups between the object and a field: the platform's own limit.
@@ -27,24 +23,35 @@ pub(super) fn bind(
     statement: &Statement,
     deleted_too: bool,
 ) -> Result<Query, QueryError> {
-    let object = catalog.object(&statement.from).ok_or_else(|| unknown_object(text, &statement.from))?;
-    Binder { catalog, text, now, deleted_too: deleted_too || statement.all_rows, object, statement }.query()
+    let object = catalog
+        .object(&statement.from)
+        .ok_or_else(|| unknown_object(text, &statement.from))?;
+    Binder {
+        catalog,
+        text,
+        now,
+        deleted_too: deleted_too || statement.all_rows,
+        object,
+        statement,
+    }
+    .query()
 }
 
-struct Binder<'a> {
-    catalog: &'a Catalog,
-    text: &'a str,
-    now: Millis,
-    deleted_too: bool,
+/// A statement and what it is bound to.
+pub(super) struct Binder<'a> {
+    pub catalog: &'a Catalog,
+    pub text: &'a str,
+    pub now: Millis,
+    pub deleted_too: bool,
     object: &'a Object,
     statement: &'a Statement,
 }
 
 /// A field found by its path: how to get there, and the names of the way as describe writes them.
-struct Found<'a> {
-    route: Route,
+pub(super) struct Found<'a> {
+    pub route: Route,
     hops: Vec<(Hop, String)>,
-    name: String,
+    pub name: String,
     owner: &'a Object,
 }
 
@@ -55,11 +62,19 @@ impl<'a> Binder<'a> {
             None => Test::All(Vec::new()),
         };
         let grouped = !self.statement.group.is_empty()
-            || self.statement.select.iter().any(|item| matches!(item, Select::Aggregate { .. }));
+            || self
+                .statement
+                .select
+                .iter()
+                .any(|item| matches!(item, Select::Aggregate { .. }));
         let output = if grouped { self.aggregates()? } else { self.rows()? };
         let order = self.statement.order.iter().map(|order| {
             let route = self.find(&order.path)?.route;
-            Ok(Order { route, descending: order.descending, nulls_last: order.nulls_last })
+            Ok(Order {
+                route,
+                descending: order.descending,
+                nulls_last: order.nulls_last,
+            })
         });
         let order = order.collect::<Result<Vec<_>, QueryError>>()?;
         Ok(Query {
@@ -68,17 +83,25 @@ impl<'a> Binder<'a> {
             test,
             order,
             // A limit on groups does not limit the rows that are grouped.
-            limit: if matches!(output, Output::Groups(_)) { None } else { self.statement.limit },
+            limit: if matches!(output, Output::Groups(_)) {
+                None
+            } else {
+                self.statement.limit
+            },
             offset: self.statement.offset,
             output,
             deleted_too: self.deleted_too,
         })
     }
 
-    fn find(&self, path: &Path) -> Result<Found<'a>, QueryError> {
+    pub fn find(&self, path: &Path) -> Result<Found<'a>, QueryError> {
         let prefixed = path.len() > 1
             && (path[0].eq_ignore_ascii_case(&self.object.name)
-                || self.statement.alias.as_ref().is_some_and(|alias| alias.eq_ignore_ascii_case(&path[0])))
+                || self
+                    .statement
+                    .alias
+                    .as_ref()
+                    .is_some_and(|alias| alias.eq_ignore_ascii_case(&path[0])))
             && self.object.relationship(&path[0]).is_none();
         let path = if prefixed { &path[1..] } else { &path[..] };
         let Some((last, lookups)) = path.split_last() else {
@@ -100,8 +123,17 @@ impl<'a> Binder<'a> {
         names.push(&owner.fields[field].name);
         let name = names.join(".");
         let kind = owner.fields[field].kind;
-        let route = Route { hops: hops.iter().map(|(hop, _)| *hop).collect(), field, kind };
-        Ok(Found { route, hops, name, owner })
+        let route = Route {
+            hops: hops.iter().map(|(hop, _)| *hop).collect(),
+            field,
+            kind,
+        };
+        Ok(Found {
+            route,
+            hops,
+            name,
+            owner,
+        })
     }
 
     /// Of a lookup's possible objects, the first that has what comes next.
@@ -109,9 +141,17 @@ impl<'a> Binder<'a> {
         let unknown = || self.unknown_relationship(name);
         let position = owner.relationship(name).ok_or_else(unknown)?;
         let field = &owner.fields[position];
-        let targets = field.reference_to.iter().filter_map(|target| self.catalog.object(target));
-        let has_next =
-            |target: &&Object| if last { target.field(next).is_some() } else { target.relationship(next).is_some() };
+        let targets = field
+            .reference_to
+            .iter()
+            .filter_map(|target| self.catalog.object(target));
+        let has_next = |target: &&Object| {
+            if last {
+                target.field(next).is_some()
+            } else {
+                target.relationship(next).is_some()
+            }
+        };
         let mut targets = targets.collect::<Vec<_>>();
         let chosen = targets.iter().position(has_next).unwrap_or(0);
         if targets.is_empty() {
@@ -119,7 +159,13 @@ impl<'a> Binder<'a> {
         }
         let target = targets.swap_remove(chosen);
         let relationship = field.relationship_name.clone().unwrap_or_default();
-        Ok((Hop { field: position, object: target.index }, relationship))
+        Ok((
+            Hop {
+                field: position,
+                object: target.index,
+            },
+            relationship,
+        ))
     }
 
     fn rows(&self) -> Result<Output, QueryError> {
@@ -136,7 +182,11 @@ impl<'a> Binder<'a> {
                 Select::Fields(set) => {
                     for (position, field) in self.field_set(*set)? {
                         shape.add(objects, &[], position);
-                        let route = Route { hops: Vec::new(), field: position, kind: field.kind };
+                        let route = Route {
+                            hops: Vec::new(),
+                            field: position,
+                            kind: field.kind,
+                        };
                         columns.push(Column::new(field.name.clone(), route));
                     }
                 }
@@ -144,7 +194,11 @@ impl<'a> Binder<'a> {
                 Select::Aggregate { .. } => {}
             }
         }
-        Ok(Output::Rows { shape, columns, children })
+        Ok(Output::Rows {
+            shape,
+            columns,
+            children,
+        })
     }
 
     fn field_set(
@@ -152,29 +206,45 @@ impl<'a> Binder<'a> {
         set: FieldSet,
     ) -> Result<impl Iterator<Item = (usize, &'a super::super::schema::Field)>, QueryError> {
         if set != FieldSet::Standard && self.statement.limit.is_none_or(|limit| limit > FIELDS_ROWS_MAX) {
-            return Err(malformed("The SOQL FIELDS function must have a LIMIT of at most 200"));
+            return Err(malformed(
+                "The SOQL FIELDS function must have a LIMIT of at most 200",
+            ));
         }
         let object = self.object;
-        Ok(object.fields.iter().enumerate().filter(move |(_, field)| match set {
-            FieldSet::All => true,
-            FieldSet::Standard => !field.custom,
-            FieldSet::Custom => field.custom,
-        }))
+        Ok(object
+            .fields
+            .iter()
+            .enumerate()
+            .filter(move |(_, field)| match set {
+                FieldSet::All => true,
+                FieldSet::Standard => !field.custom,
+                FieldSet::Custom => field.custom,
+            }))
     }
 
     fn children(&self, statement: &Statement) -> Result<Children, QueryError> {
         let wanted = &statement.from;
         let points_here = |field: &super::super::schema::Field| {
-            field.reference_to.iter().any(|target| *target == self.object.name)
-                && field.child_relationship.as_deref().is_some_and(|name| name.eq_ignore_ascii_case(wanted))
+            field.reference_to.contains(&self.object.name)
+                && field
+                    .child_relationship
+                    .as_deref()
+                    .is_some_and(|name| name.eq_ignore_ascii_case(wanted))
         };
         let child = self.catalog.objects().iter().find_map(|object| {
             let position = object.fields.iter().position(points_here)?;
             Some((object, position))
         });
         let (object, field) = child.ok_or_else(|| self.unknown_relationship(wanted))?;
-        let name = object.fields[field].child_relationship.clone().unwrap_or_default();
-        let binder = Binder { object, statement, ..*self };
+        let name = object.fields[field]
+            .child_relationship
+            .clone()
+            .unwrap_or_default();
+        let binder = Binder {
+            object,
+            statement,
+            ..*self
+        };
         let query = binder.query()?;
         if !matches!(&query.output, Output::Rows { .. }) {
             return Err(malformed("aggregates are not supported in a sub-select"));
@@ -200,143 +270,43 @@ impl<'a> Binder<'a> {
             measures.push(match item {
                 Select::Field { path, alias } => {
                     let found = self.find(path)?;
-                    if !self.statement.group.iter().any(|grouped| same_path(grouped, path)) {
-                        return Err(malformed(&format!("Field must be grouped or aggregated: {}", found.name)));
+                    if !self
+                        .statement
+                        .group
+                        .iter()
+                        .any(|grouped| same_path(grouped, path))
+                    {
+                        return Err(malformed(&format!(
+                            "Field must be grouped or aggregated: {}",
+                            found.name
+                        )));
                     }
                     let name = found.owner.fields[found.route.field].name.clone();
-                    Measure::Key { name: alias.clone().unwrap_or(name), route: found.route }
+                    Measure::Key {
+                        name: alias.clone().unwrap_or(name),
+                        route: found.route,
+                    }
                 }
-                Select::Aggregate { function, path: Some(path), alias } => {
+                Select::Aggregate {
+                    function,
+                    path: Some(path),
+                    alias,
+                } => {
                     let route = self.find(path)?.route;
-                    Measure::Aggregate { name: next_name(alias), function: *function, route }
+                    Measure::Aggregate {
+                        name: next_name(alias),
+                        function: *function,
+                        route,
+                    }
                 }
                 _ => return Err(malformed("COUNT() must be the only element in the SELECT list")),
             });
         }
-        Ok(Output::Groups(Grouping { keys, measures, limit: self.statement.limit }))
-    }
-
-    fn test(&self, condition: &Condition) -> Result<Test, QueryError> {
-        let each = |conditions: &[Condition]| -> Result<Vec<Test>, QueryError> {
-            conditions.iter().map(|condition| self.test(condition)).collect()
-        };
-        Ok(match condition {
-            Condition::All(conditions) => Test::All(each(conditions)?),
-            Condition::Any(conditions) => Test::Any(each(conditions)?),
-            Condition::Not(condition) => Test::Not(Box::new(self.test(condition)?)),
-            Condition::Compare(path, op, literal) => self.compare(path, *op, literal)?,
-            Condition::In { path, negated, literals } => {
-                let (route, _) = self.filterable(path)?;
-                let mut set = Set::default();
-                for literal in literals {
-                    set.insert(self.value(path, route.kind, literal)?);
-                }
-                Test::OneOf { route, negated: *negated, set }
-            }
-            Condition::InQuery { path, negated, query } => {
-                let (route, _) = self.filterable(path)?;
-                let query = bind(self.catalog, self.text, self.now, query, self.deleted_too)?;
-                if query.columns().len() != 1 {
-                    return Err(malformed("a semi-join sub-select takes exactly one field"));
-                }
-                Test::OneOfQuery { route, negated: *negated, query: Arc::new(query) }
-            }
-            Condition::Includes { path, negated, literals } => {
-                let (route, _) = self.filterable(path)?;
-                let lists = literals.iter().map(|literal| match literal {
-                    Literal::Text(text) => Ok(text.split(';').map(str::to_owned).collect()),
-                    _ => Err(self.wrong_value(path, "must be of type string and should be enclosed in quotes")),
-                });
-                Test::Includes { route, negated: *negated, lists: lists.collect::<Result<_, _>>()? }
-            }
-        })
-    }
-
-    fn filterable(&self, path: &Path) -> Result<(Route, String), QueryError> {
-        let found = self.find(path)?;
-        let can_filter = !matches!(found.route.kind, FieldKind::LongText | FieldKind::Address | FieldKind::Location);
-        if can_filter {
-            return Ok((found.route, found.name));
-        }
-        let message = format!(
-            "{}field '{}' can not be filtered in a query call",
-            self.place(path.last().map_or("", String::as_str)),
-            found.name
-        );
-        Err(QueryError { code: "INVALID_FIELD", message })
-    }
-
-    fn compare(&self, path: &Path, op: Op, literal: &Literal) -> Result<Test, QueryError> {
-        let (route, _) = self.filterable(path)?;
-        if let Literal::DateName(name) = literal {
-            if !matches!(route.kind, FieldKind::Date | FieldKind::DateTime) {
-                return Err(self.wrong_value(path, "must not be a date"));
-            }
-            let (from, to) = dates::range(name, self.now).unwrap_or_default();
-            return Ok(Test::Span { route, op, from, to });
-        }
-        if op == Op::Like {
-            return match literal {
-                Literal::Text(text) if route.kind.is_text() => {
-                    Ok(Test::Like { route, pattern: Pattern::new(text) })
-                }
-                _ => Err(QueryError {
-                    code: "INVALID_QUERY_FILTER_OPERATOR",
-                    message: "invalid operator on id field".to_owned(),
-                }),
-            };
-        }
-        match (self.value(path, route.kind, literal)?, op) {
-            (Some(value), _) => Ok(Test::Compare { route, op, value }),
-            (None, Op::Equal) => Ok(Test::IsNull(route)),
-            (None, Op::NotEqual) => Ok(Test::Not(Box::new(Test::IsNull(route)))),
-            (None, _) => Err(self.wrong_value(path, "cannot be compared with null by this operator")),
-        }
-    }
-
-    /// A literal as a value of the field's kind; an empty text is null.
-    fn value(&self, path: &Path, kind: FieldKind, literal: &Literal) -> Result<Option<Value>, QueryError> {
-        let numeric =
-            matches!(kind, FieldKind::Integer | FieldKind::Double | FieldKind::Currency | FieldKind::Percent);
-        Ok(Some(match (literal, kind) {
-            (Literal::Null, _) => return Ok(None),
-            (Literal::Text(text), FieldKind::Id | FieldKind::Reference) => {
-                if text.is_empty() {
-                    return Ok(None);
-                }
-                let id = RecordId::parse(text).ok_or_else(|| QueryError {
-                    code: "INVALID_QUERY_FILTER_OPERATOR",
-                    message: format!("{}invalid ID field: {text}", self.place(&format!("'{text}'"))),
-                });
-                Value::Id(id?)
-            }
-            (Literal::Text(text), kind) if kind.is_text() || kind == FieldKind::PersonName => {
-                if text.is_empty() {
-                    return Ok(None);
-                }
-                Value::text(text.replace("\\%", "%").replace("\\_", "_"))
-            }
-            (Literal::Boolean(flag), FieldKind::Boolean) => Value::Boolean(*flag),
-            (Literal::Number(number), _) if numeric => Value::Double(*number),
-            (Literal::Date(millis), FieldKind::Date) => Value::Date(*millis),
-            (Literal::DateTime(millis), FieldKind::DateTime) => Value::DateTime(*millis),
-            (_, kind) => {
-                let wanted = match kind {
-                    FieldKind::Boolean => "must be of type boolean and should not be enclosed in quotes",
-                    FieldKind::Date => "must be of type date and should not be enclosed in quotes",
-                    FieldKind::DateTime => "must be of type dateTime and should not be enclosed in quotes",
-                    _ if numeric => "must be a number and should not be enclosed in quotes",
-                    _ => "must be of type string and should be enclosed in quotes",
-                };
-                return Err(self.wrong_value(path, wanted));
-            }
+        Ok(Output::Groups(Grouping {
+            keys,
+            measures,
+            limit: self.statement.limit,
         }))
-    }
-
-    fn wrong_value(&self, path: &Path, wanted: &str) -> QueryError {
-        let name = path.last().map_or("", String::as_str);
-        let message = format!("{}value of filter criterion for field '{name}' {wanted}", self.place(name));
-        QueryError { code: "INVALID_FIELD", message }
     }
 
     fn unknown_field(&self, owner: &Object, name: &str) -> QueryError {
@@ -347,7 +317,10 @@ impl<'a> Binder<'a> {
             self.place(name),
             owner.name
         );
-        QueryError { code: "INVALID_FIELD", message }
+        QueryError {
+            code: "INVALID_FIELD",
+            message,
+        }
     }
 
     fn unknown_relationship(&self, name: &str) -> QueryError {
@@ -357,10 +330,13 @@ impl<'a> Binder<'a> {
              WSDL or the describe call for the appropriate names.",
             self.place(name)
         );
-        QueryError { code: "INVALID_FIELD", message }
+        QueryError {
+            code: "INVALID_FIELD",
+            message,
+        }
     }
 
-    fn place(&self, word: &str) -> String {
+    pub fn place(&self, word: &str) -> String {
         place(self.text, word)
     }
 }
@@ -369,8 +345,11 @@ fn same_path(left: &Path, right: &Path) -> bool {
     left.len() == right.len() && left.iter().zip(right).all(|(l, r)| l.eq_ignore_ascii_case(r))
 }
 
-fn malformed(message: &str) -> QueryError {
-    QueryError { code: "MALFORMED_QUERY", message: message.to_owned() }
+pub(super) fn malformed(message: &str) -> QueryError {
+    QueryError {
+        code: "MALFORMED_QUERY",
+        message: message.to_owned(),
+    }
 }
 
 fn unknown_object(text: &str, name: &str) -> QueryError {
@@ -379,7 +358,10 @@ fn unknown_object(text: &str, name: &str) -> QueryError {
          '__c' after the entity name. Please reference your WSDL or the describe call for the appropriate names.",
         place(text, name)
     );
-    QueryError { code: "INVALID_TYPE", message }
+    QueryError {
+        code: "INVALID_TYPE",
+        message,
+    }
 }
 
 /// How much of the query is quoted on either side of the place.
@@ -390,9 +372,16 @@ const QUOTED_AFTER: usize = 35;
 fn place(text: &str, word: &str) -> String {
     let at = text.find(word).unwrap_or(0);
     let column = text[..at].chars().count() + 1;
-    let line: String = text.chars().map(|c| if c.is_whitespace() { ' ' } else { c }).collect();
+    let line: String = text
+        .chars()
+        .map(|c| if c.is_whitespace() { ' ' } else { c })
+        .collect();
     let from = column.saturating_sub(QUOTED_BEFORE + 1);
-    let quoted: String = line.chars().skip(from).take(QUOTED_BEFORE + QUOTED_AFTER).collect();
+    let quoted: String = line
+        .chars()
+        .skip(from)
+        .take(QUOTED_BEFORE + QUOTED_AFTER)
+        .collect();
     let mark = " ".repeat(column - 1 - from);
     format!("\n{quoted}\n{mark}^\nERROR at Row:1:Column:{column}\n")
 }

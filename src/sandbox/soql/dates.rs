@@ -11,12 +11,20 @@ const DAY: Millis = 86_400_000;
 /// From (inclusive) and to (exclusive) of `TODAY`, `LAST_N_DAYS:7` and their like; `None` for no such name.
 pub fn range(name: &str, now: Millis) -> Option<(Millis, Millis)> {
     let (word, count) = match name.split_once(':') {
-        Some((word, count)) => (word, Some(count.parse::<i64>().ok().filter(|count| *count < 100_000)?)),
+        Some((word, count)) => (
+            word,
+            Some(count.parse::<i64>().ok().filter(|count| *count < 100_000)?),
+        ),
         None => (name, None),
     };
     let today = now.div_euclid(DAY) * DAY;
-    let date = Timestamp::from_millisecond(today).ok()?.to_zoned(TimeZone::UTC).date();
-    let week = date.checked_sub(i64::from(date.weekday().to_sunday_zero_offset()).days()).ok()?;
+    let date = Timestamp::from_millisecond(today)
+        .ok()?
+        .to_zoned(TimeZone::UTC)
+        .date();
+    let week = date
+        .checked_sub(i64::from(date.weekday().to_sunday_zero_offset()).days())
+        .ok()?;
     let month = date.first_of_month();
     let year = date.first_of_year();
     let days = |from: i64, to: i64| Some((today + from * DAY, today + to * DAY));
@@ -75,7 +83,11 @@ mod tests {
             ("THIS_MONTH", "2026-11-01", "2026-12-01"),
             ("LAST_YEAR", "2025-01-01", "2026-01-01"),
         ] {
-            assert_eq!(range(name, now), Some((parse_date(from).unwrap(), parse_date(to).unwrap())), "{name}");
+            assert_eq!(
+                range(name, now),
+                Some((parse_date(from).unwrap(), parse_date(to).unwrap())),
+                "{name}"
+            );
         }
         assert_eq!(range("LAST_N_DAYS", now), None);
         assert_eq!(range("SOMEDAY", now), None);

@@ -15,15 +15,39 @@ pub(super) enum Test {
     Any(Vec<Test>),
     Not(Box<Test>),
     IsNull(Route),
-    Compare { route: Route, op: Op, value: Value },
+    Compare {
+        route: Route,
+        op: Op,
+        value: Value,
+    },
     /// A date literal: the span from (inclusive) and to (exclusive), compared as a whole.
-    Span { route: Route, op: Op, from: i64, to: i64 },
-    Like { route: Route, pattern: Pattern },
-    OneOf { route: Route, negated: bool, set: Set },
+    Span {
+        route: Route,
+        op: Op,
+        from: i64,
+        to: i64,
+    },
+    Like {
+        route: Route,
+        pattern: Pattern,
+    },
+    OneOf {
+        route: Route,
+        negated: bool,
+        set: Set,
+    },
     /// A set that another query finds when this one runs.
-    OneOfQuery { route: Route, negated: bool, query: std::sync::Arc<Query> },
+    OneOfQuery {
+        route: Route,
+        negated: bool,
+        query: std::sync::Arc<Query>,
+    },
     /// A multi-select picklist holds all values of one of the lists.
-    Includes { route: Route, negated: bool, lists: Vec<Vec<String>> },
+    Includes {
+        route: Route,
+        negated: bool,
+        lists: Vec<Vec<String>>,
+    },
 }
 
 /// The right side of IN.
@@ -55,7 +79,10 @@ impl Set {
             None => self.null,
             Some(Value::Id(id)) => self.ids.contains(id),
             Some(Value::Text(text)) => self.texts.contains(&text.to_lowercase()),
-            Some(other) => self.others.iter().any(|candidate| candidate.compare(other) == Ordering::Equal),
+            Some(other) => self
+                .others
+                .iter()
+                .any(|candidate| candidate.compare(other) == Ordering::Equal),
         }
     }
 }
@@ -78,14 +105,22 @@ impl Test {
                 Some(at) if at >= *to => holds(*op, Ordering::Greater),
                 Some(_) => holds(*op, Ordering::Equal),
             },
-            Self::Like { route, pattern } => {
-                route.value(scope, record).and_then(Value::as_str).is_some_and(|text| pattern.matches(text))
-            }
+            Self::Like { route, pattern } => route
+                .value(scope, record)
+                .and_then(Value::as_str)
+                .is_some_and(|text| pattern.matches(text)),
             Self::OneOf { route, negated, set } => set.contains(route.value(scope, record)) != *negated,
             // Replaced by `resolved` before any row is looked at.
             Self::OneOfQuery { .. } => false,
-            Self::Includes { route, negated, lists } => {
-                let held = route.value(scope, record).and_then(Value::as_str).unwrap_or_default();
+            Self::Includes {
+                route,
+                negated,
+                lists,
+            } => {
+                let held = route
+                    .value(scope, record)
+                    .and_then(Value::as_str)
+                    .unwrap_or_default();
                 let holds = |wanted: &String| held.split(';').any(|value| value.eq_ignore_ascii_case(wanted));
                 lists.iter().any(|list| list.iter().all(holds)) != *negated
             }
@@ -97,17 +132,30 @@ impl Test {
         if !self.has_query() {
             return Cow::Borrowed(self);
         }
-        let each = |tests: &[Self]| tests.iter().map(|test| test.resolved(scope).into_owned()).collect();
+        let each = |tests: &[Self]| {
+            tests
+                .iter()
+                .map(|test| test.resolved(scope).into_owned())
+                .collect()
+        };
         Cow::Owned(match self {
             Self::All(tests) => Self::All(each(tests)),
             Self::Any(tests) => Self::Any(each(tests)),
             Self::Not(test) => Self::Not(Box::new(test.resolved(scope).into_owned())),
-            Self::OneOfQuery { route, negated, query } => {
+            Self::OneOfQuery {
+                route,
+                negated,
+                query,
+            } => {
                 let mut set = Set::default();
                 for row in query.rows(scope) {
                     query.cells(scope, row, |value| set.insert(value.cloned()));
                 }
-                Self::OneOf { route: route.clone(), negated: *negated, set }
+                Self::OneOf {
+                    route: route.clone(),
+                    negated: *negated,
+                    set,
+                }
             }
             other => other.clone(),
         })
@@ -200,7 +248,10 @@ pub(super) enum Source {
     Scan,
     Ids(Vec<RecordId>),
     /// Live rows by a unique or external id field.
-    External { field: usize, values: Vec<String> },
+    External {
+        field: usize,
+        values: Vec<String>,
+    },
 }
 
 impl Source {
@@ -215,21 +266,35 @@ impl Source {
         };
         for test in required {
             match test {
-                Test::Compare { route, op: Op::Equal, value } if route.hops.is_empty() => match value {
+                Test::Compare {
+                    route,
+                    op: Op::Equal,
+                    value,
+                } if route.hops.is_empty() => match value {
                     Value::Id(id) if route.field == super::super::schema::ID => return Self::Ids(vec![*id]),
                     Value::Text(text) if indexed(route.field) => {
-                        return Self::External { field: route.field, values: vec![text.to_string()] };
+                        return Self::External {
+                            field: route.field,
+                            values: vec![text.to_string()],
+                        };
                     }
                     _ => {}
                 },
-                Test::OneOf { route, negated: false, set } if route.hops.is_empty() && !set.null => {
+                Test::OneOf {
+                    route,
+                    negated: false,
+                    set,
+                } if route.hops.is_empty() && !set.null => {
                     if route.field == super::super::schema::ID {
                         let mut ids: Vec<RecordId> = set.ids.iter().copied().collect();
                         ids.sort_unstable();
                         return Self::Ids(ids);
                     }
                     if indexed(route.field) && set.others.is_empty() && set.ids.is_empty() {
-                        return Self::External { field: route.field, values: set.texts.iter().cloned().collect() };
+                        return Self::External {
+                            field: route.field,
+                            values: set.texts.iter().cloned().collect(),
+                        };
                     }
                 }
                 _ => {}
@@ -245,13 +310,19 @@ impl Source {
             Self::Scan => return None,
             Self::Ids(ids) => ids.iter().copied().filter(|id| id.prefix() == prefix).collect(),
             Self::External { field, values } => {
-                let found = values.iter().map(|value| scope.records.by_external_id(object, *field, value));
+                let found = values
+                    .iter()
+                    .map(|value| scope.records.by_external_id(object, *field, value));
                 found.flatten().collect::<Vec<_>>()
             }
         };
         ids.sort_unstable();
         ids.dedup();
-        Some(ids.into_iter().filter_map(|id| scope.records.get(object, id)).collect())
+        Some(
+            ids.into_iter()
+                .filter_map(|id| scope.records.get(object, id))
+                .collect(),
+        )
     }
 }
 

@@ -13,7 +13,11 @@ use super::{Route, Scope};
 pub(super) enum Measure {
     /// A field that is grouped by.
     Key { name: String, route: Route },
-    Aggregate { name: String, function: Function, route: Route },
+    Aggregate {
+        name: String,
+        function: Function,
+        route: Route,
+    },
 }
 
 pub(super) struct Grouping {
@@ -44,7 +48,10 @@ impl Grouping {
     }
 
     fn key(&self, scope: &Scope<'_>, row: &Record) -> String {
-        let parts = self.keys.iter().map(|route| route.value(scope, row).map_or(Json::Null, Value::to_json));
+        let parts = self
+            .keys
+            .iter()
+            .map(|route| route.value(scope, row).map_or(Json::Null, Value::to_json));
         Json::Array(parts.collect()).to_string()
     }
 
@@ -57,7 +64,11 @@ impl Grouping {
                     let first = group.first().and_then(|row| route.value(scope, row));
                     (name, first.map_or(Json::Null, Value::to_json))
                 }
-                Measure::Aggregate { name, function, route } => {
+                Measure::Aggregate {
+                    name,
+                    function,
+                    route,
+                } => {
                     let values: Vec<&Value> =
                         group.iter().filter_map(|row| route.value(scope, row)).collect();
                     (name, aggregate(*function, &values))
@@ -76,8 +87,10 @@ fn aggregate(function: Function, values: &[&Value]) -> Json {
     match function {
         Function::Count => Json::from(values.len()),
         Function::CountDistinct => {
-            let distinct: HashSet<String> =
-                values.iter().map(|value| value.to_json().to_string().to_lowercase()).collect();
+            let distinct: HashSet<String> = values
+                .iter()
+                .map(|value| value.to_json().to_string().to_lowercase())
+                .collect();
             Json::from(distinct.len())
         }
         Function::Sum if !values.is_empty() => Json::from(sum()),

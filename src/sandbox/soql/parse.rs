@@ -5,15 +5,13 @@
 //! MALFORMED_QUERY with the platform's wording. Clauses that change nothing here (`FOR VIEW`, `USING SCOPE`,
 //! `WITH SECURITY_ENFORCED`, `ALL ROWS`) are read and, but for the last, ignored.
 
-use super::token::{Literal, Token, TokenKind, tokens};
+use super::cursor::Parser;
+use super::token::{Literal, TokenKind, tokens};
 use super::tree::{Condition, FieldSet, Function, Order, Path, Select, Statement};
 use super::{Malformed, Op};
 
-/// Conditions inside conditions are read by recursion; deeper than this is refused, not a stack overflow.
-const DEPTH_MAX: usize = 50;
-
 pub fn parse(text: &str) -> Result<Statement, Malformed> {
-    let mut parser = Parser { tokens: tokens(text)?, at: 0, depth: 0 };
+    let mut parser = Parser::new(tokens(text)?);
     let statement = parser.statement()?;
     match parser.peek() {
         Some(token) => Err(parser.unexpected(token)),
@@ -21,79 +19,7 @@ pub fn parse(text: &str) -> Result<Statement, Malformed> {
     }
 }
 
-struct Parser<'a> {
-    tokens: Vec<Token<'a>>,
-    at: usize,
-    depth: usize,
-}
-
-impl<'a> Parser<'a> {
-    fn peek(&self) -> Option<&Token<'a>> {
-        self.tokens.get(self.at)
-    }
-
-    fn unexpected(&self, token: &Token<'a>) -> Malformed {
-        Malformed(format!("unexpected token: '{}'", token.text))
-    }
-
-    fn fail<T>(&self) -> Result<T, Malformed> {
-        Err(match self.peek() {
-            Some(token) => self.unexpected(token),
-            None => Malformed("unexpected token: '<EOF>'".to_owned()),
-        })
-    }
-
-    /// Takes the word if it is next.
-    fn word(&mut self, word: &str) -> bool {
-        self.words(&[word])
-    }
-
-    fn words(&mut self, words: &[&str]) -> bool {
-        let all = words.iter().enumerate().all(|(i, word)| {
-            self.tokens
-                .get(self.at + i)
-                .is_some_and(|token| token.kind == TokenKind::Word && token.text.eq_ignore_ascii_case(word))
-        });
-        if all {
-            self.at += words.len();
-        }
-        all
-    }
-
-    fn mark(&mut self, mark: &str) -> bool {
-        let found = self.peek().is_some_and(|token| token.kind == TokenKind::Mark && token.text == mark);
-        self.at += usize::from(found);
-        found
-    }
-
-    fn expect_word(&mut self, word: &str) -> Result<(), Malformed> {
-        if self.word(word) { Ok(()) } else { self.fail() }
-    }
-
-    fn expect_mark(&mut self, mark: &str) -> Result<(), Malformed> {
-        if self.mark(mark) { Ok(()) } else { self.fail() }
-    }
-
-    fn name(&mut self) -> Result<&'a str, Malformed> {
-        match self.peek() {
-            Some(token) if token.kind == TokenKind::Word => {
-                let text = token.text;
-                self.at += 1;
-                Ok(text)
-            }
-            _ => self.fail(),
-        }
-    }
-
-    fn path(&mut self) -> Result<Path, Malformed> {
-        let name = self.name()?;
-        let path: Path = name.split('.').map(str::to_owned).collect();
-        if path.iter().any(String::is_empty) {
-            return Err(Malformed(format!("unexpected token: '{name}'")));
-        }
-        Ok(path)
-    }
-
+impl Parser<'_> {
     fn statement(&mut self) -> Result<Statement, Malformed> {
         self.expect_word("select")?;
         let mut select = vec![self.select()?];
@@ -102,34 +28,51 @@ impl<'a> Parser<'a> {
         }
         self.expect_word("from")?;
         let from = self.name()?.to_owned();
-        let alias = self.alias(&["where", "group", "order", "limit", "offset", "for", "using", "with", "all", "having"]);
+        let alias = self.alias(&[
+            "where", "group", "order", "limit", "offset", "for", "using", "with", "all", "having",
+        ]);
         if self.words(&["using", "scope"]) {
             self.name()?;
         }
-        let filter = if self.word("where") { Some(self.condition()?) } else { None };
-        if self.words(&["with", "security_enforced"]) || self.words(&["with", "user_mode"]) {}
-        let group = if self.words(&["group", "by"]) { self.paths()? } else { Vec::new() };
-        let order = if self.words(&["order", "by"]) { self.orders()? } else { Vec::new() };
-        let limit = if self.word("limit") { Some(self.count()?) } else { None };
+        let filter = if self.word("where") {
+            Some(self.condition()?)
+        } else {
+            None
+        };
+        if self.word("with") {
+            self.name()?;
+        }
+        let group = if self.words(&["group", "by"]) {
+            self.paths()?
+        } else {
+            Vec::new()
+        };
+        let order = if self.words(&["order", "by"]) {
+            self.orders()?
+        } else {
+            Vec::new()
+        };
+        let limit = if self.word("limit") {
+            Some(self.count()?)
+        } else {
+            None
+        };
         let offset = if self.word("offset") { self.count()? } else { 0 };
         while self.word("for") {
             self.name()?;
         }
         let all_rows = self.words(&["all", "rows"]);
-        Ok(Statement { select, from, alias, filter, group, order, limit, offset, all_rows })
-    }
-
-    /// A name that is none of the words that may follow.
-    fn alias(&mut self, followers: &[&str]) -> Option<String> {
-        let _ = self.word("as");
-        let token = self.peek()?;
-        let follows = followers.iter().any(|word| token.text.eq_ignore_ascii_case(word));
-        if token.kind != TokenKind::Word || follows {
-            return None;
-        }
-        let alias = token.text.to_owned();
-        self.at += 1;
-        Some(alias)
+        Ok(Statement {
+            select,
+            from,
+            alias,
+            filter,
+            group,
+            order,
+            limit,
+            offset,
+            all_rows,
+        })
     }
 
     fn select(&mut self) -> Result<Select, Malformed> {
@@ -140,7 +83,10 @@ impl<'a> Parser<'a> {
             self.expect_mark(")")?;
             return Ok(Select::Children(Box::new(statement)));
         }
-        if self.peek().is_some_and(|token| token.text.eq_ignore_ascii_case("from")) {
+        if self
+            .peek()
+            .is_some_and(|token| token.text.eq_ignore_ascii_case("from"))
+        {
             return self.fail();
         }
         let path = self.path()?;
@@ -189,7 +135,11 @@ impl<'a> Parser<'a> {
             return self.fail();
         }
         let alias = self.alias(&["from"]);
-        Ok(Select::Aggregate { function, path, alias })
+        Ok(Select::Aggregate {
+            function,
+            path,
+            alias,
+        })
     }
 
     fn paths(&mut self) -> Result<Vec<Path>, Malformed> {
@@ -212,7 +162,11 @@ impl<'a> Parser<'a> {
             if !nulls_last {
                 let _ = self.words(&["nulls", "first"]);
             }
-            orders.push(Order { path, descending, nulls_last });
+            orders.push(Order {
+                path,
+                descending,
+                nulls_last,
+            });
             if !self.mark(",") {
                 return Ok(orders);
             }
@@ -220,21 +174,16 @@ impl<'a> Parser<'a> {
     }
 
     fn count(&mut self) -> Result<usize, Malformed> {
-        match self.peek().map(|token| (&token.kind, token.text.parse::<usize>())) {
+        match self
+            .peek()
+            .map(|token| (&token.kind, token.text.parse::<usize>()))
+        {
             Some((TokenKind::Literal(Literal::Number(_)), Ok(count))) => {
                 self.at += 1;
                 Ok(count)
             }
             _ => self.fail(),
         }
-    }
-
-    fn deeper(&mut self) -> Result<(), Malformed> {
-        self.depth += 1;
-        if self.depth > DEPTH_MAX {
-            return Err(Malformed("the query is nested too deeply".to_owned()));
-        }
-        Ok(())
     }
 
     /// The platform refuses AND beside OR without parentheses.
@@ -259,7 +208,9 @@ impl<'a> Parser<'a> {
         };
         self.depth -= 1;
         let next = self.peek();
-        if next.is_some_and(|token| token.text.eq_ignore_ascii_case("and") || token.text.eq_ignore_ascii_case("or")) {
+        if next.is_some_and(|token| {
+            token.text.eq_ignore_ascii_case("and") || token.text.eq_ignore_ascii_case("or")
+        }) {
             return self.fail();
         }
         Ok(condition)
@@ -289,10 +240,18 @@ impl<'a> Parser<'a> {
             return self.list(path, false);
         }
         if self.word("includes") {
-            return Ok(Condition::Includes { path, negated: false, literals: self.literals()? });
+            return Ok(Condition::Includes {
+                path,
+                negated: false,
+                literals: self.literals()?,
+            });
         }
         if self.word("excludes") {
-            return Ok(Condition::Includes { path, negated: true, literals: self.literals()? });
+            return Ok(Condition::Includes {
+                path,
+                negated: true,
+                literals: self.literals()?,
+            });
         }
         let op = if self.word("like") {
             Op::Like
@@ -316,9 +275,16 @@ impl<'a> Parser<'a> {
     }
 
     fn list(&mut self, path: Path, negated: bool) -> Result<Condition, Malformed> {
-        let is_query = self.tokens.get(self.at + 1).is_some_and(|token| token.text.eq_ignore_ascii_case("select"));
+        let is_query = self
+            .tokens
+            .get(self.at + 1)
+            .is_some_and(|token| token.text.eq_ignore_ascii_case("select"));
         if !is_query {
-            return Ok(Condition::In { path, negated, literals: self.literals()? });
+            return Ok(Condition::In {
+                path,
+                negated,
+                literals: self.literals()?,
+            });
         }
         self.expect_mark("(")?;
         self.deeper()?;
@@ -378,12 +344,22 @@ mod tests {
         assert_eq!(statement.alias.as_deref(), Some("o"));
         assert_eq!(statement.select.len(), 3);
         assert_eq!((statement.limit, statement.offset), (Some(10), 5));
-        let first = Order { path: path("SystemModstamp"), descending: true, nulls_last: true };
+        let first = Order {
+            path: path("SystemModstamp"),
+            descending: true,
+            nulls_last: true,
+        };
         assert_eq!(statement.order[0], first);
         let status = Condition::Compare(path("Status"), Op::Equal, text("Draft"));
-        let ids =
-            Condition::In { path: path("Id"), negated: false, literals: vec![text("801A"), text("801B")] };
-        assert_eq!(statement.filter, Some(Condition::All(vec![status, Condition::Not(Box::new(ids))])));
+        let ids = Condition::In {
+            path: path("Id"),
+            negated: false,
+            literals: vec![text("801A"), text("801B")],
+        };
+        assert_eq!(
+            statement.filter,
+            Some(Condition::All(vec![status, Condition::Not(Box::new(ids))]))
+        );
     }
 
     #[test]
@@ -397,7 +373,10 @@ mod tests {
             ("2026-11-22", Literal::Date(1_795_305_600_000)),
             ("2026-11-22T09:30:00Z", Literal::DateTime(1_795_339_800_000)),
             ("2026-11-22T10:30:00+01:00", Literal::DateTime(1_795_339_800_000)),
-            ("2026-11-22T10:30:00.000 01:00", Literal::DateTime(1_795_339_800_000)),
+            (
+                "2026-11-22T10:30:00.000 01:00",
+                Literal::DateTime(1_795_339_800_000),
+            ),
             ("LAST_N_DAYS:7", Literal::DateName("LAST_N_DAYS:7".to_owned())),
             ("today", Literal::DateName("TODAY".to_owned())),
         ] {
@@ -412,13 +391,21 @@ mod tests {
         let statement = parse("SELECT Status s, COUNT(Id) n, MAX(Total) FROM Order GROUP BY Status").unwrap();
         assert_eq!(
             statement.select[1],
-            Select::Aggregate { function: Function::Count, path: Some(path("Id")), alias: Some("n".to_owned()) }
+            Select::Aggregate {
+                function: Function::Count,
+                path: Some(path("Id")),
+                alias: Some("n".to_owned())
+            }
         );
         assert_eq!(statement.group, [path("Status")]);
         let count = parse("SELECT COUNT() FROM Account").unwrap();
         assert_eq!(
             count.select,
-            [Select::Aggregate { function: Function::Count, path: None, alias: None }]
+            [Select::Aggregate {
+                function: Function::Count,
+                path: None,
+                alias: None
+            }]
         );
     }
 
@@ -427,9 +414,15 @@ mod tests {
         for (query, token) in [
             ("SELECT FROM Account", "unexpected token: 'FROM'"),
             ("SELECT Id FROM Account WHERE", "unexpected token: '<EOF>'"),
-            ("SELECT Id FROM Account WHERE Name = foo", "unexpected token: 'foo'"),
+            (
+                "SELECT Id FROM Account WHERE Name = foo",
+                "unexpected token: 'foo'",
+            ),
             ("SELECT Id FROM Account LIMIT x", "unexpected token: 'x'"),
-            ("SELECT Id FROM A WHERE B = 1 AND C = 2 OR D = 3", "unexpected token: 'OR'"),
+            (
+                "SELECT Id FROM A WHERE B = 1 AND C = 2 OR D = 3",
+                "unexpected token: 'OR'",
+            ),
             ("", "unexpected token: '<EOF>'"),
         ] {
             assert_eq!(parse(query).unwrap_err().0, token, "{query}");

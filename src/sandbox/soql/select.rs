@@ -41,14 +41,28 @@ pub(super) struct Shape {
 }
 
 enum Item {
-    Field { name: String, field: usize, boolean: bool },
-    Compound { name: String, members: Vec<(String, usize)> },
-    Parent { name: String, hop: Hop, shape: Shape },
+    Field {
+        name: String,
+        field: usize,
+        boolean: bool,
+    },
+    Compound {
+        name: String,
+        members: Vec<(String, usize)>,
+    },
+    Parent {
+        name: String,
+        hop: Hop,
+        shape: Shape,
+    },
 }
 
 impl Shape {
     pub fn new(object: usize) -> Self {
-        Self { object, items: Vec::new() }
+        Self {
+            object,
+            items: Vec::new(),
+        }
     }
 
     /// Adds a field by its hops; `names` are the relationship names of the hops.
@@ -56,9 +70,16 @@ impl Shape {
         let Some(((hop, name), rest)) = hops.split_first() else {
             return self.add_field(&objects[self.object], field);
         };
-        let known = self.items.iter().position(|item| matches!(item, Item::Parent { name: n, .. } if n == name));
+        let known = self
+            .items
+            .iter()
+            .position(|item| matches!(item, Item::Parent { name: n, .. } if n == name));
         let at = known.unwrap_or_else(|| {
-            self.items.push(Item::Parent { name: name.clone(), hop: *hop, shape: Self::new(hop.object) });
+            self.items.push(Item::Parent {
+                name: name.clone(),
+                hop: *hop,
+                shape: Self::new(hop.object),
+            });
             self.items.len() - 1
         });
         if let Item::Parent { shape, .. } = &mut self.items[at] {
@@ -71,12 +92,20 @@ impl Shape {
         let name = field.name.clone();
         if !matches!(field.kind, FieldKind::Address | FieldKind::Location) {
             let boolean = field.kind == FieldKind::Boolean;
-            self.items.push(Item::Field { name, field: position, boolean });
+            self.items.push(Item::Field {
+                name,
+                field: position,
+                boolean,
+            });
             return;
         }
         let stem = name.trim_end_matches("__c").trim_end_matches("Address");
         let members = object.members(&field.name).map(|(at, member)| {
-            let part = member.name.trim_end_matches("__c").strip_prefix(stem).unwrap_or(&member.name);
+            let part = member
+                .name
+                .trim_end_matches("__c")
+                .strip_prefix(stem)
+                .unwrap_or(&member.name);
             (lower_first(part.trim_matches('_')), at)
         });
         let members = members.collect();
@@ -119,7 +148,10 @@ fn compound(record: &Record, members: &[(String, usize)]) -> Json {
     }
     let mut json = Map::new();
     for (name, field) in members {
-        json.insert(name.clone(), record.get(*field).map_or(Json::Null, Value::to_json));
+        json.insert(
+            name.clone(),
+            record.get(*field).map_or(Json::Null, Value::to_json),
+        );
     }
     Json::Object(json)
 }
@@ -169,7 +201,10 @@ impl Children {
     ) -> Json {
         let children = family.get(&parent.id()).map(Vec::as_slice).unwrap_or_default();
         let from = self.query.offset.min(children.len());
-        let to = self.query.limit.map_or(children.len(), |limit| children.len().min(from + limit));
+        let to = self
+            .query
+            .limit
+            .map_or(children.len(), |limit| children.len().min(from + limit));
         let children = &children[from..to];
         if children.is_empty() {
             return Json::Null;

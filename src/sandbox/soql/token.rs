@@ -52,7 +52,10 @@ pub fn tokens(text: &str) -> Result<Vec<Token<'_>>, Malformed> {
             b'A'..=b'Z' | b'a'..=b'z' | b'_' => (TokenKind::Word, word_length(&bytes[at..])),
             _ => mark(&text[at..])?,
         };
-        found.push(Token { kind, text: &text[at..at + length] });
+        found.push(Token {
+            kind,
+            text: &text[at..at + length],
+        });
         at += length;
     }
     Ok(found)
@@ -90,21 +93,28 @@ fn quoted(text: &str) -> Result<(TokenKind, usize), Malformed> {
                 Some(escaped @ ('%' | '_')) => value.extend(['\\', escaped]),
                 Some(escaped @ ('\'' | '"' | '\\')) => value.push(escaped),
                 Some(escaped) => {
-                    return Err(Malformed(format!("Invalid string literal '{text}'. Illegal character sequence '\\{escaped}' in string literal.")));
+                    return Err(Malformed(format!(
+                        "Invalid string literal '{text}'. Illegal character sequence '\\{escaped}' in string literal."
+                    )));
                 }
                 None => break,
             },
             _ => value.push(character),
         }
     }
-    Err(Malformed(format!("line 1:{} mismatched character '<EOF>' expecting '''", text.len())))
+    Err(Malformed(format!(
+        "line 1:{} mismatched character '<EOF>' expecting '''",
+        text.len()
+    )))
 }
 
 fn number_or_date(text: &str) -> Result<(TokenKind, usize), Malformed> {
     let part = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'+' | b'.' | b':');
     let bytes = text.as_bytes();
     let mut length = bytes.iter().position(|byte| !part(byte)).unwrap_or(bytes.len());
-    let is_datetime = bytes.get(..11).is_some_and(|start| start[4] == b'-' && start[10].eq_ignore_ascii_case(&b'T'));
+    let is_datetime = bytes
+        .get(..11)
+        .is_some_and(|start| start[4] == b'-' && start[10].eq_ignore_ascii_case(&b'T'));
     if is_datetime && !ends_in_zone(&text[..length]) && bytes.get(length) == Some(&b' ') {
         let zone = bytes.get(length + 1..length + 6);
         if zone.is_some_and(|zone| zone[0].is_ascii_digit() && matches!(zone[2], b':' | b'0'..=b'9')) {
@@ -118,7 +128,11 @@ fn number_or_date(text: &str) -> Result<(TokenKind, usize), Malformed> {
     } else if bytes.get(4) == Some(&b'-') && length == 10 {
         parse_date(written).map(Literal::Date)
     } else {
-        written.parse().ok().filter(|number: &f64| number.is_finite()).map(Literal::Number)
+        written
+            .parse()
+            .ok()
+            .filter(|number: &f64| number.is_finite())
+            .map(Literal::Number)
     };
     match literal {
         Some(literal) => Ok((TokenKind::Literal(literal), length)),

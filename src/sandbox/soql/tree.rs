@@ -23,9 +23,16 @@ pub struct Statement {
 
 #[derive(Clone, Debug, PartialEq)]
 pub enum Select {
-    Field { path: Path, alias: Option<String> },
+    Field {
+        path: Path,
+        alias: Option<String>,
+    },
     /// `COUNT()` has no path.
-    Aggregate { function: Function, path: Option<Path>, alias: Option<String> },
+    Aggregate {
+        function: Function,
+        path: Option<Path>,
+        alias: Option<String>,
+    },
     Children(Box<Statement>),
     /// `FIELDS(ALL)`, `FIELDS(STANDARD)`, `FIELDS(CUSTOM)`
     Fields(FieldSet),
@@ -54,11 +61,23 @@ pub enum Condition {
     Any(Vec<Condition>),
     Not(Box<Condition>),
     Compare(Path, Op, Literal),
-    In { path: Path, negated: bool, literals: Vec<Literal> },
+    In {
+        path: Path,
+        negated: bool,
+        literals: Vec<Literal>,
+    },
     /// `Id IN (SELECT AccountId FROM Contact)`
-    InQuery { path: Path, negated: bool, query: Box<Statement> },
+    InQuery {
+        path: Path,
+        negated: bool,
+        query: Box<Statement>,
+    },
     /// `INCLUDES ('a;b', 'c')`
-    Includes { path: Path, negated: bool, literals: Vec<Literal> },
+    Includes {
+        path: Path,
+        negated: bool,
+        literals: Vec<Literal>,
+    },
 }
 
 #[derive(Clone, Debug, PartialEq)]
