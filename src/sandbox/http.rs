@@ -124,7 +124,9 @@ async fn handle(
     if late > Duration::ZERO {
         tokio::time::sleep(late).await;
     }
-    respond(reply, Some(app.requests.load(Ordering::Relaxed)))
+    // The list of versions is not metered, and a login is no call of the API.
+    let is_data = call.path.len() > 2 && call.path[1] == "data";
+    respond(reply, is_data.then(|| app.requests.load(Ordering::Relaxed)))
 }
 
 /// Paths are told apart so far; what follows is an id, a key or a query.

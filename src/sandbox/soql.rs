@@ -299,3 +299,86 @@ pub fn record_json(
     }
     Json::Object(shape.record(scope, record, version))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::clock::Clock;
+    use crate::sandbox::org::{DEFAULT_ENTITIES, Org, OrgOptions, Origin};
+
+    /// An org with four accounts of one industry: A (10), b (30), C (no revenue), D (20, deleted).
+    fn org() -> Org {
+        let selected_entities = DEFAULT_ENTITIES.map(str::to_owned).to_vec();
+        let options = OrgOptions {
+            seed: 1,
+            products: 3,
+            stores: 1,
+            clock: Clock::System,
+            selected_entities,
+        };
+        let org = Org::new(options).unwrap();
+        let origin = Origin {
+            client: "test".to_owned(),
+            user: org.user_id(),
+        };
+        let account = org.catalog().object("Account").unwrap().index;
+        for (name, revenue) in [("A", Some(10)), ("b", Some(30)), ("C", None), ("D", Some(20))] {
+            let mut body =
+                serde_json::json!({ "Name": name, "Site": "soql", "External_ID__c": format!("S-{name}") });
+            body["AnnualRevenue"] = serde_json::json!(revenue);
+            let created = org.transact(&origin, |transaction| {
+                let id = transaction.create(account, body.as_object().unwrap())?;
+                if name == "D" {
+                    transaction.delete(account, id)
+                } else {
+                    Ok(())
+                }
+            });
+            created.unwrap();
+        }
+        org
+    }
+
+    fn names(org: &Org, rest: &str, deleted_too: bool) -> String {
+        let text = format!("SELECT Name FROM Account WHERE Site = 'soql' {rest}");
+        let query = Query::compile(org.catalog(), &text, org.clock().now(), deleted_too).unwrap();
+        org.read(|records| {
+            let scope = Scope {
+                catalog: org.catalog(),
+                records,
+            };
+            let rows = query.records(&scope, &query.rows(&scope), "67.0");
+            rows.iter().filter_map(|row| row["Name"].as_str()).collect()
+        })
+    }
+
+    #[test]
+    fn filters_and_orders() {
+        let org = org();
+        for (rest, expected) in [
+            ("", "AbC"),
+            ("AND AnnualRevenue = null", "C"),
+            ("AND AnnualRevenue != 10", "bC"),
+            ("AND AnnualRevenue < 30", "A"),
+            ("AND (NOT AnnualRevenue >= 20)", "AC"),
+            ("AND Name IN ('a', 'B')", "Ab"),
+            ("AND Name NOT IN ('a')", "bC"),
+            ("AND (Name = 'a' OR Name LIKE '_') AND Name > 'a'", "bC"),
+            ("AND External_ID__c = 's-c'", "C"),
+            ("AND External_ID__c IN ('S-A', 'S-D')", "A"),
+            ("AND IsDeleted = false AND CreatedDate = LAST_N_DAYS:1", "AbC"),
+            ("ORDER BY Name DESC", "CbA"),
+            ("ORDER BY AnnualRevenue", "CAb"),
+            ("ORDER BY AnnualRevenue DESC NULLS LAST", "bAC"),
+            ("ORDER BY AnnualRevenue NULLS LAST LIMIT 1 OFFSET 1", "b"),
+            ("ORDER BY Id DESC LIMIT 2", "Cb"),
+            ("ORDER BY Id LIMIT 1", "A"),
+            ("LIMIT 1 OFFSET 5", ""),
+        ] {
+            assert_eq!(names(&org, rest, false), expected, "{rest}");
+        }
+        assert_eq!(names(&org, "ORDER BY SystemModstamp, Id", true), "AbCD");
+        assert_eq!(names(&org, "AND IsDeleted = true", true), "D");
+        assert_eq!(names(&org, "AND External_ID__c = 'S-D' ALL ROWS", false), "D");
+    }
+}

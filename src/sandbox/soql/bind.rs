@@ -3,7 +3,7 @@
 //! What the catalogue does not have is INVALID_FIELD or INVALID_TYPE, with the platform's message, which quotes
 //! the query with a mark under the place.
 
-use super::super::schema::{Catalog, Object};
+use super::super::schema::{Catalog, ID, Object};
 use super::filter::{Source, Test};
 use super::group::{Grouping, Measure};
 use super::select::{Children, Column, Shape};
@@ -77,6 +77,15 @@ impl<'a> Binder<'a> {
             })
         });
         let order = order.collect::<Result<Vec<_>, QueryError>>()?;
+        let mut order = order;
+        let is_id = |order: &Order| order.route.hops.is_empty() && order.route.field == ID;
+        if let Some(at) = order.iter().position(is_id) {
+            // Ids are unique, so nothing after one matters; and rows are found in id order.
+            order.truncate(at + 1);
+            if at == 0 && !order[0].descending {
+                order.clear();
+            }
+        }
         Ok(Query {
             object: self.object.index,
             source: Source::of(&test, self.object, self.deleted_too),

@@ -97,7 +97,13 @@ impl Test {
             Self::Compare { route, op, value } => match route.value(scope, record) {
                 // A null differs from every value, and is neither more nor less than any.
                 None => *op == Op::NotEqual,
-                Some(found) => holds(*op, found.compare(value)),
+                Some(found) => match (op, found, value) {
+                    // The usual case of a scan, without finding out which of two unequal texts is less.
+                    (Op::Equal, Value::Text(found), Value::Text(value)) if found.is_ascii() => {
+                        found.eq_ignore_ascii_case(value)
+                    }
+                    _ => holds(*op, found.compare(value)),
+                },
             },
             Self::Span { route, op, from, to } => match route.value(scope, record).and_then(millis) {
                 None => *op == Op::NotEqual,
@@ -215,19 +221,27 @@ impl Pattern {
         Self(pieces)
     }
 
-    /// Greedy with one place to go back to, so the time is bounded by the product of the lengths.
     fn matches(&self, text: &str) -> bool {
+        if text.is_ascii() {
+            let bytes = text.as_bytes();
+            return self.fits(bytes.len(), |at| char::from(bytes[at].to_ascii_lowercase()));
+        }
         let text: Vec<char> = text.chars().flat_map(char::to_lowercase).collect();
+        self.fits(text.len(), |at| text[at])
+    }
+
+    /// Greedy with one place to go back to, so the time is bounded by the product of the lengths.
+    fn fits(&self, length: usize, character: impl Fn(usize) -> char) -> bool {
         let (mut at, mut piece) = (0, 0);
         let mut retry: Option<(usize, usize)> = None;
-        while at < text.len() {
+        while at < length {
             match self.0.get(piece) {
                 Some(Piece::Any) => {
                     retry = Some((at, piece));
                     piece += 1;
                 }
                 Some(Piece::One) => (at, piece) = (at + 1, piece + 1),
-                Some(Piece::Character(character)) if *character == text[at] => {
+                Some(Piece::Character(wanted)) if *wanted == character(at) => {
                     (at, piece) = (at + 1, piece + 1);
                 }
                 _ => match retry {
