@@ -107,9 +107,16 @@ pub struct Running {
 pub async fn start(options: Options) -> Result<Running> {
     let http = bind(options.http, "--http").await?;
     let grpc = bind(options.grpc, "--grpc").await?;
-    let certificates = if options.tls { Some(Certificates::generate(options.http.ip())?) } else { None };
+    let certificates = if options.tls {
+        Some(Certificates::generate(options.http.ip())?)
+    } else {
+        None
+    };
     let scheme = if options.tls { "https" } else { "http" };
-    let http_url = format!("{scheme}://{}", reachable(http.local_addr().context("read the HTTP port")?));
+    let http_url = format!(
+        "{scheme}://{}",
+        reachable(http.local_addr().context("read the HTTP port")?)
+    );
     let grpc_address = reachable(grpc.local_addr().context("read the gRPC port")?).to_string();
     let org_options = OrgOptions {
         seed: options.seed,
@@ -119,7 +126,9 @@ pub async fn start(options: Options) -> Result<Running> {
         selected_entities: options.entities,
     };
     // Seeding a large org takes seconds of computing.
-    let org = tokio::task::spawn_blocking(|| Org::new(org_options)).await.context("seed the org")??;
+    let org = tokio::task::spawn_blocking(|| Org::new(org_options))
+        .await
+        .context("seed the org")??;
     let sessions = Sessions::new(org.clock().clone(), org.id());
     let credentials = Credentials::generate()?;
     let login = Login::new(credentials, sessions, org.user_id(), http_url.clone());
@@ -160,9 +169,13 @@ async fn bind(address: SocketAddr, option: &str) -> Result<TcpListener> {
     match TcpListener::bind(address).await {
         Ok(listener) => Ok(listener),
         Err(error) if error.kind() == std::io::ErrorKind::AddrInUse => {
-            bail!("the address {address} is in use by another process: give another one with {option} (port 0 takes any free one)")
+            bail!(
+                "the address {address} is in use by another process: give another one with {option} (port 0 takes any free one)"
+            )
         }
-        Err(error) => bail!("the sandbox cannot listen on {address} ({error}): give another address with {option}"),
+        Err(error) => {
+            bail!("the sandbox cannot listen on {address} ({error}): give another address with {option}")
+        }
     }
 }
 
@@ -178,13 +191,19 @@ fn reachable(address: SocketAddr) -> SocketAddr {
 impl Running {
     /// The value of a key of `sandbox.env`.
     pub fn env(&self, key: &str) -> Option<&str> {
-        self.env.iter().find(|(name, _)| *name == key).map(|(_, value)| value.as_str())
+        self.env
+            .iter()
+            .find(|(name, _)| *name == key)
+            .map(|(_, value)| value.as_str())
     }
 
     /// Serves both listeners until `stop`, then gives open connections a moment to end.
     pub async fn run(self, stop: CancellationToken) -> Result<()> {
         let mut servers: JoinSet<Result<()>> = JoinSet::new();
-        let timings = pubsub::Timings { keepalive: self.keepalive, ..pubsub::Timings::default() };
+        let timings = pubsub::Timings {
+            keepalive: self.keepalive,
+            ..pubsub::Timings::default()
+        };
         let sessions = self.app.login.sessions.clone();
         let service = pubsub::Service::new(self.org.clone(), sessions, timings).into_server();
         let mut server = Server::builder();
