@@ -123,7 +123,10 @@ pub struct Problem {
 
 impl Problem {
     pub fn new(code: impl Into<String>, message: impl Into<String>) -> Self {
-        Self { code: code.into(), message: message.into() }
+        Self {
+            code: code.into(),
+            message: message.into(),
+        }
     }
 }
 
@@ -206,15 +209,32 @@ impl OrderState {
         match outcome {
             Outcome::Sent { salesforce_id } => Self::Sent { salesforce_id },
             Outcome::Refused { problem } => Self::NeedsAttention { problem },
-            Outcome::Retry { problem, attempts_max: Some(most), .. } if failures + 1 >= most => {
-                Self::NeedsAttention { problem }
-            }
-            Outcome::Retry { problem, wait, read_back, .. } => {
-                Self::Waiting { failures: failures + 1, due_at: due_at(wait), read_back, problem }
-            }
-            Outcome::Paused { problem, wait, read_back } => {
-                Self::Waiting { failures, due_at: due_at(wait), read_back, problem }
-            }
+            Outcome::Retry {
+                problem,
+                attempts_max: Some(most),
+                ..
+            } if failures + 1 >= most => Self::NeedsAttention { problem },
+            Outcome::Retry {
+                problem,
+                wait,
+                read_back,
+                ..
+            } => Self::Waiting {
+                failures: failures + 1,
+                due_at: due_at(wait),
+                read_back,
+                problem,
+            },
+            Outcome::Paused {
+                problem,
+                wait,
+                read_back,
+            } => Self::Waiting {
+                failures,
+                due_at: due_at(wait),
+                read_back,
+                problem,
+            },
         }
     }
 }
@@ -228,7 +248,12 @@ mod tests {
     }
 
     fn retry(attempts_max: Option<u32>) -> Outcome {
-        Outcome::Retry { problem: problem(), wait: Duration::from_secs(2), attempts_max, read_back: true }
+        Outcome::Retry {
+            problem: problem(),
+            wait: Duration::from_secs(2),
+            attempts_max,
+            read_back: true,
+        }
     }
 
     #[test]
@@ -240,16 +265,35 @@ mod tests {
             read_back: true,
             problem: problem(),
         };
-        let paused =
-            Outcome::Paused { problem: problem(), wait: Duration::from_secs(2), read_back: true };
-        let sent = Outcome::Sent { salesforce_id: "801".to_owned() };
+        let paused = Outcome::Paused {
+            problem: problem(),
+            wait: Duration::from_secs(2),
+            read_back: true,
+        };
+        let sent = Outcome::Sent {
+            salesforce_id: "801".to_owned(),
+        };
         for (failures, outcome, expected) in [
-            (0, sent, OrderState::Sent { salesforce_id: "801".to_owned() }),
+            (
+                0,
+                sent,
+                OrderState::Sent {
+                    salesforce_id: "801".to_owned(),
+                },
+            ),
             (0, retry(None), waiting(1)),
             (1, retry(Some(3)), waiting(2)),
-            (2, retry(Some(3)), OrderState::NeedsAttention { problem: problem() }),
+            (
+                2,
+                retry(Some(3)),
+                OrderState::NeedsAttention { problem: problem() },
+            ),
             (2, paused, waiting(2)),
-            (0, Outcome::Refused { problem: problem() }, OrderState::NeedsAttention { problem: problem() }),
+            (
+                0,
+                Outcome::Refused { problem: problem() },
+                OrderState::NeedsAttention { problem: problem() },
+            ),
         ] {
             assert_eq!(sending(failures).after(outcome, 10_000), expected);
         }
@@ -257,7 +301,9 @@ mod tests {
 
     #[test]
     fn only_what_is_being_sent_has_an_outcome() {
-        let confirmed = OrderState::Confirmed { salesforce_id: "801".to_owned() };
+        let confirmed = OrderState::Confirmed {
+            salesforce_id: "801".to_owned(),
+        };
         assert_eq!(confirmed.clone().after(retry(None), 0), confirmed);
         assert_eq!(OrderState::Queued.after(retry(None), 0), OrderState::Queued);
     }

@@ -73,7 +73,13 @@ fn tokens(text: &str) -> impl Iterator<Item = Token<'_>> {
     std::iter::from_fn(move || {
         let first = rest.chars().next()?;
         let word = first.is_alphanumeric();
-        let same = |c: char| if word { c.is_alphanumeric() } else { !c.is_alphanumeric() };
+        let same = |c: char| {
+            if word {
+                c.is_alphanumeric()
+            } else {
+                !c.is_alphanumeric()
+            }
+        };
         let end = rest.find(|c| !same(c)).unwrap_or(rest.len());
         let (token, after) = rest.split_at(end);
         rest = after;
@@ -155,7 +161,10 @@ mod tests {
     fn names_where_it_stands() {
         let order = serde_json::json!({"items": [{"fields": {"Note__c": "4111 1111 1111 1111"}}]});
         assert_eq!(find(&order).as_deref(), Some("items[0].fields.Note__c"));
-        assert_eq!(find(&serde_json::json!({"n": 4_111_111_111_111_111_u64})).as_deref(), Some("n"));
+        assert_eq!(
+            find(&serde_json::json!({"n": 4_111_111_111_111_111_u64})).as_deref(),
+            Some("n")
+        );
         assert_eq!(find(&serde_json::json!({"a": [true, null, "x"]})), None);
     }
 }

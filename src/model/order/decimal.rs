@@ -41,22 +41,24 @@ impl Decimal {
             return None;
         }
         let millionths: i128 = format!("{whole}{fraction:0<6}").parse().ok()?;
-        Some(Self { millionths: if negative { -millionths } else { millionths } })
+        Some(Self {
+            millionths: if negative { -millionths } else { millionths },
+        })
     }
 
     /// The shortest decimal that names this double: what a JSON number or a `real` column was written as.
     pub fn from_real(real: f64) -> Option<Self> {
-        real.is_finite().then(|| format!("{real}")).and_then(|text| Self::parse(&text))
+        real.is_finite()
+            .then(|| format!("{real}"))
+            .and_then(|text| Self::parse(&text))
     }
 
     pub fn from_json(value: &serde_json::Value) -> Option<Self> {
         match value {
-            serde_json::Value::Number(number) => {
-                number.as_i64().map_or_else(
-                    || number.as_f64().and_then(Self::from_real),
-                    |integer| Self::parse(&integer.to_string()),
-                )
-            }
+            serde_json::Value::Number(number) => number.as_i64().map_or_else(
+                || number.as_f64().and_then(Self::from_real),
+                |integer| Self::parse(&integer.to_string()),
+            ),
             serde_json::Value::String(text) => Self::parse(text),
             _ => None,
         }
@@ -70,7 +72,9 @@ impl Decimal {
             }
         }
         // Fifteen digits pass through a double unchanged.
-        self.to_string().parse::<f64>().map_or(serde_json::Value::Null, Into::into)
+        self.to_string()
+            .parse::<f64>()
+            .map_or(serde_json::Value::Null, Into::into)
     }
 
     pub fn is_positive(self) -> bool {
@@ -96,7 +100,9 @@ impl Decimal {
     pub fn rounded(self, scale: u32) -> Self {
         let unit = 10_i128.pow(SCALE_MAX.saturating_sub(scale));
         let half = unit / 2 * self.millionths.signum();
-        Self { millionths: (self.millionths + half) / unit * unit }
+        Self {
+            millionths: (self.millionths + half) / unit * unit,
+        }
     }
 
     /// Written with at least `digits` digits after the point: `19.90`.
@@ -119,8 +125,8 @@ impl Decimal {
 /// Digits after the point of a currency (ISO 4217).
 fn minor_digits(currency: &str) -> u32 {
     match currency {
-        "BIF" | "CLP" | "DJF" | "GNF" | "ISK" | "JPY" | "KMF" | "KRW" | "PYG" | "RWF" | "UGX" | "VND" | "VUV"
-        | "XAF" | "XOF" | "XPF" => 0,
+        "BIF" | "CLP" | "DJF" | "GNF" | "ISK" | "JPY" | "KMF" | "KRW" | "PYG" | "RWF" | "UGX" | "VND"
+        | "VUV" | "XAF" | "XOF" | "XPF" => 0,
         "BHD" | "IQD" | "JOD" | "KWD" | "LYD" | "OMR" | "TND" => 3,
         _ => 2,
     }
@@ -174,7 +180,20 @@ mod tests {
 
     #[test]
     fn refuses_what_is_not_a_plain_decimal() {
-        for text in ["", ".", "1.", ".5", "1e3", "1,5", " 1", "+1", "--1", "0.1234567", "1234567890123456", "NaN"] {
+        for text in [
+            "",
+            ".",
+            "1.",
+            ".5",
+            "1e3",
+            "1,5",
+            " 1",
+            "+1",
+            "--1",
+            "0.1234567",
+            "1234567890123456",
+            "NaN",
+        ] {
             assert_eq!(Decimal::parse(text), None, "{text}");
         }
     }
@@ -199,7 +218,12 @@ mod tests {
 
     #[test]
     fn rounds_halves_away_from_zero() {
-        for (text, rounded) in [("1.005", "1.01"), ("1.0049", "1"), ("-1.005", "-1.01"), ("2", "2")] {
+        for (text, rounded) in [
+            ("1.005", "1.01"),
+            ("1.0049", "1"),
+            ("-1.005", "-1.01"),
+            ("2", "2"),
+        ] {
             assert_eq!(decimal(text).rounded(2), decimal(rounded), "{text}");
         }
     }

@@ -25,14 +25,20 @@ pub struct Invalid {
 
 impl Invalid {
     pub fn new(field: impl Into<String>, message: impl Into<String>) -> Self {
-        Self { field: field.into(), message: message.into() }
+        Self {
+            field: field.into(),
+            message: message.into(),
+        }
     }
 }
 
 /// Reads an order. `key` stands in for `external_id` where the order has none.
 pub fn order(value: &Value, key: Option<&str>) -> Result<Order, Invalid> {
     if let Some(field) = card::find(value) {
-        return Err(Invalid::new(field, "holds a card number: card data is never taken, remove it"));
+        return Err(Invalid::new(
+            field,
+            "holds a card number: card data is never taken, remove it",
+        ));
     }
     let members = Members::of(value, "")?;
     members.only(&[
@@ -46,7 +52,10 @@ pub fn order(value: &Value, key: Option<&str>) -> Result<Order, Invalid> {
     ])?;
     let external_id = members.text("external_id")?.or_else(|| key.map(str::to_owned));
     let external_id = external_id.ok_or_else(|| {
-        Invalid::new("external_id", "is missing: give the order a key of its own, or send Idempotency-Key")
+        Invalid::new(
+            "external_id",
+            "is missing: give the order a key of its own, or send Idempotency-Key",
+        )
     })?;
     check_key(&external_id, "external_id")?;
     Ok(Order {
@@ -75,16 +84,19 @@ pub fn check_key(key: &str, field: &str) -> Result<(), Invalid> {
 fn currency(members: &Members<'_>) -> Result<Option<String>, Invalid> {
     let currency = members.text("currency")?;
     match &currency {
-        Some(code) if code.len() != 3 || !code.bytes().all(|byte| byte.is_ascii_uppercase()) => {
-            Err(Invalid::new("currency", "must be three capital letters, such as AUD"))
-        }
+        Some(code) if code.len() != 3 || !code.bytes().all(|byte| byte.is_ascii_uppercase()) => Err(
+            Invalid::new("currency", "must be three capital letters, such as AUD"),
+        ),
         _ => Ok(currency),
     }
 }
 
 fn customer(members: &Members<'_>) -> Result<Customer, Invalid> {
     let Some(members) = members.object("customer")? else {
-        return Err(Invalid::new("customer", "is missing: give at least an email address"));
+        return Err(Invalid::new(
+            "customer",
+            "is missing: give at least an email address",
+        ));
     };
     members.only(&["external_id", "email", "first_name", "last_name", "phone"])?;
     let customer = Customer {
@@ -99,13 +111,17 @@ fn customer(members: &Members<'_>) -> Result<Customer, Invalid> {
     }
     if let Some(email) = &customer.email {
         let parts = email.split_once('@');
-        if parts.is_none_or(|(name, host)| name.is_empty() || host.is_empty()) || email.contains(char::is_whitespace)
+        if parts.is_none_or(|(name, host)| name.is_empty() || host.is_empty())
+            || email.contains(char::is_whitespace)
         {
             return Err(Invalid::new("customer.email", "is not an email address"));
         }
     }
     if customer.external_id.is_none() && customer.email.is_none() && customer.last_name.is_none() {
-        return Err(Invalid::new("customer", "needs an external_id, an email or a last_name"));
+        return Err(Invalid::new(
+            "customer",
+            "needs an external_id, an email or a last_name",
+        ));
     }
     Ok(customer)
 }
@@ -134,15 +150,29 @@ fn items(members: &Members<'_>) -> Result<Vec<Item>, Invalid> {
     if values.len() > ITEMS_MAX {
         return Err(Invalid::new(
             "items",
-            format!("has {} items and at most {ITEMS_MAX} can be taken: split the order", values.len()),
+            format!(
+                "has {} items and at most {ITEMS_MAX} can be taken: split the order",
+                values.len()
+            ),
         ));
     }
-    values.iter().enumerate().map(|(index, value)| item(value, &format!("items[{index}]"))).collect()
+    values
+        .iter()
+        .enumerate()
+        .map(|(index, value)| item(value, &format!("items[{index}]")))
+        .collect()
 }
 
 fn item(value: &Value, path: &str) -> Result<Item, Invalid> {
     let members = Members::of(value, path)?;
-    members.only(&["product_id", "product_code", "pricebook_entry_id", "quantity", "unit_price", "fields"])?;
+    members.only(&[
+        "product_id",
+        "product_code",
+        "pricebook_entry_id",
+        "quantity",
+        "unit_price",
+        "fields",
+    ])?;
     let product = match (
         members.text("product_id")?,
         members.text("product_code")?,
@@ -163,7 +193,10 @@ fn item(value: &Value, path: &str) -> Result<Item, Invalid> {
     Ok(Item {
         product,
         quantity: quantity.ok_or_else(|| {
-            members.invalid("quantity", "must be a number above zero with at most two digits after the point")
+            members.invalid(
+                "quantity",
+                "must be a number above zero with at most two digits after the point",
+            )
         })?,
         unit_price: unit_price(&members)?,
         fields: fields(&members)?,
@@ -188,7 +221,10 @@ fn fields(members: &Members<'_>) -> Result<Fields, Invalid> {
         return Ok(Fields::new());
     };
     if members.map.len() > FIELDS_MAX {
-        return Err(Invalid::new(members.path, format!("has more than {FIELDS_MAX} members")));
+        return Err(Invalid::new(
+            members.path,
+            format!("has more than {FIELDS_MAX} members"),
+        ));
     }
     let plain = |name: &str| {
         let mut bytes = name.bytes();
@@ -197,7 +233,10 @@ fn fields(members: &Members<'_>) -> Result<Fields, Invalid> {
     };
     for (name, value) in members.map {
         if !plain(name) {
-            return Err(Invalid::new(members.path, "has a member whose name is not that of a field"));
+            return Err(Invalid::new(
+                members.path,
+                "has a member whose name is not that of a field",
+            ));
         }
         match value {
             Value::Array(_) | Value::Object(_) => {
@@ -207,7 +246,11 @@ fn fields(members: &Members<'_>) -> Result<Fields, Invalid> {
             _ => {}
         }
     }
-    Ok(members.map.iter().map(|(name, value)| (name.clone(), value.clone())).collect())
+    Ok(members
+        .map
+        .iter()
+        .map(|(name, value)| (name.clone(), value.clone()))
+        .collect())
 }
 
 /// The members of one JSON object, with where it stands.
@@ -219,7 +262,10 @@ struct Members<'a> {
 impl<'a> Members<'a> {
     fn of(value: &'a Value, path: &str) -> Result<Self, Invalid> {
         match value {
-            Value::Object(map) => Ok(Self { path: path.to_owned(), map }),
+            Value::Object(map) => Ok(Self {
+                path: path.to_owned(),
+                map,
+            }),
             _ => Err(Invalid::new(path, "must be an object")),
         }
     }
@@ -229,7 +275,11 @@ impl<'a> Members<'a> {
     }
 
     fn field(&self, name: &str) -> String {
-        if self.path.is_empty() { name.to_owned() } else { format!("{}.{name}", self.path) }
+        if self.path.is_empty() {
+            name.to_owned()
+        } else {
+            format!("{}.{name}", self.path)
+        }
     }
 
     /// Refuses members that are not in the list.
@@ -249,7 +299,9 @@ impl<'a> Members<'a> {
     }
 
     fn object(&self, name: &str) -> Result<Option<Members<'a>>, Invalid> {
-        self.get(name).map(|value| Members::of(value, &self.field(name))).transpose()
+        self.get(name)
+            .map(|value| Members::of(value, &self.field(name)))
+            .transpose()
     }
 
     /// Text without blanks at its ends; empty text is no text.
@@ -294,7 +346,10 @@ mod tests {
         let order = order(&posted(), None).unwrap();
         assert_eq!(order.external_id, "WEB-1001");
         assert_eq!(order.items[0].unit_price, Decimal::parse("19.9"));
-        assert_eq!(order.items[0].product, ProductReference::ProductCode("SKU-1".to_owned()));
+        assert_eq!(
+            order.items[0].product,
+            ProductReference::ProductCode("SKU-1".to_owned())
+        );
         assert_eq!(order.shipping_address.unwrap().city.as_deref(), Some("Hobart"));
         assert_eq!(order.fields["Note__c"], json!("gift"));
     }
@@ -326,7 +381,11 @@ mod tests {
             ("/items/0/unit_price", json!(19.9), "items[0].unit_price"),
             ("/items/0/unit_price", json!("-1"), "items[0].unit_price"),
             ("/fields/Note__c", json!({"a": 1}), "fields.Note__c"),
-            ("/shipping_address/street", json!("4111 1111 1111 1111"), "shipping_address.street"),
+            (
+                "/shipping_address/street",
+                json!("4111 1111 1111 1111"),
+                "shipping_address.street",
+            ),
         ];
         for (pointer, value, field) in cases {
             let mut order_value = posted();
