@@ -23,7 +23,7 @@ impl Reader {
         }
     }
 
-    pub fn with<T>(&self, job: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> rusqlite::Result<T> {
+    pub fn with<T>(&self, job: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> anyhow::Result<T> {
         CONNECTIONS.with_borrow_mut(|connections| {
             let known = connections.iter().position(|(path, _)| *path == *self.path);
             let index = match known {
@@ -36,7 +36,7 @@ impl Reader {
                     connections.len() - 1
                 }
             };
-            job(&connections[index].1)
+            Ok(job(&connections[index].1)?)
         })
     }
 }
