@@ -109,14 +109,14 @@ mod tests {
     fn writes_rows_as_they_are() {
         let connection = Connection::open_in_memory().unwrap();
         let sql = "select 1 as isactive, 19.9 as price, 20.0 as round, 'a \"b\" \\ \n\t\u{1} é' as name,
-            null as nothing, 9223372036854775807 as big, 7 as _base, 3 as _rev";
+            null as empty, 9223372036854775807 as big, 7 as _base, 3 as _rev";
         let mut out = Vec::new();
         connection
             .query_row(sql, [], |found| row(&mut out, found))
             .unwrap();
         let read: Value = serde_json::from_slice(&out).unwrap();
         let expected = json!({"isactive": 1, "price": 19.9, "round": 20, "name": "a \"b\" \\ \n\t\u{1} é",
-            "nothing": null, "big": 9_223_372_036_854_775_807_i64, "_rev": 3});
+            "empty": null, "big": 9_223_372_036_854_775_807_i64, "_rev": 3});
         assert_eq!(read, expected);
         assert!(
             String::from_utf8(out)
