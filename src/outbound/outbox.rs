@@ -30,6 +30,20 @@ impl Intake {
         Self { outbox, clock }
     }
 
+    /// The answer to an order whose key was used before, even if it could not be placed any more.
+    pub fn earlier(
+        &self,
+        posted: &Order,
+        store_id: &str,
+        idempotency_key: Option<&str>,
+    ) -> Result<Option<Accepted>, OutboxError> {
+        self.outbox.earlier(
+            &posted.external_id,
+            idempotency_key,
+            &fingerprint(posted, store_id),
+        )
+    }
+
     /// Puts the order on the disk, unless it is there.
     pub async fn accept(&self, incoming: Incoming) -> Result<Accepted, OutboxError> {
         let Incoming {

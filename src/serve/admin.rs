@@ -25,7 +25,11 @@ pub async fn readyz(State(world): State<World>) -> Response {
         "reads": {"ready": reads, "state": health.state(), "lag_seconds": health.lag_seconds(world.clock.now())},
         "orders": {"ready": writable, "sending": health.orders_problem.is_none(), "problem": health.orders_problem},
     });
-    let status = if reads && writable { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    let status = if reads && writable {
+        StatusCode::OK
+    } else {
+        StatusCode::SERVICE_UNAVAILABLE
+    };
     reply::json(&world, status, body.to_string().into_bytes())
 }
 
@@ -45,8 +49,12 @@ pub async fn status(State(world): State<World>) -> Result<Response, Problem> {
             })
         })
         .collect();
-    let orders: Map<String, Value> =
-        world.intake.counts()?.into_iter().map(|(state, count)| (state, count.into())).collect();
+    let orders: Map<String, Value> = world
+        .intake
+        .counts()?
+        .into_iter()
+        .map(|(state, count)| (state, count.into()))
+        .collect();
     let body = json!({
         "state": health.state(),
         "lag_seconds": health.lag_seconds(world.clock.now()),

@@ -18,7 +18,9 @@ type Asked = Query<Vec<(String, String)>>;
 
 pub async fn stores(State(world): State<World>) -> Result<Response, Problem> {
     let found = world.reader.with(stores::list)?;
-    let Found::Row(all) = found else { return Err(no_stores(&world)) };
+    let Found::Row(all) = found else {
+        return Err(no_stores(&world));
+    };
     let items: Vec<Vec<u8>> = all.iter().map(Store::json).collect();
     Ok(reply::json(&world, StatusCode::OK, json::list(&items, None)))
 }
@@ -29,7 +31,12 @@ pub async fn store(
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let store = find_store(&world, &key)?;
-    Ok(reply::tagged(&world, &headers, &store.revision.to_string(), store.json_with_fields()))
+    Ok(reply::tagged(
+        &world,
+        &headers,
+        &store.revision.to_string(),
+        store.json_with_fields(),
+    ))
 }
 
 pub async fn products(
@@ -39,14 +46,20 @@ pub async fn products(
 ) -> Result<Response, Problem> {
     let selection = selection(asked)?;
     if let Some((name, _)) = selection.equal.first() {
-        return Err(Problem::bad_request(format!("products take limit and cursor, not {name}")).on_field(name));
+        return Err(
+            Problem::bad_request(format!("products take limit and cursor, not {name}")).on_field(name),
+        );
     }
     let store = find_store(&world, &key)?;
-    let found = world.reader.with(|cache| products::list(cache, &store, &selection.after, selection.limit))?;
+    let found = world
+        .reader
+        .with(|cache| products::list(cache, &store, &selection.after, selection.limit))?;
     match found {
-        Found::Row(page) => {
-            Ok(reply::json(&world, StatusCode::OK, json::list(&page.items, page.next.as_deref())))
-        }
+        Found::Row(page) => Ok(reply::json(
+            &world,
+            StatusCode::OK,
+            json::list(&page.items, page.next.as_deref()),
+        )),
         Found::NoRow | Found::NoObject => Err(no_stores(&world)),
     }
 }
@@ -57,7 +70,10 @@ pub async fn product(
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let store = find_store(&world, &key)?;
-    match world.reader.with(|cache| products::find(cache, &store, &product))? {
+    match world
+        .reader
+        .with(|cache| products::find(cache, &store, &product))?
+    {
         Found::Row(product) => Ok(reply::tagged(&world, &headers, &product.tag, product.json)),
         Found::NoRow => Err(missing(&world, "the store shows no such product")),
         Found::NoObject => Err(no_stores(&world)),
@@ -70,7 +86,12 @@ pub async fn object(
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     match world.reader.with(|cache| objects::row(cache, &object, &id))? {
-        Found::Row(row) => Ok(reply::tagged(&world, &headers, &row.revision.to_string(), row.json)),
+        Found::Row(row) => Ok(reply::tagged(
+            &world,
+            &headers,
+            &row.revision.to_string(),
+            row.json,
+        )),
         Found::NoRow => Err(missing(&world, "the object has no such row")),
         Found::NoObject => Err(missing(&world, "the object is not mirrored: see [sync] objects")),
     }
@@ -82,10 +103,15 @@ pub async fn objects(
     Query(asked): Asked,
 ) -> Result<Response, Problem> {
     let selection = selection(asked)?;
-    match world.reader.with(|cache| objects::list(cache, &object, &selection))? {
-        Listed::Page(page) => {
-            Ok(reply::json(&world, StatusCode::OK, json::list(&page.items, page.next.as_deref())))
-        }
+    match world
+        .reader
+        .with(|cache| objects::list(cache, &object, &selection))?
+    {
+        Listed::Page(page) => Ok(reply::json(
+            &world,
+            StatusCode::OK,
+            json::list(&page.items, page.next.as_deref()),
+        )),
         Listed::NoObject => Err(missing(&world, "the object is not mirrored: see [sync] objects")),
         Listed::NoColumn(name) => {
             Err(Problem::bad_request(format!("the object has no column {name}")).on_field(name))
@@ -97,13 +123,19 @@ pub async fn objects(
 pub fn find_store(world: &World, key: &str) -> Result<Store, Problem> {
     match world.reader.with(|cache| stores::find(cache, key))? {
         Found::Row(store) => Ok(store),
-        Found::NoRow => Err(missing(world, "there is no such store: name it by its id, code or domain")),
+        Found::NoRow => Err(missing(
+            world,
+            "there is no such store: name it by its id, code or domain",
+        )),
         Found::NoObject => Err(no_stores(world)),
     }
 }
 
 fn no_stores(world: &World) -> Problem {
-    missing(world, "the cache has no StoreConnect objects, so there are no stores: see [sync] profile")
+    missing(
+        world,
+        "the cache has no StoreConnect objects, so there are no stores: see [sync] profile",
+    )
 }
 
 /// What is not in the cache may be on its way while the first load runs.
@@ -117,13 +149,17 @@ fn missing(world: &World, detail: &str) -> Problem {
 
 /// Reads the query: `limit` and `cursor`, and what is left as filters.
 fn selection(asked: Vec<(String, String)>) -> Result<Selection, Problem> {
-    let mut selection = Selection { limit: LIMIT_DEFAULT, ..Selection::default() };
+    let mut selection = Selection {
+        limit: LIMIT_DEFAULT,
+        ..Selection::default()
+    };
     for (name, value) in asked {
         match name.as_str() {
             "limit" => {
                 let limit = value.parse().ok().filter(|limit| (1..=LIMIT_MAX).contains(limit));
                 selection.limit = limit.ok_or_else(|| {
-                    Problem::bad_request(format!("limit must be a number from 1 to {LIMIT_MAX}")).on_field("limit")
+                    Problem::bad_request(format!("limit must be a number from 1 to {LIMIT_MAX}"))
+                        .on_field("limit")
                 })?;
             }
             "cursor" => selection.after = value,

@@ -30,7 +30,11 @@ pub async fn place(
     body: Result<Bytes, BytesRejection>,
 ) -> Result<Response, Problem> {
     let body = body.map_err(|rejection| {
-        Problem::new(rejection.status(), "bad-body", "the body cannot be taken: at most 256 KiB are")
+        Problem::new(
+            rejection.status(),
+            "bad-body",
+            "the body cannot be taken: at most 256 KiB are",
+        )
     })?;
     let value: Value = serde_json::from_slice(&body)
         .map_err(|error| Problem::bad_request(format!("the body is not JSON (line {})", error.line())))?;
@@ -38,11 +42,27 @@ pub async fn place(
     let order = parse::order(&value, idempotency_key.as_deref())?;
     let store = find_store(&world, &key)?;
     let external_id = order.external_id.clone();
-    let placed = placed(&world, &store, &order)?;
-    let incoming = Incoming { posted: order, placed, idempotency_key };
-    let (Accepted::New { accepted_at } | Accepted::Replay { accepted_at }) = world.intake.accept(incoming).await?
-    else {
-        let detail = format!("the key {external_id} belongs to another order: use a new one, or send the order as it was");
+    let accepted = match world
+        .intake
+        .earlier(&order, &store.id, idempotency_key.as_deref())?
+    {
+        Some(accepted) => accepted,
+        None => {
+            let placed = placed(&world, &store, &order)?;
+            world
+                .intake
+                .accept(Incoming {
+                    posted: order,
+                    placed,
+                    idempotency_key,
+                })
+                .await?
+        }
+    };
+    let (Accepted::New { accepted_at } | Accepted::Replay { accepted_at }) = accepted else {
+        let detail = format!(
+            "the key {external_id} belongs to another order: use a new one, or send the order as it was"
+        );
         return Err(Problem::new(StatusCode::CONFLICT, "key-in-use", detail).on_field("external_id"));
     };
     // What it was when it was accepted, so that asking again gets the same answer.
@@ -52,7 +72,11 @@ pub async fn place(
         "accepted_at": format_datetime(accepted_at),
         "status_url": format!("/v1/stores/{}/orders/{external_id}", store.id),
     });
-    Ok(reply::json(&world, StatusCode::ACCEPTED, answer.to_string().into_bytes()))
+    Ok(reply::json(
+        &world,
+        StatusCode::ACCEPTED,
+        answer.to_string().into_bytes(),
+    ))
 }
 
 fn idempotency_key(headers: &HeaderMap) -> Result<Option<String>, Problem> {
@@ -60,7 +84,12 @@ fn idempotency_key(headers: &HeaderMap) -> Result<Option<String>, Problem> {
         return Ok(None);
     };
     // A quoted string by the header's draft standard; most send it bare.
-    let key = value.to_str().unwrap_or_default().trim().trim_matches('"').to_owned();
+    let key = value
+        .to_str()
+        .unwrap_or_default()
+        .trim()
+        .trim_matches('"')
+        .to_owned();
     parse::check_key(&key, "Idempotency-Key")?;
     if crate::model::order::card::contains(&key) {
         return Err(Invalid::new("Idempotency-Key", "holds a card number: use another key").into());
@@ -79,7 +108,9 @@ fn placed(world: &World, store: &Store, order: &Order) -> Result<Placed, Problem
         let detail = "the store has no price book: give it one in the org";
         return Err(Problem::new(StatusCode::CONFLICT, "no-price-book", detail));
     };
-    let lines = world.reader.with(|cache| items::resolve(cache, store, &order.items))?;
+    let lines = world
+        .reader
+        .with(|cache| items::resolve(cache, store, &order.items))?;
     let lines = lines.map_err(|invalid| match world.health.borrow().initializing {
         true => Problem::unavailable("the first load is not complete yet: send the order again"),
         false => invalid.into(),
@@ -108,7 +139,11 @@ pub async fn status(
     if view.store_id != key && view.store_id != find_store(&world, &key)?.id {
         return Err(none());
     }
-    Ok(reply::json(&world, StatusCode::OK, told(&view).to_string().into_bytes()))
+    Ok(reply::json(
+        &world,
+        StatusCode::OK,
+        told(&view).to_string().into_bytes(),
+    ))
 }
 
 fn told(view: &OrderView) -> Value {

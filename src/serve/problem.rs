@@ -20,7 +20,13 @@ pub struct Problem {
 
 impl Problem {
     pub fn new(status: StatusCode, kind: &'static str, detail: impl Into<String>) -> Self {
-        Self { status, kind, detail: detail.into(), field: None, retry_after_seconds: None }
+        Self {
+            status,
+            kind,
+            detail: detail.into(),
+            field: None,
+            retry_after_seconds: None,
+        }
     }
 
     pub fn not_found(detail: impl Into<String>) -> Self {
@@ -34,18 +40,28 @@ impl Problem {
     /// For what will be there later.
     pub fn unavailable(detail: impl Into<String>) -> Self {
         let problem = Self::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable", detail);
-        Self { retry_after_seconds: Some(5), ..problem }
+        Self {
+            retry_after_seconds: Some(5),
+            ..problem
+        }
     }
 
     pub fn on_field(self, field: impl Into<String>) -> Self {
-        Self { field: Some(field.into()), ..self }
+        Self {
+            field: Some(field.into()),
+            ..self
+        }
     }
 }
 
 impl From<Invalid> for Problem {
     fn from(invalid: Invalid) -> Self {
         let Invalid { field, message } = invalid;
-        let detail = if field.is_empty() { format!("the body {message}") } else { format!("{field} {message}") };
+        let detail = if field.is_empty() {
+            format!("the body {message}")
+        } else {
+            format!("{field} {message}")
+        };
         Self::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid-order", detail).on_field(field)
     }
 }
@@ -78,7 +94,10 @@ impl IntoResponse for Problem {
         }
         let mut response = (self.status, body.to_string()).into_response();
         let headers = response.headers_mut();
-        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+        headers.insert(
+            header::CONTENT_TYPE,
+            HeaderValue::from_static("application/problem+json"),
+        );
         if let Some(seconds) = self.retry_after_seconds {
             headers.insert(header::RETRY_AFTER, seconds.into());
         }

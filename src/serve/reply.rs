@@ -12,7 +12,9 @@ const LAG: HeaderName = HeaderName::from_static("storesync-lag-seconds");
 /// An answer of JSON.
 pub fn json(world: &World, status: StatusCode, body: Vec<u8>) -> Response {
     let mut response = fresh(world, status, Body::from(body));
-    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response
+        .headers_mut()
+        .insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
     response
 }
 
@@ -46,9 +48,16 @@ fn fresh(world: &World, status: StatusCode, body: Body) -> Response {
 
 /// Whether `If-None-Match` names the tag; weak tags count, as they do for reads.
 fn matches(asked: &HeaderMap, tag: &str) -> bool {
-    asked.get_all(header::IF_NONE_MATCH).iter().filter_map(|value| value.to_str().ok()).any(|value| {
-        value.split(',').map(str::trim).any(|one| one == "*" || one.strip_prefix("W/").unwrap_or(one) == tag)
-    })
+    asked
+        .get_all(header::IF_NONE_MATCH)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .any(|value| {
+            value
+                .split(',')
+                .map(str::trim)
+                .any(|one| one == "*" || one.strip_prefix("W/").unwrap_or(one) == tag)
+        })
 }
 
 #[cfg(test)]
@@ -57,9 +66,14 @@ mod tests {
 
     #[test]
     fn recognises_the_asker_s_tag() {
-        for (asked, expected) in
-            [("\"5\"", true), ("W/\"5\"", true), ("\"4\", \"5\"", true), ("*", true), ("\"55\"", false), ("5", false)]
-        {
+        for (asked, expected) in [
+            ("\"5\"", true),
+            ("W/\"5\"", true),
+            ("\"4\", \"5\"", true),
+            ("*", true),
+            ("\"55\"", false),
+            ("5", false),
+        ] {
             let headers = HeaderMap::from_iter([(header::IF_NONE_MATCH, HeaderValue::from_static(asked))]);
             assert_eq!(matches(&headers, "\"5\""), expected, "{asked}");
         }

@@ -17,9 +17,9 @@ pub struct Reader {
 }
 
 impl Reader {
-    pub fn new(dir: PathBuf) -> Self {
+    pub fn new(dir: impl Into<PathBuf>) -> Self {
         Self {
-            path: Arc::new(dir.join("cache.db")),
+            path: Arc::new(dir.into().join("cache.db")),
         }
     }
 

@@ -52,6 +52,17 @@ impl Outbox {
         Ok(accepted)
     }
 
+    /// Whether the order's key is taken already, and by the same order. A look without waiting for the writer:
+    /// [`Outbox::accept`] looks again.
+    pub fn earlier(
+        &self,
+        external_id: &str,
+        idempotency_key: Option<&str>,
+        body_hash: &[u8; 32],
+    ) -> Result<Option<Accepted>, OutboxError> {
+        self.read(|connection| earlier(connection, external_id, idempotency_key, body_hash))
+    }
+
     /// Claims up to `most` orders that are due, the longest due first, at most one of a lane.
     pub async fn claim(&self, now: Millis, most: usize) -> Result<Vec<Claimed>, OutboxError> {
         self.submit(move |connection| claim(connection, now, most)).await
@@ -77,23 +88,9 @@ impl Outbox {
 }
 
 fn accept(connection: &Connection, order: &NewOrder, now: Millis) -> rusqlite::Result<Accepted> {
-    let mut same_key = connection.prepare_cached(
-        "select body_hash, accepted_at, idempotency_key from orders where external_id = ?1
-         union all
-         select body_hash, accepted_at, idempotency_key from orders where idempotency_key = ?2 and external_id <> ?1",
-    )?;
-    let earlier = same_key
-        .query_row(params![order.placed.external_id, order.idempotency_key], |row| {
-            Ok((row.get::<_, Vec<u8>>(0)?, row.get::<_, Millis>(1)?))
-        })
-        .optional()?;
-    if let Some((body_hash, accepted_at)) = earlier {
-        let same = body_hash == order.body_hash;
-        return Ok(if same {
-            Accepted::Replay { accepted_at }
-        } else {
-            Accepted::Conflict
-        });
+    let key = order.idempotency_key.as_deref();
+    if let Some(accepted) = earlier(connection, &order.placed.external_id, key, &order.body_hash)? {
+        return Ok(accepted);
     }
     let body = serde_json::to_string(&order.placed)
         .map_err(|error| rusqlite::Error::ToSqlConversionFailure(Box::new(error)))?;
@@ -113,6 +110,31 @@ fn accept(connection: &Connection, order: &NewOrder, now: Millis) -> rusqlite::R
             ":now": now,
         })?;
     Ok(Accepted::New { accepted_at: now })
+}
+
+/// What the keys were used for before, if they were.
+fn earlier(
+    connection: &Connection,
+    external_id: &str,
+    idempotency_key: Option<&str>,
+    body_hash: &[u8; 32],
+) -> rusqlite::Result<Option<Accepted>> {
+    connection
+        .prepare_cached(
+            "select body_hash, accepted_at from orders where external_id = ?1
+             union all
+             select body_hash, accepted_at from orders where idempotency_key = ?2 and external_id <> ?1",
+        )?
+        .query_row(params![external_id, idempotency_key], |row| {
+            let same = row.get::<_, Vec<u8>>(0)? == body_hash;
+            let accepted_at = row.get(1)?;
+            Ok(if same {
+                Accepted::Replay { accepted_at }
+            } else {
+                Accepted::Conflict
+            })
+        })
+        .optional()
 }
 
 fn claim(connection: &Connection, now: Millis, most: usize) -> rusqlite::Result<Vec<Claimed>> {

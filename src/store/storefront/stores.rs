@@ -25,16 +25,21 @@ pub struct Store {
 
 /// A store by its id, its code or its domain.
 pub fn find(connection: &Connection, key: &str) -> rusqlite::Result<Found<Store>> {
+    let is_host = key.contains('.') || key == "localhost";
     let by = [
         (is_id(key), "select * from s_c__store__c where id = ?1"),
         (
             true,
             "select * from s_c__store__c where s_c__code__c = ?1 order by id limit 1",
         ),
+        // Of several stores at one domain, the primary one has its root.
         (
-            key.contains('.') || key == "localhost",
-            "select * from s_c__store__c where s_c__domain__c = lower(?1)
-             order by coalesce(s_c__default__c, 0) desc, id limit 1",
+            is_host,
+            "select * from s_c__store__c where s_c__domain__c = lower(?1) and s_c__default__c = 1 order by id limit 1",
+        ),
+        (
+            is_host,
+            "select * from s_c__store__c where s_c__domain__c = lower(?1) order by id limit 1",
         ),
     ];
     for (_, sql) in by.into_iter().filter(|(likely, _)| *likely) {
