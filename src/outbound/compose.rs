@@ -34,7 +34,7 @@ pub fn compose(order: &Placed, shape: &Shape, data_path: &str) -> Result<Request
         "POST",
         &format!("{data_path}/sobjects/Order"),
         ORDER_REFERENCE,
-        header(order, shape)?,
+        &header(order, shape)?,
     ));
     for (index, line) in order.lines.iter().enumerate() {
         let body = item(order, line, index, &shape.item)?;
@@ -42,17 +42,17 @@ pub fn compose(order: &Placed, shape: &Shape, data_path: &str) -> Result<Request
             "POST",
             &format!("{data_path}/sobjects/OrderItem"),
             &format!("item{index}"),
-            body,
+            &body,
         ));
     }
     match parts.len() {
-        ..=COMPOSITE_PARTS_MAX => Ok(Request::Composite(json!({
+        count if count <= COMPOSITE_PARTS_MAX => Ok(Request::Composite(json!({
             "allOrNone": true,
             // Collated parts may run in another order than they are written in.
             "collateSubrequests": false,
             "compositeRequest": parts,
         }))),
-        ..=GRAPH_PARTS_MAX => Ok(Request::Graph(parts)),
+        count if count <= GRAPH_PARTS_MAX => Ok(Request::Graph(parts)),
         count => Err(Problem::new(
             "TOO_MANY_ITEMS",
             format!(
@@ -62,7 +62,7 @@ pub fn compose(order: &Placed, shape: &Shape, data_path: &str) -> Result<Request
     }
 }
 
-fn part(method: &str, url: &str, reference: &str, body: Record<'_>) -> Value {
+fn part(method: &str, url: &str, reference: &str, body: &Record<'_>) -> Value {
     json!({"method": method, "url": url, "referenceId": reference, "body": body.values})
 }
 
@@ -171,7 +171,7 @@ fn account(order: &Placed, shape: &Shape, data_path: &str) -> Result<Value, Prob
     address(&mut record, "Billing", billing);
     address(&mut record, "Shipping", order.shipping_address.as_ref());
     let url = by_key(&shape.account, order.customer_key(), data_path)?;
-    Ok(part("PATCH", &url, "account", record))
+    Ok(part("PATCH", &url, "account", &record))
 }
 
 fn contact(order: &Placed, shape: &Shape, data_path: &str) -> Result<Value, Problem> {
@@ -189,7 +189,7 @@ fn contact(order: &Placed, shape: &Shape, data_path: &str) -> Result<Value, Prob
     let mailing = order.shipping_address.as_ref().or(order.billing_address.as_ref());
     address(&mut record, "Mailing", mailing);
     let url = by_key(&shape.contact, order.customer_key(), data_path)?;
-    Ok(part("PATCH", &url, "contact", record))
+    Ok(part("PATCH", &url, "contact", &record))
 }
 
 fn header<'a>(order: &Placed, shape: &'a Shape) -> Result<Record<'a>, Problem> {

@@ -75,8 +75,12 @@ async fn look(world: &World) -> Result<(), OutboxError> {
             .map(|(order, _)| order.sequence)
             .collect();
         if !sequences.is_empty() {
-            let confirmed = world.outbox.confirm(sequences, world.clock.now()).await?;
-            tracing::debug!(confirmed, "orders came back from the org");
+            match world.outbox.confirm(sequences, world.clock.now()).await {
+                Ok(confirmed) => tracing::debug!(confirmed, "orders came back from the org"),
+                // The writer has told of it; they are found again.
+                Err(OutboxError::Write(_)) => return Ok(()),
+                Err(error) => return Err(error),
+            }
         }
     }
 }

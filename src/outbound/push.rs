@@ -31,6 +31,9 @@ const IDLE_MAX: Duration = Duration::from_secs(30);
 /// How long what is on its way may take once storesync is stopping.
 const DRAIN_MAX: Duration = Duration::from_secs(15);
 
+/// How long nothing is claimed once the outbox could not be written.
+const UNWRITABLE_MILLIS: Millis = 1_000;
+
 const SOON: Policy = Policy {
     first: Duration::from_millis(500),
     longest: Duration::from_secs(60),
@@ -75,7 +78,7 @@ pub async fn run(world: World, stop: CancellationToken) -> Result<(), PushError>
         let now = world.clock.now();
         let free = LANES_MAX - under_way.len();
         if free > 0 && pause.is_over(now) {
-            for claimed in world.outbox.claim(now, free).await? {
+            for claimed in claim(&world, now, free, &mut pause).await? {
                 under_way.push(deliver(&world, &shape, claimed, pause.count));
             }
         }
@@ -90,6 +93,22 @@ pub async fn run(world: World, stop: CancellationToken) -> Result<(), PushError>
         }
     }
     drain(under_way).await
+}
+
+/// Claims what is due. While the outbox cannot be written nothing is sent, and nothing is lost.
+async fn claim(
+    world: &World,
+    now: Millis,
+    most: usize,
+    pause: &mut Pause,
+) -> Result<Vec<Claimed>, OutboxError> {
+    match world.outbox.claim(now, most).await {
+        Err(OutboxError::Write(_)) => {
+            pause.until = now + UNWRITABLE_MILLIS;
+            Ok(Vec::new())
+        }
+        claimed => claimed,
+    }
 }
 
 /// Waits for what is on its way. What does not end in time is looked up at the next start.

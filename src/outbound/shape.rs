@@ -159,7 +159,10 @@ impl Shape {
 mod tests {
     use super::*;
 
-    fn describe(object: &str, fields: &[(&str, bool, bool, bool)]) -> Describe {
+    /// Name, external id, unique, createable.
+    type FieldCase = (&'static str, bool, bool, bool);
+
+    fn describe(object: &str, fields: &[FieldCase]) -> Describe {
         let fields = fields
             .iter()
             .map(|&(name, external_id, unique, createable)| Field {
@@ -206,7 +209,7 @@ mod tests {
 
     #[test]
     fn says_what_the_key_lacks() {
-        let cases: [(&[(&str, bool, bool, bool)], Option<&str>, &str); 4] = [
+        let cases: [(&[FieldCase], Option<&str>, &str); 4] = [
             (&[], None, "Order has no field External_ID__c or s_c__sC_Id__c"),
             (&[], Some("Web_Key__c"), "Order has no field Web_Key__c"),
             (

@@ -99,10 +99,10 @@ fn idempotency_key(headers: &HeaderMap) -> Result<Option<String>, Problem> {
 
 /// Ties an order to its store and its items to price book entries.
 fn placed(world: &World, store: &Store, order: &Order) -> Result<Placed, Problem> {
-    if let Some((currency, its)) = order.currency.as_deref().zip(store.currency.as_deref()) {
-        if currency != its {
-            return Err(Invalid::new("currency", format!("must be that of the store, {its}")).into());
-        }
+    if let Some((currency, its)) = order.currency.as_deref().zip(store.currency.as_deref())
+        && currency != its
+    {
+        return Err(Invalid::new("currency", format!("must be that of the store, {its}")).into());
     }
     let Some(pricebook_id) = store.pricebook_id.clone() else {
         let detail = "the store has no price book: give it one in the org";

@@ -66,10 +66,10 @@ impl Decimal {
 
     /// A JSON number with the same digits.
     pub fn to_json_number(self) -> serde_json::Value {
-        if self.scale() == 0 {
-            if let Ok(integer) = i64::try_from(self.millionths / ONE) {
-                return integer.into();
-            }
+        if self.scale() == 0
+            && let Ok(integer) = i64::try_from(self.millionths / ONE)
+        {
+            return integer.into();
         }
         // Fifteen digits pass through a double unchanged.
         self.to_string()

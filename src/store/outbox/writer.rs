@@ -54,14 +54,16 @@ impl Writer {
     }
 
     fn commit(&mut self, batch: &mut Vec<Work>) {
-        let mut answers = Vec::with_capacity(batch.len());
-        let committed =
-            commit_all(&mut self.connection, batch, &mut answers).map_err(|error| error.to_string());
-        if let Err(reason) = &committed {
+        let mut answers: Vec<Answer> = Vec::with_capacity(batch.len());
+        let failure = commit_all(&mut self.connection, batch, &mut answers)
+            .err()
+            .map(|error| error.to_string());
+        if let Some(reason) = &failure {
             tracing::error!(%reason, "the outbox cannot be written: check the space left on the disk");
         }
-        let committed = committed.as_ref().map(|()| ()).map_err(String::as_str);
-        answers.into_iter().for_each(|answer: Answer| answer(committed));
+        for answer in answers {
+            answer(failure.as_deref().map_or(Ok(()), Err));
+        }
         // Work that was not reached is dropped, which its asker sees as not done.
         batch.clear();
     }
