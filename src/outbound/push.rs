@@ -4,7 +4,7 @@
 //! key. It races with nobody: the outbox hands out an order to one claim at a time, and one order of a
 //! customer at a time. A crash between sending and writing down the outcome leaves the order `sending`, and
 //! the next start looks it up. The queue is the table, the bell only saves waiting: a bell that is missed
-//! costs at most [`IDLE_MAX`].
+//! costs at most half a minute.
 
 use std::time::Duration;
 

@@ -89,10 +89,12 @@ impl Outbox {
             .send(writer::work(job, sender))
             .await
             .map_err(|_| OutboxError::Closed)?;
-        answer
-            .await
-            .map_err(|_| OutboxError::Closed)?
-            .map_err(OutboxError::Write)
+        match answer.await {
+            Ok(done) => done.map_err(OutboxError::Write),
+            Err(_) if self.work.is_closed() => Err(OutboxError::Closed),
+            // Its transaction failed before its turn came.
+            Err(_) => Err(OutboxError::Write("the transaction failed".to_owned())),
+        }
     }
 
     fn read<T>(&self, job: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> Result<T, OutboxError> {
@@ -329,6 +331,30 @@ mod tests {
         let (broken, accepted) = tokio::join!(broken, shop.outbox.accept(new_order("A", "a", 1), 0));
         assert!(matches!(broken, Err(OutboxError::Write(_))));
         assert!(matches!(accepted.unwrap(), Accepted::New { .. }));
+    }
+
+    #[tokio::test]
+    async fn a_full_disk_refuses_and_loses_nothing() {
+        let shop = shop();
+        shop.place("A", "a").await;
+        let limit = |pages: &'static str| {
+            shop.outbox.submit(move |connection| {
+                connection.query_row(&format!("pragma max_page_count = {pages}"), [], |row| {
+                    row.get::<_, i64>(0)
+                })
+            })
+        };
+        limit("1").await.unwrap();
+        let mut order = new_order("B", "b", 1);
+        order.placed.lines = vec![order.placed.lines[0].clone(); 497];
+        let refused = shop.outbox.accept(order.clone(), 0).await;
+        assert!(matches!(refused, Err(OutboxError::Write(_))), "{refused:?}");
+        limit("1000000").await.unwrap();
+        assert!(matches!(
+            shop.outbox.accept(order, 0).await.unwrap(),
+            Accepted::New { .. }
+        ));
+        assert_eq!(shop.outbox.counts().unwrap(), [("queued".to_owned(), 2)]);
     }
 
     #[tokio::test]
