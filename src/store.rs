@@ -8,3 +8,6 @@
 //! permissions. Each has one writer connection, owned by one stage; readers open their own and never block.
 
 pub mod database;
+pub mod outbox;
+pub mod reader;
+pub mod storefront;
