@@ -70,7 +70,12 @@ impl EventSchema {
         let entity = entity(name)?;
         let header = HeaderSteps::compile(&nodes, fields.first())?;
         let body = Body::compile(&nodes, &fields[1..])?;
-        Ok(Self { entity, header, body, nodes })
+        Ok(Self {
+            entity,
+            header,
+            body,
+            nodes,
+        })
     }
 
     /// The object whose changes these are: `Account`, `s_c__Store__c`.
@@ -86,10 +91,11 @@ impl EventSchema {
     pub fn decode<'a>(&self, payload: &'a [u8], into: &mut Change<'a>) -> Result<(), DecodeError> {
         into.reset(self.body.leaves.len());
         let mut cursor = Cursor::new(payload);
-        self.read(&mut cursor, into).map_err(|Fault(problem)| DecodeError::Malformed {
-            position: cursor.position(),
-            problem,
-        })??;
+        self.read(&mut cursor, into)
+            .map_err(|Fault(problem)| DecodeError::Malformed {
+                position: cursor.position(),
+                problem,
+            })??;
         self.read_bitmaps(into)?;
         self.conclude(into);
         Ok(())
@@ -137,13 +143,17 @@ impl EventSchema {
                     // A compound that holds plain text now says nothing of its members.
                     Target::Compound { text: Some(leaf), .. } if holds(values, *leaf) => bits.insert(*leaf),
                     Target::Compound { text, members } => {
-                        text.iter().chain(members.iter().flatten()).for_each(|leaf| bits.insert(*leaf));
+                        text.iter()
+                            .chain(members.iter().flatten())
+                            .for_each(|leaf| bits.insert(*leaf));
                     }
                 }
             }
             return Some(());
         };
-        let Target::Compound { members, .. } = self.body.targets.get(parent)? else { return None };
+        let Target::Compound { members, .. } = self.body.targets.get(parent)? else {
+            return None;
+        };
         for position in entry.positions() {
             if let Some(leaf) = members.get(position)? {
                 bits.insert(*leaf);
@@ -164,13 +174,17 @@ impl EventSchema {
             ChangeKind::Delete | ChangeKind::Gap(_) | ChangeKind::Overflow | ChangeKind::Snapshot => return,
         }
         let is_text = self.body.text_name.is_some_and(|leaf| holds(&into.values, leaf));
-        into.name_parts_changed = !is_text && self.body.name_parts.iter().any(|leaf| into.said.contains(*leaf));
+        into.name_parts_changed =
+            !is_text && self.body.name_parts.iter().any(|leaf| into.said.contains(*leaf));
     }
 }
 
 /// The object of an event: `s_c__Store__ChangeEvent` is told of `s_c__Store__c`.
 fn entity(event: &str) -> Result<String, SchemaError> {
-    match (event.strip_suffix("__ChangeEvent"), event.strip_suffix("ChangeEvent")) {
+    match (
+        event.strip_suffix("__ChangeEvent"),
+        event.strip_suffix("ChangeEvent"),
+    ) {
         (Some(custom), _) if !custom.is_empty() => Ok(format!("{custom}__c")),
         (_, Some(standard)) if !standard.is_empty() => Ok(standard.to_owned()),
         _ => Err(SchemaError::NotChangeEvent(format!("it is named {event}"))),
@@ -214,7 +228,12 @@ impl<'a> Change<'a> {
         self.header.clear();
         self.values.clear();
         self.name_parts_changed = false;
-        for bits in [&mut self.changed, &mut self.nulled, &mut self.diffed, &mut self.said] {
+        for bits in [
+            &mut self.changed,
+            &mut self.nulled,
+            &mut self.diffed,
+            &mut self.said,
+        ] {
             bits.reset(leaves);
         }
     }
