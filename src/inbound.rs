@@ -1,1 +1,52 @@
-//! (story to come)
+//! The first journey: a change in the org becomes a row that storefronts read.
+//!
+//! 1. [`prepare`] asks the org which objects and fields it has, makes their tables, and finds out which objects
+//!    publish change events.
+//! 2. [`subscribe`] takes the events of a channel, as many at a time as the org allows, and goes on after the
+//!    stored position, whatever ends the stream. [`credit`] decides how many to ask for.
+//! 3. [`decode`] turns an event's bytes into column values by the schema the event was written with.
+//! 4. [`apply`] is the one door: journal first, then rows, change feed, dedupe keys, repairs and position in one
+//!    transaction. [`plan`] decides what an event means for a record.
+//! 5. [`snapshot`] reads whole objects, first and whenever one has to be read again; [`poll`] keeps current what
+//!    publishes no events; [`repair`] reads single records again. All of them write through the door.
+//!
+//! Load, poll, repair and stream run at the same time. What keeps them from undoing each other is in
+//! [`crate::store::cache::rows`]. [`mapping`] says which objects and fields are mirrored, and which never.
+
+pub mod apply;
+pub mod credit;
+pub mod decode;
+pub mod mapping;
+pub mod plan;
+pub mod poll;
+pub mod prepare;
+pub mod repair;
+pub mod snapshot;
+pub mod subscribe;
+
+use std::sync::Arc;
+
+use tokio::sync::{mpsc, watch};
+use tokio_util::sync::CancellationToken;
+
+use crate::inbound::apply::{Bells, Work};
+use crate::inbound::prepare::Planned;
+use crate::salesforce::Org;
+use crate::store::reader::Reader;
+
+pub use prepare::{Plan, prepare};
+
+/// What the stages share. Each takes a clone and drops it when it ends; apply ends when the last is gone, so
+/// whoever starts the stages keeps none.
+#[derive(Clone)]
+pub struct Wires {
+    pub org: Org,
+    pub reader: Reader,
+    pub planned: Arc<[Planned]>,
+    /// Towards apply; holds [`apply::QUEUE_MAX`].
+    pub work: mpsc::Sender<Work>,
+    /// How many channels have their position stored; starts at 0.
+    pub positions: watch::Sender<usize>,
+    pub bells: Bells,
+    pub stop: CancellationToken,
+}

@@ -1,42 +1,94 @@
-//! Read-only access to the cache, on a connection of each thread's own.
+//! Reading the cache: connections that never block the writer and are never blocked by it.
+//!
+//! Each thread that reads keeps a connection of its own, so a handler reads where it runs, with its
+//! statements prepared. A reader sees the last commit, never a batch half written.
 
 use std::cell::RefCell;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use rusqlite::{Connection, OpenFlags};
+use rusqlite::Connection;
+
+use crate::store::cache::KIND;
+use crate::store::database;
+
+/// Connections kept by one thread; more than one only where several caches are read, as in tests.
+const CONNECTIONS_MAX: usize = 4;
+
+/// Memory that each connection may use for pages, in KiB.
+const CACHE_KIBIBYTES: i64 = 4_096;
 
 thread_local! {
-    static CONNECTIONS: RefCell<Vec<(PathBuf, Connection)>> = const { RefCell::new(Vec::new()) };
+    static CONNECTIONS: RefCell<Vec<(Arc<Path>, Connection)>> = const { RefCell::new(Vec::new()) };
 }
 
 /// Reads `cache.db`; cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Reader {
-    path: Arc<PathBuf>,
+    dir: Arc<Path>,
 }
 
 impl Reader {
+    /// A reader of the cache in this directory, which the writer has made.
     pub fn new(dir: impl Into<PathBuf>) -> Self {
-        Self {
-            path: Arc::new(dir.into().join("cache.db")),
-        }
+        Self { dir: dir.into().into() }
     }
 
-    pub fn with<T>(&self, job: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> anyhow::Result<T> {
+    /// Reads with this thread's connection. Several reads that have to agree use one `unchecked_transaction`.
+    pub fn with<T>(&self, read: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> anyhow::Result<T> {
+        // Taken out while in use, so that a read inside a read opens another and cannot panic.
+        let connection = match self.take() {
+            Some(connection) => connection,
+            None => self.open()?,
+        };
+        let result = read(&connection);
+        if connection.is_autocommit() {
+            self.keep(connection);
+        }
+        Ok(result?)
+    }
+
+    fn open(&self) -> anyhow::Result<Connection> {
+        let connection = database::open_reader(&self.dir, KIND)?;
+        connection.pragma_update(None, "cache_size", -CACHE_KIBIBYTES)?;
+        Ok(connection)
+    }
+
+    fn take(&self) -> Option<Connection> {
         CONNECTIONS.with_borrow_mut(|connections| {
-            let known = connections.iter().position(|(path, _)| *path == *self.path);
-            let index = match known {
-                Some(index) => index,
-                None => {
-                    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-                    let connection = Connection::open_with_flags(&*self.path, flags)?;
-                    connection.set_prepared_statement_cache_capacity(256);
-                    connections.push((self.path.to_path_buf(), connection));
-                    connections.len() - 1
-                }
-            };
-            Ok(job(&connections[index].1)?)
+            let position = connections.iter().position(|(dir, _)| *dir == self.dir)?;
+            Some(connections.swap_remove(position).1)
         })
+    }
+
+    fn keep(&self, connection: Connection) {
+        CONNECTIONS.with_borrow_mut(|connections| {
+            if connections.len() >= CONNECTIONS_MAX {
+                connections.remove(0);
+            }
+            connections.push((Arc::clone(&self.dir), connection));
+        });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::cache::{Cache, meta};
+
+    #[test]
+    fn reads_beside_a_writer_and_inside_a_read() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut cache = Cache::open(dir.path()).unwrap();
+        cache.claim_org("00D").unwrap();
+        let batch = cache.batch().unwrap();
+        let reader = Reader::new(dir.path());
+        let org = reader.with(|outer| {
+            meta::<String>(outer, "org_id").map(|org| (org, reader.with(|inner| meta::<String>(inner, "org_id"))))
+        });
+        let (outer, inner) = org.unwrap();
+        assert_eq!((outer.as_deref(), inner.unwrap().as_deref()), (Some("00D"), Some("00D")));
+        batch.commit().unwrap();
+        assert!(reader.with(|connection| connection.execute("delete from _meta", [])).is_err());
     }
 }

@@ -1,0 +1,250 @@
+//! The one door: everything that changes a mirrored row comes through here, in the order it arrived.
+//!
+//! What is queued is taken together, up to [`EVENTS_PER_BATCH_MAX`] events: first the journal is appended and
+//! committed, then one transaction of the cache holds rows, change feed, dedupe keys, repairs and cursors. A
+//! crash between the two leaves the position where it was, so the events come again and the journal knows them.
+//!
+//! An error of a disk ends the stage with nothing half done: the transaction is rolled back, nothing was
+//! acknowledged, and the next start goes on from the last commit.
+//!
+//! [`run`] blocks and wants a thread of its own. It ends when every sender of work is gone, after what was
+//! queued is written; so the daemon keeps no sender itself.
+
+mod cells;
+mod events;
+mod rows;
+pub mod work;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use anyhow::Context as _;
+use tokio::sync::{Notify, mpsc, watch};
+
+use crate::inbound::apply::events::Schemas;
+use crate::model::clock::{Clock, Millis};
+use crate::model::row::Table;
+use crate::store::cache::cursors::{self, Cursor};
+use crate::store::cache::loads::Load;
+use crate::store::cache::rows::Mirror;
+use crate::store::cache::{Batch, Cache, State, objects};
+use crate::store::journal::Journal;
+
+pub use work::Work;
+
+/// Events in one transaction.
+pub const EVENTS_PER_BATCH_MAX: usize = 1_000;
+
+/// Work that may wait in the queue. A response holds at most 100 events and 3 MB.
+pub const QUEUE_MAX: usize = 16;
+
+/// What apply rings after a commit.
+#[derive(Clone, Debug)]
+pub struct Bells {
+    /// The newest revision: rung after each commit.
+    pub rev: watch::Sender<i64>,
+    /// A repair was opened, or the object it waited for is live.
+    pub repairs: Arc<Notify>,
+    /// An object is to be read again.
+    pub reloads: Arc<Notify>,
+}
+
+impl Bells {
+    pub fn new(rev: i64) -> Self {
+        Self { rev: watch::Sender::new(rev), repairs: Arc::default(), reloads: Arc::default() }
+    }
+}
+
+/// A mirrored object.
+struct Mirrored {
+    mirror: Mirror,
+    phase: Phase,
+}
+
+/// What the rows of an object can be relied on for.
+enum Phase {
+    /// No load has begun: whatever happens now, the load will read it.
+    Unloaded,
+    /// A load is under way. `again` where another has to follow it.
+    Loading { load: Load, again: bool },
+    Settled,
+}
+
+/// What apply knows besides the files.
+struct World {
+    objects: Vec<Mirrored>,
+    by_name: HashMap<String, usize>,
+    schemas: Schemas,
+    cursors: HashMap<String, Cursor>,
+    now: Millis,
+    runs: u64,
+    replies: Vec<Box<dyn FnOnce()>>,
+    repairs_opened: bool,
+    reloads_marked: bool,
+}
+
+/// Writes what arrives until every sender is gone.
+#[allow(clippy::needless_pass_by_value)] // takes both writers for good: a second door would break the promise
+pub fn run(
+    mut cache: Cache,
+    mut journal: Journal,
+    tables: &[Table],
+    mut work: mpsc::Receiver<Work>,
+    clock: &Clock,
+    bells: &Bells,
+) -> anyhow::Result<()> {
+    let mut world = World::new(&mut cache, &journal, tables)?;
+    let mut batch = Vec::new();
+    while let Some(first) = work.blocking_recv() {
+        drain(first, &mut work, &mut batch);
+        world.now = clock.now();
+        world.journal(&mut journal, &batch).context(
+            "the journal cannot be written: check the space left on the disk of [state] dir and start again; nothing is lost",
+        )?;
+        let rev = world.apply(&mut cache, &mut batch).context(
+            "the cache cannot be written: check the space left on the disk of [state] dir and start again; nothing is lost",
+        )?;
+        world.tell(rev, bells);
+    }
+    Ok(())
+}
+
+/// Takes what is queued. A page of a load is as much as a batch of events.
+fn drain(first: Work, work: &mut mpsc::Receiver<Work>, batch: &mut Vec<Work>) {
+    batch.clear();
+    let mut events = first.weight();
+    batch.push(first);
+    while events < EVENTS_PER_BATCH_MAX {
+        let Ok(next) = work.try_recv() else { return };
+        events += next.weight();
+        batch.push(next);
+    }
+}
+
+impl World {
+    fn new(cache: &mut Cache, journal: &Journal, tables: &[Table]) -> anyhow::Result<Self> {
+        let mut world = Self {
+            objects: Vec::with_capacity(tables.len()),
+            by_name: HashMap::with_capacity(tables.len()),
+            schemas: Schemas::default(),
+            cursors: HashMap::new(),
+            now: 0,
+            runs: 0,
+            replies: Vec::new(),
+            repairs_opened: false,
+            reloads_marked: false,
+        };
+        for table in tables {
+            let state = objects::object(cache.connection(), &table.object)?.map(|object| object.state);
+            let phase = match state {
+                Some(State::Live | State::Reload) => Phase::Settled,
+                Some(State::Waiting | State::Loading) | None => Phase::Unloaded,
+            };
+            world.by_name.insert(table.object.clone(), world.objects.len());
+            world.objects.push(Mirrored { mirror: cache.mirror(table.clone()), phase });
+        }
+        for cursor in cursors::cursors(cache.connection())? {
+            world.cursors.insert(cursor.topic.clone(), cursor);
+        }
+        for (id, json) in journal.schemas()? {
+            world.schemas.learn(&id, &json, &world.objects, &world.by_name);
+        }
+        Ok(world)
+    }
+
+    fn journal(&mut self, journal: &mut Journal, batch: &[Work]) -> anyhow::Result<()> {
+        let received = || batch.iter().filter_map(Work::events);
+        if received().all(|events| events.events.is_empty() && events.schemas.is_empty()) {
+            return Ok(());
+        }
+        let mut append = journal.append(self.now)?;
+        for events in received() {
+            for (id, json) in &events.schemas {
+                append.schema(id, json)?;
+                self.schemas.learn(id, json, &self.objects, &self.by_name);
+            }
+            append.events(&events.topic, events.resumed, &events.events)?;
+        }
+        append.commit()?;
+        journal.bound_log()?;
+        Ok(())
+    }
+
+    fn apply(&mut self, cache: &mut Cache, works: &mut Vec<Work>) -> anyhow::Result<i64> {
+        let mut batch = cache.batch()?;
+        for work in works.drain(..) {
+            self.handle(&mut batch, work)?;
+        }
+        let rev = batch.commit()?;
+        cache.bound_log()?;
+        Ok(rev)
+    }
+
+    fn handle(&mut self, batch: &mut Batch<'_>, work: Work) -> anyhow::Result<()> {
+        match work {
+            Work::Events(events) => self.events(batch, &events)?,
+            Work::Lost { objects, done } => {
+                for object in &objects {
+                    self.reload(batch, object, "position lost")?;
+                }
+                self.reply(done, ());
+            }
+            Work::BeginLoad { object, watermark, done } => {
+                let load = self.begin_load(batch, &object, watermark)?;
+                self.reply(done, load);
+            }
+            Work::Page { object, run, csv, done } => {
+                let written = self.page(batch, &object, run, &csv)?;
+                self.reply(done, written);
+            }
+            Work::Rows { object, source, rows, done } => {
+                let written = self.rows(batch, &object, &source, &rows)?;
+                self.reply(done, written);
+            }
+            Work::FinishLoad { object, run, done } => {
+                let swept = self.finish_load(batch, &object, run)?;
+                self.reply(done, swept);
+            }
+            Work::Repaired { object, read_rev, rows, done } => {
+                self.repaired(batch, &object, read_rev, &rows)?;
+                self.reply(done, ());
+            }
+        }
+        Ok(())
+    }
+
+    /// Marks an object to be read again, now or after the load that is under way.
+    fn reload(&mut self, batch: &mut Batch<'_>, object: &str, reason: &str) -> rusqlite::Result<()> {
+        let Some(&index) = self.by_name.get(object) else { return Ok(()) };
+        match &mut self.objects[index].phase {
+            Phase::Unloaded => {}
+            Phase::Loading { again, .. } => *again = true,
+            Phase::Settled => {
+                if batch.mark_reload(object)? {
+                    tracing::warn!(object, reason, "{object} will be read again as a whole: {reason}");
+                    self.reloads_marked = true;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Answers after the commit. Who asked may be gone by then, as when the daemon stops.
+    fn reply<T: 'static>(&mut self, done: tokio::sync::oneshot::Sender<T>, answer: T) {
+        self.replies.push(Box::new(move || drop(done.send(answer))));
+    }
+
+    fn tell(&mut self, rev: i64, bells: &Bells) {
+        self.replies.drain(..).for_each(|reply| reply());
+        bells.rev.send_if_modified(|known| std::mem::replace(known, rev) != rev);
+        if std::mem::take(&mut self.repairs_opened) {
+            bells.repairs.notify_one();
+        }
+        if std::mem::take(&mut self.reloads_marked) {
+            bells.reloads.notify_one();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

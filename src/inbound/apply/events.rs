@@ -1,0 +1,323 @@
+//! Applying the events of a response.
+//!
+//! An event of an object that is not mirrored costs a look-up. One that can not be decoded is parked: its bytes
+//! are in the journal, an entry says why, and where its object is known the object is read again, since the
+//! record is not known. An event applied before changes nothing.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use aws_lc_rs::digest::{Context, SHA256};
+
+use crate::inbound::apply::work::Events;
+use crate::inbound::apply::{Mirrored, Phase, World};
+use crate::inbound::decode::{Change, EventSchema};
+use crate::inbound::plan::{Action, action};
+use crate::model::change::{ChangeKind, GapKind, RawEvent, ReplayId};
+use crate::model::row::Value;
+use crate::store::cache::Batch;
+use crate::store::cache::cursors::Cursor;
+use crate::store::cache::rows::Outcome;
+
+/// What is known of the schemas that events name.
+#[derive(Default)]
+pub(super) struct Schemas {
+    by_id: HashMap<String, Known>,
+}
+
+#[derive(Clone)]
+enum Known {
+    /// Of an object that is not mirrored.
+    Unmapped,
+    Mapped(Arc<Mapped>),
+    Unusable(Arc<str>),
+}
+
+struct Mapped {
+    schema: EventSchema,
+    object: usize,
+    /// The column of each leaf; `None` where it is not mirrored.
+    columns: Vec<Option<usize>>,
+    /// The leaf `LastModifiedDate`.
+    last_modified: Option<usize>,
+    /// The column `IsDeleted`, which no event carries.
+    is_deleted: Option<usize>,
+}
+
+impl Schemas {
+    /// Compiles a schema once.
+    pub(super) fn learn(
+        &mut self,
+        id: &str,
+        json: &str,
+        objects: &[Mirrored],
+        by_name: &HashMap<String, usize>,
+    ) {
+        if self.by_id.contains_key(id) {
+            return;
+        }
+        let known = match EventSchema::compile(json) {
+            Err(error) => Known::Unusable(error.to_string().into()),
+            Ok(schema) => match by_name.get(schema.entity()) {
+                None => Known::Unmapped,
+                Some(&object) => Known::Mapped(Arc::new(Mapped::new(schema, object, &objects[object]))),
+            },
+        };
+        self.by_id.insert(id.to_owned(), known);
+    }
+}
+
+impl Mapped {
+    fn new(schema: EventSchema, object: usize, mirrored: &Mirrored) -> Self {
+        let table = &mirrored.mirror.table;
+        let names: Vec<&str> = schema.fields().iter().map(AsRef::as_ref).collect();
+        Self {
+            columns: names.iter().map(|name| table.position(name)).collect(),
+            last_modified: names.iter().position(|name| name.eq_ignore_ascii_case("LastModifiedDate")),
+            is_deleted: table.position("IsDeleted"),
+            object,
+            schema,
+        }
+    }
+}
+
+impl World {
+    /// Applies a response's events and moves the topic's cursor.
+    pub(super) fn events(&mut self, batch: &mut Batch<'_>, response: &Events) -> rusqlite::Result<()> {
+        let mut change = Change::default();
+        let mut sets = Vec::new();
+        let mut committed_at = None;
+        for event in &response.events {
+            let committed = self.event(batch, &response.topic, event, &mut change, &mut sets)?;
+            committed_at = committed_at.max(committed);
+        }
+        self.advance(batch, response, committed_at)
+    }
+
+    fn event<'e>(
+        &mut self,
+        batch: &mut Batch<'_>,
+        topic: &str,
+        event: &'e RawEvent,
+        change: &mut Change<'e>,
+        sets: &mut Vec<(usize, Value<'e>)>,
+    ) -> rusqlite::Result<Option<i64>> {
+        let mapped = match self.schemas.by_id.get(&event.schema_id) {
+            Some(Known::Unmapped) => return Ok(None),
+            Some(Known::Mapped(mapped)) => Arc::clone(mapped),
+            Some(Known::Unusable(reason)) => {
+                let reason = Arc::clone(reason);
+                self.park(batch, topic, event, None, &reason)?;
+                return Ok(None);
+            }
+            None => {
+                self.park(batch, topic, event, None, "its schema is not known")?;
+                return Ok(None);
+            }
+        };
+        if let Err(error) = mapped.schema.decode(&event.payload, change) {
+            self.park(batch, topic, event, Some(mapped.schema.entity()), &error.to_string())?;
+            return Ok(None);
+        }
+        if batch.first_time(key(event, mapped.schema.entity(), change)) {
+            self.change(batch, &mapped, change, sets)?;
+        }
+        Ok(Some(change.header.commit_timestamp))
+    }
+
+    fn change<'e>(
+        &mut self,
+        batch: &mut Batch<'_>,
+        mapped: &Mapped,
+        change: &Change<'e>,
+        sets: &mut Vec<(usize, Value<'e>)>,
+    ) -> rusqlite::Result<()> {
+        let header = &change.header;
+        let mut filled = false;
+        for id in &header.record_ids {
+            let action = action(header.kind, id);
+            if !filled && matches!(action, Action::Write | Action::Update) {
+                mapped.columns_of(change, self.objects[mapped.object].mirror.stamp(), sets);
+                filled = true;
+            }
+            match action {
+                Action::Write => self.write(batch, mapped, id, sets, header.commit_timestamp)?,
+                Action::Update => self.update(batch, mapped, id, sets, change)?,
+                Action::Delete => self.delete(batch, mapped.object, id, header.commit_timestamp)?,
+                Action::Repair(reason) => self.repair(batch, mapped.object, id, reason)?,
+                Action::Reload(reason) => self.reload(batch, mapped.schema.entity(), reason)?,
+            }
+        }
+        Ok(())
+    }
+
+    fn write(
+        &mut self,
+        batch: &mut Batch<'_>,
+        mapped: &Mapped,
+        id: &str,
+        sets: &mut Vec<(usize, Value<'_>)>,
+        committed: i64,
+    ) -> rusqlite::Result<()> {
+        if let Some(position) = mapped.is_deleted {
+            sets.push((position, Value::Integer(0)));
+        }
+        let mirror = &mut self.objects[mapped.object].mirror;
+        let present = sets.iter().copied().filter(|(_, value)| *value != Value::Null);
+        if !batch.insert(mirror, id, present, committed, 0)? {
+            batch.update(mirror, id, sets, committed)?;
+        }
+        Ok(())
+    }
+
+    fn update(
+        &mut self,
+        batch: &mut Batch<'_>,
+        mapped: &Mapped,
+        id: &str,
+        sets: &[(usize, Value<'_>)],
+        change: &Change<'_>,
+    ) -> rusqlite::Result<()> {
+        let mirrored = &mut self.objects[mapped.object];
+        let outcome = batch.update(&mut mirrored.mirror, id, sets, change.header.commit_timestamp)?;
+        match outcome {
+            Outcome::Changed if change.name_parts_changed() => batch.rebuild_name(&mirrored.mirror, id)?,
+            Outcome::Changed | Outcome::AlreadyCurrent => {}
+            Outcome::Missing if matches!(mirrored.phase, Phase::Unloaded) => return Ok(()),
+            Outcome::Missing => return self.repair(batch, mapped.object, id, "updated, but not here"),
+        }
+        if change.has_diff() {
+            self.repair(batch, mapped.object, id, "text sent as a difference")?;
+        }
+        Ok(())
+    }
+
+    fn delete(&mut self, batch: &mut Batch<'_>, object: usize, id: &str, committed: i64) -> rusqlite::Result<()> {
+        let mirrored = &self.objects[object];
+        let name = &mirrored.mirror.table.object;
+        batch.delete(&mirrored.mirror, id, committed)?;
+        let superseded = batch.supersede_repair(name, id, self.now)?;
+        // A page that was read before may still bring the row back.
+        if !superseded && matches!(mirrored.phase, Phase::Loading { .. }) {
+            self.repair(batch, object, id, "deleted while the object was read")?;
+        }
+        Ok(())
+    }
+
+    pub(super) fn repair(
+        &mut self,
+        batch: &mut Batch<'_>,
+        object: usize,
+        id: &str,
+        reason: &str,
+    ) -> rusqlite::Result<()> {
+        let name = &self.objects[object].mirror.table.object;
+        batch.open_repair(name, Some(id), reason, None, self.now)?;
+        self.repairs_opened = true;
+        Ok(())
+    }
+
+    fn park(
+        &mut self,
+        batch: &mut Batch<'_>,
+        topic: &str,
+        event: &RawEvent,
+        object: Option<&str>,
+        reason: &str,
+    ) -> rusqlite::Result<()> {
+        let position = format!("{topic} {} {}", event.replay_id, event.event_id);
+        tracing::error!(topic, replay_id = %event.replay_id, "an event on {topic} was parked: {reason}");
+        batch.open_repair(object.unwrap_or("?"), None, &format!("undecodable: {reason}"), Some(&position), self.now)?;
+        match object {
+            Some(object) => self.reload(batch, object, "an event could not be decoded"),
+            None => Ok(()),
+        }
+    }
+
+    fn advance(
+        &mut self,
+        batch: &mut Batch<'_>,
+        response: &Events,
+        committed_at: Option<i64>,
+    ) -> rusqlite::Result<()> {
+        let ids = response.events.iter().map(|event| &event.replay_id);
+        let Some(first) = ids.clone().next().or(response.latest.as_ref()) else { return Ok(()) };
+        let cursor = self.cursors.entry(response.topic.to_string()).or_insert_with(|| Cursor {
+            topic: response.topic.to_string(),
+            resume_after: first.clone(),
+            last_seen: first.clone(),
+            committed_at: None,
+            heard_at: self.now,
+        });
+        if response.restart {
+            (cursor.resume_after, cursor.last_seen) = (first.clone(), first.clone());
+        }
+        for id in ids {
+            if cursor.last_seen != *id {
+                cursor.resume_after = std::mem::replace(&mut cursor.last_seen, id.clone());
+            }
+        }
+        if let (true, Some(latest)) = (response.events.is_empty(), &response.latest) {
+            (cursor.resume_after, cursor.last_seen) = (latest.clone(), ReplayId::clone(latest));
+        }
+        cursor.committed_at = committed_at.or(cursor.committed_at);
+        cursor.heard_at = self.now;
+        batch.move_cursor(cursor)
+    }
+}
+
+impl Mapped {
+    /// What the event says of mirrored columns, and the stamp that events do not carry.
+    fn columns_of<'e>(&self, change: &Change<'e>, stamp: Option<usize>, sets: &mut Vec<(usize, Value<'e>)>) {
+        sets.clear();
+        let mut modified = Value::DateTime(change.header.commit_timestamp);
+        for (leaf, value) in change.says() {
+            if self.last_modified == Some(leaf) && value != Value::Null {
+                modified = value;
+            }
+            if let Some(Some(column)) = self.columns.get(leaf) {
+                sets.push((*column, value));
+            }
+        }
+        if let Some(stamp) = stamp {
+            sets.push((stamp, modified));
+        }
+    }
+}
+
+/// 128 bits of what identifies an event: the bus's id, which a duplicate keeps, and the records, which tell apart
+/// the events that the org splits from one. Where the bus gave no id: the transaction and the place in it.
+fn key(event: &RawEvent, entity: &str, change: &Change<'_>) -> u128 {
+    let header = &change.header;
+    let mut hash = Context::new(&SHA256);
+    let mut part = |bytes: &[u8]| {
+        hash.update(bytes);
+        hash.update(&[0xff]);
+    };
+    if event.event_id.is_empty() {
+        part(header.transaction_key.as_bytes());
+        part(&header.sequence_number.to_le_bytes());
+    } else {
+        part(event.event_id.as_bytes());
+    }
+    part(entity.as_bytes());
+    part(&[kind_byte(header.kind)]);
+    header.record_ids.iter().for_each(|id| part(id.as_bytes()));
+    let digest = hash.finish();
+    digest.as_ref().first_chunk::<16>().map_or(0, |bytes| u128::from_le_bytes(*bytes))
+}
+
+fn kind_byte(kind: ChangeKind) -> u8 {
+    match kind {
+        ChangeKind::Create => 0,
+        ChangeKind::Update => 1,
+        ChangeKind::Delete => 2,
+        ChangeKind::Undelete => 3,
+        ChangeKind::Gap(GapKind::Create) => 4,
+        ChangeKind::Gap(GapKind::Update) => 5,
+        ChangeKind::Gap(GapKind::Delete) => 6,
+        ChangeKind::Gap(GapKind::Undelete) => 7,
+        ChangeKind::Overflow => 8,
+        ChangeKind::Snapshot => 9,
+    }
+}

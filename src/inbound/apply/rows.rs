@@ -1,0 +1,252 @@
+//! Applying whole rows: pages of a load, rows of a poll, records read again.
+
+use csv::ByteRecord;
+use serde_json::{Map, Value as Json};
+
+use crate::inbound::apply::work::{RepairedRow, Source, Written};
+use crate::inbound::apply::{Phase, World, cells};
+use crate::model::clock::Millis;
+use crate::model::row::{Table, Value};
+use crate::store::cache::Batch;
+use crate::store::cache::loads::Load;
+use crate::store::cache::rows::{Mirror, Outcome, Whole};
+
+/// Answer to a page of a load that was given up meanwhile.
+const GIVEN_UP: &str = "another load of the object has begun";
+
+impl World {
+    pub(super) fn begin_load(
+        &mut self,
+        batch: &mut Batch<'_>,
+        object: &str,
+        watermark: Millis,
+    ) -> anyhow::Result<Load> {
+        let index = self.index(object)?;
+        self.runs += 1;
+        let load = batch.begin_load(&self.objects[index].mirror, self.runs, watermark)?;
+        self.objects[index].phase = Phase::Loading { load, again: false };
+        Ok(load)
+    }
+
+    pub(super) fn finish_load(&mut self, batch: &mut Batch<'_>, object: &str, run: u64) -> anyhow::Result<usize> {
+        let index = self.index(object)?;
+        let Some(load) = self.load(index, run) else { return Ok(0) };
+        let swept = batch.finish_load(&self.objects[index].mirror, &load, self.now)?;
+        let phase = std::mem::replace(&mut self.objects[index].phase, Phase::Settled);
+        if matches!(phase, Phase::Loading { again: true, .. }) {
+            self.reload(batch, object, "asked for while the object was read")?;
+        }
+        // Repairs of the object have waited for this.
+        self.repairs_opened = true;
+        Ok(swept)
+    }
+
+    /// A page of CSV. Columns are found by the header; one that the page lacks is null.
+    pub(super) fn page(
+        &mut self,
+        batch: &mut Batch<'_>,
+        object: &str,
+        run: u64,
+        csv: &[u8],
+    ) -> anyhow::Result<Written> {
+        let index = self.index(object)?;
+        let Some(load) = self.load(index, run) else { return Ok(Err(GIVEN_UP.to_owned())) };
+        let mut reader = csv::ReaderBuilder::new().from_reader(csv);
+        let columns = match reader.byte_headers() {
+            Ok(header) if header.is_empty() => return Ok(Ok(0)),
+            Ok(header) => Columns::find(header, &self.objects[index].mirror),
+            Err(error) => return Ok(Err(format!("a page of {object} has no readable header: {error}"))),
+        };
+        let Some(columns) = columns else { return Ok(Err(format!("a page of {object} has no column Id"))) };
+        let mut record = ByteRecord::new();
+        let mut newer = Vec::new();
+        let mut rows = 0;
+        loop {
+            match reader.read_byte_record(&mut record) {
+                Ok(true) => {}
+                Ok(false) => break,
+                Err(error) => return Ok(Err(format!("a page of {object} cannot be read: {error}"))),
+            }
+            let mirror = &mut self.objects[index].mirror;
+            match columns.write(batch, mirror, &load, &record)? {
+                Some(Whole::Newer) => newer.extend(columns.id(&record).map(str::to_owned)),
+                Some(_) => {}
+                None => return Ok(Err(format!("a page of {object} has a row without an id or not in UTF-8"))),
+            }
+            rows += 1;
+        }
+        if load.fresh {
+            batch.advance();
+        }
+        for id in newer {
+            self.repair(batch, index, &id, "changed while the object was read")?;
+        }
+        Ok(Ok(rows))
+    }
+
+    /// Rows of REST, of a load or a poll.
+    pub(super) fn rows(
+        &mut self,
+        batch: &mut Batch<'_>,
+        object: &str,
+        source: &Source,
+        rows: &[Map<String, Json>],
+    ) -> anyhow::Result<Written> {
+        let index = self.index(object)?;
+        let (read_rev, load) = match *source {
+            Source::Poll { read_rev, .. } => (read_rev, None),
+            Source::Load { run } => match self.load(index, run) {
+                Some(load) => (load.start_rev, Some(load)),
+                None => return Ok(Err(GIVEN_UP.to_owned())),
+            },
+        };
+        for row in rows {
+            let Some(id) = row.get("Id").and_then(Json::as_str) else {
+                return Ok(Err(format!("a row of {object} has no Id")));
+            };
+            let mirror = &mut self.objects[index].mirror;
+            if row.get("IsDeleted") == Some(&Json::Bool(true)) {
+                batch.delete_untouched(mirror, id, read_rev)?;
+                continue;
+            }
+            if load.is_some_and(|load| !load.fresh) {
+                batch.mark_seen(mirror, id)?;
+            }
+            let whole = write_json(batch, mirror, id, row, read_rev)?;
+            if whole == Whole::Newer && load.is_some() {
+                self.repair(batch, index, id, "changed while the object was read")?;
+            }
+        }
+        if let Source::Poll { watermark: Some(watermark), .. } = source {
+            batch.set_watermark(object, *watermark)?;
+        }
+        Ok(Ok(rows.len() as u64))
+    }
+
+    /// Records read again. A repair whose record was touched meanwhile stays open and is read once more.
+    pub(super) fn repaired(
+        &mut self,
+        batch: &mut Batch<'_>,
+        object: &str,
+        read_rev: i64,
+        rows: &[RepairedRow],
+    ) -> anyhow::Result<()> {
+        let index = self.index(object)?;
+        for (number, id, row) in rows {
+            if !batch.is_open(*number)? {
+                continue;
+            }
+            let mirror = &mut self.objects[index].mirror;
+            let found = match row {
+                Some(row) => match write_json(batch, mirror, id, row, read_rev)? {
+                    Whole::Newer => None,
+                    Whole::Same => Some("same"),
+                    Whole::Updated => Some("changed"),
+                    Whole::Inserted => Some("missing here"),
+                },
+                None => match batch.delete_untouched(mirror, id, read_rev)? {
+                    Outcome::AlreadyCurrent => None,
+                    Outcome::Changed => Some("deleted in the org"),
+                    Outcome::Missing => Some("in neither"),
+                },
+            };
+            match found {
+                Some(found) => batch.close_repair(*number, found, self.now)?,
+                None => self.repairs_opened = true,
+            }
+        }
+        Ok(())
+    }
+
+    fn index(&self, object: &str) -> anyhow::Result<usize> {
+        self.by_name.get(object).copied().ok_or_else(|| anyhow::anyhow!("{object} is not mirrored"))
+    }
+
+    fn load(&self, index: usize, run: u64) -> Option<Load> {
+        match &self.objects[index].phase {
+            Phase::Loading { load, .. } if load.run == run => Some(*load),
+            _ => None,
+        }
+    }
+}
+
+/// Where the columns of a table are in a page.
+struct Columns {
+    id: usize,
+    stamp: Option<usize>,
+    fields: Vec<Option<usize>>,
+}
+
+impl Columns {
+    fn find(header: &ByteRecord, mirror: &Mirror) -> Option<Self> {
+        let place = |name: &str| header.iter().position(|title| title.eq_ignore_ascii_case(name.as_bytes()));
+        let fields = mirror.table.columns.iter().map(|column| place(&column.field)).collect();
+        Some(Self { id: place("Id")?, stamp: place(stamp_field(&mirror.table)), fields })
+    }
+
+    fn id<'r>(&self, record: &'r ByteRecord) -> Option<&'r str> {
+        std::str::from_utf8(record.get(self.id)?).ok().filter(|id| !id.is_empty())
+    }
+
+    /// `None` where the row has no id or is not text.
+    fn write(
+        &self,
+        batch: &mut Batch<'_>,
+        mirror: &mut Mirror,
+        load: &Load,
+        record: &ByteRecord,
+    ) -> rusqlite::Result<Option<Whole>> {
+        let Some(id) = self.id(record) else { return Ok(None) };
+        // Checked once for the whole row; a field of valid text is valid text.
+        if std::str::from_utf8(record.as_slice()).is_err() {
+            return Ok(None);
+        }
+        let text = |place: Option<usize>| {
+            place.and_then(|place| record.get(place)).and_then(|field| std::str::from_utf8(field).ok()).unwrap_or("")
+        };
+        let stamp = cells::stamp(text(self.stamp)).unwrap_or(0);
+        let value = |(position, place): (usize, &Option<usize>)| {
+            cells::from_text(mirror.table.columns[position].kind, text(*place))
+        };
+        if load.fresh {
+            let sets = self.fields.iter().enumerate().map(|field| (field.0, value(field)));
+            if batch.insert_quietly(mirror, id, sets, stamp, stamp)? {
+                return Ok(Some(Whole::Inserted));
+            }
+        } else {
+            batch.mark_seen(mirror, id)?;
+        }
+        let values: Vec<Value<'_>> = self.fields.iter().enumerate().map(value).collect();
+        batch.write_whole(mirror, id, &values, stamp, load.start_rev).map(Some)
+    }
+}
+
+/// The field that tells when a row was last changed.
+fn stamp_field(table: &Table) -> &'static str {
+    ["SystemModstamp", "LastModifiedDate", "CreatedDate"]
+        .into_iter()
+        .find(|field| table.position(field).is_some())
+        .unwrap_or("SystemModstamp")
+}
+
+fn write_json(
+    batch: &mut Batch<'_>,
+    mirror: &mut Mirror,
+    id: &str,
+    row: &Map<String, Json>,
+    read_rev: i64,
+) -> rusqlite::Result<Whole> {
+    let fields: Vec<_> = mirror
+        .table
+        .columns
+        .iter()
+        .map(|column| {
+            let value = row.get(&column.field).unwrap_or(&Json::Null);
+            (column.kind, value, cells::written(column.kind, value))
+        })
+        .collect();
+    let values: Vec<Value<'_>> =
+        fields.iter().map(|(kind, value, written)| cells::from_json(*kind, value, written.as_ref())).collect();
+    let stamp = row.get(stamp_field(&mirror.table)).and_then(Json::as_str).and_then(cells::stamp).unwrap_or(0);
+    batch.write_whole(mirror, id, &values, stamp, read_rev)
+}

@@ -1,0 +1,656 @@
+//! The door, driven from outside: real files, real events in Avro, answers as the stages get them.
+
+use std::sync::Arc;
+use std::thread::JoinHandle;
+
+use bytes::Bytes;
+use rusqlite::Connection;
+use serde_json::json;
+use tokio::sync::{mpsc, oneshot};
+
+use super::work::{Events, Source};
+use super::*;
+use crate::model::change::{RawEvent, ReplayId};
+use crate::model::row::{Column, ColumnKind};
+use crate::store::cache::repairs;
+use crate::store::reader::Reader;
+
+const TOPIC: &str = "/data/ChangeEvents";
+const ID: &str = "01t000000000001AAA";
+const OTHER: &str = "01t000000000002AAA";
+/// 2026-11-22T09:30:00.000Z
+const T0: Millis = 1_795_339_800_000;
+const CREATE: i64 = 0;
+const UPDATE: i64 = 1;
+const DELETE: i64 = 2;
+const GAP_UPDATE: i64 = 5;
+const GAP_OVERFLOW: i64 = 8;
+
+fn table(object: &str, columns: &[(&str, ColumnKind)]) -> Table {
+    let column = |(field, kind): &(&str, ColumnKind)| Column {
+        field: (*field).to_owned(),
+        name: field.to_ascii_lowercase(),
+        kind: *kind,
+    };
+    Table {
+        object: object.to_owned(),
+        name: object.to_ascii_lowercase(),
+        columns: columns.iter().map(column).collect(),
+    }
+}
+
+fn tables() -> Vec<Table> {
+    use ColumnKind::{Boolean, DateTime, Real, Text};
+    vec![
+        table(
+            "Product2",
+            &[
+                ("Name", Text),
+                ("Price__c", Real),
+                ("Active__c", Boolean),
+                ("IsDeleted", Boolean),
+                ("LastModifiedDate", DateTime),
+                ("SystemModstamp", DateTime),
+            ],
+        ),
+        table("Contact", &[("Name", Text), ("FirstName", Text), ("LastName", Text), ("Email", Text)]),
+    ]
+}
+
+fn schema(event: &str, fields: &str) -> String {
+    let text = |name: &str| format!(r#"{{"name":"{name}","type":"string"}}"#);
+    let list = |name: &str| format!(r#"{{"name":"{name}","type":{{"type":"array","items":"string"}}}}"#);
+    let symbols = "CREATE,UPDATE,DELETE,UNDELETE,GAP_CREATE,GAP_UPDATE,GAP_DELETE,GAP_UNDELETE,GAP_OVERFLOW,SNAPSHOT";
+    let symbols = symbols.split(',').map(|symbol| format!("\"{symbol}\"")).collect::<Vec<_>>().join(",");
+    let header = [
+        text("entityName"),
+        list("recordIds"),
+        format!(r#"{{"name":"changeType","type":{{"type":"enum","name":"ChangeType","symbols":[{symbols}]}}}}"#),
+        text("changeOrigin"),
+        text("transactionKey"),
+        r#"{"name":"sequenceNumber","type":"int"}"#.to_owned(),
+        r#"{"name":"commitTimestamp","type":"long"}"#.to_owned(),
+        r#"{"name":"commitNumber","type":"long"}"#.to_owned(),
+        text("commitUser"),
+        list("nulledFields"),
+        list("diffFields"),
+        list("changedFields"),
+    ]
+    .join(",");
+    format!(
+        r#"{{"type":"record","name":"{event}","namespace":"com.sforce.eventbus","fields":[{{"name":"ChangeEventHeader","type":{{"type":"record","name":"ChangeEventHeader","fields":[{header}]}}}},{fields}]}}"#
+    )
+}
+
+fn product_schema() -> String {
+    schema(
+        "Product2ChangeEvent",
+        r#"{"name":"Name","type":["null","string"],"doc":"Data:Text:00N","default":null},
+        {"name":"Price__c","type":["null","double"],"doc":"Data:Currency:00N","default":null},
+        {"name":"Active__c","type":["null","boolean"],"doc":"Data:Boolean:00N","default":null},
+        {"name":"LastModifiedDate","type":["null","long"],"doc":"Data:DateTime:00N","default":null}"#,
+    )
+}
+
+fn contact_schema() -> String {
+    let part = |name: &str| format!(r#"{{"name":"{name}","type":["null","string"],"default":null}}"#);
+    let parts = ["Salutation", "FirstName", "LastName"].map(part).join(",");
+    schema(
+        "ContactChangeEvent",
+        &format!(
+            r#"{{"name":"Name","type":["null",{{"type":"record","name":"PersonName","fields":[{parts}]}}],"doc":"Data:PersonName","default":null}},{}"#,
+            part("Email")
+        ),
+    )
+}
+
+fn long(into: &mut Vec<u8>, number: i64) {
+    let mut rest = ((number << 1) ^ (number >> 63)).cast_unsigned();
+    while rest > 0x7f {
+        into.push((rest & 0x7f) as u8 | 0x80);
+        rest >>= 7;
+    }
+    into.push(rest as u8);
+}
+
+fn text(into: &mut Vec<u8>, text: &str) {
+    long(into, text.len() as i64);
+    into.extend_from_slice(text.as_bytes());
+}
+
+fn list(into: &mut Vec<u8>, items: &[&str]) {
+    if !items.is_empty() {
+        long(into, items.len() as i64);
+        items.iter().for_each(|item| text(into, item));
+    }
+    long(into, 0);
+}
+
+/// An event being made: bits of a mask count fields, the header being 0.
+struct Event<'e> {
+    entity: &'e str,
+    ids: &'e [&'e str],
+    kind: i64,
+    committed: Millis,
+    changed: &'e [&'e str],
+    nulled: &'e [&'e str],
+    diffed: &'e [&'e str],
+    body: Vec<u8>,
+}
+
+impl Default for Event<'_> {
+    fn default() -> Self {
+        Self {
+            entity: "Product2",
+            ids: &[ID],
+            kind: CREATE,
+            committed: T0,
+            changed: &[],
+            nulled: &[],
+            diffed: &[],
+            body: product(None, None, None, None),
+        }
+    }
+}
+
+impl Event<'_> {
+    fn raw(&self, replay: u8, event_id: &str) -> RawEvent {
+        let mut payload = Vec::new();
+        text(&mut payload, self.entity);
+        list(&mut payload, self.ids);
+        long(&mut payload, self.kind);
+        text(&mut payload, "");
+        text(&mut payload, "key");
+        long(&mut payload, 1);
+        long(&mut payload, self.committed);
+        long(&mut payload, 7);
+        text(&mut payload, "005");
+        list(&mut payload, self.nulled);
+        list(&mut payload, self.diffed);
+        list(&mut payload, self.changed);
+        payload.extend_from_slice(&self.body);
+        RawEvent {
+            replay_id: ReplayId(Bytes::from(vec![replay])),
+            event_id: event_id.to_owned(),
+            schema_id: self.entity.to_owned(),
+            payload: payload.into(),
+        }
+    }
+}
+
+fn product(name: Option<&str>, price: Option<f64>, active: Option<bool>, modified: Option<Millis>) -> Vec<u8> {
+    let mut body = Vec::new();
+    let mut union = |bytes: Option<Vec<u8>>| match bytes {
+        None => body.push(0),
+        Some(bytes) => {
+            body.push(2);
+            body.extend(bytes);
+        }
+    };
+    let encode = |write: &dyn Fn(&mut Vec<u8>)| {
+        let mut bytes = Vec::new();
+        write(&mut bytes);
+        bytes
+    };
+    union(name.map(|name| encode(&|into| text(into, name))));
+    union(price.map(|price| price.to_le_bytes().to_vec()));
+    union(active.map(|active| vec![u8::from(active)]));
+    union(modified.map(|modified| encode(&|into| long(into, modified))));
+    body
+}
+
+fn contact(first: Option<&str>, last: Option<&str>, email: Option<&str>) -> Vec<u8> {
+    let mut body = vec![2, 0];
+    for (position, part) in [first, last, email].into_iter().enumerate() {
+        // The parts stand inside the record; the address after it.
+        let _ = position;
+        match part {
+            None => body.push(0),
+            Some(part) => {
+                body.push(2);
+                text(&mut body, part);
+            }
+        }
+    }
+    body
+}
+
+/// An apply stage at work on a directory.
+struct Door {
+    dir: Arc<tempfile::TempDir>,
+    work: Option<mpsc::Sender<Work>>,
+    thread: Option<JoinHandle<anyhow::Result<()>>>,
+    bells: Bells,
+}
+
+impl Door {
+    fn new() -> Self {
+        Self::open(Arc::new(tempfile::tempdir().unwrap()))
+    }
+
+    fn open(dir: Arc<tempfile::TempDir>) -> Self {
+        let mut cache = Cache::open(dir.path()).unwrap();
+        let journal = Journal::open(dir.path()).unwrap();
+        for table in tables() {
+            cache.ensure_object(&table, true).unwrap();
+        }
+        let bells = Bells::new(cache.rev());
+        let (work, receiver) = mpsc::channel(QUEUE_MAX);
+        let rung = bells.clone();
+        let clock = Clock::Manual(Arc::new(T0.into()));
+        let thread =
+            std::thread::spawn(move || run(cache, journal, &tables(), receiver, &clock, &rung));
+        Self { dir, work: Some(work), thread: Some(thread), bells }
+    }
+
+    /// A door whose objects are loaded and empty.
+    fn live() -> Self {
+        let door = Self::new();
+        for table in tables() {
+            let load = door.begin(&table.object);
+            door.finish(&table.object, load.run);
+        }
+        door
+    }
+
+    fn close(mut self) -> Arc<tempfile::TempDir> {
+        self.work = None;
+        self.thread.take().unwrap().join().unwrap().unwrap();
+        Arc::clone(&self.dir)
+    }
+
+    fn ask<T>(&self, make: impl FnOnce(oneshot::Sender<T>) -> Work) -> T {
+        let (done, answer) = oneshot::channel();
+        self.work.as_ref().unwrap().blocking_send(make(done)).unwrap();
+        answer.blocking_recv().unwrap()
+    }
+
+    fn begin(&self, object: &str) -> Load {
+        self.ask(|done| Work::BeginLoad { object: object.to_owned(), watermark: T0, done })
+    }
+
+    fn page(&self, object: &str, run: u64, csv: &str) -> work::Written {
+        let csv = Bytes::from(csv.to_owned());
+        self.ask(|done| Work::Page { object: object.to_owned(), run, csv, done })
+    }
+
+    fn finish(&self, object: &str, run: u64) -> usize {
+        self.ask(|done| Work::FinishLoad { object: object.to_owned(), run, done })
+    }
+
+    fn repaired(&self, read_rev: i64, rows: Vec<work::RepairedRow>) {
+        self.ask(|done| Work::Repaired { object: "Product2".to_owned(), read_rev, rows, done });
+    }
+
+    fn events(&self, events: Vec<RawEvent>) {
+        self.response(Events { events, ..Events::default() });
+    }
+
+    fn response(&self, response: Events) {
+        let schemas = vec![
+            ("Product2".to_owned(), product_schema()),
+            ("Contact".to_owned(), contact_schema()),
+            ("broken".to_owned(), "{".to_owned()),
+        ];
+        self.ask(|done| {
+            Work::Events(Events { topic: TOPIC.into(), schemas, done: Some(done), ..response })
+        });
+    }
+
+    fn read<T>(&self, read: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> T {
+        Reader::new(self.dir.path()).with(read).unwrap()
+    }
+
+    /// A query's rows, each as its values joined by `|`.
+    fn rows(&self, sql: &str) -> Vec<String> {
+        self.read(|connection| {
+            let mut statement = connection.prepare(sql)?;
+            let columns = statement.column_count();
+            let row = |row: &rusqlite::Row<'_>| {
+                let value = |column| row.get::<_, rusqlite::types::Value>(column);
+                let values: Result<Vec<String>, _> = (0..columns).map(|column| value(column).map(shown)).collect();
+                values.map(|values| values.join("|"))
+            };
+            statement.query_map([], row)?.collect()
+        })
+    }
+
+    fn products(&self) -> Vec<String> {
+        self.rows("select id, name, price__c, active__c from product2 order by id")
+    }
+
+    fn open_repairs(&self) -> Vec<String> {
+        self.rows("select object, record_id, reason from _repair where closed_at is null order by number")
+    }
+}
+
+fn shown(value: rusqlite::types::Value) -> String {
+    match value {
+        rusqlite::types::Value::Null => "null".to_owned(),
+        rusqlite::types::Value::Integer(number) => number.to_string(),
+        rusqlite::types::Value::Real(number) => format!("{number:?}"),
+        rusqlite::types::Value::Text(text) => text,
+        rusqlite::types::Value::Blob(blob) => format!("{blob:?}"),
+    }
+}
+
+fn created() -> Event<'static> {
+    Event { body: product(Some("Tea"), Some(4.5), Some(true), Some(T0)), ..Event::default() }
+}
+
+#[test]
+fn an_event_touches_what_it_says_and_no_more() {
+    let door = Door::live();
+    door.events(vec![created().raw(1, "a")]);
+    assert_eq!(door.products(), [format!("{ID}|Tea|4.5|1")]);
+    assert_eq!(
+        door.rows("select isdeleted, lastmodifieddate, systemmodstamp, _modified, _base from product2"),
+        ["0|2026-11-22T09:30:00.000Z|2026-11-22T09:30:00.000Z|2026-11-22T09:30:00.000Z|0"]
+    );
+    // Name and price; the price is nulled; Active__c is null because it did not change.
+    let update = Event {
+        kind: UPDATE,
+        committed: T0 + 1_000,
+        changed: &["0x06"],
+        nulled: &["0x04"],
+        body: product(Some("Green tea"), None, None, None),
+        ..Event::default()
+    };
+    // Twice each, since a shape's statement is kept from the second time on.
+    door.events(vec![update.raw(2, "b"), update.raw(3, "c"), update.raw(4, "d")]);
+    assert_eq!(door.products(), [format!("{ID}|Green tea|null|1")]);
+    // A value outside the mask may be taken.
+    let formula = Event {
+        kind: UPDATE,
+        committed: T0 + 2_000,
+        changed: &["0x02"],
+        body: product(Some("Tea"), Some(9.0), None, None),
+        ..Event::default()
+    };
+    door.events(vec![formula.raw(5, "e")]);
+    assert_eq!(door.products(), [format!("{ID}|Tea|9.0|1")]);
+    door.events(vec![Event { kind: DELETE, committed: T0 + 3_000, ..Event::default() }.raw(6, "f")]);
+    assert_eq!(door.products(), [""; 0]);
+    let kinds = door.rows("select kind from _change where record_id is not null order by rev");
+    assert_eq!(kinds, ["created", "updated", "updated", "updated", "updated", "deleted"]);
+    assert_eq!(door.rows("select rows from _object where object = 'Product2'"), ["0"]);
+    assert_eq!(door.open_repairs(), [""; 0]);
+}
+
+#[test]
+fn a_duplicate_changes_nothing_even_after_a_restart() {
+    let door = Door::live();
+    door.events(vec![created().raw(1, "a"), created().raw(2, "a")]);
+    let rev = *door.bells.rev.borrow();
+    let door = Door::open(door.close());
+    door.events(vec![created().raw(9, "a")]);
+    assert_eq!(*door.bells.rev.borrow(), rev);
+    assert_eq!(door.rows("select hex(last_seen) from _cursor"), ["09"]);
+    // Split from one event: one id, other records.
+    door.events(vec![Event { ids: &[OTHER], ..created() }.raw(9, "a")]);
+    assert_eq!(door.products().len(), 2);
+}
+
+#[test]
+fn an_event_before_the_read_is_part_of_the_row_already() {
+    let door = Door::live();
+    let load = door.begin("Product2");
+    let csv = format!("Id,Name,SystemModstamp\n{ID},New,2026-11-22T09:30:10.000Z\n");
+    door.page("Product2", load.run, &csv).unwrap();
+    door.finish("Product2", load.run);
+    let update = |committed, name| Event {
+        kind: UPDATE,
+        committed,
+        changed: &["0x02"],
+        body: product(Some(name), None, None, None),
+        ..Event::default()
+    };
+    door.events(vec![update(T0, "Old").raw(1, "a")]);
+    assert_eq!(door.rows("select name from product2"), ["New"]);
+    door.events(vec![Event { kind: DELETE, ..Event::default() }.raw(2, "b")]);
+    assert_eq!(door.rows("select name from product2"), ["New"]);
+    door.events(vec![update(T0 + 10_000, "Newer").raw(3, "c")]);
+    assert_eq!(door.rows("select name from product2"), ["Newer"]);
+    assert_eq!(door.open_repairs(), [""; 0]);
+}
+
+#[test]
+fn what_an_event_can_not_tell_is_read_again() {
+    let door = Door::live();
+    let update = Event {
+        kind: UPDATE,
+        changed: &["0x02"],
+        body: product(Some("Tea"), None, None, None),
+        ..Event::default()
+    };
+    let gap = Event { kind: GAP_UPDATE, ids: &[OTHER], ..Event::default() };
+    let broken = RawEvent { payload: Bytes::from_static(b"\x02"), ..created().raw(3, "c") };
+    let unknown = RawEvent { schema_id: "broken".to_owned(), ..created().raw(4, "d") };
+    door.events(vec![update.raw(1, "a"), gap.raw(2, "b")]);
+    let repairs = [format!("Product2|{ID}|updated, but not here"), format!("Product2|{OTHER}|gap: updated")];
+    assert_eq!(door.open_repairs(), repairs);
+
+    let due = door.read(|connection| repairs::due(connection, 10));
+    let row = json!({"Id": ID, "Name": "Tea", "Price__c": 4, "SystemModstamp": "2026-11-22T09:30:00.000+0000"});
+    let row = row.as_object().unwrap().clone();
+    let rev = *door.bells.rev.borrow();
+    door.repaired(rev, vec![(due[0].number, ID.to_owned(), Some(row)), (due[1].number, OTHER.to_owned(), None)]);
+    assert_eq!(door.products(), [format!("{ID}|Tea|4.0|null")]);
+    assert_eq!(door.rows("select found from _repair order by number"), ["missing here", "in neither"]);
+
+    door.events(vec![broken, unknown, Event { ids: &[OTHER], ..created() }.raw(5, "e")]);
+    assert_eq!(door.products().len(), 2, "the stream goes on");
+    assert_eq!(door.rows("select count(*) from _repair where reason like 'undecodable%' and closed_at is null"), ["2"]);
+    assert_eq!(door.rows("select state from _object where object = 'Product2'"), ["reload"]);
+    let journal = Connection::open(door.dir.path().join("journal.db")).unwrap();
+    let kept: i64 = journal.query_row("select count(*) from event", [], |row| row.get(0)).unwrap();
+    assert_eq!(kept, 5);
+}
+
+#[test]
+fn overflow_and_wildcard_have_the_object_read_again() {
+    for (kind, ids) in [(GAP_OVERFLOW, ["000000000000000AAA"]), (UPDATE, ["01t*"])] {
+        let door = Door::live();
+        let event = Event { kind, ids: &ids, ..Event::default() };
+        door.events(vec![event.raw(1, "a")]);
+        assert_eq!(door.rows("select state from _object order by object"), ["live", "reload"]);
+        // Asked for during a load: another follows.
+        let load = door.begin("Product2");
+        door.events(vec![event.raw(2, "b")]);
+        door.finish("Product2", load.run);
+        assert_eq!(door.rows("select state from _object order by object"), ["live", "reload"]);
+        let load = door.begin("Product2");
+        door.finish("Product2", load.run);
+        assert_eq!(door.rows("select state from _object order by object"), ["live", "live"]);
+    }
+}
+
+#[test]
+fn a_difference_is_not_taken_for_the_text() {
+    let door = Door::live();
+    let update = Event {
+        kind: UPDATE,
+        committed: T0 + 1_000,
+        changed: &["0x06"],
+        diffed: &["0x02"],
+        body: product(Some("--- \n+++ hash\n"), Some(5.0), None, None),
+        ..Event::default()
+    };
+    door.events(vec![created().raw(1, "a"), update.raw(2, "b")]);
+    assert_eq!(door.products(), [format!("{ID}|Tea|5.0|1")]);
+    assert_eq!(door.open_repairs(), [format!("Product2|{ID}|text sent as a difference")]);
+}
+
+#[test]
+fn names_are_built_from_their_parts() {
+    let door = Door::live();
+    let create = Event { entity: "Contact", body: contact(Some("Ana"), Some("Lee"), None), ..Event::default() };
+    door.events(vec![create.raw(1, "a")]);
+    assert_eq!(door.rows("select name, firstname, lastname from contact"), ["Ana Lee|Ana|Lee"]);
+    let marries = Event {
+        entity: "Contact",
+        kind: UPDATE,
+        committed: T0 + 1_000,
+        changed: &["1-0x04"],
+        body: contact(None, Some("Moss"), None),
+        ..Event::default()
+    };
+    door.events(vec![marries.raw(2, "b")]);
+    assert_eq!(door.rows("select name, firstname, lastname from contact"), ["Ana Moss|Ana|Moss"]);
+}
+
+#[test]
+fn a_page_is_read_by_the_kind_of_each_column() {
+    let door = Door::new();
+    let load = door.begin("Product2");
+    assert!(load.fresh);
+    let csv = format!(
+        "\"Id\",\"Name\",\"Price__c\",\"Active__c\",\"SystemModstamp\"\n\
+         \"{ID}\",\"Tea, \"\"green\"\"\nloose\",\"9.12260031E8\",\"true\",\"2026-11-22T09:30:00.000Z\"\n\
+         \"{OTHER}\",\"\",\"\",\"false\",\"2026-11-22T09:30:00.000+0000\"\n"
+    );
+    assert_eq!(door.page("Product2", load.run, &csv), Ok(2));
+    assert_eq!(door.page("Product2", load.run, ""), Ok(0));
+    assert!(door.page("Product2", load.run, "Name\nTea\n").is_err());
+    assert!(door.page("Product2", load.run + 1, &csv).is_err());
+    assert_eq!(door.finish("Product2", load.run), 0);
+    assert_eq!(
+        door.products(),
+        [format!("{ID}|Tea, \"green\"\nloose|912260031.0|1"), format!("{OTHER}|null|null|0")]
+    );
+    assert_eq!(
+        door.rows("select systemmodstamp, _base from product2 where id = '01t000000000002AAA'"),
+        [format!("2026-11-22T09:30:00.000Z|{T0}")]
+    );
+    assert_eq!(door.rows("select state, rows from _object where object = 'Product2'"), ["live|2"]);
+    assert_eq!(door.rows("select kind, record_id from _change"), ["loaded|null"]);
+}
+
+#[test]
+fn a_reload_removes_the_unseen_and_keeps_what_the_stream_touched() {
+    let door = Door::live();
+    let (gone, kept, touched) = ("01t00000000000GAAA", "01t00000000000KAAA", "01t00000000000TAAA");
+    for (replay, id) in [(1, gone), (2, kept), (3, touched)] {
+        door.events(vec![Event { ids: &[id], ..created() }.raw(replay, id)]);
+    }
+    let before = door.rows("select id, _rev from product2 order by id");
+    let load = door.begin("Product2");
+    let changed = Event {
+        kind: UPDATE,
+        ids: &[touched],
+        committed: T0 + 60_000,
+        changed: &["0x02"],
+        body: product(Some("Streamed"), None, None, None),
+        ..Event::default()
+    };
+    let deleted = Event { kind: DELETE, ids: &[OTHER], committed: T0 + 60_000, ..Event::default() };
+    door.events(vec![changed.raw(4, "u"), Event { ids: &[ID], ..created() }.raw(5, "c"), deleted.raw(6, "d")]);
+    let row = |id, name| format!("{id},{name},4.5,true,false,2026-11-22T09:30:00.000Z,2026-11-22T09:30:00.000Z\n");
+    let csv = format!(
+        "Id,Name,Price__c,Active__c,IsDeleted,LastModifiedDate,SystemModstamp\n{}{}{}",
+        row(kept, "Tea"),
+        row(touched, "Stale"),
+        row(OTHER, "Ghost")
+    );
+    assert_eq!(door.page("Product2", load.run, &csv), Ok(3));
+    assert_eq!(door.finish("Product2", load.run), 1);
+    assert_eq!(
+        door.rows("select id, name from product2 order by id"),
+        [format!("{ID}|Tea"), format!("{OTHER}|Ghost"), format!("{kept}|Tea"), format!("{touched}|Streamed")]
+    );
+    // The row that is the same keeps its revision.
+    assert!(door.rows("select id, _rev from product2").contains(&before[1]), "{before:?}");
+    // What a page and the stream disagree on is read again, and so is what was deleted meanwhile.
+    assert_eq!(
+        door.open_repairs(),
+        [
+            format!("Product2|{OTHER}|deleted while the object was read"),
+            format!("Product2|{touched}|changed while the object was read")
+        ]
+    );
+}
+
+#[test]
+fn a_repair_that_was_overtaken_is_not_believed() {
+    let door = Door::live();
+    let gap = Event { kind: GAP_UPDATE, ..Event::default() };
+    door.events(vec![created().raw(1, "a"), gap.raw(2, "b")]);
+    let read_rev = *door.bells.rev.borrow();
+    let number = door.read(|connection| repairs::due(connection, 1))[0].number;
+    let row = json!({"Id": ID, "Name": "Stale", "SystemModstamp": "2026-11-22T09:30:00.000Z"});
+    let row = row.as_object().unwrap().clone();
+    door.events(vec![Event { kind: DELETE, committed: T0 + 1_000, ..Event::default() }.raw(3, "c")]);
+    door.repaired(read_rev, vec![(number, ID.to_owned(), Some(row.clone()))]);
+    assert_eq!(door.products(), [""; 0], "a deleted row does not come back");
+    assert_eq!(door.open_repairs().len(), 1);
+
+    door.events(vec![Event { committed: T0 + 2_000, ..created() }.raw(4, "d")]);
+    let number = door.read(|connection| repairs::due(connection, 1))[0].number;
+    door.repaired(read_rev, vec![(number, ID.to_owned(), Some(row))]);
+    assert_eq!(door.rows("select name from product2"), ["Tea"]);
+    assert_eq!(door.open_repairs().len(), 1, "it is read once more");
+}
+
+#[test]
+fn a_poll_writes_what_changed_and_moves_the_watermark() {
+    let door = Door::live();
+    let row = |id: &str, name: &str, deleted: bool, second: u32| {
+        let stamp = format!("2026-11-22T09:30:{second:02}.000+0000");
+        json!({"Id": id, "Name": name, "IsDeleted": deleted, "SystemModstamp": stamp}).as_object().unwrap().clone()
+    };
+    let poll = |rows, watermark| {
+        let source = Source::Poll { read_rev: *door.bells.rev.borrow(), watermark: Some(watermark) };
+        door.ask(|done| Work::Rows { object: "Product2".to_owned(), source, rows, done }).unwrap()
+    };
+    poll(vec![row(ID, "Tea", false, 1), row(OTHER, "Mug", false, 2)], T0 + 2_000);
+    let rev = *door.bells.rev.borrow();
+    poll(vec![row(ID, "Tea", false, 1), row(OTHER, "Mug", false, 2)], T0 + 2_000);
+    assert_eq!(*door.bells.rev.borrow(), rev, "the overlap changes nothing");
+    poll(vec![row(OTHER, "Mug", true, 3), row(ID, "Coffee", false, 4)], T0 + 4_000);
+    assert_eq!(door.products(), [format!("{ID}|Coffee|null|null")]);
+    assert_eq!(
+        door.rows("select watermark, rows from _object where object = 'Product2'"),
+        [format!("{}|1", T0 + 4_000)]
+    );
+}
+
+#[test]
+fn killed_between_journal_and_cache_the_event_comes_again() {
+    let dir = Door::live().close();
+    let response = || Events {
+        topic: TOPIC.into(),
+        events: vec![created().raw(1, "a")],
+        schemas: vec![("Product2".to_owned(), product_schema())],
+        resumed: true,
+        ..Events::default()
+    };
+    let mut cache = Cache::open(dir.path()).unwrap();
+    let mut journal = Journal::open(dir.path()).unwrap();
+    let mut world = World::new(&mut cache, &journal, &tables()).unwrap();
+    world.journal(&mut journal, &[Work::Events(response())]).unwrap();
+    drop((world, journal, cache));
+
+    let door = Door::open(dir);
+    assert_eq!(door.rows("select count(*) from _cursor"), ["0"]);
+    door.response(response());
+    assert_eq!(door.products().len(), 1);
+    let journal = Connection::open(door.dir.path().join("journal.db")).unwrap();
+    let kept: i64 = journal.query_row("select count(*) from event", [], |row| row.get(0)).unwrap();
+    assert_eq!(kept, 1);
+}
+
+#[test]
+fn the_cursor_stays_before_what_may_be_incomplete() {
+    let door = Door::live();
+    let event = |replay, id: &'static str| created().raw(replay, id);
+    let cursor = || door.rows("select hex(resume_after), hex(last_seen) from _cursor");
+    door.events(vec![event(1, "a"), event(2, "b"), event(2, "c")]);
+    assert_eq!(cursor(), ["01|02"]);
+    door.events(vec![event(2, "d")]);
+    assert_eq!(cursor(), ["01|02"]);
+    let latest = Some(ReplayId(Bytes::from_static(&[7])));
+    door.response(Events { latest, ..Events::default() });
+    assert_eq!(cursor(), ["07|07"]);
+    door.response(Events { restart: true, events: vec![event(3, "e"), event(4, "f")], ..Events::default() });
+    assert_eq!(cursor(), ["03|04"]);
+}

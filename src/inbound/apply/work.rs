@@ -1,0 +1,94 @@
+//! What may be asked of apply. Everything that waits for an answer gets it after the commit.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use serde_json::{Map, Value};
+use tokio::sync::{mpsc, oneshot};
+
+use crate::inbound::apply::EVENTS_PER_BATCH_MAX;
+use crate::model::change::{RawEvent, ReplayId};
+use crate::model::clock::Millis;
+use crate::store::cache::loads::Load;
+
+/// One thing to write.
+#[derive(Debug)]
+pub enum Work {
+    Events(Events),
+    /// The stream's position is of no use any more: these objects are read again.
+    Lost { objects: Vec<String>, done: oneshot::Sender<()> },
+    /// A load of an object begins. `watermark` is the org's time before its first read.
+    BeginLoad { object: String, watermark: Millis, done: oneshot::Sender<Load> },
+    /// A page of a load, as CSV with a header.
+    Page { object: String, run: u64, csv: Bytes, done: oneshot::Sender<Written> },
+    /// Rows of a load or a poll, as REST gives them.
+    Rows { object: String, source: Source, rows: Vec<Map<String, Value>>, done: oneshot::Sender<Written> },
+    /// The load has sent all it found. Answered with the number of rows removed.
+    FinishLoad { object: String, run: u64, done: oneshot::Sender<usize> },
+    /// Records read again, `None` where the org has none, by a read that began when the feed stood at `read_rev`.
+    Repaired { object: String, read_rev: i64, rows: Vec<RepairedRow>, done: oneshot::Sender<()> },
+}
+
+/// Rows written, or why the page cannot be: the load tries again.
+pub type Written = Result<u64, String>;
+
+/// Number of the repair, record id, and the record.
+pub type RepairedRow = (i64, String, Option<Map<String, Value>>);
+
+/// Where whole rows come from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Source {
+    Load { run: u64 },
+    /// By a read that began when the feed stood at `read_rev`. `watermark` is stored with the rows.
+    Poll { read_rev: i64, watermark: Option<Millis> },
+}
+
+/// One response of a subscription.
+#[derive(Debug, Default)]
+pub struct Events {
+    pub topic: Arc<str>,
+    pub events: Vec<RawEvent>,
+    /// Schemas that the events name and apply was not given yet.
+    pub schemas: Vec<(String, String)>,
+    /// The first response of a subscription.
+    pub resumed: bool,
+    /// The stored position is of no use any more and gives way to this response's, see [`Work::Lost`].
+    pub restart: bool,
+    /// The position told by a response without events.
+    pub latest: Option<ReplayId>,
+    /// Answered when everything up to here is stored.
+    pub done: Option<oneshot::Sender<()>>,
+}
+
+impl Work {
+    pub(super) fn events(&self) -> Option<&Events> {
+        match self {
+            Self::Events(events) => Some(events),
+            _ => None,
+        }
+    }
+
+    /// How much of a batch this is, in events.
+    pub(super) fn weight(&self) -> usize {
+        match self {
+            Self::Events(events) => events.events.len().max(1),
+            Self::Page { .. } | Self::Rows { .. } | Self::FinishLoad { .. } => EVENTS_PER_BATCH_MAX,
+            Self::Lost { .. } | Self::BeginLoad { .. } | Self::Repaired { .. } => 100,
+        }
+    }
+}
+
+/// Apply has ended: its own error says why.
+#[derive(Debug, thiserror::Error)]
+#[error("apply has ended")]
+pub struct Ended;
+
+/// Sends work and waits until it is written.
+pub async fn ask<T>(
+    work: &mpsc::Sender<Work>,
+    make: impl FnOnce(oneshot::Sender<T>) -> Work,
+) -> Result<T, Ended> {
+    let (done, answer) = oneshot::channel();
+    work.send(make(done)).await.map_err(|_| Ended)?;
+    answer.await.map_err(|_| Ended)
+}

@@ -1,0 +1,201 @@
+//! Reading whole objects: the first time, and whenever one has to be read again.
+//!
+//! The first load waits until the position of every channel is stored, so that what changes while it runs
+//! arrives as an event after it. Several objects are read at a time, since a query job takes seconds in a real
+//! org; their pages still go through the one door. A load that is cut off or fails begins anew.
+
+use std::time::Duration;
+
+use anyhow::Context as _;
+use bytes::Bytes;
+use futures_util::{StreamExt as _, stream};
+use tokio::sync::{Semaphore, SemaphorePermit, oneshot};
+use tokio::time::{Instant, sleep, timeout};
+
+use crate::inbound::Wires;
+use crate::inbound::apply::work::{Ended, Source, Written, ask};
+use crate::inbound::apply::Work;
+use crate::inbound::prepare::Planned;
+use crate::model::retry::Policy;
+use crate::salesforce::Error;
+use crate::salesforce::bulk::Job;
+use crate::salesforce::rest::Scope;
+use crate::store::cache::{State, objects};
+
+/// Objects read at a time.
+const LOADS_MAX: usize = 4;
+
+/// Pages in memory, over all loads.
+const PAGES_MAX: usize = 4;
+
+/// A page is asked for in rows; this is about how long it may get.
+const PAGE_BYTES: usize = 4 << 20;
+
+/// Bytes that a row is taken to have in CSV, with `FIELD_BYTES` for each field.
+const ROW_BYTES: usize = 100;
+const FIELD_BYTES: usize = 20;
+
+/// How often to look for objects to read again where no bell rang.
+const INTERVAL: Duration = Duration::from_secs(30);
+
+const RETRY: Policy = Policy { first: Duration::from_secs(1), longest: Duration::from_secs(60) };
+
+struct Stage<'a> {
+    wires: &'a Wires,
+    pages: Semaphore,
+}
+
+/// Keeps every object loaded, once the positions of this many channels are stored.
+pub async fn run(wires: Wires, channels: usize) -> anyhow::Result<()> {
+    let stage = Stage { wires: &wires, pages: Semaphore::new(PAGES_MAX) };
+    let keep_going = async {
+        wait_for_positions(&wires, channels).await?;
+        stage.keep_loaded().await
+    };
+    tokio::select! {
+        () = wires.stop.cancelled() => Ok(()),
+        result = keep_going => result,
+    }
+}
+
+async fn wait_for_positions(wires: &Wires, channels: usize) -> anyhow::Result<()> {
+    let mut positions = wires.positions.subscribe();
+    if *positions.borrow() < channels {
+        tracing::info!("the first load waits for the stream's position: the org tells it within some minutes");
+    }
+    positions.wait_for(|known| *known >= channels).await?;
+    Ok(())
+}
+
+impl Stage<'_> {
+    async fn keep_loaded(&self) -> anyhow::Result<()> {
+        let mut failures = 0;
+        loop {
+            let due = due(self.wires)?;
+            let results: Vec<_> =
+                stream::iter(due).map(|planned| self.load(planned)).buffer_unordered(LOADS_MAX).collect().await;
+            let mut failed = false;
+            for result in results {
+                match result {
+                    Ok(()) => {}
+                    Err(error) if error.is::<Ended>() => return Ok(()),
+                    Err(error) => {
+                        tracing::error!("{error:#}; will be tried again");
+                        failed = true;
+                    }
+                }
+            }
+            if failed {
+                failures += 1;
+                sleep(RETRY.delay(failures)).await;
+            } else {
+                failures = 0;
+                // Whichever comes first: the bell, or the time to look anyway.
+                drop(timeout(INTERVAL, self.wires.bells.reloads.notified()).await);
+            }
+        }
+    }
+
+    async fn load(&self, planned: &Planned) -> anyhow::Result<()> {
+        let object = &planned.table.object;
+        let begun = Instant::now();
+        let watermark = self.wires.org.org_time();
+        let load =
+            ask(&self.wires.work, |done| Work::BeginLoad { object: object.clone(), watermark, done }).await?;
+        let rows = match self.wires.org.bulk_query(&planned.select()).await {
+            Ok(job) => {
+                let rows = self.bulk_pages(planned, load.run, &job).await;
+                if let Err(error) = self.wires.org.bulk_delete(&job).await {
+                    tracing::debug!(%object, "a finished query of {object} could not be removed: {error}");
+                }
+                rows
+            }
+            Err(Error::Refused { status: 400..=499, .. }) => self.rest_pages(planned, load.run).await,
+            Err(error) => Err(error.into()),
+        }
+        .with_context(|| format!("{object} could not be read"))?;
+        let swept =
+            ask(&self.wires.work, |done| Work::FinishLoad { object: object.clone(), run: load.run, done }).await?;
+        tracing::info!(
+            %object, rows, swept, seconds = begun.elapsed().as_secs_f64(),
+            "{object} is loaded: {rows} rows, {swept} removed"
+        );
+        Ok(())
+    }
+
+    /// Fetches one page while the one before is written.
+    async fn bulk_pages(&self, planned: &Planned, run: u64, job: &Job) -> anyhow::Result<u64> {
+        let rows_max = rows_per_page(planned.table.columns.len());
+        let mut writing: Option<Writing<'_>> = None;
+        let mut locator: Option<String> = None;
+        let mut rows = 0;
+        loop {
+            let permit = match self.pages.try_acquire() {
+                Ok(permit) => permit,
+                // Others hold the rest: ours is given back first, or all would wait for each other.
+                Err(_) => {
+                    rows += finish(writing.take()).await?;
+                    self.pages.acquire().await?
+                }
+            };
+            let page = self.wires.org.bulk_page(job, locator.as_deref(), rows_max).await?;
+            rows += finish(writing.take()).await?;
+            writing = Some(self.write(planned, run, page.csv, permit).await?);
+            locator = page.next;
+            if locator.is_none() {
+                return Ok(rows + finish(writing.take()).await?);
+            }
+        }
+    }
+
+    async fn write<'p>(
+        &self,
+        planned: &Planned,
+        run: u64,
+        csv: Bytes,
+        permit: SemaphorePermit<'p>,
+    ) -> Result<Writing<'p>, Ended> {
+        let (done, answer) = oneshot::channel();
+        let page = Work::Page { object: planned.table.object.clone(), run, csv, done };
+        self.wires.work.send(page).await.map_err(|_| Ended)?;
+        Ok(Writing { answer, _permit: permit })
+    }
+
+    /// For objects that the Bulk API refuses.
+    async fn rest_pages(&self, planned: &Planned, run: u64) -> anyhow::Result<u64> {
+        let mut page = self.wires.org.query(&planned.select(), Scope::Live).await?;
+        let mut total = 0;
+        loop {
+            let rows = page.records;
+            let (object, source) = (planned.table.object.clone(), Source::Load { run });
+            let written = ask(&self.wires.work, |done| Work::Rows { object, source, rows, done }).await?;
+            total += written.map_err(anyhow::Error::msg)?;
+            let Some(next) = page.next else { return Ok(total) };
+            page = self.wires.org.next_page(&next).await?;
+        }
+    }
+}
+
+/// A page on its way through apply.
+struct Writing<'p> {
+    answer: oneshot::Receiver<Written>,
+    _permit: SemaphorePermit<'p>,
+}
+
+async fn finish(writing: Option<Writing<'_>>) -> anyhow::Result<u64> {
+    match writing {
+        Some(writing) => writing.answer.await.map_err(|_| Ended)?.map_err(anyhow::Error::msg),
+        None => Ok(0),
+    }
+}
+
+fn due(wires: &Wires) -> anyhow::Result<Vec<&Planned>> {
+    let states = wires.reader.with(objects::objects)?;
+    let live = |object: &str| states.iter().any(|state| state.object == object && state.state == State::Live);
+    Ok(wires.planned.iter().filter(|planned| !live(&planned.table.object)).collect())
+}
+
+fn rows_per_page(fields: usize) -> u32 {
+    let rows = PAGE_BYTES / (ROW_BYTES + FIELD_BYTES * fields);
+    u32::try_from(rows.clamp(500, 50_000)).unwrap_or(500)
+}

@@ -1,0 +1,62 @@
+//! Where each subscription goes on. Replay ids are opaque: stored and given back, never computed with.
+//!
+//! Events that the org split from one change share its replay id, and a subscription resumes after all events
+//! of an id. So a cursor has two positions: the newest seen, and the newest known to be complete because a
+//! later one followed it. A new subscription starts after the latter; what it brings twice is known by then.
+
+use bytes::Bytes;
+use rusqlite::{Connection, OptionalExtension, params};
+
+use crate::model::change::ReplayId;
+use crate::model::clock::Millis;
+use crate::store::cache::Batch;
+
+/// Where a topic's subscription goes on, and when it last moved.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Cursor {
+    pub topic: String,
+    pub resume_after: ReplayId,
+    pub last_seen: ReplayId,
+    /// Commit of the newest event applied.
+    pub committed_at: Option<Millis>,
+    /// When the org last said anything on this topic.
+    pub heard_at: Millis,
+}
+
+const SELECT: &str = "select topic, resume_after, last_seen, committed_at, heard_at from _cursor";
+
+fn read(row: &rusqlite::Row<'_>) -> rusqlite::Result<Cursor> {
+    let replay_id = |index| row.get::<_, Vec<u8>>(index).map(|bytes| ReplayId(Bytes::from(bytes)));
+    Ok(Cursor {
+        topic: row.get(0)?,
+        resume_after: replay_id(1)?,
+        last_seen: replay_id(2)?,
+        committed_at: row.get(3)?,
+        heard_at: row.get(4)?,
+    })
+}
+
+/// A topic's cursor, where one is stored.
+pub fn cursor(connection: &Connection, topic: &str) -> rusqlite::Result<Option<Cursor>> {
+    connection.query_row(&format!("{SELECT} where topic = ?1"), [topic], read).optional()
+}
+
+/// All cursors.
+pub fn cursors(connection: &Connection) -> rusqlite::Result<Vec<Cursor>> {
+    connection.prepare_cached(&format!("{SELECT} order by topic"))?.query_map([], read)?.collect()
+}
+
+impl Batch<'_> {
+    /// Moves a cursor. `committed_at` of `None` keeps what is stored.
+    pub fn move_cursor(&mut self, cursor: &Cursor) -> rusqlite::Result<()> {
+        let Cursor { topic, resume_after, last_seen, committed_at, heard_at } = cursor;
+        self.transaction
+            .prepare_cached(
+                "insert into _cursor values (?1, ?2, ?3, ?4, ?5) on conflict (topic) do update set \
+                 resume_after = excluded.resume_after, last_seen = excluded.last_seen, \
+                 committed_at = coalesce(excluded.committed_at, committed_at), heard_at = excluded.heard_at",
+            )?
+            .execute(params![topic, &resume_after.0[..], &last_seen.0[..], committed_at, heard_at])?;
+        Ok(())
+    }
+}

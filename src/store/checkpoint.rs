@@ -1,0 +1,106 @@
+//! Moving committed pages from the write-ahead logs into the database files, beside the writers.
+//!
+//! A checkpoint in the writer would stop it for the time of two fsyncs every thousand pages; done here it
+//! costs the writer almost nothing. It is passive: it waits for nobody, and so can not reset the log while the
+//! writer is busy. The writer does that itself when the log passes [`LOG_BYTES_MAX`], which bounds the file.
+
+use std::path::Path;
+use std::time::Duration;
+
+use rusqlite::Connection;
+use tokio_util::sync::CancellationToken;
+
+use crate::store::database::{self, Kind};
+use crate::store::{cache, journal};
+
+/// A writer resets its log when it is longer than this.
+pub const LOG_BYTES_MAX: i64 = 256 << 20;
+
+/// Pages waiting in the log beyond this are moved at once.
+const WAITING_BYTES_MAX: i64 = 32 << 20;
+
+/// How often the logs are looked at.
+const INTERVAL: Duration = Duration::from_millis(100);
+
+/// Fewer pages are moved when nothing was written for so many looks.
+const IDLE_LOOKS: u32 = 30;
+
+/// A log's frames, and how many of them are in the database already.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Frames {
+    written: i64,
+    moved: i64,
+}
+
+struct Watched {
+    connection: Connection,
+    page_bytes: i64,
+    last: Frames,
+    idle: u32,
+}
+
+/// Checkpoints `cache.db` and `journal.db` until told to stop. Blocks: give it a thread of its own.
+pub fn run(dir: &Path, stop: &CancellationToken) -> anyhow::Result<()> {
+    let mut watched = vec![Watched::open(dir, cache::KIND)?, Watched::open(dir, journal::KIND)?];
+    while !stop.is_cancelled() {
+        for log in &mut watched {
+            log.look()?;
+        }
+        std::thread::sleep(INTERVAL);
+    }
+    Ok(())
+}
+
+impl Watched {
+    fn open(dir: &Path, kind: Kind) -> anyhow::Result<Self> {
+        let connection = database::open_writer(dir, kind)?;
+        connection.pragma_update(None, "wal_autocheckpoint", 0)?;
+        Ok(Self { connection, page_bytes: i64::from(kind.page_bytes), last: Frames::default(), idle: 0 })
+    }
+
+    fn look(&mut self) -> rusqlite::Result<()> {
+        let frames = checkpoint(&self.connection, "noop")?;
+        self.idle = if frames == self.last { self.idle + 1 } else { 0 };
+        self.last = frames;
+        let waiting = frames.written - frames.moved;
+        if waiting * self.page_bytes > WAITING_BYTES_MAX || (waiting > 0 && self.idle >= IDLE_LOOKS) {
+            self.last = checkpoint(&self.connection, "passive")?;
+            self.idle = 0;
+        }
+        Ok(())
+    }
+}
+
+/// Called by a writer between transactions.
+pub(super) fn reset_if_long(connection: &Connection, page_bytes: u32) -> rusqlite::Result<()> {
+    let frames = checkpoint(connection, "noop")?;
+    if frames.written * i64::from(page_bytes) > LOG_BYTES_MAX {
+        checkpoint(connection, "restart")?;
+    }
+    Ok(())
+}
+
+fn checkpoint(connection: &Connection, mode: &str) -> rusqlite::Result<Frames> {
+    connection.query_row(&format!("pragma wal_checkpoint({mode})"), [], |row| {
+        Ok(Frames { written: row.get(1)?, moved: row.get(2)? })
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn looks_without_moving_and_moves_when_idle() {
+        let dir = tempfile::tempdir().unwrap();
+        let cache = cache::Cache::open(dir.path()).unwrap();
+        cache.claim_org("00D").unwrap();
+        let mut watched = Watched::open(dir.path(), cache::KIND).unwrap();
+        watched.look().unwrap();
+        assert!(watched.last.written > 0 && watched.last.moved == 0, "{:?}", watched.last);
+        for _ in 0..=IDLE_LOOKS {
+            watched.look().unwrap();
+        }
+        assert_eq!(watched.last.written, watched.last.moved);
+    }
+}

@@ -1,0 +1,179 @@
+//! `journal.db`: every event as it came off the wire, and the schemas they were written by.
+//!
+//! An event is here before its effect is in the cache, so nothing that was received can vanish: what could not
+//! be decoded can be looked at and tried again. Appending is idempotent by topic, replay id and the event's
+//! number among those that share the replay id. Bounded by count; the oldest go first.
+
+use std::collections::HashMap;
+use std::path::Path;
+
+use rusqlite::{Connection, Transaction, TransactionBehavior, params};
+
+use crate::model::change::{RawEvent, ReplayId};
+use crate::model::clock::Millis;
+use crate::store::checkpoint;
+use crate::store::database::{self, Kind, OpenError};
+
+/// The file. Only its owner may read it: payloads hold personal data.
+pub const KIND: Kind = Kind {
+    file_name: "journal.db",
+    application_id: 0x5353_4a31,
+    migrations: &[include_str!("migrations/journal_1.sql")],
+    page_bytes: 4096,
+    synchronous: "normal",
+    mode: 0o600,
+};
+
+/// Events kept.
+const EVENTS_MAX: i64 = 1_000_000;
+
+/// Commits between two looks at the length of the write-ahead log.
+const COMMITS_PER_LOG_CHECK: u32 = 8;
+
+/// The writer of `journal.db`.
+#[derive(Debug)]
+pub struct Journal {
+    connection: Connection,
+    topics: HashMap<String, Topic>,
+    commits: u32,
+}
+
+#[derive(Debug)]
+struct Topic {
+    number: i64,
+    last: Option<ReplayId>,
+    /// Of the next event that has the same replay id as the last.
+    ordinal: i64,
+}
+
+/// Events being appended: one transaction.
+#[derive(Debug)]
+pub struct Append<'j> {
+    transaction: Transaction<'j>,
+    topics: &'j mut HashMap<String, Topic>,
+    received_at: Millis,
+}
+
+impl Journal {
+    pub fn open(dir: &Path) -> Result<Self, OpenError> {
+        let connection = database::open_writer(dir, KIND)?;
+        let prepare = || {
+            connection.pragma_update(None, "wal_autocheckpoint", 0)?;
+            connection.pragma_update(None, "journal_size_limit", checkpoint::LOG_BYTES_MAX)?;
+            let mut topics = connection.prepare("select name, number from topic")?;
+            let topics = topics.query_map([], |row| {
+                Ok((row.get(0)?, Topic { number: row.get(1)?, last: None, ordinal: 0 }))
+            })?;
+            topics.collect::<Result<HashMap<_, _>, _>>()
+        };
+        let topics =
+            prepare().map_err(|source| OpenError::Database { path: dir.join(KIND.file_name), source })?;
+        Ok(Self { connection, topics, commits: 0 })
+    }
+
+    /// All schemas, by the id that events name them by.
+    pub fn schemas(&self) -> rusqlite::Result<Vec<(String, String)>> {
+        let mut statement = self.connection.prepare("select schema_id, json from schema")?;
+        statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?.collect()
+    }
+
+    /// Begins to append events received at this time.
+    pub fn append(&mut self, received_at: Millis) -> rusqlite::Result<Append<'_>> {
+        let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        Ok(Append { transaction, topics: &mut self.topics, received_at })
+    }
+
+    /// Called after a commit; see [`checkpoint`].
+    pub fn bound_log(&mut self) -> rusqlite::Result<()> {
+        self.commits = self.commits.wrapping_add(1);
+        if self.commits.is_multiple_of(COMMITS_PER_LOG_CHECK) {
+            checkpoint::reset_if_long(&self.connection, KIND.page_bytes)?;
+        }
+        Ok(())
+    }
+}
+
+impl Append<'_> {
+    pub fn schema(&mut self, id: &str, json: &str) -> rusqlite::Result<()> {
+        self.transaction
+            .prepare_cached("insert or ignore into schema (schema_id, json) values (?1, ?2)")?
+            .execute(params![id, json])?;
+        Ok(())
+    }
+
+    /// Appends a response's events. `resumed` where it is the first of a subscription, which may bring again
+    /// what the last one brought.
+    pub fn events(&mut self, name: &str, resumed: bool, events: &[RawEvent]) -> rusqlite::Result<()> {
+        if !self.topics.contains_key(name) {
+            self.transaction.execute("insert or ignore into topic (name) values (?1)", [name])?;
+            let number =
+                self.transaction.query_row("select number from topic where name = ?1", [name], |row| row.get(0))?;
+            self.topics.insert(name.to_owned(), Topic { number, last: None, ordinal: 0 });
+        }
+        let Some(topic) = self.topics.get_mut(name) else { return Ok(()) };
+        if resumed {
+            topic.last = None;
+        }
+        let mut statement = self.transaction.prepare_cached(
+            "insert into event (topic, replay_id, ordinal, event_id, schema_id, received_at, payload) \
+             values (?1, ?2, ?3, ?4, ?5, ?6, ?7) on conflict do nothing",
+        )?;
+        for event in events {
+            topic.ordinal = if topic.last.as_ref() == Some(&event.replay_id) { topic.ordinal + 1 } else { 0 };
+            topic.last = Some(event.replay_id.clone());
+            statement.raw_bind_parameter(1, topic.number)?;
+            statement.raw_bind_parameter(2, &event.replay_id.0[..])?;
+            statement.raw_bind_parameter(3, topic.ordinal)?;
+            statement.raw_bind_parameter(4, event.event_id.as_str())?;
+            statement.raw_bind_parameter(5, event.schema_id.as_str())?;
+            statement.raw_bind_parameter(6, self.received_at)?;
+            statement.raw_bind_parameter(7, &event.payload[..])?;
+            statement.raw_execute()?;
+        }
+        Ok(())
+    }
+
+    pub fn commit(self) -> rusqlite::Result<()> {
+        self.transaction
+            .prepare_cached("delete from event where number <= (select max(number) from event) - ?1")?
+            .execute([EVENTS_MAX])?;
+        self.transaction.commit()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+
+    use super::*;
+
+    fn event(replay_id: &'static [u8], event_id: &str) -> RawEvent {
+        RawEvent {
+            replay_id: ReplayId(Bytes::from_static(replay_id)),
+            event_id: event_id.to_owned(),
+            schema_id: "s".to_owned(),
+            payload: Bytes::from_static(b"p"),
+        }
+    }
+
+    fn count(journal: &Journal) -> i64 {
+        journal.connection.query_row("select count(*) from event", [], |row| row.get(0)).unwrap()
+    }
+
+    #[test]
+    fn appends_once_and_keeps_events_that_share_a_position() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut journal = Journal::open(dir.path()).unwrap();
+        for _ in 0..2 {
+            let mut append = journal.append(1).unwrap();
+            append.schema("s", "{}").unwrap();
+            append.events("/data/ChangeEvents", true, &[event(b"1", "a"), event(b"2", "b"), event(b"2", "c")]).unwrap();
+            append.events("/data/ChangeEvents", false, &[event(b"2", "d")]).unwrap();
+            append.commit().unwrap();
+            assert_eq!(count(&journal), 4);
+        }
+        drop(journal);
+        let journal = Journal::open(dir.path()).unwrap();
+        assert_eq!(journal.schemas().unwrap(), [("s".to_owned(), "{}".to_owned())]);
+    }
+}
