@@ -32,7 +32,8 @@ async fn change(org: &OrgClient, shop: &Shop, number: u64) -> anyhow::Result<()>
         anyhow::bail!("no store is loaded yet");
     };
     let products = shop.products(store).await?;
-    let Some(product) = fastrand::choice(products.iter().filter(|product| product.price.is_some())) else {
+    let priced: Vec<_> = products.iter().filter(|product| product.price.is_some()).collect();
+    let Some(product) = fastrand::choice(priced) else {
         anyhow::bail!("no product has a price yet");
     };
     let Some((amount, currency)) = &product.price else { return Ok(()) };

@@ -14,9 +14,9 @@ pub struct OrgClient {
 
 impl OrgClient {
     /// Logs in with the credentials that the sandbox printed.
-    pub async fn log_in(env: &[(String, String)]) -> anyhow::Result<Self> {
+    pub async fn log_in(env: &[(&'static str, String)]) -> anyhow::Result<Self> {
         let value = |key: &str| {
-            let found = env.iter().find(|(name, _)| name == key).map(|(_, value)| value.clone());
+            let found = env.iter().find(|(name, _)| *name == key).map(|(_, value)| value.clone());
             found.ok_or_else(|| anyhow!("the sandbox gave no {key}"))
         };
         let http = reqwest::Client::new();
