@@ -264,7 +264,7 @@ async fn watch_health(
 async fn finish(mut stages: Stages, stop: &CancellationToken) -> anyhow::Result<()> {
     let mut ended = tokio::select! {
         () = stop.cancelled() => Ok(()),
-        first = stages.join_next() => outcome(first, true),
+        first = stages.join_next() => outcome(first, !stop.is_cancelled()),
     };
     stop.cancel();
     let rest = async {

@@ -47,7 +47,7 @@ pub async fn run(args: DemoArgs, stop: CancellationToken) -> anyhow::Result<Exit
     let listeners = Listeners { storefront: bind(API).await?, admin: bind(ADMIN).await? };
     let page = bind(PAGE).await?;
     let shop = Shop::new(listeners.storefront.local_addr()?, listeners.admin.local_addr()?)?;
-    let org = OrgClient::log_in(&sandbox.env).await?;
+    let env = sandbox.env.clone();
     let config = sandbox.data_dir.join("config.toml");
     let overrides = [("STORESYNC__SYNC__POLL_SECONDS".to_owned(), "1".to_owned())];
     let text = std::fs::read_to_string(&config).with_context(|| format!("read {}", config.display()))?;
@@ -63,11 +63,20 @@ pub async fn run(args: DemoArgs, stop: CancellationToken) -> anyhow::Result<Exit
         state: config.state.dir.clone(),
     };
     let visit = async {
+        // The org answers only once it is served, beside this future.
+        let org = OrgClient::log_in(&env).await?;
         let exit = if args.once {
             tour::run(&args, &org, &shop).await
         } else {
             addresses.print();
             activity::run(&org, &shop, parts.clone()).await.map(|()| Exit::Ok)
+        };
+        exit
+    };
+    let visit = async {
+        let exit = tokio::select! {
+            () = parts.cancelled() => Ok(Exit::Ok),
+            exit = visit => exit,
         };
         drop(guard);
         exit
@@ -78,10 +87,11 @@ pub async fn run(args: DemoArgs, stop: CancellationToken) -> anyhow::Result<Exit
         stopping(daemon::run(config, listeners, parts.clone()), &parts),
         stopping(page::run(page, shop.clone(), parts.clone()), &parts),
     );
+    let exit = exit?;
     served.context("the sandbox org")?;
     ran.context("the daemon")?;
     paged.context("the storefront page")?;
-    exit
+    Ok(exit)
 }
 
 /// A part that ends, ends all.
