@@ -59,6 +59,18 @@ pub enum Auth {
     RefreshToken,
 }
 
+impl Auth {
+    /// As the file spells it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Jwt => "jwt",
+            Self::ClientCredentials => "client_credentials",
+            Self::Password => "password",
+            Self::RefreshToken => "refresh_token",
+        }
+    }
+}
+
 /// `[sync]`: what is mirrored.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -125,13 +137,17 @@ impl Default for Sync {
 
 impl Default for Serve {
     fn default() -> Self {
-        Self { listen: SocketAddr::from(([127, 0, 0, 1], 8080)) }
+        Self {
+            listen: SocketAddr::from(([127, 0, 0, 1], 8080)),
+        }
     }
 }
 
 impl Default for Admin {
     fn default() -> Self {
-        Self { listen: SocketAddr::from(([127, 0, 0, 1], 8081)) }
+        Self {
+            listen: SocketAddr::from(([127, 0, 0, 1], 8081)),
+        }
     }
 }
 
@@ -165,7 +181,10 @@ impl Config {
             None => usual_place()?,
         };
         let text = std::fs::read_to_string(&path).map_err(|error| {
-            ConfigError(format!("the configuration {} cannot be read ({error}): give its path with --config", path.display()))
+            ConfigError(format!(
+                "the configuration {} cannot be read ({error}): give its path with --config",
+                path.display()
+            ))
         })?;
         let overrides = std::env::vars().filter(|(name, _)| name.starts_with(OVERRIDE_PREFIX));
         Self::parse(&text, overrides).map_err(|error| ConfigError(format!("{}: {error}", path.display())))
@@ -176,15 +195,19 @@ impl Config {
         text: &str,
         overrides: impl IntoIterator<Item = (String, String)>,
     ) -> Result<Self, ConfigError> {
-        let mut table: toml::Table =
-            toml::from_str(text).map_err(|error| ConfigError(format!("not valid TOML: {}", one_line(&error))))?;
+        let mut table: toml::Table = toml::from_str(text)
+            .map_err(|error| ConfigError(format!("not valid TOML: {}", one_line(&error))))?;
         let mut overridden = false;
         for (name, value) in overrides {
             apply_override(&mut table, &name, &value)?;
             overridden = true;
         }
         // Parsed from the text where nothing is overridden, so that the message can name the line.
-        let parsed = if overridden { table.try_into() } else { toml::from_str(text) };
+        let parsed = if overridden {
+            table.try_into()
+        } else {
+            toml::from_str(text)
+        };
         parsed.map_err(|error: toml::de::Error| ConfigError(one_line(&error)))
     }
 }
@@ -192,7 +215,11 @@ impl Config {
 /// `line 3: unknown field ...`, from toml's message of several lines.
 fn one_line(error: &toml::de::Error) -> String {
     let text = error.to_string();
-    let position = text.lines().next().and_then(|line| line.split("at ").nth(1)).map(str::to_owned);
+    let position = text
+        .lines()
+        .next()
+        .and_then(|line| line.split("at ").nth(1))
+        .map(str::to_owned);
     let message = error.message().replace('\n', " ");
     match position {
         Some(position) => format!("{position}: {message}"),
@@ -211,8 +238,15 @@ fn usual_place() -> Result<PathBuf, ConfigError> {
 }
 
 fn apply_override(table: &mut toml::Table, name: &str, value: &str) -> Result<(), ConfigError> {
-    let malformed = || ConfigError(format!("the variable {name} is not of the form STORESYNC__SECTION__KEY"));
-    let rest = name.strip_prefix(OVERRIDE_PREFIX).ok_or_else(malformed)?.to_ascii_lowercase();
+    let malformed = || {
+        ConfigError(format!(
+            "the variable {name} is not of the form STORESYNC__SECTION__KEY"
+        ))
+    };
+    let rest = name
+        .strip_prefix(OVERRIDE_PREFIX)
+        .ok_or_else(malformed)?
+        .to_ascii_lowercase();
     let (section, key) = rest.split_once("__").ok_or_else(malformed)?;
     let section = table
         .entry(section.to_owned())
@@ -233,5 +267,67 @@ fn override_value(present: Option<&toml::Value>, key: &str, value: &str) -> toml
     match value.parse::<i64>() {
         Ok(number) if key.ends_with("_seconds") => toml::Value::Integer(number),
         _ => toml::Value::String(value.to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SAMPLE: &str = include_str!("../config.toml");
+
+    fn parse(text: &str, overrides: &[(&str, &str)]) -> Result<Config, ConfigError> {
+        Config::parse(text, overrides.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())))
+    }
+
+    #[test]
+    fn the_sample_parses_and_states_the_defaults() {
+        let config = parse(SAMPLE, &[]).unwrap();
+        assert_eq!(config.org.auth, Auth::Jwt);
+        assert_eq!(config.org.pubsub_url, default_pubsub_url());
+        assert_eq!(config.org.api_version, default_api_version());
+        assert_eq!(config.sync.profile, Sync::default().profile);
+        assert_eq!(config.sync.channels, Sync::default().channels);
+        assert_eq!(config.sync.poll_seconds, Sync::default().poll_seconds);
+        assert_eq!(config.serve.listen, Serve::default().listen);
+        assert_eq!(config.admin.listen, Admin::default().listen);
+    }
+
+    #[test]
+    fn a_commented_key_of_the_sample_is_a_key() {
+        let uncommented: String = SAMPLE
+            .lines()
+            .map(|line| match line.strip_prefix("# ") {
+                Some(rest) if rest.split_once(" = ").is_some_and(|(key, _)| !key.contains(' ')) => rest,
+                _ => line,
+            })
+            .collect::<Vec<_>>()
+            .join("\n");
+        let config = parse(&uncommented, &[]).unwrap();
+        assert_eq!(config.orders.external_id_field.as_deref(), Some("External_ID__c"));
+        assert!(config.org.ca_file.is_some());
+    }
+
+    #[test]
+    fn an_unknown_key_is_named_with_its_line() {
+        let error = parse(&SAMPLE.replace("poll_seconds", "pol_seconds"), &[]).unwrap_err().to_string();
+        assert!(error.contains("line ") && error.contains("pol_seconds"), "{error}");
+    }
+
+    #[test]
+    fn variables_override_keys() {
+        let overrides = [
+            ("STORESYNC__STATE__DIR", "/srv/state"),
+            ("STORESYNC__SYNC__CHANNELS", "/data/AccountChangeEvent, /data/OrderChangeEvent"),
+            ("STORESYNC__SYNC__POLL_SECONDS", "5"),
+            ("STORESYNC__SERVE__LISTEN", "127.0.0.1:0"),
+        ];
+        let config = parse(SAMPLE, &overrides).unwrap();
+        assert_eq!(config.state.dir, PathBuf::from("/srv/state"));
+        assert_eq!(config.sync.channels, ["/data/AccountChangeEvent", "/data/OrderChangeEvent"]);
+        assert_eq!(config.sync.poll_seconds, 5);
+        assert_eq!(config.serve.listen.port(), 0);
+        let error = parse(SAMPLE, &[("STORESYNC__DIR", "x")]).unwrap_err().to_string();
+        assert!(error.contains("STORESYNC__DIR"), "{error}");
     }
 }

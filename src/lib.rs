@@ -1,6 +1,22 @@
-//! storesync keeps storefronts and a Salesforce org in step.
+//! storesync keeps storefronts and a Salesforce org in step. Two journeys are all it does.
+//!
+//! **A change comes in.**
+//! 1. [`inbound::subscribe`] takes events off a channel and goes on where the cache says.
+//! 2. [`inbound::decode`] turns their bytes into column values.
+//! 3. [`inbound::apply`] writes journal, rows, feed and position: the one door.
+//! 4. [`serve`] gives the rows to storefronts; SQL readers see them in the file.
+//!
+//! **An order goes out.**
+//! 1. [`serve`] takes it, and answers once it is in [`store::outbox`], on the disk.
+//! 2. [`outbound::push`] sends it as one all-or-none request, and looks it up where an answer was lost.
+//! 3. Its own change event comes in by the first journey, and [`outbound::confirm`] closes it.
+//!
+//! [`daemon`] joins the stages; [`sandbox`] is an org to run all this against, [`demo`] the tour.
 
+pub mod cli;
 pub mod config;
+pub mod daemon;
+pub mod demo;
 pub mod inbound;
 pub mod model;
 pub mod outbound;
@@ -8,6 +24,7 @@ pub mod salesforce;
 pub mod sandbox;
 pub mod serve;
 pub mod store;
+pub mod telemetry;
 
 /// The Pub/Sub API's messages, generated from `proto/pubsub_api.proto`.
 #[allow(clippy::all, clippy::pedantic, unused_qualifications, missing_docs)]

@@ -1,2 +1,72 @@
-//! placeholder
-fn main() {}
+//! Parses the command line, runs the command, and says how it ended.
+
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::Parser;
+use clap::error::ErrorKind;
+use storesync::cli::{Cli, Command, Exit, SandboxArgs};
+use storesync::config::Config;
+use storesync::{daemon, demo, sandbox, telemetry};
+use tokio_util::sync::CancellationToken;
+
+fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            // A closed standard output is no reason to fail on a call for help.
+            let _ = error.print();
+            let asked = matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion);
+            return if asked { Exit::Ok.into() } else { Exit::Usage.into() };
+        }
+    };
+    let quiet = matches!(cli.command, Command::Demo(_));
+    telemetry::init(cli.log, if quiet { "warn" } else { "info" });
+    match run(cli) {
+        Ok(exit) => exit.into(),
+        Err(error) => {
+            eprintln!("storesync: {error:#}");
+            daemon::exit_of(&error).into()
+        }
+    }
+}
+
+fn run(cli: Cli) -> anyhow::Result<Exit> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let config = cli.config.as_deref();
+    let ended = runtime.block_on(async {
+        let stop = daemon::stop_on_signals()?;
+        match cli.command {
+            Command::Run => {
+                let config = Config::load(config)?;
+                let listeners = daemon::Listeners::bind(&config).await?;
+                daemon::run(config, listeners, stop).await.map(|()| Exit::Ok)
+            }
+            Command::Sandbox(args) => run_sandbox(args, stop).await.map(|()| Exit::Ok),
+            Command::Demo(args) => demo::run(args, stop).await,
+        }
+    });
+    // A stage that did not end in time must not keep the process.
+    runtime.shutdown_timeout(Duration::from_secs(1));
+    ended
+}
+
+/// Runs a sandbox org and prints, in one line of JSON, how to reach it.
+async fn run_sandbox(args: SandboxArgs, stop: CancellationToken) -> anyhow::Result<()> {
+    let running = sandbox::start(sandbox::Options {
+        http: args.http,
+        grpc: args.grpc,
+        tls: args.tls,
+        data: args.data,
+        seed: args.size.seed,
+        products: args.size.products,
+        stores: args.size.stores,
+        keepalive: Duration::from_millis(args.size.keepalive_ms),
+        ..sandbox::Options::default()
+    })
+    .await?;
+    let env: serde_json::Map<String, serde_json::Value> =
+        running.env.iter().map(|(key, value)| ((*key).to_owned(), value.as_str().into())).collect();
+    println!("{}", serde_json::Value::Object(env));
+    running.run(stop).await
+}

@@ -1,1 +1,244 @@
-//! (story to come)
+//! A local org that speaks Salesforce's own protocols.
+//!
+//! A client cannot tell it from a real one by what travels: logins, REST, composite, Bulk 2.0 and Pub/Sub answer in
+//! the platform's forms, errors included. It shares nothing with the daemon but the plain values of `model` and the
+//! generated wire interface, so that neither can hide the other's mistakes.
+//!
+//! - [`schema`], [`value`]: what objects and fields there are, and what a field may hold.
+//! - [`org`]: the rows and the rules; every write is a transaction. [`seed`] fills a new org.
+//! - [`avro`], [`bus`], [`pubsub`]: what a commit publishes, the event log, and the gRPC service over it.
+//! - `http`: the one door for requests, behind it `rest`, `composite`, `bulk`, `describe`, and `soql` below them.
+//! - [`oauth`]: logins and sessions, shared by both listeners. [`tls`]: the listener, and its certificates.
+//! - [`faults`]: misbehaviour on request.
+//!
+//! The org lives in memory and ends with the process.
+
+pub mod avro;
+mod bulk;
+pub mod bus;
+mod composite;
+mod describe;
+pub mod faults;
+mod files;
+mod http;
+pub mod oauth;
+pub mod org;
+pub mod pubsub;
+mod rest;
+pub mod schema;
+pub mod seed;
+mod soql;
+pub mod tls;
+pub mod value;
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use tokio::net::TcpListener;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+use tonic::transport::server::TcpIncoming;
+use tonic::transport::{Identity, Server, ServerTlsConfig};
+
+use self::files::Announcement;
+use self::http::App;
+use self::oauth::{Credentials, Login, Sessions};
+use self::org::{Org, OrgOptions};
+use self::tls::{Certificates, Cut, Door};
+use crate::model::clock::Clock;
+
+/// How long open connections may take to end once the sandbox is told to stop.
+const STOP_MAX: Duration = Duration::from_secs(2);
+
+/// How a sandbox is started.
+#[derive(Clone, Debug)]
+pub struct Options {
+    pub http: SocketAddr,
+    pub grpc: SocketAddr,
+    pub tls: bool,
+    /// Where its files go; a temporary folder, removed at the end, where none is given.
+    pub data: Option<PathBuf>,
+    pub seed: u64,
+    pub products: usize,
+    pub stores: usize,
+    /// How long a quiet subscription waits for a keep-alive.
+    pub keepalive: Duration,
+    /// Objects selected for change data capture.
+    pub entities: Vec<String>,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        let any = SocketAddr::from(([127, 0, 0, 1], 0));
+        Self {
+            http: any,
+            grpc: any,
+            tls: false,
+            data: None,
+            seed: 1,
+            products: 60,
+            stores: 3,
+            keepalive: Duration::from_secs(60),
+            entities: org::DEFAULT_ENTITIES.map(str::to_owned).to_vec(),
+        }
+    }
+}
+
+/// A sandbox with its ports bound and its files written; [`Running::run`] serves it.
+pub struct Running {
+    /// The lines of `sandbox.env`.
+    pub env: Vec<(&'static str, String)>,
+    pub data_dir: PathBuf,
+    pub http_url: String,
+    /// For whoever watches the org from inside the process.
+    pub org: Org,
+    app: Arc<App>,
+    door: Door,
+    grpc: TcpListener,
+    certificates: Option<Certificates>,
+    keepalive: Duration,
+    _temporary: Option<tempfile::TempDir>,
+}
+
+/// Binds both ports, seeds the org, and writes its files.
+pub async fn start(options: Options) -> Result<Running> {
+    let http = bind(options.http, "--http").await?;
+    let grpc = bind(options.grpc, "--grpc").await?;
+    let certificates = if options.tls {
+        Some(Certificates::generate(options.http.ip())?)
+    } else {
+        None
+    };
+    let scheme = if options.tls { "https" } else { "http" };
+    let http_url = format!(
+        "{scheme}://{}",
+        reachable(http.local_addr().context("read the HTTP port")?)
+    );
+    let grpc_address = reachable(grpc.local_addr().context("read the gRPC port")?).to_string();
+    let org_options = OrgOptions {
+        seed: options.seed,
+        products: options.products,
+        stores: options.stores,
+        clock: Clock::System,
+        selected_entities: options.entities,
+    };
+    // Seeding a large org takes seconds of computing.
+    let org = tokio::task::spawn_blocking(|| Org::new(org_options))
+        .await
+        .context("seed the org")??;
+    let sessions = Sessions::new(org.clock().clone(), org.id());
+    let credentials = Credentials::generate()?;
+    let login = Login::new(credentials, sessions, org.user_id(), http_url.clone());
+    let (data_dir, temporary) = match options.data {
+        Some(dir) => (std::path::absolute(&dir).unwrap_or(dir), None),
+        None => {
+            let dir = tempfile::Builder::new().prefix("storesync-sandbox-").tempdir();
+            let dir = dir.context("make a temporary folder for the sandbox's files")?;
+            (dir.path().to_owned(), Some(dir))
+        }
+    };
+    let announcement = Announcement {
+        http_url: &http_url,
+        grpc: &grpc_address,
+        credentials: &login.credentials,
+        certificates: certificates.as_ref(),
+        organization: org.id(),
+        keepalive: options.keepalive,
+    };
+    let env = files::write(&data_dir, &announcement)?;
+    let door = Door::new(http, certificates.as_ref())?;
+    let app = Arc::new(App::new(org.clone(), login));
+    Ok(Running {
+        env,
+        data_dir,
+        http_url,
+        org,
+        app,
+        door,
+        grpc,
+        certificates,
+        keepalive: options.keepalive,
+        _temporary: temporary,
+    })
+}
+
+async fn bind(address: SocketAddr, option: &str) -> Result<TcpListener> {
+    match TcpListener::bind(address).await {
+        Ok(listener) => Ok(listener),
+        Err(error) if error.kind() == std::io::ErrorKind::AddrInUse => {
+            bail!(
+                "the address {address} is in use by another process: give another one with {option} (port 0 takes any free one)"
+            )
+        }
+        Err(error) => {
+            bail!("the sandbox cannot listen on {address} ({error}): give another address with {option}")
+        }
+    }
+}
+
+/// An address that clients on this machine can connect to.
+fn reachable(address: SocketAddr) -> SocketAddr {
+    if address.ip().is_unspecified() {
+        SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), address.port())
+    } else {
+        address
+    }
+}
+
+impl Running {
+    /// The value of a key of `sandbox.env`.
+    pub fn env(&self, key: &str) -> Option<&str> {
+        self.env
+            .iter()
+            .find(|(name, _)| *name == key)
+            .map(|(_, value)| value.as_str())
+    }
+
+    /// Serves both listeners until `stop`, then gives open connections a moment to end.
+    pub async fn run(self, stop: CancellationToken) -> Result<()> {
+        let mut servers: JoinSet<Result<()>> = JoinSet::new();
+        let timings = pubsub::Timings {
+            keepalive: self.keepalive,
+            ..pubsub::Timings::default()
+        };
+        let sessions = self.app.login.sessions.clone();
+        let service = pubsub::Service::new(self.org.clone(), sessions, timings).into_server();
+        let mut server = Server::builder();
+        if let Some(certificates) = &self.certificates {
+            let identity = Identity::from_pem(&certificates.server_pem, &certificates.server_key_pem);
+            let tls = ServerTlsConfig::new().identity(identity);
+            server = server.tls_config(tls).context("set up TLS for gRPC")?;
+        }
+        let incoming = TcpIncoming::from(self.grpc).with_nodelay(Some(true));
+        let stopped = stop.clone();
+        servers.spawn(async move {
+            let serving = server.add_service(service);
+            serving
+                .serve_with_incoming_shutdown(incoming, stopped.cancelled_owned())
+                .await
+                .context("serve gRPC")
+        });
+        let router = http::router(self.app).into_make_service_with_connect_info::<Cut>();
+        let stopped = stop.clone();
+        servers.spawn(async move {
+            let serving = axum::serve(self.door, router).with_graceful_shutdown(stopped.cancelled_owned());
+            serving.await.context("serve HTTP")
+        });
+        // A server that ends by itself ends the sandbox.
+        let ended = tokio::select! {
+            ended = servers.join_next() => ended,
+            () = stop.cancelled() => None,
+        };
+        if let Some(ended) = ended {
+            ended.context("a server of the sandbox failed")??;
+        }
+        let rest = async { while servers.join_next().await.is_some() {} };
+        if tokio::time::timeout(STOP_MAX, rest).await.is_err() {
+            servers.shutdown().await;
+        }
+        Ok(())
+    }
+}

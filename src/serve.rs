@@ -1,1 +1,458 @@
-//! (story to come)
+//! What storefronts and operators reach over HTTP: two listeners, one for each.
+//!
+//! Reads come from the cache, on the thread that handles the request, and go on while the org is away; every
+//! answer says how fresh it is. Orders are answered once they are on the disk. Nothing here calls the org.
+
+mod admin;
+mod catalogue;
+mod orders;
+mod problem;
+mod reply;
+
+use std::time::Duration;
+
+use axum::Router;
+use axum::extract::DefaultBodyLimit;
+use axum::http::StatusCode;
+use axum::routing::get;
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+use tower_http::timeout::TimeoutLayer;
+
+use crate::model::clock::{Clock, Millis};
+use crate::outbound::outbox::Intake;
+use crate::serve::problem::Problem;
+use crate::store::reader::Reader;
+
+/// Largest body taken: an order of 497 items is a tenth of it.
+const BODY_BYTES_MAX: usize = 256 * 1024;
+/// Longest time for one request.
+const REQUEST_MAX: Duration = Duration::from_secs(30);
+
+/// What the listeners work with; cheap to clone.
+#[derive(Clone)]
+pub struct World {
+    pub reader: Reader,
+    pub intake: Intake,
+    pub health: watch::Receiver<Health>,
+    pub clock: Clock,
+}
+
+/// How well the cache follows the org, as the daemon sees it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Health {
+    /// An object that storefronts need has never been loaded.
+    pub initializing: bool,
+    /// Since when the org has not been heard.
+    pub stale_since: Option<Millis>,
+    /// From the newest change's commit in the org to its being visible here.
+    pub lag_millis: Option<i64>,
+    /// Why no orders are sent, as one sentence. They are taken all the same.
+    pub orders_problem: Option<String>,
+}
+
+impl Health {
+    /// The value of `Storesync-State`.
+    fn state(&self) -> &'static str {
+        match self {
+            Self {
+                initializing: true, ..
+            } => "initializing",
+            Self {
+                stale_since: Some(_), ..
+            } => "stale",
+            _ => "live",
+        }
+    }
+
+    /// How old the cache may be; it grows while the org is not heard.
+    fn lag_seconds(&self, now: Millis) -> Option<i64> {
+        let unheard = self.stale_since.map(|since| (now - since).max(0));
+        match (self.lag_millis, unheard) {
+            (None, None) => None,
+            (lag, unheard) => Some((lag.unwrap_or(0).max(0) + unheard.unwrap_or(0)) / 1_000),
+        }
+    }
+}
+
+/// Serves storefronts until it is stopped; requests under way are answered.
+pub async fn run(listener: TcpListener, world: World, stop: CancellationToken) -> anyhow::Result<()> {
+    serve(listener, storefront(world), stop).await
+}
+
+/// Serves operators until it is stopped.
+pub async fn run_admin(listener: TcpListener, world: World, stop: CancellationToken) -> anyhow::Result<()> {
+    serve(listener, operators(world), stop).await
+}
+
+async fn serve(listener: TcpListener, router: Router, stop: CancellationToken) -> anyhow::Result<()> {
+    axum::serve(listener, router)
+        .with_graceful_shutdown(stop.cancelled_owned())
+        .await?;
+    Ok(())
+}
+
+/// The storefronts' routes. Others may be merged with it: a page on top of this interface.
+pub fn storefront(world: World) -> Router {
+    let routes = Router::new()
+        .route("/v1/stores", get(catalogue::stores))
+        .route("/v1/stores/{store}", get(catalogue::store))
+        .route("/v1/stores/{store}/products", get(catalogue::products))
+        .route("/v1/stores/{store}/products/{product}", get(catalogue::product))
+        .route("/v1/stores/{store}/orders", axum::routing::post(orders::place))
+        .route("/v1/stores/{store}/orders/{external_id}", get(orders::status))
+        .route("/v1/objects/{object}", get(catalogue::objects))
+        .route("/v1/objects/{object}/{id}", get(catalogue::object))
+        .with_state(world);
+    limited(routes)
+}
+
+/// The operators' routes.
+pub fn operators(world: World) -> Router {
+    let routes = Router::new()
+        .route("/livez", get(admin::livez))
+        .route("/readyz", get(admin::readyz))
+        .route("/status", get(admin::status))
+        .with_state(world);
+    limited(routes)
+}
+
+fn limited(routes: Router) -> Router {
+    routes
+        .fallback(|| async { Problem::not_found("there is nothing at this address") })
+        .method_not_allowed_fallback(|| async {
+            Problem::new(
+                StatusCode::METHOD_NOT_ALLOWED,
+                "method-not-allowed",
+                "this address takes another method",
+            )
+        })
+        .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
+        .layer(TimeoutLayer::with_status_code(
+            StatusCode::SERVICE_UNAVAILABLE,
+            REQUEST_MAX,
+        ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_answer_says_how_old_it_may_be() {
+        let live = Health {
+            lag_millis: Some(1_500),
+            ..Health::default()
+        };
+        assert_eq!((live.state(), live.lag_seconds(9_000)), ("live", Some(1)));
+        let stale = Health {
+            stale_since: Some(4_000),
+            ..live.clone()
+        };
+        assert_eq!((stale.state(), stale.lag_seconds(9_000)), ("stale", Some(6)));
+        let new = Health {
+            initializing: true,
+            ..Health::default()
+        };
+        assert_eq!((new.state(), new.lag_seconds(9_000)), ("initializing", None));
+    }
+
+    use crate::store::outbox::{self, Outbox};
+    use reqwest::Client;
+    use serde_json::{Value, json};
+
+    const CACHE: &str = "
+        create table _object (object text primary key, table_name text, state text, streamed integer, rows integer);
+        insert into _object values ('Product2', 'product2', 'live', 1, 4);
+        create table s_c__store__c (id text primary key, name text, s_c__code__c text, s_c__domain__c text,
+            s_c__currency__c text, s_c__pricebook_id__c text, _rev integer);
+        insert into s_c__store__c values ('a00000000000001AAA', 'Main', 'main', 'shop.example.com', 'AUD', '01s1', 1),
+            ('a00000000000002AAA', 'Bare', 'bare', null, 'AUD', null, 2);
+        create table s_c__taxonomy__c (id text primary key, name text, s_c__store_id__c text, s_c__position__c real);
+        insert into s_c__taxonomy__c values ('t2', 'Later', 'a00000000000001AAA', null), ('t1', 'First', 'a00000000000001AAA', 1);
+        create table s_c__product_category__c (id text primary key, s_c__taxonomy_id__c text);
+        insert into s_c__product_category__c values ('c1', 't1'), ('c2', 't2');
+        create table product2 (id text primary key, name text, productcode text, s_c__slug__c text, isactive integer, _rev integer);
+        insert into product2 values ('01t000000000001AAA', 'Mug', 'SKU-1', 'mug', 1, 10),
+            ('01t000000000002AAA', 'Mug, red', 'SKU-2', null, 1, 11), ('01t000000000003AAA', 'Gone', 'SKU-3', null, 0, 12),
+            ('01t000000000004AAA', 'Elsewhere', 'SKU-4', null, 1, 13), ('01t000000000005AAA', 'Bag', 'SKU-5', null, 1, 14);
+        create table s_c__products_product_categories__c (id text primary key, s_c__product_id__c text,
+            s_c__category_id__c text, s_c__active__c integer);
+        insert into s_c__products_product_categories__c values ('l1', '01t000000000001AAA', 'c1', 1),
+            ('l3', '01t000000000003AAA', 'c1', 1), ('l4', '01t000000000004AAA', 'c2', 1), ('l5', '01t000000000005AAA', 'c1', 1);
+        create table s_c__product_variant__c (id text primary key, s_c__master_product_id__c text, s_c__variant_product_id__c text);
+        insert into s_c__product_variant__c values ('v1', '01t000000000001AAA', '01t000000000002AAA');
+        create table pricebookentry (id text primary key, pricebook2id text, product2id text, unitprice real,
+            isactive integer, currencyisocode text, s_c__sale_price__c real, _rev integer);
+        insert into pricebookentry values ('01u1', '01s1', '01t000000000001AAA', 19.9, 1, 'AUD', null, 20),
+            ('01u2', '01s1', '01t000000000002AAA', 25.0, 1, 'AUD', 20.0, 21), ('01u3', '01s1', '01t000000000001AAA', 15.0, 1, 'USD', null, 22),
+            ('01u5', '01s1', '01t000000000005AAA', 9.0, 0, 'AUD', null, 23);
+        pragma journal_mode = wal;";
+
+    struct Shop {
+        dir: tempfile::TempDir,
+        address: String,
+        client: Client,
+        stop: CancellationToken,
+        health: watch::Sender<Health>,
+        outbox: Outbox,
+    }
+
+    impl Shop {
+        async fn open(cache: &str) -> Self {
+            let dir = tempfile::tempdir().unwrap();
+            let writer = rusqlite::Connection::open(dir.path().join("cache.db")).unwrap();
+            writer.execute_batch(cache).unwrap();
+            let (outbox, writer) = outbox::open(dir.path(), 0).unwrap();
+            std::thread::spawn(move || writer.run());
+            let (health, seen) = watch::channel(Health::default());
+            let world = World {
+                reader: Reader::new(dir.path()),
+                intake: Intake::new(outbox.clone(), Clock::System),
+                health: seen,
+                clock: Clock::System,
+            };
+            let stop = CancellationToken::new();
+            let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+            let address = format!("http://{}", listener.local_addr().unwrap());
+            let both = storefront(world.clone()).merge(Router::new().nest("/admin", operators(world)));
+            let router = limited(both.reset_fallback());
+            tokio::task::spawn(serve(listener, router, stop.clone()));
+            Self {
+                dir,
+                address,
+                client: Client::new(),
+                stop,
+                health,
+                outbox,
+            }
+        }
+
+        async fn get(&self, path: &str) -> (u16, Value) {
+            let response = self
+                .client
+                .get(format!("{}{path}", self.address))
+                .send()
+                .await
+                .unwrap();
+            (response.status().as_u16(), response.json().await.unwrap())
+        }
+
+        async fn post(&self, order: &Value) -> (u16, Value) {
+            let url = format!("{}/v1/stores/main/orders", self.address);
+            let response = self
+                .client
+                .post(url)
+                .body(order.to_string())
+                .send()
+                .await
+                .unwrap();
+            (response.status().as_u16(), response.json().await.unwrap())
+        }
+    }
+
+    fn order(key: &str) -> Value {
+        json!({"external_id": key, "customer": {"email": "ana@example.com"},
+            "items": [{"product_code": "SKU-2", "quantity": 2}, {"product_id": "01t000000000001AAA", "quantity": 1, "unit_price": "1.50"}]})
+    }
+
+    #[tokio::test]
+    async fn a_store_shows_its_products_with_its_prices() {
+        let shop = Shop::open(CACHE).await;
+        for key in ["a00000000000001AAA", "main", "Shop.example.com"] {
+            assert_eq!(
+                shop.get(&format!("/v1/stores/{key}")).await.1["name"],
+                "Main",
+                "{key}"
+            );
+        }
+        assert_eq!(
+            shop.get("/v1/stores").await.1["items"].as_array().unwrap().len(),
+            2
+        );
+        let (_, page) = shop.get("/v1/stores/main/products?limit=2").await;
+        assert_eq!(
+            page["items"][0]["price"],
+            json!({"amount": "19.90", "currency": "AUD"})
+        );
+        assert_eq!(page["items"][1]["name"], "Mug, red");
+        assert_eq!(page["items"][1]["price"]["amount"], "20.00");
+        let next = page["next"].as_str().unwrap();
+        let (_, page) = shop.get(&format!("/v1/stores/main/products?cursor={next}")).await;
+        assert_eq!(page["items"][0]["id"], "01t000000000005AAA");
+        assert_eq!(
+            (&page["items"][0]["price"], &page["next"]),
+            (&Value::Null, &Value::Null)
+        );
+        for (key, status) in [
+            ("mug", 200),
+            ("SKU-2", 200),
+            ("SKU-3", 404),
+            ("SKU-4", 404),
+            ("01t000000000001AAA", 200),
+        ] {
+            assert_eq!(
+                shop.get(&format!("/v1/stores/main/products/{key}")).await.0,
+                status,
+                "{key}"
+            );
+        }
+        assert_eq!(shop.get("/v1/stores/nowhere/products").await.0, 404);
+        assert_eq!(shop.get("/v1/stores/main/products?limit=0").await.0, 400);
+        shop.stop.cancel();
+    }
+
+    #[tokio::test]
+    async fn rows_are_tagged_and_say_how_fresh_they_are() {
+        let shop = Shop::open(CACHE).await;
+        let url = format!("{}/v1/objects/Product2/01t000000000001AAA", shop.address);
+        let response = shop.client.get(&url).send().await.unwrap();
+        assert_eq!(response.headers()["etag"], "\"10\"");
+        assert_eq!(response.headers()["cache-control"], "no-cache");
+        assert_eq!(response.headers()["storesync-state"], "live");
+        let again = shop
+            .client
+            .get(&url)
+            .header("if-none-match", "\"10\"")
+            .send()
+            .await
+            .unwrap();
+        assert_eq!(again.status(), 304);
+        shop.health.send_replace(Health {
+            stale_since: Some(0),
+            ..Health::default()
+        });
+        let stale = shop.client.get(&url).send().await.unwrap();
+        assert_eq!(stale.headers()["storesync-state"], "stale");
+        assert!(stale.headers().contains_key("storesync-lag-seconds"));
+        assert_eq!(
+            shop.get("/v1/objects/product2?productcode=SKU-4").await.1["items"][0]["name"],
+            "Elsewhere"
+        );
+        assert_eq!(shop.get("/v1/objects/product2?nope=1").await.0, 400);
+        assert_eq!(shop.get("/v1/objects/nope").await.0, 404);
+        let url = format!("{}/v1/stores/main/products/mug", shop.address);
+        let tag = shop.client.get(&url).send().await.unwrap().headers()["etag"].clone();
+        let again = shop
+            .client
+            .get(&url)
+            .header("if-none-match", tag)
+            .send()
+            .await
+            .unwrap();
+        assert_eq!(again.status(), 304);
+    }
+
+    #[tokio::test]
+    async fn an_order_is_accepted_once() {
+        let shop = Shop::open(CACHE).await;
+        let (status, first) = shop.post(&order("WEB-1")).await;
+        assert_eq!((status, &first["state"]), (202, &json!("queued")));
+        let reopened = rusqlite::Connection::open(shop.dir.path().join("outbox.db")).unwrap();
+        let body: String = reopened
+            .query_row("select body from orders", [], |row| row.get(0))
+            .unwrap();
+        let lines = serde_json::from_str::<Value>(&body).unwrap()["lines"].clone();
+        assert_eq!(
+            (&lines[0]["pricebook_entry_id"], &lines[0]["unit_price"]),
+            (&json!("01u2"), &json!("20"))
+        );
+        assert_eq!(
+            (&lines[1]["pricebook_entry_id"], &lines[1]["unit_price"]),
+            (&json!("01u1"), &json!("1.5"))
+        );
+        let cache = rusqlite::Connection::open(shop.dir.path().join("cache.db")).unwrap();
+        cache
+            .execute("update pricebookentry set isactive = 0", [])
+            .unwrap();
+        assert_eq!(
+            shop.post(&order("WEB-1")).await,
+            (202, first),
+            "a replay needs no price"
+        );
+        let mut other = order("WEB-1");
+        other["items"][0]["quantity"] = json!(3);
+        assert_eq!(shop.post(&other).await.0, 409);
+        assert_eq!(shop.outbox.counts().unwrap(), [("queued".to_owned(), 1)]);
+        let (_, told) = shop.get("/v1/stores/main/orders/WEB-1").await;
+        assert_eq!(
+            (&told["state"], &told["attempts"], &told["error"]),
+            (&json!("queued"), &json!(0), &Value::Null)
+        );
+        assert_eq!(shop.get("/v1/stores/bare/orders/WEB-1").await.0, 404);
+    }
+
+    #[tokio::test]
+    async fn an_order_that_is_wrong_leaves_no_trace() {
+        let shop = Shop::open(CACHE).await;
+        for (pointer, value, status, field) in [
+            (
+                "/items/0/product_code",
+                json!("SKU-9"),
+                422,
+                "items[0].product_code",
+            ),
+            (
+                "/items/0/product_code",
+                json!("SKU-5"),
+                422,
+                "items[0].product_code",
+            ),
+            ("/items/0/quantity", json!(0), 422, "items[0].quantity"),
+            (
+                "/customer/email",
+                json!("4111 1111 1111 1111"),
+                422,
+                "customer.email",
+            ),
+            ("/external_id", json!("a b"), 422, "external_id"),
+        ] {
+            let mut wrong = order("WEB-2");
+            *wrong.pointer_mut(pointer).unwrap() = value;
+            let (got, problem) = shop.post(&wrong).await;
+            assert_eq!((got, problem["field"].as_str()), (status, Some(field)));
+            assert_eq!(
+                (&problem["status"], problem["title"].is_string()),
+                (&json!(status), true)
+            );
+        }
+        let url = format!("{}/v1/stores/main/orders", shop.address);
+        let huge = shop
+            .client
+            .post(&url)
+            .body(vec![b' '; BODY_BYTES_MAX + 1])
+            .send()
+            .await
+            .unwrap();
+        assert_eq!(huge.status(), 413);
+        assert_eq!(huge.headers()["content-type"], "application/problem+json");
+        assert!(shop.outbox.counts().unwrap().is_empty());
+    }
+
+    #[tokio::test]
+    async fn without_stores_it_says_so_and_operators_see_why() {
+        let shop = Shop::open("create table product2 (id text)").await;
+        let (status, problem) = shop.get("/v1/stores/main/products").await;
+        assert_eq!(status, 404);
+        assert!(problem["detail"].as_str().unwrap().contains("StoreConnect"));
+        assert_eq!(shop.get("/admin/readyz").await.0, 200);
+        shop.health.send_replace(Health {
+            initializing: true,
+            ..Health::default()
+        });
+        assert_eq!(shop.get("/v1/stores/main/products").await.0, 503);
+        let (status, ready) = shop.get("/admin/readyz").await;
+        assert_eq!(
+            (status, &ready["orders"]["ready"], &ready["reads"]["ready"]),
+            (503, &json!(true), &json!(false))
+        );
+        assert_eq!(shop.get("/admin/livez").await.0, 200);
+        let full = Shop::open(CACHE).await;
+        let (_, told) = full.get("/admin/status").await;
+        assert_eq!(
+            told["objects"][0],
+            json!({"object": "Product2", "state": "live", "kept_by": "stream", "rows": 4})
+        );
+    }
+}

@@ -11,4 +11,6 @@ pub mod cache;
 pub mod checkpoint;
 pub mod database;
 pub mod journal;
+pub mod outbox;
 pub mod reader;
+pub mod storefront;

@@ -72,8 +72,8 @@ impl Stage<'_> {
         let mut failures = 0;
         loop {
             let due = due(self.wires)?;
-            let results: Vec<_> =
-                stream::iter(due).map(|planned| self.load(planned)).buffer_unordered(LOADS_MAX).collect().await;
+            let loads: Vec<_> = due.into_iter().map(|planned| self.load(planned)).collect();
+            let results: Vec<_> = stream::iter(loads).buffer_unordered(LOADS_MAX).collect().await;
             let mut failed = false;
             for result in results {
                 match result {

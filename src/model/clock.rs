@@ -57,13 +57,24 @@ pub fn parse_datetime(text: &str) -> Option<Millis> {
     }
     let local = text.strip_suffix("+0000")?;
     let civil: DateTime = local.parse().ok()?;
-    Some(civil.to_zoned(jiff::tz::TimeZone::UTC).ok()?.timestamp().as_millisecond())
+    Some(
+        civil
+            .to_zoned(jiff::tz::TimeZone::UTC)
+            .ok()?
+            .timestamp()
+            .as_millisecond(),
+    )
 }
 
 /// Reads `2026-11-22` as its midnight UTC.
 pub fn parse_date(text: &str) -> Option<Millis> {
     let date: Date = text.parse().ok()?;
-    Some(date.to_zoned(jiff::tz::TimeZone::UTC).ok()?.timestamp().as_millisecond())
+    Some(
+        date.to_zoned(jiff::tz::TimeZone::UTC)
+            .ok()?
+            .timestamp()
+            .as_millisecond(),
+    )
 }
 
 #[cfg(test)]

@@ -1,1 +1,310 @@
-//! An order: as a storefront posts it, and the states it goes through.
+//! An order: as a storefront posts it, as it is kept, and the states it goes through.
+//!
+//! [`Order`] is what was posted, checked by [`parse::order`]; [`Placed`] is the same order tied to a store,
+//! with every item resolved to a price book entry and a price, which is what the outbox keeps and the org is
+//! sent. What may become of it is [`OrderState::after`], a pure function.
+
+pub mod card;
+pub mod decimal;
+pub mod parse;
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::model::clock::Millis;
+pub use crate::model::order::decimal::Decimal;
+
+/// Most items of one order. With its account, its contact and itself that is what one request of the org's
+/// graph interface takes.
+pub const ITEMS_MAX: usize = 497;
+
+/// Values for fields of the org, by the org's field names; text, numbers, booleans or null.
+pub type Fields = BTreeMap<String, serde_json::Value>;
+
+/// An order as posted and found valid in itself; whether its items exist is not known yet.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Order {
+    pub external_id: String,
+    /// That of the store where none is given.
+    pub currency: Option<String>,
+    pub customer: Customer,
+    pub shipping_address: Option<Address>,
+    pub billing_address: Option<Address>,
+    pub items: Vec<Item>,
+    pub fields: Fields,
+}
+
+/// Who orders. A guest has no `external_id`.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Customer {
+    pub external_id: Option<String>,
+    pub email: Option<String>,
+    pub first_name: Option<String>,
+    pub last_name: Option<String>,
+    pub phone: Option<String>,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Address {
+    pub street: Option<String>,
+    pub city: Option<String>,
+    pub state: Option<String>,
+    pub postal_code: Option<String>,
+    pub country: Option<String>,
+}
+
+/// One line of an order as posted.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Item {
+    pub product: ProductReference,
+    pub quantity: Decimal,
+    /// That of the store's price book where none is given.
+    pub unit_price: Option<Decimal>,
+    pub fields: Fields,
+}
+
+/// How an item names its product.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ProductReference {
+    ProductId(String),
+    ProductCode(String),
+    PricebookEntryId(String),
+}
+
+/// An order ready to be sent: what the outbox keeps.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Placed {
+    pub external_id: String,
+    pub store_id: String,
+    pub pricebook_id: String,
+    pub currency: Option<String>,
+    /// `2026-11-22`
+    pub effective_date: String,
+    pub customer: Customer,
+    pub shipping_address: Option<Address>,
+    pub billing_address: Option<Address>,
+    pub lines: Vec<Line>,
+    #[serde(default)]
+    pub fields: Fields,
+}
+
+/// One line of a [`Placed`] order.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Line {
+    pub pricebook_entry_id: String,
+    pub quantity: Decimal,
+    pub unit_price: Decimal,
+    #[serde(default)]
+    pub fields: Fields,
+}
+
+impl Placed {
+    /// The key of the customer's account and contact. A guest's is the order's own, so that guests never
+    /// share an account and wait for each other's row locks.
+    pub fn customer_key(&self) -> &str {
+        self.customer.external_id.as_deref().unwrap_or(&self.external_id)
+    }
+
+    /// Orders of one lane are sent one at a time. The org compares keys without regard to case.
+    pub fn lane(&self) -> String {
+        self.customer_key().to_ascii_lowercase()
+    }
+}
+
+/// Why an order is not where it should be, for a person: a code and one sentence that says what to do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Problem {
+    pub code: String,
+    pub message: String,
+}
+
+impl Problem {
+    pub fn new(code: impl Into<String>, message: impl Into<String>) -> Self {
+        Self {
+            code: code.into(),
+            message: message.into(),
+        }
+    }
+}
+
+/// Where an order is. Every variant is stored.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum OrderState {
+    /// Set by intake, with the row itself, before the storefront has its answer.
+    Queued,
+    /// Set by the outbox when push claims the order, before the request leaves; found at a start, it means
+    /// that the outcome is unknown.
+    Sending {
+        /// Counts every claim.
+        attempt: u32,
+        /// Counts the claims that ended in trouble of this order's own.
+        failures: u32,
+    },
+    /// Set by push after an outcome that may be better next time, and at a start for what was being sent.
+    Waiting {
+        failures: u32,
+        due_at: Millis,
+        /// The org may have the order: it is looked up before it is sent again.
+        read_back: bool,
+        problem: Problem,
+    },
+    /// Set by push when the org has the order and its items.
+    Sent { salesforce_id: String },
+    /// Set by confirm when the order has come back as a change of the org's.
+    Confirmed { salesforce_id: String },
+    /// Set by push when trying again cannot help; a person decides.
+    NeedsAttention { problem: Problem },
+    /// Set by an operator who gives an order up.
+    Discarded { problem: Problem },
+}
+
+/// What became of one attempt.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    Sent {
+        salesforce_id: String,
+    },
+    /// Try again after `wait`, at most `attempts_max` times in all where there is such a bound.
+    Retry {
+        problem: Problem,
+        wait: Duration,
+        attempts_max: Option<u32>,
+        read_back: bool,
+    },
+    /// Trouble that is not this order's: try again after `wait`, as if this attempt had not been.
+    Paused {
+        problem: Problem,
+        wait: Duration,
+        read_back: bool,
+    },
+    Refused {
+        problem: Problem,
+    },
+}
+
+impl OrderState {
+    /// As the database and the interface name it.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Queued => "queued",
+            Self::Sending { .. } => "sending",
+            Self::Waiting { .. } => "waiting",
+            Self::Sent { .. } => "sent",
+            Self::Confirmed { .. } => "confirmed",
+            Self::NeedsAttention { .. } => "needs_attention",
+            Self::Discarded { .. } => "discarded",
+        }
+    }
+
+    /// The state after an attempt's outcome. Only an order that is being sent has one; any other state stays
+    /// what it is.
+    pub fn after(self, outcome: Outcome, now: Millis) -> Self {
+        let Self::Sending { failures, .. } = self else {
+            return self;
+        };
+        let due_at = |wait: Duration| now.saturating_add(i64::try_from(wait.as_millis()).unwrap_or(i64::MAX));
+        match outcome {
+            Outcome::Sent { salesforce_id } => Self::Sent { salesforce_id },
+            Outcome::Refused { problem } => Self::NeedsAttention { problem },
+            Outcome::Retry {
+                problem,
+                attempts_max: Some(most),
+                ..
+            } if failures + 1 >= most => Self::NeedsAttention { problem },
+            Outcome::Retry {
+                problem,
+                wait,
+                read_back,
+                ..
+            } => Self::Waiting {
+                failures: failures + 1,
+                due_at: due_at(wait),
+                read_back,
+                problem,
+            },
+            Outcome::Paused {
+                problem,
+                wait,
+                read_back,
+            } => Self::Waiting {
+                failures,
+                due_at: due_at(wait),
+                read_back,
+                problem,
+            },
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn problem() -> Problem {
+        Problem::new("CODE", "a sentence")
+    }
+
+    fn retry(attempts_max: Option<u32>) -> Outcome {
+        Outcome::Retry {
+            problem: problem(),
+            wait: Duration::from_secs(2),
+            attempts_max,
+            read_back: true,
+        }
+    }
+
+    #[test]
+    fn an_attempt_leads_on() {
+        let sending = |failures| OrderState::Sending { attempt: 7, failures };
+        let waiting = |failures| OrderState::Waiting {
+            failures,
+            due_at: 12_000,
+            read_back: true,
+            problem: problem(),
+        };
+        let paused = Outcome::Paused {
+            problem: problem(),
+            wait: Duration::from_secs(2),
+            read_back: true,
+        };
+        let sent = Outcome::Sent {
+            salesforce_id: "801".to_owned(),
+        };
+        for (failures, outcome, expected) in [
+            (
+                0,
+                sent,
+                OrderState::Sent {
+                    salesforce_id: "801".to_owned(),
+                },
+            ),
+            (0, retry(None), waiting(1)),
+            (1, retry(Some(3)), waiting(2)),
+            (
+                2,
+                retry(Some(3)),
+                OrderState::NeedsAttention { problem: problem() },
+            ),
+            (2, paused, waiting(2)),
+            (
+                0,
+                Outcome::Refused { problem: problem() },
+                OrderState::NeedsAttention { problem: problem() },
+            ),
+        ] {
+            assert_eq!(sending(failures).after(outcome, 10_000), expected);
+        }
+    }
+
+    #[test]
+    fn only_what_is_being_sent_has_an_outcome() {
+        let confirmed = OrderState::Confirmed {
+            salesforce_id: "801".to_owned(),
+        };
+        assert_eq!(confirmed.clone().after(retry(None), 0), confirmed);
+        assert_eq!(OrderState::Queued.after(retry(None), 0), OrderState::Queued);
+    }
+}

@@ -42,15 +42,23 @@ mod tests {
 
     #[test]
     fn doubles_up_to_the_longest() {
-        let policy = Policy { first: Duration::from_millis(500), longest: Duration::from_secs(60) };
-        let waits: Vec<u64> =
-            [1, 2, 3, 7, 8, 40].iter().map(|&n| policy.spread(n, 0.0).as_millis() as u64).collect();
+        let policy = Policy {
+            first: Duration::from_millis(500),
+            longest: Duration::from_secs(60),
+        };
+        let waits: Vec<u64> = [1, 2, 3, 7, 8, 40]
+            .iter()
+            .map(|&n| policy.spread(n, 0.0).as_millis() as u64)
+            .collect();
         assert_eq!(waits, [500, 1_000, 2_000, 32_000, 60_000, 60_000]);
     }
 
     #[test]
     fn spreads_by_half_either_way() {
-        let policy = Policy { first: Duration::from_secs(1), longest: Duration::from_secs(60) };
+        let policy = Policy {
+            first: Duration::from_secs(1),
+            longest: Duration::from_secs(60),
+        };
         for _ in 0..200 {
             let wait = policy.delay(1).as_millis();
             assert!((500..=1_500).contains(&wait), "{wait}");

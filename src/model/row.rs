@@ -53,7 +53,9 @@ pub struct Table {
 impl Table {
     /// Position of a field's column, by describe's name, whatever its case.
     pub fn position(&self, field: &str) -> Option<usize> {
-        self.columns.iter().position(|column| column.field.eq_ignore_ascii_case(field))
+        self.columns
+            .iter()
+            .position(|column| column.field.eq_ignore_ascii_case(field))
     }
 }
 

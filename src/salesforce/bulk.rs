@@ -1,16 +1,107 @@
-//! Bulk API 2.0 queries.
+//! Bulk API 2.0 queries: whole objects as CSV, page by page.
+//!
+//! A job's results can be read again as long as it lives (seven days), by locators that are opaque. The end
+//! is the locator `null`, spelled out. A job must be read with the API version it was made with.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use reqwest::Method;
+use serde::Deserialize;
+use serde_json::json;
+
 use crate::salesforce::{Error, Org};
+
+/// How often a running job is asked after: at once for small ones, less often as it takes longer.
+const POLL_FIRST: Duration = Duration::from_millis(100);
+const POLL_LONGEST: Duration = Duration::from_secs(10);
+
 /// A query job that has completed.
+#[derive(Clone, Debug)]
+pub struct Job {
+    pub id: String,
+    pub rows: u64,
+}
+
+/// One page of results: CSV with a header row, every value quoted, null and empty both `""`.
 #[derive(Debug)]
-pub struct Job { pub id: String, pub rows: u64 }
-/// One page of results: CSV with a header row.
-#[derive(Debug)]
-pub struct CsvPage { pub csv: bytes::Bytes, pub rows: u64, pub next: Option<String> }
+pub struct CsvPage {
+    pub csv: Bytes,
+    pub rows: u64,
+    pub next: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct JobInfo {
+    id: String,
+    state: String,
+    #[serde(default)]
+    number_records_processed: u64,
+    error_message: Option<String>,
+}
+
 impl Org {
     /// Starts a query over live rows and waits until its results are ready.
-    pub async fn bulk_query(&self, _soql: &str) -> Result<Job, Error> { unimplemented!() }
-    /// A page from `locator` on (from the beginning where it is `None`), of at most `rows_max` rows.
-    pub async fn bulk_page(&self, _job: &Job, _locator: Option<&str>, _rows_max: u32) -> Result<CsvPage, Error> { unimplemented!() }
-    /// Tells the org that the results are no longer needed.
-    pub async fn bulk_delete(&self, _job: &Job) -> Result<(), Error> { unimplemented!() }
+    pub async fn bulk_query(&self, soql: &str) -> Result<Job, Error> {
+        let path = format!("{}/jobs/query", self.data_path());
+        let body =
+            json!({"operation": "query", "query": soql, "columnDelimiter": "COMMA", "lineEnding": "LF"});
+        let answer = self.call(Method::POST, &path, Some(&body)).await?;
+        let mut job: JobInfo = self.json(&path, &answer.body)?;
+        let path = format!("{path}/{}", job.id);
+        let mut wait = POLL_FIRST;
+        loop {
+            match job.state.as_str() {
+                "JobComplete" => {
+                    return Ok(Job {
+                        id: job.id,
+                        rows: job.number_records_processed,
+                    });
+                }
+                "Failed" | "Aborted" => {
+                    let reason = job
+                        .error_message
+                        .unwrap_or_else(|| format!("the job is {}", job.state));
+                    return Err(self.unreadable(&path, &reason));
+                }
+                _ => tokio::time::sleep(wait).await,
+            }
+            wait = (wait * 2).min(POLL_LONGEST);
+            let answer = self.call(Method::GET, &path, None).await?;
+            job = self.json(&path, &answer.body)?;
+        }
+    }
+
+    /// A page of at most `rows_max` rows, from `locator` on, or from the beginning where it is `None`.
+    pub async fn bulk_page(&self, job: &Job, locator: Option<&str>, rows_max: u32) -> Result<CsvPage, Error> {
+        let mut path = format!(
+            "{}/jobs/query/{}/results?maxRecords={rows_max}",
+            self.data_path(),
+            job.id
+        );
+        if let Some(locator) = locator {
+            path.push_str("&locator=");
+            path.push_str(locator);
+        }
+        let answer = self.call(Method::GET, &path, None).await?;
+        let header = |name: &str| answer.headers.get(name).and_then(|value| value.to_str().ok());
+        let rows = header("sforce-numberofrecords")
+            .and_then(|rows| rows.parse().ok())
+            .unwrap_or_default();
+        let next = header("sforce-locator")
+            .filter(|next| *next != "null" && !next.is_empty())
+            .map(str::to_owned);
+        Ok(CsvPage {
+            rows,
+            next,
+            csv: answer.body,
+        })
+    }
+
+    /// Tells the org that a job's results are no longer needed.
+    pub async fn bulk_delete(&self, job: &Job) -> Result<(), Error> {
+        let path = format!("{}/jobs/query/{}", self.data_path(), job.id);
+        self.call(Method::DELETE, &path, None).await.map(drop)
+    }
 }

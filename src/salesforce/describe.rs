@@ -1,29 +1,88 @@
-//! Describe.
+//! What the org says of its objects and fields.
+//!
+//! Describe shows only what the user may see: a hidden field is absent, just as a deleted one.
+
+use reqwest::Method;
+use serde::Deserialize;
+
 use crate::salesforce::{Error, Org};
-/// An object as describe tells it, as far as anyone here asks.
-#[derive(Clone, Debug)]
-pub struct Describe { pub name: String, pub label: String, pub key_prefix: Option<String>, pub queryable: bool, pub createable: bool, pub fields: Vec<Field> }
-/// A field as describe tells it.
-#[derive(Clone, Debug)]
+
+/// An object, as far as anyone here asks.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Describe {
+    pub name: String,
+    #[serde(default)]
+    pub label: String,
+    /// The first three characters of its ids.
+    pub key_prefix: Option<String>,
+    #[serde(default)]
+    pub queryable: bool,
+    #[serde(default)]
+    pub createable: bool,
+    pub fields: Vec<Field>,
+}
+
+/// A field.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub struct Field {
     pub name: String,
     /// Salesforce's field type in lower case: `string`, `id`, `reference`, `currency`, `address`, ...
+    #[serde(rename = "type")]
     pub kind: String,
+    #[serde(default)]
     pub length: u32,
+    #[serde(default)]
     pub external_id: bool,
+    #[serde(default)]
     pub unique: bool,
+    #[serde(default)]
     pub createable: bool,
+    #[serde(default)]
     pub updateable: bool,
+    #[serde(default)]
     pub calculated: bool,
     /// The compound field this is a part of: `BillingAddress`, `Name`.
+    #[serde(rename = "compoundFieldName")]
     pub compound: Option<String>,
 }
+
 impl Describe {
-    pub fn field(&self, name: &str) -> Option<&Field> { self.fields.iter().find(|f| f.name.eq_ignore_ascii_case(name)) }
+    /// A field by name, whatever its case.
+    pub fn field(&self, name: &str) -> Option<&Field> {
+        self.fields
+            .iter()
+            .find(|field| field.name.eq_ignore_ascii_case(name))
+    }
 }
+
+#[derive(Deserialize)]
+struct Objects {
+    sobjects: Vec<Named>,
+}
+
+#[derive(Deserialize)]
+struct Named {
+    name: String,
+}
+
 impl Org {
-    /// Names of all objects the user may see.
-    pub async fn object_names(&self) -> Result<Vec<String>, Error> { unimplemented!() }
-    /// `None` where the org has no such object, or hides it.
-    pub async fn describe(&self, _object: &str) -> Result<Option<Describe>, Error> { unimplemented!() }
+    /// The names of all objects that the user may see.
+    pub async fn object_names(&self) -> Result<Vec<String>, Error> {
+        let path = format!("{}/sobjects", self.data_path());
+        let answer = self.call(Method::GET, &path, None).await?;
+        let objects: Objects = self.json(&path, &answer.body)?;
+        Ok(objects.sobjects.into_iter().map(|object| object.name).collect())
+    }
+
+    /// One object; `None` where the org has no such object, or hides it.
+    pub async fn describe(&self, object: &str) -> Result<Option<Describe>, Error> {
+        let path = format!("{}/sobjects/{object}/describe", self.data_path());
+        match self.call(Method::GET, &path, None).await {
+            Ok(answer) => Ok(Some(self.json(&path, &answer.body)?)),
+            Err(Error::Refused { status: 404, .. }) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
 }

@@ -27,7 +27,9 @@ pub enum Error {
     #[error("the org answered {status} {}", summary(.errors))]
     Refused { status: u16, errors: Vec<ApiError> },
     /// The org refused the login.
-    #[error("the login was refused ({error}: {description}): check [org] auth, client_id, username and the secret files")]
+    #[error(
+        "the login was refused ({error}: {description}): check [org] auth, client_id, username and the secret files"
+    )]
     Login { error: String, description: String },
     /// A secret that the login needs cannot be read.
     #[error("{0}")]

@@ -1,19 +1,60 @@
-//! REST calls.
-use std::sync::Arc;
-use serde_json::{Map, Value};
+//! REST calls: one HTTP client, one session, and an honest account of what may have happened.
+//!
+//! The difference that matters to callers is kept in the error's type: [`Error::Unreachable`] means that the
+//! org cannot have done anything, [`Error::AnswerLost`] that it may have. Nothing is retried here but a call
+//! that the org refused for its session, after one new login.
+
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use bytes::Bytes;
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use reqwest::Method;
+use reqwest::header::{ACCEPT, AUTHORIZATION, DATE, HeaderMap};
+use serde_json::{Map, Value, json};
+
 use crate::config;
 use crate::model::clock::{Clock, Millis};
-use crate::salesforce::auth::Session;
-use crate::salesforce::Error;
+use crate::salesforce::auth::{Grant, Session, log_in};
+use crate::salesforce::{ApiError, Error};
 
-/// A logged-in client of one org; cheap to clone.
+/// A request that has not been answered for this long counts as lost; the org may still finish it.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(120);
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// What may stand unescaped in one segment of a path.
+const SEGMENT: &AsciiSet = &NON_ALPHANUMERIC
+    .remove(b'-')
+    .remove(b'_')
+    .remove(b'.')
+    .remove(b'~');
+
+/// A client of one org; cheap to clone, all clones share one session.
 #[derive(Clone)]
-pub struct Org { inner: Arc<Inner> }
-struct Inner;
+pub struct Org {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    http: reqwest::Client,
+    config: config::Org,
+    /// Held while logging in, so that however many notice an expired session, one renews it.
+    login: tokio::sync::Mutex<Grant>,
+    session: Mutex<Option<Session>>,
+    clock: Clock,
+    /// The org's clock less ours, by the last `Date` header.
+    clock_ahead_millis: AtomicI64,
+    usage: [AtomicU64; 2],
+}
 
 /// Which rows a query sees.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Scope { Live, WithDeleted }
+pub enum Scope {
+    Live,
+    /// Rows in the recycle bin too; they carry `IsDeleted`.
+    WithDeleted,
+}
 
 /// One page of a query's rows.
 #[derive(Debug)]
@@ -27,32 +68,432 @@ pub struct Page {
 
 /// The answer to one part of a composite or graph request.
 #[derive(Clone, Debug, PartialEq)]
-pub struct PartResult { pub reference: Option<String>, pub status: u16, pub body: Value }
+pub struct PartResult {
+    pub reference: Option<String>,
+    pub status: u16,
+    pub body: Value,
+}
 
-/// Requests left in the rolling 24 hours, as last told by `Sforce-Limit-Info`.
+/// Requests of the rolling 24 hours, as last told by `Sforce-Limit-Info`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct ApiUsage { pub used: u64, pub limit: u64 }
+pub struct ApiUsage {
+    pub used: u64,
+    pub limit: u64,
+}
+
+/// An answer that is not an error.
+pub(super) struct Answer {
+    pub(super) headers: HeaderMap,
+    pub(super) body: Bytes,
+}
 
 impl Org {
-    /// Reads the secrets, without calling the org.
-    pub fn new(_config: &config::Org, _clock: Clock) -> Result<Self, Error> { unimplemented!() }
+    /// Reads the secrets and certificates that the configuration names, without calling the org.
+    pub fn new(config: &config::Org, clock: Clock) -> Result<Self, Error> {
+        let inner = Inner {
+            http: http_client(config)?,
+            config: config.clone(),
+            login: tokio::sync::Mutex::new(Grant::read(config)?),
+            session: Mutex::new(None),
+            clock,
+            clock_ahead_millis: AtomicI64::new(0),
+            usage: [AtomicU64::new(0), AtomicU64::new(0)],
+        };
+        Ok(Self {
+            inner: Arc::new(inner),
+        })
+    }
+
+    pub(super) fn config(&self) -> &config::Org {
+        &self.inner.config
+    }
+
     /// The current session, logging in where there is none.
-    pub async fn session(&self) -> Result<Session, Error> { unimplemented!() }
-    /// Logs in again unless the session is already newer than `stale`; many callers cause one login.
-    pub async fn renew(&self, _stale: &Session) -> Result<Session, Error> { unimplemented!() }
+    pub async fn session(&self) -> Result<Session, Error> {
+        if let Some(session) = self.current() {
+            return Ok(session);
+        }
+        let mut grant = self.inner.login.lock().await;
+        match self.current() {
+            Some(session) => Ok(session),
+            None => self.log_in(&mut grant).await,
+        }
+    }
+
+    /// Logs in again, unless the session is already another than `stale`.
+    pub async fn renew(&self, stale: &Session) -> Result<Session, Error> {
+        let mut grant = self.inner.login.lock().await;
+        match self.current() {
+            Some(session) if session.access_token != stale.access_token => Ok(session),
+            _ => self.log_in(&mut grant).await,
+        }
+    }
+
+    fn current(&self) -> Option<Session> {
+        self.inner
+            .session
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
+            .clone()
+    }
+
+    async fn log_in(&self, grant: &mut Grant) -> Result<Session, Error> {
+        let session = log_in(&self.inner.http, &self.inner.config, grant, &self.inner.clock).await?;
+        *self
+            .inner
+            .session
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner) = Some(session.clone());
+        tracing::info!(org = %session.org_id, "logged in to org {}", session.org_id);
+        Ok(session)
+    }
+
     /// `/services/data/vNN.N`
-    pub fn data_path(&self) -> String { unimplemented!() }
-    pub fn api_usage(&self) -> Option<ApiUsage> { unimplemented!() }
-    /// The org's clock by its last `Date` header, else ours.
-    pub fn org_time(&self) -> Millis { unimplemented!() }
-    pub async fn query(&self, _soql: &str, _scope: Scope) -> Result<Page, Error> { unimplemented!() }
-    pub async fn next_page(&self, _next: &str) -> Result<Page, Error> { unimplemented!() }
-    /// Rows by id, at most 2,000, `None` where a row is missing or not visible; in the order of `ids`.
-    pub async fn retrieve(&self, _object: &str, _ids: &[String], _fields: &[String]) -> Result<Vec<Option<Map<String, Value>>>, Error> { unimplemented!() }
+    pub fn data_path(&self) -> String {
+        format!(
+            "/services/data/v{}",
+            self.inner.config.api_version.trim_start_matches('v')
+        )
+    }
+
+    /// `None` before the first call.
+    pub fn api_usage(&self) -> Option<ApiUsage> {
+        let [used, limit] = self
+            .inner
+            .usage
+            .each_ref()
+            .map(|count| count.load(Ordering::Relaxed));
+        (limit > 0).then_some(ApiUsage { used, limit })
+    }
+
+    /// The time by the org's clock, as far as its answers have told it; ours before the first.
+    pub fn org_time(&self) -> Millis {
+        self.inner.clock.now() + self.inner.clock_ahead_millis.load(Ordering::Relaxed)
+    }
+
+    /// Runs a SOQL query and gives its first page.
+    pub async fn query(&self, soql: &str, scope: Scope) -> Result<Page, Error> {
+        let resource = match scope {
+            Scope::Live => "query",
+            Scope::WithDeleted => "queryAll",
+        };
+        let path = format!(
+            "{}/{resource}?q={}",
+            self.data_path(),
+            utf8_percent_encode(soql, NON_ALPHANUMERIC)
+        );
+        self.next_page(&path).await
+    }
+
+    /// A further page, by the path that the page before it named.
+    pub async fn next_page(&self, next: &str) -> Result<Page, Error> {
+        let answer = self.call(Method::GET, next, None).await?;
+        let mut body: Map<String, Value> = self.json(next, &answer.body)?;
+        let records = match body.remove("records") {
+            Some(Value::Array(records)) => records.into_iter().filter_map(record).collect(),
+            _ => return Err(self.unreadable(next, "it has no records")),
+        };
+        let next = body
+            .get("nextRecordsUrl")
+            .and_then(Value::as_str)
+            .map(str::to_owned);
+        let total = body.get("totalSize").and_then(Value::as_u64).unwrap_or_default();
+        Ok(Page { records, next, total })
+    }
+
+    /// Rows by id, at most 2,000 of them, in the order of `ids`: `None` where a row is missing or hidden.
+    pub async fn retrieve(
+        &self,
+        object: &str,
+        ids: &[String],
+        fields: &[String],
+    ) -> Result<Vec<Option<Map<String, Value>>>, Error> {
+        let path = format!("{}/composite/sobjects/{object}", self.data_path());
+        let answer = self
+            .call(Method::POST, &path, Some(&json!({"ids": ids, "fields": fields})))
+            .await?;
+        let rows: Vec<Value> = self.json(&path, &answer.body)?;
+        if rows.len() != ids.len() {
+            return Err(self.unreadable(&path, "it has not one row for each id"));
+        }
+        Ok(rows.into_iter().map(record).collect())
+    }
+
     /// A row by external id; `None` where there is none.
-    pub async fn by_external_id(&self, _object: &str, _field: &str, _value: &str, _fields: &[&str]) -> Result<Option<Map<String, Value>>, Error> { unimplemented!() }
-    /// `POST composite` with the given body; the results in order.
-    pub async fn composite(&self, _body: &Value) -> Result<Vec<PartResult>, Error> { unimplemented!() }
-    /// `POST composite/graph` with one graph of the given parts; the results in order.
-    pub async fn graph(&self, _parts: &[Value]) -> Result<Vec<PartResult>, Error> { unimplemented!() }
+    pub async fn by_external_id(
+        &self,
+        object: &str,
+        field: &str,
+        value: &str,
+        fields: &[&str],
+    ) -> Result<Option<Map<String, Value>>, Error> {
+        let value = utf8_percent_encode(value, SEGMENT);
+        let fields = fields.join(",");
+        let path = format!(
+            "{}/sobjects/{object}/{field}/{value}?fields={fields}",
+            self.data_path()
+        );
+        match self.call(Method::GET, &path, None).await {
+            Ok(answer) => Ok(record(self.json(&path, &answer.body)?)),
+            // An unknown field answers 404 too; that must not look like an absent row.
+            Err(Error::Refused { status: 404, errors })
+                if errors
+                    .iter()
+                    .all(|error| !error.message.contains("external ID field")) =>
+            {
+                Ok(None)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Sends a composite request; the results are in the order of its parts.
+    pub async fn composite(&self, body: &Value) -> Result<Vec<PartResult>, Error> {
+        let path = format!("{}/composite", self.data_path());
+        let answer = self.call(Method::POST, &path, Some(body)).await?;
+        let mut answer: Value = self.json(&path, &answer.body)?;
+        self.part_results(&path, answer["compositeResponse"].take())
+    }
+
+    /// Sends one graph of the given parts; the results are in their order.
+    pub async fn graph(&self, parts: &[Value]) -> Result<Vec<PartResult>, Error> {
+        let path = format!("{}/composite/graph", self.data_path());
+        let body = json!({"graphs": [{"graphId": "g1", "compositeRequest": parts}]});
+        let answer = self.call(Method::POST, &path, Some(&body)).await?;
+        let mut answer: Value = self.json(&path, &answer.body)?;
+        self.part_results(
+            &path,
+            answer["graphs"][0]["graphResponse"]["compositeResponse"].take(),
+        )
+    }
+
+    fn part_results(&self, path: &str, parts: Value) -> Result<Vec<PartResult>, Error> {
+        let Value::Array(parts) = parts else {
+            return Err(self.unreadable(path, "it has no compositeResponse"));
+        };
+        let read = |mut part: Value| {
+            let status = part["httpStatusCode"]
+                .as_u64()
+                .and_then(|status| u16::try_from(status).ok())?;
+            let reference = part["referenceId"].as_str().map(str::to_owned);
+            Some(PartResult {
+                reference,
+                status,
+                body: part["body"].take(),
+            })
+        };
+        let results: Option<Vec<_>> = parts.into_iter().map(read).collect();
+        results.ok_or_else(|| self.unreadable(path, "a part has no httpStatusCode"))
+    }
+
+    /// One call with the session, and once more with a new one where the org refused the old.
+    pub(super) async fn call(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<&Value>,
+    ) -> Result<Answer, Error> {
+        let session = self.session().await?;
+        match self.send(&session, method.clone(), path, body).await {
+            Err(error) if is_session_refusal(&error) => {
+                let session = self.renew(&session).await?;
+                self.send(&session, method, path, body).await
+            }
+            answer => answer,
+        }
+    }
+
+    async fn send(
+        &self,
+        session: &Session,
+        method: Method,
+        path: &str,
+        body: Option<&Value>,
+    ) -> Result<Answer, Error> {
+        let url = format!("{}{path}", session.instance_url);
+        let request = self
+            .inner
+            .http
+            .request(method, &url)
+            .header(AUTHORIZATION, format!("Bearer {}", session.access_token))
+            .header(ACCEPT, "application/json, text/csv");
+        let request = match body {
+            Some(body) => request.json(body),
+            None => request,
+        };
+        let lost = |error: reqwest::Error| transport_error(path, &error);
+        let answer = request.send().await.map_err(lost)?;
+        let (status, headers) = (answer.status(), answer.headers().clone());
+        self.note(&headers);
+        let body = answer.bytes().await.map_err(lost)?;
+        if status.is_success() {
+            return Ok(Answer { headers, body });
+        }
+        // Gateways answer in HTML: no reason then, and the status has to do.
+        let errors: Vec<ApiError> = serde_json::from_slice(&body).unwrap_or_default();
+        Err(Error::Refused {
+            status: status.as_u16(),
+            errors,
+        })
+    }
+
+    fn note(&self, headers: &HeaderMap) {
+        let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
+        let usage = text("sforce-limit-info").and_then(api_usage);
+        if let Some(usage) = usage {
+            self.inner.usage[0].store(usage.used, Ordering::Relaxed);
+            self.inner.usage[1].store(usage.limit, Ordering::Relaxed);
+        }
+        let date = text(DATE.as_str()).and_then(|date| jiff::fmt::rfc2822::parse(date).ok());
+        if let Some(date) = date {
+            let ahead = date.timestamp().as_millisecond() - self.inner.clock.now();
+            self.inner.clock_ahead_millis.store(ahead, Ordering::Relaxed);
+        }
+    }
+
+    pub(super) fn json<T: serde::de::DeserializeOwned>(&self, path: &str, body: &[u8]) -> Result<T, Error> {
+        serde_json::from_slice(body).map_err(|error| self.unreadable(path, &error.to_string()))
+    }
+
+    #[expect(clippy::unused_self, reason = "reads as the org's answer at its callers")]
+    pub(super) fn unreadable(&self, path: &str, reason: &str) -> Error {
+        Error::Unreadable {
+            url: without_query(path).to_owned(),
+            reason: reason.to_owned(),
+        }
+    }
+}
+
+/// A record without the `attributes` that REST adds; `None` for null.
+fn record(value: Value) -> Option<Map<String, Value>> {
+    let Value::Object(mut record) = value else {
+        return None;
+    };
+    record.shift_remove("attributes");
+    Some(record)
+}
+
+/// Two refusals carry the same status and would be refused for ever: a session that is not for REST.
+fn is_session_refusal(error: &Error) -> bool {
+    match error {
+        Error::Refused { status: 401, errors } => !errors.iter().any(|error| {
+            error.message.contains("not valid for use with the REST API")
+                || error.message.contains("not attached to Agent")
+        }),
+        _ => false,
+    }
+}
+
+fn transport_error(path: &str, error: &reqwest::Error) -> Error {
+    let (url, reason) = (without_query(path).to_owned(), reason(error));
+    if error.is_connect() || error.is_builder() {
+        Error::Unreachable { url, reason }
+    } else {
+        Error::AnswerLost { url, reason }
+    }
+}
+
+/// Queries may hold customers' keys, which logs must not.
+fn without_query(path: &str) -> &str {
+    path.split_once('?').map_or(path, |(path, _)| path)
+}
+
+/// The innermost cause: reqwest's own text repeats the address and stops there.
+pub(super) fn reason(error: &reqwest::Error) -> String {
+    let mut cause: &dyn std::error::Error = error;
+    while let Some(next) = cause.source() {
+        cause = next;
+    }
+    if error.is_timeout() {
+        format!("no answer in time: {cause}")
+    } else {
+        cause.to_string()
+    }
+}
+
+/// `api-usage=10018/100000`, which may be followed by the usage of single apps.
+fn api_usage(header: &str) -> Option<ApiUsage> {
+    let (used, limit) = header
+        .split(';')
+        .next()?
+        .trim()
+        .strip_prefix("api-usage=")?
+        .split_once('/')?;
+    Some(ApiUsage {
+        used: used.parse().ok()?,
+        limit: limit.parse().ok()?,
+    })
+}
+
+fn http_client(config: &config::Org) -> Result<reqwest::Client, Error> {
+    let mut builder = reqwest::Client::builder()
+        .user_agent(concat!("storesync/", env!("CARGO_PKG_VERSION")))
+        .connect_timeout(CONNECT_TIMEOUT)
+        .timeout(ANSWER_TIMEOUT)
+        .redirect(reqwest::redirect::Policy::none());
+    if let Some(pem) = ca_pem(config)? {
+        let certificates = reqwest::Certificate::from_pem_bundle(&pem)
+            .map_err(|error| bad_certificates(config, &reason(&error)))?;
+        builder = builder.tls_certs_merge(certificates);
+    }
+    builder
+        .build()
+        .map_err(|error| Error::Secret(format!("the HTTPS client cannot be set up ({})", reason(&error))))
+}
+
+/// The certificates of `ca_file`, where the configuration names one.
+pub(super) fn ca_pem(config: &config::Org) -> Result<Option<Vec<u8>>, Error> {
+    let read = |path: &std::path::PathBuf| {
+        std::fs::read(path).map_err(|error| bad_certificates(config, &error.to_string()))
+    };
+    config.ca_file.as_ref().map(read).transpose()
+}
+
+fn bad_certificates(config: &config::Org, reason: &str) -> Error {
+    let path = config.ca_file.clone().unwrap_or_default();
+    Error::Secret(format!(
+        "ca_file {} cannot be used ({reason}): it must hold PEM certificates",
+        path.display()
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reads_the_usage_header() {
+        assert_eq!(
+            api_usage("api-usage=18/5000"),
+            Some(ApiUsage {
+                used: 18,
+                limit: 5000
+            })
+        );
+        let with_app = "api-usage=25/5000; per-app-api-usage=17/250(appName=sample)";
+        assert_eq!(
+            api_usage(with_app),
+            Some(ApiUsage {
+                used: 25,
+                limit: 5000
+            })
+        );
+        assert_eq!(api_usage("usage unknown"), None);
+    }
+
+    #[test]
+    fn a_session_that_rest_will_never_take_is_not_renewed() {
+        let refused = |message: &str| Error::Refused {
+            status: 401,
+            errors: vec![ApiError {
+                code: "INVALID_SESSION_ID".to_owned(),
+                message: message.to_owned(),
+                fields: Vec::new(),
+            }],
+        };
+        assert!(is_session_refusal(&refused("Session expired or invalid")));
+        assert!(!is_session_refusal(&refused(
+            "This session is not valid for use with the REST API"
+        )));
+    }
 }

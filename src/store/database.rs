@@ -50,7 +50,10 @@ pub struct StateLock {
 
 /// Makes the directory if need be and takes it for this process.
 pub fn lock(dir: &Path) -> Result<StateLock, OpenError> {
-    let directory = |source| OpenError::Directory { dir: dir.to_owned(), source };
+    let directory = |source| OpenError::Directory {
+        dir: dir.to_owned(),
+        source,
+    };
     std::fs::create_dir_all(dir).map_err(directory)?;
     let file = OpenOptions::new()
         .create(true)
@@ -69,9 +72,14 @@ pub fn lock(dir: &Path) -> Result<StateLock, OpenError> {
 /// Opens the one writer of a database, making and migrating the file as needed.
 pub fn open_writer(dir: &Path, kind: Kind) -> Result<Connection, OpenError> {
     let path = dir.join(kind.file_name);
-    create_with_mode(&path, kind.mode)
-        .map_err(|source| OpenError::Directory { dir: dir.to_owned(), source })?;
-    let database = |source| OpenError::Database { path: path.clone(), source };
+    create_with_mode(&path, kind.mode).map_err(|source| OpenError::Directory {
+        dir: dir.to_owned(),
+        source,
+    })?;
+    let database = |source| OpenError::Database {
+        path: path.clone(),
+        source,
+    };
     let mut connection = Connection::open(&path).map_err(database)?;
     let version = identify(&connection, kind, &path)?;
     (|| {
@@ -96,21 +104,35 @@ pub fn open_reader(dir: &Path, kind: Kind) -> Result<Connection, OpenError> {
         connection.set_prepared_statement_cache_capacity(256);
         Ok(connection)
     };
-    open().map_err(|source| OpenError::Database { path: path.clone(), source })
+    open().map_err(|source| OpenError::Database {
+        path: path.clone(),
+        source,
+    })
 }
 
 /// Makes the file with its permissions before SQLite would make it with the umask's.
 fn create_with_mode(path: &Path, mode: u32) -> std::io::Result<()> {
-    OpenOptions::new().create(true).truncate(false).write(true).mode(mode).open(path).map(drop)
+    OpenOptions::new()
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .mode(mode)
+        .open(path)
+        .map(drop)
 }
 
 /// The file's version, once it is known to be ours and not newer than this program.
 fn identify(connection: &Connection, kind: Kind, path: &Path) -> Result<usize, OpenError> {
     let read = |pragma: &str| connection.pragma_query_value(None, pragma, |row| row.get::<_, i64>(0));
-    let foreign = || OpenError::Foreign { path: path.to_owned() };
+    let foreign = || OpenError::Foreign {
+        path: path.to_owned(),
+    };
     let inspect = |error: rusqlite::Error| match error.sqlite_error_code() {
         Some(rusqlite::ErrorCode::NotADatabase) => foreign(),
-        _ => OpenError::Database { path: path.to_owned(), source: error },
+        _ => OpenError::Database {
+            path: path.to_owned(),
+            source: error,
+        },
     };
     let application_id = read("application_id").map_err(inspect)?;
     let version = read("user_version").map_err(inspect)?;
@@ -121,7 +143,11 @@ fn identify(connection: &Connection, kind: Kind, path: &Path) -> Result<usize, O
     }
     match usize::try_from(version) {
         Ok(version) if version <= kind.migrations.len() => Ok(version),
-        _ => Err(OpenError::Newer { path: path.to_owned(), found: version, known: kind.migrations.len() }),
+        _ => Err(OpenError::Newer {
+            path: path.to_owned(),
+            found: version,
+            known: kind.migrations.len(),
+        }),
     }
 }
 
@@ -152,26 +178,56 @@ mod tests {
     #[test]
     fn migrates_a_new_file_and_opens_it_again() {
         let dir = tempfile::tempdir().unwrap();
-        open_writer(dir.path(), Kind { migrations: &KIND.migrations[..1], ..KIND }).unwrap();
+        open_writer(
+            dir.path(),
+            Kind {
+                migrations: &KIND.migrations[..1],
+                ..KIND
+            },
+        )
+        .unwrap();
         let connection = open_writer(dir.path(), KIND).unwrap();
         connection.execute("insert into b values (1)", []).unwrap();
         let mode = std::fs::metadata(dir.path().join("test.db")).unwrap();
-        assert_eq!(std::os::unix::fs::PermissionsExt::mode(&mode.permissions()) & 0o777, 0o600);
+        assert_eq!(
+            std::os::unix::fs::PermissionsExt::mode(&mode.permissions()) & 0o777,
+            0o600
+        );
     }
 
     #[test]
     fn refuses_a_newer_file_and_a_foreign_one() {
         let dir = tempfile::tempdir().unwrap();
         open_writer(dir.path(), KIND).unwrap();
-        let older = Kind { migrations: &KIND.migrations[..1], ..KIND };
+        let older = Kind {
+            migrations: &KIND.migrations[..1],
+            ..KIND
+        };
         assert!(matches!(
             open_writer(dir.path(), older),
-            Err(OpenError::Newer { found: 2, known: 1, .. })
+            Err(OpenError::Newer {
+                found: 2,
+                known: 1,
+                ..
+            })
         ));
-        let other = Kind { application_id: 7, ..KIND };
-        assert!(matches!(open_writer(dir.path(), other), Err(OpenError::Foreign { .. })));
-        std::fs::write(dir.path().join("test.db"), "not a database at all, but long enough to be one").unwrap();
-        assert!(matches!(open_writer(dir.path(), KIND), Err(OpenError::Foreign { .. })));
+        let other = Kind {
+            application_id: 7,
+            ..KIND
+        };
+        assert!(matches!(
+            open_writer(dir.path(), other),
+            Err(OpenError::Foreign { .. })
+        ));
+        std::fs::write(
+            dir.path().join("test.db"),
+            "not a database at all, but long enough to be one",
+        )
+        .unwrap();
+        assert!(matches!(
+            open_writer(dir.path(), KIND),
+            Err(OpenError::Foreign { .. })
+        ));
     }
 
     #[test]

@@ -1,1 +1,9 @@
-fn main(){}
+//! One binary for all tests that go over sockets, so that the dependencies are linked once.
+
+mod chaos;
+mod journeys;
+mod refusals;
+mod sandbox_pubsub;
+mod sandbox_rest;
+mod tidy;
+mod world;

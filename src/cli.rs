@@ -1,0 +1,130 @@
+//! The command line, and what the program's exit status says.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+/// Keeps storefronts and a Salesforce org in step: change events in, orders out, each exactly once.
+#[derive(Debug, Parser)]
+#[command(version, propagate_version = true, after_help = EXIT_CODES)]
+pub struct Cli {
+    /// Configuration file; without it ./config.toml, then /etc/storesync/config.toml
+    #[arg(long, global = true, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+
+    /// How log lines are written to standard error; what is logged is set by STORESYNC_LOG (info)
+    #[arg(long, global = true, value_enum, default_value_t = LogFormat::Text, value_name = "FORMAT")]
+    pub log: LogFormat,
+
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+const EXIT_CODES: &str = "Exit status: 0 done, 1 an expectation did not hold, 64 wrong usage, 69 something needed is \
+unavailable (org, port, state directory), 75 temporary failure such as a full disk: start again later, \
+78 wrong configuration: starting again does not help.";
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum LogFormat {
+    Text,
+    Json,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Run the daemon: mirror the org, serve storefronts, deliver their orders
+    Run,
+    /// Run a local org that speaks Salesforce's protocols
+    Sandbox(SandboxArgs),
+    /// Run the whole tour on this machine: a sandbox org, the daemon and a storefront page
+    Demo(DemoArgs),
+}
+
+#[derive(Debug, Args)]
+pub struct SandboxArgs {
+    /// Where REST, Bulk and OAuth listen; port 0 takes a free one
+    #[arg(long, default_value = "127.0.0.1:8443", value_name = "ADDR")]
+    pub http: SocketAddr,
+    /// Where the Pub/Sub API listens; port 0 takes a free one
+    #[arg(long, default_value = "127.0.0.1:7443", value_name = "ADDR")]
+    pub grpc: SocketAddr,
+    /// Serve both over TLS, with a certificate authority made for this run
+    #[arg(long)]
+    pub tls: bool,
+    /// Where sandbox.env, config.toml and the keys are written; a temporary folder where none is given
+    #[arg(long, value_name = "DIR")]
+    pub data: Option<PathBuf>,
+    #[command(flatten)]
+    pub size: SandboxSize,
+}
+
+/// What the sandbox org is filled with.
+#[derive(Clone, Copy, Debug, Args)]
+pub struct SandboxSize {
+    /// The same seed gives the same org
+    #[arg(long, default_value_t = 1, value_name = "N")]
+    pub seed: u64,
+    /// Products of the catalogue
+    #[arg(long, default_value_t = 60, value_name = "N")]
+    pub products: usize,
+    /// Storefronts of the org
+    #[arg(long, default_value_t = 3, value_name = "N")]
+    pub stores: usize,
+    /// How long a subscription may be silent before the org sends an empty response
+    #[arg(long, default_value_t = 2_000, value_name = "MILLISECONDS")]
+    pub keepalive_ms: u64,
+}
+
+#[derive(Debug, Args)]
+pub struct DemoArgs {
+    /// Run the scripted tour once, print a report, and exit 0 only if every expectation held
+    #[arg(long)]
+    pub once: bool,
+    /// With --once: how long a change may take from the org's answer until a storefront reads it
+    #[arg(long, default_value_t = 1_000, value_name = "MILLISECONDS")]
+    pub visible_within_ms: u64,
+    /// With --once: how many prices are changed
+    #[arg(long, default_value_t = 50, value_name = "N")]
+    pub changes: usize,
+    /// With --once: how many orders are placed
+    #[arg(long, default_value_t = 20, value_name = "N")]
+    pub orders: usize,
+    #[command(flatten)]
+    pub size: SandboxSize,
+}
+
+/// What the exit status says. The numbers are those of sysexits.h, and systemd is told which of them not to
+/// restart after.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Exit {
+    Ok = 0,
+    /// An expectation of a check did not hold.
+    Failed = 1,
+    Usage = 64,
+    /// The org, a port or the state directory is not to be had.
+    Unavailable = 69,
+    /// Such as a full disk: starting again later may help.
+    Temporary = 75,
+    /// Starting again does not help.
+    Configuration = 78,
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> Self {
+        Self::from(exit as u8)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_definition_is_sound() {
+        Cli::command().debug_assert();
+    }
+}

@@ -1,0 +1,343 @@
+//! The daemon: builds the world, joins the stages, and says how it ended.
+//!
+//! Only this file spawns. The stages run in one set; the first to end, ends the rest, and its name stands in
+//! the error. A first signal stops them in order: no new work, what is under way is finished within
+//! [`STOP_MAX`]; a second signal cuts that short.
+//!
+//! Reads and order intake begin as soon as there is a cache, and go on while the org is away. Only a first
+//! start, with nothing to serve, needs the org at once and ends where it cannot be had.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, anyhow};
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use crate::cli::Exit;
+use crate::config::{Config, ConfigError};
+use crate::inbound::apply::{self, Bells};
+use crate::inbound::{self, Plan, Wires};
+use crate::model::clock::{Clock, Millis};
+use crate::model::retry::Policy;
+use crate::outbound::outbox::Intake;
+use crate::outbound::{confirm, push};
+use crate::salesforce::Org;
+use crate::salesforce::pubsub::PubSub;
+use crate::serve::{self, Health};
+use crate::store::cache::{Cache, OtherOrg, cursors};
+use crate::store::database::{self, OpenError};
+use crate::store::journal::Journal;
+use crate::store::outbox::{self, Outbox};
+use crate::store::reader::Reader;
+use crate::store::{checkpoint, storefront};
+
+/// How long the stages may take to end.
+const STOP_MAX: Duration = Duration::from_secs(20);
+
+/// How often the health that readers are told is looked at.
+const HEALTH_INTERVAL: Duration = Duration::from_secs(1);
+
+/// A stream that has been silent for longer has missed its keep-alive.
+const SILENCE_MAX_MILLIS: Millis = 300_000;
+
+/// Between attempts to reach an org that is away when the daemon starts.
+const AWAY: Policy = Policy { first: Duration::from_secs(1), longest: Duration::from_secs(60) };
+
+type Stages = JoinSet<(&'static str, anyhow::Result<()>)>;
+
+/// The two listeners, bound before anything else is done.
+#[derive(Debug)]
+pub struct Listeners {
+    pub storefront: TcpListener,
+    pub admin: TcpListener,
+}
+
+impl Listeners {
+    pub async fn bind(config: &Config) -> anyhow::Result<Self> {
+        let bind = async |key: &str, address: std::net::SocketAddr| {
+            TcpListener::bind(address).await.with_context(|| {
+                format!("{key} {address} cannot be listened on: stop what uses it, or set another address")
+            })
+        };
+        Ok(Self {
+            storefront: bind("[serve] listen", config.serve.listen).await?,
+            admin: bind("[admin] listen", config.admin.listen).await?,
+        })
+    }
+}
+
+/// What the stages are built from.
+struct World {
+    config: Config,
+    clock: Clock,
+    org: Org,
+    pubsub: PubSub,
+    reader: Reader,
+    outbox: Outbox,
+    bells: Bells,
+    health: Arc<watch::Sender<Health>>,
+    stop: CancellationToken,
+}
+
+/// Runs until `stop`, or until a stage ends in an error.
+pub async fn run(config: Config, listeners: Listeners, stop: CancellationToken) -> anyhow::Result<()> {
+    let clock = Clock::System;
+    let dir = config.state.dir.clone();
+    let org = Org::new(&config.org, clock.clone())?;
+    let pubsub = PubSub::new(&org)?;
+    let _lock = database::lock(&dir)?;
+    let mut cache = Cache::open(&dir)?;
+    let journal = Journal::open(&dir)?;
+    let (outbox, writer) = outbox::open(&dir, clock.now())?;
+    let reader = Reader::new(&dir);
+    let world = World {
+        bells: Bells::new(cache.rev()),
+        health: Arc::new(watch::Sender::new(Health { initializing: true, ..Health::default() })),
+        stop: stop.child_token(),
+        config,
+        clock,
+        org,
+        pubsub,
+        reader,
+        outbox,
+    };
+    let mut stages = Stages::new();
+    stages.spawn_blocking(move || {
+        writer.run();
+        ("outbox", Ok(()))
+    });
+    let first_start = world.reader.with(storefront::object_states)?.is_empty();
+    if first_start {
+        let plan = prepare(&world, &mut cache, &journal).await?;
+        serve(&mut stages, &world, listeners)?;
+        start(&mut stages, world, plan, cache, journal);
+    } else {
+        serve(&mut stages, &world, listeners)?;
+        let Some(plan) = prepare_when_reachable(&world, &mut cache, &journal).await? else { return Ok(()) };
+        start(&mut stages, world, plan, cache, journal);
+    }
+    if let Err(error) = sd_notify::notify(&[sd_notify::NotifyState::Ready]) {
+        tracing::warn!("systemd could not be told that the daemon is ready ({error})");
+    }
+    finish(stages, &stop).await
+}
+
+/// Asks the org what there is to mirror, and makes the tables and their indexes.
+async fn prepare(world: &World, cache: &mut Cache, journal: &Journal) -> anyhow::Result<Plan> {
+    let plan = inbound::prepare(&world.org, &world.pubsub, cache, journal, &world.config.sync).await?;
+    storefront::index(cache.connection()).context("make the indexes of the cache")?;
+    Ok(plan)
+}
+
+/// As [`prepare`], for as long as the org is away; `None` when stopped meanwhile.
+async fn prepare_when_reachable(
+    world: &World,
+    cache: &mut Cache,
+    journal: &Journal,
+) -> anyhow::Result<Option<Plan>> {
+    let mut attempt = 0;
+    loop {
+        let error = tokio::select! {
+            () = world.stop.cancelled() => return Ok(None),
+            plan = prepare(world, cache, journal) => match plan {
+                Ok(plan) => return Ok(Some(plan)),
+                Err(error) => error,
+            },
+        };
+        if exit_of(&error) != Exit::Unavailable {
+            return Err(error);
+        }
+        attempt += 1;
+        tracing::warn!("{error:#}; what is cached is served meanwhile");
+        world.health.send_modify(|health| {
+            health.initializing = false;
+            health.stale_since.get_or_insert(world.clock.now());
+        });
+        tokio::select! {
+            () = world.stop.cancelled() => return Ok(None),
+            () = tokio::time::sleep(AWAY.delay(attempt)) => {}
+        }
+    }
+}
+
+fn serve(stages: &mut Stages, world: &World, listeners: Listeners) -> anyhow::Result<()> {
+    let shown = serve::World {
+        reader: world.reader.clone(),
+        intake: Intake::new(world.outbox.clone(), world.clock.clone()),
+        health: world.health.subscribe(),
+        clock: world.clock.clone(),
+    };
+    let (storefront, admin) = (listeners.storefront, listeners.admin);
+    tracing::info!("storefronts are served on http://{}", storefront.local_addr()?);
+    tracing::info!("operators are served on http://{}", admin.local_addr()?);
+    spawn(stages, "serve", serve::run(storefront, shown.clone(), world.stop.clone()));
+    spawn(stages, "admin", serve::run_admin(admin, shown, world.stop.clone()));
+    Ok(())
+}
+
+/// Starts what talks to the org, and the one door behind it.
+fn start(stages: &mut Stages, world: World, plan: Plan, cache: Cache, journal: Journal) {
+    let World { config, clock, org, pubsub, reader, outbox, bells, health, stop } = world;
+    let (work, queue) = mpsc::channel(apply::QUEUE_MAX);
+    let tables = plan.tables();
+    let (door_clock, door_bells) = (clock.clone(), bells.clone());
+    stages.spawn_blocking(move || {
+        ("apply", apply::run(cache, journal, &tables, queue, &door_clock, &door_bells))
+    });
+    let (dir, checkpoints) = (config.state.dir.clone(), stop.clone());
+    stages.spawn_blocking(move || ("checkpoint", checkpoint::run(&dir, &checkpoints)));
+
+    let confirm = confirm::World {
+        outbox: outbox.clone(),
+        reader: reader.clone(),
+        revisions: bells.rev.subscribe(),
+        clock: clock.clone(),
+    };
+    let confirm_stop = stop.clone();
+    spawn(stages, "confirm", async move { Ok(confirm::run(confirm, confirm_stop).await?) });
+    let key_field = config.orders.external_id_field.clone();
+    let push = push::World { org: org.clone(), outbox, key_field, clock: clock.clone() };
+    spawn(stages, "push", orders(push, Arc::clone(&health), stop.clone()));
+    spawn(stages, "health", watch_health(reader.clone(), clock, health, stop.clone()));
+
+    let wires = Wires { org, reader, planned: plan.objects.into(), work, positions: watch::Sender::new(0), bells, stop };
+    spawn(stages, "snapshot", inbound::snapshot::run(wires.clone(), plan.channels.len()));
+    spawn(stages, "poll", inbound::poll::run(wires.clone(), config.sync.poll_seconds));
+    spawn(stages, "repair", inbound::repair::run(wires.clone()));
+    for channel in plan.channels {
+        let stream = inbound::subscribe::run(wires.clone(), pubsub.clone(), channel, plan.schema_ids.clone());
+        spawn(stages, "subscribe", stream);
+    }
+}
+
+fn spawn(
+    stages: &mut Stages,
+    name: &'static str,
+    stage: impl Future<Output = anyhow::Result<()>> + Send + 'static,
+) {
+    stages.spawn(async move { (name, stage.await) });
+}
+
+/// Delivers orders. An org that is not set up for them is mirrored all the same: orders are kept, and health
+/// says why they wait.
+async fn orders(world: push::World, health: Arc<watch::Sender<Health>>, stop: CancellationToken) -> anyhow::Result<()> {
+    match push::run(world, stop.clone()).await {
+        Err(push::PushError::Misfit(sentence)) => {
+            tracing::error!("orders are kept and not sent: {sentence}");
+            health.send_modify(|health| health.orders_problem = Some(sentence));
+            stop.cancelled().await;
+            Ok(())
+        }
+        ended => Ok(ended?),
+    }
+}
+
+/// Keeps what readers are told of the cache's freshness.
+async fn watch_health(
+    reader: Reader,
+    clock: Clock,
+    health: Arc<watch::Sender<Health>>,
+    stop: CancellationToken,
+) -> anyhow::Result<()> {
+    while !stop.is_cancelled() {
+        let objects = reader.with(storefront::object_states)?;
+        let heard = reader.with(cursors::cursors)?;
+        let heard_at = heard.iter().map(|cursor| cursor.heard_at).min();
+        let silent = heard_at.filter(|heard_at| clock.now() - heard_at > SILENCE_MAX_MILLIS);
+        health.send_modify(|health| {
+            health.initializing = objects.iter().any(|object| matches!(object.state.as_str(), "waiting" | "loading"));
+            health.stale_since = silent;
+        });
+        tokio::select! {
+            () = stop.cancelled() => {}
+            () = tokio::time::sleep(HEALTH_INTERVAL) => {}
+        }
+    }
+    Ok(())
+}
+
+/// Waits for the stop, or for the first stage to end; then for the rest.
+async fn finish(mut stages: Stages, stop: &CancellationToken) -> anyhow::Result<()> {
+    let mut ended = tokio::select! {
+        () = stop.cancelled() => Ok(()),
+        first = stages.join_next() => outcome(first, true),
+    };
+    stop.cancel();
+    let rest = async {
+        while let Some(next) = stages.join_next().await {
+            let next = outcome(Some(next), false);
+            // The door's own error says more than that of a stage which found it closed.
+            if ended.is_ok() {
+                ended = next;
+            }
+        }
+    };
+    if tokio::time::timeout(STOP_MAX, rest).await.is_err() {
+        tracing::warn!("not all stages ended within {} s; nothing is lost by it", STOP_MAX.as_secs());
+    }
+    ended
+}
+
+/// What a stage's end means; before the stop, each end is one too early.
+fn outcome(
+    ended: Option<Result<(&'static str, anyhow::Result<()>), tokio::task::JoinError>>,
+    early: bool,
+) -> anyhow::Result<()> {
+    match ended {
+        Some(Ok((name, Err(error)))) => Err(error.context(format!("the stage {name} failed"))),
+        Some(Ok((name, Ok(())))) if early => Err(anyhow!("the stage {name} ended by itself")),
+        Some(Err(error)) => Err(anyhow!("a stage broke off ({error})")),
+        _ => Ok(()),
+    }
+}
+
+/// Cancelled by the first SIGTERM or SIGINT; the second ends the process at once.
+pub fn stop_on_signals() -> anyhow::Result<CancellationToken> {
+    let stop = CancellationToken::new();
+    let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    let token = stop.clone();
+    tokio::spawn(async move {
+        for _ in 0..2 {
+            tokio::select! {
+                _ = terminate.recv() => {}
+                _ = interrupt.recv() => {}
+            }
+            if token.is_cancelled() {
+                std::process::exit(Exit::Temporary as i32);
+            }
+            token.cancel();
+        }
+    });
+    Ok(stop)
+}
+
+/// The exit status that an error calls for.
+pub fn exit_of(error: &anyhow::Error) -> Exit {
+    use crate::salesforce::Error as OrgError;
+    for cause in error.chain() {
+        if cause.is::<ConfigError>() || cause.is::<OtherOrg>() {
+            return Exit::Configuration;
+        }
+        match cause.downcast_ref::<OpenError>() {
+            Some(OpenError::Newer { .. } | OpenError::Foreign { .. }) => return Exit::Configuration,
+            Some(OpenError::InUse { .. }) => return Exit::Unavailable,
+            Some(OpenError::Directory { .. } | OpenError::Database { .. }) => return Exit::Temporary,
+            None => {}
+        }
+        match cause.downcast_ref::<OrgError>() {
+            Some(OrgError::Secret(_) | OrgError::Login { .. }) => return Exit::Configuration,
+            Some(_) => return Exit::Unavailable,
+            None => {}
+        }
+        if cause.downcast_ref::<std::io::Error>().is_some_and(|error| {
+            matches!(error.kind(), std::io::ErrorKind::AddrInUse | std::io::ErrorKind::AddrNotAvailable)
+        }) {
+            return Exit::Unavailable;
+        }
+    }
+    Exit::Temporary
+}

@@ -1,0 +1,132 @@
+//! The tour: a sandbox org, the daemon against it and a storefront's page, in one process.
+//!
+//! Nothing here is known to the daemon: it is configured by the file that the sandbox writes and sees
+//! Salesforce's protocols only. The page and the tour are its users, over the same HTTP that a storefront
+//! uses; the org is read and changed over its own REST API.
+
+mod activity;
+mod org;
+mod page;
+mod report;
+mod shop;
+mod tour;
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use anyhow::Context;
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+
+use crate::cli::{DemoArgs, Exit};
+use crate::config::Config;
+use crate::daemon::{self, Listeners};
+use crate::demo::org::OrgClient;
+use crate::demo::shop::Shop;
+use crate::sandbox;
+
+/// Where the demo listens if it can; another port is taken where one is in use.
+const API: u16 = 8080;
+const ADMIN: u16 = 8081;
+const PAGE: u16 = 8082;
+
+/// Runs until `stop`, or with `--once` until the tour is over.
+pub async fn run(args: DemoArgs, stop: CancellationToken) -> anyhow::Result<Exit> {
+    let sandbox = sandbox::start(sandbox::Options {
+        http: SocketAddr::from(([127, 0, 0, 1], 0)),
+        grpc: SocketAddr::from(([127, 0, 0, 1], 0)),
+        tls: false,
+        data: None,
+        seed: args.size.seed,
+        products: args.size.products,
+        stores: args.size.stores,
+        keepalive: Duration::from_millis(args.size.keepalive_ms.min(500)),
+        ..sandbox::Options::default()
+    })
+    .await?;
+    let listeners = Listeners { storefront: bind(API).await?, admin: bind(ADMIN).await? };
+    let page = bind(PAGE).await?;
+    let shop = Shop::new(listeners.storefront.local_addr()?, listeners.admin.local_addr()?)?;
+    let org = OrgClient::log_in(&sandbox.env).await?;
+    let config = sandbox.data_dir.join("config.toml");
+    let overrides = [("STORESYNC__SYNC__POLL_SECONDS".to_owned(), "1".to_owned())];
+    let text = std::fs::read_to_string(&config).with_context(|| format!("read {}", config.display()))?;
+    let config = Config::parse(&text, overrides)?;
+
+    let parts = stop.child_token();
+    let guard = parts.clone().drop_guard();
+    let addresses = Addresses {
+        page: page.local_addr()?,
+        api: listeners.storefront.local_addr()?,
+        admin: listeners.admin.local_addr()?,
+        org: sandbox.http_url.clone(),
+        state: config.state.dir.clone(),
+    };
+    let visit = async {
+        let exit = if args.once {
+            tour::run(&args, &org, &shop).await
+        } else {
+            addresses.print();
+            activity::run(&org, &shop, parts.clone()).await.map(|()| Exit::Ok)
+        };
+        drop(guard);
+        exit
+    };
+    let (exit, served, ran, paged) = tokio::join!(
+        visit,
+        stopping(sandbox.run(parts.clone()), &parts),
+        stopping(daemon::run(config, listeners, parts.clone()), &parts),
+        stopping(page::run(page, shop.clone(), parts.clone()), &parts),
+    );
+    served.context("the sandbox org")?;
+    ran.context("the daemon")?;
+    paged.context("the storefront page")?;
+    exit
+}
+
+/// A part that ends, ends all.
+async fn stopping<T>(
+    part: impl Future<Output = anyhow::Result<T>>,
+    parts: &CancellationToken,
+) -> anyhow::Result<T> {
+    let done = part.await;
+    parts.cancel();
+    done
+}
+
+async fn bind(port: u16) -> anyhow::Result<TcpListener> {
+    let usual = SocketAddr::from(([127, 0, 0, 1], port));
+    match TcpListener::bind(usual).await {
+        Ok(listener) => Ok(listener),
+        Err(_) => TcpListener::bind(("127.0.0.1", 0)).await.context("find a free port on 127.0.0.1"),
+    }
+}
+
+struct Addresses {
+    page: SocketAddr,
+    api: SocketAddr,
+    admin: SocketAddr,
+    org: String,
+    state: std::path::PathBuf,
+}
+
+impl Addresses {
+    fn print(&self) {
+        println!(
+            "storesync demo: a local org, the daemon, and a storefront that reads its cache
+
+  storefront   http://{page}/        products with prices; place an order
+  HTTP API     http://{api}/v1/stores
+  admin        http://{admin}/status
+  the org      {org}/services/data
+  the cache    sqlite3 {cache} 'select name from product2'
+
+A price changes every second and an order is placed every ten. Ctrl-C stops everything.",
+            page = self.page,
+            api = self.api,
+            admin = self.admin,
+            org = self.org,
+            cache = self.state.join("cache.db").display(),
+        );
+    }
+}

@@ -1,0 +1,233 @@
+//! What the org's order objects look like: the key fields, and which fields may be set.
+//!
+//! Orgs differ in features and permissions, so nothing is sent that describe does not show as createable.
+//! Without a unique external id on orders, accounts and contacts nothing is sent at all: a retry could double
+//! an order, and no other field can prevent that.
+
+use std::collections::HashMap;
+
+use crate::salesforce::describe::{Describe, Field};
+use crate::salesforce::{Error, Org};
+
+/// Tried in this order where the configuration names none.
+const KEY_FIELDS: [&str; 2] = ["External_ID__c", "s_c__sC_Id__c"];
+
+/// The objects that an order is written to.
+#[derive(Clone, Debug)]
+pub struct Shape {
+    pub order: Writable,
+    pub account: Writable,
+    pub contact: Writable,
+    pub item: Writable,
+}
+
+/// One object: its key and the fields that may be set on a new record.
+#[derive(Clone, Debug)]
+pub struct Writable {
+    pub object: String,
+    /// Always there but for items.
+    pub key_field: Option<Key>,
+    /// By the name in lower case: the name as describe gives it.
+    createable: HashMap<String, String>,
+}
+
+/// A unique external id.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Key {
+    pub field: String,
+    pub length: u32,
+}
+
+/// Why there is no shape.
+#[derive(Debug, thiserror::Error)]
+pub enum ShapeError {
+    #[error("the org's order objects cannot be described")]
+    Org(#[from] Error),
+    /// The org is not set up for orders; says what to change.
+    #[error("{0}")]
+    Misfit(String),
+}
+
+impl Writable {
+    /// The name of a field that may be set, as the org writes it.
+    pub fn createable(&self, field: &str) -> Option<&str> {
+        self.createable
+            .get(&field.to_ascii_lowercase())
+            .map(String::as_str)
+    }
+
+    fn of(describe: &Describe, configured: Option<&str>) -> Self {
+        let key = candidates(configured)
+            .filter_map(|name| describe.field(name))
+            .find(|field| is_key(field));
+        Self {
+            object: describe.name.clone(),
+            key_field: key.map(|field| Key {
+                field: field.name.clone(),
+                length: field.length,
+            }),
+            createable: describe
+                .fields
+                .iter()
+                .filter(|field| field.createable)
+                .map(|field| (field.name.to_ascii_lowercase(), field.name.clone()))
+                .collect(),
+        }
+    }
+
+    fn with_key(describe: &Describe, configured: Option<&str>) -> Result<Self, ShapeError> {
+        let writable = Self::of(describe, configured);
+        match writable.key_field {
+            Some(_) => Ok(writable),
+            None => Err(ShapeError::Misfit(misfit(describe, configured))),
+        }
+    }
+}
+
+/// The configured field alone, else those that are usual.
+fn candidates(configured: Option<&str>) -> impl Iterator<Item = &str> {
+    let usual = KEY_FIELDS.into_iter().filter(move |_| configured.is_none());
+    configured.into_iter().chain(usual)
+}
+
+fn is_key(field: &Field) -> bool {
+    field.external_id && field.unique && field.createable
+}
+
+/// Says which property the key field lacks.
+fn misfit(describe: &Describe, configured: Option<&str>) -> String {
+    let object = &describe.name;
+    let Some((name, field)) =
+        candidates(configured).find_map(|name| describe.field(name).map(|field| (name, field)))
+    else {
+        let wanted = configured.map_or(KEY_FIELDS.join(" or "), str::to_owned);
+        return format!(
+            "orders cannot be sent: {object} has no field {wanted} that the user may see; make it a unique external id there, or set orders.external_id_field"
+        );
+    };
+    let lacks: Vec<&str> = [
+        (!field.external_id, "an external id"),
+        (!field.unique, "unique"),
+        (!field.createable, "writable by the user"),
+    ]
+    .into_iter()
+    .filter_map(|(lacking, what)| lacking.then_some(what))
+    .collect();
+    format!(
+        "orders cannot be sent: {object}.{name} is not {}; change the field in the org, or set orders.external_id_field",
+        lacks.join(" and not ")
+    )
+}
+
+impl Shape {
+    /// Asks the org. `key_field` is that of the configuration.
+    pub async fn load(org: &Org, key_field: Option<&str>) -> Result<Self, ShapeError> {
+        let describe = async |object: &str| {
+            org.describe(object).await?.ok_or_else(|| {
+                ShapeError::Misfit(format!(
+                    "orders cannot be sent: the org has no object {object} that the user may see; enable orders in the org's setup and give the user access"
+                ))
+            })
+        };
+        Self::of(
+            &describe("Order").await?,
+            &describe("Account").await?,
+            &describe("Contact").await?,
+            &describe("OrderItem").await?,
+            key_field,
+        )
+    }
+
+    pub fn of(
+        order: &Describe,
+        account: &Describe,
+        contact: &Describe,
+        item: &Describe,
+        key_field: Option<&str>,
+    ) -> Result<Self, ShapeError> {
+        Ok(Self {
+            order: Writable::with_key(order, key_field)?,
+            account: Writable::with_key(account, key_field)?,
+            contact: Writable::with_key(contact, key_field)?,
+            // Items need no key: they are made in the same transaction as their order.
+            item: Writable::of(item, key_field),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Name, external id, unique, createable.
+    type FieldCase = (&'static str, bool, bool, bool);
+
+    fn describe(object: &str, fields: &[FieldCase]) -> Describe {
+        let fields = fields
+            .iter()
+            .map(|&(name, external_id, unique, createable)| Field {
+                name: name.to_owned(),
+                kind: "string".to_owned(),
+                length: 36,
+                external_id,
+                unique,
+                createable,
+                updateable: createable,
+                calculated: false,
+                compound: None,
+            });
+        Describe {
+            name: object.to_owned(),
+            label: object.to_owned(),
+            key_prefix: None,
+            queryable: true,
+            createable: true,
+            fields: fields.collect(),
+        }
+    }
+
+    #[test]
+    fn takes_the_first_field_that_can_be_a_key() {
+        let both = describe(
+            "Order",
+            &[
+                ("External_ID__c", true, false, true),
+                ("s_c__sC_Id__c", true, true, true),
+            ],
+        );
+        let writable = Writable::with_key(&both, None).unwrap();
+        assert_eq!(
+            writable.key_field,
+            Some(Key {
+                field: "s_c__sC_Id__c".to_owned(),
+                length: 36
+            })
+        );
+        assert_eq!(writable.createable("external_id__C"), Some("External_ID__c"));
+        assert!(Writable::with_key(&both, Some("External_ID__c")).is_err());
+    }
+
+    #[test]
+    fn says_what_the_key_lacks() {
+        let cases: [(&[FieldCase], Option<&str>, &str); 4] = [
+            (&[], None, "Order has no field External_ID__c or s_c__sC_Id__c"),
+            (&[], Some("Web_Key__c"), "Order has no field Web_Key__c"),
+            (
+                &[("External_ID__c", true, false, true)],
+                None,
+                "Order.External_ID__c is not unique;",
+            ),
+            (
+                &[("Web_Key__c", false, true, false)],
+                Some("Web_Key__c"),
+                "Order.Web_Key__c is not an external id and not writable by the user;",
+            ),
+        ];
+        for (fields, configured, sentence) in cases {
+            let error = Writable::with_key(&describe("Order", fields), configured)
+                .unwrap_err()
+                .to_string();
+            assert!(error.contains(sentence), "{error}");
+        }
+    }
+}

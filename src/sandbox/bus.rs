@@ -1,0 +1,279 @@
+//! The event log of an org: what its subscribers read.
+//!
+//! Replay ids are eight big-endian bytes of a counter and two zero bytes, and grow in random steps of at least
+//! two, so that no subscriber can get away with computing the next one. The counter starts from the clock: an
+//! org made anew never takes an earlier org's replay ids for its own. Events are kept for 72 hours. A reader
+//! never waits for a writer longer than an append takes; who waits for events waits on [`Bus::watch`].
+
+use std::collections::VecDeque;
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
+
+use bytes::Bytes;
+use tokio::sync::watch;
+
+use crate::model::clock::Clock;
+
+/// How long events are kept.
+const RETENTION_MILLIS: i64 = 72 * 3600 * 1000;
+/// The largest step between two replay ids.
+const STEP_MAX: u64 = 40;
+/// The most events one look takes from the log.
+const SCAN_MAX: usize = 20_000;
+
+/// An event as a transaction hands it over.
+#[derive(Clone, Debug)]
+pub struct NewEvent {
+    /// Position of the object in the catalogue.
+    pub object: usize,
+    /// A UUID.
+    pub id: String,
+    pub schema_id: String,
+    pub payload: Bytes,
+}
+
+/// An event in the log.
+#[derive(Clone, Debug)]
+pub struct Event {
+    pub position: Position,
+    pub object: usize,
+    pub id: String,
+    pub schema_id: String,
+    pub payload: Bytes,
+    stored_at: i64,
+}
+
+/// A place in the log, between two events: after the one with this counter.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Position(u64);
+
+impl Position {
+    /// The ten bytes a subscriber keeps.
+    pub fn replay_id(self) -> Bytes {
+        let mut bytes = [0u8; 10];
+        bytes[..8].copy_from_slice(&self.0.to_be_bytes());
+        Bytes::copy_from_slice(&bytes)
+    }
+}
+
+/// What a topic selects.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Topic {
+    /// `/data/ChangeEvents`
+    All,
+    /// One object's events.
+    Object(usize),
+}
+
+impl Topic {
+    fn takes(self, event: &Event) -> bool {
+        match self {
+            Self::All => true,
+            Self::Object(object) => event.object == object,
+        }
+    }
+}
+
+#[derive(Debug)]
+struct Log {
+    events: VecDeque<Arc<Event>>,
+    /// The position before the oldest event.
+    floor: Position,
+    tip: Position,
+    rng: fastrand::Rng,
+}
+
+/// Events of the last 72 hours.
+#[derive(Debug)]
+pub struct Bus {
+    clock: Clock,
+    log: RwLock<Log>,
+    bell: watch::Sender<Position>,
+}
+
+impl Bus {
+    pub fn new(clock: Clock, seed: u64) -> Self {
+        let floor = Position((clock.now().max(0) as u64 / 1000) * 64);
+        let log = Log {
+            events: VecDeque::new(),
+            floor,
+            tip: floor,
+            rng: fastrand::Rng::with_seed(seed ^ 0xb05),
+        };
+        Self {
+            clock,
+            log: RwLock::new(log),
+            bell: watch::Sender::new(floor),
+        }
+    }
+
+    fn log(&self) -> RwLockReadGuard<'_, Log> {
+        self.log.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Appends one transaction's events and wakes the subscribers.
+    pub fn append(&self, events: Vec<NewEvent>) {
+        if events.is_empty() {
+            return;
+        }
+        let now = self.clock.now();
+        let tip = {
+            let mut log = self.log.write().unwrap_or_else(PoisonError::into_inner);
+            for NewEvent {
+                object,
+                id,
+                schema_id,
+                payload,
+            } in events
+            {
+                let position = Position(log.tip.0 + log.rng.u64(2..=STEP_MAX));
+                log.tip = position;
+                let event = Event {
+                    position,
+                    object,
+                    id,
+                    schema_id,
+                    payload,
+                    stored_at: now,
+                };
+                log.events.push_back(Arc::new(event));
+            }
+            while log
+                .events
+                .front()
+                .is_some_and(|event| event.stored_at < now - RETENTION_MILLIS)
+            {
+                if let Some(event) = log.events.pop_front() {
+                    log.floor = event.position;
+                }
+            }
+            log.tip
+        };
+        self.bell.send_replace(tip);
+    }
+
+    /// Rings whenever events arrive.
+    pub fn watch(&self) -> watch::Receiver<Position> {
+        self.bell.subscribe()
+    }
+
+    /// After the newest event.
+    pub fn tip(&self) -> Position {
+        self.log().tip
+    }
+
+    /// Before the oldest event that is kept.
+    pub fn oldest(&self) -> Position {
+        self.log().floor
+    }
+
+    /// The events of a topic after a position: at most `limit`, and of at most `bytes_max` payload bytes (but one
+    /// at least). The second value is how far the log was read, so that other topics' events are not read again.
+    pub fn after(
+        &self,
+        topic: Topic,
+        position: Position,
+        limit: usize,
+        bytes_max: usize,
+    ) -> (Vec<Arc<Event>>, Position) {
+        let log = self.log();
+        let start = log.events.partition_point(|event| event.position <= position);
+        let mut taken = Vec::new();
+        let mut reached = position;
+        let mut size = 0;
+        for event in log.events.range(start..).take(SCAN_MAX) {
+            if topic.takes(event) {
+                size += event.payload.len();
+                if taken.len() == limit || (size > bytes_max && !taken.is_empty()) {
+                    break;
+                }
+                taken.push(Arc::clone(event));
+            }
+            reached = event.position;
+        }
+        (taken, reached)
+    }
+
+    /// The position a replay id names, if the log still holds it. Ten bytes are the platform's form, eight are
+    /// what a client sends that reads the counter as a number.
+    pub fn position(&self, replay_id: &[u8]) -> Option<Position> {
+        let (counter, rest) = replay_id.split_first_chunk::<8>()?;
+        if !matches!(rest, [] | [0, 0]) {
+            return None;
+        }
+        let position = Position(u64::from_be_bytes(*counter));
+        let log = self.log();
+        let known = position == log.floor
+            || log
+                .events
+                .binary_search_by_key(&position, |event| event.position)
+                .is_ok();
+        known.then_some(position)
+    }
+
+    /// Drops everything, and with it every replay id given so far: what an org migration does.
+    pub fn reset(&self) {
+        let tip = {
+            let mut log = self.log.write().unwrap_or_else(PoisonError::into_inner);
+            log.events.clear();
+            let step = log.rng.u64(1_000..2_000);
+            log.tip = Position(log.tip.0 + step);
+            log.floor = log.tip;
+            log.tip
+        };
+        self.bell.send_replace(tip);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicI64, Ordering};
+
+    use super::*;
+
+    fn event(object: usize) -> NewEvent {
+        NewEvent {
+            object,
+            id: "e".to_owned(),
+            schema_id: "s".to_owned(),
+            payload: Bytes::from_static(b"12345"),
+        }
+    }
+
+    #[test]
+    fn reading_goes_on_strictly_after_a_position() {
+        let bus = Bus::new(Clock::System, 1);
+        let start = bus.tip();
+        bus.append(vec![event(1), event(2), event(1)]);
+        let (all, reached) = bus.after(Topic::All, start, 10, 1000);
+        assert_eq!((all.len(), reached), (3, bus.tip()));
+        assert!(
+            all.windows(2)
+                .all(|pair| pair[1].position.0 - pair[0].position.0 >= 2)
+        );
+        let (rest, _) = bus.after(Topic::All, all[0].position, 10, 1000);
+        assert_eq!(rest.len(), 2);
+        let (ones, reached) = bus.after(Topic::Object(1), start, 1, 1000);
+        assert_eq!((ones.len(), reached), (1, all[1].position));
+        assert_eq!(bus.after(Topic::All, start, 10, 11).0.len(), 2);
+    }
+
+    #[test]
+    fn only_ids_that_were_given_are_taken_back() {
+        let now = Arc::new(AtomicI64::new(1_000_000_000));
+        let bus = Bus::new(Clock::Manual(Arc::clone(&now)), 1);
+        let start = bus.tip().replay_id();
+        bus.append(vec![event(1)]);
+        let first = bus.tip().replay_id();
+        assert_eq!(first.len(), 10);
+        assert!(bus.position(&start).is_some() && bus.position(&first).is_some());
+        assert_eq!(bus.position(&first[..8]), Some(bus.tip()));
+        for bad in [&b""[..], b"1234567", b"12345678ab", &first[..9]] {
+            assert_eq!(bus.position(bad), None);
+        }
+        now.fetch_add(RETENTION_MILLIS + 1, Ordering::SeqCst);
+        bus.append(vec![event(1)]);
+        assert_eq!(bus.position(&start), None, "older than retention");
+        bus.reset();
+        assert_eq!(bus.position(&first), None, "from before a reset");
+    }
+}

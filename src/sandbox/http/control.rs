@@ -1,0 +1,62 @@
+//! `/sandbox/...`: the sandbox's own controls, which no real org has.
+//!
+//! - `/sandbox/faults`: see [`crate::sandbox::faults`].
+//! - `POST /sandbox/sessions {"life_ms": 60000}` limits the life of tokens issued from then on (null: no limit);
+//!   `DELETE` ends all sessions.
+//! - `GET /sandbox/stats`: requests by path, and how many orders and order items there are.
+
+use std::sync::PoisonError;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use serde::Deserialize;
+use serde_json::json;
+
+use super::App;
+use super::answer::{Answer, Refusal, Reply};
+use super::call::Call;
+use crate::sandbox::faults::Rules;
+
+#[derive(Deserialize)]
+struct SessionLife {
+    life_ms: Option<u64>,
+}
+
+pub fn answer(app: &App, call: &Call) -> Answer {
+    match (call.method.as_str(), call.segments().get(1..).unwrap_or_default()) {
+        ("GET", ["faults"]) => Ok(Reply::ok(json!({ "rules": app.faults.list() }))),
+        ("POST", ["faults"]) => {
+            app.faults.add(call.parsed::<Rules>()?);
+            Ok(Reply::ok(json!({ "rules": app.faults.list() })))
+        }
+        ("DELETE", ["faults"]) => {
+            app.faults.clear();
+            Ok(Reply::empty(204))
+        }
+        ("POST", ["sessions"]) => {
+            let life = call.parsed::<SessionLife>()?.life_ms.map(Duration::from_millis);
+            app.login.sessions.set_life(life);
+            Ok(Reply::empty(204))
+        }
+        ("DELETE", ["sessions"]) => {
+            app.login.sessions.expire_all();
+            Ok(Reply::empty(204))
+        }
+        ("GET", ["stats"]) => Ok(stats(app)),
+        _ => Err(Refusal::not_found()),
+    }
+}
+
+fn stats(app: &App) -> Reply {
+    let count = |name: &str| {
+        let object = app.org.catalog().object(name).map(|object| object.index);
+        object.map_or(0, |object| app.org.read(|records| records.count(object)))
+    };
+    let paths = app.paths.lock().unwrap_or_else(PoisonError::into_inner).clone();
+    Reply::ok(json!({
+        "requests": app.requests.load(Ordering::Relaxed),
+        "paths": paths,
+        "orders": count("Order"),
+        "order_items": count("OrderItem"),
+    }))
+}

@@ -1,0 +1,372 @@
+//! All-or-nothing writes.
+//!
+//! Writes go straight into the rows, with the row that stood there kept for undoing; so a transaction reads its
+//! own writes, a savepoint is a length, and what is left at the end is the list of events to publish.
+
+use std::sync::Arc;
+
+use serde_json::Map;
+
+use super::super::schema::{self, Catalog, FieldKind, Object};
+use super::super::value::{RecordId, Value};
+use super::draft::{Change, Draft, Parent, refuse};
+use super::error::{RecordError, RecordErrors};
+use super::records::{Record, Records, Shared};
+use super::{Org, fields, orders};
+
+/// A JSON body of a record.
+pub type Body = Map<String, serde_json::Value>;
+
+/// What new records are priced in where nothing says otherwise.
+pub const ORG_CURRENCY: &str = "AUD";
+
+/// A point that [`Transaction::rollback_to`] can go back to.
+#[derive(Clone, Copy, Debug)]
+pub struct Savepoint(usize);
+
+/// A row that was touched, and what stood there before.
+pub(super) struct Touched {
+    pub object: usize,
+    pub id: RecordId,
+    pub before: Option<Record>,
+}
+
+/// Writes that become visible, and become events, together or not at all.
+pub struct Transaction<'a> {
+    org: &'a Org,
+    records: &'a mut Records,
+    user: Value,
+    /// The moment all its rows are stamped with, in whole seconds.
+    now: Value,
+    rng: fastrand::Rng,
+    touched: Vec<Touched>,
+}
+
+impl<'a> Transaction<'a> {
+    pub(super) fn new(org: &'a Org, records: &'a mut Records, user: RecordId, rng: fastrand::Rng) -> Self {
+        let now = Value::DateTime(org.clock().now().div_euclid(1000) * 1000);
+        Self {
+            org,
+            records,
+            user: Value::Id(user),
+            now,
+            rng,
+            touched: Vec::new(),
+        }
+    }
+
+    /// The rows as this transaction sees them, its own writes included.
+    pub fn records(&self) -> &Records {
+        self.records
+    }
+
+    pub fn savepoint(&self) -> Savepoint {
+        Savepoint(self.touched.len())
+    }
+
+    /// Undoes every write since the savepoint.
+    pub fn rollback_to(&mut self, savepoint: Savepoint) {
+        while self.touched.len() > savepoint.0 {
+            match self.touched.pop() {
+                Some(Touched {
+                    object,
+                    before: Some(before),
+                    ..
+                }) => drop(self.records.put(object, before)),
+                Some(Touched {
+                    object,
+                    id,
+                    before: None,
+                }) => self.records.withdraw(object, id),
+                None => break,
+            }
+        }
+    }
+
+    pub(super) fn into_touched(self) -> (Vec<Touched>, fastrand::Rng) {
+        (self.touched, self.rng)
+    }
+
+    pub fn create(&mut self, object: usize, body: &Body) -> Result<RecordId, RecordErrors> {
+        let org = self.org;
+        let object = existing(org.catalog(), object)?;
+        if !object.createable {
+            return refuse(
+                "CANNOT_INSERT_UPDATE_ACTIVATE_ENTITY",
+                format!("entity type cannot be inserted: {}", object.label),
+            );
+        }
+        let changes = fields::read(org.catalog(), self.records, object, body, true)?;
+        let id = self.records.next_id(object.index);
+        let mut rng = self.rng.fork();
+        let mut draft = self.draft(object, None, changes);
+        fill(&mut draft, id, &self.user, &mut rng);
+        orders::judge(&mut draft, &self.now, &self.user)?;
+        name_from_parts(&mut draft);
+        fields::check(&draft)?;
+        let values = draft
+            .changes
+            .into_iter()
+            .filter_map(|(field, value)| Some((field as u16, value?)))
+            .collect();
+        let shared = Shared {
+            created: self.now.clone(),
+            created_by: self.user.clone(),
+            modified: self.now.clone(),
+            modified_by: self.user.clone(),
+            values: Arc::clone(&object.unset),
+        };
+        self.write(object.index, Record::new(id, Arc::new(shared), values));
+        self.after(object, id, None)?;
+        Ok(id)
+    }
+
+    pub fn update(&mut self, object: usize, id: RecordId, body: &Body) -> Result<(), RecordErrors> {
+        let org = self.org;
+        let object = existing(org.catalog(), object)?;
+        let before = self.present(object, id)?.clone();
+        if !object.updateable {
+            return refuse(
+                "CANNOT_INSERT_UPDATE_ACTIVATE_ENTITY",
+                format!("entity type cannot be updated: {}", object.label),
+            );
+        }
+        let changes = fields::read(org.catalog(), self.records, object, body, false)?;
+        let mut draft = self.draft(object, Some(&before), changes);
+        orders::judge(&mut draft, &self.now, &self.user)?;
+        name_from_parts(&mut draft);
+        fields::check(&draft)?;
+        let changes = draft.changes;
+        let row = before.changed(object, &changes, (self.now.clone(), self.user.clone()));
+        self.write(object.index, row);
+        self.after(object, id, Some(&before))
+    }
+
+    /// Creates or updates by external id; true when created. `field` is the key field's position.
+    pub fn upsert(
+        &mut self,
+        object: usize,
+        field: usize,
+        value: &Value,
+        body: &Body,
+    ) -> Result<(RecordId, bool), RecordErrors> {
+        let org = self.org;
+        let described = existing(org.catalog(), object)?;
+        let Some(key) = described.fields.get(field) else {
+            return refuse("NOT_FOUND", "The requested resource does not exist");
+        };
+        let text = value
+            .as_str()
+            .map_or_else(|| value.to_json().to_string(), str::to_owned);
+        let found = match value {
+            Value::Id(id) if key.kind == FieldKind::Id => {
+                self.present(described, *id)?;
+                vec![*id]
+            }
+            _ => self.records.by_external_id(object, field, &text),
+        };
+        match found[..] {
+            [] => {
+                let mut body = body.clone();
+                body.insert(key.name.clone(), value.to_json());
+                Ok((self.create(object, &body)?, true))
+            }
+            [id] => self.update(object, id, body).map(|()| (id, false)),
+            _ => {
+                let message = format!(
+                    "{}: more than one record found for external id field: {found:?}",
+                    key.name
+                );
+                refuse("DUPLICATE_EXTERNAL_ID", message)
+            }
+        }
+    }
+
+    pub fn delete(&mut self, object: usize, id: RecordId) -> Result<(), RecordErrors> {
+        let org = self.org;
+        let object = existing(org.catalog(), object)?;
+        let before = self.present(object, id)?.clone();
+        let order = self.draft(object, Some(&before), Vec::new()).parent("OrderId");
+        orders::judge_delete(
+            Parent {
+                object,
+                record: &before,
+            },
+            order,
+        )?;
+        if object.name == "Account" && self.has_children("Order", "AccountId", id) {
+            return refuse(
+                "DELETE_FAILED",
+                "this account can't be deleted, because it is associated with orders",
+            );
+        }
+        if !object.deletable {
+            return refuse(
+                "INSUFFICIENT_ACCESS_OR_READONLY",
+                "insufficient access rights on object id",
+            );
+        }
+        let mut gone = before.changed(object, &[], (self.now.clone(), self.user.clone()));
+        gone.deleted = true;
+        let savepoint = self.savepoint();
+        self.write(object.index, gone);
+        let children = self
+            .delete_children(object, id)
+            .and_then(|()| self.after(object, id, Some(&before)));
+        // A child that must stay keeps its parent.
+        if children.is_err() {
+            self.rollback_to(savepoint);
+        }
+        children
+    }
+
+    fn delete_children(&mut self, parent: &Object, id: RecordId) -> Result<(), RecordErrors> {
+        for child in self.org.catalog().objects() {
+            for (position, field) in child
+                .fields
+                .iter()
+                .enumerate()
+                .filter(|(_, field)| field.cascade_delete)
+            {
+                if field.reference_to.first() != Some(&parent.name) {
+                    continue;
+                }
+                for row in self.records.children(child.index, position, id) {
+                    self.delete(child.index, row)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn has_children(&self, object: &str, field: &str, id: RecordId) -> bool {
+        let Some(object) = self.org.catalog().object(object) else {
+            return false;
+        };
+        object
+            .field(field)
+            .is_some_and(|field| !self.records.children(object.index, field, id).is_empty())
+    }
+
+    fn draft<'d>(
+        &'d self,
+        object: &'d Object,
+        before: Option<&'d Record>,
+        changes: Vec<Change>,
+    ) -> Draft<'d> {
+        Draft {
+            catalog: self.org.catalog(),
+            object,
+            records: self.records,
+            before,
+            changes,
+        }
+    }
+
+    fn present(&self, object: &Object, id: RecordId) -> Result<&Record, RecordErrors> {
+        match self.records.get(object.index, id) {
+            Some(record) if record.deleted => refuse("ENTITY_IS_DELETED", "entity is deleted"),
+            Some(record) => Ok(record),
+            None => refuse("NOT_FOUND", "The requested resource does not exist"),
+        }
+    }
+
+    fn write(&mut self, object: usize, record: Record) {
+        let id = record.id();
+        let before = self.records.put(object, record);
+        self.touched.push(Touched { object, id, before });
+    }
+
+    /// Carries a written order product into its order's amount.
+    fn after(&mut self, object: &Object, id: RecordId, before: Option<&Record>) -> Result<(), RecordErrors> {
+        if object.name != "OrderItem" {
+            return Ok(());
+        }
+        let catalog = self.org.catalog();
+        let order_object = catalog.object("Order").ok_or_else(Vec::new)?;
+        let total = order_object.field("TotalAmount").unwrap_or_default();
+        let price = |record: Option<&Record>| {
+            let live = record
+                .filter(|record| !record.deleted)
+                .map(|record| Parent { object, record });
+            live.and_then(|item| item.get("TotalPrice")?.as_f64())
+                .unwrap_or(0.0)
+        };
+        let now = self.records.get(object.index, id);
+        let difference = price(now) - price(before);
+        let order = now.and_then(|record| Parent { object, record }.get("OrderId")?.as_id());
+        let order = order.and_then(|order| self.records.live(order_object.index, order));
+        let Some(order) = order.filter(|_| difference.abs() > 0.001) else {
+            return Ok(());
+        };
+        let amount = order.get(total).and_then(Value::as_f64).unwrap_or(0.0) + difference;
+        let change = [(total, Some(Value::Double(orders::cents(amount))))];
+        let row = order.changed(order_object, &change, (self.now.clone(), self.user.clone()));
+        self.write(order_object.index, row);
+        Ok(())
+    }
+}
+
+fn existing(catalog: &Catalog, object: usize) -> Result<&Object, RecordErrors> {
+    catalog.objects().get(object).ok_or_else(|| {
+        vec![RecordError::new(
+            "NOT_FOUND",
+            "The requested resource does not exist",
+        )]
+    })
+}
+
+/// Gives a new row what the org fills in by itself.
+fn fill(draft: &mut Draft<'_>, id: RecordId, user: &Value, rng: &mut fastrand::Rng) {
+    let object = draft.object;
+    for (position, field) in object.fields.iter().enumerate().skip(schema::FIRST_OWN) {
+        if draft.at(position).is_some() {
+            continue;
+        }
+        let value = match field.name.as_str() {
+            "OwnerId" => Some(user.clone()),
+            "CurrencyIsoCode" => Some(Value::text(ORG_CURRENCY)),
+            "s_c__sC_Id__c" => Some(Value::text(super::uuid(rng))),
+            _ if field.auto_number => Some(Value::text(auto_number(object, id))),
+            // A custom object's record without a name is named by its id.
+            "Name" if field.name_field && object.custom => Some(Value::text(id.as_str())),
+            _ => field.default_value.as_deref().map(Value::text),
+        };
+        if value.is_some() {
+            draft.set_at(position, value);
+        }
+    }
+}
+
+/// The number that an auto-number field of a row shows.
+pub(in super::super) fn auto_number(object: &Object, id: RecordId) -> String {
+    let number = id.counter().unwrap_or_default();
+    match object.name.as_str() {
+        "OrderItem" => format!("{number:010}"),
+        name if object.custom => {
+            let initials: String = name
+                .trim_start_matches("s_c__")
+                .chars()
+                .filter(char::is_ascii_uppercase)
+                .collect();
+            format!("{initials}-{number:06}")
+        }
+        _ => format!("{number:08}"),
+    }
+}
+
+/// `Contact.Name` from its parts.
+fn name_from_parts(draft: &mut Draft<'_>) {
+    let object = draft.object;
+    let built = object
+        .field("Name")
+        .is_some_and(|at| object.fields[at].kind == FieldKind::PersonName);
+    if !built {
+        return;
+    }
+    let parts = [draft.text("FirstName"), draft.text("LastName")];
+    let name = parts.into_iter().flatten().collect::<Vec<_>>().join(" ");
+    if draft.text("Name") != Some(name.as_str()) {
+        draft.set("Name", Value::text(name));
+    }
+}

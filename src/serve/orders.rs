@@ -1,0 +1,160 @@
+//! Orders in, and what became of them.
+//!
+//! Promises that a 202 is given only for an order that is on the disk, and that the same order under the same
+//! key gets the same answer. What is wrong with an order is told at once, as far as the cache can tell;
+//! nothing of an order that is refused is kept.
+
+use axum::body::Bytes;
+use axum::extract::rejection::BytesRejection;
+use axum::extract::{Path, State};
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::Response;
+use serde_json::{Value, json};
+
+use crate::model::clock::{format_date, format_datetime};
+use crate::model::order::parse::{self, Invalid};
+use crate::model::order::{Order, Placed};
+use crate::outbound::outbox::{Accepted, Incoming, OrderView};
+use crate::serve::catalogue::find_store;
+use crate::serve::problem::Problem;
+use crate::serve::{World, reply};
+use crate::store::storefront::items;
+use crate::store::storefront::stores::Store;
+
+const IDEMPOTENCY_KEY: &str = "idempotency-key";
+
+pub async fn place(
+    State(world): State<World>,
+    Path(key): Path<String>,
+    headers: HeaderMap,
+    body: Result<Bytes, BytesRejection>,
+) -> Result<Response, Problem> {
+    let body = body.map_err(|rejection| {
+        Problem::new(
+            rejection.status(),
+            "bad-body",
+            "the body cannot be taken: at most 256 KiB are",
+        )
+    })?;
+    let value: Value = serde_json::from_slice(&body)
+        .map_err(|error| Problem::bad_request(format!("the body is not JSON (line {})", error.line())))?;
+    let idempotency_key = idempotency_key(&headers)?;
+    let order = parse::order(&value, idempotency_key.as_deref())?;
+    let store = find_store(&world, &key)?;
+    let external_id = order.external_id.clone();
+    let accepted = match world
+        .intake
+        .earlier(&order, &store.id, idempotency_key.as_deref())?
+    {
+        Some(accepted) => accepted,
+        None => {
+            let placed = placed(&world, &store, &order)?;
+            world
+                .intake
+                .accept(Incoming {
+                    posted: order,
+                    placed,
+                    idempotency_key,
+                })
+                .await?
+        }
+    };
+    let (Accepted::New { accepted_at } | Accepted::Replay { accepted_at }) = accepted else {
+        let detail = format!(
+            "the key {external_id} belongs to another order: use a new one, or send the order as it was"
+        );
+        return Err(Problem::new(StatusCode::CONFLICT, "key-in-use", detail).on_field("external_id"));
+    };
+    // What it was when it was accepted, so that asking again gets the same answer.
+    let answer = json!({
+        "external_id": external_id,
+        "state": "queued",
+        "accepted_at": format_datetime(accepted_at),
+        "status_url": format!("/v1/stores/{}/orders/{external_id}", store.id),
+    });
+    Ok(reply::json(
+        &world,
+        StatusCode::ACCEPTED,
+        answer.to_string().into_bytes(),
+    ))
+}
+
+fn idempotency_key(headers: &HeaderMap) -> Result<Option<String>, Problem> {
+    let Some(value) = headers.get(IDEMPOTENCY_KEY) else {
+        return Ok(None);
+    };
+    // A quoted string by the header's draft standard; most send it bare.
+    let key = value
+        .to_str()
+        .unwrap_or_default()
+        .trim()
+        .trim_matches('"')
+        .to_owned();
+    parse::check_key(&key, "Idempotency-Key")?;
+    if crate::model::order::card::contains(&key) {
+        return Err(Invalid::new("Idempotency-Key", "holds a card number: use another key").into());
+    }
+    Ok(Some(key))
+}
+
+/// Ties an order to its store and its items to price book entries.
+fn placed(world: &World, store: &Store, order: &Order) -> Result<Placed, Problem> {
+    if let Some((currency, its)) = order.currency.as_deref().zip(store.currency.as_deref())
+        && currency != its
+    {
+        return Err(Invalid::new("currency", format!("must be that of the store, {its}")).into());
+    }
+    let Some(pricebook_id) = store.pricebook_id.clone() else {
+        let detail = "the store has no price book: give it one in the org";
+        return Err(Problem::new(StatusCode::CONFLICT, "no-price-book", detail));
+    };
+    let lines = world
+        .reader
+        .with(|cache| items::resolve(cache, store, &order.items))?;
+    let lines = lines.map_err(|invalid| match world.health.borrow().initializing {
+        true => Problem::unavailable("the first load is not complete yet: send the order again"),
+        false => invalid.into(),
+    })?;
+    Ok(Placed {
+        external_id: order.external_id.clone(),
+        store_id: store.id.clone(),
+        pricebook_id,
+        currency: order.currency.clone().or_else(|| store.currency.clone()),
+        effective_date: format_date(world.clock.now()),
+        customer: order.customer.clone(),
+        shipping_address: order.shipping_address.clone(),
+        billing_address: order.billing_address.clone(),
+        lines,
+        fields: order.fields.clone(),
+    })
+}
+
+pub async fn status(
+    State(world): State<World>,
+    Path((key, external_id)): Path<(String, String)>,
+) -> Result<Response, Problem> {
+    let none = || Problem::not_found("the store has no such order");
+    let view = world.intake.status(&external_id)?.ok_or_else(none)?;
+    // The store's own id needs no cache, so that orders are told of while it is being loaded.
+    if view.store_id != key && view.store_id != find_store(&world, &key)?.id {
+        return Err(none());
+    }
+    Ok(reply::json(
+        &world,
+        StatusCode::OK,
+        told(&view).to_string().into_bytes(),
+    ))
+}
+
+fn told(view: &OrderView) -> Value {
+    json!({
+        "external_id": view.external_id,
+        "state": view.state,
+        "salesforce_id": view.salesforce_id,
+        "error": view.problem.as_ref().map(|problem| json!({"code": problem.code, "message": problem.message})),
+        "attempts": view.attempts,
+        "next_attempt_at": view.due_at.map(format_datetime),
+        "accepted_at": format_datetime(view.accepted_at),
+        "updated_at": format_datetime(view.updated_at),
+    })
+}

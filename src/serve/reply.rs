@@ -1,0 +1,82 @@
+//! Answers with what every one of them says: how fresh it is, and how to ask whether it has changed.
+
+use axum::body::Body;
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+use axum::response::Response;
+
+use crate::serve::World;
+
+const STATE: HeaderName = HeaderName::from_static("storesync-state");
+const LAG: HeaderName = HeaderName::from_static("storesync-lag-seconds");
+
+/// An answer of JSON.
+pub fn json(world: &World, status: StatusCode, body: Vec<u8>) -> Response {
+    let mut response = fresh(world, status, Body::from(body));
+    response
+        .headers_mut()
+        .insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response
+}
+
+/// An answer with a tag, or word that the asker's copy is still right.
+pub fn tagged(world: &World, asked: &HeaderMap, tag: &str, body: Vec<u8>) -> Response {
+    let tag = format!("\"{tag}\"");
+    let mut response = if matches(asked, &tag) {
+        fresh(world, StatusCode::NOT_MODIFIED, Body::empty())
+    } else {
+        json(world, StatusCode::OK, body)
+    };
+    if let Ok(tag) = HeaderValue::try_from(tag) {
+        response.headers_mut().insert(header::ETAG, tag);
+    }
+    response
+}
+
+fn fresh(world: &World, status: StatusCode, body: Body) -> Response {
+    let mut response = Response::new(body);
+    *response.status_mut() = status;
+    let headers = response.headers_mut();
+    // May be kept, and must be asked about before it is used.
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
+    let health = world.health.borrow();
+    headers.insert(STATE, HeaderValue::from_static(health.state()));
+    if let Some(seconds) = health.lag_seconds(world.clock.now()) {
+        headers.insert(LAG, seconds.into());
+    }
+    response
+}
+
+/// Whether `If-None-Match` names the tag; weak tags count, as they do for reads.
+fn matches(asked: &HeaderMap, tag: &str) -> bool {
+    asked
+        .get_all(header::IF_NONE_MATCH)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .any(|value| {
+            value
+                .split(',')
+                .map(str::trim)
+                .any(|one| one == "*" || one.strip_prefix("W/").unwrap_or(one) == tag)
+        })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn recognises_the_asker_s_tag() {
+        for (asked, expected) in [
+            ("\"5\"", true),
+            ("W/\"5\"", true),
+            ("\"4\", \"5\"", true),
+            ("*", true),
+            ("\"55\"", false),
+            ("5", false),
+        ] {
+            let headers = HeaderMap::from_iter([(header::IF_NONE_MATCH, HeaderValue::from_static(asked))]);
+            assert_eq!(matches(&headers, "\"5\""), expected, "{asked}");
+        }
+        assert!(!matches(&HeaderMap::new(), "\"5\""));
+    }
+}

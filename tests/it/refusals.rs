@@ -1,0 +1,104 @@
+//! What a user is told when something is wrong: one sentence, and the documented exit status.
+
+use std::net::TcpListener;
+
+use crate::world::{Sandbox, refused, storesync};
+
+fn assert_refused((code, said): (Option<i32>, String), expected: i32, words: &[&str]) {
+    let sentence = said.lines().last().unwrap_or_default();
+    assert_eq!(code, Some(expected), "{said}");
+    for word in words {
+        assert!(sentence.contains(word), "{word:?} is not in: {sentence}");
+    }
+    assert!(!said.contains("panicked"), "{said}");
+}
+
+#[test]
+fn a_wrong_command_line_is_usage() {
+    let mut command = storesync();
+    command.arg("rum");
+    assert_eq!(refused(command).0, Some(64));
+}
+
+#[test]
+fn a_missing_configuration_is_named() {
+    let mut command = storesync();
+    command.args(["run", "--config", "/nowhere/config.toml"]);
+    assert_refused(refused(command), 78, &["/nowhere/config.toml", "--config"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_wrong_configuration_is_one_sentence() {
+    let org = Sandbox::start(&[]).await;
+    let unknown = org.refused_daemon(&[("STORESYNC__ORG__LOGIN_ULR", "x")]);
+    assert_refused(unknown, 78, &["login_ulr"]);
+    let secret = org.refused_daemon(&[("STORESYNC__ORG__CLIENT_SECRET_FILE", "/nowhere/secret")]);
+    assert_refused(secret, 78, &["/nowhere/secret"]);
+    let login = org.refused_daemon(&[("STORESYNC__ORG__CLIENT_ID", "somebody-else")]);
+    assert_refused(login, 78, &["login", "client_id"]);
+    let away = org.refused_daemon(&[("STORESYNC__ORG__LOGIN_URL", "http://127.0.0.1:9")]);
+    assert_refused(away, 69, &["127.0.0.1:9"]);
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    let port = org.refused_daemon(&[("STORESYNC__SERVE__LISTEN", &address)]);
+    assert_refused(port, 69, &[&address]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_state_directory_that_is_not_ours_is_left_alone() {
+    let org = Sandbox::start(&[]).await;
+    let daemon = org.daemon().await;
+    daemon.live().await;
+    assert_refused(org.refused_daemon(&[]), 69, &["in use"]);
+    drop(daemon);
+
+    let path = org.state().join("cache.db");
+    let connection = rusqlite::Connection::open(&path).unwrap();
+    let version: i64 = connection.pragma_query_value(None, "user_version", |row| row.get(0)).unwrap();
+    connection.pragma_update(None, "user_version", version + 1).unwrap();
+    drop(connection);
+    let before = std::fs::read(&path).unwrap();
+    assert_refused(org.refused_daemon(&[]), 78, &["cache.db", "newer"]);
+    assert_eq!(std::fs::read(&path).unwrap(), before, "the file was touched");
+}
+
+/// A disk of two megabytes fills up during the first load.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_full_disk_is_one_sentence_and_loses_nothing() {
+    let org = Sandbox::start(&["--products", "2000"]).await;
+    let disk = Disk::small(&org.dir.path().join("disk"));
+    let state = disk.path.to_str().unwrap().to_owned();
+    assert_refused(org.refused_daemon(&[("STORESYNC__STATE__DIR", &state)]), 75, &["disk"]);
+    disk.grow();
+    let daemon = org.daemon_with(&[("STORESYNC__STATE__DIR", &state)]).await;
+    daemon.live().await;
+    drop(daemon);
+}
+
+/// A file system of its own, in memory.
+struct Disk {
+    path: std::path::PathBuf,
+}
+
+impl Disk {
+    fn small(path: &std::path::Path) -> Self {
+        std::fs::create_dir_all(path).unwrap();
+        Self::mount(&["-t", "tmpfs", "-o", "size=2m", "tmpfs"], path);
+        Self { path: path.to_owned() }
+    }
+
+    fn grow(&self) {
+        Self::mount(&["-o", "remount,size=512m"], &self.path);
+    }
+
+    fn mount(arguments: &[&str], path: &std::path::Path) {
+        let status = std::process::Command::new("mount").args(arguments).arg(path).status().unwrap();
+        assert!(status.success(), "mount needs root: run the tests as root, or in a user namespace");
+    }
+}
+
+impl Drop for Disk {
+    fn drop(&mut self) {
+        let _ = std::process::Command::new("umount").arg("-l").arg(&self.path).status();
+    }
+}

@@ -1,0 +1,7 @@
+//! The sandbox's HTTP side over a real socket, as a client sees it.
+
+mod client;
+mod composite;
+mod login;
+mod query;
+mod records;

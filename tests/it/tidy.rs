@@ -1,0 +1,194 @@
+//! The rules of the house, as far as a machine can see them.
+//!
+//! Imports go down the floors, files and functions stay short, each file says why it exists. A rule that is
+//! not checked is a wish.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+const FILE_LINES_MAX: usize = 500;
+const FUNCTION_LINES_MAX: usize = 70;
+
+/// Who may import whom inside the crate, by folder; a folder may always import itself.
+const IMPORTS: &[(&str, &[&str])] = &[
+    ("model", &[]),
+    ("config", &[]),
+    ("cli", &[]),
+    ("telemetry", &["config", "cli"]),
+    ("store", &["model"]),
+    ("salesforce", &["model", "config", "proto"]),
+    ("sandbox", &["model", "proto"]),
+    ("inbound", &["model", "config", "store", "salesforce"]),
+    ("outbound", &["model", "config", "store", "salesforce"]),
+    ("serve", &["model", "config", "store", "outbound::outbox"]),
+    ("daemon", &["model", "config", "cli", "store", "salesforce", "inbound", "outbound", "serve"]),
+    ("demo", &["model", "config", "cli", "daemon", "sandbox"]),
+];
+
+/// What is not to be written, and what to write in its place.
+const BANS: &[(&str, &str, &str)] = &[
+    ("SystemTime::now(", "model/clock.rs", "take a `model::clock::Clock`"),
+    ("backoff::", "model/retry.rs", "use `model::retry::Policy`"),
+    ("tokio::spawn(", "daemon.rs", "let the daemon spawn, or join the futures"),
+    ("FIXME", "", "do it, or describe the limit"),
+    ("XXX", "", "do it, or describe the limit"),
+];
+
+struct Source {
+    path: PathBuf,
+    /// Up to the tests at its end.
+    product: String,
+}
+
+fn sources() -> Vec<Source> {
+    fn walk(dir: &Path, into: &mut Vec<PathBuf>) {
+        for entry in fs::read_dir(dir).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                walk(&path, into);
+            } else if path.extension().is_some_and(|extension| extension == "rs") {
+                into.push(path);
+            }
+        }
+    }
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let mut paths = Vec::new();
+    walk(&root, &mut paths);
+    paths.sort();
+    let sources: Vec<Source> = paths
+        .into_iter()
+        .map(|path| {
+            let text = fs::read_to_string(&path).unwrap();
+            let product = text.split("#[cfg(test)]\nmod tests").next().unwrap_or_default().to_owned();
+            Source { path: path.strip_prefix(&root).unwrap().to_owned(), product }
+        })
+        .collect();
+    assert!(sources.len() > 20, "the sources were not found");
+    sources
+}
+
+/// `inbound/apply/plan.rs` belongs to `inbound`; `inbound.rs` too.
+fn folder(path: &Path) -> String {
+    let first = path.components().next().unwrap().as_os_str().to_string_lossy().into_owned();
+    first.trim_end_matches(".rs").to_owned()
+}
+
+fn report(found: &[String]) {
+    assert!(found.is_empty(), "\n{}\n", found.join("\n"));
+}
+
+/// Every `crate::a::b` of a source, also those inside `use crate::{a::b, c}`.
+fn crate_paths(text: &str) -> Vec<(usize, String)> {
+    let mut found = Vec::new();
+    for (number, line) in text.lines().enumerate() {
+        let code = line.split("//").next().unwrap_or_default();
+        for (start, _) in code.match_indices("crate::") {
+            let rest = &code[start + "crate::".len()..];
+            if let Some(list) = rest.strip_prefix('{') {
+                let items = list.trim_end_matches([';', '}']).split(',');
+                found.extend(items.map(|item| (number + 1, item.trim().to_owned())));
+            } else {
+                let end = rest.find(|c: char| !(c.is_alphanumeric() || c == '_' || c == ':')).unwrap_or(rest.len());
+                found.push((number + 1, rest[..end].to_owned()));
+            }
+        }
+    }
+    found
+}
+
+#[test]
+fn imports_go_down_the_floors() {
+    let table: BTreeMap<&str, &[&str]> = IMPORTS.iter().copied().collect();
+    let mut found = Vec::new();
+    for source in sources() {
+        let here = folder(&source.path);
+        if here == "main" || here == "lib" {
+            continue;
+        }
+        let Some(open) = table.get(here.as_str()) else {
+            found.push(format!("src/{}: {here} has no floor; give it one in IMPORTS", source.path.display()));
+            continue;
+        };
+        for (line, path) in crate_paths(&source.product) {
+            let top = path.split("::").next().unwrap_or_default();
+            let allowed = top == here
+                || open.iter().any(|open| path == *open || path.starts_with(&format!("{open}::")) || *open == top);
+            if !allowed {
+                found.push(format!("src/{}:{line}: {path} is not open to {here}", source.path.display()));
+            }
+        }
+    }
+    report(&found);
+}
+
+#[test]
+fn only_store_contains_sql() {
+    let mut found = Vec::new();
+    for source in sources() {
+        let here = folder(&source.path);
+        if here == "store" {
+            continue;
+        }
+        for (number, line) in source.product.lines().enumerate() {
+            if line.contains("rusqlite::") && line.contains("execute") || line.contains(".prepare_cached(") {
+                found.push(format!("src/{}:{}: SQL belongs in store/", source.path.display(), number + 1));
+            }
+        }
+    }
+    report(&found);
+}
+
+#[test]
+fn files_and_functions_stay_short() {
+    let mut found = Vec::new();
+    for source in sources() {
+        let lines: Vec<&str> = source.product.lines().collect();
+        if lines.len() > FILE_LINES_MAX {
+            let limit = FILE_LINES_MAX;
+            found.push(format!("src/{}: {} lines, {limit} is the limit", source.path.display(), lines.len()));
+        }
+        for (start, line) in lines.iter().enumerate() {
+            let trimmed = line.trim_start();
+            let indent = &line[..line.len() - trimmed.len()];
+            let starts = ["fn ", "pub fn ", "pub(crate) fn ", "pub(super) fn ", "async fn ", "pub async fn "];
+            let more = ["pub(super) async fn ", "pub(crate) async fn ", "const fn ", "pub const fn "];
+            if !starts.iter().chain(&more).any(|start| trimmed.starts_with(start)) {
+                continue;
+            }
+            let close = format!("{indent}}}");
+            let Some(length) = lines[start..].iter().position(|line| *line == close) else { continue };
+            if length + 1 > FUNCTION_LINES_MAX {
+                let place = format!("src/{}:{}", source.path.display(), start + 1);
+                found.push(format!("{place}: a function of {} lines, {FUNCTION_LINES_MAX} is the limit", length + 1));
+            }
+        }
+    }
+    report(&found);
+}
+
+#[test]
+fn each_file_opens_with_why_it_exists() {
+    let without = sources().into_iter().filter(|source| !source.product.starts_with("//! "));
+    let found: Vec<String> =
+        without.map(|source| format!("src/{}: does not open with `//!`", source.path.display())).collect();
+    report(&found);
+}
+
+#[test]
+fn what_is_banned_has_a_better_way() {
+    let mut found = Vec::new();
+    for source in sources() {
+        for (number, line) in source.product.lines().enumerate() {
+            for (ban, home, instead) in BANS {
+                if line.contains(ban) && source.path != Path::new(home) {
+                    found.push(format!("src/{}:{}: `{ban}`: {instead}", source.path.display(), number + 1));
+                }
+            }
+            if line.contains("#[cfg(test)]") {
+                found.push(format!("src/{}:{}: tests belong at the end of the file", source.path.display(), number + 1));
+            }
+        }
+    }
+    report(&found);
+}

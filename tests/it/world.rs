@@ -1,0 +1,421 @@
+//! A sandbox org and a daemon, each a process of its own, as a user would run them.
+//!
+//! Tests act on the org over its REST API and look at what users see: the HTTP API, the cache file, the
+//! daemon's words and its exit status. They wait for states, with a limit that only a fault reaches.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::{BufRead, BufReader, Read};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use rusqlite::types::ValueRef;
+use rusqlite::{Connection, OpenFlags};
+use serde_json::{Map, Value, json};
+
+/// Longer than anything takes that works.
+pub const PATIENCE: Duration = Duration::from_secs(120);
+
+pub type Row = Map<String, Value>;
+
+pub fn storesync() -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_storesync"));
+    command.env_remove("STORESYNC_LOG");
+    command
+}
+
+/// Asks until there is an answer.
+pub async fn eventually<T>(what: &str, mut ask: impl AsyncFnMut() -> Option<T>) -> T {
+    let started = Instant::now();
+    loop {
+        if let Some(answer) = ask().await {
+            return answer;
+        }
+        assert!(started.elapsed() < PATIENCE, "waited {} s in vain: {what}", PATIENCE.as_secs());
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+/// A process whose standard error is kept, line by line.
+pub struct Running {
+    pub child: Child,
+    lines: Arc<Mutex<Vec<String>>>,
+}
+
+impl Running {
+    fn start(mut command: Command) -> (Self, Option<std::process::ChildStdout>) {
+        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let stderr = BufReader::new(child.stderr.take().unwrap());
+        let stdout = child.stdout.take();
+        let lines = Arc::new(Mutex::new(Vec::new()));
+        let into = Arc::clone(&lines);
+        std::thread::spawn(move || {
+            for line in stderr.lines().map_while(Result::ok) {
+                into.lock().unwrap().push(line);
+            }
+        });
+        (Self { child, lines }, stdout)
+    }
+
+    /// What it has said so far.
+    pub fn said(&self) -> String {
+        self.lines.lock().unwrap().join("\n")
+    }
+
+    /// SIGKILL: nothing gets a chance to be tidied up.
+    pub fn kill(&mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+
+    pub fn terminate(&mut self) -> ExitStatus {
+        let pid = self.child.id().to_string();
+        assert!(Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
+        self.wait()
+    }
+
+    pub fn wait(&mut self) -> ExitStatus {
+        let started = Instant::now();
+        loop {
+            if let Some(status) = self.child.try_wait().unwrap() {
+                return status;
+            }
+            assert!(started.elapsed() < PATIENCE, "the process does not end; it said:\n{}", self.said());
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        if std::thread::panicking() {
+            eprintln!("--- the process said:\n{}", self.said());
+        }
+    }
+}
+
+/// A sandbox org.
+pub struct Sandbox {
+    pub env: BTreeMap<String, String>,
+    pub dir: tempfile::TempDir,
+    pub http: reqwest::Client,
+    token: String,
+    _running: Running,
+}
+
+impl Sandbox {
+    pub async fn start(arguments: &[&str]) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let mut command = storesync();
+        command.args(["sandbox", "--http", "127.0.0.1:0", "--grpc", "127.0.0.1:0", "--keepalive-ms", "200"]);
+        command.arg("--data").arg(dir.path()).args(arguments);
+        let (running, stdout) = Running::start(command);
+        let mut line = String::new();
+        let mut stdout = BufReader::new(stdout.unwrap());
+        stdout.read_line(&mut line).unwrap();
+        // Read to the end, so that the pipe never fills.
+        std::thread::spawn(move || stdout.read_to_end(&mut Vec::new()));
+        let env: BTreeMap<String, String> =
+            serde_json::from_str(&line).unwrap_or_else(|_| panic!("no JSON line: {line}\n{}", running.said()));
+        let http = match env.get("SANDBOX_CA").filter(|_| env["SANDBOX_HTTP"].starts_with("https")) {
+            Some(ca) => {
+                let pem = std::fs::read(ca).unwrap();
+                let certificates = reqwest::Certificate::from_pem_bundle(&pem).unwrap();
+                reqwest::Client::builder().tls_certs_only(certificates).build().unwrap()
+            }
+            None => reqwest::Client::new(),
+        };
+        let form = [
+            ("grant_type", "client_credentials"),
+            ("client_id", env["SANDBOX_CLIENT_ID"].as_str()),
+            ("client_secret", env["SANDBOX_CLIENT_SECRET"].as_str()),
+        ];
+        let url = format!("{}/services/oauth2/token", env["SANDBOX_HTTP"]);
+        let answer: Value = http.post(url).form(&form).send().await.unwrap().json().await.unwrap();
+        let token = answer["access_token"].as_str().expect("a token").to_owned();
+        Self { env, dir, http, token, _running: running }
+    }
+
+    pub fn url(&self, resource: &str) -> String {
+        format!("{}/services/data/v67.0/{resource}", self.env["SANDBOX_HTTP"])
+    }
+
+    pub fn state(&self) -> PathBuf {
+        self.dir.path().join("state")
+    }
+
+    pub fn config(&self) -> PathBuf {
+        self.dir.path().join("config.toml")
+    }
+
+    pub async fn query(&self, soql: &str) -> Vec<Row> {
+        let mut rows = Vec::new();
+        let mut request = self.http.get(self.url("query")).query(&[("q", soql)]);
+        loop {
+            let answer = request.bearer_auth(&self.token).send().await.unwrap();
+            let status = answer.status();
+            let mut page: Value = answer.json().await.unwrap();
+            assert!(status.is_success(), "{soql}: {page}");
+            let Value::Array(records) = page["records"].take() else { panic!("{soql}: no records") };
+            for record in records {
+                let Value::Object(record) = record else { panic!("{soql}: not a record") };
+                rows.push(record.into_iter().filter(|(key, _)| key != "attributes").collect());
+            }
+            match page["nextRecordsUrl"].as_str() {
+                Some(next) => request = self.http.get(format!("{}{next}", self.env["SANDBOX_HTTP"])),
+                None => return rows,
+            }
+        }
+    }
+
+    pub async fn count(&self, from: &str) -> u64 {
+        let soql = format!("SELECT COUNT() FROM {from}");
+        let answer = self.http.get(self.url("query")).query(&[("q", soql)]).bearer_auth(&self.token);
+        let page: Value = answer.send().await.unwrap().json().await.unwrap();
+        page["totalSize"].as_u64().unwrap()
+    }
+
+    /// Any call with a JSON body; gives status and answer.
+    pub async fn call(&self, method: reqwest::Method, resource: &str, body: &Value) -> (u16, Value) {
+        let request = self.http.request(method, self.url(resource)).bearer_auth(&self.token).json(body);
+        let answer = request.send().await.unwrap();
+        let status = answer.status().as_u16();
+        (status, serde_json::from_slice(&answer.bytes().await.unwrap()).unwrap_or_default())
+    }
+
+    pub async fn update(&self, object: &str, id: &str, fields: Value) {
+        let (status, answer) = self.call(reqwest::Method::PATCH, &format!("sobjects/{object}/{id}"), &fields).await;
+        assert_eq!(status, 204, "{answer}");
+    }
+
+    pub async fn create(&self, object: &str, fields: Value) -> String {
+        let (status, answer) = self.call(reqwest::Method::POST, &format!("sobjects/{object}"), &fields).await;
+        assert_eq!(status, 201, "{answer}");
+        answer["id"].as_str().unwrap().to_owned()
+    }
+
+    pub async fn delete(&self, object: &str, id: &str) {
+        let (status, answer) = self.call(reqwest::Method::DELETE, &format!("sobjects/{object}/{id}"), &json!({})).await;
+        assert_eq!(status, 204, "{answer}");
+    }
+
+    /// Stages a fault, in the words of the sandbox's own interface.
+    pub async fn fault(&self, rule: Value) {
+        let url = format!("{}/sandbox/faults", self.env["SANDBOX_HTTP"]);
+        let answer = self.http.post(url).json(&rule).send().await.unwrap();
+        assert!(answer.status().is_success(), "{}", answer.text().await.unwrap());
+    }
+
+    pub async fn clear_faults(&self) {
+        let url = format!("{}/sandbox/faults", self.env["SANDBOX_HTTP"]);
+        assert!(self.http.delete(url).send().await.unwrap().status().is_success());
+    }
+
+    /// A daemon against this org, with its state in the sandbox's folder.
+    pub async fn daemon(&self) -> Daemon {
+        self.daemon_with(&[]).await
+    }
+
+    pub fn daemon_command(&self, variables: &[(&str, &str)]) -> Command {
+        let mut command = storesync();
+        command.arg("run").arg("--config").arg(self.config());
+        command.env("STORESYNC__SERVE__LISTEN", "127.0.0.1:0").env("STORESYNC__ADMIN__LISTEN", "127.0.0.1:0");
+        command.env("STORESYNC__SYNC__POLL_SECONDS", "1");
+        command.envs(variables.iter().copied());
+        command
+    }
+
+    pub async fn daemon_with(&self, variables: &[(&str, &str)]) -> Daemon {
+        let (mut running, _stdout) = Running::start(self.daemon_command(variables));
+        let address = async |running: &mut Running, what: &str| {
+            eventually(what, async || {
+                if let Some(status) = running.child.try_wait().unwrap() {
+                    panic!("the daemon ended with {status}");
+                }
+                let said = running.said();
+                let line = said.lines().find(|line| line.contains(what))?;
+                let start = line.find("http://")?;
+                let end = line[start..].find(|c: char| c.is_whitespace()).unwrap_or(line.len() - start);
+                Some(line[start..start + end].to_owned())
+            })
+            .await
+        };
+        let api = address(&mut running, "storefronts are served on").await;
+        let admin = address(&mut running, "operators are served on").await;
+        Daemon { running, api, admin, http: reqwest::Client::new() }
+    }
+
+    /// Starts a daemon that is expected to end at once; gives its exit status and its words.
+    pub fn refused_daemon(&self, variables: &[(&str, &str)]) -> (Option<i32>, String) {
+        refused(self.daemon_command(variables))
+    }
+}
+
+/// Runs a command that is expected to end by itself.
+pub fn refused(command: Command) -> (Option<i32>, String) {
+    let (mut running, _stdout) = Running::start(command);
+    let status = running.wait();
+    // The reader of standard error may be a moment behind the end.
+    std::thread::sleep(Duration::from_millis(100));
+    (status.code(), running.said())
+}
+
+/// A daemon.
+pub struct Daemon {
+    pub running: Running,
+    pub api: String,
+    pub admin: String,
+    http: reqwest::Client,
+}
+
+impl Daemon {
+    pub async fn get(&self, path: &str) -> Option<(u16, Value)> {
+        let answer = self.http.get(format!("{}{path}", self.api)).send().await.ok()?;
+        let status = answer.status().as_u16();
+        Some((status, answer.json().await.ok()?))
+    }
+
+    pub async fn status(&self) -> Option<Value> {
+        self.http.get(format!("{}/status", self.admin)).send().await.ok()?.json().await.ok()
+    }
+
+    pub async fn place(&self, store: &str, order: &Value) -> Option<(u16, Value)> {
+        let url = format!("{}/v1/stores/{store}/orders", self.api);
+        let answer = self.http.post(url).json(order).send().await.ok()?;
+        let status = answer.status().as_u16();
+        Some((status, answer.json().await.ok()?))
+    }
+
+    /// Waits until every object has been loaded.
+    pub async fn live(&self) {
+        eventually("all objects are live", async || {
+            let status = self.status().await?;
+            let objects = status["objects"].as_array()?;
+            let live = objects.iter().all(|object| object["state"] == "live");
+            (live && !objects.is_empty()).then_some(())
+        })
+        .await;
+    }
+}
+
+/// The cache as another process reads it.
+pub fn cache(state: &Path) -> Connection {
+    let connection =
+        Connection::open_with_flags(state.join("cache.db"), OpenFlags::SQLITE_OPEN_READ_ONLY).unwrap();
+    connection.busy_timeout(Duration::from_secs(10)).unwrap();
+    connection
+}
+
+/// Rows of a statement, as JSON.
+pub fn select(connection: &Connection, sql: &str) -> Vec<Row> {
+    let mut statement = connection.prepare(sql).unwrap();
+    let names: Vec<String> = statement.column_names().iter().map(|&name| name.to_owned()).collect();
+    let read = |row: &rusqlite::Row<'_>| {
+        let value = |index: usize| match row.get_ref_unwrap(index) {
+            ValueRef::Null => Value::Null,
+            ValueRef::Integer(integer) => json!(integer),
+            ValueRef::Real(real) => json!(real),
+            ValueRef::Text(text) => json!(std::str::from_utf8(text).unwrap()),
+            ValueRef::Blob(_) => json!("(blob)"),
+        };
+        Ok(names.iter().enumerate().map(|(index, name)| (name.clone(), value(index))).collect())
+    };
+    statement.query_map([], read).unwrap().map(Result::unwrap).collect()
+}
+
+/// The objects that the cache mirrors: table names that are not the daemon's own.
+pub fn mirrored(connection: &Connection) -> Vec<String> {
+    select(connection, "select name from sqlite_schema where type = 'table' and substr(name, 1, 1) <> '_' and name not like 'sqlite%' order by name")
+        .into_iter()
+        .map(|row| row["name"].as_str().unwrap().to_owned())
+        .collect()
+}
+
+/// Where cache and org differ, value by value: `object id column: cached / in the org`.
+pub async fn differences(sandbox: &Sandbox) -> Vec<String> {
+    let connection = cache(&sandbox.state());
+    let mut found = Vec::new();
+    let objects = mirrored(&connection);
+    assert!(objects.len() > 10, "only {objects:?} are mirrored");
+    for object in objects {
+        let cached = by_id(select(&connection, &format!("select * from \"{object}\"")));
+        let columns: Vec<String> =
+            select(&connection, &format!("select name from pragma_table_info('{object}') where substr(name, 1, 1) <> '_'"))
+                .into_iter()
+                .map(|row| row["name"].as_str().unwrap().to_owned())
+                .collect();
+        let lower = |row: Row| row.into_iter().map(|(key, value)| (key.to_lowercase(), value)).collect();
+        let rows = sandbox.query(&format!("SELECT {} FROM {object}", columns.join(","))).await;
+        let in_org = by_id(rows.into_iter().map(lower).collect());
+        let ids: BTreeSet<&String> = cached.keys().chain(in_org.keys()).collect();
+        for id in ids {
+            match (cached.get(id), in_org.get(id)) {
+                (Some(cached), Some(in_org)) => {
+                    for column in &columns {
+                        let values = [cached, in_org].map(|row| row.get(column).unwrap_or(&Value::Null));
+                        if !same(values[0], values[1]) {
+                            found.push(format!("{object} {id} {column}: {} / {}", values[0], values[1]));
+                        }
+                    }
+                }
+                (Some(_), None) => found.push(format!("{object} {id}: not in the org")),
+                (None, _) => found.push(format!("{object} {id}: not in the cache")),
+            }
+        }
+    }
+    found
+}
+
+/// Waits until cache and org are equal.
+pub async fn converge(sandbox: &Sandbox) {
+    let started = Instant::now();
+    loop {
+        let found = differences(sandbox).await;
+        if found.is_empty() {
+            return;
+        }
+        let shown = found.iter().take(20).cloned().collect::<Vec<_>>().join("\n");
+        assert!(started.elapsed() < PATIENCE, "{} differences stay:\n{shown}", found.len());
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+}
+
+fn by_id(rows: Vec<Row>) -> BTreeMap<String, Row> {
+    rows.into_iter().map(|row| (row["id"].as_str().unwrap().to_owned(), row)).collect()
+}
+
+/// SQLite has no booleans, and REST writes a datetime's offset as `+0000`.
+fn same(cached: &Value, in_org: &Value) -> bool {
+    match (cached, in_org) {
+        (Value::Number(cached), Value::Bool(in_org)) => cached.as_i64() == Some(i64::from(*in_org)),
+        (Value::Number(cached), Value::Number(in_org)) => cached.as_f64() == in_org.as_f64(),
+        (Value::String(cached), Value::String(in_org)) => cached == in_org || *cached == in_org.replace("+0000", "Z"),
+        (cached, in_org) => cached == in_org,
+    }
+}
+
+/// An order of one customer, for the given products and quantities.
+pub fn order(external_id: &str, currency: &str, items: &[(&str, u32)]) -> Value {
+    let items: Vec<Value> =
+        items.iter().map(|(id, quantity)| json!({"product_id": id, "quantity": quantity})).collect();
+    json!({
+        "external_id": external_id, "currency": currency, "items": items, "fields": {},
+        "customer": {"external_id": format!("C-{external_id}"), "email": "ana@example.com", "first_name": "Ana", "last_name": "Lee"},
+        "shipping_address": {"street": "1 High St", "city": "Hobart", "state": "TAS", "postal_code": "7000", "country": "AU"}
+    })
+}
+
+/// A store of the org and its priced products: (store id, currency, product ids).
+pub async fn a_store(daemon: &Daemon) -> (String, String, Vec<String>) {
+    let (_, stores) = daemon.get("/v1/stores").await.unwrap();
+    let store = stores["items"][0]["id"].as_str().unwrap().to_owned();
+    let (_, products) = daemon.get(&format!("/v1/stores/{store}/products?limit=200")).await.unwrap();
+    let priced: Vec<&Value> =
+        products["items"].as_array().unwrap().iter().filter(|product| !product["price"].is_null()).collect();
+    let currency = priced[0]["price"]["currency"].as_str().unwrap().to_owned();
+    let ids = priced.iter().map(|product| product["id"].as_str().unwrap().to_owned()).collect();
+    (store, currency, ids)
+}

@@ -1,0 +1,9 @@
+#!/bin/sh
+# Everything that must hold before a change lands: form, lints, documentation, tests.
+set -eu
+cd "$(dirname "$0")/.."
+sh tests/setup.sh
+cargo fmt --check
+cargo clippy --all-targets --quiet -- -D warnings
+RUSTDOCFLAGS="-D warnings" cargo doc --no-deps --quiet
+exec cargo test

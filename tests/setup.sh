@@ -1,0 +1,19 @@
+#!/bin/sh
+# Installs what building and testing need besides Rust, on a machine with Debian's package manager.
+# Does nothing where it is all there.
+set -eu
+missing=""
+command -v cc >/dev/null 2>&1 || missing="$missing gcc libc6-dev"
+command -v sqlite3 >/dev/null 2>&1 || missing="$missing sqlite3"
+command -v python3 >/dev/null 2>&1 || missing="$missing python3"
+command -v cargo >/dev/null 2>&1 || {
+    echo "setup: cargo is not on the PATH: install Rust 1.95 or newer first" >&2
+    exit 1
+}
+[ -z "$missing" ] && exit 0
+root=""
+[ "$(id -u)" = 0 ] || root="sudo"
+echo "setup: installing$missing"
+$root apt-get update -qq
+# shellcheck disable=SC2086 # a list of packages
+DEBIAN_FRONTEND=noninteractive $root apt-get install -qq -y --no-install-recommends $missing
