@@ -182,7 +182,12 @@ impl World {
 
     fn handle(&mut self, batch: &mut Batch<'_>, work: Work) -> anyhow::Result<()> {
         match work {
-            Work::Events(events) => self.events(batch, &events)?,
+            Work::Events(mut events) => {
+                self.events(batch, &events)?;
+                if let Some(done) = events.done.take() {
+                    self.reply(done, ());
+                }
+            }
             Work::Lost { objects, done } => {
                 for object in &objects {
                     self.reload(batch, object, "position lost")?;
@@ -235,8 +240,9 @@ impl World {
     }
 
     fn tell(&mut self, rev: i64, bells: &Bells) {
-        self.replies.drain(..).for_each(|reply| reply());
+        // The revision first: who has its answer may begin a read that counts from it.
         bells.rev.send_if_modified(|known| std::mem::replace(known, rev) != rev);
+        self.replies.drain(..).for_each(|reply| reply());
         if std::mem::take(&mut self.repairs_opened) {
             bells.repairs.notify_one();
         }

@@ -20,7 +20,7 @@ pub use header::Header;
 pub use schema::SchemaError;
 
 use self::bitmap::Entry;
-use self::fields::{Body, Step, Target};
+use self::fields::{Body, Scalar, Step, Target};
 use self::header::HeaderSteps;
 use self::payload::{Cursor, Fault};
 use self::schema::{Node, Nodes};
@@ -92,9 +92,9 @@ impl EventSchema {
         into.reset(self.body.leaves.len());
         let mut cursor = Cursor::new(payload);
         self.read(&mut cursor, into)
-            .map_err(|Fault(problem)| DecodeError::Malformed {
+            .map_err(|fault| DecodeError::Malformed {
                 position: cursor.position(),
-                problem,
+                problem: fault.problem(),
             })??;
         self.read_bitmaps(into)?;
         self.conclude(into);
@@ -109,9 +109,24 @@ impl EventSchema {
         if let Err(symbol) = self.header.read(&self.nodes, cursor, &mut into.header)? {
             return Ok(Err(DecodeError::UnknownChangeType(symbol)));
         }
+        // A copy that no call but inlined ones takes by reference stays in registers.
+        let mut here = *cursor;
         for step in &self.body.steps {
-            read_value(&self.nodes, step, cursor, &mut into.values)?;
+            let read = match step {
+                Step::Nullable(leaf, scalar) => read_nullable(*leaf, *scalar, &mut here, &mut into.values),
+                _ => {
+                    let mut there = here;
+                    let read = read_value(&self.nodes, step, &mut there, &mut into.values);
+                    here = there;
+                    read
+                }
+            };
+            if read.is_err() {
+                *cursor = here;
+                return read.map(Ok);
+            }
         }
+        *cursor = here;
         cursor.end()?;
         Ok(Ok(()))
     }
@@ -191,6 +206,19 @@ fn entity(event: &str) -> Result<String, SchemaError> {
     }
 }
 
+#[inline(always)]
+fn read_nullable<'a>(
+    leaf: usize,
+    scalar: Scalar,
+    cursor: &mut Cursor<'a>,
+    values: &mut Vec<(usize, Value<'a>)>,
+) -> Result<(), Fault> {
+    if cursor.is_some()? {
+        values.push((leaf, scalar.read(cursor)?));
+    }
+    Ok(())
+}
+
 fn read_value<'a>(
     nodes: &Nodes,
     step: &Step,
@@ -198,11 +226,7 @@ fn read_value<'a>(
     values: &mut Vec<(usize, Value<'a>)>,
 ) -> Result<(), Fault> {
     match step {
-        Step::Nullable(leaf, scalar) => {
-            if !cursor.skip_null_branch() && cursor.index(2)? == 1 {
-                values.push((*leaf, scalar.read(cursor)?));
-            }
-        }
+        Step::Nullable(leaf, scalar) => read_nullable(*leaf, *scalar, cursor, values)?,
         Step::Scalar(leaf, scalar) => values.push((*leaf, scalar.read(cursor)?)),
         Step::Null => {}
         Step::Union(branches) => {
@@ -227,6 +251,7 @@ impl<'a> Change<'a> {
     fn reset(&mut self, leaves: usize) {
         self.header.clear();
         self.values.clear();
+        self.values.reserve(leaves);
         self.name_parts_changed = false;
         for bits in [
             &mut self.changed,

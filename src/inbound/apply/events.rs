@@ -141,7 +141,7 @@ impl World {
                 filled = true;
             }
             match action {
-                Action::Write => self.write(batch, mapped, id, sets, header.commit_timestamp)?,
+                Action::Write => self.write(batch, mapped, id, sets, change)?,
                 Action::Update => self.update(batch, mapped, id, sets, change)?,
                 Action::Delete => self.delete(batch, mapped.object, id, header.commit_timestamp)?,
                 Action::Repair(reason) => self.repair(batch, mapped.object, id, reason)?,
@@ -157,8 +157,9 @@ impl World {
         mapped: &Mapped,
         id: &str,
         sets: &mut Vec<(usize, Value<'_>)>,
-        committed: i64,
+        change: &Change<'_>,
     ) -> rusqlite::Result<()> {
+        let committed = change.header.commit_timestamp;
         if let Some(position) = mapped.is_deleted {
             sets.push((position, Value::Integer(0)));
         }
@@ -166,6 +167,9 @@ impl World {
         let present = sets.iter().copied().filter(|(_, value)| *value != Value::Null);
         if !batch.insert(mirror, id, present, committed, 0)? {
             batch.update(mirror, id, sets, committed)?;
+        }
+        if change.name_parts_changed() {
+            batch.rebuild_name(mirror, id)?;
         }
         Ok(())
     }

@@ -58,7 +58,7 @@ impl Scalar {
         })
     }
 
-    #[inline]
+    #[inline(always)]
     pub fn read<'a>(self, cursor: &mut Cursor<'a>) -> Result<Value<'a>, Fault> {
         Ok(match self {
             Self::Text => Value::Text(cursor.text()?),

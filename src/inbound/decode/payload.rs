@@ -6,11 +6,39 @@
 
 use super::schema::{Node, Nodes};
 
-/// What is wrong with the bytes; where, the cursor knows.
+/// What is wrong with the bytes; where, the cursor knows. One byte, so that a result travels in registers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Fault(pub &'static str);
+pub(super) enum Fault {
+    EndsEarly,
+    LeftOver,
+    LongTooLong,
+    IntTooLong,
+    NoBoolean,
+    NegativeLength,
+    NoUtf8,
+    NoSuchIndex,
+    CountOutOfRange,
+    CountTooHigh,
+    TooDeep,
+}
 
-const ENDS_EARLY: Fault = Fault("the payload ends in the middle of a value");
+impl Fault {
+    pub fn problem(self) -> &'static str {
+        match self {
+            Self::EndsEarly => "the payload ends in the middle of a value",
+            Self::LeftOver => "bytes are left over after the last field",
+            Self::LongTooLong => "a number is longer than 64 bits",
+            Self::IntTooLong => "an int is longer than 32 bits",
+            Self::NoBoolean => "a boolean is neither 0 nor 1",
+            Self::NegativeLength => "a length is negative",
+            Self::NoUtf8 => "a text is not UTF-8",
+            Self::NoSuchIndex => "a union branch or enum symbol does not exist in the schema",
+            Self::CountOutOfRange => "a block's count is out of range",
+            Self::CountTooHigh => "a block counts more items than there are bytes left",
+            Self::TooDeep => "a value is nested too deep or has too many parts",
+        }
+    }
+}
 
 /// Deepest nesting that is skipped; real events have two levels.
 const SKIP_DEPTH_MAX: u32 = 64;
@@ -18,6 +46,7 @@ const SKIP_DEPTH_MAX: u32 = 64;
 const SKIP_STEPS_MAX: u32 = 1 << 20;
 
 /// A place in a payload.
+#[derive(Clone, Copy)]
 pub(super) struct Cursor<'a> {
     rest: &'a [u8],
     length: usize,
@@ -42,58 +71,46 @@ impl<'a> Cursor<'a> {
         if self.rest.is_empty() {
             Ok(())
         } else {
-            Err(Fault("bytes are left over after the last field"))
+            Err(Fault::LeftOver)
         }
     }
 
     #[inline]
     fn byte(&mut self) -> Result<u8, Fault> {
-        let (first, rest) = self.rest.split_first().ok_or(ENDS_EARLY)?;
+        let (first, rest) = self.rest.split_first().ok_or(Fault::EndsEarly)?;
         self.rest = rest;
         Ok(*first)
     }
 
     #[inline]
     fn take(&mut self, length: usize) -> Result<&'a [u8], Fault> {
-        let (taken, rest) = self.rest.split_at_checked(length).ok_or(ENDS_EARLY)?;
+        let (taken, rest) = self.rest.split_at_checked(length).ok_or(Fault::EndsEarly)?;
         self.rest = rest;
         Ok(taken)
     }
 
     #[inline]
     fn array<const N: usize>(&mut self) -> Result<[u8; N], Fault> {
-        let (taken, rest) = self.rest.split_first_chunk::<N>().ok_or(ENDS_EARLY)?;
+        let (taken, rest) = self.rest.split_first_chunk::<N>().ok_or(Fault::EndsEarly)?;
         self.rest = rest;
         Ok(*taken)
     }
 
     #[inline]
     pub fn long(&mut self) -> Result<i64, Fault> {
-        let first = self.byte()?;
-        if first < 0x80 {
-            return Ok(unzigzag(u64::from(first)));
+        let (first, rest) = self.rest.split_first().ok_or(Fault::EndsEarly)?;
+        if *first < 0x80 {
+            self.rest = rest;
+            return Ok(unzigzag(u64::from(*first)));
         }
-        self.long_tail(first)
-    }
-
-    fn long_tail(&mut self, first: u8) -> Result<i64, Fault> {
-        let mut value = u64::from(first & 0x7f);
-        for shift in (7..=63).step_by(7) {
-            let byte = self.byte()?;
-            if shift == 63 && byte > 1 {
-                break;
-            }
-            value |= u64::from(byte & 0x7f) << shift;
-            if byte < 0x80 {
-                return Ok(unzigzag(value));
-            }
-        }
-        Err(Fault("a number is longer than 64 bits"))
+        let (value, rest) = long_varint(self.rest)?;
+        self.rest = rest;
+        Ok(unzigzag(value))
     }
 
     #[inline]
     pub fn int(&mut self) -> Result<i32, Fault> {
-        i32::try_from(self.long()?).map_err(|_| Fault("an int is longer than 32 bits"))
+        i32::try_from(self.long()?).map_err(|_| Fault::IntTooLong)
     }
 
     #[inline]
@@ -101,7 +118,7 @@ impl<'a> Cursor<'a> {
         match self.byte()? {
             0 => Ok(false),
             1 => Ok(true),
-            _ => Err(Fault("a boolean is neither 0 nor 1")),
+            _ => Err(Fault::NoBoolean),
         }
     }
 
@@ -118,12 +135,12 @@ impl<'a> Cursor<'a> {
     #[inline]
     fn blob(&mut self) -> Result<&'a [u8], Fault> {
         let length = self.long()?;
-        self.take(usize::try_from(length).map_err(|_| Fault("a length is negative"))?)
+        self.take(usize::try_from(length).map_err(|_| Fault::NegativeLength)?)
     }
 
     #[inline]
     pub fn text(&mut self) -> Result<&'a str, Fault> {
-        str::from_utf8(self.blob()?).map_err(|_| Fault("a text is not UTF-8"))
+        str::from_utf8(self.blob()?).map_err(|_| Fault::NoUtf8)
     }
 
     /// The index of a union's branch or of an enum's symbol, of which there are `count`.
@@ -132,19 +149,23 @@ impl<'a> Cursor<'a> {
         usize::try_from(self.long()?)
             .ok()
             .filter(|index| *index < count)
-            .ok_or(Fault(
-                "a union branch or enum symbol does not exist in the schema",
-            ))
+            .ok_or(Fault::NoSuchIndex)
     }
 
-    /// Skips a null of a `["null", X]` union; `false` where it is a value, whose index is still to be read.
+    /// Whether a `["null", X]` union holds an X.
     #[inline]
-    pub fn skip_null_branch(&mut self) -> bool {
-        if let [0, rest @ ..] = self.rest {
-            self.rest = rest;
-            return true;
+    pub fn is_some(&mut self) -> Result<bool, Fault> {
+        match self.rest {
+            [0, rest @ ..] => {
+                self.rest = rest;
+                Ok(false)
+            }
+            [2, rest @ ..] => {
+                self.rest = rest;
+                Ok(true)
+            }
+            _ => self.index(2).map(|branch| branch == 1),
         }
-        false
     }
 
     /// How many items the next block of an array or map has; 0 ends it.
@@ -156,13 +177,11 @@ impl<'a> Cursor<'a> {
         if count < 0 {
             // A negative count is followed by the block's size in bytes, which is of no use here.
             self.long()?;
-            count = count
-                .checked_neg()
-                .ok_or(Fault("a block's count is out of range"))?;
+            count = count.checked_neg().ok_or(Fault::CountOutOfRange)?;
         }
-        let count = usize::try_from(count).map_err(|_| Fault("a block's count is out of range"))?;
+        let count = usize::try_from(count).map_err(|_| Fault::CountOutOfRange)?;
         if count > self.rest.len() {
-            return Err(Fault("a block counts more items than there are bytes left"));
+            return Err(Fault::CountTooHigh);
         }
         Ok(count)
     }
@@ -188,7 +207,7 @@ impl<'a> Cursor<'a> {
     fn skip_nested(&mut self, nodes: &Nodes, id: usize, depth: u32) -> Result<(), Fault> {
         self.steps += 1;
         if depth > SKIP_DEPTH_MAX || self.steps > SKIP_STEPS_MAX {
-            return Err(Fault("a value is nested too deep or has too many parts"));
+            return Err(Fault::TooDeep);
         }
         match nodes.get(id) {
             Node::Null => {}
@@ -250,6 +269,25 @@ impl<'a> Cursor<'a> {
     }
 }
 
+/// Takes the bytes by value, so that a cursor can stay in registers around the call.
+fn long_varint(bytes: &[u8]) -> Result<(u64, &[u8]), Fault> {
+    let mut value = 0;
+    for (index, byte) in bytes.iter().enumerate().take(10) {
+        if index == 9 && *byte > 1 {
+            break;
+        }
+        value |= u64::from(byte & 0x7f) << (7 * index);
+        if *byte < 0x80 {
+            return Ok((value, &bytes[index + 1..]));
+        }
+    }
+    Err(if bytes.len() < 10 {
+        Fault::EndsEarly
+    } else {
+        Fault::LongTooLong
+    })
+}
+
 #[inline]
 fn unzigzag(value: u64) -> i64 {
     (value >> 1).cast_signed() ^ -(value & 1).cast_signed()
@@ -273,8 +311,8 @@ mod tests {
                 &[0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 1],
                 Ok(i64::MIN),
             ),
-            (&[0xff; 10], Err(Fault("a number is longer than 64 bits"))),
-            (&[0x80], Err(ENDS_EARLY)),
+            (&[0xff; 10], Err(Fault::LongTooLong)),
+            (&[0x80], Err(Fault::EndsEarly)),
         ];
         for (bytes, expected) in cases {
             assert_eq!(Cursor::new(bytes).long(), expected, "{bytes:?}");
