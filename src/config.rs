@@ -277,7 +277,12 @@ mod tests {
     const SAMPLE: &str = include_str!("../config.toml");
 
     fn parse(text: &str, overrides: &[(&str, &str)]) -> Result<Config, ConfigError> {
-        Config::parse(text, overrides.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())))
+        Config::parse(
+            text,
+            overrides
+                .iter()
+                .map(|(name, value)| ((*name).to_owned(), (*value).to_owned())),
+        )
     }
 
     #[test]
@@ -310,21 +315,32 @@ mod tests {
 
     #[test]
     fn an_unknown_key_is_named_with_its_line() {
-        let error = parse(&SAMPLE.replace("poll_seconds", "pol_seconds"), &[]).unwrap_err().to_string();
-        assert!(error.contains("line ") && error.contains("pol_seconds"), "{error}");
+        let error = parse(&SAMPLE.replace("poll_seconds", "pol_seconds"), &[])
+            .unwrap_err()
+            .to_string();
+        assert!(
+            error.contains("line ") && error.contains("pol_seconds"),
+            "{error}"
+        );
     }
 
     #[test]
     fn variables_override_keys() {
         let overrides = [
             ("STORESYNC__STATE__DIR", "/srv/state"),
-            ("STORESYNC__SYNC__CHANNELS", "/data/AccountChangeEvent, /data/OrderChangeEvent"),
+            (
+                "STORESYNC__SYNC__CHANNELS",
+                "/data/AccountChangeEvent, /data/OrderChangeEvent",
+            ),
             ("STORESYNC__SYNC__POLL_SECONDS", "5"),
             ("STORESYNC__SERVE__LISTEN", "127.0.0.1:0"),
         ];
         let config = parse(SAMPLE, &overrides).unwrap();
         assert_eq!(config.state.dir, PathBuf::from("/srv/state"));
-        assert_eq!(config.sync.channels, ["/data/AccountChangeEvent", "/data/OrderChangeEvent"]);
+        assert_eq!(
+            config.sync.channels,
+            ["/data/AccountChangeEvent", "/data/OrderChangeEvent"]
+        );
         assert_eq!(config.sync.poll_seconds, 5);
         assert_eq!(config.serve.listen.port(), 0);
         let error = parse(SAMPLE, &[("STORESYNC__DIR", "x")]).unwrap_err().to_string();

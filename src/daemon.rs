@@ -45,7 +45,10 @@ const HEALTH_INTERVAL: Duration = Duration::from_secs(1);
 const SILENCE_MAX_MILLIS: Millis = 300_000;
 
 /// Between attempts to reach an org that is away when the daemon starts.
-const AWAY: Policy = Policy { first: Duration::from_secs(1), longest: Duration::from_secs(60) };
+const AWAY: Policy = Policy {
+    first: Duration::from_secs(1),
+    longest: Duration::from_secs(60),
+};
 
 type Stages = JoinSet<(&'static str, anyhow::Result<()>)>;
 
@@ -96,7 +99,10 @@ pub async fn run(config: Config, listeners: Listeners, stop: CancellationToken) 
     let reader = Reader::new(&dir);
     let world = World {
         bells: Bells::new(cache.rev()),
-        health: Arc::new(watch::Sender::new(Health { initializing: true, ..Health::default() })),
+        health: Arc::new(watch::Sender::new(Health {
+            initializing: true,
+            ..Health::default()
+        })),
         stop: stop.child_token(),
         config,
         clock,
@@ -117,7 +123,9 @@ pub async fn run(config: Config, listeners: Listeners, stop: CancellationToken) 
         start(&mut stages, world, plan, cache, journal);
     } else {
         serve(&mut stages, &world, listeners)?;
-        let Some(plan) = prepare_when_reachable(&world, &mut cache, &journal).await? else { return Ok(()) };
+        let Some(plan) = prepare_when_reachable(&world, &mut cache, &journal).await? else {
+            return Ok(());
+        };
         start(&mut stages, world, plan, cache, journal);
     }
     if let Err(error) = sd_notify::notify(&[sd_notify::NotifyState::Ready]) {
@@ -174,19 +182,40 @@ fn serve(stages: &mut Stages, world: &World, listeners: Listeners) -> anyhow::Re
     let (storefront, admin) = (listeners.storefront, listeners.admin);
     tracing::info!("storefronts are served on http://{}", storefront.local_addr()?);
     tracing::info!("operators are served on http://{}", admin.local_addr()?);
-    spawn(stages, "serve", serve::run(storefront, shown.clone(), world.stop.clone()));
-    spawn(stages, "admin", serve::run_admin(admin, shown, world.stop.clone()));
+    spawn(
+        stages,
+        "serve",
+        serve::run(storefront, shown.clone(), world.stop.clone()),
+    );
+    spawn(
+        stages,
+        "admin",
+        serve::run_admin(admin, shown, world.stop.clone()),
+    );
     Ok(())
 }
 
 /// Starts what talks to the org, and the one door behind it.
 fn start(stages: &mut Stages, world: World, plan: Plan, cache: Cache, journal: Journal) {
-    let World { config, clock, org, pubsub, reader, outbox, bells, health, stop } = world;
+    let World {
+        config,
+        clock,
+        org,
+        pubsub,
+        reader,
+        outbox,
+        bells,
+        health,
+        stop,
+    } = world;
     let (work, queue) = mpsc::channel(apply::QUEUE_MAX);
     let tables = plan.tables();
     let (door_clock, door_bells) = (clock.clone(), bells.clone());
     stages.spawn_blocking(move || {
-        ("apply", apply::run(cache, journal, &tables, queue, &door_clock, &door_bells))
+        (
+            "apply",
+            apply::run(cache, journal, &tables, queue, &door_clock, &door_bells),
+        )
     });
     let (dir, checkpoints) = (config.state.dir.clone(), stop.clone());
     stages.spawn_blocking(move || ("checkpoint", checkpoint::run(&dir, &checkpoints)));
@@ -198,15 +227,42 @@ fn start(stages: &mut Stages, world: World, plan: Plan, cache: Cache, journal: J
         clock: clock.clone(),
     };
     let confirm_stop = stop.clone();
-    spawn(stages, "confirm", async move { Ok(confirm::run(confirm, confirm_stop).await?) });
+    spawn(stages, "confirm", async move {
+        Ok(confirm::run(confirm, confirm_stop).await?)
+    });
     let key_field = config.orders.external_id_field.clone();
-    let push = push::World { org: org.clone(), outbox, key_field, clock: clock.clone() };
+    let push = push::World {
+        org: org.clone(),
+        outbox,
+        key_field,
+        clock: clock.clone(),
+    };
     spawn(stages, "push", orders(push, Arc::clone(&health), stop.clone()));
-    spawn(stages, "health", watch_health(reader.clone(), clock, health, stop.clone()));
+    spawn(
+        stages,
+        "health",
+        watch_health(reader.clone(), clock, health, stop.clone()),
+    );
 
-    let wires = Wires { org, reader, planned: plan.objects.into(), work, positions: watch::Sender::new(0), bells, stop };
-    spawn(stages, "snapshot", inbound::snapshot::run(wires.clone(), plan.channels.len()));
-    spawn(stages, "poll", inbound::poll::run(wires.clone(), config.sync.poll_seconds));
+    let wires = Wires {
+        org,
+        reader,
+        planned: plan.objects.into(),
+        work,
+        positions: watch::Sender::new(0),
+        bells,
+        stop,
+    };
+    spawn(
+        stages,
+        "snapshot",
+        inbound::snapshot::run(wires.clone(), plan.channels.len()),
+    );
+    spawn(
+        stages,
+        "poll",
+        inbound::poll::run(wires.clone(), config.sync.poll_seconds),
+    );
     spawn(stages, "repair", inbound::repair::run(wires.clone()));
     for channel in plan.channels {
         let stream = inbound::subscribe::run(wires.clone(), pubsub.clone(), channel, plan.schema_ids.clone());
@@ -224,7 +280,11 @@ fn spawn(
 
 /// Delivers orders. An org that is not set up for them is mirrored all the same: orders are kept, and health
 /// says why they wait.
-async fn orders(world: push::World, health: Arc<watch::Sender<Health>>, stop: CancellationToken) -> anyhow::Result<()> {
+async fn orders(
+    world: push::World,
+    health: Arc<watch::Sender<Health>>,
+    stop: CancellationToken,
+) -> anyhow::Result<()> {
     match push::run(world, stop.clone()).await {
         Err(push::PushError::Misfit(sentence)) => {
             tracing::error!("orders are kept and not sent: {sentence}");
@@ -249,7 +309,9 @@ async fn watch_health(
         let heard_at = heard.iter().map(|cursor| cursor.heard_at).min();
         let silent = heard_at.filter(|heard_at| clock.now() - heard_at > SILENCE_MAX_MILLIS);
         health.send_modify(|health| {
-            health.initializing = objects.iter().any(|object| matches!(object.state.as_str(), "waiting" | "loading"));
+            health.initializing = objects
+                .iter()
+                .any(|object| matches!(object.state.as_str(), "waiting" | "loading"));
             health.stale_since = silent;
         });
         tokio::select! {
@@ -277,7 +339,10 @@ async fn finish(mut stages: Stages, stop: &CancellationToken) -> anyhow::Result<
         }
     };
     if tokio::time::timeout(STOP_MAX, rest).await.is_err() {
-        tracing::warn!("not all stages ended within {} s; nothing is lost by it", STOP_MAX.as_secs());
+        tracing::warn!(
+            "not all stages ended within {} s; nothing is lost by it",
+            STOP_MAX.as_secs()
+        );
     }
     ended
 }
@@ -334,7 +399,10 @@ pub fn exit_of(error: &anyhow::Error) -> Exit {
             None => {}
         }
         if cause.downcast_ref::<std::io::Error>().is_some_and(|error| {
-            matches!(error.kind(), std::io::ErrorKind::AddrInUse | std::io::ErrorKind::AddrNotAvailable)
+            matches!(
+                error.kind(),
+                std::io::ErrorKind::AddrInUse | std::io::ErrorKind::AddrNotAvailable
+            )
         }) {
             return Exit::Unavailable;
         }

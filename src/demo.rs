@@ -44,7 +44,10 @@ pub async fn run(args: DemoArgs, stop: CancellationToken) -> anyhow::Result<Exit
         ..sandbox::Options::default()
     })
     .await?;
-    let listeners = Listeners { storefront: bind(API).await?, admin: bind(ADMIN).await? };
+    let listeners = Listeners {
+        storefront: bind(API).await?,
+        admin: bind(ADMIN).await?,
+    };
     let page = bind(PAGE).await?;
     let shop = Shop::new(listeners.storefront.local_addr()?, listeners.admin.local_addr()?)?;
     let env = sandbox.env.clone();
@@ -108,7 +111,9 @@ async fn bind(port: u16) -> anyhow::Result<TcpListener> {
     let usual = SocketAddr::from(([127, 0, 0, 1], port));
     match TcpListener::bind(usual).await {
         Ok(listener) => Ok(listener),
-        Err(_) => TcpListener::bind(("127.0.0.1", 0)).await.context("find a free port on 127.0.0.1"),
+        Err(_) => TcpListener::bind(("127.0.0.1", 0))
+            .await
+            .context("find a free port on 127.0.0.1"),
     }
 }
 

@@ -17,7 +17,11 @@ fn main() -> ExitCode {
             // A closed standard output is no reason to fail on a call for help.
             let _ = error.print();
             let asked = matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion);
-            return if asked { Exit::Ok.into() } else { Exit::Usage.into() };
+            return if asked {
+                Exit::Ok.into()
+            } else {
+                Exit::Usage.into()
+            };
         }
     };
     let quiet = matches!(cli.command, Command::Demo(_));
@@ -65,8 +69,11 @@ async fn run_sandbox(args: SandboxArgs, stop: CancellationToken) -> anyhow::Resu
         ..sandbox::Options::default()
     })
     .await?;
-    let env: serde_json::Map<String, serde_json::Value> =
-        running.env.iter().map(|(key, value)| ((*key).to_owned(), value.as_str().into())).collect();
+    let env: serde_json::Map<String, serde_json::Value> = running
+        .env
+        .iter()
+        .map(|(key, value)| ((*key).to_owned(), value.as_str().into()))
+        .collect();
     println!("{}", serde_json::Value::Object(env));
     running.run(stop).await
 }

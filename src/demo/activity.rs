@@ -32,19 +32,35 @@ async fn change(org: &OrgClient, shop: &Shop, number: u64) -> anyhow::Result<()>
         anyhow::bail!("no store is loaded yet");
     };
     let products = shop.products(store).await?;
-    let priced: Vec<_> = products.iter().filter(|product| product.price.is_some()).collect();
+    let priced: Vec<_> = products
+        .iter()
+        .filter(|product| product.price.is_some())
+        .collect();
     let Some(product) = fastrand::choice(priced) else {
         anyhow::bail!("no product has a price yet");
     };
-    let Some((amount, currency)) = &product.price else { return Ok(()) };
+    let Some((amount, currency)) = &product.price else {
+        return Ok(());
+    };
     let entry = entry_of(org, &stores, store, &product.id, currency).await?;
     let price = f64::from(fastrand::u32(500..50_000)) / 100.0;
-    org.update("PricebookEntry", &entry, &json!({"UnitPrice": price})).await?;
-    println!("the org changed {} from {amount} to {price:.2} {currency}", product.name);
+    org.update("PricebookEntry", &entry, &json!({"UnitPrice": price}))
+        .await?;
+    println!(
+        "the org changed {} from {amount} to {price:.2} {currency}",
+        product.name
+    );
     if number.is_multiple_of(10) {
-        let order = sample_order(&format!("DEMO-{:016X}", fastrand::u64(..)), currency, &[(&product.id, 1)]);
+        let order = sample_order(
+            &format!("DEMO-{:016X}", fastrand::u64(..)),
+            currency,
+            &[(&product.id, 1)],
+        );
         let (status, answer) = shop.place(store, &order).await?;
-        println!("a shopper ordered {}: {status}, {}", product.name, answer["state"]);
+        println!(
+            "a shopper ordered {}: {status}, {}",
+            product.name, answer["state"]
+        );
     }
     Ok(())
 }
@@ -57,7 +73,10 @@ pub async fn entry_of(
     product_id: &str,
     currency: &str,
 ) -> anyhow::Result<String> {
-    let book = stores.iter().find(|candidate| candidate["id"] == store).and_then(|found| found["pricebook_id"].as_str());
+    let book = stores
+        .iter()
+        .find(|candidate| candidate["id"] == store)
+        .and_then(|found| found["pricebook_id"].as_str());
     let book = book.ok_or_else(|| anyhow::anyhow!("the store has no price book"))?;
     let soql = format!(
         "SELECT Id FROM PricebookEntry WHERE Pricebook2Id = '{book}' AND Product2Id = '{product_id}' \
@@ -65,13 +84,16 @@ pub async fn entry_of(
     );
     let rows = org.query(&soql).await?;
     let id = rows.first().and_then(|row| row["Id"].as_str());
-    id.map(str::to_owned).ok_or_else(|| anyhow::anyhow!("the product has no entry in the price book"))
+    id.map(str::to_owned)
+        .ok_or_else(|| anyhow::anyhow!("the product has no entry in the price book"))
 }
 
 /// An order of a guest, at the prices of the store.
 pub fn sample_order(external_id: &str, currency: &str, items: &[(&str, u32)]) -> Value {
-    let items: Vec<Value> =
-        items.iter().map(|(product_id, quantity)| json!({"product_id": product_id, "quantity": quantity})).collect();
+    let items: Vec<Value> = items
+        .iter()
+        .map(|(product_id, quantity)| json!({"product_id": product_id, "quantity": quantity}))
+        .collect();
     json!({
         "external_id": external_id,
         "currency": currency,

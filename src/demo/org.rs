@@ -16,7 +16,10 @@ impl OrgClient {
     /// Logs in with the credentials that the sandbox printed.
     pub async fn log_in(env: &[(&'static str, String)]) -> anyhow::Result<Self> {
         let value = |key: &str| {
-            let found = env.iter().find(|(name, _)| *name == key).map(|(_, value)| value.clone());
+            let found = env
+                .iter()
+                .find(|(name, _)| *name == key)
+                .map(|(_, value)| value.clone());
             found.ok_or_else(|| anyhow!("the sandbox gave no {key}"))
         };
         let http = reqwest::Client::new();
@@ -26,9 +29,25 @@ impl OrgClient {
             ("client_secret", value("SANDBOX_CLIENT_SECRET")?),
         ];
         let url = format!("{}/services/oauth2/token", value("SANDBOX_HTTP")?);
-        let answer: Value = http.post(url).form(&form).send().await?.error_for_status()?.json().await?;
-        let text = |key: &str| answer[key].as_str().map(str::to_owned).with_context(|| format!("no {key} in the login"));
-        Ok(Self { http, base: text("instance_url")?, token: text("access_token")? })
+        let answer: Value = http
+            .post(url)
+            .form(&form)
+            .send()
+            .await?
+            .error_for_status()?
+            .json()
+            .await?;
+        let text = |key: &str| {
+            answer[key]
+                .as_str()
+                .map(str::to_owned)
+                .with_context(|| format!("no {key} in the login"))
+        };
+        Ok(Self {
+            http,
+            base: text("instance_url")?,
+            token: text("access_token")?,
+        })
     }
 
     /// All rows of a query.
@@ -36,7 +55,11 @@ impl OrgClient {
         let mut rows = Vec::new();
         let mut request = self.http.get(self.url("query")).query(&[("q", soql)]);
         loop {
-            let answer = request.bearer_auth(&self.token).send().await?.error_for_status()?;
+            let answer = request
+                .bearer_auth(&self.token)
+                .send()
+                .await?
+                .error_for_status()?;
             let mut page: Value = answer.json().await?;
             if let Value::Array(records) = page["records"].take() {
                 rows.extend(records.into_iter().filter_map(|record| match record {
@@ -54,7 +77,13 @@ impl OrgClient {
     /// Changes fields of one record.
     pub async fn update(&self, object: &str, id: &str, fields: &Value) -> anyhow::Result<()> {
         let url = self.url(&format!("sobjects/{object}/{id}"));
-        self.http.patch(url).bearer_auth(&self.token).json(fields).send().await?.error_for_status()?;
+        self.http
+            .patch(url)
+            .bearer_auth(&self.token)
+            .json(fields)
+            .send()
+            .await?
+            .error_for_status()?;
         Ok(())
     }
 

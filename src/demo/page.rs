@@ -24,7 +24,9 @@ pub async fn run(listener: TcpListener, shop: Shop, stop: CancellationToken) -> 
         .route("/{store}/orders", post(place))
         .route("/{store}/orders/{external_id}", get(order))
         .with_state(shop);
-    serve(listener, app).with_graceful_shutdown(stop.cancelled_owned()).await?;
+    serve(listener, app)
+        .with_graceful_shutdown(stop.cancelled_owned())
+        .await?;
     Ok(())
 }
 
@@ -66,7 +68,13 @@ async fn products(State(shop): State<Shop>, Path(store): Path<String>) -> Result
     let options: String = products
         .iter()
         .filter(|product| product.price.is_some())
-        .map(|product| format!(r#"<option value="{}">{}</option>"#, escaped(&product.id), escaped(&product.name)))
+        .map(|product| {
+            format!(
+                r#"<option value="{}">{}</option>"#,
+                escaped(&product.id),
+                escaped(&product.name)
+            )
+        })
         .collect();
     let store = escaped(&store);
     let body = format!(
@@ -101,7 +109,10 @@ fn table(products: &[Product]) -> String {
             None => "unavailable".to_owned(),
         };
         let cells = [&product.name, &product.code, &price].map(|cell| escaped(cell));
-        table.push_str(&format!("<tr><td>{}<td>{}<td>{}</tr>", cells[0], cells[1], cells[2]));
+        table.push_str(&format!(
+            "<tr><td>{}<td>{}<td>{}</tr>",
+            cells[0], cells[1], cells[2]
+        ));
     }
     table.push_str("</table>");
     table
@@ -178,5 +189,8 @@ dt {{ font-weight: 600 }}
 }
 
 fn escaped(text: &str) -> String {
-    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
+    text.replace('&', "&amp;")
+        .replace('<', "&lt;")
+        .replace('>', "&gt;")
+        .replace('"', "&quot;")
 }

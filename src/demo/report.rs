@@ -34,23 +34,44 @@ impl Report {
         };
         let slowest = self.percentile(1.0);
         expect(self.rows_loaded > 0, "no row was loaded".to_owned());
-        expect(self.changes_unseen == 0, format!("{} changes were never seen by a storefront", self.changes_unseen));
+        expect(
+            self.changes_unseen == 0,
+            format!("{} changes were never seen by a storefront", self.changes_unseen),
+        );
         expect(
             slowest <= self.visible_millis_max as f64,
-            format!("a change took {slowest:.1} ms to be seen; {} ms is the limit", self.visible_millis_max),
+            format!(
+                "a change took {slowest:.1} ms to be seen; {} ms is the limit",
+                self.visible_millis_max
+            ),
         );
         expect(
             self.orders_in_org == self.orders_placed,
-            format!("{} orders were placed and {} are in the org", self.orders_placed, self.orders_in_org),
+            format!(
+                "{} orders were placed and {} are in the org",
+                self.orders_placed, self.orders_in_org
+            ),
         );
-        expect(self.duplicates == 0, format!("{} orders are in the org more than once", self.duplicates));
-        expect(self.orders_altered == 0, format!("{} orders have other items in the org", self.orders_altered));
+        expect(
+            self.duplicates == 0,
+            format!("{} orders are in the org more than once", self.duplicates),
+        );
+        expect(
+            self.orders_altered == 0,
+            format!("{} orders have other items in the org", self.orders_altered),
+        );
         expect(
             self.orders_confirmed == self.orders_placed,
-            format!("{} of {} orders were confirmed", self.orders_confirmed, self.orders_placed),
+            format!(
+                "{} of {} orders were confirmed",
+                self.orders_confirmed, self.orders_placed
+            ),
         );
         expect(self.rows_compared > 0, "no row was compared".to_owned());
-        expect(self.drift == 0, format!("{} rows differ between org and cache", self.drift));
+        expect(
+            self.drift == 0,
+            format!("{} rows differ between org and cache", self.drift),
+        );
         broken
     }
 
@@ -65,7 +86,11 @@ impl Report {
 
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "rows loaded             {} of {} objects", self.rows_loaded, self.objects_loaded)?;
+        writeln!(
+            f,
+            "rows loaded             {} of {} objects",
+            self.rows_loaded, self.objects_loaded
+        )?;
         writeln!(
             f,
             "change to visible       median {:.1} ms, p99 {:.1} ms, slowest {:.1} ms over {} changes",
@@ -74,10 +99,22 @@ impl fmt::Display for Report {
             self.percentile(1.0),
             self.visible_millis.len()
         )?;
-        writeln!(f, "orders pushed           {} of {}", self.orders_in_org, self.orders_placed)?;
-        writeln!(f, "orders confirmed        {} of {}", self.orders_confirmed, self.orders_placed)?;
+        writeln!(
+            f,
+            "orders pushed           {} of {}",
+            self.orders_in_org, self.orders_placed
+        )?;
+        writeln!(
+            f,
+            "orders confirmed        {} of {}",
+            self.orders_confirmed, self.orders_placed
+        )?;
         writeln!(f, "duplicates              {}", self.duplicates)?;
-        write!(f, "drift                   {} of {} rows", self.drift, self.rows_compared)
+        write!(
+            f,
+            "drift                   {} of {} rows",
+            self.drift, self.rows_compared
+        )
     }
 }
 

@@ -26,13 +26,24 @@ pub struct Product {
 
 impl Shop {
     pub fn new(api: SocketAddr, admin: SocketAddr) -> anyhow::Result<Self> {
-        let http = reqwest::Client::builder().timeout(Duration::from_secs(30)).build()?;
-        Ok(Self { http, api: format!("http://{api}"), admin: format!("http://{admin}") })
+        let http = reqwest::Client::builder()
+            .timeout(Duration::from_secs(30))
+            .build()?;
+        Ok(Self {
+            http,
+            api: format!("http://{api}"),
+            admin: format!("http://{admin}"),
+        })
     }
 
     /// The daemon's own account of itself; `None` while it does not answer.
     pub async fn status(&self) -> Option<Value> {
-        let answer = self.http.get(format!("{}/status", self.admin)).send().await.ok()?;
+        let answer = self
+            .http
+            .get(format!("{}/status", self.admin))
+            .send()
+            .await
+            .ok()?;
         answer.json().await.ok()
     }
 
@@ -41,12 +52,16 @@ impl Shop {
     }
 
     pub async fn products(&self, store: &str) -> anyhow::Result<Vec<Product>> {
-        let items = self.list(&format!("/v1/stores/{store}/products?limit=200")).await?;
+        let items = self
+            .list(&format!("/v1/stores/{store}/products?limit=200"))
+            .await?;
         Ok(items.iter().map(product).collect())
     }
 
     pub async fn product(&self, store: &str, id: &str) -> anyhow::Result<Product> {
-        Ok(product(&self.get(&format!("/v1/stores/{store}/products/{id}")).await?))
+        Ok(product(
+            &self.get(&format!("/v1/stores/{store}/products/{id}")).await?,
+        ))
     }
 
     /// All rows of an object, as the cache holds them.
@@ -54,7 +69,9 @@ impl Shop {
         let mut rows = Vec::new();
         let mut cursor = String::new();
         loop {
-            let mut page = self.get(&format!("/v1/objects/{object}?limit=200{cursor}")).await?;
+            let mut page = self
+                .get(&format!("/v1/objects/{object}?limit=200{cursor}"))
+                .await?;
             if let Value::Array(items) = page["items"].take() {
                 rows.extend(items.into_iter().filter_map(|item| match item {
                     Value::Object(row) => Some(row),
@@ -77,7 +94,8 @@ impl Shop {
     }
 
     pub async fn order(&self, store: &str, external_id: &str) -> anyhow::Result<Value> {
-        self.get(&format!("/v1/stores/{store}/orders/{external_id}")).await
+        self.get(&format!("/v1/stores/{store}/orders/{external_id}"))
+            .await
     }
 
     /// At most the first few pages: a page of a demo shows no more.
@@ -91,9 +109,15 @@ impl Shop {
     async fn get(&self, path: &str) -> anyhow::Result<Value> {
         let answer = self.http.get(format!("{}{path}", self.api)).send().await?;
         let status = answer.status();
-        let body: Value = answer.json().await.with_context(|| format!("{path} answered {status} without JSON"))?;
+        let body: Value = answer
+            .json()
+            .await
+            .with_context(|| format!("{path} answered {status} without JSON"))?;
         if !status.is_success() {
-            bail!("{path} answered {status}: {}", body["detail"].as_str().unwrap_or("no detail"));
+            bail!(
+                "{path} answered {status}: {}",
+                body["detail"].as_str().unwrap_or("no detail")
+            );
         }
         Ok(body)
     }
@@ -101,7 +125,9 @@ impl Shop {
 
 fn product(item: &Value) -> Product {
     let text = |key: &str| item[key].as_str().unwrap_or_default().to_owned();
-    let price = item["price"]["amount"].as_str().zip(item["price"]["currency"].as_str());
+    let price = item["price"]["amount"]
+        .as_str()
+        .zip(item["price"]["currency"].as_str());
     Product {
         id: text("id"),
         name: text("name"),

@@ -23,9 +23,15 @@ const SETTLE_LIMIT: Duration = Duration::from_secs(60);
 
 /// Runs the tour and prints its report.
 pub async fn run(args: &DemoArgs, org: &OrgClient, shop: &Shop) -> anyhow::Result<Exit> {
-    let mut report = Report { visible_millis_max: args.visible_within_ms, ..Report::default() };
+    let mut report = Report {
+        visible_millis_max: args.visible_within_ms,
+        ..Report::default()
+    };
     let objects = loaded(shop, &mut report).await?;
-    println!("loaded {} rows of {} objects", report.rows_loaded, report.objects_loaded);
+    println!(
+        "loaded {} rows of {} objects",
+        report.rows_loaded, report.objects_loaded
+    );
     change_prices(args.changes, org, shop, &mut report).await?;
     println!("changed {} prices", args.changes);
     let placed = place_orders(args.orders, shop, &mut report).await?;
@@ -37,7 +43,14 @@ pub async fn run(args: &DemoArgs, org: &OrgClient, shop: &Shop) -> anyhow::Resul
     for sentence in &broken {
         println!("NOT AS EXPECTED: {sentence}");
     }
-    println!("{}", if broken.is_empty() { "every expectation held" } else { "the tour failed" });
+    println!(
+        "{}",
+        if broken.is_empty() {
+            "every expectation held"
+        } else {
+            "the tour failed"
+        }
+    );
     Ok(if broken.is_empty() { Exit::Ok } else { Exit::Failed })
 }
 
@@ -54,27 +67,49 @@ async fn loaded(shop: &Shop, report: &mut Report) -> anyhow::Result<Vec<String>>
             return Ok(objects.iter().filter_map(name).collect());
         }
         if started.elapsed() > LOAD_LIMIT {
-            bail!("the first load did not end within {} s: {status}", LOAD_LIMIT.as_secs());
+            bail!(
+                "the first load did not end within {} s: {status}",
+                LOAD_LIMIT.as_secs()
+            );
         }
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
 }
 
-async fn change_prices(count: usize, org: &OrgClient, shop: &Shop, report: &mut Report) -> anyhow::Result<()> {
+async fn change_prices(
+    count: usize,
+    org: &OrgClient,
+    shop: &Shop,
+    report: &mut Report,
+) -> anyhow::Result<()> {
     let stores = shop.stores().await?;
     for number in 0..count {
-        let store = stores[number % stores.len()]["id"].as_str().context("a store has no id")?;
+        let store = stores[number % stores.len()]["id"]
+            .as_str()
+            .context("a store has no id")?;
         let products = shop.products(store).await?;
-        let priced: Vec<_> = products.iter().filter(|product| product.price.is_some()).collect();
-        let product = priced.get(number % priced.len().max(1)).context("the store sells nothing")?;
+        let priced: Vec<_> = products
+            .iter()
+            .filter(|product| product.price.is_some())
+            .collect();
+        let product = priced
+            .get(number % priced.len().max(1))
+            .context("the store sells nothing")?;
         let currency = product.price.as_ref().map_or("", |(_, currency)| currency);
         let entry = entry_of(org, &stores, store, &product.id, currency).await?;
         let price = format!("{}.{:02}", 1_000 + number, number % 100);
         let amount: f64 = price.parse()?;
-        org.update("PricebookEntry", &entry, &json!({"UnitPrice": amount, "s_c__Sale_Price__c": null})).await?;
+        org.update(
+            "PricebookEntry",
+            &entry,
+            &json!({"UnitPrice": amount, "s_c__Sale_Price__c": null}),
+        )
+        .await?;
         let answered = Instant::now();
         if seen(shop, store, &product.id, &price, answered).await? {
-            report.visible_millis.push(answered.elapsed().as_secs_f64() * 1_000.0);
+            report
+                .visible_millis
+                .push(answered.elapsed().as_secs_f64() * 1_000.0);
         } else {
             report.changes_unseen += 1;
         }
@@ -103,11 +138,23 @@ async fn place_orders(count: usize, shop: &Shop, report: &mut Report) -> anyhow:
     let mut placed = Placed::new();
     let mut where_placed = Vec::new();
     for number in 0..count {
-        let store = stores[number % stores.len()]["id"].as_str().context("a store has no id")?.to_owned();
+        let store = stores[number % stores.len()]["id"]
+            .as_str()
+            .context("a store has no id")?
+            .to_owned();
         let products = shop.products(&store).await?;
-        let priced: Vec<_> = products.iter().filter(|product| product.price.is_some()).collect();
-        let lines: Vec<(&str, u32)> =
-            (0..=number % 3).map(|line| (priced[(number + line) % priced.len()].id.as_str(), line as u32 + 1)).collect();
+        let priced: Vec<_> = products
+            .iter()
+            .filter(|product| product.price.is_some())
+            .collect();
+        let lines: Vec<(&str, u32)> = (0..=number % 3)
+            .map(|line| {
+                (
+                    priced[(number + line) % priced.len()].id.as_str(),
+                    line as u32 + 1,
+                )
+            })
+            .collect();
         let currency = priced[0].price.as_ref().map_or("", |(_, currency)| currency);
         let key = format!("TOUR-{number:04}-{:08X}", fastrand::u32(..));
         let order = sample_order(&key, currency, &lines);
@@ -117,7 +164,13 @@ async fn place_orders(count: usize, shop: &Shop, report: &mut Report) -> anyhow:
                 bail!("the order {key} was answered {status}: {}", answer["detail"]);
             }
         }
-        placed.insert(key.clone(), lines.iter().map(|&(id, quantity)| (id.to_owned(), quantity)).collect());
+        placed.insert(
+            key.clone(),
+            lines
+                .iter()
+                .map(|&(id, quantity)| (id.to_owned(), quantity))
+                .collect(),
+        );
         where_placed.push((store, key));
     }
     report.orders_placed = placed.len() as u64;
@@ -141,17 +194,32 @@ async fn place_orders(count: usize, shop: &Shop, report: &mut Report) -> anyhow:
 /// Counts what became of the orders, by the org's own account.
 async fn find_orders(placed: &Placed, org: &OrgClient, report: &mut Report) -> anyhow::Result<()> {
     for (key, items) in placed {
-        let orders = org.query(&format!("SELECT Id FROM Order WHERE External_ID__c = '{key}'")).await?;
+        let orders = org
+            .query(&format!("SELECT Id FROM Order WHERE External_ID__c = '{key}'"))
+            .await?;
         report.orders_in_org += u64::from(!orders.is_empty());
         report.duplicates += orders.len().saturating_sub(1) as u64;
-        let Some(id) = orders.first().and_then(|order| order["Id"].as_str()) else { continue };
-        let found = org.query(&format!("SELECT Product2Id, Quantity FROM OrderItem WHERE OrderId = '{id}'")).await?;
+        let Some(id) = orders.first().and_then(|order| order["Id"].as_str()) else {
+            continue;
+        };
+        let found = org
+            .query(&format!(
+                "SELECT Product2Id, Quantity FROM OrderItem WHERE OrderId = '{id}'"
+            ))
+            .await?;
         let mut in_org: Vec<(String, f64)> = found
             .iter()
-            .map(|item| (item["Product2Id"].as_str().unwrap_or_default().to_owned(), item["Quantity"].as_f64().unwrap_or_default()))
+            .map(|item| {
+                (
+                    item["Product2Id"].as_str().unwrap_or_default().to_owned(),
+                    item["Quantity"].as_f64().unwrap_or_default(),
+                )
+            })
             .collect();
-        let mut expected: Vec<(String, f64)> =
-            items.iter().map(|(id, quantity)| (id.clone(), f64::from(*quantity))).collect();
+        let mut expected: Vec<(String, f64)> = items
+            .iter()
+            .map(|(id, quantity)| (id.clone(), f64::from(*quantity)))
+            .collect();
         in_org.sort_by(|a, b| a.0.cmp(&b.0));
         expected.sort_by(|a, b| a.0.cmp(&b.0));
         report.orders_altered += u64::from(in_org != expected);
@@ -160,12 +228,19 @@ async fn find_orders(placed: &Placed, org: &OrgClient, report: &mut Report) -> a
 }
 
 /// Compares every row, until nothing differs or the time for objects that are polled has passed.
-async fn compare(objects: &[String], org: &OrgClient, shop: &Shop, report: &mut Report) -> anyhow::Result<()> {
+async fn compare(
+    objects: &[String],
+    org: &OrgClient,
+    shop: &Shop,
+    report: &mut Report,
+) -> anyhow::Result<()> {
     let started = Instant::now();
     loop {
         (report.drift, report.rows_compared) = (0, 0);
         for object in objects {
-            let (drift, rows) = compare_object(object, org, shop).await.with_context(|| format!("compare {object}"))?;
+            let (drift, rows) = compare_object(object, org, shop)
+                .await
+                .with_context(|| format!("compare {object}"))?;
             report.drift += drift;
             report.rows_compared += rows;
         }
@@ -179,19 +254,29 @@ async fn compare(objects: &[String], org: &OrgClient, shop: &Shop, report: &mut 
 /// How many rows of an object differ, of how many.
 async fn compare_object(object: &str, org: &OrgClient, shop: &Shop) -> anyhow::Result<(u64, u64)> {
     let cached: BTreeMap<String, Map<String, Value>> = by_id(shop.rows(object).await?, "id");
-    let columns: BTreeSet<&String> =
-        cached.values().flat_map(Map::keys).filter(|column| !column.starts_with('_')).collect();
+    let columns: BTreeSet<&String> = cached
+        .values()
+        .flat_map(Map::keys)
+        .filter(|column| !column.starts_with('_'))
+        .collect();
     let select = if columns.is_empty() {
         "Id".to_owned()
     } else {
-        columns.iter().map(|column| column.as_str()).collect::<Vec<_>>().join(", ")
+        columns
+            .iter()
+            .map(|column| column.as_str())
+            .collect::<Vec<_>>()
+            .join(", ")
     };
     let rows = org.query(&format!("SELECT {select} FROM {object}")).await?;
     let in_org = by_id(rows.into_iter().map(lower_keys).collect(), "id");
     let ids: BTreeSet<&String> = cached.keys().chain(in_org.keys()).collect();
     let differs = |id: &&&String| match (cached.get(**id), in_org.get(**id)) {
         (Some(cached), Some(in_org)) => columns.iter().any(|column| {
-            !same(cached.get(*column).unwrap_or(&Value::Null), in_org.get(*column).unwrap_or(&Value::Null))
+            !same(
+                cached.get(*column).unwrap_or(&Value::Null),
+                in_org.get(*column).unwrap_or(&Value::Null),
+            )
         }),
         _ => true,
     };
@@ -200,11 +285,15 @@ async fn compare_object(object: &str, org: &OrgClient, shop: &Shop) -> anyhow::R
 }
 
 fn by_id(rows: Vec<Map<String, Value>>, key: &str) -> BTreeMap<String, Map<String, Value>> {
-    rows.into_iter().filter_map(|row| Some((row.get(key)?.as_str()?.to_owned(), row))).collect()
+    rows.into_iter()
+        .filter_map(|row| Some((row.get(key)?.as_str()?.to_owned(), row)))
+        .collect()
 }
 
 fn lower_keys(row: Map<String, Value>) -> Map<String, Value> {
-    row.into_iter().map(|(key, value)| (key.to_ascii_lowercase(), value)).collect()
+    row.into_iter()
+        .map(|(key, value)| (key.to_ascii_lowercase(), value))
+        .collect()
 }
 
 /// Whether a cached value is what the org says, given that SQLite has no booleans and that REST writes the

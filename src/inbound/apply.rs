@@ -51,7 +51,11 @@ pub struct Bells {
 
 impl Bells {
     pub fn new(rev: i64) -> Self {
-        Self { rev: watch::Sender::new(rev), repairs: Arc::default(), reloads: Arc::default() }
+        Self {
+            rev: watch::Sender::new(rev),
+            repairs: Arc::default(),
+            reloads: Arc::default(),
+        }
     }
 }
 
@@ -66,7 +70,10 @@ enum Phase {
     /// No load has begun: whatever happens now, the load will read it.
     Unloaded,
     /// A load is under way. `again` where another has to follow it.
-    Loading { load: Load, again: bool },
+    Loading {
+        load: Load,
+        again: bool,
+    },
     Settled,
 }
 
@@ -141,7 +148,10 @@ impl World {
                 Some(State::Waiting | State::Loading) | None => Phase::Unloaded,
             };
             world.by_name.insert(table.object.clone(), world.objects.len());
-            world.objects.push(Mirrored { mirror: cache.mirror(table.clone()), phase });
+            world.objects.push(Mirrored {
+                mirror: cache.mirror(table.clone()),
+                phase,
+            });
         }
         for cursor in cursors::cursors(cache.connection())? {
             world.cursors.insert(cursor.topic.clone(), cursor);
@@ -194,15 +204,29 @@ impl World {
                 }
                 self.reply(done, ());
             }
-            Work::BeginLoad { object, watermark, done } => {
+            Work::BeginLoad {
+                object,
+                watermark,
+                done,
+            } => {
                 let load = self.begin_load(batch, &object, watermark)?;
                 self.reply(done, load);
             }
-            Work::Page { object, run, csv, done } => {
+            Work::Page {
+                object,
+                run,
+                csv,
+                done,
+            } => {
                 let written = self.page(batch, &object, run, &csv)?;
                 self.reply(done, written);
             }
-            Work::Rows { object, source, rows, done } => {
+            Work::Rows {
+                object,
+                source,
+                rows,
+                done,
+            } => {
                 let written = self.rows(batch, &object, &source, &rows)?;
                 self.reply(done, written);
             }
@@ -210,7 +234,12 @@ impl World {
                 let swept = self.finish_load(batch, &object, run)?;
                 self.reply(done, swept);
             }
-            Work::Repaired { object, read_rev, rows, done } => {
+            Work::Repaired {
+                object,
+                read_rev,
+                rows,
+                done,
+            } => {
                 self.repaired(batch, &object, read_rev, &rows)?;
                 self.reply(done, ());
             }
@@ -220,7 +249,9 @@ impl World {
 
     /// Marks an object to be read again, now or after the load that is under way.
     fn reload(&mut self, batch: &mut Batch<'_>, object: &str, reason: &str) -> rusqlite::Result<()> {
-        let Some(&index) = self.by_name.get(object) else { return Ok(()) };
+        let Some(&index) = self.by_name.get(object) else {
+            return Ok(());
+        };
         match &mut self.objects[index].phase {
             Phase::Unloaded => {}
             Phase::Loading { again, .. } => *again = true,
@@ -241,7 +272,9 @@ impl World {
 
     fn tell(&mut self, rev: i64, bells: &Bells) {
         // The revision first: who has its answer may begin a read that counts from it.
-        bells.rev.send_if_modified(|known| std::mem::replace(known, rev) != rev);
+        bells
+            .rev
+            .send_if_modified(|known| std::mem::replace(known, rev) != rev);
         self.replies.drain(..).for_each(|reply| reply());
         if std::mem::take(&mut self.repairs_opened) {
             bells.repairs.notify_one();

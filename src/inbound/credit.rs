@@ -18,7 +18,9 @@ pub struct Credit {
 impl Credit {
     /// After the first request, for [`EVENTS_IN_FLIGHT_MAX`].
     pub fn new() -> Self {
-        Self { owed: EVENTS_IN_FLIGHT_MAX }
+        Self {
+            owed: EVENTS_IN_FLIGHT_MAX,
+        }
     }
 
     /// A response arrived with this many events, and the server's count after it.

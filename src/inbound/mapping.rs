@@ -26,14 +26,29 @@ const STANDARD: &str = "=Product2 =Pricebook2 =PricebookEntry =Account =Contact 
     =Lead =Campaign =CampaignMember";
 
 /// Fields that are never read, of all objects: parts of their names in lower case.
-const SECRET_PARTS: [&str; 6] =
-    ["secret", "password", "private_key", "access_token", "refresh_token", "preauthorization"];
+const SECRET_PARTS: [&str; 6] = [
+    "secret",
+    "password",
+    "private_key",
+    "access_token",
+    "refresh_token",
+    "preauthorization",
+];
 
 /// Fields that are never read, by object: names in lower case without prefix and suffix; `*` ends a prefix.
 const SECRET_FIELDS: [(&str, &[&str]); 11] = [
-    ("payment_provider", &["api_*", "configuration_options", "account", "*token"]),
-    ("shipping_provider", &["api_*", "configuration_options", "account", "*token"]),
-    ("tax_provider", &["api_*", "configuration_options", "account", "*token"]),
+    (
+        "payment_provider",
+        &["api_*", "configuration_options", "account", "*token"],
+    ),
+    (
+        "shipping_provider",
+        &["api_*", "configuration_options", "account", "*token"],
+    ),
+    (
+        "tax_provider",
+        &["api_*", "configuration_options", "account", "*token"],
+    ),
     ("authentication_provider", &["api_*"]),
     ("outlet", &["register_code"]),
     ("contact", &["confirmation_url", "invitation_url", "sso_uid"]),
@@ -77,9 +92,17 @@ pub fn table(describe: &Describe) -> Table {
         if name == "id" || is_secret(&describe.name, &field.name) || columns.iter().any(|c| c.name == name) {
             continue;
         }
-        columns.push(Column { field: field.name.clone(), name, kind });
+        columns.push(Column {
+            field: field.name.clone(),
+            name,
+            kind,
+        });
     }
-    Table { object: describe.name.clone(), name: describe.name.to_ascii_lowercase(), columns }
+    Table {
+        object: describe.name.clone(),
+        name: describe.name.to_ascii_lowercase(),
+        columns,
+    }
 }
 
 /// The topic on which an object's changes appear.
@@ -105,8 +128,12 @@ fn column_kind(field: &Field) -> Option<ColumnKind> {
 
 fn is_secret(object: &str, field: &str) -> bool {
     let (object, field) = (short_name(object), short_name(field));
-    let listed = SECRET_FIELDS.iter().filter(|(name, _)| *name == object).flat_map(|(_, fields)| *fields);
-    SECRET_PARTS.iter().any(|part| field.contains(part)) || listed.into_iter().any(|pattern| matches(pattern, &field))
+    let listed = SECRET_FIELDS
+        .iter()
+        .filter(|(name, _)| *name == object)
+        .flat_map(|(_, fields)| *fields);
+    SECRET_PARTS.iter().any(|part| field.contains(part))
+        || listed.into_iter().any(|pattern| matches(pattern, &field))
 }
 
 fn matches(pattern: &str, field: &str) -> bool {
@@ -186,7 +213,11 @@ mod tests {
             .collect(),
         };
         let table = table(&describe);
-        let columns: Vec<_> = table.columns.iter().map(|column| (column.name.as_str(), column.kind)).collect();
+        let columns: Vec<_> = table
+            .columns
+            .iter()
+            .map(|column| (column.name.as_str(), column.kind))
+            .collect();
         assert_eq!(
             columns,
             [
@@ -202,10 +233,19 @@ mod tests {
 
     #[test]
     fn names_objects_and_topics() {
-        let config = Sync { objects: vec!["product2".to_owned(), "Invoice__c".to_owned()], ..Sync::default() };
+        let config = Sync {
+            objects: vec!["product2".to_owned(), "Invoice__c".to_owned()],
+            ..Sync::default()
+        };
         let objects = objects(&config);
         assert_eq!(objects.first().map(String::as_str), Some("s_c__Store__c"));
-        assert_eq!(objects.iter().filter(|name| name.eq_ignore_ascii_case("Product2")).count(), 1);
+        assert_eq!(
+            objects
+                .iter()
+                .filter(|name| name.eq_ignore_ascii_case("Product2"))
+                .count(),
+            1
+        );
         assert_eq!(objects.last().map(String::as_str), Some("Invoice__c"));
         assert_eq!(topic("Account"), "/data/AccountChangeEvent");
         assert_eq!(topic("s_c__Store__c"), "/data/s_c__Store__ChangeEvent");

@@ -52,7 +52,11 @@ mod tests {
             (ChangeKind::Undelete, id, Action::Write),
             (ChangeKind::Update, id, Action::Update),
             (ChangeKind::Delete, id, Action::Delete),
-            (ChangeKind::Gap(GapKind::Delete), id, Action::Repair("gap: deleted")),
+            (
+                ChangeKind::Gap(GapKind::Delete),
+                id,
+                Action::Repair("gap: deleted"),
+            ),
             (ChangeKind::Snapshot, id, Action::Repair("snapshot")),
             (ChangeKind::Overflow, id, Action::Reload("overflow")),
             (ChangeKind::Overflow, OVERFLOW_ID, Action::Reload("overflow")),

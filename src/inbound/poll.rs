@@ -10,8 +10,8 @@ use serde_json::{Map, Value};
 use tokio::time::{MissedTickBehavior, interval};
 
 use crate::inbound::Wires;
-use crate::inbound::apply::work::{Ended, Source, ask};
 use crate::inbound::apply::Work;
+use crate::inbound::apply::work::{Ended, Source, ask};
 use crate::inbound::prepare::Planned;
 use crate::model::clock::{Millis, format_datetime, parse_datetime};
 use crate::salesforce::rest::Scope;
@@ -61,8 +61,13 @@ fn polled(planned: &[Planned]) -> Vec<&Planned> {
 
 async fn poll(wires: &Wires, planned: &Planned) -> anyhow::Result<()> {
     let object = &planned.table.object;
-    let state = wires.reader.with(|connection| objects::object(connection, object))?;
-    let Some(watermark) = state.filter(|state| state.state == State::Live).and_then(|state| state.watermark) else {
+    let state = wires
+        .reader
+        .with(|connection| objects::object(connection, object))?;
+    let Some(watermark) = state
+        .filter(|state| state.state == State::Live)
+        .and_then(|state| state.watermark)
+    else {
         return Ok(());
     };
     let soql = soql(planned, watermark);
@@ -74,9 +79,14 @@ async fn poll(wires: &Wires, planned: &Planned) -> anyhow::Result<()> {
         let source = Source::Poll { read_rev, watermark };
         let rows = page.records;
         if !rows.is_empty() {
-            ask(&wires.work, |done| Work::Rows { object: object.clone(), source, rows, done })
-                .await?
-                .map_err(anyhow::Error::msg)?;
+            ask(&wires.work, |done| Work::Rows {
+                object: object.clone(),
+                source,
+                rows,
+                done,
+            })
+            .await?
+            .map_err(anyhow::Error::msg)?;
         }
         let Some(next) = page.next else { return Ok(()) };
         read_rev = *wires.bells.rev.borrow();
@@ -86,7 +96,10 @@ async fn poll(wires: &Wires, planned: &Planned) -> anyhow::Result<()> {
 
 fn soql(planned: &Planned, watermark: Millis) -> String {
     let since = format_datetime(watermark - OVERLAP_MILLIS);
-    format!("{} WHERE {STAMP} >= {since} ORDER BY {STAMP}, Id", planned.select())
+    format!(
+        "{} WHERE {STAMP} >= {since} ORDER BY {STAMP}, Id",
+        planned.select()
+    )
 }
 
 fn stamp(row: &Map<String, Value>) -> Option<Millis> {
@@ -105,10 +118,19 @@ mod tests {
             name: STAMP.to_ascii_lowercase(),
             kind: ColumnKind::DateTime,
         };
-        let table =
-            Table { object: "Pricebook2".to_owned(), name: "pricebook2".to_owned(), columns: vec![column] };
+        let table = Table {
+            object: "Pricebook2".to_owned(),
+            name: "pricebook2".to_owned(),
+            columns: vec![column],
+        };
         assert_eq!(
-            soql(&Planned { table, streamed: false }, 1_795_339_800_000),
+            soql(
+                &Planned {
+                    table,
+                    streamed: false
+                },
+                1_795_339_800_000
+            ),
             "SELECT Id, SystemModstamp FROM Pricebook2 WHERE SystemModstamp >= 2026-11-22T09:29:00.000Z \
              ORDER BY SystemModstamp, Id"
         );

@@ -89,7 +89,9 @@ pub async fn prepare(
     for (name, planned) in names.iter().zip(found) {
         match planned {
             Some(planned) => objects.push(planned),
-            None => tracing::info!(object = %name, "{name} is left out: the org has no such object for this user"),
+            None => {
+                tracing::info!(object = %name, "{name} is left out: the org has no such object for this user")
+            }
         }
     }
     anyhow::ensure!(
@@ -99,7 +101,10 @@ pub async fn prepare(
     for planned in &objects {
         cache.ensure_object(&planned.table, planned.streamed)?;
     }
-    let kept: Vec<&str> = objects.iter().map(|planned| planned.table.object.as_str()).collect();
+    let kept: Vec<&str> = objects
+        .iter()
+        .map(|planned| planned.table.object.as_str())
+        .collect();
     for gone in cache.forget_objects_except(&kept)? {
         tracing::warn!(object = %gone, "{gone} is no longer mirrored; its table stays as it is");
     }
@@ -113,7 +118,11 @@ pub async fn prepare(
         objects.len() - streamed
     );
     let schema_ids = journal.schemas()?.into_iter().map(|(id, _)| id).collect();
-    Ok(Plan { objects, channels, schema_ids })
+    Ok(Plan {
+        objects,
+        channels,
+        schema_ids,
+    })
 }
 
 async fn look(
@@ -127,8 +136,15 @@ async fn look(
     };
     let topic = mapping::topic(&describe.name);
     let covered = config.channels.iter().any(|channel| carries(channel, &topic));
-    let streamed = covered && pubsub.topic(&topic).await?.is_some_and(|topic| topic.can_subscribe);
-    Ok(Some(Planned { table: mapping::table(&describe), streamed }))
+    let streamed = covered
+        && pubsub
+            .topic(&topic)
+            .await?
+            .is_some_and(|topic| topic.can_subscribe);
+    Ok(Some(Planned {
+        table: mapping::table(&describe),
+        streamed,
+    }))
 }
 
 fn carries(channel: &str, topic: &str) -> bool {
@@ -140,15 +156,21 @@ fn channels(cache: &Cache, config: &config::Sync, objects: &[Planned]) -> anyhow
     for topic in &config.channels {
         let streamed = objects.iter().filter(|planned| planned.streamed);
         let carried = streamed.map(|planned| &planned.table.object);
-        let objects: Vec<String> =
-            carried.filter(|object| carries(topic, &mapping::topic(object))).cloned().collect();
+        let objects: Vec<String> = carried
+            .filter(|object| carries(topic, &mapping::topic(object)))
+            .cloned()
+            .collect();
         if objects.is_empty() {
             tracing::warn!(%topic, "{topic} is not subscribed to: no mirrored object is selected for it in the org");
             continue;
         }
         let cursor = cursors::cursor(cache.connection(), topic)?;
         let resume_after = cursor.map(|cursor| cursor.resume_after);
-        channels.push(Channel { topic: topic.clone(), resume_after, objects });
+        channels.push(Channel {
+            topic: topic.clone(),
+            resume_after,
+            objects,
+        });
     }
     Ok(channels)
 }

@@ -9,8 +9,8 @@ use std::time::Duration;
 use tokio::time::{sleep, timeout};
 
 use crate::inbound::Wires;
-use crate::inbound::apply::work::{Ended, ask};
 use crate::inbound::apply::Work;
+use crate::inbound::apply::work::{Ended, ask};
 use crate::model::retry::Policy;
 use crate::store::cache::repairs::{self, Repair};
 
@@ -23,7 +23,10 @@ const INTERVAL: Duration = Duration::from_secs(10);
 /// Between two rounds: a record that is changing all the time is not read all the time.
 const PAUSE: Duration = Duration::from_millis(200);
 
-const RETRY: Policy = Policy { first: Duration::from_millis(500), longest: Duration::from_secs(60) };
+const RETRY: Policy = Policy {
+    first: Duration::from_millis(500),
+    longest: Duration::from_secs(60),
+};
 
 /// Works on open repairs for as long as the daemon runs.
 pub async fn run(wires: Wires) -> anyhow::Result<()> {
@@ -43,7 +46,10 @@ pub async fn run(wires: Wires) -> anyhow::Result<()> {
                 Err(error) if error.is::<Ended>() => return Ok(()),
                 Err(error) => {
                     failures += 1;
-                    tracing::warn!(failures, "records could not be read again, will be tried again: {error:#}");
+                    tracing::warn!(
+                        failures,
+                        "records could not be read again, will be tried again: {error:#}"
+                    );
                     sleep(RETRY.delay(failures)).await;
                 }
             }
@@ -57,11 +63,22 @@ pub async fn run(wires: Wires) -> anyhow::Result<()> {
 
 /// Reads the records of the oldest open repairs again. How many there were.
 async fn round(wires: &Wires) -> anyhow::Result<usize> {
-    let due = wires.reader.with(|connection| repairs::due(connection, RECORDS_MAX))?;
+    let due = wires
+        .reader
+        .with(|connection| repairs::due(connection, RECORDS_MAX))?;
     let count = due.len();
     for (object, repairs) in by_object(due) {
-        let Some(planned) = wires.planned.iter().find(|planned| planned.table.object == object) else { continue };
-        let ids: Vec<String> = repairs.iter().filter_map(|repair| repair.record_id.clone()).collect();
+        let Some(planned) = wires
+            .planned
+            .iter()
+            .find(|planned| planned.table.object == object)
+        else {
+            continue;
+        };
+        let ids: Vec<String> = repairs
+            .iter()
+            .filter_map(|repair| repair.record_id.clone())
+            .collect();
         let read_rev = *wires.bells.rev.borrow();
         let records = wires.org.retrieve(&object, &ids, &planned.fields()).await?;
         anyhow::ensure!(
@@ -71,8 +88,18 @@ async fn round(wires: &Wires) -> anyhow::Result<usize> {
             ids.len()
         );
         let numbers = repairs.iter().map(|repair| repair.number);
-        let rows = numbers.zip(ids).zip(records).map(|((number, id), record)| (number, id, record)).collect();
-        ask(&wires.work, |done| Work::Repaired { object, read_rev, rows, done }).await?;
+        let rows = numbers
+            .zip(ids)
+            .zip(records)
+            .map(|((number, id), record)| (number, id, record))
+            .collect();
+        ask(&wires.work, |done| Work::Repaired {
+            object,
+            read_rev,
+            rows,
+            done,
+        })
+        .await?;
     }
     Ok(count)
 }

@@ -13,8 +13,8 @@ use tokio::sync::{Semaphore, SemaphorePermit, oneshot};
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::inbound::Wires;
-use crate::inbound::apply::work::{Ended, Source, Written, ask};
 use crate::inbound::apply::Work;
+use crate::inbound::apply::work::{Ended, Source, Written, ask};
 use crate::inbound::prepare::Planned;
 use crate::model::retry::Policy;
 use crate::salesforce::Error;
@@ -38,7 +38,10 @@ const FIELD_BYTES: usize = 20;
 /// How often to look for objects to read again where no bell rang.
 const INTERVAL: Duration = Duration::from_secs(30);
 
-const RETRY: Policy = Policy { first: Duration::from_secs(1), longest: Duration::from_secs(60) };
+const RETRY: Policy = Policy {
+    first: Duration::from_secs(1),
+    longest: Duration::from_secs(60),
+};
 
 struct Stage<'a> {
     wires: &'a Wires,
@@ -47,7 +50,10 @@ struct Stage<'a> {
 
 /// Keeps every object loaded, once the positions of this many channels are stored.
 pub async fn run(wires: Wires, channels: usize) -> anyhow::Result<()> {
-    let stage = Stage { wires: &wires, pages: Semaphore::new(PAGES_MAX) };
+    let stage = Stage {
+        wires: &wires,
+        pages: Semaphore::new(PAGES_MAX),
+    };
     let keep_going = async {
         wait_for_positions(&wires, channels).await?;
         stage.keep_loaded().await
@@ -61,7 +67,9 @@ pub async fn run(wires: Wires, channels: usize) -> anyhow::Result<()> {
 async fn wait_for_positions(wires: &Wires, channels: usize) -> anyhow::Result<()> {
     let mut positions = wires.positions.subscribe();
     if *positions.borrow() < channels {
-        tracing::info!("the first load waits for the stream's position: the org tells it within some minutes");
+        tracing::info!(
+            "the first load waits for the stream's position: the org tells it within some minutes"
+        );
     }
     positions.wait_for(|known| *known >= channels).await?;
     Ok(())
@@ -100,8 +108,12 @@ impl Stage<'_> {
         let object = &planned.table.object;
         let begun = Instant::now();
         let watermark = self.wires.org.org_time();
-        let load =
-            ask(&self.wires.work, |done| Work::BeginLoad { object: object.clone(), watermark, done }).await?;
+        let load = ask(&self.wires.work, |done| Work::BeginLoad {
+            object: object.clone(),
+            watermark,
+            done,
+        })
+        .await?;
         let rows = match self.wires.org.bulk_query(&planned.select()).await {
             Ok(job) => {
                 let rows = self.bulk_pages(planned, load.run, &job).await;
@@ -110,12 +122,18 @@ impl Stage<'_> {
                 }
                 rows
             }
-            Err(Error::Refused { status: 400..=499, .. }) => self.rest_pages(planned, load.run).await,
+            Err(Error::Refused {
+                status: 400..=499, ..
+            }) => self.rest_pages(planned, load.run).await,
             Err(error) => Err(error.into()),
         }
         .with_context(|| format!("{object} could not be read"))?;
-        let swept =
-            ask(&self.wires.work, |done| Work::FinishLoad { object: object.clone(), run: load.run, done }).await?;
+        let swept = ask(&self.wires.work, |done| Work::FinishLoad {
+            object: object.clone(),
+            run: load.run,
+            done,
+        })
+        .await?;
         tracing::info!(
             %object, rows, swept, seconds = begun.elapsed().as_secs_f64(),
             "{object} is loaded: {rows} rows, {swept} removed"
@@ -138,7 +156,11 @@ impl Stage<'_> {
                     self.pages.acquire().await?
                 }
             };
-            let page = self.wires.org.bulk_page(job, locator.as_deref(), rows_max).await?;
+            let page = self
+                .wires
+                .org
+                .bulk_page(job, locator.as_deref(), rows_max)
+                .await?;
             rows += finish(writing.take()).await?;
             writing = Some(self.write(planned, run, page.csv, permit).await?);
             locator = page.next;
@@ -156,9 +178,17 @@ impl Stage<'_> {
         permit: SemaphorePermit<'p>,
     ) -> Result<Writing<'p>, Ended> {
         let (done, answer) = oneshot::channel();
-        let page = Work::Page { object: planned.table.object.clone(), run, csv, done };
+        let page = Work::Page {
+            object: planned.table.object.clone(),
+            run,
+            csv,
+            done,
+        };
         self.wires.work.send(page).await.map_err(|_| Ended)?;
-        Ok(Writing { answer, _permit: permit })
+        Ok(Writing {
+            answer,
+            _permit: permit,
+        })
     }
 
     /// For objects that the Bulk API refuses.
@@ -168,7 +198,13 @@ impl Stage<'_> {
         loop {
             let rows = page.records;
             let (object, source) = (planned.table.object.clone(), Source::Load { run });
-            let written = ask(&self.wires.work, |done| Work::Rows { object, source, rows, done }).await?;
+            let written = ask(&self.wires.work, |done| Work::Rows {
+                object,
+                source,
+                rows,
+                done,
+            })
+            .await?;
             total += written.map_err(anyhow::Error::msg)?;
             let Some(next) = page.next else { return Ok(total) };
             page = self.wires.org.next_page(&next).await?;
@@ -184,15 +220,27 @@ struct Writing<'p> {
 
 async fn finish(writing: Option<Writing<'_>>) -> anyhow::Result<u64> {
     match writing {
-        Some(writing) => writing.answer.await.map_err(|_| Ended)?.map_err(anyhow::Error::msg),
+        Some(writing) => writing
+            .answer
+            .await
+            .map_err(|_| Ended)?
+            .map_err(anyhow::Error::msg),
         None => Ok(0),
     }
 }
 
 fn due(wires: &Wires) -> anyhow::Result<Vec<&Planned>> {
     let states = wires.reader.with(objects::objects)?;
-    let live = |object: &str| states.iter().any(|state| state.object == object && state.state == State::Live);
-    Ok(wires.planned.iter().filter(|planned| !live(&planned.table.object)).collect())
+    let live = |object: &str| {
+        states
+            .iter()
+            .any(|state| state.object == object && state.state == State::Live)
+    };
+    Ok(wires
+        .planned
+        .iter()
+        .filter(|planned| !live(&planned.table.object))
+        .collect())
 }
 
 fn rows_per_page(fields: usize) -> u32 {

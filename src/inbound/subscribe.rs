@@ -21,14 +21,17 @@ use crate::inbound::credit::{Credit, EVENTS_IN_FLIGHT_MAX};
 use crate::inbound::prepare::Channel;
 use crate::model::change::{RawEvent, ReplayId};
 use crate::model::retry::Policy;
+use crate::salesforce::Error;
 use crate::salesforce::auth::Session;
 use crate::salesforce::pubsub::{PubSub, Response, Start, Subscription};
-use crate::salesforce::Error;
 
 /// The org says something at least every 270 seconds; a longer silence is a dead connection.
 const SILENCE_MAX: Duration = Duration::from_secs(300);
 
-const RETRY: Policy = Policy { first: Duration::from_millis(500), longest: Duration::from_secs(60) };
+const RETRY: Policy = Policy {
+    first: Duration::from_millis(500),
+    longest: Duration::from_secs(60),
+};
 
 /// What to do when a stream ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -117,8 +120,12 @@ impl Stage {
             let topic = &self.topic;
             match end {
                 End::ApplyEnded => return Ok(()),
-                End::Closed => tracing::info!(%topic, "the org ended the subscription to {topic}: subscribing again"),
-                End::Silent => tracing::warn!(%topic, "nothing was heard on {topic} for {SILENCE_MAX:?}: subscribing again"),
+                End::Closed => {
+                    tracing::info!(%topic, "the org ended the subscription to {topic}: subscribing again")
+                }
+                End::Silent => {
+                    tracing::warn!(%topic, "nothing was heard on {topic} for {SILENCE_MAX:?}: subscribing again")
+                }
                 End::Failed(error) => self.after(error).await?,
             }
             sleep(RETRY.delay(self.failures)).await;
@@ -129,7 +136,9 @@ impl Stage {
         let topic = &self.topic;
         match verdict(&error) {
             Verdict::Stop => {
-                return Err(anyhow::Error::new(error).context(format!("the subscription to {topic} cannot go on")));
+                return Err(
+                    anyhow::Error::new(error).context(format!("the subscription to {topic} cannot go on"))
+                );
             }
             Verdict::PositionLost => {
                 tracing::error!(%topic, "the org no longer knows the position on {topic}: its objects will be read again");
@@ -157,7 +166,10 @@ impl Stage {
             Some(position) if !self.lost => Start::After(position.clone()),
             _ => Start::Latest,
         };
-        let mut subscription = self.pubsub.subscribe(&self.topic, start, EVENTS_IN_FLIGHT_MAX).await?;
+        let mut subscription = self
+            .pubsub
+            .subscribe(&self.topic, start, EVENTS_IN_FLIGHT_MAX)
+            .await?;
         let mut credit = Credit::new();
         let mut resumed = true;
         loop {
@@ -183,11 +195,30 @@ impl Stage {
         self.follow(&response);
         let latest = response.events.is_empty().then_some(response.latest);
         let topic = Arc::clone(&self.topic);
-        let events = Events { topic, events: response.events, schemas, resumed, restart, latest, done: None };
+        let events = Events {
+            topic,
+            events: response.events,
+            schemas,
+            resumed,
+            restart,
+            latest,
+            done: None,
+        };
         if self.position_told {
-            return self.wires.work.send(Work::Events(events)).await.map_err(|_| End::ApplyEnded);
+            return self
+                .wires
+                .work
+                .send(Work::Events(events))
+                .await
+                .map_err(|_| End::ApplyEnded);
         }
-        ask(&self.wires.work, |done| Work::Events(Events { done: Some(done), ..events })).await?;
+        ask(&self.wires.work, |done| {
+            Work::Events(Events {
+                done: Some(done),
+                ..events
+            })
+        })
+        .await?;
         self.tell_position();
         Ok(())
     }
@@ -242,7 +273,11 @@ fn ask_for(subscription: &Subscription, events: Option<u32>) -> Result<(), Error
 /// What a failure means. An error code that is not known stops the channel and is told.
 fn verdict(error: &Error) -> Verdict {
     match error {
-        Error::Stream { code, error_code: None, .. } => match code {
+        Error::Stream {
+            code,
+            error_code: None,
+            ..
+        } => match code {
             tonic::Code::Unauthenticated => Verdict::Renew,
             tonic::Code::NotFound
             | tonic::Code::PermissionDenied
@@ -250,7 +285,10 @@ fn verdict(error: &Error) -> Verdict {
             | tonic::Code::Unimplemented => Verdict::Stop,
             _ => Verdict::Retry,
         },
-        Error::Stream { error_code: Some(code), .. } => by_error_code(code),
+        Error::Stream {
+            error_code: Some(code),
+            ..
+        } => by_error_code(code),
         Error::Refused { status: 401, .. } => Verdict::Renew,
         Error::Secret(_) => Verdict::Stop,
         // A login that is refused now may have been changed in the org meanwhile: it is tried on, slowly.
@@ -291,11 +329,23 @@ mod tests {
     #[test]
     fn judges_by_error_code_before_status() {
         let cases = [
-            (tonic::Code::Unauthenticated, Some("service.auth.error"), Verdict::Renew),
+            (
+                tonic::Code::Unauthenticated,
+                Some("service.auth.error"),
+                Verdict::Renew,
+            ),
             (tonic::Code::Internal, Some("service.unavailable"), Verdict::Retry),
-            (tonic::Code::InvalidArgument, Some("subscription.fetch.replayid.corrupted"), Verdict::PositionLost),
+            (
+                tonic::Code::InvalidArgument,
+                Some("subscription.fetch.replayid.corrupted"),
+                Verdict::PositionLost,
+            ),
             (tonic::Code::NotFound, Some("topic.not.found"), Verdict::Stop),
-            (tonic::Code::ResourceExhausted, Some("subscription.limit.exceeded"), Verdict::Retry),
+            (
+                tonic::Code::ResourceExhausted,
+                Some("subscription.limit.exceeded"),
+                Verdict::Retry,
+            ),
             (tonic::Code::Internal, Some("something.new"), Verdict::Stop),
             (tonic::Code::Internal, None, Verdict::Retry),
             (tonic::Code::Unavailable, None, Verdict::Retry),
@@ -303,7 +353,11 @@ mod tests {
             (tonic::Code::PermissionDenied, None, Verdict::Stop),
         ];
         for (code, error_code, expected) in cases {
-            let error = Error::Stream { code, error_code: error_code.map(str::to_owned), message: String::new() };
+            let error = Error::Stream {
+                code,
+                error_code: error_code.map(str::to_owned),
+                message: String::new(),
+            };
             assert_eq!(verdict(&error), expected, "{code:?} {error_code:?}");
         }
     }

@@ -112,11 +112,22 @@ impl Cache {
             connection.set_prepared_statement_cache_capacity(STATEMENTS_MAX);
             connection.execute_batch(loads::TEMPORARY_TABLES)?;
             let rev = meta::<i64>(&connection, "rev")?.unwrap_or(0);
-            Ok(Memory { rev, applied: Applied::load(&connection)?, counts: Vec::new() })
+            Ok(Memory {
+                rev,
+                applied: Applied::load(&connection)?,
+                counts: Vec::new(),
+            })
         };
-        let memory =
-            prepare().map_err(|source| OpenError::Database { path: dir.join(KIND.file_name), source })?;
-        Ok(Self { connection, dir: dir.to_owned(), memory, commits: 0 })
+        let memory = prepare().map_err(|source| OpenError::Database {
+            path: dir.join(KIND.file_name),
+            source,
+        })?;
+        Ok(Self {
+            connection,
+            dir: dir.to_owned(),
+            memory,
+            commits: 0,
+        })
     }
 
     /// The newest revision.
@@ -133,7 +144,8 @@ impl Cache {
     pub fn claim_org(&self, org_id: &str) -> anyhow::Result<()> {
         match meta::<String>(&self.connection, "org_id")? {
             None => {
-                self.connection.execute("insert into _meta values ('org_id', ?1)", params![org_id])?;
+                self.connection
+                    .execute("insert into _meta values ('org_id', ?1)", params![org_id])?;
                 Ok(())
             }
             Some(stored) if stored == org_id => Ok(()),
@@ -155,8 +167,13 @@ impl Cache {
 
     /// Begins a transaction.
     pub fn batch(&mut self) -> rusqlite::Result<Batch<'_>> {
-        let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-        Ok(Batch { transaction, memory: &mut self.memory })
+        let transaction = self
+            .connection
+            .transaction_with_behavior(TransactionBehavior::Immediate)?;
+        Ok(Batch {
+            transaction,
+            memory: &mut self.memory,
+        })
     }
 
     /// Called after a commit: keeps the write-ahead log from growing without end when the checkpointer, which
@@ -191,7 +208,9 @@ impl Batch<'_> {
         self.memory.applied.flush(&self.transaction)?;
         let rev = self.memory.rev;
         self.transaction
-            .prepare_cached("insert into _meta values ('rev', ?1) on conflict do update set value = excluded.value")?
+            .prepare_cached(
+                "insert into _meta values ('rev', ?1) on conflict do update set value = excluded.value",
+            )?
             .execute([rev])?;
         self.transaction
             .prepare_cached("delete from _change where rev <= ?1")?
@@ -208,7 +227,9 @@ impl Batch<'_> {
     /// The next revision, with its entry in the feed.
     fn record(&mut self, object: &str, id: &str, change: Change) -> rusqlite::Result<i64> {
         self.memory.rev += 1;
-        let mut statement = self.transaction.prepare_cached("insert into _change values (?1, ?2, ?3, ?4)")?;
+        let mut statement = self
+            .transaction
+            .prepare_cached("insert into _change values (?1, ?2, ?3, ?4)")?;
         statement.raw_bind_parameter(1, self.memory.rev)?;
         statement.raw_bind_parameter(2, object)?;
         statement.raw_bind_parameter(3, id)?;
@@ -220,7 +241,9 @@ impl Batch<'_> {
 
 /// A fact about the whole file.
 pub fn meta<T: rusqlite::types::FromSql>(connection: &Connection, key: &str) -> rusqlite::Result<Option<T>> {
-    connection.query_row("select value from _meta where key = ?1", [key], |row| row.get(0)).optional()
+    connection
+        .query_row("select value from _meta where key = ?1", [key], |row| row.get(0))
+        .optional()
 }
 
 #[cfg(test)]

@@ -41,7 +41,10 @@ struct Watched {
 
 /// Checkpoints `cache.db` and `journal.db` until told to stop. Blocks: give it a thread of its own.
 pub fn run(dir: &Path, stop: &CancellationToken) -> anyhow::Result<()> {
-    let mut watched = vec![Watched::open(dir, cache::KIND)?, Watched::open(dir, journal::KIND)?];
+    let mut watched = vec![
+        Watched::open(dir, cache::KIND)?,
+        Watched::open(dir, journal::KIND)?,
+    ];
     while !stop.is_cancelled() {
         for log in &mut watched {
             log.look()?;
@@ -55,7 +58,12 @@ impl Watched {
     fn open(dir: &Path, kind: Kind) -> anyhow::Result<Self> {
         let connection = database::open_writer(dir, kind)?;
         connection.pragma_update(None, "wal_autocheckpoint", 0)?;
-        Ok(Self { connection, page_bytes: i64::from(kind.page_bytes), last: Frames::default(), idle: 0 })
+        Ok(Self {
+            connection,
+            page_bytes: i64::from(kind.page_bytes),
+            last: Frames::default(),
+            idle: 0,
+        })
     }
 
     fn look(&mut self) -> rusqlite::Result<()> {
@@ -82,7 +90,10 @@ pub(super) fn reset_if_long(connection: &Connection, page_bytes: u32) -> rusqlit
 
 fn checkpoint(connection: &Connection, mode: &str) -> rusqlite::Result<Frames> {
     connection.query_row(&format!("pragma wal_checkpoint({mode})"), [], |row| {
-        Ok(Frames { written: row.get(1)?, moved: row.get(2)? })
+        Ok(Frames {
+            written: row.get(1)?,
+            moved: row.get(2)?,
+        })
     })
 }
 
@@ -97,7 +108,11 @@ mod tests {
         cache.claim_org("00D").unwrap();
         let mut watched = Watched::open(dir.path(), cache::KIND).unwrap();
         watched.look().unwrap();
-        assert!(watched.last.written > 0 && watched.last.moved == 0, "{:?}", watched.last);
+        assert!(
+            watched.last.written > 0 && watched.last.moved == 0,
+            "{:?}",
+            watched.last
+        );
         for _ in 0..=IDLE_LOOKS {
             watched.look().unwrap();
         }

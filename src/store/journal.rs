@@ -62,25 +62,46 @@ impl Journal {
             connection.pragma_update(None, "journal_size_limit", checkpoint::LOG_BYTES_MAX)?;
             let mut topics = connection.prepare("select name, number from topic")?;
             let topics = topics.query_map([], |row| {
-                Ok((row.get(0)?, Topic { number: row.get(1)?, last: None, ordinal: 0 }))
+                Ok((
+                    row.get(0)?,
+                    Topic {
+                        number: row.get(1)?,
+                        last: None,
+                        ordinal: 0,
+                    },
+                ))
             })?;
             topics.collect::<Result<HashMap<_, _>, _>>()
         };
-        let topics =
-            prepare().map_err(|source| OpenError::Database { path: dir.join(KIND.file_name), source })?;
-        Ok(Self { connection, topics, commits: 0 })
+        let topics = prepare().map_err(|source| OpenError::Database {
+            path: dir.join(KIND.file_name),
+            source,
+        })?;
+        Ok(Self {
+            connection,
+            topics,
+            commits: 0,
+        })
     }
 
     /// All schemas, by the id that events name them by.
     pub fn schemas(&self) -> rusqlite::Result<Vec<(String, String)>> {
         let mut statement = self.connection.prepare("select schema_id, json from schema")?;
-        statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?.collect()
+        statement
+            .query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?
+            .collect()
     }
 
     /// Begins to append events received at this time.
     pub fn append(&mut self, received_at: Millis) -> rusqlite::Result<Append<'_>> {
-        let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-        Ok(Append { transaction, topics: &mut self.topics, received_at })
+        let transaction = self
+            .connection
+            .transaction_with_behavior(TransactionBehavior::Immediate)?;
+        Ok(Append {
+            transaction,
+            topics: &mut self.topics,
+            received_at,
+        })
     }
 
     /// Called after a commit; see [`checkpoint`].
@@ -105,12 +126,25 @@ impl Append<'_> {
     /// what the last one brought.
     pub fn events(&mut self, name: &str, resumed: bool, events: &[RawEvent]) -> rusqlite::Result<()> {
         if !self.topics.contains_key(name) {
-            self.transaction.execute("insert or ignore into topic (name) values (?1)", [name])?;
+            self.transaction
+                .execute("insert or ignore into topic (name) values (?1)", [name])?;
             let number =
-                self.transaction.query_row("select number from topic where name = ?1", [name], |row| row.get(0))?;
-            self.topics.insert(name.to_owned(), Topic { number, last: None, ordinal: 0 });
+                self.transaction
+                    .query_row("select number from topic where name = ?1", [name], |row| {
+                        row.get(0)
+                    })?;
+            self.topics.insert(
+                name.to_owned(),
+                Topic {
+                    number,
+                    last: None,
+                    ordinal: 0,
+                },
+            );
         }
-        let Some(topic) = self.topics.get_mut(name) else { return Ok(()) };
+        let Some(topic) = self.topics.get_mut(name) else {
+            return Ok(());
+        };
         if resumed {
             topic.last = None;
         }
@@ -119,7 +153,11 @@ impl Append<'_> {
              values (?1, ?2, ?3, ?4, ?5, ?6, ?7) on conflict do nothing",
         )?;
         for event in events {
-            topic.ordinal = if topic.last.as_ref() == Some(&event.replay_id) { topic.ordinal + 1 } else { 0 };
+            topic.ordinal = if topic.last.as_ref() == Some(&event.replay_id) {
+                topic.ordinal + 1
+            } else {
+                0
+            };
             topic.last = Some(event.replay_id.clone());
             statement.raw_bind_parameter(1, topic.number)?;
             statement.raw_bind_parameter(2, &event.replay_id.0[..])?;
@@ -157,7 +195,10 @@ mod tests {
     }
 
     fn count(journal: &Journal) -> i64 {
-        journal.connection.query_row("select count(*) from event", [], |row| row.get(0)).unwrap()
+        journal
+            .connection
+            .query_row("select count(*) from event", [], |row| row.get(0))
+            .unwrap()
     }
 
     #[test]
@@ -167,8 +208,16 @@ mod tests {
         for _ in 0..2 {
             let mut append = journal.append(1).unwrap();
             append.schema("s", "{}").unwrap();
-            append.events("/data/ChangeEvents", true, &[event(b"1", "a"), event(b"2", "b"), event(b"2", "c")]).unwrap();
-            append.events("/data/ChangeEvents", false, &[event(b"2", "d")]).unwrap();
+            append
+                .events(
+                    "/data/ChangeEvents",
+                    true,
+                    &[event(b"1", "a"), event(b"2", "b"), event(b"2", "c")],
+                )
+                .unwrap();
+            append
+                .events("/data/ChangeEvents", false, &[event(b"2", "d")])
+                .unwrap();
             append.commit().unwrap();
             assert_eq!(count(&journal), 4);
         }

@@ -31,7 +31,9 @@ pub struct Reader {
 impl Reader {
     /// A reader of the cache in this directory, which the writer has made.
     pub fn new(dir: impl Into<PathBuf>) -> Self {
-        Self { dir: dir.into().into() }
+        Self {
+            dir: dir.into().into(),
+        }
     }
 
     /// Reads with this thread's connection. Several reads that have to agree use one `unchecked_transaction`.
@@ -84,11 +86,19 @@ mod tests {
         let batch = cache.batch().unwrap();
         let reader = Reader::new(dir.path());
         let org = reader.with(|outer| {
-            meta::<String>(outer, "org_id").map(|org| (org, reader.with(|inner| meta::<String>(inner, "org_id"))))
+            meta::<String>(outer, "org_id")
+                .map(|org| (org, reader.with(|inner| meta::<String>(inner, "org_id"))))
         });
         let (outer, inner) = org.unwrap();
-        assert_eq!((outer.as_deref(), inner.unwrap().as_deref()), (Some("00D"), Some("00D")));
+        assert_eq!(
+            (outer.as_deref(), inner.unwrap().as_deref()),
+            (Some("00D"), Some("00D"))
+        );
         batch.commit().unwrap();
-        assert!(reader.with(|connection| connection.execute("delete from _meta", [])).is_err());
+        assert!(
+            reader
+                .with(|connection| connection.execute("delete from _meta", []))
+                .is_err()
+        );
     }
 }

@@ -19,11 +19,20 @@ async fn a_hundred_orders_survive_refusals_lost_answers_and_two_kills() {
     let mut daemon = org.daemon().await;
     daemon.live().await;
     let (store, currency, products) = a_store(&daemon).await;
-    org.fault(json!({"path": "/composite", "every": 3, "fault": {"status": 503}})).await;
-    org.fault(json!({"path": "/composite", "every": 5, "fault": "drop_after_commit"})).await;
+    org.fault(json!({"path": "/composite", "every": 3, "fault": {"status": 503}}))
+        .await;
+    org.fault(json!({"path": "/composite", "every": 5, "fault": "drop_after_commit"}))
+        .await;
 
     let lines = |number: usize| -> Vec<(&str, u32)> {
-        (0..=number % 4).map(|line| (products[(number + line) % products.len()].as_str(), line as u32 + 1)).collect()
+        (0..=number % 4)
+            .map(|line| {
+                (
+                    products[(number + line) % products.len()].as_str(),
+                    line as u32 + 1,
+                )
+            })
+            .collect()
     };
     for number in 0..100 {
         let placed = order(&format!("CHAOS-{number:03}"), &currency, &lines(number));
@@ -36,7 +45,9 @@ async fn a_hundred_orders_survive_refusals_lost_answers_and_two_kills() {
     }
     for number in 0..100 {
         eventually("the order is confirmed", async || {
-            let (_, order) = daemon.get(&format!("/v1/stores/{store}/orders/CHAOS-{number:03}")).await?;
+            let (_, order) = daemon
+                .get(&format!("/v1/stores/{store}/orders/CHAOS-{number:03}"))
+                .await?;
             assert_ne!(order["state"], "needs_attention", "{order}");
             (order["state"] == "confirmed").then_some(())
         })
@@ -44,14 +55,24 @@ async fn a_hundred_orders_survive_refusals_lost_answers_and_two_kills() {
     }
     assert_eq!(org.count("Order WHERE External_ID__c LIKE 'CHAOS-%'").await, 100);
     for number in 0..100 {
-        let soql = format!("SELECT Product2Id, Quantity FROM OrderItem WHERE Order.External_ID__c = 'CHAOS-{number:03}' ORDER BY Quantity");
+        let soql = format!(
+            "SELECT Product2Id, Quantity FROM OrderItem WHERE Order.External_ID__c = 'CHAOS-{number:03}' ORDER BY Quantity"
+        );
         let found: Vec<(String, f64)> = org
             .query(&soql)
             .await
             .iter()
-            .map(|item| (item["Product2Id"].as_str().unwrap().to_owned(), item["Quantity"].as_f64().unwrap()))
+            .map(|item| {
+                (
+                    item["Product2Id"].as_str().unwrap().to_owned(),
+                    item["Quantity"].as_f64().unwrap(),
+                )
+            })
             .collect();
-        let expected: Vec<(String, f64)> = lines(number).iter().map(|&(id, quantity)| (id.to_owned(), f64::from(quantity))).collect();
+        let expected: Vec<(String, f64)> = lines(number)
+            .iter()
+            .map(|&(id, quantity)| (id.to_owned(), f64::from(quantity)))
+            .collect();
         assert_eq!(found, expected, "order {number}");
     }
 }
@@ -65,7 +86,9 @@ async fn killed_twenty_times_during_twenty_thousand_changes_the_cache_equals_the
     let mut random = fastrand::Rng::with_seed(seed);
     let org = Sandbox::start(&["--products", "500"]).await;
     let ids = |rows: Vec<crate::world::Row>| -> Vec<String> {
-        rows.iter().map(|row| row["Id"].as_str().unwrap().to_owned()).collect()
+        rows.iter()
+            .map(|row| row["Id"].as_str().unwrap().to_owned())
+            .collect()
     };
     let products = ids(org.query("SELECT Id FROM Product2").await);
     let entries = ids(org.query("SELECT Id FROM PricebookEntry").await);
@@ -116,17 +139,21 @@ fn change(
     accounts: &[String],
     made: &mut Vec<String>,
 ) -> Value {
-    let part = |method: &str, path: &str, body: Value| {
-        json!({"method": method, "url": format!("/services/data/v67.0/sobjects/{path}"), "referenceId": format!("r{number}"), "body": body})
-    };
+    let part = |method: &str, path: &str, body: Value| json!({"method": method, "url": format!("/services/data/v67.0/sobjects/{path}"), "referenceId": format!("r{number}"), "body": body});
     let one = |random: &mut fastrand::Rng, ids: &[String]| ids[random.usize(..ids.len())].clone();
     match random.u32(0..100) {
         0..45 => {
             let price = f64::from(random.u32(100..100_000)) / 100.0;
-            part("PATCH", &format!("PricebookEntry/{}", one(random, entries)), json!({"UnitPrice": price}))
+            part(
+                "PATCH",
+                &format!("PricebookEntry/{}", one(random, entries)),
+                json!({"UnitPrice": price}),
+            )
         }
         45..70 => {
-            let description = random.bool().then(|| format!("description {number}, with \"quotes\" and\nlines"));
+            let description = random
+                .bool()
+                .then(|| format!("description {number}, with \"quotes\" and\nlines"));
             let body = json!({"Description": description, "IsActive": random.bool()});
             part("PATCH", &format!("Product2/{}", one(random, products)), body)
         }
@@ -134,11 +161,19 @@ fn change(
             let body = json!({"BillingCity": format!("City {number}"), "BillingStreet": null, "AnnualRevenue": random.u32(..)});
             part("PATCH", &format!("Account/{}", one(random, accounts)), body)
         }
-        88..96 => part("POST", "Account", json!({"Name": format!("Account {number}"), "External_ID__c": format!("CH-{number}")})),
+        88..96 => part(
+            "POST",
+            "Account",
+            json!({"Name": format!("Account {number}"), "External_ID__c": format!("CH-{number}")}),
+        ),
         _ if !made.is_empty() => {
             let id = made.swap_remove(random.usize(..made.len()));
             part("DELETE", &format!("Account/{id}"), Value::Null)
         }
-        _ => part("PATCH", &format!("Product2/{}", one(random, products)), json!({"Name": format!("Name {number}")})),
+        _ => part(
+            "PATCH",
+            &format!("Product2/{}", one(random, products)),
+            json!({"Name": format!("Name {number}")}),
+        ),
     }
 }

@@ -13,24 +13,58 @@ async fn a_change_in_the_org_reaches_readers_of_the_cache() {
     daemon.live().await;
     converge(&org).await;
 
-    let product = org.query("SELECT Id FROM Product2 LIMIT 1").await[0]["Id"].as_str().unwrap().to_owned();
-    org.update("Product2", &product, json!({"Name": "Renamed, with \"quotes\"\nand a line"})).await;
+    let product = org.query("SELECT Id FROM Product2 LIMIT 1").await[0]["Id"]
+        .as_str()
+        .unwrap()
+        .to_owned();
+    org.update(
+        "Product2",
+        &product,
+        json!({"Name": "Renamed, with \"quotes\"\nand a line"}),
+    )
+    .await;
     let state = org.state();
     eventually("the new name is in the cache", async || {
-        let rows = select(&cache(&state), &format!("select name from product2 where id = '{product}'"));
+        let rows = select(
+            &cache(&state),
+            &format!("select name from product2 where id = '{product}'"),
+        );
         (rows[0]["name"] == "Renamed, with \"quotes\"\nand a line").then_some(())
     })
     .await;
 
-    let made = org.create("Product2", json!({"Name": "New", "ProductCode": "NEW-1", "IsActive": true})).await;
-    org.update("Product2", &made, json!({"Description": "described", "ProductCode": null})).await;
+    let made = org
+        .create(
+            "Product2",
+            json!({"Name": "New", "ProductCode": "NEW-1", "IsActive": true}),
+        )
+        .await;
+    org.update(
+        "Product2",
+        &made,
+        json!({"Description": "described", "ProductCode": null}),
+    )
+    .await;
     org.delete("Product2", &product).await;
-    let contact = org.query("SELECT Id FROM Contact LIMIT 1").await[0]["Id"].as_str().unwrap().to_owned();
-    org.update("Contact", &contact, json!({"LastName": "Polled"})).await;
+    let contact = org.query("SELECT Id FROM Contact LIMIT 1").await[0]["Id"]
+        .as_str()
+        .unwrap()
+        .to_owned();
+    org.update("Contact", &contact, json!({"LastName": "Polled"}))
+        .await;
     converge(&org).await;
-    let rows = select(&cache(&state), &format!("select productcode, description from product2 where id = '{made}'"));
-    assert_eq!(Value::Object(rows[0].clone()), json!({"productcode": null, "description": "described"}));
-    let name = select(&cache(&state), &format!("select name from contact where id = '{contact}'"));
+    let rows = select(
+        &cache(&state),
+        &format!("select productcode, description from product2 where id = '{made}'"),
+    );
+    assert_eq!(
+        Value::Object(rows[0].clone()),
+        json!({"productcode": null, "description": "described"})
+    );
+    let name = select(
+        &cache(&state),
+        &format!("select name from contact where id = '{contact}'"),
+    );
     assert!(name[0]["name"].as_str().unwrap().ends_with("Polled"), "{name:?}");
 }
 
@@ -46,7 +80,10 @@ async fn an_order_reaches_the_org_once_and_is_confirmed() {
     assert_eq!((status, &answer["external_id"]), (202, &json!("WEB-1001")));
     let (again, _) = daemon.place(&store, &placed).await.unwrap();
     assert_eq!(again, 202);
-    let (other, problem) = daemon.place(&store, &order("WEB-1001", &currency, &[(&products[0], 3)])).await.unwrap();
+    let (other, problem) = daemon
+        .place(&store, &order("WEB-1001", &currency, &[(&products[0], 3)]))
+        .await
+        .unwrap();
     assert_eq!(other, 409, "{problem}");
 
     let confirmed = eventually("the order is confirmed", async || {
@@ -54,13 +91,25 @@ async fn an_order_reaches_the_org_once_and_is_confirmed() {
         (order["state"] == "confirmed").then_some(order)
     })
     .await;
-    let orders = org.query("SELECT Id, AccountId, Status FROM Order WHERE External_ID__c = 'WEB-1001'").await;
+    let orders = org
+        .query("SELECT Id, AccountId, Status FROM Order WHERE External_ID__c = 'WEB-1001'")
+        .await;
     assert_eq!(orders.len(), 1);
     assert_eq!(orders[0]["Id"], confirmed["salesforce_id"]);
-    let soql = format!("SELECT Product2Id, Quantity FROM OrderItem WHERE OrderId = '{}' ORDER BY Quantity", orders[0]["Id"].as_str().unwrap());
-    let items: Vec<(Value, Option<f64>)> =
-        org.query(&soql).await.into_iter().map(|item| (item["Product2Id"].clone(), item["Quantity"].as_f64())).collect();
-    assert_eq!(items, [(json!(products[1]), Some(1.0)), (json!(products[0]), Some(2.0))]);
+    let soql = format!(
+        "SELECT Product2Id, Quantity FROM OrderItem WHERE OrderId = '{}' ORDER BY Quantity",
+        orders[0]["Id"].as_str().unwrap()
+    );
+    let items: Vec<(Value, Option<f64>)> = org
+        .query(&soql)
+        .await
+        .into_iter()
+        .map(|item| (item["Product2Id"].clone(), item["Quantity"].as_f64()))
+        .collect();
+    assert_eq!(
+        items,
+        [(json!(products[1]), Some(1.0)), (json!(products[0]), Some(2.0))]
+    );
     assert_eq!(org.count("Contact WHERE Email = 'ana@example.com'").await, 1);
 }
 
@@ -70,22 +119,49 @@ async fn other_programs_read_the_cache_while_it_is_written() {
     let daemon = org.daemon().await;
     daemon.live().await;
     let path = org.state().join("cache.db");
-    let ids: Vec<String> =
-        org.query("SELECT Id FROM Product2").await.iter().map(|row| row["Id"].as_str().unwrap().to_owned()).collect();
+    let ids: Vec<String> = org
+        .query("SELECT Id FROM Product2")
+        .await
+        .iter()
+        .map(|row| row["Id"].as_str().unwrap().to_owned())
+        .collect();
     let writes = async {
         for (number, id) in ids.iter().enumerate() {
-            org.update("Product2", id, json!({"Description": format!("written {number}")})).await;
+            org.update(
+                "Product2",
+                id,
+                json!({"Description": format!("written {number}")}),
+            )
+            .await;
         }
     };
     let reads = tokio::task::spawn_blocking({
         let (path, count) = (path.clone(), ids.len());
         move || {
             for _ in 0..20 {
-                let shell = Command::new("sqlite3").arg("-readonly").arg(&path).arg("select count(name) from product2").output().unwrap();
-                assert_eq!(String::from_utf8_lossy(&shell.stdout).trim(), count.to_string(), "{shell:?}");
+                let shell = Command::new("sqlite3")
+                    .arg("-readonly")
+                    .arg(&path)
+                    .arg("select count(name) from product2")
+                    .output()
+                    .unwrap();
+                assert_eq!(
+                    String::from_utf8_lossy(&shell.stdout).trim(),
+                    count.to_string(),
+                    "{shell:?}"
+                );
                 let script = "import sqlite3, sys\nc = sqlite3.connect(f'file:{sys.argv[1]}?mode=ro', uri=True)\nprint(len(c.execute('select id, name from product2').fetchall()))";
-                let python = Command::new("python3").arg("-c").arg(script).arg(&path).output().unwrap();
-                assert_eq!(String::from_utf8_lossy(&python.stdout).trim(), count.to_string(), "{python:?}");
+                let python = Command::new("python3")
+                    .arg("-c")
+                    .arg(script)
+                    .arg(&path)
+                    .output()
+                    .unwrap();
+                assert_eq!(
+                    String::from_utf8_lossy(&python.stdout).trim(),
+                    count.to_string(),
+                    "{python:?}"
+                );
             }
         }
     });
@@ -107,7 +183,11 @@ async fn everything_works_over_tls_with_a_jwt() {
     ];
     let daemon = org.daemon_with(&variables).await;
     daemon.live().await;
-    let product = org.query("SELECT Id FROM Product2 LIMIT 1").await[0]["Id"].as_str().unwrap().to_owned();
-    org.update("Product2", &product, json!({"Name": "over TLS"})).await;
+    let product = org.query("SELECT Id FROM Product2 LIMIT 1").await[0]["Id"]
+        .as_str()
+        .unwrap()
+        .to_owned();
+    org.update("Product2", &product, json!({"Name": "over TLS"}))
+        .await;
     converge(&org).await;
 }

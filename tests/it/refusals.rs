@@ -54,8 +54,12 @@ async fn a_state_directory_that_is_not_ours_is_left_alone() {
 
     let path = org.state().join("cache.db");
     let connection = rusqlite::Connection::open(&path).unwrap();
-    let version: i64 = connection.pragma_query_value(None, "user_version", |row| row.get(0)).unwrap();
-    connection.pragma_update(None, "user_version", version + 1).unwrap();
+    let version: i64 = connection
+        .pragma_query_value(None, "user_version", |row| row.get(0))
+        .unwrap();
+    connection
+        .pragma_update(None, "user_version", version + 1)
+        .unwrap();
     drop(connection);
     let before = std::fs::read(&path).unwrap();
     assert_refused(org.refused_daemon(&[]), 78, &["cache.db", "newer"]);
@@ -68,7 +72,11 @@ async fn a_full_disk_is_one_sentence_and_loses_nothing() {
     let org = Sandbox::start(&["--products", "2000"]).await;
     let disk = Disk::small(&org.dir.path().join("disk"));
     let state = disk.path.to_str().unwrap().to_owned();
-    assert_refused(org.refused_daemon(&[("STORESYNC__STATE__DIR", &state)]), 75, &["disk"]);
+    assert_refused(
+        org.refused_daemon(&[("STORESYNC__STATE__DIR", &state)]),
+        75,
+        &["disk"],
+    );
     disk.grow();
     let daemon = org.daemon_with(&[("STORESYNC__STATE__DIR", &state)]).await;
     daemon.live().await;
@@ -84,7 +92,9 @@ impl Disk {
     fn small(path: &std::path::Path) -> Self {
         std::fs::create_dir_all(path).unwrap();
         Self::mount(&["-t", "tmpfs", "-o", "size=2m", "tmpfs"], path);
-        Self { path: path.to_owned() }
+        Self {
+            path: path.to_owned(),
+        }
     }
 
     fn grow(&self) {
@@ -92,13 +102,23 @@ impl Disk {
     }
 
     fn mount(arguments: &[&str], path: &std::path::Path) {
-        let status = std::process::Command::new("mount").args(arguments).arg(path).status().unwrap();
-        assert!(status.success(), "mount needs root: run the tests as root, or in a user namespace");
+        let status = std::process::Command::new("mount")
+            .args(arguments)
+            .arg(path)
+            .status()
+            .unwrap();
+        assert!(
+            status.success(),
+            "mount needs root: run the tests as root, or in a user namespace"
+        );
     }
 }
 
 impl Drop for Disk {
     fn drop(&mut self) {
-        let _ = std::process::Command::new("umount").arg("-l").arg(&self.path).status();
+        let _ = std::process::Command::new("umount")
+            .arg("-l")
+            .arg(&self.path)
+            .status();
     }
 }

@@ -22,15 +22,35 @@ const IMPORTS: &[(&str, &[&str])] = &[
     ("inbound", &["model", "config", "store", "salesforce"]),
     ("outbound", &["model", "config", "store", "salesforce"]),
     ("serve", &["model", "config", "store", "outbound::outbox"]),
-    ("daemon", &["model", "config", "cli", "store", "salesforce", "inbound", "outbound", "serve"]),
+    (
+        "daemon",
+        &[
+            "model",
+            "config",
+            "cli",
+            "store",
+            "salesforce",
+            "inbound",
+            "outbound",
+            "serve",
+        ],
+    ),
     ("demo", &["model", "config", "cli", "daemon", "sandbox"]),
 ];
 
 /// What is not to be written, and what to write in its place.
 const BANS: &[(&str, &str, &str)] = &[
-    ("SystemTime::now(", "model/clock.rs", "take a `model::clock::Clock`"),
+    (
+        "SystemTime::now(",
+        "model/clock.rs",
+        "take a `model::clock::Clock`",
+    ),
     ("backoff::", "model/retry.rs", "use `model::retry::Policy`"),
-    ("tokio::spawn(", "daemon.rs", "let the daemon spawn, or join the futures"),
+    (
+        "tokio::spawn(",
+        "daemon.rs",
+        "let the daemon spawn, or join the futures",
+    ),
     ("FIXME", "", "do it, or describe the limit"),
     ("XXX", "", "do it, or describe the limit"),
 ];
@@ -60,8 +80,15 @@ fn sources() -> Vec<Source> {
         .into_iter()
         .map(|path| {
             let text = fs::read_to_string(&path).unwrap();
-            let product = text.split("#[cfg(test)]\nmod tests").next().unwrap_or_default().to_owned();
-            Source { path: path.strip_prefix(&root).unwrap().to_owned(), product }
+            let product = text
+                .split("#[cfg(test)]\nmod tests")
+                .next()
+                .unwrap_or_default()
+                .to_owned();
+            Source {
+                path: path.strip_prefix(&root).unwrap().to_owned(),
+                product,
+            }
         })
         .collect();
     assert!(sources.len() > 20, "the sources were not found");
@@ -70,7 +97,13 @@ fn sources() -> Vec<Source> {
 
 /// `inbound/apply/plan.rs` belongs to `inbound`; `inbound.rs` too.
 fn folder(path: &Path) -> String {
-    let first = path.components().next().unwrap().as_os_str().to_string_lossy().into_owned();
+    let first = path
+        .components()
+        .next()
+        .unwrap()
+        .as_os_str()
+        .to_string_lossy()
+        .into_owned();
     first.trim_end_matches(".rs").to_owned()
 }
 
@@ -89,7 +122,9 @@ fn crate_paths(text: &str) -> Vec<(usize, String)> {
                 let items = list.trim_end_matches([';', '}']).split(',');
                 found.extend(items.map(|item| (number + 1, item.trim().to_owned())));
             } else {
-                let end = rest.find(|c: char| !(c.is_alphanumeric() || c == '_' || c == ':')).unwrap_or(rest.len());
+                let end = rest
+                    .find(|c: char| !(c.is_alphanumeric() || c == '_' || c == ':'))
+                    .unwrap_or(rest.len());
                 found.push((number + 1, rest[..end].to_owned()));
             }
         }
@@ -107,15 +142,23 @@ fn imports_go_down_the_floors() {
             continue;
         }
         let Some(open) = table.get(here.as_str()) else {
-            found.push(format!("src/{}: {here} has no floor; give it one in IMPORTS", source.path.display()));
+            found.push(format!(
+                "src/{}: {here} has no floor; give it one in IMPORTS",
+                source.path.display()
+            ));
             continue;
         };
         for (line, path) in crate_paths(&source.product) {
             let top = path.split("::").next().unwrap_or_default();
             let allowed = top == here
-                || open.iter().any(|open| path == *open || path.starts_with(&format!("{open}::")) || *open == top);
+                || open
+                    .iter()
+                    .any(|open| path == *open || path.starts_with(&format!("{open}::")) || *open == top);
             if !allowed {
-                found.push(format!("src/{}:{line}: {path} is not open to {here}", source.path.display()));
+                found.push(format!(
+                    "src/{}:{line}: {path} is not open to {here}",
+                    source.path.display()
+                ));
             }
         }
     }
@@ -132,7 +175,11 @@ fn only_store_contains_sql() {
         }
         for (number, line) in source.product.lines().enumerate() {
             if line.contains("rusqlite::") && line.contains("execute") || line.contains(".prepare_cached(") {
-                found.push(format!("src/{}:{}: SQL belongs in store/", source.path.display(), number + 1));
+                found.push(format!(
+                    "src/{}:{}: SQL belongs in store/",
+                    source.path.display(),
+                    number + 1
+                ));
             }
         }
     }
@@ -146,21 +193,42 @@ fn files_and_functions_stay_short() {
         let lines: Vec<&str> = source.product.lines().collect();
         if lines.len() > FILE_LINES_MAX {
             let limit = FILE_LINES_MAX;
-            found.push(format!("src/{}: {} lines, {limit} is the limit", source.path.display(), lines.len()));
+            found.push(format!(
+                "src/{}: {} lines, {limit} is the limit",
+                source.path.display(),
+                lines.len()
+            ));
         }
         for (start, line) in lines.iter().enumerate() {
             let trimmed = line.trim_start();
             let indent = &line[..line.len() - trimmed.len()];
-            let starts = ["fn ", "pub fn ", "pub(crate) fn ", "pub(super) fn ", "async fn ", "pub async fn "];
-            let more = ["pub(super) async fn ", "pub(crate) async fn ", "const fn ", "pub const fn "];
+            let starts = [
+                "fn ",
+                "pub fn ",
+                "pub(crate) fn ",
+                "pub(super) fn ",
+                "async fn ",
+                "pub async fn ",
+            ];
+            let more = [
+                "pub(super) async fn ",
+                "pub(crate) async fn ",
+                "const fn ",
+                "pub const fn ",
+            ];
             if !starts.iter().chain(&more).any(|start| trimmed.starts_with(start)) {
                 continue;
             }
             let close = format!("{indent}}}");
-            let Some(length) = lines[start..].iter().position(|line| *line == close) else { continue };
+            let Some(length) = lines[start..].iter().position(|line| *line == close) else {
+                continue;
+            };
             if length + 1 > FUNCTION_LINES_MAX {
                 let place = format!("src/{}:{}", source.path.display(), start + 1);
-                found.push(format!("{place}: a function of {} lines, {FUNCTION_LINES_MAX} is the limit", length + 1));
+                found.push(format!(
+                    "{place}: a function of {} lines, {FUNCTION_LINES_MAX} is the limit",
+                    length + 1
+                ));
             }
         }
     }
@@ -169,9 +237,12 @@ fn files_and_functions_stay_short() {
 
 #[test]
 fn each_file_opens_with_why_it_exists() {
-    let without = sources().into_iter().filter(|source| !source.product.starts_with("//! "));
-    let found: Vec<String> =
-        without.map(|source| format!("src/{}: does not open with `//!`", source.path.display())).collect();
+    let without = sources()
+        .into_iter()
+        .filter(|source| !source.product.starts_with("//! "));
+    let found: Vec<String> = without
+        .map(|source| format!("src/{}: does not open with `//!`", source.path.display()))
+        .collect();
     report(&found);
 }
 
@@ -182,11 +253,19 @@ fn what_is_banned_has_a_better_way() {
         for (number, line) in source.product.lines().enumerate() {
             for (ban, home, instead) in BANS {
                 if line.contains(ban) && source.path != Path::new(home) {
-                    found.push(format!("src/{}:{}: `{ban}`: {instead}", source.path.display(), number + 1));
+                    found.push(format!(
+                        "src/{}:{}: `{ban}`: {instead}",
+                        source.path.display(),
+                        number + 1
+                    ));
                 }
             }
             if line.contains("#[cfg(test)]") {
-                found.push(format!("src/{}:{}: tests belong at the end of the file", source.path.display(), number + 1));
+                found.push(format!(
+                    "src/{}:{}: tests belong at the end of the file",
+                    source.path.display(),
+                    number + 1
+                ));
             }
         }
     }

@@ -32,7 +32,11 @@ pub async fn eventually<T>(what: &str, mut ask: impl AsyncFnMut() -> Option<T>) 
         if let Some(answer) = ask().await {
             return answer;
         }
-        assert!(started.elapsed() < PATIENCE, "waited {} s in vain: {what}", PATIENCE.as_secs());
+        assert!(
+            started.elapsed() < PATIENCE,
+            "waited {} s in vain: {what}",
+            PATIENCE.as_secs()
+        );
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
 }
@@ -45,7 +49,11 @@ pub struct Running {
 
 impl Running {
     fn start(mut command: Command) -> (Self, Option<std::process::ChildStdout>) {
-        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let mut child = command
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
         let stderr = BufReader::new(child.stderr.take().unwrap());
         let stdout = child.stdout.take();
         let lines = Arc::new(Mutex::new(Vec::new()));
@@ -71,7 +79,13 @@ impl Running {
 
     pub fn terminate(&mut self) -> ExitStatus {
         let pid = self.child.id().to_string();
-        assert!(Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
+        assert!(
+            Command::new("kill")
+                .args(["-TERM", &pid])
+                .status()
+                .unwrap()
+                .success()
+        );
         self.wait()
     }
 
@@ -81,7 +95,11 @@ impl Running {
             if let Some(status) = self.child.try_wait().unwrap() {
                 return status;
             }
-            assert!(started.elapsed() < PATIENCE, "the process does not end; it said:\n{}", self.said());
+            assert!(
+                started.elapsed() < PATIENCE,
+                "the process does not end; it said:\n{}",
+                self.said()
+            );
             std::thread::sleep(Duration::from_millis(20));
         }
     }
@@ -110,7 +128,15 @@ impl Sandbox {
     pub async fn start(arguments: &[&str]) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let mut command = storesync();
-        command.args(["sandbox", "--http", "127.0.0.1:0", "--grpc", "127.0.0.1:0", "--keepalive-ms", "200"]);
+        command.args([
+            "sandbox",
+            "--http",
+            "127.0.0.1:0",
+            "--grpc",
+            "127.0.0.1:0",
+            "--keepalive-ms",
+            "200",
+        ]);
         command.arg("--data").arg(dir.path()).args(arguments);
         let (running, stdout) = Running::start(command);
         let mut line = String::new();
@@ -118,13 +144,19 @@ impl Sandbox {
         stdout.read_line(&mut line).unwrap();
         // Read to the end, so that the pipe never fills.
         std::thread::spawn(move || stdout.read_to_end(&mut Vec::new()));
-        let env: BTreeMap<String, String> =
-            serde_json::from_str(&line).unwrap_or_else(|_| panic!("no JSON line: {line}\n{}", running.said()));
-        let http = match env.get("SANDBOX_CA").filter(|_| env["SANDBOX_HTTP"].starts_with("https")) {
+        let env: BTreeMap<String, String> = serde_json::from_str(&line)
+            .unwrap_or_else(|_| panic!("no JSON line: {line}\n{}", running.said()));
+        let http = match env
+            .get("SANDBOX_CA")
+            .filter(|_| env["SANDBOX_HTTP"].starts_with("https"))
+        {
             Some(ca) => {
                 let pem = std::fs::read(ca).unwrap();
                 let certificates = reqwest::Certificate::from_pem_bundle(&pem).unwrap();
-                reqwest::Client::builder().tls_certs_only(certificates).build().unwrap()
+                reqwest::Client::builder()
+                    .tls_certs_only(certificates)
+                    .build()
+                    .unwrap()
             }
             None => reqwest::Client::new(),
         };
@@ -134,9 +166,23 @@ impl Sandbox {
             ("client_secret", env["SANDBOX_CLIENT_SECRET"].as_str()),
         ];
         let url = format!("{}/services/oauth2/token", env["SANDBOX_HTTP"]);
-        let answer: Value = http.post(url).form(&form).send().await.unwrap().json().await.unwrap();
+        let answer: Value = http
+            .post(url)
+            .form(&form)
+            .send()
+            .await
+            .unwrap()
+            .json()
+            .await
+            .unwrap();
         let token = answer["access_token"].as_str().expect("a token").to_owned();
-        Self { env, dir, http, token, _running: running }
+        Self {
+            env,
+            dir,
+            http,
+            token,
+            _running: running,
+        }
     }
 
     pub fn url(&self, resource: &str) -> String {
@@ -159,10 +205,19 @@ impl Sandbox {
             let status = answer.status();
             let mut page: Value = answer.json().await.unwrap();
             assert!(status.is_success(), "{soql}: {page}");
-            let Value::Array(records) = page["records"].take() else { panic!("{soql}: no records") };
+            let Value::Array(records) = page["records"].take() else {
+                panic!("{soql}: no records")
+            };
             for record in records {
-                let Value::Object(record) = record else { panic!("{soql}: not a record") };
-                rows.push(record.into_iter().filter(|(key, _)| key != "attributes").collect());
+                let Value::Object(record) = record else {
+                    panic!("{soql}: not a record")
+                };
+                rows.push(
+                    record
+                        .into_iter()
+                        .filter(|(key, _)| key != "attributes")
+                        .collect(),
+                );
             }
             match page["nextRecordsUrl"].as_str() {
                 Some(next) => request = self.http.get(format!("{}{next}", self.env["SANDBOX_HTTP"])),
@@ -173,32 +228,57 @@ impl Sandbox {
 
     pub async fn count(&self, from: &str) -> u64 {
         let soql = format!("SELECT COUNT() FROM {from}");
-        let answer = self.http.get(self.url("query")).query(&[("q", soql)]).bearer_auth(&self.token);
+        let answer = self
+            .http
+            .get(self.url("query"))
+            .query(&[("q", soql)])
+            .bearer_auth(&self.token);
         let page: Value = answer.send().await.unwrap().json().await.unwrap();
         page["totalSize"].as_u64().unwrap()
     }
 
     /// Any call with a JSON body; gives status and answer.
     pub async fn call(&self, method: reqwest::Method, resource: &str, body: &Value) -> (u16, Value) {
-        let request = self.http.request(method, self.url(resource)).bearer_auth(&self.token).json(body);
+        let request = self
+            .http
+            .request(method, self.url(resource))
+            .bearer_auth(&self.token)
+            .json(body);
         let answer = request.send().await.unwrap();
         let status = answer.status().as_u16();
-        (status, serde_json::from_slice(&answer.bytes().await.unwrap()).unwrap_or_default())
+        (
+            status,
+            serde_json::from_slice(&answer.bytes().await.unwrap()).unwrap_or_default(),
+        )
     }
 
     pub async fn update(&self, object: &str, id: &str, fields: Value) {
-        let (status, answer) = self.call(reqwest::Method::PATCH, &format!("sobjects/{object}/{id}"), &fields).await;
+        let (status, answer) = self
+            .call(
+                reqwest::Method::PATCH,
+                &format!("sobjects/{object}/{id}"),
+                &fields,
+            )
+            .await;
         assert_eq!(status, 204, "{answer}");
     }
 
     pub async fn create(&self, object: &str, fields: Value) -> String {
-        let (status, answer) = self.call(reqwest::Method::POST, &format!("sobjects/{object}"), &fields).await;
+        let (status, answer) = self
+            .call(reqwest::Method::POST, &format!("sobjects/{object}"), &fields)
+            .await;
         assert_eq!(status, 201, "{answer}");
         answer["id"].as_str().unwrap().to_owned()
     }
 
     pub async fn delete(&self, object: &str, id: &str) {
-        let (status, answer) = self.call(reqwest::Method::DELETE, &format!("sobjects/{object}/{id}"), &json!({})).await;
+        let (status, answer) = self
+            .call(
+                reqwest::Method::DELETE,
+                &format!("sobjects/{object}/{id}"),
+                &json!({}),
+            )
+            .await;
         assert_eq!(status, 204, "{answer}");
     }
 
@@ -222,7 +302,9 @@ impl Sandbox {
     pub fn daemon_command(&self, variables: &[(&str, &str)]) -> Command {
         let mut command = storesync();
         command.arg("run").arg("--config").arg(self.config());
-        command.env("STORESYNC__SERVE__LISTEN", "127.0.0.1:0").env("STORESYNC__ADMIN__LISTEN", "127.0.0.1:0");
+        command
+            .env("STORESYNC__SERVE__LISTEN", "127.0.0.1:0")
+            .env("STORESYNC__ADMIN__LISTEN", "127.0.0.1:0");
         command.env("STORESYNC__SYNC__POLL_SECONDS", "1");
         command.envs(variables.iter().copied());
         command
@@ -238,14 +320,21 @@ impl Sandbox {
                 let said = running.said();
                 let line = said.lines().find(|line| line.contains(what))?;
                 let start = line.find("http://")?;
-                let end = line[start..].find(|c: char| c.is_whitespace()).unwrap_or(line.len() - start);
+                let end = line[start..]
+                    .find(|c: char| c.is_whitespace())
+                    .unwrap_or(line.len() - start);
                 Some(line[start..start + end].to_owned())
             })
             .await
         };
         let api = address(&mut running, "storefronts are served on").await;
         let admin = address(&mut running, "operators are served on").await;
-        Daemon { running, api, admin, http: reqwest::Client::new() }
+        Daemon {
+            running,
+            api,
+            admin,
+            http: reqwest::Client::new(),
+        }
     }
 
     /// Starts a daemon that is expected to end at once; gives its exit status and its words.
@@ -279,7 +368,14 @@ impl Daemon {
     }
 
     pub async fn status(&self) -> Option<Value> {
-        self.http.get(format!("{}/status", self.admin)).send().await.ok()?.json().await.ok()
+        self.http
+            .get(format!("{}/status", self.admin))
+            .send()
+            .await
+            .ok()?
+            .json()
+            .await
+            .ok()
     }
 
     pub async fn place(&self, store: &str, order: &Value) -> Option<(u16, Value)> {
@@ -312,7 +408,11 @@ pub fn cache(state: &Path) -> Connection {
 /// Rows of a statement, as JSON.
 pub fn select(connection: &Connection, sql: &str) -> Vec<Row> {
     let mut statement = connection.prepare(sql).unwrap();
-    let names: Vec<String> = statement.column_names().iter().map(|&name| name.to_owned()).collect();
+    let names: Vec<String> = statement
+        .column_names()
+        .iter()
+        .map(|&name| name.to_owned())
+        .collect();
     let read = |row: &rusqlite::Row<'_>| {
         let value = |index: usize| match row.get_ref_unwrap(index) {
             ValueRef::Null => Value::Null,
@@ -321,9 +421,17 @@ pub fn select(connection: &Connection, sql: &str) -> Vec<Row> {
             ValueRef::Text(text) => json!(std::str::from_utf8(text).unwrap()),
             ValueRef::Blob(_) => json!("(blob)"),
         };
-        Ok(names.iter().enumerate().map(|(index, name)| (name.clone(), value(index))).collect())
+        Ok(names
+            .iter()
+            .enumerate()
+            .map(|(index, name)| (name.clone(), value(index)))
+            .collect())
     };
-    statement.query_map([], read).unwrap().map(Result::unwrap).collect()
+    statement
+        .query_map([], read)
+        .unwrap()
+        .map(Result::unwrap)
+        .collect()
 }
 
 /// The objects that the cache mirrors: table names that are not the daemon's own.
@@ -342,13 +450,21 @@ pub async fn differences(sandbox: &Sandbox) -> Vec<String> {
     assert!(objects.len() > 10, "only {objects:?} are mirrored");
     for object in objects {
         let cached = by_id(select(&connection, &format!("select * from \"{object}\"")));
-        let columns: Vec<String> =
-            select(&connection, &format!("select name from pragma_table_info('{object}') where substr(name, 1, 1) <> '_'"))
-                .into_iter()
-                .map(|row| row["name"].as_str().unwrap().to_owned())
-                .collect();
-        let lower = |row: Row| row.into_iter().map(|(key, value)| (key.to_lowercase(), value)).collect();
-        let rows = sandbox.query(&format!("SELECT {} FROM {object}", columns.join(","))).await;
+        let columns: Vec<String> = select(
+            &connection,
+            &format!("select name from pragma_table_info('{object}') where substr(name, 1, 1) <> '_'"),
+        )
+        .into_iter()
+        .map(|row| row["name"].as_str().unwrap().to_owned())
+        .collect();
+        let lower = |row: Row| {
+            row.into_iter()
+                .map(|(key, value)| (key.to_lowercase(), value))
+                .collect()
+        };
+        let rows = sandbox
+            .query(&format!("SELECT {} FROM {object}", columns.join(",")))
+            .await;
         let in_org = by_id(rows.into_iter().map(lower).collect());
         let ids: BTreeSet<&String> = cached.keys().chain(in_org.keys()).collect();
         for id in ids {
@@ -378,13 +494,19 @@ pub async fn converge(sandbox: &Sandbox) {
             return;
         }
         let shown = found.iter().take(20).cloned().collect::<Vec<_>>().join("\n");
-        assert!(started.elapsed() < PATIENCE, "{} differences stay:\n{shown}", found.len());
+        assert!(
+            started.elapsed() < PATIENCE,
+            "{} differences stay:\n{shown}",
+            found.len()
+        );
         tokio::time::sleep(Duration::from_millis(200)).await;
     }
 }
 
 fn by_id(rows: Vec<Row>) -> BTreeMap<String, Row> {
-    rows.into_iter().map(|row| (row["id"].as_str().unwrap().to_owned(), row)).collect()
+    rows.into_iter()
+        .map(|row| (row["id"].as_str().unwrap().to_owned(), row))
+        .collect()
 }
 
 /// SQLite has no booleans, and REST writes a datetime's offset as `+0000`.
@@ -392,15 +514,19 @@ fn same(cached: &Value, in_org: &Value) -> bool {
     match (cached, in_org) {
         (Value::Number(cached), Value::Bool(in_org)) => cached.as_i64() == Some(i64::from(*in_org)),
         (Value::Number(cached), Value::Number(in_org)) => cached.as_f64() == in_org.as_f64(),
-        (Value::String(cached), Value::String(in_org)) => cached == in_org || *cached == in_org.replace("+0000", "Z"),
+        (Value::String(cached), Value::String(in_org)) => {
+            cached == in_org || *cached == in_org.replace("+0000", "Z")
+        }
         (cached, in_org) => cached == in_org,
     }
 }
 
 /// An order of one customer, for the given products and quantities.
 pub fn order(external_id: &str, currency: &str, items: &[(&str, u32)]) -> Value {
-    let items: Vec<Value> =
-        items.iter().map(|(id, quantity)| json!({"product_id": id, "quantity": quantity})).collect();
+    let items: Vec<Value> = items
+        .iter()
+        .map(|(id, quantity)| json!({"product_id": id, "quantity": quantity}))
+        .collect();
     json!({
         "external_id": external_id, "currency": currency, "items": items, "fields": {},
         "customer": {"external_id": format!("C-{external_id}"), "email": "ana@example.com", "first_name": "Ana", "last_name": "Lee"},
@@ -412,10 +538,20 @@ pub fn order(external_id: &str, currency: &str, items: &[(&str, u32)]) -> Value 
 pub async fn a_store(daemon: &Daemon) -> (String, String, Vec<String>) {
     let (_, stores) = daemon.get("/v1/stores").await.unwrap();
     let store = stores["items"][0]["id"].as_str().unwrap().to_owned();
-    let (_, products) = daemon.get(&format!("/v1/stores/{store}/products?limit=200")).await.unwrap();
-    let priced: Vec<&Value> =
-        products["items"].as_array().unwrap().iter().filter(|product| !product["price"].is_null()).collect();
+    let (_, products) = daemon
+        .get(&format!("/v1/stores/{store}/products?limit=200"))
+        .await
+        .unwrap();
+    let priced: Vec<&Value> = products["items"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter(|product| !product["price"].is_null())
+        .collect();
     let currency = priced[0]["price"]["currency"].as_str().unwrap().to_owned();
-    let ids = priced.iter().map(|product| product["id"].as_str().unwrap().to_owned()).collect();
+    let ids = priced
+        .iter()
+        .map(|product| product["id"].as_str().unwrap().to_owned())
+        .collect();
     (store, currency, ids)
 }

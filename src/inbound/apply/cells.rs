@@ -30,7 +30,11 @@ pub(super) fn from_text(kind: ColumnKind, text: &str) -> Value<'_> {
 }
 
 /// A value of a REST row. Numbers in text columns need `written`, see [`written`].
-pub(super) fn from_json<'v>(kind: ColumnKind, value: &'v Json, written: Option<&'v Cow<'v, str>>) -> Value<'v> {
+pub(super) fn from_json<'v>(
+    kind: ColumnKind,
+    value: &'v Json,
+    written: Option<&'v Cow<'v, str>>,
+) -> Value<'v> {
     match value {
         Json::Null => Value::Null,
         Json::Bool(flag) if kind != ColumnKind::Text => Value::Integer(i64::from(*flag)),
@@ -74,14 +78,20 @@ fn integer(text: &str) -> Option<i64> {
 fn date(text: &str) -> Value<'_> {
     match text.len() {
         10 => Value::Text(text),
-        _ => parse_datetime(text).or_else(|| parse_date(text)).map_or(Value::Text(text), Value::Date),
+        _ => parse_datetime(text)
+            .or_else(|| parse_date(text))
+            .map_or(Value::Text(text), Value::Date),
     }
 }
 
 fn datetime(text: &str) -> Value<'_> {
     let bytes = text.as_bytes();
     let stored_form = bytes.len() == 24 && bytes[23] == b'Z' && bytes[10] == b'T' && bytes[19] == b'.';
-    if stored_form { Value::Text(text) } else { parse_datetime(text).map_or(Value::Text(text), Value::DateTime) }
+    if stored_form {
+        Value::Text(text)
+    } else {
+        parse_datetime(text).map_or(Value::Text(text), Value::DateTime)
+    }
 }
 
 /// Reads `2026-11-22T09:30:00.000Z` and `2026-11-22T09:30:00.000+0000` without the generality of a parser.
@@ -92,7 +102,8 @@ fn fixed_datetime(text: &[u8]) -> Option<Millis> {
     }
     let number = |range: std::ops::Range<usize>| {
         fixed[range].iter().try_fold(0_i64, |number, byte| {
-            byte.is_ascii_digit().then(|| number * 10 + i64::from(byte - b'0'))
+            byte.is_ascii_digit()
+                .then(|| number * 10 + i64::from(byte - b'0'))
         })
     };
     let (year, month, day) = (number(0..4)?, number(5..7)?, number(8..10)?);
@@ -126,9 +137,21 @@ mod tests {
             (ColumnKind::Integer, "1.2E3", Value::Integer(1_200)),
             (ColumnKind::Integer, "12", Value::Integer(12)),
             (ColumnKind::Integer, "1.5", Value::Text("1.5")),
-            (ColumnKind::DateTime, "2018-12-18T20:51:39.000Z", Value::Text("2018-12-18T20:51:39.000Z")),
-            (ColumnKind::DateTime, "2018-12-18T20:51:39Z", Value::DateTime(instant)),
-            (ColumnKind::DateTime, "2018-12-18T20:51:39.000+0000", Value::DateTime(instant)),
+            (
+                ColumnKind::DateTime,
+                "2018-12-18T20:51:39.000Z",
+                Value::Text("2018-12-18T20:51:39.000Z"),
+            ),
+            (
+                ColumnKind::DateTime,
+                "2018-12-18T20:51:39Z",
+                Value::DateTime(instant),
+            ),
+            (
+                ColumnKind::DateTime,
+                "2018-12-18T20:51:39.000+0000",
+                Value::DateTime(instant),
+            ),
             (ColumnKind::Date, "2018-12-18", Value::Text("2018-12-18")),
             (ColumnKind::Real, "?", Value::Text("?")),
         ];
@@ -148,7 +171,11 @@ mod tests {
         ];
         for (kind, json, expected) in &cases {
             let text = written(*kind, json);
-            assert_eq!(from_json(*kind, json, text.as_ref()), *expected, "{kind:?} {json}");
+            assert_eq!(
+                from_json(*kind, json, text.as_ref()),
+                *expected,
+                "{kind:?} {json}"
+            );
         }
     }
 

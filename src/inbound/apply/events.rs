@@ -73,7 +73,9 @@ impl Mapped {
         let names: Vec<&str> = schema.fields().iter().map(AsRef::as_ref).collect();
         Self {
             columns: names.iter().map(|name| table.position(name)).collect(),
-            last_modified: names.iter().position(|name| name.eq_ignore_ascii_case("LastModifiedDate")),
+            last_modified: names
+                .iter()
+                .position(|name| name.eq_ignore_ascii_case("LastModifiedDate")),
             is_deleted: table.position("IsDeleted"),
             object,
             schema,
@@ -116,7 +118,13 @@ impl World {
             }
         };
         if let Err(error) = mapped.schema.decode(&event.payload, change) {
-            self.park(batch, topic, event, Some(mapped.schema.entity()), &error.to_string())?;
+            self.park(
+                batch,
+                topic,
+                event,
+                Some(mapped.schema.entity()),
+                &error.to_string(),
+            )?;
             return Ok(None);
         }
         if batch.first_time(key(event, mapped.schema.entity(), change)) {
@@ -196,7 +204,13 @@ impl World {
         Ok(())
     }
 
-    fn delete(&mut self, batch: &mut Batch<'_>, object: usize, id: &str, committed: i64) -> rusqlite::Result<()> {
+    fn delete(
+        &mut self,
+        batch: &mut Batch<'_>,
+        object: usize,
+        id: &str,
+        committed: i64,
+    ) -> rusqlite::Result<()> {
         let mirrored = &self.objects[object];
         let name = &mirrored.mirror.table.object;
         batch.delete(&mirrored.mirror, id, committed)?;
@@ -231,7 +245,13 @@ impl World {
     ) -> rusqlite::Result<()> {
         let position = format!("{topic} {} {}", event.replay_id, event.event_id);
         tracing::error!(topic, replay_id = %event.replay_id, "an event on {topic} was parked: {reason}");
-        batch.open_repair(object.unwrap_or("?"), None, &format!("undecodable: {reason}"), Some(&position), self.now)?;
+        batch.open_repair(
+            object.unwrap_or("?"),
+            None,
+            &format!("undecodable: {reason}"),
+            Some(&position),
+            self.now,
+        )?;
         match object {
             Some(object) => self.reload(batch, object, "an event could not be decoded"),
             None => Ok(()),
@@ -245,14 +265,19 @@ impl World {
         committed_at: Option<i64>,
     ) -> rusqlite::Result<()> {
         let ids = response.events.iter().map(|event| &event.replay_id);
-        let Some(first) = ids.clone().next().or(response.latest.as_ref()) else { return Ok(()) };
-        let cursor = self.cursors.entry(response.topic.to_string()).or_insert_with(|| Cursor {
-            topic: response.topic.to_string(),
-            resume_after: first.clone(),
-            last_seen: first.clone(),
-            committed_at: None,
-            heard_at: self.now,
-        });
+        let Some(first) = ids.clone().next().or(response.latest.as_ref()) else {
+            return Ok(());
+        };
+        let cursor = self
+            .cursors
+            .entry(response.topic.to_string())
+            .or_insert_with(|| Cursor {
+                topic: response.topic.to_string(),
+                resume_after: first.clone(),
+                last_seen: first.clone(),
+                committed_at: None,
+                heard_at: self.now,
+            });
         if response.restart {
             (cursor.resume_after, cursor.last_seen) = (first.clone(), first.clone());
         }
@@ -308,7 +333,10 @@ fn key(event: &RawEvent, entity: &str, change: &Change<'_>) -> u128 {
     part(&[kind_byte(header.kind)]);
     header.record_ids.iter().for_each(|id| part(id.as_bytes()));
     let digest = hash.finish();
-    digest.as_ref().first_chunk::<16>().map_or(0, |bytes| u128::from_le_bytes(*bytes))
+    digest
+        .as_ref()
+        .first_chunk::<16>()
+        .map_or(0, |bytes| u128::from_le_bytes(*bytes))
 }
 
 fn kind_byte(kind: ChangeKind) -> u8 {

@@ -28,9 +28,16 @@ impl World {
         Ok(load)
     }
 
-    pub(super) fn finish_load(&mut self, batch: &mut Batch<'_>, object: &str, run: u64) -> anyhow::Result<usize> {
+    pub(super) fn finish_load(
+        &mut self,
+        batch: &mut Batch<'_>,
+        object: &str,
+        run: u64,
+    ) -> anyhow::Result<usize> {
         let index = self.index(object)?;
-        let Some(load) = self.load(index, run) else { return Ok(0) };
+        let Some(load) = self.load(index, run) else {
+            return Ok(0);
+        };
         let swept = batch.finish_load(&self.objects[index].mirror, &load, self.now)?;
         let phase = std::mem::replace(&mut self.objects[index].phase, Phase::Settled);
         if matches!(phase, Phase::Loading { again: true, .. }) {
@@ -50,14 +57,18 @@ impl World {
         csv: &[u8],
     ) -> anyhow::Result<Written> {
         let index = self.index(object)?;
-        let Some(load) = self.load(index, run) else { return Ok(Err(GIVEN_UP.to_owned())) };
+        let Some(load) = self.load(index, run) else {
+            return Ok(Err(GIVEN_UP.to_owned()));
+        };
         let mut reader = csv::ReaderBuilder::new().from_reader(csv);
         let columns = match reader.byte_headers() {
             Ok(header) if header.is_empty() => return Ok(Ok(0)),
             Ok(header) => Columns::find(header, &self.objects[index].mirror),
             Err(error) => return Ok(Err(format!("a page of {object} has no readable header: {error}"))),
         };
-        let Some(columns) = columns else { return Ok(Err(format!("a page of {object} has no column Id"))) };
+        let Some(columns) = columns else {
+            return Ok(Err(format!("a page of {object} has no column Id")));
+        };
         let mut record = ByteRecord::new();
         let mut newer = Vec::new();
         let mut rows = 0;
@@ -71,7 +82,11 @@ impl World {
             match columns.write(batch, mirror, &load, &record)? {
                 Some(Whole::Newer) => newer.extend(columns.id(&record).map(str::to_owned)),
                 Some(_) => {}
-                None => return Ok(Err(format!("a page of {object} has a row without an id or not in UTF-8"))),
+                None => {
+                    return Ok(Err(format!(
+                        "a page of {object} has a row without an id or not in UTF-8"
+                    )));
+                }
             }
             rows += 1;
         }
@@ -117,7 +132,11 @@ impl World {
                 self.repair(batch, index, id, "changed while the object was read")?;
             }
         }
-        if let Source::Poll { watermark: Some(watermark), .. } = source {
+        if let Source::Poll {
+            watermark: Some(watermark),
+            ..
+        } = source
+        {
             batch.set_watermark(object, *watermark)?;
         }
         Ok(Ok(rows.len() as u64))
@@ -159,7 +178,10 @@ impl World {
     }
 
     fn index(&self, object: &str) -> anyhow::Result<usize> {
-        self.by_name.get(object).copied().ok_or_else(|| anyhow::anyhow!("{object} is not mirrored"))
+        self.by_name
+            .get(object)
+            .copied()
+            .ok_or_else(|| anyhow::anyhow!("{object} is not mirrored"))
     }
 
     fn load(&self, index: usize, run: u64) -> Option<Load> {
@@ -179,13 +201,28 @@ struct Columns {
 
 impl Columns {
     fn find(header: &ByteRecord, mirror: &Mirror) -> Option<Self> {
-        let place = |name: &str| header.iter().position(|title| title.eq_ignore_ascii_case(name.as_bytes()));
-        let fields = mirror.table.columns.iter().map(|column| place(&column.field)).collect();
-        Some(Self { id: place("Id")?, stamp: place(stamp_field(&mirror.table)), fields })
+        let place = |name: &str| {
+            header
+                .iter()
+                .position(|title| title.eq_ignore_ascii_case(name.as_bytes()))
+        };
+        let fields = mirror
+            .table
+            .columns
+            .iter()
+            .map(|column| place(&column.field))
+            .collect();
+        Some(Self {
+            id: place("Id")?,
+            stamp: place(stamp_field(&mirror.table)),
+            fields,
+        })
     }
 
     fn id<'r>(&self, record: &'r ByteRecord) -> Option<&'r str> {
-        std::str::from_utf8(record.get(self.id)?).ok().filter(|id| !id.is_empty())
+        std::str::from_utf8(record.get(self.id)?)
+            .ok()
+            .filter(|id| !id.is_empty())
     }
 
     /// `None` where the row has no id or is not text.
@@ -196,20 +233,29 @@ impl Columns {
         load: &Load,
         record: &ByteRecord,
     ) -> rusqlite::Result<Option<Whole>> {
-        let Some(id) = self.id(record) else { return Ok(None) };
+        let Some(id) = self.id(record) else {
+            return Ok(None);
+        };
         // Checked once for the whole row; a field of valid text is valid text.
         if std::str::from_utf8(record.as_slice()).is_err() {
             return Ok(None);
         }
         let text = |place: Option<usize>| {
-            place.and_then(|place| record.get(place)).and_then(|field| std::str::from_utf8(field).ok()).unwrap_or("")
+            place
+                .and_then(|place| record.get(place))
+                .and_then(|field| std::str::from_utf8(field).ok())
+                .unwrap_or("")
         };
         let stamp = cells::stamp(text(self.stamp)).unwrap_or(0);
         let value = |(position, place): (usize, &Option<usize>)| {
             cells::from_text(mirror.table.columns[position].kind, text(*place))
         };
         if load.fresh {
-            let sets = self.fields.iter().enumerate().map(|field| (field.0, value(field)));
+            let sets = self
+                .fields
+                .iter()
+                .enumerate()
+                .map(|field| (field.0, value(field)));
             if batch.insert_quietly(mirror, id, sets, stamp, stamp)? {
                 return Ok(Some(Whole::Inserted));
             }
@@ -217,7 +263,9 @@ impl Columns {
             batch.mark_seen(mirror, id)?;
         }
         let values: Vec<Value<'_>> = self.fields.iter().enumerate().map(value).collect();
-        batch.write_whole(mirror, id, &values, stamp, load.start_rev).map(Some)
+        batch
+            .write_whole(mirror, id, &values, stamp, load.start_rev)
+            .map(Some)
     }
 }
 
@@ -245,8 +293,14 @@ fn write_json(
             (column.kind, value, cells::written(column.kind, value))
         })
         .collect();
-    let values: Vec<Value<'_>> =
-        fields.iter().map(|(kind, value, written)| cells::from_json(*kind, value, written.as_ref())).collect();
-    let stamp = row.get(stamp_field(&mirror.table)).and_then(Json::as_str).and_then(cells::stamp).unwrap_or(0);
+    let values: Vec<Value<'_>> = fields
+        .iter()
+        .map(|(kind, value, written)| cells::from_json(*kind, value, written.as_ref()))
+        .collect();
+    let stamp = row
+        .get(stamp_field(&mirror.table))
+        .and_then(Json::as_str)
+        .and_then(cells::stamp)
+        .unwrap_or(0);
     batch.write_whole(mirror, id, &values, stamp, read_rev)
 }

@@ -53,19 +53,34 @@ fn tables() -> Vec<Table> {
                 ("SystemModstamp", DateTime),
             ],
         ),
-        table("Contact", &[("Name", Text), ("FirstName", Text), ("LastName", Text), ("Email", Text)]),
+        table(
+            "Contact",
+            &[
+                ("Name", Text),
+                ("FirstName", Text),
+                ("LastName", Text),
+                ("Email", Text),
+            ],
+        ),
     ]
 }
 
 fn schema(event: &str, fields: &str) -> String {
     let text = |name: &str| format!(r#"{{"name":"{name}","type":"string"}}"#);
     let list = |name: &str| format!(r#"{{"name":"{name}","type":{{"type":"array","items":"string"}}}}"#);
-    let symbols = "CREATE,UPDATE,DELETE,UNDELETE,GAP_CREATE,GAP_UPDATE,GAP_DELETE,GAP_UNDELETE,GAP_OVERFLOW,SNAPSHOT";
-    let symbols = symbols.split(',').map(|symbol| format!("\"{symbol}\"")).collect::<Vec<_>>().join(",");
+    let symbols =
+        "CREATE,UPDATE,DELETE,UNDELETE,GAP_CREATE,GAP_UPDATE,GAP_DELETE,GAP_UNDELETE,GAP_OVERFLOW,SNAPSHOT";
+    let symbols = symbols
+        .split(',')
+        .map(|symbol| format!("\"{symbol}\""))
+        .collect::<Vec<_>>()
+        .join(",");
     let header = [
         text("entityName"),
         list("recordIds"),
-        format!(r#"{{"name":"changeType","type":{{"type":"enum","name":"ChangeType","symbols":[{symbols}]}}}}"#),
+        format!(
+            r#"{{"name":"changeType","type":{{"type":"enum","name":"ChangeType","symbols":[{symbols}]}}}}"#
+        ),
         text("changeOrigin"),
         text("transactionKey"),
         r#"{"name":"sequenceNumber","type":"int"}"#.to_owned(),
@@ -178,7 +193,12 @@ impl Event<'_> {
     }
 }
 
-fn product(name: Option<&str>, price: Option<f64>, active: Option<bool>, modified: Option<Millis>) -> Vec<u8> {
+fn product(
+    name: Option<&str>,
+    price: Option<f64>,
+    active: Option<bool>,
+    modified: Option<Millis>,
+) -> Vec<u8> {
     let mut body = Vec::new();
     let mut union = |bytes: Option<Vec<u8>>| match bytes {
         None => body.push(0),
@@ -238,9 +258,13 @@ impl Door {
         let (work, receiver) = mpsc::channel(QUEUE_MAX);
         let rung = bells.clone();
         let clock = Clock::Manual(Arc::new(T0.into()));
-        let thread =
-            std::thread::spawn(move || run(cache, journal, &tables(), receiver, &clock, &rung));
-        Self { dir, work: Some(work), thread: Some(thread), bells }
+        let thread = std::thread::spawn(move || run(cache, journal, &tables(), receiver, &clock, &rung));
+        Self {
+            dir,
+            work: Some(work),
+            thread: Some(thread),
+            bells,
+        }
     }
 
     /// A door whose objects are loaded and empty.
@@ -266,24 +290,45 @@ impl Door {
     }
 
     fn begin(&self, object: &str) -> Load {
-        self.ask(|done| Work::BeginLoad { object: object.to_owned(), watermark: T0, done })
+        self.ask(|done| Work::BeginLoad {
+            object: object.to_owned(),
+            watermark: T0,
+            done,
+        })
     }
 
     fn page(&self, object: &str, run: u64, csv: &str) -> work::Written {
         let csv = Bytes::from(csv.to_owned());
-        self.ask(|done| Work::Page { object: object.to_owned(), run, csv, done })
+        self.ask(|done| Work::Page {
+            object: object.to_owned(),
+            run,
+            csv,
+            done,
+        })
     }
 
     fn finish(&self, object: &str, run: u64) -> usize {
-        self.ask(|done| Work::FinishLoad { object: object.to_owned(), run, done })
+        self.ask(|done| Work::FinishLoad {
+            object: object.to_owned(),
+            run,
+            done,
+        })
     }
 
     fn repaired(&self, read_rev: i64, rows: Vec<work::RepairedRow>) {
-        self.ask(|done| Work::Repaired { object: "Product2".to_owned(), read_rev, rows, done });
+        self.ask(|done| Work::Repaired {
+            object: "Product2".to_owned(),
+            read_rev,
+            rows,
+            done,
+        });
     }
 
     fn events(&self, events: Vec<RawEvent>) {
-        self.response(Events { events, ..Events::default() });
+        self.response(Events {
+            events,
+            ..Events::default()
+        });
     }
 
     fn response(&self, response: Events) {
@@ -293,7 +338,12 @@ impl Door {
             ("broken".to_owned(), "{".to_owned()),
         ];
         self.ask(|done| {
-            Work::Events(Events { topic: TOPIC.into(), schemas, done: Some(done), ..response })
+            Work::Events(Events {
+                topic: TOPIC.into(),
+                schemas,
+                done: Some(done),
+                ..response
+            })
         });
     }
 
@@ -308,7 +358,8 @@ impl Door {
             let columns = statement.column_count();
             let row = |row: &rusqlite::Row<'_>| {
                 let value = |column| row.get::<_, rusqlite::types::Value>(column);
-                let values: Result<Vec<String>, _> = (0..columns).map(|column| value(column).map(shown)).collect();
+                let values: Result<Vec<String>, _> =
+                    (0..columns).map(|column| value(column).map(shown)).collect();
                 values.map(|values| values.join("|"))
             };
             statement.query_map([], row)?.collect()
@@ -335,7 +386,10 @@ fn shown(value: rusqlite::types::Value) -> String {
 }
 
 fn created() -> Event<'static> {
-    Event { body: product(Some("Tea"), Some(4.5), Some(true), Some(T0)), ..Event::default() }
+    Event {
+        body: product(Some("Tea"), Some(4.5), Some(true), Some(T0)),
+        ..Event::default()
+    }
 }
 
 #[test]
@@ -369,11 +423,24 @@ fn an_event_touches_what_it_says_and_no_more() {
     };
     door.events(vec![formula.raw(5, "e")]);
     assert_eq!(door.products(), [format!("{ID}|Tea|9.0|1")]);
-    door.events(vec![Event { kind: DELETE, committed: T0 + 3_000, ..Event::default() }.raw(6, "f")]);
+    door.events(vec![
+        Event {
+            kind: DELETE,
+            committed: T0 + 3_000,
+            ..Event::default()
+        }
+        .raw(6, "f"),
+    ]);
     assert_eq!(door.products(), [""; 0]);
     let kinds = door.rows("select kind from _change where record_id is not null order by rev");
-    assert_eq!(kinds, ["created", "updated", "updated", "updated", "updated", "deleted"]);
-    assert_eq!(door.rows("select rows from _object where object = 'Product2'"), ["0"]);
+    assert_eq!(
+        kinds,
+        ["created", "updated", "updated", "updated", "updated", "deleted"]
+    );
+    assert_eq!(
+        door.rows("select rows from _object where object = 'Product2'"),
+        ["0"]
+    );
     assert_eq!(door.open_repairs(), [""; 0]);
 }
 
@@ -387,7 +454,13 @@ fn a_duplicate_changes_nothing_even_after_a_restart() {
     assert_eq!(*door.bells.rev.borrow(), rev);
     assert_eq!(door.rows("select hex(last_seen) from _cursor"), ["09"]);
     // Split from one event: one id, other records.
-    door.events(vec![Event { ids: &[OTHER], ..created() }.raw(9, "a")]);
+    door.events(vec![
+        Event {
+            ids: &[OTHER],
+            ..created()
+        }
+        .raw(9, "a"),
+    ]);
     assert_eq!(door.products().len(), 2);
 }
 
@@ -407,7 +480,13 @@ fn an_event_before_the_read_is_part_of_the_row_already() {
     };
     door.events(vec![update(T0, "Old").raw(1, "a")]);
     assert_eq!(door.rows("select name from product2"), ["New"]);
-    door.events(vec![Event { kind: DELETE, ..Event::default() }.raw(2, "b")]);
+    door.events(vec![
+        Event {
+            kind: DELETE,
+            ..Event::default()
+        }
+        .raw(2, "b"),
+    ]);
     assert_eq!(door.rows("select name from product2"), ["New"]);
     door.events(vec![update(T0 + 10_000, "Newer").raw(3, "c")]);
     assert_eq!(door.rows("select name from product2"), ["Newer"]);
@@ -423,27 +502,66 @@ fn what_an_event_can_not_tell_is_read_again() {
         body: product(Some("Tea"), None, None, None),
         ..Event::default()
     };
-    let gap = Event { kind: GAP_UPDATE, ids: &[OTHER], ..Event::default() };
-    let broken = RawEvent { payload: Bytes::from_static(b"\x02"), ..created().raw(3, "c") };
-    let unknown = RawEvent { schema_id: "broken".to_owned(), ..created().raw(4, "d") };
+    let gap = Event {
+        kind: GAP_UPDATE,
+        ids: &[OTHER],
+        ..Event::default()
+    };
+    let broken = RawEvent {
+        payload: Bytes::from_static(b"\x02"),
+        ..created().raw(3, "c")
+    };
+    let unknown = RawEvent {
+        schema_id: "broken".to_owned(),
+        ..created().raw(4, "d")
+    };
     door.events(vec![update.raw(1, "a"), gap.raw(2, "b")]);
-    let repairs = [format!("Product2|{ID}|updated, but not here"), format!("Product2|{OTHER}|gap: updated")];
+    let repairs = [
+        format!("Product2|{ID}|updated, but not here"),
+        format!("Product2|{OTHER}|gap: updated"),
+    ];
     assert_eq!(door.open_repairs(), repairs);
 
     let due = door.read(|connection| repairs::due(connection, 10));
-    let row = json!({"Id": ID, "Name": "Tea", "Price__c": 4, "SystemModstamp": "2026-11-22T09:30:00.000+0000"});
+    let row =
+        json!({"Id": ID, "Name": "Tea", "Price__c": 4, "SystemModstamp": "2026-11-22T09:30:00.000+0000"});
     let row = row.as_object().unwrap().clone();
     let rev = *door.bells.rev.borrow();
-    door.repaired(rev, vec![(due[0].number, ID.to_owned(), Some(row)), (due[1].number, OTHER.to_owned(), None)]);
+    door.repaired(
+        rev,
+        vec![
+            (due[0].number, ID.to_owned(), Some(row)),
+            (due[1].number, OTHER.to_owned(), None),
+        ],
+    );
     assert_eq!(door.products(), [format!("{ID}|Tea|4.0|null")]);
-    assert_eq!(door.rows("select found from _repair order by number"), ["missing here", "in neither"]);
+    assert_eq!(
+        door.rows("select found from _repair order by number"),
+        ["missing here", "in neither"]
+    );
 
-    door.events(vec![broken, unknown, Event { ids: &[OTHER], ..created() }.raw(5, "e")]);
+    door.events(vec![
+        broken,
+        unknown,
+        Event {
+            ids: &[OTHER],
+            ..created()
+        }
+        .raw(5, "e"),
+    ]);
     assert_eq!(door.products().len(), 2, "the stream goes on");
-    assert_eq!(door.rows("select count(*) from _repair where reason like 'undecodable%' and closed_at is null"), ["2"]);
-    assert_eq!(door.rows("select state from _object where object = 'Product2'"), ["reload"]);
+    assert_eq!(
+        door.rows("select count(*) from _repair where reason like 'undecodable%' and closed_at is null"),
+        ["2"]
+    );
+    assert_eq!(
+        door.rows("select state from _object where object = 'Product2'"),
+        ["reload"]
+    );
     let journal = Connection::open(door.dir.path().join("journal.db")).unwrap();
-    let kept: i64 = journal.query_row("select count(*) from event", [], |row| row.get(0)).unwrap();
+    let kept: i64 = journal
+        .query_row("select count(*) from event", [], |row| row.get(0))
+        .unwrap();
     assert_eq!(kept, 5);
 }
 
@@ -451,17 +569,30 @@ fn what_an_event_can_not_tell_is_read_again() {
 fn overflow_and_wildcard_have_the_object_read_again() {
     for (kind, ids) in [(GAP_OVERFLOW, ["000000000000000AAA"]), (UPDATE, ["01t*"])] {
         let door = Door::live();
-        let event = Event { kind, ids: &ids, ..Event::default() };
+        let event = Event {
+            kind,
+            ids: &ids,
+            ..Event::default()
+        };
         door.events(vec![event.raw(1, "a")]);
-        assert_eq!(door.rows("select state from _object order by object"), ["live", "reload"]);
+        assert_eq!(
+            door.rows("select state from _object order by object"),
+            ["live", "reload"]
+        );
         // Asked for during a load: another follows.
         let load = door.begin("Product2");
         door.events(vec![event.raw(2, "b")]);
         door.finish("Product2", load.run);
-        assert_eq!(door.rows("select state from _object order by object"), ["live", "reload"]);
+        assert_eq!(
+            door.rows("select state from _object order by object"),
+            ["live", "reload"]
+        );
         let load = door.begin("Product2");
         door.finish("Product2", load.run);
-        assert_eq!(door.rows("select state from _object order by object"), ["live", "live"]);
+        assert_eq!(
+            door.rows("select state from _object order by object"),
+            ["live", "live"]
+        );
     }
 }
 
@@ -478,15 +609,25 @@ fn a_difference_is_not_taken_for_the_text() {
     };
     door.events(vec![created().raw(1, "a"), update.raw(2, "b")]);
     assert_eq!(door.products(), [format!("{ID}|Tea|5.0|1")]);
-    assert_eq!(door.open_repairs(), [format!("Product2|{ID}|text sent as a difference")]);
+    assert_eq!(
+        door.open_repairs(),
+        [format!("Product2|{ID}|text sent as a difference")]
+    );
 }
 
 #[test]
 fn names_are_built_from_their_parts() {
     let door = Door::live();
-    let create = Event { entity: "Contact", body: contact(Some("Ana"), Some("Lee"), None), ..Event::default() };
+    let create = Event {
+        entity: "Contact",
+        body: contact(Some("Ana"), Some("Lee"), None),
+        ..Event::default()
+    };
     door.events(vec![create.raw(1, "a")]);
-    assert_eq!(door.rows("select name, firstname, lastname from contact"), ["Ana Lee|Ana|Lee"]);
+    assert_eq!(
+        door.rows("select name, firstname, lastname from contact"),
+        ["Ana Lee|Ana|Lee"]
+    );
     let marries = Event {
         entity: "Contact",
         kind: UPDATE,
@@ -496,7 +637,10 @@ fn names_are_built_from_their_parts() {
         ..Event::default()
     };
     door.events(vec![marries.raw(2, "b")]);
-    assert_eq!(door.rows("select name, firstname, lastname from contact"), ["Ana Moss|Ana|Moss"]);
+    assert_eq!(
+        door.rows("select name, firstname, lastname from contact"),
+        ["Ana Moss|Ana|Moss"]
+    );
 }
 
 #[test]
@@ -516,13 +660,19 @@ fn a_page_is_read_by_the_kind_of_each_column() {
     assert_eq!(door.finish("Product2", load.run), 0);
     assert_eq!(
         door.products(),
-        [format!("{ID}|Tea, \"green\"\nloose|912260031.0|1"), format!("{OTHER}|null|null|0")]
+        [
+            format!("{ID}|Tea, \"green\"\nloose|912260031.0|1"),
+            format!("{OTHER}|null|null|0")
+        ]
     );
     assert_eq!(
         door.rows("select systemmodstamp, _base from product2 where id = '01t000000000002AAA'"),
         [format!("2026-11-22T09:30:00.000Z|{T0}")]
     );
-    assert_eq!(door.rows("select state, rows from _object where object = 'Product2'"), ["live|2"]);
+    assert_eq!(
+        door.rows("select state, rows from _object where object = 'Product2'"),
+        ["live|2"]
+    );
     assert_eq!(door.rows("select kind, record_id from _change"), ["loaded|null"]);
 }
 
@@ -531,7 +681,13 @@ fn a_reload_removes_the_unseen_and_keeps_what_the_stream_touched() {
     let door = Door::live();
     let (gone, kept, touched) = ("01t00000000000GAAA", "01t00000000000KAAA", "01t00000000000TAAA");
     for (replay, id) in [(1, gone), (2, kept), (3, touched)] {
-        door.events(vec![Event { ids: &[id], ..created() }.raw(replay, id)]);
+        door.events(vec![
+            Event {
+                ids: &[id],
+                ..created()
+            }
+            .raw(replay, id),
+        ]);
     }
     let before = door.rows("select id, _rev from product2 order by id");
     let load = door.begin("Product2");
@@ -543,9 +699,23 @@ fn a_reload_removes_the_unseen_and_keeps_what_the_stream_touched() {
         body: product(Some("Streamed"), None, None, None),
         ..Event::default()
     };
-    let deleted = Event { kind: DELETE, ids: &[OTHER], committed: T0 + 60_000, ..Event::default() };
-    door.events(vec![changed.raw(4, "u"), Event { ids: &[ID], ..created() }.raw(5, "c"), deleted.raw(6, "d")]);
-    let row = |id, name| format!("{id},{name},4.5,true,false,2026-11-22T09:30:00.000Z,2026-11-22T09:30:00.000Z\n");
+    let deleted = Event {
+        kind: DELETE,
+        ids: &[OTHER],
+        committed: T0 + 60_000,
+        ..Event::default()
+    };
+    door.events(vec![
+        changed.raw(4, "u"),
+        Event {
+            ids: &[ID],
+            ..created()
+        }
+        .raw(5, "c"),
+        deleted.raw(6, "d"),
+    ]);
+    let row =
+        |id, name| format!("{id},{name},4.5,true,false,2026-11-22T09:30:00.000Z,2026-11-22T09:30:00.000Z\n");
     let csv = format!(
         "Id,Name,Price__c,Active__c,IsDeleted,LastModifiedDate,SystemModstamp\n{}{}{}",
         row(kept, "Tea"),
@@ -556,10 +726,18 @@ fn a_reload_removes_the_unseen_and_keeps_what_the_stream_touched() {
     assert_eq!(door.finish("Product2", load.run), 1);
     assert_eq!(
         door.rows("select id, name from product2 order by id"),
-        [format!("{ID}|Tea"), format!("{OTHER}|Ghost"), format!("{kept}|Tea"), format!("{touched}|Streamed")]
+        [
+            format!("{ID}|Tea"),
+            format!("{OTHER}|Ghost"),
+            format!("{kept}|Tea"),
+            format!("{touched}|Streamed")
+        ]
     );
     // The row that is the same keeps its revision.
-    assert!(door.rows("select id, _rev from product2").contains(&before[1]), "{before:?}");
+    assert!(
+        door.rows("select id, _rev from product2").contains(&before[1]),
+        "{before:?}"
+    );
     // What a page and the stream disagree on is read again, and so is what was deleted meanwhile.
     assert_eq!(
         door.open_repairs(),
@@ -573,18 +751,34 @@ fn a_reload_removes_the_unseen_and_keeps_what_the_stream_touched() {
 #[test]
 fn a_repair_that_was_overtaken_is_not_believed() {
     let door = Door::live();
-    let gap = Event { kind: GAP_UPDATE, ..Event::default() };
+    let gap = Event {
+        kind: GAP_UPDATE,
+        ..Event::default()
+    };
     door.events(vec![created().raw(1, "a"), gap.raw(2, "b")]);
     let read_rev = *door.bells.rev.borrow();
     let number = door.read(|connection| repairs::due(connection, 1))[0].number;
     let row = json!({"Id": ID, "Name": "Stale", "SystemModstamp": "2026-11-22T09:30:00.000Z"});
     let row = row.as_object().unwrap().clone();
-    door.events(vec![Event { kind: DELETE, committed: T0 + 1_000, ..Event::default() }.raw(3, "c")]);
+    door.events(vec![
+        Event {
+            kind: DELETE,
+            committed: T0 + 1_000,
+            ..Event::default()
+        }
+        .raw(3, "c"),
+    ]);
     door.repaired(read_rev, vec![(number, ID.to_owned(), Some(row.clone()))]);
     assert_eq!(door.products(), [""; 0], "a deleted row does not come back");
     assert_eq!(door.open_repairs().len(), 1);
 
-    door.events(vec![Event { committed: T0 + 2_000, ..created() }.raw(4, "d")]);
+    door.events(vec![
+        Event {
+            committed: T0 + 2_000,
+            ..created()
+        }
+        .raw(4, "d"),
+    ]);
     let number = door.read(|connection| repairs::due(connection, 1))[0].number;
     door.repaired(read_rev, vec![(number, ID.to_owned(), Some(row))]);
     assert_eq!(door.rows("select name from product2"), ["Tea"]);
@@ -596,17 +790,38 @@ fn a_poll_writes_what_changed_and_moves_the_watermark() {
     let door = Door::live();
     let row = |id: &str, name: &str, deleted: bool, second: u32| {
         let stamp = format!("2026-11-22T09:30:{second:02}.000+0000");
-        json!({"Id": id, "Name": name, "IsDeleted": deleted, "SystemModstamp": stamp}).as_object().unwrap().clone()
+        json!({"Id": id, "Name": name, "IsDeleted": deleted, "SystemModstamp": stamp})
+            .as_object()
+            .unwrap()
+            .clone()
     };
     let poll = |rows, watermark| {
-        let source = Source::Poll { read_rev: *door.bells.rev.borrow(), watermark: Some(watermark) };
-        door.ask(|done| Work::Rows { object: "Product2".to_owned(), source, rows, done }).unwrap()
+        let source = Source::Poll {
+            read_rev: *door.bells.rev.borrow(),
+            watermark: Some(watermark),
+        };
+        door.ask(|done| Work::Rows {
+            object: "Product2".to_owned(),
+            source,
+            rows,
+            done,
+        })
+        .unwrap()
     };
-    poll(vec![row(ID, "Tea", false, 1), row(OTHER, "Mug", false, 2)], T0 + 2_000);
+    poll(
+        vec![row(ID, "Tea", false, 1), row(OTHER, "Mug", false, 2)],
+        T0 + 2_000,
+    );
     let rev = *door.bells.rev.borrow();
-    poll(vec![row(ID, "Tea", false, 1), row(OTHER, "Mug", false, 2)], T0 + 2_000);
+    poll(
+        vec![row(ID, "Tea", false, 1), row(OTHER, "Mug", false, 2)],
+        T0 + 2_000,
+    );
     assert_eq!(*door.bells.rev.borrow(), rev, "the overlap changes nothing");
-    poll(vec![row(OTHER, "Mug", true, 3), row(ID, "Coffee", false, 4)], T0 + 4_000);
+    poll(
+        vec![row(OTHER, "Mug", true, 3), row(ID, "Coffee", false, 4)],
+        T0 + 4_000,
+    );
     assert_eq!(door.products(), [format!("{ID}|Coffee|null|null")]);
     assert_eq!(
         door.rows("select watermark, rows from _object where object = 'Product2'"),
@@ -635,7 +850,9 @@ fn killed_between_journal_and_cache_the_event_comes_again() {
     door.response(response());
     assert_eq!(door.products().len(), 1);
     let journal = Connection::open(door.dir.path().join("journal.db")).unwrap();
-    let kept: i64 = journal.query_row("select count(*) from event", [], |row| row.get(0)).unwrap();
+    let kept: i64 = journal
+        .query_row("select count(*) from event", [], |row| row.get(0))
+        .unwrap();
     assert_eq!(kept, 1);
 }
 
@@ -649,8 +866,15 @@ fn the_cursor_stays_before_what_may_be_incomplete() {
     door.events(vec![event(2, "d")]);
     assert_eq!(cursor(), ["01|02"]);
     let latest = Some(ReplayId(Bytes::from_static(&[7])));
-    door.response(Events { latest, ..Events::default() });
+    door.response(Events {
+        latest,
+        ..Events::default()
+    });
     assert_eq!(cursor(), ["07|07"]);
-    door.response(Events { restart: true, events: vec![event(3, "e"), event(4, "f")], ..Events::default() });
+    door.response(Events {
+        restart: true,
+        events: vec![event(3, "e"), event(4, "f")],
+        ..Events::default()
+    });
     assert_eq!(cursor(), ["03|04"]);
 }

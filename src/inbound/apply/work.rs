@@ -16,17 +16,43 @@ use crate::store::cache::loads::Load;
 pub enum Work {
     Events(Events),
     /// The stream's position is of no use any more: these objects are read again.
-    Lost { objects: Vec<String>, done: oneshot::Sender<()> },
+    Lost {
+        objects: Vec<String>,
+        done: oneshot::Sender<()>,
+    },
     /// A load of an object begins. `watermark` is the org's time before its first read.
-    BeginLoad { object: String, watermark: Millis, done: oneshot::Sender<Load> },
+    BeginLoad {
+        object: String,
+        watermark: Millis,
+        done: oneshot::Sender<Load>,
+    },
     /// A page of a load, as CSV with a header.
-    Page { object: String, run: u64, csv: Bytes, done: oneshot::Sender<Written> },
+    Page {
+        object: String,
+        run: u64,
+        csv: Bytes,
+        done: oneshot::Sender<Written>,
+    },
     /// Rows of a load or a poll, as REST gives them.
-    Rows { object: String, source: Source, rows: Vec<Map<String, Value>>, done: oneshot::Sender<Written> },
+    Rows {
+        object: String,
+        source: Source,
+        rows: Vec<Map<String, Value>>,
+        done: oneshot::Sender<Written>,
+    },
     /// The load has sent all it found. Answered with the number of rows removed.
-    FinishLoad { object: String, run: u64, done: oneshot::Sender<usize> },
+    FinishLoad {
+        object: String,
+        run: u64,
+        done: oneshot::Sender<usize>,
+    },
     /// Records read again, `None` where the org has none, by a read that began when the feed stood at `read_rev`.
-    Repaired { object: String, read_rev: i64, rows: Vec<RepairedRow>, done: oneshot::Sender<()> },
+    Repaired {
+        object: String,
+        read_rev: i64,
+        rows: Vec<RepairedRow>,
+        done: oneshot::Sender<()>,
+    },
 }
 
 /// Rows written, or why the page cannot be: the load tries again.
@@ -38,9 +64,14 @@ pub type RepairedRow = (i64, String, Option<Map<String, Value>>);
 /// Where whole rows come from.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Source {
-    Load { run: u64 },
+    Load {
+        run: u64,
+    },
     /// By a read that began when the feed stood at `read_rev`. `watermark` is stored with the rows.
-    Poll { read_rev: i64, watermark: Option<Millis> },
+    Poll {
+        read_rev: i64,
+        watermark: Option<Millis>,
+    },
 }
 
 /// One response of a subscription.

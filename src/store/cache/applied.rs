@@ -101,7 +101,9 @@ impl Applied {
         while let Some(&(oldest, count)) = self.batches.front()
             && self.stored - count >= KEYS_MAX
         {
-            connection.prepare_cached("delete from _applied_event where batch = ?1")?.execute([oldest])?;
+            connection
+                .prepare_cached("delete from _applied_event where batch = ?1")?
+                .execute([oldest])?;
             self.batches.pop_front();
             self.stored -= count;
         }
@@ -116,7 +118,9 @@ mod tests {
     #[test]
     fn keeps_the_newest_keys_in_memory_and_on_disk() {
         let connection = Connection::open_in_memory().unwrap();
-        connection.execute_batch("create table _applied_event (batch integer primary key, keys blob)").unwrap();
+        connection
+            .execute_batch("create table _applied_event (batch integer primary key, keys blob)")
+            .unwrap();
         let mut applied = Applied::default();
         let total = KEYS_MAX + 3_000;
         for key in 0..total {
@@ -128,9 +132,15 @@ mod tests {
         applied.flush(&connection).unwrap();
         assert!(!applied.insert(total as u128 - 1));
         assert_eq!(applied.keys.len(), KEYS_MAX);
-        let stored: i64 =
-            connection.query_row("select sum(length(keys)) / 16 from _applied_event", [], |row| row.get(0)).unwrap();
-        assert!((KEYS_MAX..KEYS_MAX + 1_000).contains(&(stored as usize)), "{stored}");
+        let stored: i64 = connection
+            .query_row("select sum(length(keys)) / 16 from _applied_event", [], |row| {
+                row.get(0)
+            })
+            .unwrap();
+        assert!(
+            (KEYS_MAX..KEYS_MAX + 1_000).contains(&(stored as usize)),
+            "{stored}"
+        );
         let mut loaded = Applied::load(&connection).unwrap();
         assert!(!loaded.insert(total as u128 - 1));
         assert!(loaded.insert(5));

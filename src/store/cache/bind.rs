@@ -3,8 +3,8 @@
 //! Dates and times are written into a buffer on the stack: a row can hold a dozen of them, and an allocation
 //! for each would be a visible part of applying an event.
 
-use rusqlite::types::ValueRef;
 use rusqlite::Statement;
+use rusqlite::types::ValueRef;
 
 use crate::model::clock::Millis;
 use crate::model::row::Value;
@@ -60,7 +60,11 @@ fn civil(days: i64) -> (i64, i64, i64) {
     let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
     let month_shifted = (5 * day_of_year + 2) / 153;
     let day = day_of_year - (153 * month_shifted + 2) / 5 + 1;
-    let month = if month_shifted < 10 { month_shifted + 3 } else { month_shifted - 9 };
+    let month = if month_shifted < 10 {
+        month_shifted + 3
+    } else {
+        month_shifted - 9
+    };
     (year_of_era + era * 400 + i64::from(month <= 2), month, day)
 }
 
@@ -110,7 +114,9 @@ mod tests {
     fn writes_times_as_the_model_does() {
         let mut random = fastrand::Rng::with_seed(1);
         let fixed = [0, 951_782_400_000, -1, 253_402_207_200_000, -62_135_596_800_000];
-        for millis in fixed.into_iter().chain((0..10_000).map(|_| random.i64(-30_000_000_000_000..100_000_000_000_000)))
+        for millis in fixed
+            .into_iter()
+            .chain((0..10_000).map(|_| random.i64(-30_000_000_000_000..100_000_000_000_000)))
         {
             let written = Written::new(millis);
             assert_eq!(written.datetime(), format_datetime(millis));

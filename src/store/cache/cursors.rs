@@ -26,7 +26,10 @@ pub struct Cursor {
 const SELECT: &str = "select topic, resume_after, last_seen, committed_at, heard_at from _cursor";
 
 fn read(row: &rusqlite::Row<'_>) -> rusqlite::Result<Cursor> {
-    let replay_id = |index| row.get::<_, Vec<u8>>(index).map(|bytes| ReplayId(Bytes::from(bytes)));
+    let replay_id = |index| {
+        row.get::<_, Vec<u8>>(index)
+            .map(|bytes| ReplayId(Bytes::from(bytes)))
+    };
     Ok(Cursor {
         topic: row.get(0)?,
         resume_after: replay_id(1)?,
@@ -38,25 +41,42 @@ fn read(row: &rusqlite::Row<'_>) -> rusqlite::Result<Cursor> {
 
 /// A topic's cursor, where one is stored.
 pub fn cursor(connection: &Connection, topic: &str) -> rusqlite::Result<Option<Cursor>> {
-    connection.query_row(&format!("{SELECT} where topic = ?1"), [topic], read).optional()
+    connection
+        .query_row(&format!("{SELECT} where topic = ?1"), [topic], read)
+        .optional()
 }
 
 /// All cursors.
 pub fn cursors(connection: &Connection) -> rusqlite::Result<Vec<Cursor>> {
-    connection.prepare_cached(&format!("{SELECT} order by topic"))?.query_map([], read)?.collect()
+    connection
+        .prepare_cached(&format!("{SELECT} order by topic"))?
+        .query_map([], read)?
+        .collect()
 }
 
 impl Batch<'_> {
     /// Moves a cursor. `committed_at` of `None` keeps what is stored.
     pub fn move_cursor(&mut self, cursor: &Cursor) -> rusqlite::Result<()> {
-        let Cursor { topic, resume_after, last_seen, committed_at, heard_at } = cursor;
+        let Cursor {
+            topic,
+            resume_after,
+            last_seen,
+            committed_at,
+            heard_at,
+        } = cursor;
         self.transaction
             .prepare_cached(
                 "insert into _cursor values (?1, ?2, ?3, ?4, ?5) on conflict (topic) do update set \
                  resume_after = excluded.resume_after, last_seen = excluded.last_seen, \
                  committed_at = coalesce(excluded.committed_at, committed_at), heard_at = excluded.heard_at",
             )?
-            .execute(params![topic, &resume_after.0[..], &last_seen.0[..], committed_at, heard_at])?;
+            .execute(params![
+                topic,
+                &resume_after.0[..],
+                &last_seen.0[..],
+                committed_at,
+                heard_at
+            ])?;
         Ok(())
     }
 }

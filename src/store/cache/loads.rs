@@ -33,7 +33,10 @@ impl Batch<'_> {
     /// Begins a load. `watermark` is the org's time before the first row is read.
     pub fn begin_load(&mut self, mirror: &Mirror, run: u64, watermark: Millis) -> rusqlite::Result<Load> {
         let table = quoted(&mirror.table.name);
-        let fresh = !self.transaction.prepare(&format!("select 1 from {table} limit 1"))?.exists([])?;
+        let fresh = !self
+            .transaction
+            .prepare(&format!("select 1 from {table} limit 1"))?
+            .exists([])?;
         let first = objects::object(&self.transaction, &mirror.table.object)?
             .is_none_or(|object| matches!(object.state, State::Waiting | State::Loading));
         let state = if first { State::Loading } else { State::Reload };
@@ -42,7 +45,11 @@ impl Batch<'_> {
             params![mirror.table.object, state.as_str(), watermark],
         )?;
         self.forget_seen(mirror)?;
-        Ok(Load { run, start_rev: self.memory.rev, fresh })
+        Ok(Load {
+            run,
+            start_rev: self.memory.rev,
+            fresh,
+        })
     }
 
     /// The load saw this row in the org.
@@ -59,8 +66,10 @@ impl Batch<'_> {
         self.forget_seen(mirror)?;
         self.memory.rev += 1;
         let object = &mirror.table.object;
-        self.transaction
-            .execute("insert into _change values (?1, ?2, null, 'loaded')", params![self.memory.rev, object])?;
+        self.transaction.execute(
+            "insert into _change values (?1, ?2, null, 'loaded')",
+            params![self.memory.rev, object],
+        )?;
         self.transaction.execute(
             &format!(
                 "update _object set state = 'live', loaded_at = ?2, rows = (select count(*) from {}) where object = ?1",
@@ -100,7 +109,10 @@ impl Batch<'_> {
 
     fn remove(&mut self, mirror: &Mirror, id: &str) -> rusqlite::Result<()> {
         self.transaction
-            .prepare_cached(&format!("delete from {} where id = ?1", quoted(&mirror.table.name)))?
+            .prepare_cached(&format!(
+                "delete from {} where id = ?1",
+                quoted(&mirror.table.name)
+            ))?
             .execute([id])?;
         self.count(mirror, -1);
         self.record(&mirror.table.object, id, Change::Deleted)?;
@@ -108,7 +120,8 @@ impl Batch<'_> {
     }
 
     fn forget_seen(&mut self, mirror: &Mirror) -> rusqlite::Result<()> {
-        self.transaction.execute("delete from temp._seen where load = ?1", [mirror.index_number()])?;
+        self.transaction
+            .execute("delete from temp._seen where load = ?1", [mirror.index_number()])?;
         Ok(())
     }
 }

@@ -81,12 +81,18 @@ fn read(row: &rusqlite::Row<'_>) -> rusqlite::Result<ObjectState> {
 
 /// All mirrored objects, by name.
 pub fn objects(connection: &Connection) -> rusqlite::Result<Vec<ObjectState>> {
-    connection.prepare_cached(&format!("{SELECT} order by object"))?.query_map([], read)?.collect()
+    connection
+        .prepare_cached(&format!("{SELECT} order by object"))?
+        .query_map([], read)?
+        .collect()
 }
 
 /// One mirrored object.
 pub fn object(connection: &Connection, name: &str) -> rusqlite::Result<Option<ObjectState>> {
-    connection.prepare_cached(&format!("{SELECT} where object = ?1"))?.query_row([name], read).optional()
+    connection
+        .prepare_cached(&format!("{SELECT} where object = ?1"))?
+        .query_row([name], read)
+        .optional()
 }
 
 impl Cache {
@@ -132,7 +138,8 @@ impl Cache {
             .filter(|object| !kept.contains(&object.as_str()))
             .collect();
         for object in &gone {
-            self.connection.execute("delete from _object where object = ?1", [object])?;
+            self.connection
+                .execute("delete from _object where object = ?1", [object])?;
         }
         Ok(gone)
     }
@@ -150,7 +157,9 @@ impl Batch<'_> {
 
     pub fn set_watermark(&mut self, object: &str, watermark: Millis) -> rusqlite::Result<()> {
         self.transaction
-            .prepare_cached("update _object set watermark = max(coalesce(watermark, 0), ?2) where object = ?1")?
+            .prepare_cached(
+                "update _object set watermark = max(coalesce(watermark, 0), ?2) where object = ?1",
+            )?
             .execute(params![object, watermark])?;
         Ok(())
     }
@@ -165,7 +174,11 @@ fn columns(connection: &Connection, table: &str) -> rusqlite::Result<HashSet<Str
 
 fn add_columns(connection: &Connection, table: &Table, present: &HashSet<String>) -> rusqlite::Result<bool> {
     let mut extended = false;
-    for column in table.columns.iter().filter(|column| !present.contains(&column.name)) {
+    for column in table
+        .columns
+        .iter()
+        .filter(|column| !present.contains(&column.name))
+    {
         let (table, name, kind) = (quoted(&table.name), quoted(&column.name), sql_type(column.kind));
         connection.execute_batch(&format!("alter table {table} add column {name} {kind}"))?;
         extended = true;
@@ -217,13 +230,34 @@ mod tests {
         let mut cache = Cache::open(dir.path()).unwrap();
         let first = cache.ensure_object(&table(&["Name"]), true).unwrap();
         assert_eq!((first.state, first.streamed), (State::Waiting, true));
-        cache.connection.execute("update _object set state = 'live'", []).unwrap();
-        assert_eq!(cache.ensure_object(&table(&["Name"]), true).unwrap().state, State::Live);
-        assert_eq!(cache.ensure_object(&table(&["Name", "Group"]), true).unwrap().state, State::Reload);
+        cache
+            .connection
+            .execute("update _object set state = 'live'", [])
+            .unwrap();
+        assert_eq!(
+            cache.ensure_object(&table(&["Name"]), true).unwrap().state,
+            State::Live
+        );
+        assert_eq!(
+            cache
+                .ensure_object(&table(&["Name", "Group"]), true)
+                .unwrap()
+                .state,
+            State::Reload
+        );
         let columns = columns(&cache.connection, "order").unwrap();
-        assert!(columns.contains("group") && columns.contains("_base"), "{columns:?}");
-        cache.connection.execute("update _object set state = 'live'", []).unwrap();
-        assert_eq!(cache.ensure_object(&table(&["Name"]), false).unwrap().state, State::Reload);
+        assert!(
+            columns.contains("group") && columns.contains("_base"),
+            "{columns:?}"
+        );
+        cache
+            .connection
+            .execute("update _object set state = 'live'", [])
+            .unwrap();
+        assert_eq!(
+            cache.ensure_object(&table(&["Name"]), false).unwrap().state,
+            State::Reload
+        );
         assert_eq!(cache.forget_objects_except(&[]).unwrap(), ["Order"]);
     }
 }

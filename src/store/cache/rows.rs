@@ -71,7 +71,9 @@ impl Mirror {
         let name = quoted(&table.name);
         let columns: Vec<String> = table.columns.iter().map(|column| quoted(&column.name)).collect();
         let mut insert = format!("insert into {name} (id, _rev, _modified, _base");
-        columns.iter().for_each(|column| insert.push_str(&format!(", {column}")));
+        columns
+            .iter()
+            .for_each(|column| insert.push_str(&format!(", {column}")));
         insert.push_str(") values (?1");
         (2..=FIXED + columns.len()).for_each(|number| insert.push_str(&format!(", ?{number}")));
         insert.push_str(") on conflict (id) do nothing");
@@ -158,7 +160,9 @@ fn rebuild_name(table: &Table) -> Option<String> {
         None => "",
     };
     let (table, columns) = (quoted(&table.name), columns.join(", "));
-    Some(format!("update {table} set name = nullif(concat_ws(' ', {columns}), '') where id = ?1{condition}"))
+    Some(format!(
+        "update {table} set name = nullif(concat_ws(' ', {columns}), '') where id = ?1{condition}"
+    ))
 }
 
 impl Batch<'_> {
@@ -252,15 +256,30 @@ impl Batch<'_> {
 
     /// Removes a row, as an event committed at `committed` says.
     pub fn delete(&mut self, mirror: &Mirror, id: &str, committed: Millis) -> rusqlite::Result<Outcome> {
-        if self.transaction.prepare_cached(&mirror.delete)?.execute((id, committed))? == 0 {
+        if self
+            .transaction
+            .prepare_cached(&mirror.delete)?
+            .execute((id, committed))?
+            == 0
+        {
             return self.untouched(mirror, id);
         }
         self.deleted(mirror, id)
     }
 
     /// Removes a row that a read did not find, unless it was touched since the feed stood at `read_rev`.
-    pub fn delete_untouched(&mut self, mirror: &Mirror, id: &str, read_rev: i64) -> rusqlite::Result<Outcome> {
-        if self.transaction.prepare_cached(&mirror.delete_untouched)?.execute((id, read_rev))? == 0 {
+    pub fn delete_untouched(
+        &mut self,
+        mirror: &Mirror,
+        id: &str,
+        read_rev: i64,
+    ) -> rusqlite::Result<Outcome> {
+        if self
+            .transaction
+            .prepare_cached(&mirror.delete_untouched)?
+            .execute((id, read_rev))?
+            == 0
+        {
             return self.untouched(mirror, id);
         }
         self.deleted(mirror, id)
@@ -273,8 +292,15 @@ impl Batch<'_> {
     }
 
     fn untouched(&self, mirror: &Mirror, id: &str) -> rusqlite::Result<Outcome> {
-        let present = self.transaction.prepare_cached(&mirror.select_guards)?.exists([id])?;
-        Ok(if present { Outcome::AlreadyCurrent } else { Outcome::Missing })
+        let present = self
+            .transaction
+            .prepare_cached(&mirror.select_guards)?
+            .exists([id])?;
+        Ok(if present {
+            Outcome::AlreadyCurrent
+        } else {
+            Outcome::Missing
+        })
     }
 
     /// Writes a row as it was read from the org at its stamp `stamp`, by a read that began when the feed stood
@@ -365,7 +391,9 @@ impl Batch<'_> {
         let sql = format!(
             "update {table} set _base = max(_base, ?2), _modified = max(coalesce(_modified, ''), ?3){column} where id = ?1"
         );
-        self.transaction.prepare_cached(&sql)?.execute((id, stamp, Written::new(stamp).datetime()))?;
+        self.transaction
+            .prepare_cached(&sql)?
+            .execute((id, stamp, Written::new(stamp).datetime()))?;
         Ok(())
     }
 
@@ -376,7 +404,10 @@ impl Batch<'_> {
 
     /// Whether the row was touched after the feed stood at `read_rev`.
     pub fn touched_since(&self, mirror: &Mirror, id: &str, read_rev: i64) -> rusqlite::Result<bool> {
-        let sql = format!("select 1 from {} where id = ?1 and _rev > ?2", quoted(&mirror.table.name));
+        let sql = format!(
+            "select 1 from {} where id = ?1 and _rev > ?2",
+            quoted(&mirror.table.name)
+        );
         self.transaction.prepare_cached(&sql)?.exists((id, read_rev))
     }
 
