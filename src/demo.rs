@@ -68,13 +68,12 @@ pub async fn run(args: DemoArgs, stop: CancellationToken) -> anyhow::Result<Exit
     let visit = async {
         // The org answers only once it is served, beside this future.
         let org = OrgClient::log_in(&env).await?;
-        let exit = if args.once {
+        if args.once {
             tour::run(&args, &org, &shop).await
         } else {
             addresses.print();
             activity::run(&org, &shop, parts.clone()).await.map(|()| Exit::Ok)
-        };
-        exit
+        }
     };
     let visit = async {
         let exit = tokio::select! {

@@ -84,6 +84,7 @@ async fn killed_twenty_times_during_twenty_thousand_changes_the_cache_equals_the
     let seed = fastrand::u64(..);
     println!("seed {seed}");
     let mut random = fastrand::Rng::with_seed(seed);
+    let mut changes = random.fork();
     let org = Sandbox::start(&["--products", "500"]).await;
     let ids = |rows: Vec<crate::world::Row>| -> Vec<String> {
         rows.iter()
@@ -96,13 +97,12 @@ async fn killed_twenty_times_during_twenty_thousand_changes_the_cache_equals_the
     let mut daemon = org.daemon().await;
 
     let writes = async {
-        let mut random = random.fork();
         let mut made: Vec<String> = Vec::new();
         for batch in 0..CHANGES / 25 {
             let parts: Vec<Value> = (0..25)
                 .map(|part| {
                     let number = batch * 25 + part;
-                    change(&mut random, number, &products, &entries, &accounts, &mut made)
+                    change(&mut changes, number, &products, &entries, &accounts, &mut made)
                 })
                 .collect();
             let body = json!({"allOrNone": false, "compositeRequest": parts});

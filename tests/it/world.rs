@@ -77,18 +77,6 @@ impl Running {
         self.child.wait().unwrap();
     }
 
-    pub fn terminate(&mut self) -> ExitStatus {
-        let pid = self.child.id().to_string();
-        assert!(
-            Command::new("kill")
-                .args(["-TERM", &pid])
-                .status()
-                .unwrap()
-                .success()
-        );
-        self.wait()
-    }
-
     pub fn wait(&mut self) -> ExitStatus {
         let started = Instant::now();
         loop {
@@ -289,11 +277,6 @@ impl Sandbox {
         assert!(answer.status().is_success(), "{}", answer.text().await.unwrap());
     }
 
-    pub async fn clear_faults(&self) {
-        let url = format!("{}/sandbox/faults", self.env["SANDBOX_HTTP"]);
-        assert!(self.http.delete(url).send().await.unwrap().status().is_success());
-    }
-
     /// A daemon against this org, with its state in the sandbox's folder.
     pub async fn daemon(&self) -> Daemon {
         self.daemon_with(&[]).await
@@ -408,11 +391,7 @@ pub fn cache(state: &Path) -> Connection {
 /// Rows of a statement, as JSON.
 pub fn select(connection: &Connection, sql: &str) -> Vec<Row> {
     let mut statement = connection.prepare(sql).unwrap();
-    let names: Vec<String> = statement
-        .column_names()
-        .iter()
-        .map(|&name| name.to_owned())
-        .collect();
+    let names: Vec<String> = statement.column_names().map(str::to_owned).collect();
     let read = |row: &rusqlite::Row<'_>| {
         let value = |index: usize| match row.get_ref_unwrap(index) {
             ValueRef::Null => Value::Null,
