@@ -253,19 +253,34 @@ fn start(stages: &mut Stages, world: World, plan: Plan, cache: Cache, journal: J
         bells,
         stop,
     };
+    follow(
+        stages,
+        &wires,
+        &pubsub,
+        plan.channels,
+        &plan.schema_ids,
+        config.sync.poll_seconds,
+    );
+}
+
+/// Starts what brings the org's changes to the door.
+fn follow(
+    stages: &mut Stages,
+    wires: &Wires,
+    pubsub: &PubSub,
+    channels: Vec<inbound::prepare::Channel>,
+    schema_ids: &std::collections::HashSet<String>,
+    poll_seconds: u32,
+) {
     spawn(
         stages,
         "snapshot",
-        inbound::snapshot::run(wires.clone(), plan.channels.len()),
+        inbound::snapshot::run(wires.clone(), channels.len()),
     );
-    spawn(
-        stages,
-        "poll",
-        inbound::poll::run(wires.clone(), config.sync.poll_seconds),
-    );
+    spawn(stages, "poll", inbound::poll::run(wires.clone(), poll_seconds));
     spawn(stages, "repair", inbound::repair::run(wires.clone()));
-    for channel in plan.channels {
-        let stream = inbound::subscribe::run(wires.clone(), pubsub.clone(), channel, plan.schema_ids.clone());
+    for channel in channels {
+        let stream = inbound::subscribe::run(wires.clone(), pubsub.clone(), channel, schema_ids.clone());
         spawn(stages, "subscribe", stream);
     }
 }

@@ -342,13 +342,8 @@ fn field(cells: &[String], object: usize, position: usize) -> Result<Field> {
         _ if argument.is_empty() => {}
         _ => field.length = argument.parse()?,
     }
-    for word in rest
-        .first()
-        .map(|words| words.split(' '))
-        .into_iter()
-        .flatten()
-        .filter(|word| !word.is_empty())
-    {
+    let words = rest.first().map(|words| words.split(' ')).into_iter().flatten();
+    for word in words.filter(|word| !word.is_empty()) {
         apply_word(&mut field, word)?;
     }
     Ok(field)

@@ -65,6 +65,10 @@ fn sources() -> Vec<Source> {
     fn walk(dir: &Path, into: &mut Vec<PathBuf>) {
         for entry in fs::read_dir(dir).unwrap() {
             let path = entry.unwrap().path();
+            let tests = path.file_stem().is_some_and(|name| name == "tests");
+            if tests {
+                continue;
+            }
             if path.is_dir() {
                 walk(&path, into);
             } else if path.extension().is_some_and(|extension| extension == "rs") {
