@@ -2,7 +2,7 @@
 //!
 //! Only this file spawns. The stages run in one set; the first to end, ends the rest, and its name stands in
 //! the error. A first signal stops them in order: no new work, what is under way is finished within
-//! [`STOP_MAX`]; a second signal cuts that short.
+//! `STOP_MAX`; a second signal cuts that short.
 //!
 //! Reads and order intake begin as soon as there is a cache, and go on while the org is away. Only a first
 //! start, with nothing to serve, needs the org at once and ends where it cannot be had.

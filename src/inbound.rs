@@ -1,6 +1,6 @@
 //! The first journey: a change in the org becomes a row that storefronts read.
 //!
-//! 1. [`prepare`] asks the org which objects and fields it has, makes their tables, and finds out which objects
+//! 1. [`mod@prepare`] asks the org which objects and fields it has, makes their tables, and finds out which objects
 //!    publish change events.
 //! 2. [`subscribe`] takes the events of a channel, as many at a time as the org allows, and goes on after the
 //!    stored position, whatever ends the stream. [`credit`] decides how many to ask for.
