@@ -1,9 +1,6 @@
 //! Decoding change events: ours against apache-avro's tree of values, on the same bytes in the same run.
 //!
-//! `cargo bench --bench decode`. Target: at least 10 times `from_avro_datum`.
-
-mod fixture;
-mod timing;
+//! Target: at least 10 times `from_avro_datum`.
 
 use std::hint::black_box;
 
@@ -11,11 +8,13 @@ use apache_avro::Schema;
 use apache_avro::reader::datum::GenericDatumReader;
 use storesync::inbound::decode::{Change, EventSchema};
 
+use crate::{fixture, timing};
+
 const EVENTS: usize = 50_000;
 const ROUNDS: usize = 7;
 
-fn main() {
-    let events = fixture::Fixture::new(1).events(EVENTS, 50_000);
+pub fn run() {
+    let events = fixture::Fixture::new(1, 50_000).events(EVENTS);
     let bytes: usize = events.iter().map(|event| event.payload.len()).sum();
     println!(
         "{EVENTS} events, {} bytes on average, medians of {ROUNDS} rounds",

@@ -1,8 +1,6 @@
 //! The events that the benches share: a product with 45 fields, its life in 25 creations, 70 updates of 3 to 6
 //! fields and 5 deletions out of a hundred events, the same from run to run.
 
-#![allow(dead_code)] // each bench uses a part
-
 use std::collections::HashMap;
 
 use bytes::Bytes;
@@ -29,10 +27,14 @@ pub struct Fixture {
     rng: Rng,
     shapes: Vec<Vec<usize>>,
     sequence: u64,
+    /// Records that exist, and the number of the next that is created.
+    living: Vec<u64>,
+    next: u64,
 }
 
 impl Fixture {
-    pub fn new(seed: u64) -> Self {
+    /// In an org that holds `records` of them.
+    pub fn new(seed: u64, records: u64) -> Self {
         let schema: serde_json::Value = serde_json::from_str(SCHEMA).expect("the schema is JSON");
         let fields = schema["fields"].as_array().expect("fields").iter().skip(1);
         let fields: Vec<(String, Kind)> = fields
@@ -55,40 +57,48 @@ impl Fixture {
             rng,
             shapes,
             sequence: 0,
+            living: (0..records).collect(),
+            next: records,
         }
     }
 
-    /// `count` events on keys below `keys`, those from `keys` on being created as new.
-    pub fn events(&mut self, count: usize, keys: u64) -> Vec<RawEvent> {
-        (0..count).map(|_| self.event(keys)).collect()
+    /// `count` events of the mix.
+    pub fn events(&mut self, count: usize) -> Vec<RawEvent> {
+        (0..count).map(|_| self.event()).collect()
     }
 
-    fn event(&mut self, keys: u64) -> RawEvent {
-        let key = id(self.rng.u64(..keys));
+    fn event(&mut self) -> RawEvent {
         match self.rng.u32(..100) {
             0..25 => {
                 let count = 32 + self.rng.usize(..9);
                 let set = self.rng.choose_multiple(0..self.fields.len(), count);
-                self.write(0, &key, &set)
+                self.living.push(self.next);
+                self.next += 1;
+                self.write(0, &id(self.next - 1), &set)
             }
-            25..95 => self.update(&key),
-            _ => self.write(2, &key, &[]),
+            25..95 => self.update(),
+            _ => {
+                let gone = self.rng.usize(..self.living.len());
+                let gone = self.living.swap_remove(gone);
+                self.write(2, &id(gone), &[])
+            }
         }
     }
 
-    /// `count` updates of existing keys.
-    pub fn updates(&mut self, count: usize, keys: u64) -> Vec<RawEvent> {
-        (0..count)
-            .map(|_| {
-                let key = id(self.rng.u64(..keys));
-                self.update(&key)
-            })
-            .collect()
+    /// `count` updates of existing records.
+    pub fn updates(&mut self, count: usize) -> Vec<RawEvent> {
+        (0..count).map(|_| self.update()).collect()
     }
 
-    fn update(&mut self, key: &str) -> RawEvent {
+    /// An existing record.
+    pub fn key(&mut self) -> String {
+        id(self.living[self.rng.usize(..self.living.len())])
+    }
+
+    fn update(&mut self) -> RawEvent {
+        let key = self.key();
         let shape = self.shapes[self.rng.usize(..self.shapes.len())].clone();
-        self.write(1, key, &shape)
+        self.write(1, &key, &shape)
     }
 
     fn write(&mut self, change: i64, key: &str, set: &[usize]) -> RawEvent {
@@ -155,9 +165,9 @@ impl Fixture {
         }
     }
 
-    /// A Bulk API page of `count` rows, keys in random order.
-    pub fn csv(&mut self, count: u64) -> String {
-        let mut keys: Vec<u64> = (0..count).collect();
+    /// All records as a Bulk API page, in random order.
+    pub fn csv(&mut self) -> String {
+        let mut keys = self.living.clone();
         self.rng.shuffle(&mut keys);
         let mut out = String::from("\"Id\"");
         self.fields

@@ -1,0 +1,31 @@
+//! How fast, as ratios against something measured in turns with it in the same run.
+//!
+//! `cargo bench` runs all; `cargo bench -- decode`, `apply`, `load` or `stream` one of them.
+
+mod apply;
+mod decode;
+mod door;
+mod fixture;
+mod load;
+mod stream;
+mod timing;
+
+fn main() {
+    // Cargo adds `--bench` of its own.
+    let wanted: Vec<String> = std::env::args()
+        .skip(1)
+        .filter(|argument| !argument.starts_with('-'))
+        .collect();
+    let benches: [(&str, fn()); 4] = [
+        ("decode", decode::run),
+        ("apply", apply::run),
+        ("load", load::run),
+        ("stream", stream::run),
+    ];
+    for (name, run) in benches {
+        if wanted.is_empty() || wanted.iter().any(|wanted| wanted == name) {
+            println!("\n{name}");
+            run();
+        }
+    }
+}
