@@ -149,7 +149,7 @@ impl PubSub for Service {
             let text = "Schema validation failed. The schema ID can't be blank.";
             return refuse(Code::InvalidArgument, "schema.validation.failed", text);
         }
-        match self.org.event_schemas().iter().find(|schema| schema.id == wanted) {
+        match self.org.schema_by_id(&wanted) {
             Some(schema) => Ok(Response::new(SchemaInfo {
                 schema_json: schema.json.clone(),
                 schema_id: wanted,

@@ -4,6 +4,11 @@
 //! - `POST /sandbox/sessions {"life_ms": 60000}` limits the life of tokens issued from then on (null: no limit);
 //!   `DELETE` ends all sessions.
 //! - `GET /sandbox/stats`: requests by path, and how many orders and order items there are.
+//! - `/sandbox/changes`: changes as the platform's insides make them, see [`changes`].
+//! - `/sandbox/clock`, `/sandbox/selection`, `/sandbox/publishing`: see [`settings`].
+
+mod changes;
+mod settings;
 
 use std::sync::PoisonError;
 use std::sync::atomic::Ordering;
@@ -43,6 +48,8 @@ pub fn answer(app: &App, call: &Call) -> Answer {
             Ok(Reply::empty(204))
         }
         ("GET", ["stats"]) => Ok(stats(app)),
+        ("POST", ["changes"]) => changes::make(app, call),
+        (method, [setting]) => settings::answer(app, call, method, setting),
         _ => Err(Refusal::not_found()),
     }
 }

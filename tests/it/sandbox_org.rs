@@ -1,0 +1,4 @@
+//! What the sandbox org does by itself, as a client over HTTP and gRPC meets it.
+
+mod events;
+mod world;
