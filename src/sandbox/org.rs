@@ -13,6 +13,7 @@ mod manner;
 mod orders;
 pub mod records;
 mod recycle;
+mod reshape;
 mod settings;
 pub mod transaction;
 
@@ -110,6 +111,12 @@ impl Org {
 
     pub fn catalog(&self) -> &Catalog {
         &self.inside.first.newest().catalog
+    }
+
+    /// The catalogue as a user may see it.
+    pub fn catalog_of(&self, user: RecordId) -> &Catalog {
+        let newest = self.inside.first.newest();
+        newest.views.get(&user).unwrap_or(&newest.catalog)
     }
 
     /// What can be set while the org runs.

@@ -5,9 +5,11 @@
 //!   `DELETE` ends all sessions.
 //! - `GET /sandbox/stats`: requests by path, and how many orders and order items there are.
 //! - `/sandbox/changes`: changes as the platform's insides make them, see [`changes`].
+//! - `/sandbox/schema`, `/sandbox/users`, `/sandbox/permissions`: fields and who may see them, see [`schema`].
 //! - `/sandbox/clock`, `/sandbox/selection`, `/sandbox/publishing`: see [`settings`].
 
 mod changes;
+mod schema;
 mod settings;
 
 use std::sync::PoisonError;
@@ -49,6 +51,9 @@ pub fn answer(app: &App, call: &Call) -> Answer {
         }
         ("GET", ["stats"]) => Ok(stats(app)),
         ("POST", ["changes"]) => changes::make(app, call),
+        ("POST", ["schema"]) => schema::change(app, call),
+        ("POST", ["users"]) => schema::add_user(app, call),
+        ("POST", ["permissions"]) => schema::permit(app, call),
         (method, [setting]) => settings::answer(app, call, method, setting),
         _ => Err(Refusal::not_found()),
     }

@@ -76,6 +76,46 @@ impl Record {
         }
     }
 
+    /// The row with another set of unset values; what was shared is shared again, by way of `fitted`.
+    pub(super) fn refitted(
+        &self,
+        unset: &Arc<[Slot]>,
+        fitted: &mut HashMap<usize, (Arc<Shared>, Arc<Shared>)>,
+    ) -> Self {
+        // The old one is held as long as its address is a key.
+        let address = Arc::as_ptr(&self.shared) as usize;
+        let (_, shared) = fitted.entry(address).or_insert_with(|| {
+            let mut values = self.shared.values.to_vec();
+            let missing = unset
+                .iter()
+                .filter(|(at, _)| find(&values, usize::from(*at)).is_none());
+            let missing: Vec<Slot> = missing.cloned().collect();
+            values.extend(missing);
+            values.sort_by_key(|(at, _)| *at);
+            let shared = Shared {
+                values: values.into(),
+                ..Shared::clone(&self.shared)
+            };
+            (Arc::clone(&self.shared), Arc::new(shared))
+        });
+        Self {
+            shared: Arc::clone(shared),
+            ..self.clone()
+        }
+    }
+
+    /// The row with one value more.
+    pub(super) fn with(self, field: usize, value: Value) -> Self {
+        let mut values = self.values.into_vec();
+        values.retain(|(at, _)| usize::from(*at) != field);
+        values.push((field as u16, value));
+        values.sort_by_key(|(at, _)| *at);
+        Self {
+            values: values.into_boxed_slice(),
+            ..self
+        }
+    }
+
     /// Milliseconds of SystemModstamp.
     pub fn modstamp(&self) -> i64 {
         match self.shared.modstamp {
@@ -149,16 +189,22 @@ impl Table {
             rows: vec![None],
             ..Self::default()
         };
-        for (at, field) in object.fields.iter().enumerate().skip(FIRST_OWN) {
-            if field.unique || field.id_lookup {
-                table.keys.insert(at, BTreeSet::new());
-            }
-            let listed = INDEXED_LOOKUPS.contains(&(object.name.as_str(), field.name.as_str()));
-            if field.kind == FieldKind::Reference && (field.cascade_delete || listed) {
-                table.children.insert(at, BTreeSet::new());
-            }
+        for at in FIRST_OWN..object.fields.len() {
+            table.prepare(object, at);
         }
         table
+    }
+
+    /// Makes the empty index of a field that is to have one.
+    fn prepare(&mut self, object: &Object, at: usize) {
+        let field = &object.fields[at];
+        if field.unique || field.id_lookup {
+            self.keys.insert(at, BTreeSet::new());
+        }
+        let listed = INDEXED_LOOKUPS.contains(&(object.name.as_str(), field.name.as_str()));
+        if field.kind == FieldKind::Reference && (field.cascade_delete || listed) {
+            self.children.insert(at, BTreeSet::new());
+        }
     }
 
     fn index(&mut self, record: &Record, row: u32, present: bool) {
@@ -215,6 +261,13 @@ impl Records {
     pub fn new(catalog: &Catalog) -> Self {
         Self {
             tables: catalog.objects().iter().map(Table::new).collect(),
+        }
+    }
+
+    /// Makes room in the indexes for a field that is new.
+    pub(super) fn prepare(&mut self, object: &Object, field: usize) {
+        if let Some(table) = self.tables.get_mut(object.index) {
+            table.prepare(object, field);
         }
     }
 

@@ -1,8 +1,10 @@
 //! What of an org can be set while it runs.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
+
+use super::super::schema::change::Permissions;
 
 /// The entities that an org without an add-on can select.
 pub const ENTITIES_MAX: usize = 5;
@@ -20,6 +22,8 @@ pub struct Settings {
     pub merge: bool,
     /// Changed fields of one transaction after which an object's changes are told by one overflow event.
     pub overflow_after: usize,
+    /// By the id of a user and the name of an object.
+    pub permissions: BTreeMap<String, BTreeMap<String, Permissions>>,
 }
 
 impl Settings {
@@ -29,6 +33,7 @@ impl Settings {
             selected,
             merge: true,
             overflow_after: OVERFLOW_AFTER,
+            permissions: BTreeMap::new(),
         }
     }
 }

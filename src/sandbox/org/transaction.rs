@@ -127,13 +127,13 @@ impl<'a> Transaction<'a> {
     pub fn create(&mut self, object: usize, body: &Body) -> Result<RecordId, RecordErrors> {
         let org = self.org;
         let object = existing(org.catalog(), object)?;
-        if !object.createable {
+        if !object.createable && !self.manner.internal {
             return refuse(
                 "CANNOT_INSERT_UPDATE_ACTIVATE_ENTITY",
                 format!("entity type cannot be inserted: {}", object.label),
             );
         }
-        let changes = fields::read(org.catalog(), self.records, object, body, true)?;
+        let changes = self.read(object, body, true)?;
         let id = self.records.next_id(object.index);
         let mut rng = self.rng.fork();
         let mut draft = self.draft(object, None, changes);
@@ -169,7 +169,7 @@ impl<'a> Transaction<'a> {
                 format!("entity type cannot be updated: {}", object.label),
             );
         }
-        let changes = fields::read(org.catalog(), self.records, object, body, false)?;
+        let changes = self.read(object, body, false)?;
         let mut draft = self.draft(object, Some(&before), changes);
         orders::judge(&mut draft, &self.now, &self.user)?;
         name_from_parts(&mut draft);
@@ -178,6 +178,16 @@ impl<'a> Transaction<'a> {
         let row = before.changed(object, &changes, &self.stamp());
         self.write(object.index, row);
         self.after(object, id, Some(&before))
+    }
+
+    /// Reads a body by what the user may see and write.
+    fn read(&self, object: &Object, body: &Body, creating: bool) -> Result<Vec<Change>, RecordErrors> {
+        let seen = match self.user {
+            Value::Id(user) => self.org.catalog_of(user),
+            _ => self.org.catalog(),
+        };
+        let object = existing(seen, object.index)?;
+        fields::read(seen, self.records, object, body, creating)
     }
 
     /// Creates or updates by external id; true when created. `field` is the key field's position.
