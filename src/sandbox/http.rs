@@ -125,6 +125,11 @@ async fn handle(
         tokio::time::sleep(late).await;
     }
     // The list of versions is not metered, and a login is no call of the API.
+    if app.org.is_broken() {
+        // What was not written must not be told as done.
+        let refusal = Refusal::new(503, "SERVER_UNAVAILABLE", "the org's log cannot be written");
+        return respond(refusal.into(), None);
+    }
     let is_data = call.path.len() > 2 && call.path[1] == "data";
     respond(reply, is_data.then(|| app.requests.load(Ordering::Relaxed)))
 }

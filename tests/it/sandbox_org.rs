@@ -1,5 +1,6 @@
 //! What the sandbox org does by itself, as a client over HTTP and gRPC meets it.
 
 mod events;
+mod persistence;
 mod schema;
 mod world;
