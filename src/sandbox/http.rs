@@ -9,6 +9,7 @@ pub mod answer;
 pub mod call;
 mod control;
 mod login;
+mod usage;
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -25,6 +26,7 @@ use tower_http::compression::CompressionLayer;
 
 use self::answer::{Answer, Content, Refusal, Reply};
 use self::call::Call;
+use self::usage::Usage;
 use super::bulk::Jobs;
 use super::faults::{Fault, Faults, Named};
 use super::oauth::Login;
@@ -35,8 +37,6 @@ use super::tls::Cut;
 
 /// The platform's own limit is 50 MB for a request and 150 MB for an upload.
 const BODY_BYTES_MAX: usize = 150 << 20;
-/// The daily allowance that `Sforce-Limit-Info` tells of.
-pub const DAILY_REQUESTS_MAX: u64 = 5_000_000;
 
 /// All that a request can reach.
 pub struct App {
@@ -46,6 +46,7 @@ pub struct App {
     pub cursors: Cursors,
     pub jobs: Jobs,
     pub requests: AtomicU64,
+    pub usage: Usage,
     /// Requests by kind of path, for `/sandbox/stats`.
     pub paths: Mutex<BTreeMap<String, u64>>,
 }
@@ -59,6 +60,7 @@ impl App {
             cursors: Cursors::default(),
             jobs: Jobs::default(),
             requests: AtomicU64::new(0),
+            usage: Usage::default(),
             paths: Mutex::default(),
         }
     }
@@ -131,7 +133,7 @@ async fn handle(
         return respond(refusal.into(), None);
     }
     let is_data = call.path.len() > 2 && call.path[1] == "data";
-    respond(reply, is_data.then(|| app.requests.load(Ordering::Relaxed)))
+    respond(reply, is_data.then(|| app.usage.now(app.org.clock().now())))
 }
 
 /// Paths are told apart so far; what follows is an id, a key or a query.
@@ -197,7 +199,7 @@ fn failure(status: u16, code: Option<&str>, message: Option<&str>, html: bool) -
     .into()
 }
 
-fn respond(reply: Reply, requests: Option<u64>) -> Response {
+fn respond(reply: Reply, usage: Option<(u64, u64)>) -> Response {
     let (content_type, body) = match reply.content {
         Content::Empty => (None, Body::empty()),
         Content::Json(json) => (
@@ -213,12 +215,7 @@ fn respond(reply: Reply, requests: Option<u64>) -> Response {
     if let Some(content_type) = content_type {
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
     }
-    let limit = requests.map(|requests| {
-        (
-            "sforce-limit-info",
-            format!("api-usage={requests}/{DAILY_REQUESTS_MAX}"),
-        )
-    });
+    let limit = usage.map(|(used, max)| ("sforce-limit-info", format!("api-usage={used}/{max}")));
     let location = reply.location.map(|location| ("location", location));
     for (name, value) in reply.headers.into_iter().chain(limit).chain(location) {
         if let Ok(value) = HeaderValue::from_str(&value) {

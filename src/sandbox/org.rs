@@ -5,16 +5,19 @@
 //! see half of it.
 
 mod commit;
+mod convert;
 mod draft;
 pub mod error;
 mod fields;
 mod generation;
+pub mod locks;
 mod manner;
 mod orders;
 pub mod records;
 mod recycle;
 mod reshape;
 mod restore;
+pub mod rules;
 mod settings;
 pub mod transaction;
 
@@ -26,6 +29,7 @@ use anyhow::{Result, anyhow};
 
 pub use error::{RecordError, RecordErrors};
 use generation::Generation;
+use locks::Locks;
 pub use manner::{Manner, Stamps, Told};
 pub use records::{Record, Records};
 pub use settings::Settings;
@@ -74,6 +78,7 @@ struct Inside {
     commit_number: AtomicI64,
     id: RecordId,
     user: RecordId,
+    locks: Locks,
     /// Where the org is kept on disk, if it is.
     journal: OnceLock<Arc<Journal>>,
     /// How the org that is kept was made.
@@ -119,6 +124,7 @@ impl Org {
             clock: options.clock,
             id: seeded.organization,
             user: seeded.user,
+            locks: Locks::default(),
             journal: OnceLock::new(),
             origin: OnceLock::new(),
         };
@@ -169,6 +175,11 @@ impl Org {
         self.note(&Note::Clock(self.inside.clock.moved()));
         self.inside.bus.expire();
         moved
+    }
+
+    /// Rows that somebody else is said to hold.
+    pub fn locks(&self) -> &Locks {
+        &self.inside.locks
     }
 
     pub fn bus(&self) -> &Bus {
@@ -234,7 +245,8 @@ impl Org {
             transaction.rollback_to(start);
             return outcome;
         }
-        let finished = transaction.finish();
+        let mut finished = transaction.finish();
+        let later = std::mem::take(&mut finished.later);
         let step = finished.rng.clone().i64(1..500);
         let number = self.inside.commit_number.fetch_add(step, Ordering::Relaxed);
         let rows = self.rows_to_keep(&records, &finished, number);
@@ -242,6 +254,8 @@ impl Org {
         let events = commit::events(self, &records, finished, commit::Commit { origin, number });
         self.inside.bus.commit(rows, events);
         self.tidy_up(&records);
+        drop(records);
+        self.run_later(later);
         outcome
     }
 }

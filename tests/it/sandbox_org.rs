@@ -2,5 +2,6 @@
 
 mod events;
 mod persistence;
+mod rules;
 mod schema;
 mod world;

@@ -116,7 +116,7 @@ impl Record {
     }
 
     /// The row with one value more.
-    pub(super) fn with(self, field: usize, value: Value) -> Self {
+    pub fn with(self, field: usize, value: Value) -> Self {
         let mut values = self.values.into_vec();
         values.retain(|(at, _)| usize::from(*at) != field);
         values.push((field as u16, value));

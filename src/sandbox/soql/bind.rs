@@ -8,7 +8,7 @@ use super::filter::{Source, Test};
 use super::group::{Grouping, Measure};
 use super::select::{Children, Column, Shape};
 use super::tree::{FieldSet, Path, Select, Statement};
-use super::{Hop, Order, Output, Query, QueryError, Route};
+use super::{Hop, Order, Output, Query, QueryError, Route, formula_way};
 use crate::model::clock::Millis;
 
 /// Lookups between the object and a field: the platform's own limit.
@@ -51,6 +51,7 @@ pub(super) struct Binder<'a> {
 pub(super) struct Found<'a> {
     pub route: Route,
     hops: Vec<(Hop, String)>,
+    field: usize,
     pub name: String,
     owner: &'a Object,
 }
@@ -131,18 +132,22 @@ impl<'a> Binder<'a> {
         let mut names: Vec<&str> = hops.iter().map(|(_, name)| name.as_str()).collect();
         names.push(&owner.fields[field].name);
         let name = names.join(".");
-        let kind = owner.fields[field].kind;
-        let route = Route {
-            hops: hops.iter().map(|(hop, _)| *hop).collect(),
-            field,
-            kind,
-        };
+        let route = self.route(hops.iter().map(|(hop, _)| *hop).collect(), owner, field);
         Ok(Found {
             route,
             hops,
+            field,
             name,
             owner,
         })
+    }
+
+    /// The way to a field; to a formula it goes on to the field that it shows.
+    fn route(&self, mut hops: Vec<Hop>, owner: &Object, field: usize) -> Route {
+        let kind = owner.fields[field].kind;
+        let (more, field) = formula_way(self.catalog, owner, field);
+        hops.extend(more);
+        Route { hops, field, kind }
     }
 
     /// Of a lookup's possible objects, the first that has what comes next.
@@ -180,22 +185,17 @@ impl<'a> Binder<'a> {
     fn rows(&self) -> Result<Output, QueryError> {
         let mut shape = Shape::new(self.object.index);
         let (mut columns, mut children) = (Vec::new(), Vec::new());
-        let objects = self.catalog.objects();
         for item in &self.statement.select {
             match item {
                 Select::Field { path, .. } => {
                     let found = self.find(path)?;
-                    shape.add(objects, &found.hops, found.route.field);
+                    shape.add(self.catalog, &found.hops, found.field);
                     columns.push(Column::new(found.name, found.route));
                 }
                 Select::Fields(set) => {
                     for (position, field) in self.field_set(*set)? {
-                        shape.add(objects, &[], position);
-                        let route = Route {
-                            hops: Vec::new(),
-                            field: position,
-                            kind: field.kind,
-                        };
+                        shape.add(self.catalog, &[], position);
+                        let route = self.route(Vec::new(), self.object, position);
                         columns.push(Column::new(field.name.clone(), route));
                     }
                 }
@@ -287,7 +287,7 @@ impl<'a> Binder<'a> {
                             found.name
                         )));
                     }
-                    let name = found.owner.fields[found.route.field].name.clone();
+                    let name = found.owner.fields[found.field].name.clone();
                     Measure::Key {
                         name: alias.clone().unwrap_or(name),
                         route: found.route,
