@@ -57,6 +57,9 @@ pub struct SandboxArgs {
     /// it goes on where it ended; without one it ends with the process
     #[arg(long, value_name = "DIR")]
     pub data: Option<PathBuf>,
+    /// A scenario to run over the org, in TOML: merchants' edits, price campaigns, imports, stock, customers, orders
+    #[arg(long, value_name = "FILE")]
+    pub script: Option<PathBuf>,
     #[command(flatten)]
     pub size: SandboxSize,
 }

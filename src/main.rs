@@ -62,6 +62,7 @@ async fn run_sandbox(args: SandboxArgs, stop: CancellationToken) -> anyhow::Resu
         grpc: args.grpc,
         tls: args.tls,
         data: args.data,
+        script: args.script,
         seed: args.size.seed,
         products: args.size.products,
         stores: args.size.stores,

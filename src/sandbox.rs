@@ -9,7 +9,7 @@
 //! - [`avro`], [`bus`], [`pubsub`]: what a commit publishes, the event log, and the gRPC service over it.
 //! - `http`: the one door for requests, behind it `rest`, `composite`, `bulk`, `describe`, and `soql` below them.
 //! - [`oauth`]: logins and sessions, shared by both listeners. [`tls`]: the listener, and its certificates.
-//! - [`faults`]: misbehaviour on request.
+//! - [`faults`]: misbehaviour on request. `script`: scenarios of what people do to an org.
 //!
 //! - `persist`, `keep`: what of it is on disk.
 //!
@@ -30,6 +30,7 @@ mod persist;
 pub mod pubsub;
 mod rest;
 pub mod schema;
+mod script;
 pub mod seed;
 mod soql;
 pub mod tls;
@@ -51,6 +52,7 @@ use self::files::Announcement;
 use self::http::App;
 use self::oauth::{Credentials, Login, Sessions};
 use self::org::{Org, OrgOptions};
+use self::script::Script;
 use self::tls::{Certificates, Cut, Door};
 use crate::model::clock::Clock;
 
@@ -73,6 +75,8 @@ pub struct Options {
     pub keepalive: Duration,
     /// Objects selected for change data capture.
     pub entities: Vec<String>,
+    /// A scenario to run, see `script`.
+    pub script: Option<PathBuf>,
 }
 
 impl Default for Options {
@@ -88,6 +92,7 @@ impl Default for Options {
             stores: 3,
             keepalive: Duration::from_secs(60),
             entities: org::DEFAULT_ENTITIES.map(str::to_owned).to_vec(),
+            script: None,
         }
     }
 }
@@ -105,11 +110,14 @@ pub struct Running {
     grpc: TcpListener,
     certificates: Option<Certificates>,
     keepalive: Duration,
+    script: Option<Script>,
     _temporary: Option<tempfile::TempDir>,
 }
 
 /// Binds both ports, seeds the org, and writes its files.
 pub async fn start(options: Options) -> Result<Running> {
+    // What is wrong with it is said before anything is made.
+    let script = options.script.as_deref().map(Script::read).transpose()?;
     let http = bind(options.http, "--http").await?;
     let grpc = bind(options.grpc, "--grpc").await?;
     let certificates = if options.tls {
@@ -172,6 +180,7 @@ pub async fn start(options: Options) -> Result<Running> {
         grpc,
         certificates,
         keepalive: options.keepalive,
+        script,
         _temporary: temporary,
     })
 }
@@ -239,12 +248,21 @@ impl Running {
             let serving = axum::serve(self.door, router).with_graceful_shutdown(stopped.cancelled_owned());
             serving.await.context("serve HTTP")
         });
+        let script = self.script;
+        let scenario = async {
+            if let Some(script) = script {
+                script.run(org.clone(), stop.clone()).await?;
+            }
+            // The org goes on when its scenario is over.
+            std::future::pending::<Result<()>>().await
+        };
         // A server that ends by itself ends the sandbox.
         let ended = tokio::select! {
             ended = servers.join_next() => ended,
             () = org.until_broken() => bail!(
                 "the sandbox's log cannot be written, so it stopped: make room on the disk and start it again"
             ),
+            failed = scenario => return failed.context("run the script"),
             () = stop.cancelled() => None,
         };
         if let Some(ended) = ended {

@@ -340,6 +340,11 @@ impl Records {
         }
     }
 
+    /// One more than the highest counter of an object's ids.
+    pub fn slots(&self, object: usize) -> usize {
+        self.tables.get(object).map_or(0, |table| table.rows.len())
+    }
+
     /// How many rows all objects have.
     pub fn total(&self) -> usize {
         self.tables
