@@ -24,6 +24,7 @@ pub use transaction::{Body, Savepoint, Transaction};
 
 use super::avro::EventSchema;
 use super::bus::Bus;
+use super::faults::Faults;
 use super::schema::Catalog;
 use super::seed;
 use super::value::RecordId;
@@ -62,6 +63,7 @@ struct Inside {
     clock: Clock,
     records: RwLock<Records>,
     bus: Bus,
+    faults: Faults,
     rng: Mutex<fastrand::Rng>,
     commit_number: AtomicI64,
     id: RecordId,
@@ -93,6 +95,7 @@ impl Org {
             selected,
             records: RwLock::new(records),
             bus: Bus::new(options.clock.clone(), options.seed),
+            faults: Faults::default(),
             rng: Mutex::new(fastrand::Rng::with_seed(options.seed.wrapping_add(1))),
             commit_number: AtomicI64::new(FIRST_COMMIT_NUMBER),
             clock: options.clock,
@@ -114,6 +117,11 @@ impl Org {
 
     pub fn bus(&self) -> &Bus {
         &self.inside.bus
+    }
+
+    /// The staged faults, which strike requests, calls and writes.
+    pub fn faults(&self) -> &Faults {
+        &self.inside.faults
     }
 
     /// The id of the organization.
