@@ -128,7 +128,7 @@ pub async fn start(options: Options) -> Result<Running> {
         seed: options.seed,
         products: options.products,
         stores: options.stores,
-        clock: Clock::System,
+        clock: Clock::Shifted(Arc::default()),
         selected_entities: options.entities,
     };
     // Seeding a large org takes seconds of computing.

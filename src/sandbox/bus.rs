@@ -107,6 +107,18 @@ struct Log {
     rng: fastrand::Rng,
 }
 
+impl Log {
+    /// Drops what is older than the retention.
+    fn expire(&mut self, now: i64) {
+        let old = |event: &Arc<Event>| event.stored_at < now - RETENTION_MILLIS;
+        while self.events.front().is_some_and(old) {
+            if let Some(event) = self.events.pop_front() {
+                self.floor = event.position;
+            }
+        }
+    }
+}
+
 /// Events of the last 72 hours.
 #[derive(Debug)]
 pub struct Bus {
@@ -165,19 +177,18 @@ impl Bus {
                 };
                 log.events.push_back(Arc::new(event));
             }
-            while log
-                .events
-                .front()
-                .is_some_and(|event| event.stored_at < now - RETENTION_MILLIS)
-            {
-                if let Some(event) = log.events.pop_front() {
-                    log.floor = event.position;
-                }
-            }
+            log.expire(now);
             log.tip
         };
         self.bell.send_replace(tip);
         positions
+    }
+
+    /// Drops what is older than the retention without waiting for the next event: time has moved.
+    pub fn expire(&self) {
+        let now = self.clock.now();
+        let mut log = self.log.write().unwrap_or_else(PoisonError::into_inner);
+        log.expire(now);
     }
 
     /// Rings whenever events arrive.

@@ -47,6 +47,8 @@ pub struct Sessions {
 #[derive(Default)]
 struct Inside {
     ends: HashMap<String, Millis>,
+    /// Whose a token is that is not the integration user's.
+    users: HashMap<String, RecordId>,
     life: Option<Duration>,
 }
 
@@ -73,6 +75,18 @@ impl Sessions {
         let end = life.map_or(Millis::MAX, |life| self.clock.now().saturating_add(life));
         inside.ends.insert(token.clone(), end);
         Ok(token)
+    }
+
+    /// A token of another user than the one that logins are for.
+    pub fn issue_for(&self, user: RecordId) -> Result<String> {
+        let token = self.issue()?;
+        self.inside().users.insert(token.clone(), user);
+        Ok(token)
+    }
+
+    /// The user of a token of [`Sessions::issue_for`].
+    pub fn user(&self, token: &str) -> Option<RecordId> {
+        self.inside().users.get(token).copied()
     }
 
     pub fn is_valid(&self, token: &str) -> bool {

@@ -5,6 +5,7 @@ mod chaos;
 mod journeys;
 mod refusals;
 mod sandbox_faults;
+mod sandbox_org;
 mod sandbox_pubsub;
 mod sandbox_rest;
 mod tidy;

@@ -5,6 +5,13 @@
 //! - `POST /sandbox/sessions {"life_ms": 60000}` limits the life of tokens issued from then on (null: no limit);
 //!   `DELETE` ends all sessions.
 //! - `GET /sandbox/stats`: requests by path, and how many orders and order items there are.
+//! - `/sandbox/changes`: changes as the platform's insides make them, see [`changes`].
+//! - `/sandbox/schema`, `/sandbox/users`, `/sandbox/permissions`: fields and who may see them, see [`schema`].
+//! - `/sandbox/clock`, `/sandbox/selection`, `/sandbox/publishing`: see [`settings`].
+
+mod changes;
+mod schema;
+mod settings;
 
 use std::sync::PoisonError;
 use std::sync::atomic::Ordering;
@@ -47,6 +54,11 @@ pub fn answer(app: &App, call: &Call) -> Answer {
             Ok(Reply::empty(204))
         }
         ("GET", ["stats"]) => Ok(stats(app)),
+        ("POST", ["changes"]) => changes::make(app, call),
+        ("POST", ["schema"]) => schema::change(app, call),
+        ("POST", ["users"]) => schema::add_user(app, call),
+        ("POST", ["permissions"]) => schema::permit(app, call),
+        (method, [setting]) => settings::answer(app, call, method, setting),
         _ => Err(Refusal::not_found()),
     }
 }

@@ -191,9 +191,7 @@ impl Hub {
         if id == self.platform_event.schema_id {
             return Some(self.platform_event.schema_json.clone());
         }
-        let schemas = self.org.event_schemas();
-        let schema = schemas.iter().find(|schema| schema.id == id);
-        schema.map(|schema| schema.json.clone())
+        self.org.schema_by_id(id).map(|schema| schema.json.clone())
     }
 
     pub fn tenant(&self) -> String {
