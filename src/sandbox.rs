@@ -29,6 +29,7 @@ pub mod schema;
 pub mod seed;
 mod soql;
 pub mod tls;
+mod tooling;
 pub mod value;
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -165,7 +166,7 @@ pub async fn start(options: Options) -> Result<Running> {
     };
     let env = files::write(&data_dir, &announcement)?;
     let door = Door::new(http, certificates.as_ref())?;
-    let app = Arc::new(App::new(org.clone(), login, hub));
+    let app = Arc::new(App::new(org.clone(), login, hub)?);
     Ok(Running {
         env,
         data_dir,

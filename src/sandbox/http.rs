@@ -9,11 +9,13 @@ pub mod answer;
 pub mod call;
 mod control;
 mod login;
+mod soap;
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use anyhow::Result;
 use axum::Router;
 use axum::body::{Body, to_bytes};
 use axum::extract::{ConnectInfo, Request, State};
@@ -21,10 +23,11 @@ use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::Response;
 use tower_http::CompressionLevel;
 use tower_http::compression::CompressionLayer;
+use tower_http::decompression::RequestDecompressionLayer;
 
 use self::answer::{Answer, Content, Refusal, Reply};
 use self::call::Call;
-use super::bulk::Jobs;
+use super::bulk::{Jobs, ingest};
 use super::faults;
 use super::faults::http::Outcome;
 use super::oauth::Login;
@@ -33,6 +36,7 @@ use super::pubsub::Hub;
 use super::rest;
 use super::rest::query::Cursors;
 use super::tls::Cut;
+use super::tooling::Tooling;
 
 /// The platform's own limit is 50 MB for a request and 150 MB for an upload.
 const BODY_BYTES_MAX: usize = 150 << 20;
@@ -46,28 +50,38 @@ pub struct App {
     pub hub: Arc<Hub>,
     pub cursors: Cursors,
     pub jobs: Jobs,
+    pub ingest: ingest::Jobs,
+    pub tooling: Tooling,
     pub requests: AtomicU64,
     /// Requests by kind of path, for `/sandbox/stats`.
     pub paths: Mutex<BTreeMap<String, u64>>,
 }
 
 impl App {
-    pub fn new(org: Org, login: Login, hub: Arc<Hub>) -> Self {
-        Self {
+    pub fn new(org: Org, login: Login, hub: Arc<Hub>) -> Result<Self> {
+        Ok(Self {
             org,
             login,
             hub,
             cursors: Cursors::default(),
             jobs: Jobs::default(),
+            ingest: ingest::Jobs::default(),
+            tooling: Tooling::load()?,
             requests: AtomicU64::new(0),
             paths: Mutex::default(),
-        }
+        })
     }
 }
 
 pub fn router(app: Arc<App>) -> Router {
     let compression = CompressionLayer::new().quality(CompressionLevel::Fastest);
-    Router::new().fallback(handle).layer(compression).with_state(app)
+    // Bodies come compressed too; what they hold is bounded when it is read.
+    let decompression = RequestDecompressionLayer::new();
+    Router::new()
+        .fallback(handle)
+        .layer(decompression)
+        .layer(compression)
+        .with_state(app)
 }
 
 async fn handle(
@@ -136,6 +150,7 @@ fn answer(app: &App, call: &Call) -> Answer {
     match call.segments().as_slice() {
         ["services", "oauth2", rest @ ..] => login::answer(app, call, rest),
         ["id", organization, user] => login::identity(app, call, organization, user),
+        ["services", "Soap", rest @ ..] => soap::answer(app, call, rest),
         ["services", "data", ..] if app.login.has_left(call.header("host")) => Err(Refusal::session()),
         ["services", "data", rest @ ..] => rest::answer(app, call, rest),
         _ => Err(Refusal::not_found()),
@@ -151,6 +166,7 @@ fn respond(reply: Reply, requests: Option<u64>) -> Response {
         ),
         Content::Csv(bytes) => (Some("text/csv"), Body::from(bytes)),
         Content::Html(page) => (Some("text/html"), Body::from(page)),
+        Content::Xml(document) => (Some("text/xml;charset=UTF-8"), Body::from(document)),
     };
     let mut response = Response::new(body);
     *response.status_mut() = StatusCode::from_u16(reply.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
