@@ -36,10 +36,23 @@ pub enum LogFormat {
 pub enum Command {
     /// Run the daemon: mirror the org, serve storefronts, deliver their orders
     Run,
+    /// Look at events as they came off the wire
+    #[command(subcommand)]
+    Events(EventsCommand),
     /// Run a local org that speaks Salesforce's protocols
     Sandbox(SandboxArgs),
     /// Run the whole tour on this machine: a sandbox org, the daemon and a storefront page
     Demo(DemoArgs),
+}
+
+#[derive(Debug, Subcommand)]
+pub enum EventsCommand {
+    /// Decode one event's payload, base64 on standard input, and print it as JSON
+    Decode {
+        /// The writer schema, as GetSchema answers it
+        #[arg(long, value_name = "FILE")]
+        schema: PathBuf,
+    },
 }
 
 #[derive(Debug, Args)]
