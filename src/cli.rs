@@ -66,7 +66,8 @@ pub struct SandboxArgs {
     /// Serve both over TLS, with a certificate authority made for this run
     #[arg(long)]
     pub tls: bool,
-    /// Where sandbox.env, config.toml and the keys are written; a temporary folder where none is given
+    /// Where the org is kept, and sandbox.env, config.toml and the keys are written. Started again with the same folder,
+    /// it goes on where it ended; without one it ends with the process
     #[arg(long, value_name = "DIR")]
     pub data: Option<PathBuf>,
     /// A plan of faults to start with: JSON of the form that POST /sandbox/faults takes

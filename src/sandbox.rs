@@ -11,7 +11,9 @@
 //! - [`oauth`]: logins and sessions, shared by both listeners. [`tls`]: the listener, and its certificates.
 //! - [`faults`]: misbehaviour on request.
 //!
-//! The org lives in memory and ends with the process.
+//! - `persist`, `keep`: what of it is on disk.
+//!
+//! The org lives in memory. Where it is given a folder, it comes back from there after the process has ended.
 
 pub mod avro;
 mod bulk;
@@ -21,8 +23,10 @@ mod describe;
 pub mod faults;
 mod files;
 mod http;
+mod keep;
 pub mod oauth;
 pub mod org;
+mod persist;
 pub mod pubsub;
 mod rest;
 pub mod schema;
@@ -61,7 +65,8 @@ pub struct Options {
     pub http: SocketAddr,
     pub grpc: SocketAddr,
     pub tls: bool,
-    /// Where its files go; a temporary folder, removed at the end, where none is given.
+    /// Where its files go and the org is kept; without it, its files go to a temporary folder, and the org ends with
+    /// the process.
     pub data: Option<PathBuf>,
     pub seed: u64,
     pub products: usize,
@@ -133,9 +138,12 @@ pub async fn start(options: Options) -> Result<Running> {
         selected_entities: options.entities,
     };
     // Seeding a large org takes seconds of computing.
-    let org = tokio::task::spawn_blocking(|| Org::new(org_options))
-        .await
-        .context("seed the org")??;
+    let kept = options.data.clone();
+    let made = tokio::task::spawn_blocking(move || match kept {
+        Some(dir) => persist::open(org_options, &dir),
+        None => Org::new(org_options),
+    });
+    let org = made.await.context("seed the org")??;
     if let Some(path) = &options.faults {
         org.faults().add(read_plan(path)?);
     }
@@ -146,7 +154,10 @@ pub async fn start(options: Options) -> Result<Running> {
         ..pubsub::Timings::default()
     };
     let hub = pubsub::Hub::new(org.clone(), sessions.clone(), timings);
-    let credentials = Credentials::generate()?;
+    let credentials = match &options.data {
+        Some(dir) => keep::credentials(dir)?,
+        None => Credentials::generate()?,
+    };
     let login = Login::new(credentials, sessions, org.user_id(), http_url.clone());
     let (data_dir, temporary) = match options.data {
         Some(dir) => (std::path::absolute(&dir).unwrap_or(dir), None),
@@ -239,6 +250,7 @@ impl Running {
                 .await
                 .context("serve gRPC")
         });
+        let org = self.org.clone();
         let router = http::router(self.app).into_make_service_with_connect_info::<Cut>();
         let stopped = stop.clone();
         servers.spawn(async move {
@@ -248,6 +260,9 @@ impl Running {
         // A server that ends by itself ends the sandbox.
         let ended = tokio::select! {
             ended = servers.join_next() => ended,
+            () = org.until_broken() => bail!(
+                "the sandbox's log cannot be written, so it stopped: make room on the disk and start it again"
+            ),
             () = stop.cancelled() => None,
         };
         if let Some(ended) = ended {

@@ -10,6 +10,7 @@ pub mod call;
 mod control;
 mod login;
 mod soap;
+mod usage;
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -27,6 +28,7 @@ use tower_http::decompression::RequestDecompressionLayer;
 
 use self::answer::{Answer, Content, Refusal, Reply};
 use self::call::Call;
+use self::usage::Usage;
 use super::bulk::{Jobs, ingest};
 use super::faults;
 use super::faults::http::Outcome;
@@ -40,8 +42,6 @@ use super::tooling::Tooling;
 
 /// The platform's own limit is 50 MB for a request and 150 MB for an upload.
 const BODY_BYTES_MAX: usize = 150 << 20;
-/// The daily allowance that `Sforce-Limit-Info` tells of.
-pub const DAILY_REQUESTS_MAX: u64 = 5_000_000;
 
 /// All that a request can reach.
 pub struct App {
@@ -53,6 +53,7 @@ pub struct App {
     pub ingest: ingest::Jobs,
     pub tooling: Tooling,
     pub requests: AtomicU64,
+    pub usage: Usage,
     /// Requests by kind of path, for `/sandbox/stats`.
     pub paths: Mutex<BTreeMap<String, u64>>,
 }
@@ -68,6 +69,7 @@ impl App {
             ingest: ingest::Jobs::default(),
             tooling: Tooling::load()?,
             requests: AtomicU64::new(0),
+            usage: Usage::default(),
             paths: Mutex::default(),
         })
     }
@@ -110,8 +112,13 @@ async fn handle(
     app.count(&call.path);
     let outcome = faults::http::answer(&app, &call, parts.uri.path(), &cut, answer).await;
     // The list of versions is not metered, and a login is no call of the API.
+    if app.org.is_broken() {
+        // What was not written must not be told as done.
+        let refusal = Refusal::new(503, "SERVER_UNAVAILABLE", "the org's log cannot be written");
+        return respond(refusal.into(), None);
+    }
     let is_data = call.path.len() > 2 && call.path[1] == "data";
-    let requests = is_data.then(|| app.requests.load(Ordering::Relaxed));
+    let requests = is_data.then(|| app.usage.now(app.org.clock().now()));
     match outcome {
         Outcome::Whole(reply) => respond(reply, requests),
         Outcome::Half(reply) => faults::http::halve(respond(reply, requests), cut).await,
@@ -157,7 +164,7 @@ fn answer(app: &App, call: &Call) -> Answer {
     }
 }
 
-fn respond(reply: Reply, requests: Option<u64>) -> Response {
+fn respond(reply: Reply, usage: Option<(u64, u64)>) -> Response {
     let (content_type, body) = match reply.content {
         Content::Empty => (None, Body::empty()),
         Content::Json(json) => (
@@ -174,12 +181,7 @@ fn respond(reply: Reply, requests: Option<u64>) -> Response {
     if let Some(content_type) = content_type {
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
     }
-    let limit = requests.map(|requests| {
-        (
-            "sforce-limit-info",
-            format!("api-usage={requests}/{DAILY_REQUESTS_MAX}"),
-        )
-    });
+    let limit = usage.map(|(used, max)| ("sforce-limit-info", format!("api-usage={used}/{max}")));
     let location = reply.location.map(|location| ("location", location));
     for (name, value) in reply.headers.into_iter().chain(limit).chain(location) {
         if let Ok(value) = HeaderValue::from_str(&value) {

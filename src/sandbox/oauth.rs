@@ -2,7 +2,7 @@
 //!
 //! One connected app and one integration user, with four ways in: password, client credentials, JWT bearer and
 //! refresh token. Answers and refusals are the platform's. [`Sessions`] is shared by both listeners, so a token
-//! that has expired for one has expired for the other. Secrets are made anew at each start.
+//! that has expired for one has expired for the other. Secrets are made with the org, and kept where it is kept.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -15,6 +15,7 @@ use aws_lc_rs::signature::{KeyPair as _, RSA_PKCS1_2048_8192_SHA256, UnparsedPub
 use aws_lc_rs::{hmac, rand, rsa};
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
+use serde::{Deserialize, Serialize};
 use serde_json::{Value as Json, json};
 
 use super::value::RecordId;
@@ -111,6 +112,7 @@ impl Sessions {
 }
 
 /// What a client needs to log in.
+#[derive(Serialize, Deserialize)]
 pub struct Credentials {
     pub client_id: String,
     pub client_secret: String,

@@ -59,10 +59,31 @@ pub fn fill(catalog: &Catalog, records: &mut Records, options: &OrgOptions) -> R
     catalogue::sow(&mut sower, &stores, standard_book, options.products)?;
     offers::sow(&mut sower, &stores)?;
     customers::sow(&mut sower, &stores, options.products)?;
+    add_up(&mut sower);
     Ok(Seeded {
         organization,
         user: sower.user,
     })
+}
+
+/// Fills the roll-ups in by what was sown below them.
+fn add_up(sower: &mut Sower<'_>) {
+    for roll_up in sower.catalog.roll_ups() {
+        let mut sums: HashMap<RecordId, f64> = HashMap::new();
+        for child in sower.records.all(roll_up.child) {
+            let parent = child.get(roll_up.lookup).and_then(Value::as_id);
+            let amount = child.get(roll_up.amount).and_then(Value::as_f64);
+            if let (Some(parent), Some(amount)) = (parent, amount) {
+                *sums.entry(parent).or_default() += amount;
+            }
+        }
+        for (parent, sum) in sums {
+            if let Some(row) = sower.records.get(roll_up.parent, parent).cloned() {
+                let sum = Value::Double((sum * 100.0).round() / 100.0);
+                sower.records.put(roll_up.parent, row.with(roll_up.field, sum));
+            }
+        }
+    }
 }
 
 fn organization(sower: &mut Sower<'_>) -> Result<RecordId> {

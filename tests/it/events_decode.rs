@@ -8,7 +8,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value as Json, json};
 use storesync::model::clock::Clock;
-use storesync::sandbox::avro::{ChangeType, EventSchema, Header};
+use storesync::sandbox::avro::{Body, ChangeType, EventSchema, Header, Seen};
 use storesync::sandbox::org::{DEFAULT_ENTITIES, Org, OrgOptions, Origin, RecordErrors};
 
 use crate::world::storesync;
@@ -60,6 +60,16 @@ fn a_payload_is_shown_by_the_names_of_its_schema() {
     })
     .unwrap();
     let row = |object: usize, id| org.read(|records| records.get(object, id).unwrap().clone());
+    let seen = |object: usize, write: &dyn Fn(&Seen<'_>) -> Body| {
+        let (catalog, object) = (org.catalog(), &org.catalog().objects()[object]);
+        org.read(|records| {
+            write(&Seen {
+                catalog,
+                records,
+                object,
+            })
+        })
+    };
     let header = |change_type| Header {
         record_ids: vec![second.as_str()],
         change_type,
@@ -78,7 +88,8 @@ fn a_payload_is_shown_by_the_names_of_its_schema() {
         serde_json::from_str(&out).unwrap()
     };
     let schema = EventSchema::new(account);
-    let body = schema.updated(account, &before, &row(account.index, second), true);
+    let row = row(account.index, second);
+    let body = seen(account.index, &|seen| schema.updated(seen, &before, &row, true));
     let event = shown(&schema, &schema.payload(&header(ChangeType::Update), &body));
     assert_eq!(event["header"]["changeType"], "UPDATE");
     assert_eq!(event["header"]["recordIds"], json!([second.as_str()]));
@@ -104,7 +115,8 @@ fn a_payload_is_shown_by_the_names_of_its_schema() {
         (&json!(["AnnualRevenue"]), &json!([]))
     );
     let schema = EventSchema::new(product);
-    let body = schema.created(product, &row(product.index, first));
+    let row = org.read(|records| records.get(product.index, first).unwrap().clone());
+    let body = seen(product.index, &|seen| schema.created(seen, &row));
     let event = shown(&schema, &schema.payload(&header(ChangeType::Create), &body));
     assert_eq!(
         (&event["fields"]["IsActive"], &event["changed"]),

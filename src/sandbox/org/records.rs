@@ -58,6 +58,17 @@ impl Record {
         self.id.as_id().unwrap_or_else(|| RecordId::new(*b"000", 0))
     }
 
+    pub fn shared(&self) -> &Shared {
+        &self.shared
+    }
+
+    /// All its values, those it shares too.
+    pub fn slots(&self) -> impl Iterator<Item = &Slot> {
+        let shared = self.shared.values.iter();
+        let shared = shared.filter(|(field, _)| find(&self.values, usize::from(*field)).is_none());
+        self.values.iter().chain(shared)
+    }
+
     /// The value at a field position; none is null.
     pub fn get(&self, field: usize) -> Option<&Value> {
         match field {
@@ -105,7 +116,7 @@ impl Record {
     }
 
     /// The row with one value more.
-    pub(super) fn with(self, field: usize, value: Value) -> Self {
+    pub fn with(self, field: usize, value: Value) -> Self {
         let mut values = self.values.into_vec();
         values.retain(|(at, _)| usize::from(*at) != field);
         values.push((field as u16, value));
@@ -326,6 +337,24 @@ impl Records {
                 records.filter(same).map(Record::id).collect()
             }
             _ => self.all(object).filter(same).map(Record::id).collect(),
+        }
+    }
+
+    /// How many rows all objects have.
+    pub fn total(&self) -> usize {
+        self.tables
+            .iter()
+            .map(|table| table.rows.iter().flatten().count())
+            .sum()
+    }
+
+    /// Keeps the id of a row that is gone from being given again.
+    pub(super) fn hold(&mut self, object: usize, id: RecordId) {
+        let row = id.counter().and_then(|row| usize::try_from(row).ok());
+        if let (Some(row), Some(table)) = (row, self.tables.get_mut(object))
+            && table.rows.len() <= row
+        {
+            table.rows.resize(row + 1, None);
         }
     }
 

@@ -59,9 +59,9 @@ pub fn sow(sower: &mut Sower<'_>, stores: &[Store], standard_book: RecordId, pro
             let shares = &batch.entries[number];
             if !standard_in.contains(&store.words.currency) {
                 standard_in.push(store.words.currency);
-                positions.entry(sower, &shares.standard, product, price, (&name, &code));
+                positions.entry(sower, &shares.standard, product, price);
             }
-            positions.entry(sower, &shares.store, product, price, (&name, &code));
+            positions.entry(sower, &shares.store, product, price);
             let leaves = &store.categories[department];
             let category = leaves[at / DEPARTMENTS.len() % leaves.len()];
             positions.category(sower, &batch.links, (product, category), at);
@@ -213,8 +213,6 @@ fn variants(sower: &mut Sower<'_>, stores: &[Store], standard_book: RecordId) ->
                 ("Product2Id", id(product)),
                 ("UnitPrice", number(priced(49.95, store.words.rate))),
                 ("IsActive", yes()),
-                ("Name", text(name)),
-                ("ProductCode", text(code)),
             ];
             sower.row("PricebookEntry", &row)?;
         }
@@ -312,8 +310,8 @@ struct Positions<'a> {
     /// Name, ProductCode, slug, IsActive, Family, key.
     product_fields: [u16; 6],
     entry: &'a Object,
-    /// Pricebook2Id, CurrencyIsoCode, IsActive, Product2Id, UnitPrice, Name, ProductCode.
-    entry_fields: [u16; 7],
+    /// Pricebook2Id, CurrencyIsoCode, IsActive, Product2Id, UnitPrice.
+    entry_fields: [u16; 5],
     link: &'a Object,
     /// Active, OwnerId, Product_Id, Category_Id, Name, key.
     link_fields: [u16; 6],
@@ -340,8 +338,6 @@ impl<'a> Positions<'a> {
             "IsActive",
             "Product2Id",
             "UnitPrice",
-            "Name",
-            "ProductCode",
         ];
         let link_names = ["Active", "OwnerId", "Product_Id", "Category_Id", "Name", "sC_Id"];
         Ok(Self {
@@ -355,21 +351,9 @@ impl<'a> Positions<'a> {
         })
     }
 
-    fn entry(
-        &self,
-        sower: &mut Sower<'_>,
-        shared: &Arc<Shared>,
-        product: RecordId,
-        price: f64,
-        (name, code): (&Arc<str>, &Arc<str>),
-    ) {
-        let [.., product_at, price_at, name_at, code_at] = self.entry_fields;
-        let values = vec![
-            (product_at, Value::Id(product)),
-            (price_at, Value::Double(price)),
-            (name_at, Value::Text(Arc::clone(name))),
-            (code_at, Value::Text(Arc::clone(code))),
-        ];
+    fn entry(&self, sower: &mut Sower<'_>, shared: &Arc<Shared>, product: RecordId, price: f64) {
+        let [.., product_at, price_at] = self.entry_fields;
+        let values = vec![(product_at, Value::Id(product)), (price_at, Value::Double(price))];
         let row = sower.records.next_id(self.entry.index);
         sower
             .records
