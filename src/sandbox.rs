@@ -34,20 +34,22 @@ mod script;
 pub mod seed;
 mod soql;
 pub mod tls;
+mod tooling;
 pub mod value;
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow, bail};
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tonic::transport::server::TcpIncoming;
 use tonic::transport::{Identity, Server, ServerTlsConfig};
 
+use self::faults::Plan;
 use self::files::Announcement;
 use self::http::App;
 use self::oauth::{Credentials, Login, Sessions};
@@ -73,6 +75,10 @@ pub struct Options {
     pub stores: usize,
     /// How long a quiet subscription waits for a keep-alive.
     pub keepalive: Duration,
+    /// How long a subscription that is owed nothing may stay open.
+    pub idle: Duration,
+    /// A fault plan to start with.
+    pub faults: Option<PathBuf>,
     /// Objects selected for change data capture.
     pub entities: Vec<String>,
     /// A scenario to run, see `script`.
@@ -91,6 +97,8 @@ impl Default for Options {
             products: 60,
             stores: 3,
             keepalive: Duration::from_secs(60),
+            idle: pubsub::Timings::default().idle,
+            faults: None,
             entities: org::DEFAULT_ENTITIES.map(str::to_owned).to_vec(),
             script: None,
         }
@@ -109,7 +117,6 @@ pub struct Running {
     door: Door,
     grpc: TcpListener,
     certificates: Option<Certificates>,
-    keepalive: Duration,
     script: Option<Script>,
     _temporary: Option<tempfile::TempDir>,
 }
@@ -131,34 +138,23 @@ pub async fn start(options: Options) -> Result<Running> {
         reachable(http.local_addr().context("read the HTTP port")?)
     );
     let grpc_address = reachable(grpc.local_addr().context("read the gRPC port")?).to_string();
-    let org_options = OrgOptions {
-        seed: options.seed,
-        products: options.products,
-        stores: options.stores,
-        clock: Clock::Shifted(Arc::default()),
-        selected_entities: options.entities,
-    };
-    // Seeding a large org takes seconds of computing.
-    let kept = options.data.clone();
-    let made = tokio::task::spawn_blocking(move || match kept {
-        Some(dir) => persist::open(org_options, &dir),
-        None => Org::new(org_options),
-    });
-    let org = made.await.context("seed the org")??;
+    let org = open_org(&options).await?;
+    if let Some(path) = &options.faults {
+        org.faults().add(read_plan(path)?);
+    }
     let sessions = Sessions::new(org.clock().clone(), org.id());
+    let timings = pubsub::Timings {
+        keepalive: options.keepalive,
+        idle: options.idle,
+        ..pubsub::Timings::default()
+    };
+    let hub = pubsub::Hub::new(org.clone(), sessions.clone(), timings);
     let credentials = match &options.data {
         Some(dir) => keep::credentials(dir)?,
         None => Credentials::generate()?,
     };
     let login = Login::new(credentials, sessions, org.user_id(), http_url.clone());
-    let (data_dir, temporary) = match options.data {
-        Some(dir) => (std::path::absolute(&dir).unwrap_or(dir), None),
-        None => {
-            let dir = tempfile::Builder::new().prefix("storesync-sandbox-").tempdir();
-            let dir = dir.context("make a temporary folder for the sandbox's files")?;
-            (dir.path().to_owned(), Some(dir))
-        }
-    };
+    let (data_dir, temporary) = folder(options.data)?;
     let announcement = Announcement {
         http_url: &http_url,
         grpc: &grpc_address,
@@ -169,7 +165,7 @@ pub async fn start(options: Options) -> Result<Running> {
     };
     let env = files::write(&data_dir, &announcement)?;
     let door = Door::new(http, certificates.as_ref())?;
-    let app = Arc::new(App::new(org.clone(), login));
+    let app = Arc::new(App::new(org.clone(), login, hub)?);
     Ok(Running {
         env,
         data_dir,
@@ -179,10 +175,37 @@ pub async fn start(options: Options) -> Result<Running> {
         door,
         grpc,
         certificates,
-        keepalive: options.keepalive,
         script,
         _temporary: temporary,
     })
+}
+
+/// The org of the folder, or a new one.
+async fn open_org(options: &Options) -> Result<Org> {
+    let org_options = OrgOptions {
+        seed: options.seed,
+        products: options.products,
+        stores: options.stores,
+        clock: Clock::Shifted(Arc::default()),
+        selected_entities: options.entities.clone(),
+    };
+    let kept = options.data.clone();
+    // Seeding a large org takes seconds of computing.
+    let made = tokio::task::spawn_blocking(move || match kept {
+        Some(dir) => persist::open(org_options, &dir),
+        None => Org::new(org_options),
+    });
+    made.await.context("seed the org")?
+}
+
+/// The folder for the sandbox's files, and what removes it at the end where it is a temporary one.
+fn folder(wanted: Option<PathBuf>) -> Result<(PathBuf, Option<tempfile::TempDir>)> {
+    if let Some(dir) = wanted {
+        return Ok((std::path::absolute(&dir).unwrap_or(dir), None));
+    }
+    let dir = tempfile::Builder::new().prefix("storesync-sandbox-").tempdir();
+    let dir = dir.context("make a temporary folder for the sandbox's files")?;
+    Ok((dir.path().to_owned(), Some(dir)))
 }
 
 async fn bind(address: SocketAddr, option: &str) -> Result<TcpListener> {
@@ -197,6 +220,14 @@ async fn bind(address: SocketAddr, option: &str) -> Result<TcpListener> {
             bail!("the sandbox cannot listen on {address} ({error}): give another address with {option}")
         }
     }
+}
+
+fn read_plan(path: &Path) -> Result<Plan> {
+    let shown = path.display();
+    let text = std::fs::read(path).with_context(|| format!("read the fault plan {shown}"))?;
+    let json =
+        serde_json::from_slice(&text).with_context(|| format!("read the JSON of the fault plan {shown}"))?;
+    Plan::read(json).map_err(|reason| anyhow!("the fault plan {shown} cannot be used: {reason}"))
 }
 
 /// An address that clients on this machine can connect to.
@@ -220,12 +251,7 @@ impl Running {
     /// Serves both listeners until `stop`, then gives open connections a moment to end.
     pub async fn run(self, stop: CancellationToken) -> Result<()> {
         let mut servers: JoinSet<Result<()>> = JoinSet::new();
-        let timings = pubsub::Timings {
-            keepalive: self.keepalive,
-            ..pubsub::Timings::default()
-        };
-        let sessions = self.app.login.sessions.clone();
-        let service = pubsub::Service::new(self.org.clone(), sessions, timings).into_server();
+        let service = pubsub::Service::new(Arc::clone(&self.app.hub)).into_server();
         let mut server = Server::builder();
         if let Some(certificates) = &self.certificates {
             let identity = Identity::from_pem(&certificates.server_pem, &certificates.server_key_pem);

@@ -3,9 +3,12 @@
 //! Replay ids are eight big-endian bytes of a counter and two zero bytes, and grow in random steps of at least
 //! two, so that no subscriber can get away with computing the next one. The counter starts from the clock: an
 //! org made anew never takes an earlier org's replay ids for its own. Events are kept for 72 hours. A reader
-//! never waits for a writer longer than an append takes; who waits for events waits on [`Bus::watch`].
+//! never waits for a writer longer than an append takes; who waits for events waits on [`Bus::watch`]. After
+//! [`Bus::reset`] counting begins from low numbers, so positions of before say nothing: who keeps one compares
+//! [`Bus::epoch`].
 
-use std::collections::VecDeque;
+use std::borrow::Borrow;
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::{Arc, OnceLock, PoisonError, RwLock, RwLockReadGuard};
 
 use bytes::Bytes;
@@ -21,10 +24,13 @@ const STEP_MAX: u64 = 40;
 /// The most events one look takes from the log.
 const SCAN_MAX: usize = 20_000;
 
+/// What stands in place of an object's position in a platform event.
+pub const PLATFORM_EVENT: usize = usize::MAX;
+
 /// An event as a transaction hands it over.
 #[derive(Clone, Debug)]
 pub struct NewEvent {
-    /// Position of the object in the catalogue.
+    /// Position of the object in the catalogue, or [`PLATFORM_EVENT`].
     pub object: usize,
     /// A UUID.
     pub id: String,
@@ -44,6 +50,15 @@ pub struct Event {
 }
 
 impl Event {
+    fn again(&self) -> NewEvent {
+        NewEvent {
+            object: self.object,
+            id: self.id.clone(),
+            schema_id: self.schema_id.clone(),
+            payload: self.payload.clone(),
+        }
+    }
+
     /// When the log took it, in milliseconds.
     pub fn stored_at(&self) -> i64 {
         self.stored_at
@@ -69,19 +84,25 @@ impl Position {
 }
 
 /// What a topic selects.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Topic {
-    /// `/data/ChangeEvents`
+    /// Every event there is.
     All,
-    /// One object's events.
+    /// Every change event.
+    Changes,
+    /// The events of one object.
     Object(usize),
+    /// Those of several objects.
+    Objects(Arc<BTreeSet<usize>>),
 }
 
 impl Topic {
-    fn takes(self, event: &Event) -> bool {
+    fn takes(&self, event: &Event) -> bool {
         match self {
             Self::All => true,
-            Self::Object(object) => event.object == object,
+            Self::Changes => event.object != PLATFORM_EVENT,
+            Self::Object(object) => event.object == *object,
+            Self::Objects(objects) => objects.contains(&event.object),
         }
     }
 }
@@ -92,6 +113,8 @@ struct Log {
     /// The position before the oldest event.
     floor: Position,
     tip: Position,
+    /// How often the log was begun anew.
+    epoch: u64,
     rng: fastrand::Rng,
 }
 
@@ -133,6 +156,7 @@ impl Bus {
             events: VecDeque::new(),
             floor,
             tip: floor,
+            epoch: 0,
             rng: fastrand::Rng::with_seed(seed ^ 0xb05),
         };
         Self {
@@ -196,20 +220,22 @@ impl Bus {
         self.log.read().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Appends one transaction's events and wakes the subscribers.
-    pub fn append(&self, events: Vec<NewEvent>) {
-        self.commit(None, events);
+    /// Appends events that no row belongs to and wakes the subscribers. Gives the position of each.
+    pub fn append(&self, events: Vec<NewEvent>) -> Vec<Position> {
+        self.commit(None, events)
     }
 
-    /// The same, with the rows that the transaction wrote, which go to the journal in one piece with the events.
-    pub fn commit(&self, rows: Option<Rows>, events: Vec<NewEvent>) {
+    /// The same for one transaction's events, with the rows that it wrote, which go to the journal in one piece with
+    /// the events.
+    pub fn commit(&self, rows: Option<Rows>, events: Vec<NewEvent>) -> Vec<Position> {
         if events.is_empty() {
             if let Some(journal) = self.journal.get() {
                 journal.commit(rows, [].iter());
             }
-            return;
+            return Vec::new();
         }
         let count = events.len();
+        let mut positions = Vec::with_capacity(count);
         let now = self.clock.now();
         let tip = {
             let mut log = self.log.write().unwrap_or_else(PoisonError::into_inner);
@@ -222,6 +248,7 @@ impl Bus {
             {
                 let position = Position(log.tip.0 + log.rng.u64(2..=STEP_MAX));
                 log.tip = position;
+                positions.push(position);
                 let event = Event {
                     position,
                     object,
@@ -239,6 +266,7 @@ impl Bus {
             log.tip
         };
         self.bell.send_replace(tip);
+        positions
     }
 
     /// Drops what is older than the retention without waiting for the next event: time has moved.
@@ -258,6 +286,11 @@ impl Bus {
         self.log().tip
     }
 
+    /// Changes whenever every position of before loses its meaning.
+    pub fn epoch(&self) -> u64 {
+        self.log().epoch
+    }
+
     /// Before the oldest event that is kept.
     pub fn oldest(&self) -> Position {
         self.log().floor
@@ -267,7 +300,7 @@ impl Bus {
     /// at least). The second value is how far the log was read, so that other topics' events are not read again.
     pub fn after(
         &self,
-        topic: Topic,
+        topic: impl Borrow<Topic>,
         position: Position,
         limit: usize,
         bytes_max: usize,
@@ -278,7 +311,7 @@ impl Bus {
         let mut reached = position;
         let mut size = 0;
         for event in log.events.range(start..).take(SCAN_MAX) {
-            if topic.takes(event) {
+            if topic.borrow().takes(event) {
                 size += event.payload.len();
                 if taken.len() == limit || (size > bytes_max && !taken.is_empty()) {
                     break;
@@ -307,13 +340,29 @@ impl Bus {
         known.then_some(position)
     }
 
-    /// Drops everything, and with it every replay id given so far: what an org migration does.
+    /// Appends events of the log once more, under their ids and new positions, as the platform's bus does at times.
+    pub fn repeat<'a>(&self, replay_ids: impl Iterator<Item = &'a [u8]>) {
+        let mut positions: Vec<Position> = replay_ids.filter_map(|id| self.position(id)).collect();
+        // Parts of one event share its place.
+        positions.dedup();
+        let events: Vec<NewEvent> = {
+            let log = self.log();
+            let find =
+                |position: &Position| log.events.binary_search_by_key(position, |event| event.position);
+            let found = positions.iter().filter_map(|position| find(position).ok());
+            found.map(|at| log.events[at].again()).collect()
+        };
+        self.append(events);
+    }
+
+    /// Drops everything, and with it every replay id given so far, and counts from low numbers again: what an org
+    /// migration does.
     pub fn reset(&self) {
         let tip = {
             let mut log = self.log.write().unwrap_or_else(PoisonError::into_inner);
             log.events.clear();
-            let step = log.rng.u64(1_000..2_000);
-            log.tip = Position(log.tip.0 + step);
+            log.epoch += 1;
+            log.tip = Position(log.rng.u64(1_000..2_000));
             log.floor = log.tip;
             if let Some(journal) = self.journal.get() {
                 let (floor, tip) = (log.floor.0, log.tip.0);

@@ -37,6 +37,7 @@ pub use transaction::{Body, Savepoint, Transaction};
 
 use super::avro::EventSchema;
 use super::bus::Bus;
+use super::faults::Faults;
 use super::persist::{self, Journal, Note, standing};
 use super::schema::Catalog;
 use super::seed;
@@ -74,6 +75,7 @@ struct Inside {
     clock: Clock,
     records: RwLock<Records>,
     bus: Bus,
+    faults: Faults,
     rng: Mutex<fastrand::Rng>,
     commit_number: AtomicI64,
     id: RecordId,
@@ -119,6 +121,7 @@ impl Org {
             settings: RwLock::new(Arc::new(Settings::new(selected))),
             records: RwLock::new(records),
             bus: Bus::new(options.clock.clone(), options.seed),
+            faults: Faults::default(),
             rng: Mutex::new(fastrand::Rng::with_seed(options.seed.wrapping_add(1))),
             commit_number: AtomicI64::new(FIRST_COMMIT_NUMBER),
             clock: options.clock,
@@ -186,6 +189,11 @@ impl Org {
         &self.inside.bus
     }
 
+    /// The staged faults, which strike requests, calls and writes.
+    pub fn faults(&self) -> &Faults {
+        &self.inside.faults
+    }
+
     /// The id of the organization.
     pub fn id(&self) -> RecordId {
         self.inside.id
@@ -219,6 +227,20 @@ impl Org {
     /// Reads under the read lock. Keep it short.
     pub fn read<T>(&self, look: impl FnOnce(&Records) -> T) -> T {
         look(&self.inside.records.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Takes deleted rows out of the recycle bin for good.
+    pub fn purge(&self, object: usize, ids: &[RecordId]) {
+        let mut records = self
+            .inside
+            .records
+            .write()
+            .unwrap_or_else(PoisonError::into_inner);
+        for id in ids {
+            if records.get(object, *id).is_some_and(|record| record.deleted) {
+                records.withdraw(object, *id);
+            }
+        }
     }
 
     /// Runs `work` as one transaction. An `Err` undoes all of it and nothing is published.

@@ -185,13 +185,17 @@ pub struct Catalog {
 impl Catalog {
     /// Reads the built-in catalogue.
     pub fn load() -> Result<Self> {
-        let listed: Vec<Listed> =
-            serde_json::from_str(include_str!("objects.json")).context("read the built-in objects.json")?;
+        Self::read(include_str!("objects.json"))
+    }
+
+    /// Reads a catalogue in the form of `objects.json`.
+    pub fn read(text: &str) -> Result<Self> {
+        let listed: Vec<Listed> = serde_json::from_str(text).context("read a built-in catalogue")?;
         let mut catalog = Self::default();
         for (index, listed) in listed.into_iter().enumerate() {
             let name = listed.name.clone();
             let object =
-                object(index, listed).with_context(|| format!("read {name} of the built-in objects.json"))?;
+                object(index, listed).with_context(|| format!("read {name} of a built-in catalogue"))?;
             catalog.by_name.insert(name.to_ascii_lowercase(), index);
             catalog.by_prefix.insert(object.key_prefix, index);
             catalog.objects.push(object);
@@ -216,6 +220,20 @@ impl Catalog {
 
     pub fn by_prefix(&self, prefix: [u8; 3]) -> Option<&Object> {
         self.by_prefix.get(&prefix).map(|index| &self.objects[*index])
+    }
+
+    /// The object and lookup field behind the name of a list of children (`OrderItems`), whatever its case.
+    pub fn child(&self, parent: &Object, name: &str) -> Option<(&Object, usize)> {
+        let points_here = |field: &Field| {
+            let list = field.child_relationship.as_deref();
+            field.visible
+                && list.is_some_and(|list| list.eq_ignore_ascii_case(name))
+                && field.reference_to.contains(&parent.name)
+        };
+        self.objects.iter().find_map(|object| {
+            let position = object.fields.iter().position(points_here)?;
+            Some((object, position))
+        })
     }
 
     /// The object a lookup field points at; every lookup here has one target.

@@ -11,6 +11,7 @@ mod cursor;
 mod dates;
 mod filter;
 mod group;
+mod having;
 mod parse;
 mod select;
 mod token;
@@ -109,6 +110,19 @@ impl Hop {
             return None;
         }
         scope.records.get(self.object, id)
+    }
+}
+
+/// Nulls have their own place, whichever way the values go.
+fn ordered(left: Option<&Value>, right: Option<&Value>, descending: bool, nulls_last: bool) -> Ordering {
+    match (left, right) {
+        (None, None) => Ordering::Equal,
+        (None, Some(_)) if nulls_last => Ordering::Greater,
+        (None, Some(_)) => Ordering::Less,
+        (Some(_), None) if nulls_last => Ordering::Less,
+        (Some(_), None) => Ordering::Greater,
+        (Some(left), Some(right)) if descending => right.compare(left),
+        (Some(left), Some(right)) => left.compare(right),
     }
 }
 
@@ -224,15 +238,8 @@ impl Query {
     /// By the ORDER BY, then by id, so that every order is total.
     fn compare<'a>(&self, scope: &Scope<'a>, left: &'a Record, right: &'a Record) -> Ordering {
         for order in &self.order {
-            let ordering = match (order.route.value(scope, left), order.route.value(scope, right)) {
-                (None, None) => Ordering::Equal,
-                (None, Some(_)) if order.nulls_last => Ordering::Greater,
-                (None, Some(_)) => Ordering::Less,
-                (Some(_), None) if order.nulls_last => Ordering::Less,
-                (Some(_), None) => Ordering::Greater,
-                (Some(left), Some(right)) if order.descending => right.compare(left),
-                (Some(left), Some(right)) => left.compare(right),
-            };
+            let (left, right) = (order.route.value(scope, left), order.route.value(scope, right));
+            let ordering = ordered(left, right, order.descending, order.nulls_last);
             if ordering != Ordering::Equal {
                 return ordering;
             }

@@ -14,6 +14,7 @@ pub enum Content {
     Json(Json),
     Csv(Vec<u8>),
     Html(&'static str),
+    Xml(String),
 }
 
 /// An answer.
@@ -57,11 +58,25 @@ impl Reply {
         }
     }
 
+    pub fn xml(status: u16, document: String) -> Self {
+        Self {
+            content: Content::Xml(document),
+            ..Self::json(status, Json::Null)
+        }
+    }
+
+    pub fn csv(bytes: Vec<u8>) -> Self {
+        Self {
+            content: Content::Csv(bytes),
+            ..Self::json(200, Json::Null)
+        }
+    }
+
     /// The body as a composite answer shows it.
     pub fn body(&self) -> Json {
         match &self.content {
             Content::Json(json) => json.clone(),
-            Content::Empty | Content::Csv(_) | Content::Html(_) => Json::Null,
+            Content::Empty | Content::Csv(_) | Content::Html(_) | Content::Xml(_) => Json::Null,
         }
     }
 }

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use serde_json::Map;
 
+use super::super::faults::Occasion;
 use super::super::schema::{self, Catalog, FieldKind, Object, RollUp};
 use super::super::value::{RecordId, Value};
 use super::draft::{Change, Draft, Parent, refuse};
@@ -149,6 +150,7 @@ impl<'a> Transaction<'a> {
                 format!("entity type cannot be inserted: {}", object.label),
             );
         }
+        unlocked(org, object, None)?;
         let changes = self.read(object, body, true)?;
         let id = self.records.next_id(object.index);
         let mut rng = self.rng.fork();
@@ -181,6 +183,7 @@ impl<'a> Transaction<'a> {
         let org = self.org;
         let object = existing(org.catalog(), object)?;
         let before = self.present(object, id)?.clone();
+        unlocked(org, object, Some(id))?;
         if !object.updateable {
             return refuse(
                 "CANNOT_INSERT_UPDATE_ACTIVATE_ENTITY",
@@ -256,6 +259,7 @@ impl<'a> Transaction<'a> {
         let org = self.org;
         let object = existing(org.catalog(), object)?;
         let before = self.present(object, id)?.clone();
+        unlocked(org, object, Some(id))?;
         let draft = self.draft(object, Some(&before), Vec::new());
         org.locks().check(org.clock().now(), Some(id), &draft)?;
         let order = draft.parent("OrderId");
@@ -403,6 +407,17 @@ pub(super) fn existing(catalog: &Catalog, object: usize) -> Result<&Object, Reco
             "The requested resource does not exist",
         )]
     })
+}
+
+/// Refuses a write that a staged lock stands in the way of.
+fn unlocked(org: &Org, object: &Object, id: Option<RecordId>) -> Result<(), RecordErrors> {
+    let write = Occasion::Write { object: &object.name };
+    if org.faults().meet(&write, org.clock().now()).is_none() {
+        return Ok(());
+    }
+    let id = id.map_or_else(String::new, |id| id.to_string());
+    let text = format!("unable to obtain exclusive access to this record or 1 records: {id}");
+    refuse("UNABLE_TO_LOCK_ROW", text)
 }
 
 /// Gives a new row what the org fills in by itself.
