@@ -227,11 +227,20 @@ fn told(object: &Object, person: bool) -> impl Iterator<Item = (usize, String)> 
     })
 }
 
+/// A field's value; that of a formula may be another field of the row, or one behind a lookup, which leads nowhere here.
+fn value_of<'r>(object: &Object, row: &'r Record, position: usize) -> Option<&'r Value> {
+    match object.fields[position].path[..] {
+        [] => row.get(position),
+        [shown] => row.get(shown),
+        _ => None,
+    }
+}
+
 fn creation(object: &Object, row: &Record, person: bool) -> Said {
     let mut said = Said::default();
     for (position, path) in told(object, person) {
         let left_out = object.name == "PricebookEntry" && position < schema::FIRST_OWN;
-        if let Some(value) = row.get(position).filter(|_| !left_out) {
+        if let Some(value) = value_of(object, row, position).filter(|_| !left_out) {
             said.values.insert(path, written(value));
         }
     }
@@ -251,7 +260,7 @@ fn update(object: &Object, before: &Record, after: &Record, stamped: bool, perso
             schema::LAST_MODIFIED_DATE => stamped,
             _ => !formula && (differs(position) || with_sibling),
         };
-        match after.get(position) {
+        match value_of(object, after, position) {
             Some(value) if listed || formula => drop(said.values.insert(path.clone(), written(value))),
             None if listed => drop(said.nulled.insert(path.clone())),
             _ => {}
