@@ -18,6 +18,7 @@ pub mod config;
 pub mod daemon;
 pub mod demo;
 pub mod inbound;
+pub mod inspect;
 pub mod model;
 pub mod outbound;
 pub mod salesforce;

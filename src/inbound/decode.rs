@@ -16,7 +16,7 @@ mod schema;
 
 pub use bits::Bits;
 pub use fields::Leaf;
-pub use header::Header;
+pub use header::{Bitmaps, Header};
 pub use schema::SchemaError;
 
 use self::bitmap::Entry;

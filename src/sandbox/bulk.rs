@@ -6,6 +6,8 @@
 //! so it stays valid however often it is read.
 
 mod csv_page;
+pub mod ingest;
+mod load;
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -135,7 +137,7 @@ fn create(caller: &Caller<'_>, call: &Call) -> Answer {
     let org = &caller.app.org;
     let now = org.clock().now();
     let query = Query::compile(
-        org.catalog(),
+        caller.catalog(),
         &wanted.query,
         now,
         wanted.operation == Operation::QueryAll,
