@@ -56,6 +56,12 @@ pub struct SandboxArgs {
     /// Where sandbox.env, config.toml and the keys are written; a temporary folder where none is given
     #[arg(long, value_name = "DIR")]
     pub data: Option<PathBuf>,
+    /// A plan of faults to start with: JSON of the form that POST /sandbox/faults takes
+    #[arg(long, value_name = "FILE")]
+    pub faults: Option<PathBuf>,
+    /// How long a subscription that is owed no event may stay open
+    #[arg(long, default_value_t = 60_000, value_name = "MILLISECONDS")]
+    pub idle_ms: u64,
     #[command(flatten)]
     pub size: SandboxSize,
 }

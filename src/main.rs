@@ -62,6 +62,8 @@ async fn run_sandbox(args: SandboxArgs, stop: CancellationToken) -> anyhow::Resu
         grpc: args.grpc,
         tls: args.tls,
         data: args.data,
+        faults: args.faults,
+        idle: Duration::from_millis(args.idle_ms),
         seed: args.size.seed,
         products: args.size.products,
         stores: args.size.stores,

@@ -32,17 +32,18 @@ pub mod tls;
 pub mod value;
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow, bail};
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tonic::transport::server::TcpIncoming;
 use tonic::transport::{Identity, Server, ServerTlsConfig};
 
+use self::faults::Plan;
 use self::files::Announcement;
 use self::http::App;
 use self::oauth::{Credentials, Login, Sessions};
@@ -66,6 +67,10 @@ pub struct Options {
     pub stores: usize,
     /// How long a quiet subscription waits for a keep-alive.
     pub keepalive: Duration,
+    /// How long a subscription that is owed nothing may stay open.
+    pub idle: Duration,
+    /// A fault plan to start with.
+    pub faults: Option<PathBuf>,
     /// Objects selected for change data capture.
     pub entities: Vec<String>,
 }
@@ -82,6 +87,8 @@ impl Default for Options {
             products: 60,
             stores: 3,
             keepalive: Duration::from_secs(60),
+            idle: pubsub::Timings::default().idle,
+            faults: None,
             entities: org::DEFAULT_ENTITIES.map(str::to_owned).to_vec(),
         }
     }
@@ -99,7 +106,6 @@ pub struct Running {
     door: Door,
     grpc: TcpListener,
     certificates: Option<Certificates>,
-    keepalive: Duration,
     _temporary: Option<tempfile::TempDir>,
 }
 
@@ -122,14 +128,23 @@ pub async fn start(options: Options) -> Result<Running> {
         seed: options.seed,
         products: options.products,
         stores: options.stores,
-        clock: Clock::System,
+        clock: Clock::Shifted(Arc::default()),
         selected_entities: options.entities,
     };
     // Seeding a large org takes seconds of computing.
     let org = tokio::task::spawn_blocking(|| Org::new(org_options))
         .await
         .context("seed the org")??;
+    if let Some(path) = &options.faults {
+        org.faults().add(read_plan(path)?);
+    }
     let sessions = Sessions::new(org.clock().clone(), org.id());
+    let timings = pubsub::Timings {
+        keepalive: options.keepalive,
+        idle: options.idle,
+        ..pubsub::Timings::default()
+    };
+    let hub = pubsub::Hub::new(org.clone(), sessions.clone(), timings);
     let credentials = Credentials::generate()?;
     let login = Login::new(credentials, sessions, org.user_id(), http_url.clone());
     let (data_dir, temporary) = match options.data {
@@ -150,7 +165,7 @@ pub async fn start(options: Options) -> Result<Running> {
     };
     let env = files::write(&data_dir, &announcement)?;
     let door = Door::new(http, certificates.as_ref())?;
-    let app = Arc::new(App::new(org.clone(), login));
+    let app = Arc::new(App::new(org.clone(), login, hub));
     Ok(Running {
         env,
         data_dir,
@@ -160,7 +175,6 @@ pub async fn start(options: Options) -> Result<Running> {
         door,
         grpc,
         certificates,
-        keepalive: options.keepalive,
         _temporary: temporary,
     })
 }
@@ -177,6 +191,14 @@ async fn bind(address: SocketAddr, option: &str) -> Result<TcpListener> {
             bail!("the sandbox cannot listen on {address} ({error}): give another address with {option}")
         }
     }
+}
+
+fn read_plan(path: &Path) -> Result<Plan> {
+    let shown = path.display();
+    let text = std::fs::read(path).with_context(|| format!("read the fault plan {shown}"))?;
+    let json =
+        serde_json::from_slice(&text).with_context(|| format!("read the JSON of the fault plan {shown}"))?;
+    Plan::read(json).map_err(|reason| anyhow!("the fault plan {shown} cannot be used: {reason}"))
 }
 
 /// An address that clients on this machine can connect to.
@@ -200,12 +222,7 @@ impl Running {
     /// Serves both listeners until `stop`, then gives open connections a moment to end.
     pub async fn run(self, stop: CancellationToken) -> Result<()> {
         let mut servers: JoinSet<Result<()>> = JoinSet::new();
-        let timings = pubsub::Timings {
-            keepalive: self.keepalive,
-            ..pubsub::Timings::default()
-        };
-        let sessions = self.app.login.sessions.clone();
-        let service = pubsub::Service::new(self.org.clone(), sessions, timings).into_server();
+        let service = pubsub::Service::new(Arc::clone(&self.app.hub)).into_server();
         let mut server = Server::builder();
         if let Some(certificates) = &self.certificates {
             let identity = Identity::from_pem(&certificates.server_pem, &certificates.server_key_pem);

@@ -3,9 +3,12 @@
 //! Replay ids are eight big-endian bytes of a counter and two zero bytes, and grow in random steps of at least
 //! two, so that no subscriber can get away with computing the next one. The counter starts from the clock: an
 //! org made anew never takes an earlier org's replay ids for its own. Events are kept for 72 hours. A reader
-//! never waits for a writer longer than an append takes; who waits for events waits on [`Bus::watch`].
+//! never waits for a writer longer than an append takes; who waits for events waits on [`Bus::watch`]. After
+//! [`Bus::reset`] counting begins from low numbers, so positions of before say nothing: who keeps one compares
+//! [`Bus::epoch`].
 
-use std::collections::VecDeque;
+use std::borrow::Borrow;
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 
 use bytes::Bytes;
@@ -20,10 +23,13 @@ const STEP_MAX: u64 = 40;
 /// The most events one look takes from the log.
 const SCAN_MAX: usize = 20_000;
 
+/// What stands in place of an object's position in a platform event.
+pub const PLATFORM_EVENT: usize = usize::MAX;
+
 /// An event as a transaction hands it over.
 #[derive(Clone, Debug)]
 pub struct NewEvent {
-    /// Position of the object in the catalogue.
+    /// Position of the object in the catalogue, or [`PLATFORM_EVENT`].
     pub object: usize,
     /// A UUID.
     pub id: String,
@@ -42,6 +48,17 @@ pub struct Event {
     stored_at: i64,
 }
 
+impl Event {
+    fn again(&self) -> NewEvent {
+        NewEvent {
+            object: self.object,
+            id: self.id.clone(),
+            schema_id: self.schema_id.clone(),
+            payload: self.payload.clone(),
+        }
+    }
+}
+
 /// A place in the log, between two events: after the one with this counter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Position(u64);
@@ -56,19 +73,25 @@ impl Position {
 }
 
 /// What a topic selects.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Topic {
-    /// `/data/ChangeEvents`
+    /// Every event there is.
     All,
-    /// One object's events.
+    /// Every change event.
+    Changes,
+    /// The events of one object.
     Object(usize),
+    /// Those of several objects.
+    Objects(Arc<BTreeSet<usize>>),
 }
 
 impl Topic {
-    fn takes(self, event: &Event) -> bool {
+    fn takes(&self, event: &Event) -> bool {
         match self {
             Self::All => true,
-            Self::Object(object) => event.object == object,
+            Self::Changes => event.object != PLATFORM_EVENT,
+            Self::Object(object) => event.object == *object,
+            Self::Objects(objects) => objects.contains(&event.object),
         }
     }
 }
@@ -79,7 +102,21 @@ struct Log {
     /// The position before the oldest event.
     floor: Position,
     tip: Position,
+    /// How often the log was begun anew.
+    epoch: u64,
     rng: fastrand::Rng,
+}
+
+impl Log {
+    /// Drops what is older than the retention.
+    fn expire(&mut self, now: i64) {
+        let old = |event: &Arc<Event>| event.stored_at < now - RETENTION_MILLIS;
+        while self.events.front().is_some_and(old) {
+            if let Some(event) = self.events.pop_front() {
+                self.floor = event.position;
+            }
+        }
+    }
 }
 
 /// Events of the last 72 hours.
@@ -97,6 +134,7 @@ impl Bus {
             events: VecDeque::new(),
             floor,
             tip: floor,
+            epoch: 0,
             rng: fastrand::Rng::with_seed(seed ^ 0xb05),
         };
         Self {
@@ -110,11 +148,12 @@ impl Bus {
         self.log.read().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Appends one transaction's events and wakes the subscribers.
-    pub fn append(&self, events: Vec<NewEvent>) {
+    /// Appends one transaction's events and wakes the subscribers. Gives the position of each.
+    pub fn append(&self, events: Vec<NewEvent>) -> Vec<Position> {
         if events.is_empty() {
-            return;
+            return Vec::new();
         }
+        let mut positions = Vec::with_capacity(events.len());
         let now = self.clock.now();
         let tip = {
             let mut log = self.log.write().unwrap_or_else(PoisonError::into_inner);
@@ -127,6 +166,7 @@ impl Bus {
             {
                 let position = Position(log.tip.0 + log.rng.u64(2..=STEP_MAX));
                 log.tip = position;
+                positions.push(position);
                 let event = Event {
                     position,
                     object,
@@ -137,18 +177,18 @@ impl Bus {
                 };
                 log.events.push_back(Arc::new(event));
             }
-            while log
-                .events
-                .front()
-                .is_some_and(|event| event.stored_at < now - RETENTION_MILLIS)
-            {
-                if let Some(event) = log.events.pop_front() {
-                    log.floor = event.position;
-                }
-            }
+            log.expire(now);
             log.tip
         };
         self.bell.send_replace(tip);
+        positions
+    }
+
+    /// Drops what is older than the retention without waiting for the next event: time has moved.
+    pub fn expire(&self) {
+        let now = self.clock.now();
+        let mut log = self.log.write().unwrap_or_else(PoisonError::into_inner);
+        log.expire(now);
     }
 
     /// Rings whenever events arrive.
@@ -161,6 +201,11 @@ impl Bus {
         self.log().tip
     }
 
+    /// Changes whenever every position of before loses its meaning.
+    pub fn epoch(&self) -> u64 {
+        self.log().epoch
+    }
+
     /// Before the oldest event that is kept.
     pub fn oldest(&self) -> Position {
         self.log().floor
@@ -170,7 +215,7 @@ impl Bus {
     /// at least). The second value is how far the log was read, so that other topics' events are not read again.
     pub fn after(
         &self,
-        topic: Topic,
+        topic: impl Borrow<Topic>,
         position: Position,
         limit: usize,
         bytes_max: usize,
@@ -181,7 +226,7 @@ impl Bus {
         let mut reached = position;
         let mut size = 0;
         for event in log.events.range(start..).take(SCAN_MAX) {
-            if topic.takes(event) {
+            if topic.borrow().takes(event) {
                 size += event.payload.len();
                 if taken.len() == limit || (size > bytes_max && !taken.is_empty()) {
                     break;
@@ -210,13 +255,29 @@ impl Bus {
         known.then_some(position)
     }
 
-    /// Drops everything, and with it every replay id given so far: what an org migration does.
+    /// Appends events of the log once more, under their ids and new positions, as the platform's bus does at times.
+    pub fn repeat<'a>(&self, replay_ids: impl Iterator<Item = &'a [u8]>) {
+        let mut positions: Vec<Position> = replay_ids.filter_map(|id| self.position(id)).collect();
+        // Parts of one event share its place.
+        positions.dedup();
+        let events: Vec<NewEvent> = {
+            let log = self.log();
+            let find =
+                |position: &Position| log.events.binary_search_by_key(position, |event| event.position);
+            let found = positions.iter().filter_map(|position| find(position).ok());
+            found.map(|at| log.events[at].again()).collect()
+        };
+        self.append(events);
+    }
+
+    /// Drops everything, and with it every replay id given so far, and counts from low numbers again: what an org
+    /// migration does.
     pub fn reset(&self) {
         let tip = {
             let mut log = self.log.write().unwrap_or_else(PoisonError::into_inner);
             log.events.clear();
-            let step = log.rng.u64(1_000..2_000);
-            log.tip = Position(log.tip.0 + step);
+            log.epoch += 1;
+            log.tip = Position(log.rng.u64(1_000..2_000));
             log.floor = log.tip;
             log.tip
         };

@@ -8,8 +8,13 @@ mod commit;
 mod draft;
 pub mod error;
 mod fields;
+mod generation;
+mod manner;
 mod orders;
 pub mod records;
+mod recycle;
+mod reshape;
+mod settings;
 pub mod transaction;
 
 use std::collections::BTreeSet;
@@ -19,11 +24,15 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use anyhow::{Result, anyhow};
 
 pub use error::{RecordError, RecordErrors};
+use generation::Generation;
+pub use manner::{Manner, Stamps, Told};
 pub use records::{Record, Records};
+pub use settings::Settings;
 pub use transaction::{Body, Savepoint, Transaction};
 
 use super::avro::EventSchema;
 use super::bus::Bus;
+use super::faults::Faults;
 use super::schema::Catalog;
 use super::seed;
 use super::value::RecordId;
@@ -55,13 +64,12 @@ pub struct Origin {
 const FIRST_COMMIT_NUMBER: i64 = 11_520_000_000_000_000;
 
 struct Inside {
-    catalog: Catalog,
-    /// By object position.
-    schemas: Vec<EventSchema>,
-    selected: BTreeSet<usize>,
+    first: Generation,
+    settings: RwLock<Arc<Settings>>,
     clock: Clock,
     records: RwLock<Records>,
     bus: Bus,
+    faults: Faults,
     rng: Mutex<fastrand::Rng>,
     commit_number: AtomicI64,
     id: RecordId,
@@ -88,11 +96,11 @@ impl Org {
         let mut records = Records::new(&catalog);
         let seeded = seed::fill(&catalog, &mut records, &options)?;
         let inside = Inside {
-            schemas: catalog.objects().iter().map(EventSchema::new).collect(),
-            catalog,
-            selected,
+            first: Generation::first(catalog),
+            settings: RwLock::new(Arc::new(Settings::new(selected))),
             records: RwLock::new(records),
             bus: Bus::new(options.clock.clone(), options.seed),
+            faults: Faults::default(),
             rng: Mutex::new(fastrand::Rng::with_seed(options.seed.wrapping_add(1))),
             commit_number: AtomicI64::new(FIRST_COMMIT_NUMBER),
             clock: options.clock,
@@ -105,15 +113,54 @@ impl Org {
     }
 
     pub fn catalog(&self) -> &Catalog {
-        &self.inside.catalog
+        &self.inside.first.newest().catalog
+    }
+
+    /// The catalogue as a user may see it.
+    pub fn catalog_of(&self, user: RecordId) -> &Catalog {
+        let newest = self.inside.first.newest();
+        newest.views.get(&user).unwrap_or(&newest.catalog)
+    }
+
+    /// What can be set while the org runs.
+    pub fn settings(&self) -> Arc<Settings> {
+        Arc::clone(
+            &self
+                .inside
+                .settings
+                .read()
+                .unwrap_or_else(PoisonError::into_inner),
+        )
+    }
+
+    /// Changes the settings; from the next commit on they hold.
+    pub fn set(&self, change: impl FnOnce(&mut Settings)) {
+        let mut settings = self
+            .inside
+            .settings
+            .write()
+            .unwrap_or_else(PoisonError::into_inner);
+        change(Arc::make_mut(&mut settings));
     }
 
     pub fn clock(&self) -> &Clock {
         &self.inside.clock
     }
 
+    /// Moves the org's time on; false where it runs by the system's clock. What is too old leaves the event log.
+    pub fn advance(&self, millis: i64) -> bool {
+        let moved = self.inside.clock.advance(millis);
+        self.inside.bus.expire();
+        moved
+    }
+
     pub fn bus(&self) -> &Bus {
         &self.inside.bus
+    }
+
+    /// The staged faults, which strike requests, calls and writes.
+    pub fn faults(&self) -> &Faults {
+        &self.inside.faults
     }
 
     /// The id of the organization.
@@ -128,17 +175,22 @@ impl Org {
 
     /// Whether change events of an object are published.
     pub fn is_selected(&self, object: usize) -> bool {
-        self.inside.selected.contains(&object)
+        self.settings().selected.contains(&object)
     }
 
     /// The schema of an object's change events.
     pub fn event_schema(&self, object: usize) -> &EventSchema {
-        &self.inside.schemas[object]
+        &self.inside.first.newest().schemas[object]
     }
 
     /// The schemas of all objects' change events.
-    pub fn event_schemas(&self) -> &[EventSchema] {
-        &self.inside.schemas
+    pub fn event_schemas(&self) -> &[Arc<EventSchema>] {
+        &self.inside.first.newest().schemas
+    }
+
+    /// The schema that events were once written by.
+    pub fn schema_by_id(&self, id: &str) -> Option<&EventSchema> {
+        self.inside.first.schema(id)
     }
 
     /// Reads under the read lock. Keep it short.
@@ -170,14 +222,11 @@ impl Org {
             transaction.rollback_to(start);
             return outcome;
         }
-        let (touched, rng) = transaction.into_touched();
-        let number = self
-            .inside
-            .commit_number
-            .fetch_add(rng.clone().i64(1..500), Ordering::Relaxed);
-        let commit = commit::Commit { origin, number, rng };
+        let finished = transaction.finish();
+        let step = finished.rng.clone().i64(1..500);
+        let number = self.inside.commit_number.fetch_add(step, Ordering::Relaxed);
         // Still under the write lock, so that events stand in the log in commit order.
-        let events = commit::events(self, &records, touched, commit);
+        let events = commit::events(self, &records, finished, commit::Commit { origin, number });
         self.inside.bus.append(events);
         outcome
     }

@@ -13,6 +13,7 @@ use super::http::answer::{Answer, Refusal, Reply};
 use super::http::call::Call;
 use super::http::{App, DAILY_REQUESTS_MAX};
 use super::org::{Origin, Records, Transaction};
+use super::schema::Catalog;
 use super::soql::Scope;
 use super::{bulk, composite};
 
@@ -65,9 +66,14 @@ impl<'org> Access<'_, 'org> {
 }
 
 impl Caller<'_> {
+    /// The catalogue as the caller may see it.
+    pub fn catalog(&self) -> &Catalog {
+        self.app.org.catalog_of(self.origin.user)
+    }
+
     pub fn scope<'a>(&'a self, access: &'a Access<'_, '_>) -> Scope<'a> {
         Scope {
-            catalog: self.app.org.catalog(),
+            catalog: self.catalog(),
             records: access.records(),
         }
     }
@@ -78,7 +84,8 @@ pub fn answer(app: &App, call: &Call, rest: &[&str]) -> Answer {
         return Ok(Reply::ok(versions()));
     };
     let version = supported(version)?;
-    call.token()
+    let token = call
+        .token()
         .filter(|token| app.login.sessions.is_valid(token))
         .ok_or_else(Refusal::session)?;
     let client = call.client().unwrap_or("storesync_sandbox").to_owned();
@@ -87,7 +94,11 @@ pub fn answer(app: &App, call: &Call, rest: &[&str]) -> Answer {
         version,
         origin: Origin {
             client,
-            user: app.org.user_id(),
+            user: app
+                .login
+                .sessions
+                .user(token)
+                .unwrap_or_else(|| app.org.user_id()),
         },
     };
     match (call.method.as_str(), rest) {

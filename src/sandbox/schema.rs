@@ -1,7 +1,9 @@
 //! What objects the org has, which fields they have, and all that describe tells of them.
 //!
-//! The catalogue is data (`objects.json`), parsed once. Its positions are fixed for the life of the process:
-//! records store values by field position, and the first seven positions are the same in every object.
+//! The catalogue is data (`objects.json`), parsed once; [`change`] makes the next one of it. A field's position is
+//! its own for good: records store values by field position, and the first seven are the same in every object.
+
+pub mod change;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -102,6 +104,11 @@ pub struct Field {
     pub compound: Option<String>,
     /// The 15-character id of a custom field's definition.
     pub field_id: Option<String>,
+    /// False for a field that was removed, or that the user of this catalogue may not see. It keeps its position,
+    /// and cannot be found by name.
+    pub visible: bool,
+    /// Where change events have it: standard fields, the audit fields, custom ones, and the place among those.
+    pub event_place: (u8, u32),
 }
 
 /// One object.
@@ -130,25 +137,29 @@ impl Object {
 
     /// The lookup field behind a relationship name (`Account`, `s_c__Store_Id__r`).
     pub fn relationship(&self, name: &str) -> Option<usize> {
-        self.fields.iter().position(|field| {
+        let named = self.visible().find(|(_, field)| {
             field
                 .relationship_name
                 .as_deref()
                 .is_some_and(|relationship| relationship.eq_ignore_ascii_case(name))
-        })
+        });
+        named.map(|(position, _)| position)
+    }
+
+    /// The fields that are there to be seen, with their positions.
+    pub fn visible(&self) -> impl Iterator<Item = (usize, &Field)> {
+        self.fields.iter().enumerate().filter(|(_, field)| field.visible)
     }
 
     /// The members of a compound field, in the order events give them.
     pub fn members(&self, compound: &str) -> impl Iterator<Item = (usize, &Field)> {
-        self.fields
-            .iter()
-            .enumerate()
+        self.visible()
             .filter(move |(_, field)| field.compound.as_deref() == Some(compound))
     }
 }
 
 /// All objects of the org.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Catalog {
     objects: Vec<Object>,
     by_name: HashMap<String, usize>,
@@ -274,9 +285,11 @@ fn common_fields() -> Vec<Field> {
     ];
     let rows = rows.map(|(name, label, kind, words)| [name, label, kind, words].map(str::to_owned));
     rows.iter()
-        .filter_map(|cells| field(cells, 0, 0).ok())
+        .enumerate()
+        .filter_map(|(at, cells)| field(cells, 0, at).ok())
         .map(|field| Field {
             nillable: false,
+            event_place: (1, field.event_place.1),
             ..field
         })
         .collect()
@@ -323,6 +336,11 @@ fn field(cells: &[String], object: usize, position: usize) -> Result<Field> {
         field_id: custom.then(|| {
             RecordId::new(*b"00N", object as u64 * 1000 + position as u64).as_str()[..15].to_owned()
         }),
+        visible: true,
+        event_place: (
+            if custom { 2 } else { 0 },
+            position as u32 * change::PLACES_BETWEEN,
+        ),
     };
     match kind {
         FieldKind::Reference => {

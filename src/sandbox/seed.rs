@@ -167,8 +167,9 @@ impl<'a> Sower<'a> {
         Arc::new(Shared {
             created: moment.clone(),
             created_by: user.clone(),
-            modified: moment,
+            modified: moment.clone(),
             modified_by: user,
+            modstamp: moment,
             values: values.into(),
         })
     }

@@ -4,6 +4,8 @@
 mod chaos;
 mod journeys;
 mod refusals;
+mod sandbox_faults;
+mod sandbox_org;
 mod sandbox_pubsub;
 mod sandbox_rest;
 mod tidy;

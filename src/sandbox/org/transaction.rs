@@ -7,10 +7,12 @@ use std::sync::Arc;
 
 use serde_json::Map;
 
+use super::super::faults::Occasion;
 use super::super::schema::{self, Catalog, FieldKind, Object};
 use super::super::value::{RecordId, Value};
 use super::draft::{Change, Draft, Parent, refuse};
 use super::error::{RecordError, RecordErrors};
+use super::manner::{Manner, Stamp};
 use super::records::{Record, Records, Shared};
 use super::{Org, fields, orders};
 
@@ -33,13 +35,24 @@ pub(super) struct Touched {
 
 /// Writes that become visible, and become events, together or not at all.
 pub struct Transaction<'a> {
-    org: &'a Org,
-    records: &'a mut Records,
+    pub(super) org: &'a Org,
+    pub(super) records: &'a mut Records,
     user: Value,
     /// The moment all its rows are stamped with, in whole seconds.
     now: Value,
     rng: fastrand::Rng,
     touched: Vec<Touched>,
+    manner: Manner,
+    /// Objects told of as a whole, whatever was written.
+    announced: Vec<usize>,
+}
+
+/// What a transaction leaves for its commit.
+pub(super) struct Finished {
+    pub touched: Vec<Touched>,
+    pub rng: fastrand::Rng,
+    pub manner: Manner,
+    pub announced: Vec<usize>,
 }
 
 impl<'a> Transaction<'a> {
@@ -52,6 +65,26 @@ impl<'a> Transaction<'a> {
             now,
             rng,
             touched: Vec::new(),
+            manner: Manner::default(),
+            announced: Vec::new(),
+        }
+    }
+
+    /// Says how all of this transaction is made and told.
+    pub fn set_manner(&mut self, manner: Manner) {
+        self.manner = manner;
+    }
+
+    /// Has the commit tell of an object as a whole, by an overflow or a wildcard event as its manner says.
+    pub fn announce(&mut self, object: usize) {
+        self.announced.push(object);
+    }
+
+    pub(super) fn stamp(&self) -> Stamp {
+        Stamp {
+            which: self.manner.stamps,
+            now: self.now.clone(),
+            user: self.user.clone(),
         }
     }
 
@@ -77,26 +110,32 @@ impl<'a> Transaction<'a> {
                     object,
                     id,
                     before: None,
-                }) => self.records.withdraw(object, id),
+                }) => drop(self.records.withdraw(object, id)),
                 None => break,
             }
         }
     }
 
-    pub(super) fn into_touched(self) -> (Vec<Touched>, fastrand::Rng) {
-        (self.touched, self.rng)
+    pub(super) fn finish(self) -> Finished {
+        Finished {
+            touched: self.touched,
+            rng: self.rng,
+            manner: self.manner,
+            announced: self.announced,
+        }
     }
 
     pub fn create(&mut self, object: usize, body: &Body) -> Result<RecordId, RecordErrors> {
         let org = self.org;
         let object = existing(org.catalog(), object)?;
-        if !object.createable {
+        if !object.createable && !self.manner.internal {
             return refuse(
                 "CANNOT_INSERT_UPDATE_ACTIVATE_ENTITY",
                 format!("entity type cannot be inserted: {}", object.label),
             );
         }
-        let changes = fields::read(org.catalog(), self.records, object, body, true)?;
+        unlocked(org, object, None)?;
+        let changes = self.read(object, body, true)?;
         let id = self.records.next_id(object.index);
         let mut rng = self.rng.fork();
         let mut draft = self.draft(object, None, changes);
@@ -114,6 +153,7 @@ impl<'a> Transaction<'a> {
             created_by: self.user.clone(),
             modified: self.now.clone(),
             modified_by: self.user.clone(),
+            modstamp: self.now.clone(),
             values: Arc::clone(&object.unset),
         };
         self.write(object.index, Record::new(id, Arc::new(shared), values));
@@ -125,21 +165,32 @@ impl<'a> Transaction<'a> {
         let org = self.org;
         let object = existing(org.catalog(), object)?;
         let before = self.present(object, id)?.clone();
+        unlocked(org, object, Some(id))?;
         if !object.updateable {
             return refuse(
                 "CANNOT_INSERT_UPDATE_ACTIVATE_ENTITY",
                 format!("entity type cannot be updated: {}", object.label),
             );
         }
-        let changes = fields::read(org.catalog(), self.records, object, body, false)?;
+        let changes = self.read(object, body, false)?;
         let mut draft = self.draft(object, Some(&before), changes);
         orders::judge(&mut draft, &self.now, &self.user)?;
         name_from_parts(&mut draft);
         fields::check(&draft)?;
         let changes = draft.changes;
-        let row = before.changed(object, &changes, (self.now.clone(), self.user.clone()));
+        let row = before.changed(object, &changes, &self.stamp());
         self.write(object.index, row);
         self.after(object, id, Some(&before))
+    }
+
+    /// Reads a body by what the user may see and write.
+    fn read(&self, object: &Object, body: &Body, creating: bool) -> Result<Vec<Change>, RecordErrors> {
+        let seen = match self.user {
+            Value::Id(user) => self.org.catalog_of(user),
+            _ => self.org.catalog(),
+        };
+        let object = existing(seen, object.index)?;
+        fields::read(seen, self.records, object, body, creating)
     }
 
     /// Creates or updates by external id; true when created. `field` is the key field's position.
@@ -186,6 +237,7 @@ impl<'a> Transaction<'a> {
         let org = self.org;
         let object = existing(org.catalog(), object)?;
         let before = self.present(object, id)?.clone();
+        unlocked(org, object, Some(id))?;
         let order = self.draft(object, Some(&before), Vec::new()).parent("OrderId");
         orders::judge_delete(
             Parent {
@@ -206,7 +258,7 @@ impl<'a> Transaction<'a> {
                 "insufficient access rights on object id",
             );
         }
-        let mut gone = before.changed(object, &[], (self.now.clone(), self.user.clone()));
+        let mut gone = before.changed(object, &[], &self.stamp());
         gone.deleted = true;
         let savepoint = self.savepoint();
         self.write(object.index, gone);
@@ -248,7 +300,7 @@ impl<'a> Transaction<'a> {
             .is_some_and(|field| !self.records.children(object.index, field, id).is_empty())
     }
 
-    fn draft<'d>(
+    pub(super) fn draft<'d>(
         &'d self,
         object: &'d Object,
         before: Option<&'d Record>,
@@ -263,7 +315,7 @@ impl<'a> Transaction<'a> {
         }
     }
 
-    fn present(&self, object: &Object, id: RecordId) -> Result<&Record, RecordErrors> {
+    pub(super) fn present(&self, object: &Object, id: RecordId) -> Result<&Record, RecordErrors> {
         match self.records.get(object.index, id) {
             Some(record) if record.deleted => refuse("ENTITY_IS_DELETED", "entity is deleted"),
             Some(record) => Ok(record),
@@ -271,10 +323,18 @@ impl<'a> Transaction<'a> {
         }
     }
 
-    fn write(&mut self, object: usize, record: Record) {
+    pub(super) fn write(&mut self, object: usize, record: Record) {
         let id = record.id();
         let before = self.records.put(object, record);
         self.touched.push(Touched { object, id, before });
+    }
+
+    /// Takes a row away for good.
+    pub(super) fn take_away(&mut self, object: usize, id: RecordId) {
+        if let Some(before) = self.records.withdraw(object, id) {
+            let before = Some(before);
+            self.touched.push(Touched { object, id, before });
+        }
     }
 
     /// Carries a written order product into its order's amount.
@@ -301,19 +361,30 @@ impl<'a> Transaction<'a> {
         };
         let amount = order.get(total).and_then(Value::as_f64).unwrap_or(0.0) + difference;
         let change = [(total, Some(Value::Double(orders::cents(amount))))];
-        let row = order.changed(order_object, &change, (self.now.clone(), self.user.clone()));
+        let row = order.changed(order_object, &change, &self.stamp());
         self.write(order_object.index, row);
         Ok(())
     }
 }
 
-fn existing(catalog: &Catalog, object: usize) -> Result<&Object, RecordErrors> {
+pub(super) fn existing(catalog: &Catalog, object: usize) -> Result<&Object, RecordErrors> {
     catalog.objects().get(object).ok_or_else(|| {
         vec![RecordError::new(
             "NOT_FOUND",
             "The requested resource does not exist",
         )]
     })
+}
+
+/// Refuses a write that a staged lock stands in the way of.
+fn unlocked(org: &Org, object: &Object, id: Option<RecordId>) -> Result<(), RecordErrors> {
+    let write = Occasion::Write { object: &object.name };
+    if org.faults().meet(&write, org.clock().now()).is_none() {
+        return Ok(());
+    }
+    let id = id.map_or_else(String::new, |id| id.to_string());
+    let text = format!("unable to obtain exclusive access to this record or 1 records: {id}");
+    refuse("UNABLE_TO_LOCK_ROW", text)
 }
 
 /// Gives a new row what the org fills in by itself.

@@ -89,7 +89,7 @@ fn first_page(
     deleted_too: bool,
 ) -> Answer {
     let org = &caller.app.org;
-    let query = Query::compile(org.catalog(), text, org.clock().now(), deleted_too)?;
+    let query = Query::compile(caller.catalog(), text, org.clock().now(), deleted_too)?;
     let scope = caller.scope(access);
     let rows = query.rows(&scope);
     if query.is_count() {

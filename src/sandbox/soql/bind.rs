@@ -220,21 +220,18 @@ impl<'a> Binder<'a> {
             ));
         }
         let object = self.object;
-        Ok(object
-            .fields
-            .iter()
-            .enumerate()
-            .filter(move |(_, field)| match set {
-                FieldSet::All => true,
-                FieldSet::Standard => !field.custom,
-                FieldSet::Custom => field.custom,
-            }))
+        Ok(object.visible().filter(move |(_, field)| match set {
+            FieldSet::All => true,
+            FieldSet::Standard => !field.custom,
+            FieldSet::Custom => field.custom,
+        }))
     }
 
     fn children(&self, statement: &Statement) -> Result<Children, QueryError> {
         let wanted = &statement.from;
         let points_here = |field: &super::super::schema::Field| {
-            field.reference_to.contains(&self.object.name)
+            field.visible
+                && field.reference_to.contains(&self.object.name)
                 && field
                     .child_relationship
                     .as_deref()

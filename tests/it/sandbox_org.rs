@@ -1,0 +1,5 @@
+//! What the sandbox org does by itself, as a client over HTTP and gRPC meets it.
+
+mod events;
+mod schema;
+mod world;
