@@ -22,6 +22,7 @@ use crate::config::{self, Config, ConfigError};
 use crate::inbound::apply::{self, Bells};
 use crate::inbound::budget::Budget;
 use crate::inbound::{self, Plan, Wires};
+use crate::inspect::NoCache;
 use crate::model::clock::{Clock, Millis};
 use crate::model::retry::Policy;
 use crate::outbound::outbox::Intake;
@@ -409,6 +410,9 @@ pub fn exit_of(error: &anyhow::Error) -> Exit {
     for cause in error.chain() {
         if cause.is::<ConfigError>() || cause.is::<OtherOrg>() {
             return Exit::Configuration;
+        }
+        if cause.is::<NoCache>() {
+            return Exit::Unavailable;
         }
         match cause.downcast_ref::<OpenError>() {
             Some(OpenError::Newer { .. } | OpenError::Foreign { .. }) => return Exit::Configuration,

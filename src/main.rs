@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use clap::Parser;
 use clap::error::ErrorKind;
-use storesync::cli::{Cli, Command, Exit, SandboxArgs};
+use storesync::cli::{Cli, Command, EventsCommand, Exit, SandboxArgs};
 use storesync::config::Config;
-use storesync::{daemon, demo, sandbox, telemetry};
+use storesync::{daemon, demo, inspect, sandbox, telemetry};
 use tokio_util::sync::CancellationToken;
 
 fn main() -> ExitCode {
@@ -24,7 +24,7 @@ fn main() -> ExitCode {
             };
         }
     };
-    let quiet = matches!(cli.command, Command::Demo(_));
+    let quiet = !matches!(cli.command, Command::Run | Command::Sandbox(_));
     telemetry::init(cli.log, if quiet { "warn" } else { "info" });
     match run(cli) {
         Ok(exit) => exit.into(),
@@ -45,6 +45,11 @@ fn run(cli: Cli) -> anyhow::Result<Exit> {
                 let config = Config::load(config)?;
                 let listeners = daemon::Listeners::bind(&config).await?;
                 daemon::run(config, listeners, stop).await.map(|()| Exit::Ok)
+            }
+            Command::Status(args) => inspect::status::run(&Config::load(config)?, &args),
+            Command::Verify(args) => inspect::verify::run(&Config::load(config)?, &args).await,
+            Command::Events(EventsCommand::Parked { json }) => {
+                inspect::events::parked(&Config::load(config)?, json)
             }
             Command::Sandbox(args) => run_sandbox(args, stop).await.map(|()| Exit::Ok),
             Command::Demo(args) => demo::run(args, stop).await,

@@ -248,7 +248,7 @@ mod tests {
             .map(|(name, kind)| field(name, kind))
             .collect(),
         };
-        let table = super::table(&describe, &ObjectRules::default());
+        let table = table(&describe, &ObjectRules::default());
         let columns: Vec<_> = table
             .columns
             .iter()

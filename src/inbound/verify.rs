@@ -57,7 +57,7 @@ const LOOKS: [Duration; 4] = [
 const POLL_MAX: Duration = Duration::from_secs(300);
 
 /// How often to look whether anything is to be compared.
-const INTERVAL: Duration = Duration::from_secs(60);
+const INTERVAL: Duration = Duration::from_secs(10);
 
 /// What is the matter with a row.
 #[derive(Clone, Debug, PartialEq)]

@@ -23,8 +23,8 @@ use crate::salesforce::{ApiError, Error};
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(120);
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// The org refuses addresses of more than 16 KiB.
-const ADDRESS_BYTES_MAX: usize = 12_000;
+/// The org refuses addresses of more than 16 KiB, and proxies on the way those of more than 8.
+const ADDRESS_BYTES_MAX: usize = 8_000;
 
 /// What may stand unescaped in one segment of a path.
 const SEGMENT: &AsciiSet = &NON_ALPHANUMERIC

@@ -23,6 +23,10 @@ const IMPORTS: &[(&str, &[&str])] = &[
     ("outbound", &["model", "config", "store", "salesforce"]),
     ("serve", &["model", "config", "store", "outbound::outbox"]),
     (
+        "inspect",
+        &["model", "config", "cli", "store", "salesforce", "inbound"],
+    ),
+    (
         "daemon",
         &[
             "model",
@@ -31,6 +35,7 @@ const IMPORTS: &[(&str, &[&str])] = &[
             "store",
             "salesforce",
             "inbound",
+            "inspect::NoCache",
             "outbound",
             "serve",
         ],

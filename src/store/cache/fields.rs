@@ -246,8 +246,7 @@ mod tests {
     fn a_table_follows_its_object_and_never_forgets() {
         use ColumnKind::{Date, Integer, Text};
         let connection = database();
-        let mut evolve =
-            |fields: &[(&str, ColumnKind)], now| evolve(&connection, &table(fields), now).unwrap();
+        let evolve = |fields: &[(&str, ColumnKind)], now| evolve(&connection, &table(fields), now).unwrap();
         assert!(evolve(&[("Name", Text), ("Due", Text)], 1).is_empty());
         connection
             .execute_batch("insert into \"order\" values ('801', 1, null, 0, 'n', 'soon'); create index i on \"order\" (due)")

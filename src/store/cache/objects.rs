@@ -2,6 +2,7 @@
 //!
 //! How their tables follow the org is in [`fields`].
 
+use std::collections::HashSet;
 use std::fmt;
 
 use rusqlite::{Connection, OptionalExtension, params};
@@ -101,6 +102,14 @@ pub fn object(connection: &Connection, name: &str) -> rusqlite::Result<Option<Ob
         .prepare_cached(&format!("{SELECT} where object = ?1"))?
         .query_row([name], read)
         .optional()
+}
+
+/// The fields of an object that are mirrored and not missing, by describe's names.
+pub fn fields(connection: &Connection, object: &str) -> rusqlite::Result<HashSet<String>> {
+    connection
+        .prepare("select field from _field where object = ?1 and missing_since is null")?
+        .query_map([object], |row| row.get(0))?
+        .collect()
 }
 
 impl Cache {
