@@ -9,5 +9,6 @@ mod sandbox_faults;
 mod sandbox_org;
 mod sandbox_pubsub;
 mod sandbox_rest;
+mod simulate;
 mod tidy;
 mod world;

@@ -77,6 +77,13 @@ impl Running {
         self.child.wait().unwrap();
     }
 
+    /// SIGTERM: it ends in order.
+    pub fn stop(&mut self) {
+        let pid = self.child.id().to_string();
+        assert!(Command::new("kill").arg(pid).status().unwrap().success());
+        self.wait();
+    }
+
     pub fn wait(&mut self) -> ExitStatus {
         let started = Instant::now();
         loop {
