@@ -13,7 +13,7 @@ use crate::config;
 use crate::inbound::Wires;
 use crate::inbound::apply::Work;
 use crate::inbound::apply::work::{Ended, ask};
-use crate::inbound::prepare::{Planned, look, tell};
+use crate::inbound::prepare::{Planned, look, own_members, tell};
 use crate::salesforce::Error;
 use crate::salesforce::pubsub::PubSub;
 
@@ -46,9 +46,10 @@ pub async fn run(wires: Wires, pubsub: PubSub, config: config::Sync) -> anyhow::
 }
 
 async fn round(wires: &Wires, pubsub: &PubSub, config: &config::Sync) -> anyhow::Result<()> {
+    let members = own_members(&wires.org, config).await?;
     for before in &*wires.planned() {
         let object = &before.table.object;
-        match look(&wires.org, pubsub, config, object).await {
+        match look(&wires.org, pubsub, config, &members, object).await {
             Ok(Some(now)) if now == *before => {
                 let (object, problem) = (object.clone(), None);
                 send(wires, Work::ObjectProblem { object, problem }).await?;

@@ -115,8 +115,9 @@ pub async fn prepare(
         );
     }
     let names = mapping::objects(config);
+    let members = own_members(org, config).await?;
     let found: Vec<Option<Planned>> = stream::iter(&names)
-        .map(|name| look(org, pubsub, config, name))
+        .map(|name| look(org, pubsub, config, &members, name))
         .buffered(QUESTIONS_MAX)
         .try_collect()
         .await
@@ -145,7 +146,7 @@ pub async fn prepare(
     for gone in cache.forget_objects_except(&kept)? {
         tracing::warn!(object = %gone, "{gone} is no longer mirrored; its table stays as it is");
     }
-    let channels = channels(cache, config, &objects, now)?;
+    let channels = channels(cache, config, &objects, &members, now)?;
     let streamed = objects.iter().filter(|planned| planned.streamed).count();
     tracing::info!(
         objects = objects.len(),
@@ -171,11 +172,33 @@ pub(super) fn tell(object: &str, evolved: &Evolved) {
     }
 }
 
+/// The topics of the objects that channels of the org's own carry. Where the org does not tell, there are none
+/// here: those objects are polled then, besides what their events bring.
+pub(super) async fn own_members(org: &Org, config: &config::Sync) -> Result<Vec<String>, Error> {
+    let mut topics = Vec::new();
+    for channel in config
+        .channels
+        .iter()
+        .filter(|channel| channel.ends_with(OWN_CHANNEL))
+    {
+        let name = channel.strip_prefix("/data/").unwrap_or(channel);
+        match org.channel_members(name).await {
+            Ok(members) => topics.extend(members.iter().map(|event| format!("/data/{event}"))),
+            Err(Error::Refused { .. }) => {
+                tracing::warn!(%channel, "the org does not tell what {channel} carries: its objects are polled as well");
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(topics)
+}
+
 /// What the org says of one object; `None` where it has no such object for this user.
 pub async fn look(
     org: &Org,
     pubsub: &PubSub,
     config: &config::Sync,
+    own_members: &[String],
     name: &str,
 ) -> Result<Option<Planned>, Error> {
     let Some(mut planned) = look_at_fields(org, config, name).await? else {
@@ -183,11 +206,12 @@ pub async fn look(
     };
     let topic = mapping::topic(&planned.table.object);
     let covered = config.channels.iter().any(|channel| carries(channel, &topic));
-    planned.streamed = covered
-        && pubsub
-            .topic(&topic)
-            .await?
-            .is_some_and(|topic| topic.can_subscribe);
+    planned.streamed = own_members.contains(&topic)
+        || (covered
+            && pubsub
+                .topic(&topic)
+                .await?
+                .is_some_and(|topic| topic.can_subscribe));
     Ok(Some(planned))
 }
 
@@ -207,9 +231,9 @@ pub async fn look_at_fields(org: &Org, config: &config::Sync, name: &str) -> Res
     }))
 }
 
-/// A channel of one's own (`__chn`) carries what the org's administrator chose, which its name does not tell.
+/// By its name; what a channel of the org's own carries, only the org can tell.
 pub(super) fn carries(channel: &str, topic: &str) -> bool {
-    channel == ALL_CHANGES || channel == topic || channel.ends_with(OWN_CHANNEL)
+    channel == ALL_CHANGES || channel == topic
 }
 
 /// The channels that carry anything mirrored. One whose position was never stored, though objects that it carries
@@ -218,17 +242,20 @@ fn channels(
     cache: &mut Cache,
     config: &config::Sync,
     objects: &[Planned],
+    own_members: &[String],
     now: Millis,
 ) -> anyhow::Result<Vec<Channel>> {
     let mut channels = Vec::new();
     for topic in &config.channels {
         let streamed = objects.iter().filter(|planned| planned.streamed);
         let carried = streamed.map(|planned| &planned.table.object);
-        let objects: Vec<String> = carried
-            .filter(|object| carries(topic, &mapping::topic(object)))
-            .cloned()
-            .collect();
-        if objects.is_empty() {
+        let is_own = topic.ends_with(OWN_CHANNEL);
+        let carries = |object: &&String| {
+            let single = mapping::topic(object);
+            carries(topic, &single) || (is_own && own_members.contains(&single))
+        };
+        let objects: Vec<String> = carried.filter(carries).cloned().collect();
+        if objects.is_empty() && !is_own {
             tracing::warn!(%topic, "{topic} is not subscribed to: no mirrored object is selected for it in the org");
             continue;
         }
@@ -290,7 +317,7 @@ mod tests {
             ("/data/ChangeEvents", "/data/AccountChangeEvent", true),
             ("/data/AccountChangeEvent", "/data/AccountChangeEvent", true),
             ("/data/AccountChangeEvent", "/data/OrderChangeEvent", false),
-            ("/data/Shop__chn", "/data/OrderChangeEvent", true),
+            ("/data/Shop__chn", "/data/OrderChangeEvent", false),
         ];
         for (channel, topic, expected) in cases {
             assert_eq!(carries(channel, topic), expected, "{channel} {topic}");

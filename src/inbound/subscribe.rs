@@ -89,6 +89,8 @@ struct Stage {
     wires: Wires,
     pubsub: PubSub,
     topic: Arc<str>,
+    /// Those that the channel was known to carry in the beginning.
+    objects: Vec<String>,
     position_told: bool,
     /// The newest position known to be complete, and the newest, of what was handed to apply.
     resume_after: Option<ReplayId>,
@@ -114,6 +116,7 @@ pub async fn run(
         wires,
         pubsub,
         topic: channel.topic.into(),
+        objects: channel.objects,
         position_told: false,
         last_seen: channel.resume_after.clone(),
         resume_after: channel.resume_after,
@@ -348,7 +351,9 @@ impl Stage {
     fn objects(&self) -> Vec<String> {
         let planned = self.wires.planned();
         let carried = planned.iter().filter(|planned| {
-            planned.streamed && carries(&self.topic, &mapping::topic(&planned.table.object))
+            let object = &planned.table.object;
+            planned.streamed
+                && (carries(&self.topic, &mapping::topic(object)) || self.objects.contains(object))
         });
         carried.map(|planned| planned.table.object.clone()).collect()
     }

@@ -14,7 +14,7 @@ const LINES_MAX: usize = 200_000;
 
 /// The new text; `None` where the diff does not fit the old one, or the result is not the text that was meant.
 pub fn patch(old: &str, diff: &str) -> Option<String> {
-    let mut lines = diff.split('\n');
+    let mut lines = diff.strip_suffix('\n').unwrap_or(diff).split('\n');
     lines.next()?.strip_prefix("---")?;
     let hash = lines.next()?.strip_prefix("+++")?.trim();
     let hunks: Vec<&str> = lines.collect();
@@ -57,8 +57,6 @@ fn apply<'t>(old: &[&'t str], hunks: &[&'t str]) -> Option<Vec<&'t str>> {
             at += 1;
         } else if line.starts_with('\\') {
             // `\ No newline at end of file`
-        } else if line.is_empty() && at >= old.len() {
-            // The end of the diff itself.
         } else {
             let text = line.strip_prefix(' ').unwrap_or(line);
             if *old.get(at)? != text {

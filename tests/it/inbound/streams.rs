@@ -76,6 +76,60 @@ async fn a_stream_that_dies_in_silence_is_noticed_and_the_others_go_on() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn however_many_notice_that_the_session_ended_one_logs_in() {
+    let org = Sandbox::start(&[]).await;
+    let daemon = org.daemon_with(&[TWO]).await;
+    daemon.live().await;
+    let logins = async || {
+        let url = format!("{}/sandbox/stats", org.env["SANDBOX_HTTP"]);
+        let stats: Value = org.http.get(url).send().await.unwrap().json().await.unwrap();
+        stats["paths"]["services/oauth2"].as_u64().unwrap()
+    };
+    let before = logins().await;
+    // The streams and the polls share the token.
+    org.fault(json!({"rpc": "Subscribe", "on": "now", "times": 2, "fault": "revoke_token"}))
+        .await;
+    let (account, product) = (org.some("Account", "").await, org.some("Product2", "").await);
+    org.update("Account", &account, json!({"Site": "after the session"}))
+        .await;
+    org.update("Product2", &product, json!({"Description": "after the session"}))
+        .await;
+    let contact = org.some("Contact", "").await;
+    org.update("Contact", &contact, json!({"Department": "polled"}))
+        .await;
+    converge(&org).await;
+    assert_eq!(logins().await - before, 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn channels_of_every_form_are_followed_together() {
+    let org = Sandbox::start(&[]).await;
+    let members = json!([{"object": "Product2"}, {"object": "PricebookEntry"}]);
+    org.control(
+        "pubsub/channels",
+        json!({"name": "Shop__chn", "members": members}),
+    )
+    .await;
+    let channels = "/data/AccountChangeEvent,/data/Shop__chn";
+    let daemon = org.daemon_with(&[("STORESYNC__SYNC__CHANNELS", channels)]).await;
+    daemon.live().await;
+    let (account, product) = (org.some("Account", "").await, org.some("Product2", "").await);
+    org.update("Account", &account, json!({"Site": "by its own channel"}))
+        .await;
+    org.update(
+        "Product2",
+        &product,
+        json!({"Description": "by one of the org's own"}),
+    )
+    .await;
+    converge(&org).await;
+    for topic in channels.split(',') {
+        let committed = channel(&org, topic).await["last_commit_at"].clone();
+        assert!(committed.is_string(), "{topic} brought its event");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_spent_allowance_is_waited_out_and_told_of() {
     let org = Sandbox::start(&[]).await;
     let daemon = org.daemon().await;
