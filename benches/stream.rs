@@ -73,7 +73,7 @@ pub fn run() {
         let wires = Wires {
             org: org.clone(),
             reader: reader.clone(),
-            planned: Arc::from(Vec::<Planned>::new()),
+            planned: watch::Sender::new(Arc::from(Vec::<Planned>::new())),
             work: doors[1].work.clone(),
             positions: watch::Sender::new(0),
             bells: doors[1].bells.clone(),

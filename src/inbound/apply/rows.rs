@@ -5,14 +5,18 @@ use serde_json::{Map, Value as Json};
 
 use crate::inbound::apply::work::{RepairedRow, Source, Written};
 use crate::inbound::apply::{Phase, World, cells};
+use crate::inbound::mapping::stamp_field;
 use crate::model::clock::Millis;
-use crate::model::row::{Table, Value};
+use crate::model::row::Value;
 use crate::store::cache::Batch;
-use crate::store::cache::loads::Load;
+use crate::store::cache::loads::{Load, Place};
 use crate::store::cache::rows::{Inserter, Mirror, Outcome, Whole};
 
 /// Answer to a page of a load that was given up meanwhile.
 const GIVEN_UP: &str = "another load of the object has begun";
+
+/// Why a row that a page and the stream disagree on is read once more.
+const CHANGED_MEANWHILE: &str = "changed while the object was read";
 
 impl World {
     pub(super) fn begin_load(
@@ -23,7 +27,7 @@ impl World {
     ) -> anyhow::Result<Load> {
         let index = self.index(object)?;
         self.runs += 1;
-        let load = batch.begin_load(&self.objects[index].mirror, self.runs, watermark)?;
+        let load = batch.begin_load(&self.objects[index].mirror, self.runs, watermark, self.now)?;
         self.objects[index].phase = Phase::Loading { load, again: false };
         Ok(load)
     }
@@ -43,8 +47,8 @@ impl World {
         if matches!(phase, Phase::Loading { again: true, .. }) {
             self.reload(batch, object, "asked for while the object was read")?;
         }
-        // Repairs of the object have waited for this.
-        self.repairs_opened = true;
+        // Entries for the object have waited for this.
+        self.ledger_rings = true;
         Ok(swept)
     }
 
@@ -55,6 +59,7 @@ impl World {
         object: &str,
         run: u64,
         csv: &[u8],
+        place: Option<&Place>,
     ) -> anyhow::Result<Written> {
         let index = self.index(object)?;
         let Some(load) = self.load(index, run) else {
@@ -62,7 +67,10 @@ impl World {
         };
         let mut reader = csv::ReaderBuilder::new().from_reader(csv);
         let columns = match reader.byte_headers() {
-            Ok(header) if header.is_empty() => return Ok(Ok(0)),
+            Ok(header) if header.is_empty() => {
+                batch.advance_load(object, &load, 0, place)?;
+                return Ok(Ok(0));
+            }
             Ok(header) => Columns::find(header, &self.objects[index].mirror),
             Err(error) => return Ok(Err(format!("a page of {object} has no readable header: {error}"))),
         };
@@ -97,12 +105,15 @@ impl World {
             read
         } else {
             each_row(&mut reader, &columns, object, |id, record| {
-                batch.mark_seen(mirror, id)?;
+                batch.mark_seen(&load, id)?;
                 write(batch, mirror, id, record)
             })?
         };
         for id in newer {
-            self.repair(batch, index, &id, "changed while the object was read")?;
+            self.repair(batch, index, &id, CHANGED_MEANWHILE)?;
+        }
+        if let Ok(rows) = read {
+            batch.advance_load(object, &load, rows, place)?;
         }
         Ok(read)
     }
@@ -117,35 +128,49 @@ impl World {
     ) -> anyhow::Result<Written> {
         let index = self.index(object)?;
         let (read_rev, load) = match *source {
-            Source::Poll { read_rev, .. } => (read_rev, None),
+            Source::Poll { read_rev, .. } | Source::CatchUp { read_rev } => (read_rev, None),
             Source::Load { run } => match self.load(index, run) {
                 Some(load) => (load.start_rev, Some(load)),
                 None => return Ok(Err(GIVEN_UP.to_owned())),
             },
         };
+        let polled = matches!(source, Source::Poll { .. });
         for row in rows {
             let Some(id) = row.get("Id").and_then(Json::as_str) else {
                 return Ok(Err(format!("a row of {object} has no Id")));
             };
             let mirror = &mut self.objects[index].mirror;
-            if row.get("IsDeleted") == Some(&Json::Bool(true)) {
-                batch.delete_untouched(mirror, id, read_rev)?;
-                continue;
+            let (differed, too_late) = if row.get("IsDeleted") == Some(&Json::Bool(true)) {
+                let outcome = batch.delete_untouched(mirror, id, read_rev)?;
+                (outcome == Outcome::Changed, outcome == Outcome::AlreadyCurrent)
+            } else {
+                if let Some(load) = load.filter(|load| !load.fresh) {
+                    batch.mark_seen(&load, id)?;
+                }
+                let whole = write_json(batch, mirror, id, row, read_rev)?;
+                (
+                    matches!(whole, Whole::Inserted | Whole::Updated),
+                    whole == Whole::Newer,
+                )
+            };
+            if let Some(count) = self.objects[index].catching_up.as_mut().filter(|_| differed) {
+                *count += 1;
             }
-            if load.is_some_and(|load| !load.fresh) {
-                batch.mark_seen(mirror, id)?;
-            }
-            let whole = write_json(batch, mirror, id, row, read_rev)?;
-            if whole == Whole::Newer && load.is_some() {
-                self.repair(batch, index, id, "changed while the object was read")?;
+            if too_late && !polled {
+                self.repair(batch, index, id, CHANGED_MEANWHILE)?;
             }
         }
-        if let Source::Poll {
-            watermark: Some(watermark),
-            ..
-        } = source
-        {
-            batch.set_watermark(object, *watermark)?;
+        match source {
+            Source::Poll {
+                watermark: Some(watermark),
+                ..
+            } => batch.set_watermark(object, *watermark)?,
+            Source::Load { .. } => {
+                if let Some(load) = load {
+                    batch.advance_load(object, &load, rows.len() as u64, None)?;
+                }
+            }
+            Source::Poll { .. } | Source::CatchUp { .. } => {}
         }
         Ok(Ok(rows.len() as u64))
     }
@@ -179,13 +204,13 @@ impl World {
             };
             match found {
                 Some(found) => batch.close_repair(*number, found, self.now)?,
-                None => self.repairs_opened = true,
+                None => self.ledger_rings = true,
             }
         }
         Ok(())
     }
 
-    fn index(&self, object: &str) -> anyhow::Result<usize> {
+    pub(super) fn index(&self, object: &str) -> anyhow::Result<usize> {
         self.by_name
             .get(object)
             .copied()
@@ -222,7 +247,7 @@ impl Columns {
             .collect();
         Some(Self {
             id: place("Id")?,
-            stamp: place(stamp_field(&mirror.table)),
+            stamp: stamp_field(&mirror.table).and_then(place),
             fields,
         })
     }
@@ -304,14 +329,6 @@ fn each_row(
     }
 }
 
-/// The field that tells when a row was last changed.
-fn stamp_field(table: &Table) -> &'static str {
-    ["SystemModstamp", "LastModifiedDate", "CreatedDate"]
-        .into_iter()
-        .find(|field| table.position(field).is_some())
-        .unwrap_or("SystemModstamp")
-}
-
 fn write_json(
     batch: &mut Batch<'_>,
     mirror: &mut Mirror,
@@ -319,21 +336,10 @@ fn write_json(
     row: &Map<String, Json>,
     read_rev: i64,
 ) -> rusqlite::Result<Whole> {
-    let fields: Vec<_> = mirror
-        .table
-        .columns
-        .iter()
-        .map(|column| {
-            let value = row.get(&column.field).unwrap_or(&Json::Null);
-            (column.kind, value, cells::written(column.kind, value))
-        })
-        .collect();
-    let values: Vec<Value<'_>> = fields
-        .iter()
-        .map(|(kind, value, written)| cells::from_json(*kind, value, written.as_ref()))
-        .collect();
-    let stamp = row
-        .get(stamp_field(&mirror.table))
+    let written = cells::written_of(&mirror.table, row);
+    let values = cells::values_of(&mirror.table, row, &written);
+    let stamp = stamp_field(&mirror.table)
+        .and_then(|field| row.get(field))
         .and_then(Json::as_str)
         .and_then(cells::stamp)
         .unwrap_or(0);

@@ -120,8 +120,9 @@ impl Mirror {
         self.index
     }
 
-    pub(super) fn index_number(&self) -> i64 {
-        i64::try_from(self.index).unwrap_or(i64::MAX)
+    /// The same mirror for a table that has changed.
+    pub fn with_table(&self, table: Table) -> Self {
+        Self::new(table, self.index)
     }
 
     /// Position of the column `SystemModstamp`.
@@ -435,6 +436,29 @@ impl Batch<'_> {
             quoted(&mirror.table.name)
         );
         self.transaction.prepare_cached(&sql)?.exists((id, read_rev))
+    }
+
+    /// A stored text; `None` where the row is not here or has none.
+    pub fn text(&self, mirror: &Mirror, id: &str, position: usize) -> rusqlite::Result<Option<String>> {
+        let (table, column) = (&mirror.table.name, &mirror.table.columns[position].name);
+        let sql = format!("select {} from {} where id = ?1", quoted(column), quoted(table));
+        let text = self
+            .transaction
+            .prepare_cached(&sql)?
+            .query_row([id], |row| row.get::<_, Option<String>>(0))
+            .optional()?;
+        Ok(text.flatten())
+    }
+
+    /// Whether a row is here and its column is not null.
+    pub fn has_value(&self, mirror: &Mirror, id: &str, position: usize) -> rusqlite::Result<bool> {
+        let (table, column) = (&mirror.table.name, &mirror.table.columns[position].name);
+        let sql = format!(
+            "select 1 from {} where id = ?1 and {} is not null",
+            quoted(table),
+            quoted(column)
+        );
+        self.transaction.prepare_cached(&sql)?.exists([id])
     }
 
     pub(super) fn count(&mut self, mirror: &Mirror, rows: i64) {
