@@ -36,10 +36,56 @@ pub enum LogFormat {
 pub enum Command {
     /// Run the daemon: mirror the org, serve storefronts, deliver their orders
     Run,
+    /// Say how everything stands: objects, channels, repairs, orders
+    Status(StatusArgs),
+    /// Compare the cache with the org, down to the rows and fields that differ; exits 1 where any does
+    Verify(VerifyArgs),
+    /// Look at events as they came off the wire
+    #[command(subcommand)]
+    Events(EventsCommand),
     /// Run a local org that speaks Salesforce's protocols
     Sandbox(SandboxArgs),
     /// Run the whole tour on this machine: a sandbox org, the daemon and a storefront page
     Demo(DemoArgs),
+}
+
+#[derive(Debug, Subcommand)]
+pub enum EventsCommand {
+    /// Decode one event's payload, base64 on standard input, and print it as JSON
+    Decode {
+        /// The writer schema, as GetSchema answers it
+        #[arg(long, value_name = "FILE")]
+        schema: PathBuf,
+    },
+    /// List the events that could not be decoded, with their bytes
+    Parked {
+        /// Print one JSON list instead of text
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+#[derive(Debug, Args)]
+pub struct StatusArgs {
+    /// Print one JSON object instead of text
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct VerifyArgs {
+    /// Compare only this object; may be given several times
+    #[arg(long, value_name = "NAME")]
+    pub object: Vec<String>,
+    /// Read every field of every row, not only counts and stamps; takes one API call for 2,000 rows
+    #[arg(long)]
+    pub full: bool,
+    /// Have the rows that differ read again: by the daemon where it runs, else when it next starts
+    #[arg(long)]
+    pub repair: bool,
+    /// Print one JSON object instead of text
+    #[arg(long)]
+    pub json: bool,
 }
 
 #[derive(Debug, Args)]
@@ -53,9 +99,19 @@ pub struct SandboxArgs {
     /// Serve both over TLS, with a certificate authority made for this run
     #[arg(long)]
     pub tls: bool,
-    /// Where sandbox.env, config.toml and the keys are written; a temporary folder where none is given
+    /// Where the org is kept, and sandbox.env, config.toml and the keys are written. Started again with the same folder,
+    /// it goes on where it ended; without one it ends with the process
     #[arg(long, value_name = "DIR")]
     pub data: Option<PathBuf>,
+    /// A scenario to run over the org, in TOML: merchants' edits, price campaigns, imports, stock, customers, orders
+    #[arg(long, value_name = "FILE")]
+    pub script: Option<PathBuf>,
+    /// A plan of faults to start with: JSON of the form that POST /sandbox/faults takes
+    #[arg(long, value_name = "FILE")]
+    pub faults: Option<PathBuf>,
+    /// How long a subscription that is owed no event may stay open
+    #[arg(long, default_value_t = 60_000, value_name = "MILLISECONDS")]
+    pub idle_ms: u64,
     #[command(flatten)]
     pub size: SandboxSize,
 }

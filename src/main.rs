@@ -1,13 +1,15 @@
 //! Parses the command line, runs the command, and says how it ended.
 
+use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
 
+use anyhow::Context;
 use clap::Parser;
 use clap::error::ErrorKind;
-use storesync::cli::{Cli, Command, Exit, SandboxArgs};
+use storesync::cli::{Cli, Command, EventsCommand, Exit, SandboxArgs};
 use storesync::config::Config;
-use storesync::{daemon, demo, sandbox, telemetry};
+use storesync::{daemon, demo, inspect, sandbox, telemetry};
 use tokio_util::sync::CancellationToken;
 
 fn main() -> ExitCode {
@@ -24,7 +26,7 @@ fn main() -> ExitCode {
             };
         }
     };
-    let quiet = matches!(cli.command, Command::Demo(_));
+    let quiet = !matches!(cli.command, Command::Run | Command::Sandbox(_));
     telemetry::init(cli.log, if quiet { "warn" } else { "info" });
     match run(cli) {
         Ok(exit) => exit.into(),
@@ -46,6 +48,12 @@ fn run(cli: Cli) -> anyhow::Result<Exit> {
                 let listeners = daemon::Listeners::bind(&config).await?;
                 daemon::run(config, listeners, stop).await.map(|()| Exit::Ok)
             }
+            Command::Events(EventsCommand::Decode { schema }) => Ok(decode_event(&schema)),
+            Command::Status(args) => inspect::status::run(&Config::load(config)?, &args),
+            Command::Verify(args) => inspect::verify::run(&Config::load(config)?, &args).await,
+            Command::Events(EventsCommand::Parked { json }) => {
+                inspect::events::parked(&Config::load(config)?, json)
+            }
             Command::Sandbox(args) => run_sandbox(args, stop).await.map(|()| Exit::Ok),
             Command::Demo(args) => demo::run(args, stop).await,
         }
@@ -55,6 +63,21 @@ fn run(cli: Cli) -> anyhow::Result<Exit> {
     ended
 }
 
+/// What cannot be decoded was given wrongly.
+fn decode_event(schema: &Path) -> Exit {
+    let payload = std::io::read_to_string(std::io::stdin()).context("read the payload from standard input");
+    match payload.and_then(|payload| inspect::decode::run(schema, &payload)) {
+        Ok(event) => {
+            println!("{event:#}");
+            Exit::Ok
+        }
+        Err(error) => {
+            eprintln!("storesync: {error:#}");
+            Exit::Usage
+        }
+    }
+}
+
 /// Runs a sandbox org and prints, in one line of JSON, how to reach it.
 async fn run_sandbox(args: SandboxArgs, stop: CancellationToken) -> anyhow::Result<()> {
     let running = sandbox::start(sandbox::Options {
@@ -62,6 +85,9 @@ async fn run_sandbox(args: SandboxArgs, stop: CancellationToken) -> anyhow::Resu
         grpc: args.grpc,
         tls: args.tls,
         data: args.data,
+        script: args.script,
+        faults: args.faults,
+        idle: Duration::from_millis(args.idle_ms),
         seed: args.size.seed,
         products: args.size.products,
         stores: args.size.stores,

@@ -2,17 +2,18 @@
 //!
 //! The shape follows the captured schemas: the header first and not nullable, then every field as a union with
 //! null, compound fields as named records that are defined where they first occur. Nothing here is shared with
-//! the code that reads events, so that one cannot hide a mistake of the other.
+//! the code that reads events, so that one cannot hide a mistake of the other. [`body`] writes what a record
+//! became, [`diff`] how a long text changed.
 
-use std::collections::BTreeMap;
+mod body;
+mod diff;
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::{Value as Json, json};
 
-use super::org::Record;
+pub use self::body::{Body, Seen};
 use super::schema::{self, Field, FieldKind, Object};
-use super::value::Value;
 
 /// The kinds of change, in the order of the schema's enum.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,6 +21,25 @@ pub enum ChangeType {
     Create = 0,
     Update = 1,
     Delete = 2,
+    Undelete = 3,
+    GapCreate = 4,
+    GapUpdate = 5,
+    GapDelete = 6,
+    GapUndelete = 7,
+    GapOverflow = 8,
+}
+
+impl ChangeType {
+    /// The kind of an event that says that something happened, and not what.
+    pub fn gap(self) -> Self {
+        match self {
+            Self::Create => Self::GapCreate,
+            Self::Update => Self::GapUpdate,
+            Self::Delete => Self::GapDelete,
+            Self::Undelete => Self::GapUndelete,
+            gap => gap,
+        }
+    }
 }
 
 const CHANGE_TYPES: [&str; 10] = [
@@ -52,6 +72,11 @@ pub struct Header<'a> {
 #[derive(Clone, Debug)]
 enum Slot {
     Plain(usize),
+    /// `Account.Name`: a text, or the name of a person by its members.
+    Switchable {
+        name: usize,
+        members: Vec<usize>,
+    },
     /// A compound field, by its members in record order.
     Compound {
         kind: FieldKind,
@@ -89,12 +114,13 @@ impl EventSchema {
             let field = &object.fields[position];
             let members: Vec<usize> = object.members(&field.name).map(|(at, _)| at).collect();
             fields.push(event_field(object, field, &members, &mut defined));
-            slots.push(match field.kind.is_compound() {
-                true => Slot::Compound {
-                    kind: field.kind,
+            slots.push(match field.kind {
+                kind if kind.is_compound() => Slot::Compound { kind, members },
+                _ if members.is_empty() => Slot::Plain(position),
+                _ => Slot::Switchable {
+                    name: position,
                     members,
                 },
-                false => Slot::Plain(position),
             });
         }
         let record = json!({"type": "record", "name": event_name, "namespace": "com.sforce.eventbus", "fields": fields});
@@ -108,117 +134,6 @@ impl EventSchema {
             entity_name: object.name.clone(),
             slots,
         }
-    }
-
-    /// A creation: every value the record has.
-    pub fn created(&self, object: &Object, header: &Header<'_>, record: &Record) -> Vec<u8> {
-        // The platform leaves the audit fields out when a price book entry is created.
-        let left_out = |position| {
-            object.name == "PricebookEntry"
-                && (schema::CREATED_DATE..=schema::LAST_MODIFIED_BY_ID).contains(&position)
-        };
-        self.write(header, &[], &[], |position| {
-            record.get(position).filter(|_| !left_out(position))
-        })
-    }
-
-    /// A deletion: no value at all.
-    pub fn deleted(&self, header: &Header<'_>) -> Vec<u8> {
-        self.write(header, &[], &[], |_| None)
-    }
-
-    /// A change: the changed values, and those of formulas, which set no bit.
-    pub fn updated(&self, object: &Object, header: &Header<'_>, before: &Record, after: &Record) -> Vec<u8> {
-        let stamp = schema::LAST_MODIFIED_DATE;
-        let formula = |position: usize| {
-            let field = &object.fields[position];
-            field.calculated && !field.roll_up
-        };
-        let mut changed: Vec<usize> = (schema::CREATED_DATE..object.fields.len())
-            .filter(|at| *at == stamp || (before.get(*at) != after.get(*at) && !formula(*at)))
-            .collect();
-        self.complete_locations(&mut changed);
-        let is_changed = |position: &usize| changed.binary_search(position).is_ok();
-        let changed_fields = self.bitmaps(is_changed);
-        let nulled_fields = self.bitmaps(|position| is_changed(position) && after.get(*position).is_none());
-        self.write(header, &nulled_fields, &changed_fields, |position| {
-            after
-                .get(position)
-                .filter(|_| is_changed(&position) || formula(position))
-        })
-    }
-
-    /// A change to one component of a location publishes both.
-    fn complete_locations(&self, changed: &mut Vec<usize>) {
-        for slot in &self.slots {
-            if let Slot::Compound {
-                kind: FieldKind::Location,
-                members,
-            } = slot
-                && members.iter().any(|member| changed.contains(member))
-            {
-                changed.extend(members);
-            }
-        }
-        changed.sort_unstable();
-        changed.dedup();
-    }
-
-    /// The bitmaps of a set of field positions: top level first, then one per compound field.
-    fn bitmaps(&self, holds: impl Fn(&usize) -> bool) -> Vec<String> {
-        let mut top = Vec::new();
-        let mut nested = BTreeMap::new();
-        for (at, slot) in self.slots.iter().enumerate() {
-            match slot {
-                Slot::Plain(position) if holds(position) => top.push(at + 1),
-                Slot::Plain(_) => {}
-                Slot::Compound { members, .. } => {
-                    let bits: Vec<usize> = members
-                        .iter()
-                        .enumerate()
-                        .filter(|(_, member)| holds(member))
-                        .map(|(bit, _)| bit)
-                        .collect();
-                    if !bits.is_empty() {
-                        nested.insert(at + 1, bits);
-                    }
-                }
-            }
-        }
-        let top = (!top.is_empty()).then(|| bitmap(&top));
-        top.into_iter()
-            .chain(
-                nested
-                    .into_iter()
-                    .map(|(parent, bits)| format!("{parent}-{}", bitmap(&bits))),
-            )
-            .collect()
-    }
-
-    fn write<'r>(
-        &self,
-        header: &Header<'_>,
-        nulled: &[String],
-        changed: &[String],
-        value: impl Fn(usize) -> Option<&'r Value>,
-    ) -> Vec<u8> {
-        let mut out = Vec::with_capacity(256);
-        write_header(&mut out, &self.entity_name, header, nulled, changed);
-        for slot in &self.slots {
-            match slot {
-                Slot::Plain(position) => write_nullable(&mut out, value(*position)),
-                Slot::Compound { members, .. } if members.iter().all(|member| value(*member).is_none()) => {
-                    write_long(&mut out, 0);
-                }
-                Slot::Compound { members, .. } => {
-                    write_long(&mut out, 1);
-                    members
-                        .iter()
-                        .for_each(|member| write_nullable(&mut out, value(*member)));
-                }
-            }
-        }
-        out
     }
 }
 
@@ -236,10 +151,12 @@ pub fn bitmap(bits: &[usize]) -> String {
 /// Field positions in the order events have them: standard ones, the audit fields, custom ones. Members of a
 /// compound field stand inside it; Id, IsDeleted and SystemModstamp are no event fields.
 fn event_order(object: &Object) -> Vec<usize> {
-    let own = (schema::FIRST_OWN..object.fields.len()).filter(|at| object.fields[*at].compound.is_none());
-    let (mut order, custom): (Vec<usize>, Vec<usize>) = own.partition(|at| !object.fields[*at].custom);
-    order.extend(schema::CREATED_DATE..=schema::LAST_MODIFIED_BY_ID);
-    order.extend(custom);
+    let left_out = [schema::ID, schema::IS_DELETED, schema::SYSTEM_MODSTAMP];
+    let told = object
+        .visible()
+        .filter(|(at, field)| field.compound.is_none() && !left_out.contains(at));
+    let mut order: Vec<usize> = told.map(|(at, _)| at).collect();
+    order.sort_by_key(|at| object.fields[*at].event_place);
     order
 }
 
@@ -350,60 +267,6 @@ fn meaning(field: &Field) -> &'static str {
         FieldKind::Reference | FieldKind::Id => "ForeignKey:EntityId",
         _ => "Data:Text",
     }
-}
-
-fn write_header(out: &mut Vec<u8>, entity: &str, header: &Header<'_>, nulled: &[String], changed: &[String]) {
-    write_string(out, entity);
-    write_strings(out, &header.record_ids);
-    write_long(out, header.change_type as i64);
-    write_string(out, header.change_origin);
-    write_string(out, header.transaction_key);
-    write_long(out, header.sequence_number);
-    write_long(out, header.commit_timestamp);
-    write_long(out, header.commit_number);
-    write_string(out, header.commit_user);
-    write_strings(out, nulled);
-    write_strings::<&str>(out, &[]);
-    write_strings(out, changed);
-}
-
-fn write_strings<S: AsRef<str>>(out: &mut Vec<u8>, items: &[S]) {
-    if !items.is_empty() {
-        write_long(out, items.len() as i64);
-        items.iter().for_each(|item| write_string(out, item.as_ref()));
-    }
-    write_long(out, 0);
-}
-
-/// The value branch is always the first after null: of Account.Name that is the string.
-fn write_nullable(out: &mut Vec<u8>, value: Option<&Value>) {
-    let Some(value) = value else {
-        return write_long(out, 0);
-    };
-    write_long(out, 1);
-    match value {
-        Value::Boolean(flag) => out.push(u8::from(*flag)),
-        Value::Integer(number) => write_long(out, *number),
-        Value::Double(number) => out.extend(number.to_le_bytes()),
-        Value::Text(text) => write_string(out, text),
-        Value::Id(id) => write_string(out, id.as_str()),
-        Value::Date(millis) | Value::DateTime(millis) | Value::Time(millis) => write_long(out, *millis),
-    }
-}
-
-fn write_string(out: &mut Vec<u8>, text: &str) {
-    write_long(out, text.len() as i64);
-    out.extend(text.as_bytes());
-}
-
-/// Zigzag, then seven bits a byte, the lowest first.
-fn write_long(out: &mut Vec<u8>, number: i64) {
-    let mut rest = ((number << 1) ^ (number >> 63)) as u64;
-    while rest >= 0x80 {
-        out.push(rest as u8 | 0x80);
-        rest >>= 7;
-    }
-    out.push(rest as u8);
 }
 
 #[cfg(test)]

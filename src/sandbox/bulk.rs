@@ -137,7 +137,7 @@ fn create(caller: &Caller<'_>, call: &Call) -> Answer {
     let org = &caller.app.org;
     let now = org.clock().now();
     let query = Query::compile(
-        org.catalog(),
+        caller.catalog(),
         &wanted.query,
         now,
         wanted.operation == Operation::QueryAll,

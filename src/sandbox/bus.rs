@@ -3,14 +3,18 @@
 //! Replay ids are eight big-endian bytes of a counter and two zero bytes, and grow in random steps of at least
 //! two, so that no subscriber can get away with computing the next one. The counter starts from the clock: an
 //! org made anew never takes an earlier org's replay ids for its own. Events are kept for 72 hours. A reader
-//! never waits for a writer longer than an append takes; who waits for events waits on [`Bus::watch`].
+//! never waits for a writer longer than an append takes; who waits for events waits on [`Bus::watch`]. After
+//! [`Bus::reset`] counting begins from low numbers, so positions of before say nothing: who keeps one compares
+//! [`Bus::epoch`].
 
-use std::collections::VecDeque;
-use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
+use std::borrow::Borrow;
+use std::collections::{BTreeSet, VecDeque};
+use std::sync::{Arc, OnceLock, PoisonError, RwLock, RwLockReadGuard};
 
 use bytes::Bytes;
 use tokio::sync::watch;
 
+use super::persist::{EventFrame, Journal, Note, Rows};
 use crate::model::clock::Clock;
 
 /// How long events are kept.
@@ -20,10 +24,13 @@ const STEP_MAX: u64 = 40;
 /// The most events one look takes from the log.
 const SCAN_MAX: usize = 20_000;
 
+/// What stands in place of an object's position in a platform event.
+pub const PLATFORM_EVENT: usize = usize::MAX;
+
 /// An event as a transaction hands it over.
 #[derive(Clone, Debug)]
 pub struct NewEvent {
-    /// Position of the object in the catalogue.
+    /// Position of the object in the catalogue, or [`PLATFORM_EVENT`].
     pub object: usize,
     /// A UUID.
     pub id: String,
@@ -42,11 +49,32 @@ pub struct Event {
     stored_at: i64,
 }
 
+impl Event {
+    fn again(&self) -> NewEvent {
+        NewEvent {
+            object: self.object,
+            id: self.id.clone(),
+            schema_id: self.schema_id.clone(),
+            payload: self.payload.clone(),
+        }
+    }
+
+    /// When the log took it, in milliseconds.
+    pub fn stored_at(&self) -> i64 {
+        self.stored_at
+    }
+}
+
 /// A place in the log, between two events: after the one with this counter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Position(u64);
 
 impl Position {
+    /// The counter that its replay id shows.
+    pub fn counter(self) -> u64 {
+        self.0
+    }
+
     /// The ten bytes a subscriber keeps.
     pub fn replay_id(self) -> Bytes {
         let mut bytes = [0u8; 10];
@@ -56,19 +84,25 @@ impl Position {
 }
 
 /// What a topic selects.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Topic {
-    /// `/data/ChangeEvents`
+    /// Every event there is.
     All,
-    /// One object's events.
+    /// Every change event.
+    Changes,
+    /// The events of one object.
     Object(usize),
+    /// Those of several objects.
+    Objects(Arc<BTreeSet<usize>>),
 }
 
 impl Topic {
-    fn takes(self, event: &Event) -> bool {
+    fn takes(&self, event: &Event) -> bool {
         match self {
             Self::All => true,
-            Self::Object(object) => event.object == object,
+            Self::Changes => event.object != PLATFORM_EVENT,
+            Self::Object(object) => event.object == *object,
+            Self::Objects(objects) => objects.contains(&event.object),
         }
     }
 }
@@ -79,15 +113,40 @@ struct Log {
     /// The position before the oldest event.
     floor: Position,
     tip: Position,
+    /// How often the log was begun anew.
+    epoch: u64,
     rng: fastrand::Rng,
 }
 
+impl Log {
+    /// Drops what is older than the retention.
+    fn expire(&mut self, now: i64) {
+        let old = |event: &Arc<Event>| event.stored_at < now - RETENTION_MILLIS;
+        while self.events.front().is_some_and(old) {
+            if let Some(event) = self.events.pop_front() {
+                self.floor = event.position;
+            }
+        }
+    }
+}
+
 /// Events of the last 72 hours.
-#[derive(Debug)]
 pub struct Bus {
     clock: Clock,
     log: RwLock<Log>,
     bell: watch::Sender<Position>,
+    /// Where the log is kept on disk, if it is.
+    journal: OnceLock<Arc<Journal>>,
+}
+
+/// The log while nobody writes.
+pub struct Held<'a>(RwLockReadGuard<'a, Log>);
+
+impl Held<'_> {
+    /// The floor, the tip and all events between them.
+    pub fn all(&self) -> (Position, Position, Vec<Arc<Event>>) {
+        (self.0.floor, self.0.tip, self.0.events.iter().cloned().collect())
+    }
 }
 
 impl Bus {
@@ -97,24 +156,86 @@ impl Bus {
             events: VecDeque::new(),
             floor,
             tip: floor,
+            epoch: 0,
             rng: fastrand::Rng::with_seed(seed ^ 0xb05),
         };
         Self {
             clock,
             log: RwLock::new(log),
             bell: watch::Sender::new(floor),
+            journal: OnceLock::new(),
         }
+    }
+
+    /// Has all that is appended from now on written to a journal.
+    pub fn keep(&self, journal: Arc<Journal>) {
+        drop(self.journal.set(journal));
+    }
+
+    /// Takes back an event that a journal kept.
+    pub fn restore(
+        &self,
+        EventFrame {
+            position,
+            stored_at,
+            event,
+        }: EventFrame,
+    ) {
+        let mut log = self.log.write().unwrap_or_else(PoisonError::into_inner);
+        let position = Position(position);
+        let NewEvent {
+            object,
+            id,
+            schema_id,
+            payload,
+        } = event;
+        let event = Event {
+            position,
+            object,
+            id,
+            schema_id,
+            payload,
+            stored_at,
+        };
+        log.events.push_back(Arc::new(event));
+        log.tip = position;
+        self.bell.send_replace(position);
+    }
+
+    /// Begins the log anew between two positions that a journal kept. What is appended later takes other steps than
+    /// what was appended after that moment before.
+    pub fn restart(&self, floor: u64, tip: u64) {
+        let mut log = self.log.write().unwrap_or_else(PoisonError::into_inner);
+        log.events.clear();
+        (log.floor, log.tip) = (Position(floor), Position(tip));
+        self.bell.send_replace(log.tip);
+    }
+
+    /// Keeps writers out for as long as what is given back lives.
+    pub fn hold(&self) -> Held<'_> {
+        Held(self.log())
     }
 
     fn log(&self) -> RwLockReadGuard<'_, Log> {
         self.log.read().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Appends one transaction's events and wakes the subscribers.
-    pub fn append(&self, events: Vec<NewEvent>) {
+    /// Appends events that no row belongs to and wakes the subscribers. Gives the position of each.
+    pub fn append(&self, events: Vec<NewEvent>) -> Vec<Position> {
+        self.commit(None, events)
+    }
+
+    /// The same for one transaction's events, with the rows that it wrote, which go to the journal in one piece with
+    /// the events.
+    pub fn commit(&self, rows: Option<Rows>, events: Vec<NewEvent>) -> Vec<Position> {
         if events.is_empty() {
-            return;
+            if let Some(journal) = self.journal.get() {
+                journal.commit(rows, [].iter());
+            }
+            return Vec::new();
         }
+        let count = events.len();
+        let mut positions = Vec::with_capacity(count);
         let now = self.clock.now();
         let tip = {
             let mut log = self.log.write().unwrap_or_else(PoisonError::into_inner);
@@ -127,6 +248,7 @@ impl Bus {
             {
                 let position = Position(log.tip.0 + log.rng.u64(2..=STEP_MAX));
                 log.tip = position;
+                positions.push(position);
                 let event = Event {
                     position,
                     object,
@@ -137,18 +259,21 @@ impl Bus {
                 };
                 log.events.push_back(Arc::new(event));
             }
-            while log
-                .events
-                .front()
-                .is_some_and(|event| event.stored_at < now - RETENTION_MILLIS)
-            {
-                if let Some(event) = log.events.pop_front() {
-                    log.floor = event.position;
-                }
+            if let Some(journal) = self.journal.get() {
+                journal.commit(rows, log.events.range(log.events.len() - count..));
             }
+            log.expire(now);
             log.tip
         };
         self.bell.send_replace(tip);
+        positions
+    }
+
+    /// Drops what is older than the retention without waiting for the next event: time has moved.
+    pub fn expire(&self) {
+        let now = self.clock.now();
+        let mut log = self.log.write().unwrap_or_else(PoisonError::into_inner);
+        log.expire(now);
     }
 
     /// Rings whenever events arrive.
@@ -161,6 +286,11 @@ impl Bus {
         self.log().tip
     }
 
+    /// Changes whenever every position of before loses its meaning.
+    pub fn epoch(&self) -> u64 {
+        self.log().epoch
+    }
+
     /// Before the oldest event that is kept.
     pub fn oldest(&self) -> Position {
         self.log().floor
@@ -170,7 +300,7 @@ impl Bus {
     /// at least). The second value is how far the log was read, so that other topics' events are not read again.
     pub fn after(
         &self,
-        topic: Topic,
+        topic: impl Borrow<Topic>,
         position: Position,
         limit: usize,
         bytes_max: usize,
@@ -181,7 +311,7 @@ impl Bus {
         let mut reached = position;
         let mut size = 0;
         for event in log.events.range(start..).take(SCAN_MAX) {
-            if topic.takes(event) {
+            if topic.borrow().takes(event) {
                 size += event.payload.len();
                 if taken.len() == limit || (size > bytes_max && !taken.is_empty()) {
                     break;
@@ -210,14 +340,34 @@ impl Bus {
         known.then_some(position)
     }
 
-    /// Drops everything, and with it every replay id given so far: what an org migration does.
+    /// Appends events of the log once more, under their ids and new positions, as the platform's bus does at times.
+    pub fn repeat<'a>(&self, replay_ids: impl Iterator<Item = &'a [u8]>) {
+        let mut positions: Vec<Position> = replay_ids.filter_map(|id| self.position(id)).collect();
+        // Parts of one event share its place.
+        positions.dedup();
+        let events: Vec<NewEvent> = {
+            let log = self.log();
+            let find =
+                |position: &Position| log.events.binary_search_by_key(position, |event| event.position);
+            let found = positions.iter().filter_map(|position| find(position).ok());
+            found.map(|at| log.events[at].again()).collect()
+        };
+        self.append(events);
+    }
+
+    /// Drops everything, and with it every replay id given so far, and counts from low numbers again: what an org
+    /// migration does.
     pub fn reset(&self) {
         let tip = {
             let mut log = self.log.write().unwrap_or_else(PoisonError::into_inner);
             log.events.clear();
-            let step = log.rng.u64(1_000..2_000);
-            log.tip = Position(log.tip.0 + step);
+            log.epoch += 1;
+            log.tip = Position(log.rng.u64(1_000..2_000));
             log.floor = log.tip;
+            if let Some(journal) = self.journal.get() {
+                let (floor, tip) = (log.floor.0, log.tip.0);
+                journal.append(&Note::LogBegun { floor, tip });
+            }
             log.tip
         };
         self.bell.send_replace(tip);

@@ -25,7 +25,7 @@ pub fn summary(object: &Object, version: &str) -> Json {
 /// `GET sobjects/X/describe`
 pub fn object(catalog: &Catalog, object: &Object, version: &str) -> Json {
     let mut json = header(object, version);
-    let fields: Vec<Json> = object.fields.iter().map(field).collect();
+    let fields: Vec<Json> = object.visible().map(|(_, shown)| field(shown)).collect();
     json.insert("fields".to_owned(), Json::Array(fields));
     json.insert("childRelationships".to_owned(), children(catalog, object));
     json.insert("recordTypeInfos".to_owned(), master_record_type());
@@ -92,7 +92,7 @@ fn master_record_type() -> Json {
 }
 
 fn children(catalog: &Catalog, parent: &Object) -> Json {
-    let points_here = |field: &&Field| field.reference_to.contains(&parent.name);
+    let points_here = |field: &&Field| field.visible && field.reference_to.contains(&parent.name);
     let children = catalog.objects().iter().flat_map(|child| {
         child.fields.iter().filter(points_here).map(|field| {
             json!({

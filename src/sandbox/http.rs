@@ -10,11 +10,11 @@ pub mod call;
 mod control;
 mod login;
 mod soap;
+mod usage;
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
 
 use anyhow::Result;
 use axum::Router;
@@ -28,10 +28,13 @@ use tower_http::decompression::RequestDecompressionLayer;
 
 use self::answer::{Answer, Content, Refusal, Reply};
 use self::call::Call;
+use self::usage::Usage;
 use super::bulk::{Jobs, ingest};
-use super::faults::{Fault, Faults, Named};
+use super::faults;
+use super::faults::http::Outcome;
 use super::oauth::Login;
 use super::org::Org;
+use super::pubsub::Hub;
 use super::rest;
 use super::rest::query::Cursors;
 use super::tls::Cut;
@@ -39,34 +42,34 @@ use super::tooling::Tooling;
 
 /// The platform's own limit is 50 MB for a request and 150 MB for an upload.
 const BODY_BYTES_MAX: usize = 150 << 20;
-/// The daily allowance that `Sforce-Limit-Info` tells of.
-pub const DAILY_REQUESTS_MAX: u64 = 5_000_000;
 
 /// All that a request can reach.
 pub struct App {
     pub org: Org,
     pub login: Login,
-    pub faults: Faults,
+    pub hub: Arc<Hub>,
     pub cursors: Cursors,
     pub jobs: Jobs,
     pub ingest: ingest::Jobs,
     pub tooling: Tooling,
     pub requests: AtomicU64,
+    pub usage: Usage,
     /// Requests by kind of path, for `/sandbox/stats`.
     pub paths: Mutex<BTreeMap<String, u64>>,
 }
 
 impl App {
-    pub fn new(org: Org, login: Login) -> Result<Self> {
+    pub fn new(org: Org, login: Login, hub: Arc<Hub>) -> Result<Self> {
         Ok(Self {
             org,
             login,
-            faults: Faults::default(),
+            hub,
             cursors: Cursors::default(),
             jobs: Jobs::default(),
             ingest: ingest::Jobs::default(),
             tooling: Tooling::load()?,
             requests: AtomicU64::new(0),
+            usage: Usage::default(),
             paths: Mutex::default(),
         })
     }
@@ -106,41 +109,20 @@ async fn handle(
     if call.path.first().is_some_and(|first| first == "sandbox") {
         return respond(or_refusal(control::answer(&app, &call)), None);
     }
-    let path = parts.uri.path();
     app.count(&call.path);
-    let fault = app.faults.meet(&call.method, path);
-    let (reply, late) = match fault {
-        None => (or_refusal(answer(&app, &call)), Duration::ZERO),
-        Some(Fault::Status {
-            status,
-            code,
-            message,
-            html,
-        }) => (
-            failure(status, code.as_deref(), message.as_deref(), html),
-            Duration::ZERO,
-        ),
-        Some(Fault::Delay { delay_ms }) => (or_refusal(answer(&app, &call)), Duration::from_millis(delay_ms)),
-        Some(Fault::Named(Named::DropBefore)) => {
-            cut.cut();
-            (Reply::empty(204), Duration::ZERO)
-        }
-        Some(Fault::Named(Named::DropAfterCommit)) => {
-            let reply = or_refusal(answer(&app, &call));
-            cut.cut();
-            (reply, Duration::ZERO)
-        }
-        Some(Fault::Named(Named::ExpireSessions)) => {
-            app.login.sessions.expire_all();
-            (or_refusal(answer(&app, &call)), Duration::ZERO)
-        }
-    };
-    if late > Duration::ZERO {
-        tokio::time::sleep(late).await;
-    }
+    let outcome = faults::http::answer(&app, &call, parts.uri.path(), &cut, answer).await;
     // The list of versions is not metered, and a login is no call of the API.
+    if app.org.is_broken() {
+        // What was not written must not be told as done.
+        let refusal = Refusal::new(503, "SERVER_UNAVAILABLE", "the org's log cannot be written");
+        return respond(refusal.into(), None);
+    }
     let is_data = call.path.len() > 2 && call.path[1] == "data";
-    respond(reply, is_data.then(|| app.requests.load(Ordering::Relaxed)))
+    let requests = is_data.then(|| app.usage.now(app.org.clock().now()));
+    match outcome {
+        Outcome::Whole(reply) => respond(reply, requests),
+        Outcome::Half(reply) => faults::http::halve(respond(reply, requests), cut).await,
+    }
 }
 
 /// Paths are told apart so far; what follows is an id, a key or a query.
@@ -176,38 +158,13 @@ fn answer(app: &App, call: &Call) -> Answer {
         ["services", "oauth2", rest @ ..] => login::answer(app, call, rest),
         ["id", organization, user] => login::identity(app, call, organization, user),
         ["services", "Soap", rest @ ..] => soap::answer(app, call, rest),
+        ["services", "data", ..] if app.login.has_left(call.header("host")) => Err(Refusal::session()),
         ["services", "data", rest @ ..] => rest::answer(app, call, rest),
         _ => Err(Refusal::not_found()),
     }
 }
 
-/// A staged error: what the platform, or its edge, answers with this status.
-fn failure(status: u16, code: Option<&str>, message: Option<&str>, html: bool) -> Reply {
-    if html || (matches!(status, 420 | 502 | 504) && code.is_none()) {
-        return Reply::html(
-            status,
-            "<html><body><h1>We are down for maintenance.</h1></body></html>",
-        );
-    }
-    let (usual_code, usual_message) = match status {
-        401 => ("INVALID_SESSION_ID", "Session expired or invalid"),
-        403 => ("REQUEST_LIMIT_EXCEEDED", "TotalRequests Limit exceeded."),
-        500 => (
-            "UNKNOWN_EXCEPTION",
-            "An unexpected error occurred. Please include this ErrorId if you contact support: 1-1 (1)",
-        ),
-        503 => ("SERVER_UNAVAILABLE", "Server Unavailable"),
-        _ => ("UNKNOWN_EXCEPTION", "An unexpected error occurred."),
-    };
-    Refusal::new(
-        status,
-        code.unwrap_or(usual_code),
-        message.unwrap_or(usual_message),
-    )
-    .into()
-}
-
-fn respond(reply: Reply, requests: Option<u64>) -> Response {
+fn respond(reply: Reply, usage: Option<(u64, u64)>) -> Response {
     let (content_type, body) = match reply.content {
         Content::Empty => (None, Body::empty()),
         Content::Json(json) => (
@@ -224,12 +181,7 @@ fn respond(reply: Reply, requests: Option<u64>) -> Response {
     if let Some(content_type) = content_type {
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
     }
-    let limit = requests.map(|requests| {
-        (
-            "sforce-limit-info",
-            format!("api-usage={requests}/{DAILY_REQUESTS_MAX}"),
-        )
-    });
+    let limit = usage.map(|(used, max)| ("sforce-limit-info", format!("api-usage={used}/{max}")));
     let location = reply.location.map(|location| ("location", location));
     for (name, value) in reply.headers.into_iter().chain(limit).chain(location) {
         if let Ok(value) = HeaderValue::from_str(&value) {

@@ -2,9 +2,10 @@
 //!
 //! One connected app and one integration user, with four ways in: password, client credentials, JWT bearer and
 //! refresh token. Answers and refusals are the platform's. [`Sessions`] is shared by both listeners, so a token
-//! that has expired for one has expired for the other. Secrets are made anew at each start.
+//! that has expired for one has expired for the other. Secrets are made with the org, and kept where it is kept.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -14,6 +15,7 @@ use aws_lc_rs::signature::{KeyPair as _, RSA_PKCS1_2048_8192_SHA256, UnparsedPub
 use aws_lc_rs::{hmac, rand, rsa};
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
+use serde::{Deserialize, Serialize};
 use serde_json::{Value as Json, json};
 
 use super::value::RecordId;
@@ -46,6 +48,8 @@ pub struct Sessions {
 #[derive(Default)]
 struct Inside {
     ends: HashMap<String, Millis>,
+    /// Whose a token is that is not the integration user's.
+    users: HashMap<String, RecordId>,
     life: Option<Duration>,
 }
 
@@ -74,6 +78,18 @@ impl Sessions {
         Ok(token)
     }
 
+    /// A token of another user than the one that logins are for.
+    pub fn issue_for(&self, user: RecordId) -> Result<String> {
+        let token = self.issue()?;
+        self.inside().users.insert(token.clone(), user);
+        Ok(token)
+    }
+
+    /// The user of a token of [`Sessions::issue_for`].
+    pub fn user(&self, token: &str) -> Option<RecordId> {
+        self.inside().users.get(token).copied()
+    }
+
     pub fn is_valid(&self, token: &str) -> bool {
         self.inside()
             .ends
@@ -96,6 +112,7 @@ impl Sessions {
 }
 
 /// What a client needs to log in.
+#[derive(Serialize, Deserialize)]
 pub struct Credentials {
     pub client_id: String,
     pub client_secret: String,
@@ -150,11 +167,20 @@ pub struct Login {
     user: RecordId,
     /// The org's own address.
     address: String,
+    /// The address it has after a move to another instance.
+    other_address: String,
+    /// How often the org has moved.
+    moves: AtomicU64,
 }
 
 impl Login {
     pub fn new(credentials: Credentials, sessions: Sessions, user: RecordId, address: String) -> Self {
         let (clock, organization) = (sessions.clock.clone(), sessions.organization);
+        let other_address = if address.contains("127.0.0.1") {
+            address.replace("127.0.0.1", "localhost")
+        } else {
+            address.replace("localhost", "127.0.0.1")
+        };
         Self {
             credentials,
             sessions,
@@ -162,16 +188,43 @@ impl Login {
             organization,
             user,
             address,
+            other_address,
+            moves: AtomicU64::new(0),
         }
     }
 
     pub fn address(&self) -> &str {
-        &self.address
+        self.addresses().0
+    }
+
+    /// The address now, and the one that it has not.
+    fn addresses(&self) -> (&str, &str) {
+        if self.moves.load(Ordering::SeqCst) % 2 == 1 {
+            (&self.other_address, &self.address)
+        } else {
+            (&self.address, &self.other_address)
+        }
+    }
+
+    /// Moves the org to its other address, and ends all sessions.
+    pub fn move_instance(&self) {
+        self.moves.fetch_add(1, Ordering::SeqCst);
+        self.sessions.expire_all();
+    }
+
+    /// Whether a request to this host came to an address that the org has moved away from.
+    pub fn has_left(&self, host: Option<&str>) -> bool {
+        let (here, other) = self.addresses();
+        let of = |address: &str| {
+            let host_of = address.split_once("://").map(|(_, host)| host);
+            host.is_some() && host == host_of
+        };
+        here != other && self.moves.load(Ordering::SeqCst) > 0 && of(other)
     }
 
     /// The address of the logged-in identity.
     pub fn identity_url(&self) -> String {
-        format!("{}/id/{}/{}", self.address, self.organization, self.user)
+        format!("{}/id/{}/{}", self.address(), self.organization, self.user)
     }
 
     /// Answers a token request; `basic` is the pair of an `Authorization: Basic` header.
@@ -194,7 +247,7 @@ impl Login {
             "access_token": self.sessions.issue()?,
             "signature": STANDARD.encode(signature),
             "scope": scope,
-            "instance_url": self.address,
+            "instance_url": self.address(),
             "id": id,
             "token_type": "Bearer",
             "issued_at": issued_at,
@@ -299,7 +352,7 @@ impl Login {
     fn accepts_audience(&self, audience: &Json) -> bool {
         let accepts = |text: &str| {
             let text = text.trim_end_matches('/');
-            text == self.address || AUDIENCES.contains(&text)
+            text == self.address || text == self.other_address || AUDIENCES.contains(&text)
         };
         match audience {
             Json::String(text) => accepts(text),

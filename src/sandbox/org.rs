@@ -5,29 +5,44 @@
 //! see half of it.
 
 mod commit;
+mod convert;
 mod draft;
 pub mod error;
 mod fields;
+mod generation;
+pub mod locks;
+mod manner;
 mod orders;
 pub mod records;
+mod recycle;
+mod reshape;
+mod restore;
+pub mod rules;
+mod settings;
 pub mod transaction;
 
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicI64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
 
 use anyhow::{Result, anyhow};
 
 pub use error::{RecordError, RecordErrors};
+use generation::Generation;
+use locks::Locks;
+pub use manner::{Manner, Stamps, Told};
 pub use records::{Record, Records};
+pub use settings::Settings;
 pub use transaction::{Body, Savepoint, Transaction};
 
 use super::avro::EventSchema;
 use super::bus::Bus;
+use super::faults::Faults;
+use super::persist::{self, Journal, Note, standing};
 use super::schema::Catalog;
 use super::seed;
 use super::value::RecordId;
-use crate::model::clock::Clock;
+use crate::model::clock::{Clock, Millis};
 
 /// How an org is made.
 #[derive(Clone, Debug)]
@@ -55,17 +70,21 @@ pub struct Origin {
 const FIRST_COMMIT_NUMBER: i64 = 11_520_000_000_000_000;
 
 struct Inside {
-    catalog: Catalog,
-    /// By object position.
-    schemas: Vec<EventSchema>,
-    selected: BTreeSet<usize>,
+    first: Generation,
+    settings: RwLock<Arc<Settings>>,
     clock: Clock,
     records: RwLock<Records>,
     bus: Bus,
+    faults: Faults,
     rng: Mutex<fastrand::Rng>,
     commit_number: AtomicI64,
     id: RecordId,
     user: RecordId,
+    locks: Locks,
+    /// Where the org is kept on disk, if it is.
+    journal: OnceLock<Arc<Journal>>,
+    /// How the org that is kept was made.
+    origin: OnceLock<persist::Origin>,
 }
 
 /// A running org; clones share it.
@@ -77,6 +96,12 @@ pub struct Org {
 impl Org {
     /// A seeded org. The same options give the same records; times come from the clock.
     pub fn new(options: OrgOptions) -> Result<Self> {
+        let now = options.clock.now();
+        Self::seeded_at(options, now)
+    }
+
+    /// The same as an org that was made at `now`.
+    pub(super) fn seeded_at(options: OrgOptions, now: Millis) -> Result<Self> {
         let catalog = Catalog::load()?;
         let selected = options.selected_entities.iter().map(|name| {
             let object = catalog
@@ -86,18 +111,25 @@ impl Org {
         });
         let selected = selected.collect::<Result<BTreeSet<usize>>>()?;
         let mut records = Records::new(&catalog);
-        let seeded = seed::fill(&catalog, &mut records, &options)?;
+        let as_of = OrgOptions {
+            clock: standing(now),
+            ..options.clone()
+        };
+        let seeded = seed::fill(&catalog, &mut records, &as_of)?;
         let inside = Inside {
-            schemas: catalog.objects().iter().map(EventSchema::new).collect(),
-            catalog,
-            selected,
+            first: Generation::first(catalog),
+            settings: RwLock::new(Arc::new(Settings::new(selected))),
             records: RwLock::new(records),
             bus: Bus::new(options.clock.clone(), options.seed),
+            faults: Faults::default(),
             rng: Mutex::new(fastrand::Rng::with_seed(options.seed.wrapping_add(1))),
             commit_number: AtomicI64::new(FIRST_COMMIT_NUMBER),
             clock: options.clock,
             id: seeded.organization,
             user: seeded.user,
+            locks: Locks::default(),
+            journal: OnceLock::new(),
+            origin: OnceLock::new(),
         };
         Ok(Self {
             inside: Arc::new(inside),
@@ -105,15 +137,61 @@ impl Org {
     }
 
     pub fn catalog(&self) -> &Catalog {
-        &self.inside.catalog
+        &self.inside.first.newest().catalog
+    }
+
+    /// The catalogue as a user may see it.
+    pub fn catalog_of(&self, user: RecordId) -> &Catalog {
+        let newest = self.inside.first.newest();
+        newest.views.get(&user).unwrap_or(&newest.catalog)
+    }
+
+    /// What can be set while the org runs.
+    pub fn settings(&self) -> Arc<Settings> {
+        Arc::clone(
+            &self
+                .inside
+                .settings
+                .read()
+                .unwrap_or_else(PoisonError::into_inner),
+        )
+    }
+
+    /// Changes the settings; from the next commit on they hold.
+    pub fn set(&self, change: impl FnOnce(&mut Settings)) {
+        let mut settings = self
+            .inside
+            .settings
+            .write()
+            .unwrap_or_else(PoisonError::into_inner);
+        change(Arc::make_mut(&mut settings));
+        self.note(&Note::Settings(Box::new(Settings::clone(&settings))));
     }
 
     pub fn clock(&self) -> &Clock {
         &self.inside.clock
     }
 
+    /// Moves the org's time on; false where it runs by the system's clock. What is too old leaves the event log.
+    pub fn advance(&self, millis: i64) -> bool {
+        let moved = self.inside.clock.advance(millis);
+        self.note(&Note::Clock(self.inside.clock.moved()));
+        self.inside.bus.expire();
+        moved
+    }
+
+    /// Rows that somebody else is said to hold.
+    pub fn locks(&self) -> &Locks {
+        &self.inside.locks
+    }
+
     pub fn bus(&self) -> &Bus {
         &self.inside.bus
+    }
+
+    /// The staged faults, which strike requests, calls and writes.
+    pub fn faults(&self) -> &Faults {
+        &self.inside.faults
     }
 
     /// The id of the organization.
@@ -128,17 +206,22 @@ impl Org {
 
     /// Whether change events of an object are published.
     pub fn is_selected(&self, object: usize) -> bool {
-        self.inside.selected.contains(&object)
+        self.settings().selected.contains(&object)
     }
 
     /// The schema of an object's change events.
     pub fn event_schema(&self, object: usize) -> &EventSchema {
-        &self.inside.schemas[object]
+        &self.inside.first.newest().schemas[object]
     }
 
     /// The schemas of all objects' change events.
-    pub fn event_schemas(&self) -> &[EventSchema] {
-        &self.inside.schemas
+    pub fn event_schemas(&self) -> &[Arc<EventSchema>] {
+        &self.inside.first.newest().schemas
+    }
+
+    /// The schema that events were once written by.
+    pub fn schema_by_id(&self, id: &str) -> Option<&EventSchema> {
+        self.inside.first.schema(id)
     }
 
     /// Reads under the read lock. Keep it short.
@@ -184,15 +267,17 @@ impl Org {
             transaction.rollback_to(start);
             return outcome;
         }
-        let (touched, rng) = transaction.into_touched();
-        let number = self
-            .inside
-            .commit_number
-            .fetch_add(rng.clone().i64(1..500), Ordering::Relaxed);
-        let commit = commit::Commit { origin, number, rng };
+        let mut finished = transaction.finish();
+        let later = std::mem::take(&mut finished.later);
+        let step = finished.rng.clone().i64(1..500);
+        let number = self.inside.commit_number.fetch_add(step, Ordering::Relaxed);
+        let rows = self.rows_to_keep(&records, &finished, number);
         // Still under the write lock, so that events stand in the log in commit order.
-        let events = commit::events(self, &records, touched, commit);
-        self.inside.bus.append(events);
+        let events = commit::events(self, &records, finished, commit::Commit { origin, number });
+        self.inside.bus.commit(rows, events);
+        self.tidy_up(&records);
+        drop(records);
+        self.run_later(later);
         outcome
     }
 }

@@ -1,128 +1,90 @@
 //! The Pub/Sub API's service over an org.
 //!
-//! Every call is checked for its three metadata headers before anything else. Topics are the change event
-//! channels of the selected objects; publishing and managed subscriptions are refused with a sentence. Refusals
-//! carry the platform's trailers, because clients branch on those and not on the status.
+//! Every call is checked for its three metadata headers before anything else, and then by the staged faults.
+//! Refusals carry the platform's trailers, because clients branch on those and not on the status.
+//!
+//! - [`hub`]: what all calls share: who may call, which topics there are. [`channels`], [`deliveries`], [`managed`]
+//!   and `platform` hold its parts, [`control`] is how a test sets them.
+//! - `reader`: reading a topic by credit, for `subscription` and `managed_call`; `enrich` is for custom channels.
+//! - `publish`: the way in for platform events.
+//! - [`faults`], `reset`: misbehaviour, and streams that end without a status.
 
+pub mod channels;
+pub mod control;
+pub mod deliveries;
+mod enrich;
+pub mod faults;
+pub mod hub;
+pub mod managed;
+mod managed_call;
+mod platform;
+mod publish;
+mod reader;
 pub mod refusal;
-pub mod subscription;
+mod reset;
+mod subscription;
 
 use std::pin::Pin;
-use std::time::Duration;
+use std::sync::Arc;
 
 use futures_util::Stream;
-use tonic::metadata::MetadataMap;
-use tonic::{Code, Request, Response, Status, Streaming};
+use tonic::codec::CompressionEncoding;
+use tonic::{Code, Extensions, Request, Response, Status, Streaming};
 
+pub use self::hub::{Hub, Timings};
+pub use self::reset::Resettable;
+
+use self::faults::Target;
+use self::managed_call::ManagedCall;
+use self::publish::PublishCall;
 use self::refusal::{refuse, rpc_id};
+use self::reset::Reset;
 use self::subscription::Subscription;
-use super::bus::Topic;
-use super::oauth::Sessions;
-use super::org::Org;
-use super::value::RecordId;
 use crate::proto::pub_sub_server::{PubSub, PubSubServer};
 use crate::proto::{
     FetchRequest, FetchResponse, ManagedFetchRequest, ManagedFetchResponse, PublishRequest, PublishResponse,
     SchemaInfo, SchemaRequest, TopicInfo, TopicRequest,
 };
 
-/// The channel of all selected objects.
-const ALL_EVENTS: &str = "/data/ChangeEvents";
-
-/// When a subscription speaks without events, and when it ends.
-#[derive(Clone, Copy, Debug)]
-pub struct Timings {
-    /// From the last response to an empty one, while events are owed.
-    pub keepalive: Duration,
-    /// From the last response to the end, while none are.
-    pub idle: Duration,
-}
-
-impl Default for Timings {
-    fn default() -> Self {
-        Self {
-            keepalive: Duration::from_secs(120),
-            idle: Duration::from_secs(60),
-        }
-    }
-}
-
-/// The service; clones share the org.
+/// The service; clones share the hub.
 #[derive(Clone)]
 pub struct Service {
-    org: Org,
-    sessions: Sessions,
-    timings: Timings,
+    hub: Arc<Hub>,
 }
 
 type Responses<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
 
 impl Service {
-    pub fn new(org: Org, sessions: Sessions, timings: Timings) -> Self {
-        Self {
-            org,
-            sessions,
-            timings,
-        }
+    pub fn new(hub: Arc<Hub>) -> Self {
+        Self { hub }
     }
 
     /// The service as a tonic server takes it.
-    pub fn into_server(self) -> PubSubServer<Self> {
+    pub fn into_server(self) -> Resettable<PubSubServer<Self>> {
         // Answers go out plain: on a loopback, compressing costs more than it saves.
-        PubSubServer::new(self).accept_compressed(tonic::codec::CompressionEncoding::Gzip)
+        Resettable(PubSubServer::new(self).accept_compressed(CompressionEncoding::Gzip))
     }
 
-    /// Checks the three headers and gives back the token.
-    fn authenticate(&self, rpc: &'static str, metadata: &MetadataMap) -> Result<String, Status> {
-        let header = |name: &str| {
-            metadata
-                .get(name)
-                .and_then(|value| value.to_str().ok())
-                .unwrap_or_default()
-                .trim()
+    /// What every call begins with; gives back the token.
+    fn enter<T>(&self, rpc: &'static str, request: &Request<T>) -> Result<String, Status> {
+        self.hub.authenticate(rpc, request.metadata())
+    }
+
+    /// What a call that answers once meets before it does.
+    async fn meet_faults(
+        &self,
+        rpc: &'static str,
+        topic: &str,
+        token: &str,
+        extensions: &Extensions,
+    ) -> Result<(), Status> {
+        let target = Target {
+            rpc,
+            topic,
+            token,
+            reset: extensions.get::<Reset>(),
         };
-        let refuse_login = || {
-            let text =
-                "An authentication exception occurred. Provide valid authentication via metadata headers.";
-            refuse(Code::Unauthenticated, "service.auth.error", rpc, text)
-        };
-        let token = header("accesstoken");
-        let ours = RecordId::parse(header("tenantid")) == Some(self.org.id());
-        if header("instanceurl").is_empty() || !ours || !self.sessions.is_valid(token) {
-            return Err(refuse_login());
-        }
-        Ok(token.to_owned())
-    }
-
-    fn topic(&self, rpc: &'static str, name: &str) -> Result<Topic, Status> {
-        if name.is_empty() {
-            let text = "Topic validation failed. The topic name can't be blank.";
-            return Err(refuse(Code::InvalidArgument, "topic.validation.empty", rpc, text));
-        }
-        if name == ALL_EVENTS {
-            return Ok(Topic::All);
-        }
-        let event = name.strip_prefix("/data/");
-        let position = self
-            .org
-            .event_schemas()
-            .iter()
-            .position(|schema| Some(schema.event_name.as_str()) == event);
-        match position.filter(|position| self.org.is_selected(*position)) {
-            Some(position) => Ok(Topic::Object(position)),
-            None => {
-                let text = format!(
-                    "The topic information for org {} and topic {name} not found. Ensure the topic name is correct \
-                     and that the topic exists.",
-                    self.tenant()
-                );
-                Err(refuse(Code::NotFound, "topic.not.found", rpc, &text))
-            }
-        }
-    }
-
-    fn tenant(&self) -> String {
-        format!("CORE/prod/{}", self.org.id())
+        faults::strike_call(&self.hub, &target).await
     }
 }
 
@@ -136,75 +98,92 @@ impl PubSub for Service {
         &self,
         request: Request<Streaming<FetchRequest>>,
     ) -> Result<Response<Self::SubscribeStream>, Status> {
-        let token = self.authenticate("Subscribe", request.metadata())?;
-        let subscription = Subscription::new(self.clone(), token, request.into_inner());
-        Ok(Response::new(Box::pin(subscription.into_stream())))
+        let token = self.enter("Subscribe", &request)?;
+        let reset = request.extensions().get::<Reset>().cloned();
+        let call = Subscription::new(Arc::clone(&self.hub), token, reset, request.into_inner());
+        Ok(Response::new(Box::pin(call.into_stream())))
     }
 
     async fn get_schema(&self, request: Request<SchemaRequest>) -> Result<Response<SchemaInfo>, Status> {
-        self.authenticate("GetSchema", request.metadata())?;
-        let wanted = request.into_inner().schema_id;
-        let refuse = |code, suffix, text: &str| Err(refuse(code, suffix, "GetSchema", text));
-        if wanted.is_empty() {
+        const RPC: &str = "GetSchema";
+        let token = self.enter(RPC, &request)?;
+        self.meet_faults(RPC, "", &token, request.extensions()).await?;
+        let schema_id = request.into_inner().schema_id;
+        if schema_id.is_empty() {
             let text = "Schema validation failed. The schema ID can't be blank.";
-            return refuse(Code::InvalidArgument, "schema.validation.failed", text);
+            return Err(refuse(
+                Code::InvalidArgument,
+                "schema.validation.failed",
+                RPC,
+                text,
+            ));
         }
-        match self.org.event_schemas().iter().find(|schema| schema.id == wanted) {
-            Some(schema) => Ok(Response::new(SchemaInfo {
-                schema_json: schema.json.clone(),
-                schema_id: wanted,
-                rpc_id: rpc_id(),
-            })),
-            None => {
-                let text =
-                    format!("The schema {wanted} was not found. Ensure that the schema ID is correct.");
-                refuse(Code::NotFound, "schema.meta.permission", &text)
-            }
-        }
-    }
-
-    async fn get_topic(&self, request: Request<TopicRequest>) -> Result<Response<TopicInfo>, Status> {
-        self.authenticate("GetTopic", request.metadata())?;
-        let topic_name = request.into_inner().topic_name;
-        let schema_id = match self.topic("GetTopic", &topic_name)? {
-            // Its events have many schemas, so the channel has none.
-            Topic::All => String::new(),
-            Topic::Object(position) => self.org.event_schema(position).id.clone(),
+        let Some(schema_json) = self.hub.schema_json(&schema_id) else {
+            let text = format!("The schema {schema_id} was not found. Ensure that the schema ID is correct.");
+            return Err(refuse(Code::NotFound, "schema.meta.permission", RPC, &text));
         };
-        Ok(Response::new(TopicInfo {
-            topic_name,
-            tenant_guid: self.tenant(),
-            can_publish: false,
-            can_subscribe: true,
+        Ok(Response::new(SchemaInfo {
+            schema_json,
             schema_id,
             rpc_id: rpc_id(),
         }))
     }
 
+    async fn get_topic(&self, request: Request<TopicRequest>) -> Result<Response<TopicInfo>, Status> {
+        const RPC: &str = "GetTopic";
+        let token = self.enter(RPC, &request)?;
+        let topic_name = &request.get_ref().topic_name;
+        self.meet_faults(RPC, topic_name, &token, request.extensions())
+            .await?;
+        let channel = self.hub.channel(RPC, topic_name)?;
+        let hidden = channel
+            .object()
+            .is_some_and(|object| self.hub.channels.is_hidden(object));
+        Ok(Response::new(TopicInfo {
+            tenant_guid: self.hub.tenant(),
+            can_publish: channel.is_platform_event(),
+            can_subscribe: !hidden,
+            schema_id: self.hub.schema_id(&channel),
+            topic_name: channel.name,
+            rpc_id: rpc_id(),
+        }))
+    }
+
     async fn publish(&self, request: Request<PublishRequest>) -> Result<Response<PublishResponse>, Status> {
-        self.authenticate("Publish", request.metadata())?;
-        Err(unimplemented("Publish"))
+        const RPC: &str = "Publish";
+        let token = self.enter(RPC, &request)?;
+        let topic_name = &request.get_ref().topic_name;
+        self.meet_faults(RPC, topic_name, &token, request.extensions())
+            .await?;
+        let request = request.into_inner();
+        let channel = publish::writable(&self.hub, RPC, &request.topic_name)?;
+        publish::publish(&self.hub, RPC, &channel, request.events).map(Response::new)
     }
 
     async fn publish_stream(
         &self,
         request: Request<Streaming<PublishRequest>>,
     ) -> Result<Response<Self::PublishStreamStream>, Status> {
-        self.authenticate("PublishStream", request.metadata())?;
-        Err(unimplemented("PublishStream"))
+        const RPC: &str = "PublishStream";
+        let token = self.enter(RPC, &request)?;
+        self.meet_faults(RPC, "", &token, request.extensions()).await?;
+        let call = PublishCall {
+            hub: Arc::clone(&self.hub),
+            token,
+            requests: request.into_inner(),
+            channel: None,
+            ended: false,
+        };
+        Ok(Response::new(Box::pin(call.into_stream())))
     }
 
     async fn managed_subscribe(
         &self,
         request: Request<Streaming<ManagedFetchRequest>>,
     ) -> Result<Response<Self::ManagedSubscribeStream>, Status> {
-        self.authenticate("ManagedSubscribe", request.metadata())?;
-        Err(unimplemented("ManagedSubscribe"))
+        let token = self.enter("ManagedSubscribe", &request)?;
+        let reset = request.extensions().get::<Reset>().cloned();
+        let call = ManagedCall::new(Arc::clone(&self.hub), token, reset, request.into_inner());
+        Ok(Response::new(Box::pin(call.into_stream())))
     }
-}
-
-fn unimplemented(rpc: &str) -> Status {
-    Status::unimplemented(format!(
-        "the sandbox does not answer {rpc}; change events are read with Subscribe"
-    ))
 }

@@ -11,10 +11,11 @@ pub mod rows;
 use serde_json::{Value as Json, json};
 
 use super::bulk::{self, ingest};
+use super::http::App;
 use super::http::answer::{Answer, Refusal, Reply};
 use super::http::call::Call;
-use super::http::{App, DAILY_REQUESTS_MAX};
 use super::org::{Origin, Records, Transaction};
+use super::schema::Catalog;
 use super::soql::Scope;
 use super::{composite, tooling};
 
@@ -66,9 +67,14 @@ impl<'org> Access<'_, 'org> {
 }
 
 impl Caller<'_> {
+    /// The catalogue as the caller may see it.
+    pub fn catalog(&self) -> &Catalog {
+        self.app.org.catalog_of(self.origin.user)
+    }
+
     pub fn scope<'a>(&'a self, access: &'a Access<'_, '_>) -> Scope<'a> {
         Scope {
-            catalog: self.app.org.catalog(),
+            catalog: self.catalog(),
             records: access.records(),
         }
     }
@@ -79,16 +85,22 @@ pub fn answer(app: &App, call: &Call, rest: &[&str]) -> Answer {
         return Ok(Reply::ok(versions()));
     };
     let version = supported(version)?;
-    call.token()
+    let token = call
+        .token()
         .filter(|token| app.login.sessions.is_valid(token))
         .ok_or_else(Refusal::session)?;
+    app.usage.count(app.org.clock().now())?;
     let client = call.client().unwrap_or("storesync_sandbox").to_owned();
     let caller = Caller {
         app,
         version,
         origin: Origin {
             client,
-            user: app.org.user_id(),
+            user: app
+                .login
+                .sessions
+                .user(token)
+                .unwrap_or_else(|| app.org.user_id()),
         },
     };
     match (call.method.as_str(), rest) {
@@ -120,6 +132,15 @@ pub fn single(caller: &Caller<'_>, call: &Call, rest: &[&str]) -> Answer {
 
 /// What may stand alone or be a part of a composite request. `rest` is the path after the version.
 pub fn part(caller: &Caller<'_>, access: &mut Access<'_, '_>, call: &Call, rest: &[&str]) -> Answer {
+    if let Access::Write(transaction) = access {
+        let header = call.header("sforce-duplicate-rule-header").unwrap_or_default();
+        transaction.allow_duplicates(
+            header
+                .replace(' ', "")
+                .to_ascii_lowercase()
+                .contains("allowsave=true"),
+        );
+    }
     match rest {
         ["sobjects", rest @ ..] => rows::answer(caller, access, call, rest),
         ["query", rest @ ..] => query::answer(caller, access, call, rest, false),
@@ -171,11 +192,11 @@ fn resources(version: &str) -> Json {
 }
 
 fn limits(app: &App) -> Json {
-    let used = app.requests.load(std::sync::atomic::Ordering::Relaxed);
+    let (used, max) = app.usage.now(app.org.clock().now());
     let jobs = u64::try_from(app.jobs.created()).unwrap_or(u64::MAX);
     let limit = |max: u64, used: u64| json!({ "Max": max, "Remaining": max.saturating_sub(used) });
     json!({
-        "DailyApiRequests": limit(DAILY_REQUESTS_MAX, used),
+        "DailyApiRequests": limit(max, used),
         "DailyBulkApiBatches": limit(15_000, 0),
         "DailyBulkV2QueryJobs": limit(10_000, jobs),
         "DailyBulkV2QueryFileStorageMB": limit(976_562, 0),

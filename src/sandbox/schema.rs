@@ -1,7 +1,10 @@
 //! What objects the org has, which fields they have, and all that describe tells of them.
 //!
-//! The catalogue is data (`objects.json`), parsed once. Its positions are fixed for the life of the process:
-//! records store values by field position, and the first seven positions are the same in every object.
+//! The catalogue is data (`objects.json`), parsed once; [`change`] makes the next one of it. A field's position is
+//! its own for good: records store values by field position, and the first seven are the same in every object.
+
+pub mod change;
+mod source;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -102,6 +105,25 @@ pub struct Field {
     pub compound: Option<String>,
     /// The 15-character id of a custom field's definition.
     pub field_id: Option<String>,
+    /// False for a field that was removed, or that the user of this catalogue may not see. It keeps its position,
+    /// and cannot be found by name.
+    pub visible: bool,
+    /// Where change events have it: standard fields, the audit fields, custom ones, and the place among those.
+    pub event_place: (u8, u32),
+    /// What a formula shows, or a roll-up adds up, by names: `Product2Id.Name`, `OrderItem.OrderId.TotalPrice`.
+    pub source: Option<String>,
+    /// A formula's way: the positions of lookups, each in the object the one before points at, then of the field.
+    pub path: Vec<usize>,
+}
+
+/// A field that adds up a field of children.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RollUp {
+    pub parent: usize,
+    pub field: usize,
+    pub child: usize,
+    pub lookup: usize,
+    pub amount: usize,
 }
 
 /// One object.
@@ -130,29 +152,34 @@ impl Object {
 
     /// The lookup field behind a relationship name (`Account`, `s_c__Store_Id__r`).
     pub fn relationship(&self, name: &str) -> Option<usize> {
-        self.fields.iter().position(|field| {
+        let named = self.visible().find(|(_, field)| {
             field
                 .relationship_name
                 .as_deref()
                 .is_some_and(|relationship| relationship.eq_ignore_ascii_case(name))
-        })
+        });
+        named.map(|(position, _)| position)
+    }
+
+    /// The fields that are there to be seen, with their positions.
+    pub fn visible(&self) -> impl Iterator<Item = (usize, &Field)> {
+        self.fields.iter().enumerate().filter(|(_, field)| field.visible)
     }
 
     /// The members of a compound field, in the order events give them.
     pub fn members(&self, compound: &str) -> impl Iterator<Item = (usize, &Field)> {
-        self.fields
-            .iter()
-            .enumerate()
+        self.visible()
             .filter(move |(_, field)| field.compound.as_deref() == Some(compound))
     }
 }
 
 /// All objects of the org.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Catalog {
     objects: Vec<Object>,
     by_name: HashMap<String, usize>,
     by_prefix: HashMap<[u8; 3], usize>,
+    roll_ups: Vec<RollUp>,
 }
 
 impl Catalog {
@@ -173,7 +200,12 @@ impl Catalog {
             catalog.by_prefix.insert(object.key_prefix, index);
             catalog.objects.push(object);
         }
+        catalog.resolve()?;
         Ok(catalog)
+    }
+
+    pub fn roll_ups(&self) -> &[RollUp] {
+        &self.roll_ups
     }
 
     pub fn object(&self, name: &str) -> Option<&Object> {
@@ -194,7 +226,8 @@ impl Catalog {
     pub fn child(&self, parent: &Object, name: &str) -> Option<(&Object, usize)> {
         let points_here = |field: &Field| {
             let list = field.child_relationship.as_deref();
-            list.is_some_and(|list| list.eq_ignore_ascii_case(name))
+            field.visible
+                && list.is_some_and(|list| list.eq_ignore_ascii_case(name))
                 && field.reference_to.contains(&parent.name)
         };
         self.objects.iter().find_map(|object| {
@@ -291,9 +324,11 @@ fn common_fields() -> Vec<Field> {
     ];
     let rows = rows.map(|(name, label, kind, words)| [name, label, kind, words].map(str::to_owned));
     rows.iter()
-        .filter_map(|cells| field(cells, 0, 0).ok())
+        .enumerate()
+        .filter_map(|(at, cells)| field(cells, 0, at).ok())
         .map(|field| Field {
             nillable: false,
+            event_place: (1, field.event_place.1),
             ..field
         })
         .collect()
@@ -340,6 +375,13 @@ fn field(cells: &[String], object: usize, position: usize) -> Result<Field> {
         field_id: custom.then(|| {
             RecordId::new(*b"00N", object as u64 * 1000 + position as u64).as_str()[..15].to_owned()
         }),
+        visible: true,
+        event_place: (
+            if custom { 2 } else { 0 },
+            position as u32 * change::PLACES_BETWEEN,
+        ),
+        source: None,
+        path: Vec::new(),
     };
     match kind {
         FieldKind::Reference => {
@@ -375,10 +417,15 @@ fn apply_word(field: &mut Field, word: &str) -> Result<()> {
         ("idlookup", _) => field.id_lookup = true,
         ("createonly", _) => field.updateable = false,
         ("readonly", _) => (field.createable, field.updateable) = (false, false),
-        ("formula" | "rollup", _) => {
+        ("formula", _) => {
             (field.calculated, field.createable, field.updateable) = (true, false, false);
-            field.roll_up = word == "rollup";
         }
+        ("rollup", source) => {
+            (field.calculated, field.createable, field.updateable) = (true, false, false);
+            field.roll_up = true;
+            field.source = Some(source.to_owned()).filter(|source| !source.is_empty());
+        }
+        ("path", source) => field.source = Some(source.to_owned()),
         ("auto", _) => {
             (field.auto_number, field.defaulted, field.nillable) = (true, true, false);
             (field.createable, field.updateable) = (false, false);

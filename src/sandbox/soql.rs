@@ -126,6 +126,26 @@ fn ordered(left: Option<&Value>, right: Option<&Value>, descending: bool, nulls_
     }
 }
 
+/// The lookups from a formula to the field that it shows; of any other field, none and itself.
+fn formula_way(catalog: &Catalog, object: &Object, field: usize) -> (Vec<Hop>, usize) {
+    let Some((last, lookups)) = object.fields[field].path.split_last() else {
+        return (Vec::new(), field);
+    };
+    let mut object = object;
+    let mut hops = Vec::with_capacity(lookups.len());
+    for lookup in lookups {
+        let Some(target) = catalog.target(&object.fields[*lookup]) else {
+            return (Vec::new(), field);
+        };
+        hops.push(Hop {
+            field: *lookup,
+            object: target.index,
+        });
+        object = target;
+    }
+    (hops, *last)
+}
+
 struct Order {
     route: Route,
     descending: bool,
@@ -166,6 +186,11 @@ impl Query {
     ) -> Result<Self, QueryError> {
         let statement = parse::parse(text)?;
         bind::bind(catalog, text, now, &statement, deleted_too)
+    }
+
+    /// Whether a row fits the condition.
+    pub fn accepts(&self, scope: &Scope<'_>, record: &Record) -> bool {
+        self.test.resolved(scope).accepts(scope, record)
     }
 
     /// The position of the object in FROM.
@@ -302,7 +327,7 @@ pub fn record_json(
 ) -> Json {
     let mut shape = Shape::new(object.index);
     for field in fields {
-        shape.add(scope.catalog.objects(), &[], *field);
+        shape.add(scope.catalog, &[], *field);
     }
     Json::Object(shape.record(scope, record, version))
 }

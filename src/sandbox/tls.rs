@@ -119,6 +119,15 @@ enum Transport {
     Tls(Box<TlsStream<TcpStream>>),
 }
 
+impl Transport {
+    fn socket(&self) -> &TcpStream {
+        match self {
+            Self::Plain(stream) => stream,
+            Self::Tls(stream) => stream.get_ref().0,
+        }
+    }
+}
+
 /// A client's connection.
 pub struct Connection {
     transport: Transport,
@@ -191,6 +200,8 @@ impl AsyncWrite for Connection {
     fn poll_write(self: Pin<&mut Self>, task: &mut TaskContext<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
         if this.cut.is_cut() {
+            // The client is to see a reset, not an end.
+            this.transport.socket().set_zero_linger()?;
             return Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into()));
         }
         match &mut this.transport {
@@ -209,6 +220,7 @@ impl AsyncWrite for Connection {
     fn poll_shutdown(self: Pin<&mut Self>, task: &mut TaskContext<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
         if this.cut.is_cut() {
+            this.transport.socket().set_zero_linger()?;
             return Poll::Ready(Ok(()));
         }
         match &mut this.transport {

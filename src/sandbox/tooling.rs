@@ -149,11 +149,13 @@ impl<'a> Writer<'a> {
         })?;
         let user = Value::Id(org.user_id());
         let shared = Shared {
+            modstamp: created.clone(),
             created: created.clone(),
             created_by: user.clone(),
             modified: created,
             modified_by: user,
             values: Arc::clone(&object.unset),
+            layout: Arc::from([]),
         };
         Some(Self {
             object,

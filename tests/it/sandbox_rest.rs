@@ -1,6 +1,6 @@
 //! The sandbox's HTTP side over a real socket, as a client sees it.
 
-mod client;
+pub mod client;
 mod composite;
 mod login;
 mod query;

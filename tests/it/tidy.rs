@@ -21,7 +21,15 @@ const IMPORTS: &[(&str, &[&str])] = &[
     ("sandbox", &["model", "proto"]),
     ("inbound", &["model", "config", "store", "salesforce"]),
     ("outbound", &["model", "config", "store", "salesforce"]),
+    (
+        "inspect",
+        &["model", "config", "cli", "store", "salesforce", "inbound"],
+    ),
     ("serve", &["model", "config", "store", "outbound::outbox"]),
+    (
+        "inspect",
+        &["model", "config", "cli", "store", "salesforce", "inbound"],
+    ),
     (
         "daemon",
         &[
@@ -31,6 +39,7 @@ const IMPORTS: &[(&str, &[&str])] = &[
             "store",
             "salesforce",
             "inbound",
+            "inspect::NoCache",
             "outbound",
             "serve",
         ],

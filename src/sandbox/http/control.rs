@@ -1,9 +1,19 @@
 //! `/sandbox/...`: the sandbox's own controls, which no real org has.
 //!
 //! - `/sandbox/faults`: see [`crate::sandbox::faults`].
+//! - `/sandbox/pubsub/...`: see [`crate::sandbox::pubsub::control`].
 //! - `POST /sandbox/sessions {"life_ms": 60000}` limits the life of tokens issued from then on (null: no limit);
 //!   `DELETE` ends all sessions.
 //! - `GET /sandbox/stats`: requests by path, and how many orders and order items there are.
+//! - `/sandbox/changes`: changes as the platform's insides make them, see [`changes`].
+//! - `/sandbox/schema`, `/sandbox/users`, `/sandbox/permissions`: fields and who may see them, see [`schema`].
+//! - `/sandbox/rules`, `/sandbox/locks`, `/sandbox/convert`: what administrators set up, see [`rules`].
+//! - `/sandbox/clock`, `/sandbox/selection`, `/sandbox/publishing`: see [`settings`].
+
+mod changes;
+mod rules;
+mod schema;
+mod settings;
 
 use std::sync::PoisonError;
 use std::sync::atomic::Ordering;
@@ -15,7 +25,8 @@ use serde_json::json;
 use super::App;
 use super::answer::{Answer, Refusal, Reply};
 use super::call::Call;
-use crate::sandbox::faults::Rules;
+use crate::sandbox::faults::Plan;
+use crate::sandbox::pubsub;
 
 #[derive(Deserialize)]
 struct SessionLife {
@@ -24,15 +35,17 @@ struct SessionLife {
 
 pub fn answer(app: &App, call: &Call) -> Answer {
     match (call.method.as_str(), call.segments().get(1..).unwrap_or_default()) {
-        ("GET", ["faults"]) => Ok(Reply::ok(json!({ "rules": app.faults.list() }))),
+        ("GET", ["faults"]) => Ok(Reply::ok(json!({ "rules": app.org.faults().list() }))),
         ("POST", ["faults"]) => {
-            app.faults.add(call.parsed::<Rules>()?);
-            Ok(Reply::ok(json!({ "rules": app.faults.list() })))
+            let plan = Plan::read(call.json()?).map_err(Refusal::parser)?;
+            app.org.faults().add(plan);
+            Ok(Reply::ok(json!({ "rules": app.org.faults().list() })))
         }
         ("DELETE", ["faults"]) => {
-            app.faults.clear();
+            app.org.faults().clear();
             Ok(Reply::empty(204))
         }
+        (_, ["pubsub", rest @ ..]) => pubsub::control::answer(&app.hub, call, rest),
         ("POST", ["sessions"]) => {
             let life = call.parsed::<SessionLife>()?.life_ms.map(Duration::from_millis);
             app.login.sessions.set_life(life);
@@ -43,6 +56,17 @@ pub fn answer(app: &App, call: &Call) -> Answer {
             Ok(Reply::empty(204))
         }
         ("GET", ["stats"]) => Ok(stats(app)),
+        ("POST", ["changes"]) => changes::make(app, call),
+        ("POST", ["schema"]) => schema::change(app, call),
+        ("POST", ["users"]) => schema::add_user(app, call),
+        ("POST", ["permissions"]) => schema::permit(app, call),
+        ("POST", ["locks"]) => rules::lock(app, call),
+        ("DELETE", ["locks"]) => {
+            app.org.locks().release_all();
+            Ok(Reply::empty(204))
+        }
+        ("POST", ["convert"]) => rules::convert(app, call),
+        (method, [setting]) => settings::answer(app, call, method, setting),
         _ => Err(Refusal::not_found()),
     }
 }

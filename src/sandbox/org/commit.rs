@@ -1,104 +1,261 @@
 //! Turns what a transaction touched into its change events.
 //!
-//! One event per record: the first kind of change with the final data. Sequence numbers count every touched
-//! record, so they have gaps where an object is not selected, as on the platform.
+//! One event per record: the first kind of change with the final data; records that changed alike share one.
+//! Sequence numbers count what is not selected too, so they have gaps, as on the platform. Past a number of changed
+//! fields an object's further changes are told by one overflow event, and an event that is too large becomes a gap.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 
 use bytes::Bytes;
 
-use super::super::avro::{ChangeType, Header};
+use super::super::avro::{Body, ChangeType, EventSchema, Header, Seen};
 use super::super::bus::NewEvent;
+use super::super::schema::{self, Object};
+use super::super::value::RecordId;
+use super::manner::{Manner, Stamps, Told};
 use super::records::{Record, Records};
-use super::transaction::Touched;
-use super::{Org, Origin, uuid};
+use super::transaction::{Finished, Touched};
+use super::{Org, Origin, Settings, uuid};
+
+/// Records of one event: so many the platform handles in one go.
+const MERGED_MAX: usize = 200;
+/// A larger event becomes a gap event.
+const EVENT_BYTES_MAX: usize = 1 << 20;
+/// What an overflow event names in place of records.
+const NO_RECORD: &str = "000000000000000AAA";
 
 /// Values that one transaction's events share.
 pub(super) struct Commit<'a> {
     pub origin: &'a Origin,
     pub number: i64,
-    pub rng: fastrand::Rng,
+}
+
+/// An event that may yet take in another record.
+struct Pending {
+    object: usize,
+    ids: Vec<String>,
+    kind: ChangeType,
+    body: Body,
+    sequence_number: i64,
 }
 
 /// The events of a transaction, in the order its records were first touched.
-pub(super) fn events(
-    org: &Org,
-    records: &Records,
-    touched: Vec<Touched>,
-    mut commit: Commit<'_>,
-) -> Vec<NewEvent> {
-    let origin = format!("com/salesforce/api/rest/67.0;client={}", commit.origin.client);
-    let key = uuid(&mut commit.rng);
-    let commit_timestamp = org.clock().now().div_euclid(1000) * 1000;
+pub(super) fn events(org: &Org, records: &Records, finished: Finished, commit: Commit<'_>) -> Vec<NewEvent> {
+    let Finished {
+        touched,
+        mut rng,
+        manner,
+        announced,
+        ..
+    } = finished;
+    if manner.told == Told::Silently {
+        return Vec::new();
+    }
+    let settings = org.settings();
+    let mut gathered = Gathered::new(org, records, &settings, manner);
+    gathered.overflowed.extend(announced);
     let mut seen = HashSet::new();
-    let mut events = Vec::new();
-    let mut sequence_number = 0;
     for Touched { object, id, before } in touched {
         if !seen.insert((object, id)) {
             continue;
         }
         let Some(after) = records.get(object, id) else {
+            // Gone from the recycle bin, of which nobody is told; gone from sight, which is a deletion.
+            if before.is_some_and(|before| !before.deleted) {
+                gathered.take(object, id, ChangeType::Delete, None);
+            }
             continue;
         };
-        let Some(change_type) = change_type(before.as_ref(), after) else {
-            continue;
-        };
-        sequence_number += 1;
-        if !org.is_selected(object) {
-            continue;
+        if let Some(kind) = change_type(before.as_ref(), after) {
+            gathered.take(object, id, kind, Some((before.as_ref(), after)));
         }
-        let header = Header {
-            record_ids: vec![id.as_str()],
-            change_type,
-            change_origin: &origin,
-            transaction_key: &key,
-            sequence_number,
-            commit_timestamp,
-            commit_number: commit.number,
-            commit_user: commit.origin.user.as_str(),
-        };
-        events.push(event(
-            org,
-            object,
-            &header,
-            before.as_ref(),
-            after,
-            uuid(&mut commit.rng),
-        ));
     }
-    events
+    let pending = gathered.finish();
+    let transaction = Shared {
+        origin: if manner.internal {
+            String::new()
+        } else {
+            format!("com/salesforce/api/rest/67.0;client={}", commit.origin.client)
+        },
+        key: uuid(&mut rng),
+        timestamp: org.clock().now().div_euclid(1000) * 1000,
+        number: commit.number,
+        user: commit.origin.user,
+    };
+    pending
+        .into_iter()
+        .map(|pending| transaction.event(org.event_schema(pending.object), &pending, uuid(&mut rng)))
+        .collect()
 }
 
 /// None where the record came and went inside the transaction.
 fn change_type(before: Option<&Record>, after: &Record) -> Option<ChangeType> {
-    match (before.is_some_and(|record| !record.deleted), after.deleted) {
-        (false, true) => None,
-        (false, false) => Some(ChangeType::Create),
-        (true, false) => Some(ChangeType::Update),
-        (true, true) => Some(ChangeType::Delete),
+    match (before.map(|record| record.deleted), after.deleted) {
+        (None | Some(true), true) => None,
+        (None, false) => Some(ChangeType::Create),
+        (Some(true), false) => Some(ChangeType::Undelete),
+        (Some(false), false) => Some(ChangeType::Update),
+        (Some(false), true) => Some(ChangeType::Delete),
     }
 }
 
-fn event(
-    org: &Org,
-    object: usize,
-    header: &Header<'_>,
-    before: Option<&Record>,
-    after: &Record,
-    id: String,
-) -> NewEvent {
-    let schema = org.event_schema(object);
-    let described = &org.catalog().objects()[object];
-    let payload = match (header.change_type, before) {
-        (ChangeType::Update, Some(before)) => schema.updated(described, header, before, after),
-        (ChangeType::Delete, _) => schema.deleted(header),
-        _ => schema.created(described, header, after),
-    };
-    NewEvent {
-        object,
-        id,
-        schema_id: schema.id.clone(),
-        payload: Bytes::from(payload),
+/// Records on their way to events.
+struct Gathered<'a> {
+    org: &'a Org,
+    records: &'a Records,
+    settings: &'a Settings,
+    manner: Manner,
+    pending: Vec<Pending>,
+    sequence_number: i64,
+    /// Changed fields so far.
+    changes: usize,
+    /// Objects whose changes are told as a whole.
+    overflowed: BTreeSet<usize>,
+    /// The object of the last record, and whether it can share its event.
+    last: Option<usize>,
+}
+
+impl<'a> Gathered<'a> {
+    fn new(org: &'a Org, records: &'a Records, settings: &'a Settings, manner: Manner) -> Self {
+        Self {
+            org,
+            records,
+            settings,
+            manner,
+            pending: Vec::new(),
+            sequence_number: 0,
+            changes: 0,
+            overflowed: BTreeSet::new(),
+            last: None,
+        }
+    }
+
+    fn take(
+        &mut self,
+        object: usize,
+        id: RecordId,
+        kind: ChangeType,
+        rows: Option<(Option<&Record>, &Record)>,
+    ) {
+        let described = &self.org.catalog().objects()[object];
+        self.changes += changed_fields(described, rows);
+        let whole = matches!(self.manner.told, Told::Overflow | Told::Wildcard);
+        if whole || self.changes > self.settings.overflow_after {
+            self.overflowed.insert(object);
+            return;
+        }
+        let selected = self.settings.selected.contains(&object);
+        if !selected {
+            self.sequence_number += 1;
+            self.last = None;
+            return;
+        }
+        let schema = self.org.event_schema(object);
+        let gap = self.manner.told == Told::Gaps;
+        let seen = Seen {
+            catalog: self.org.catalog(),
+            records: self.records,
+            object: described,
+        };
+        let body = match (kind, rows) {
+            _ if gap => schema.empty(),
+            (ChangeType::Update, Some((Some(before), after))) => {
+                schema.updated(&seen, before, after, self.manner.stamps == Stamps::All)
+            }
+            (ChangeType::Create | ChangeType::Undelete, Some((_, after))) => schema.created(&seen, after),
+            _ => schema.empty(),
+        };
+        let kind = if gap { kind.gap() } else { kind };
+        let same = |last: &&mut Pending| {
+            last.object == object && last.kind == kind && last.ids.len() < MERGED_MAX && last.body == body
+        };
+        let mergeable = self.settings.merge && self.last == Some(object);
+        if let Some(last) = self.pending.last_mut().filter(|last| mergeable && same(last)) {
+            last.ids.push(id.to_string());
+            return;
+        }
+        self.sequence_number += 1;
+        self.last = Some(object);
+        self.pending.push(Pending {
+            object,
+            ids: vec![id.to_string()],
+            kind,
+            body,
+            sequence_number: self.sequence_number,
+        });
+    }
+
+    /// The events, those of whole objects last.
+    fn finish(mut self) -> Vec<Pending> {
+        for object in std::mem::take(&mut self.overflowed) {
+            self.sequence_number += 1;
+            if !self.settings.selected.contains(&object) {
+                continue;
+            }
+            let described = &self.org.catalog().objects()[object];
+            let (kind, record) = match self.manner.told {
+                Told::Wildcard => {
+                    let prefix = String::from_utf8_lossy(&described.key_prefix).into_owned();
+                    (ChangeType::Update, format!("{prefix}*"))
+                }
+                _ => (ChangeType::GapOverflow, NO_RECORD.to_owned()),
+            };
+            self.pending.push(Pending {
+                object,
+                ids: vec![record],
+                kind,
+                body: self.org.event_schema(object).empty(),
+                sequence_number: self.sequence_number,
+            });
+        }
+        self.pending
+    }
+}
+
+/// How much a record counts towards the overflow.
+fn changed_fields(object: &Object, rows: Option<(Option<&Record>, &Record)>) -> usize {
+    let own = schema::FIRST_OWN..object.fields.len();
+    match rows {
+        Some((Some(before), after)) if !after.deleted && !before.deleted => {
+            own.filter(|at| before.get(*at) != after.get(*at)).count().max(1)
+        }
+        Some((_, after)) if !after.deleted => own.filter(|at| after.get(*at).is_some()).count(),
+        _ => 1,
+    }
+}
+
+/// What the headers of one transaction have in common.
+struct Shared {
+    origin: String,
+    key: String,
+    timestamp: i64,
+    number: i64,
+    user: RecordId,
+}
+
+impl Shared {
+    fn event(&self, schema: &EventSchema, pending: &Pending, id: String) -> NewEvent {
+        let mut header = Header {
+            record_ids: pending.ids.iter().map(String::as_str).collect(),
+            change_type: pending.kind,
+            change_origin: &self.origin,
+            transaction_key: &self.key,
+            sequence_number: pending.sequence_number,
+            commit_timestamp: self.timestamp,
+            commit_number: self.number,
+            commit_user: self.user.as_str(),
+        };
+        let mut payload = schema.payload(&header, &pending.body);
+        if payload.len() > EVENT_BYTES_MAX {
+            header.change_type = pending.kind.gap();
+            payload = schema.payload(&header, &schema.empty());
+        }
+        NewEvent {
+            object: pending.object,
+            id,
+            schema_id: schema.id.clone(),
+            payload: Bytes::from(payload),
+        }
     }
 }
 

@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 use super::super::schema::{self, Catalog, FIRST_OWN, FieldKind, Object};
 use super::super::value::{RecordId, Value};
+use super::manner::{Stamp, Stamps};
 
 /// Lookups whose children are found without a scan, beside every master-detail.
 const INDEXED_LOOKUPS: [(&str, &str); 2] = [
@@ -27,8 +28,12 @@ pub struct Shared {
     pub created_by: Value,
     pub modified: Value,
     pub modified_by: Value,
+    /// SystemModstamp: later than `modified` where the platform itself changed the row.
+    pub modstamp: Value,
     /// Values of fields that a row does not hold itself, in field order; at least the object's unset ones.
     pub values: Arc<[Slot]>,
+    /// The fields that a row holds itself, in field order.
+    pub layout: Arc<[u16]>,
 }
 
 /// One row.
@@ -37,22 +42,61 @@ pub struct Record {
     id: Value,
     pub deleted: bool,
     shared: Arc<Shared>,
-    values: Box<[Slot]>,
+    /// By the layout.
+    values: Box<[Value]>,
 }
 
 impl Record {
+    /// A row with these values of its own. `shared` is taken as it is where its layout is that of the values.
     pub fn new(id: RecordId, shared: Arc<Shared>, mut values: Vec<Slot>) -> Self {
         values.sort_by_key(|(field, _)| *field);
+        let fits = shared.layout.iter().eq(values.iter().map(|(field, _)| field));
+        let shared = if fits {
+            shared
+        } else {
+            let mut shared = Arc::unwrap_or_clone(shared);
+            shared.layout = values.iter().map(|(field, _)| *field).collect();
+            Arc::new(shared)
+        };
         Self {
             id: Value::Id(id),
             deleted: false,
             shared,
-            values: values.into_boxed_slice(),
+            values: values.into_iter().map(|(_, value)| value).collect(),
         }
+    }
+
+    fn own(&self, field: usize) -> Option<&Value> {
+        let layout = &self.shared.layout;
+        let at = layout
+            .binary_search_by_key(&field, |own| usize::from(*own))
+            .ok()?;
+        self.values.get(at)
+    }
+
+    fn own_slots(&self) -> impl Iterator<Item = (u16, &Value)> {
+        self.shared.layout.iter().copied().zip(&self.values)
+    }
+
+    /// Its stamps and what else it shares, for rows that may share it too.
+    pub fn share(&self) -> Arc<Shared> {
+        Arc::clone(&self.shared)
     }
 
     pub fn id(&self) -> RecordId {
         self.id.as_id().unwrap_or_else(|| RecordId::new(*b"000", 0))
+    }
+
+    pub fn shared(&self) -> &Shared {
+        &self.shared
+    }
+
+    /// All its values, those it shares too.
+    pub fn slots(&self) -> impl Iterator<Item = (u16, &Value)> {
+        let shared = self.shared.values.iter();
+        let shared = shared.filter(|(field, _)| self.own(usize::from(*field)).is_none());
+        self.own_slots()
+            .chain(shared.map(|(field, value)| (*field, value)))
     }
 
     /// The value at a field position; none is null.
@@ -66,58 +110,90 @@ impl Record {
             }),
             schema::CREATED_DATE => Some(&self.shared.created),
             schema::CREATED_BY_ID => Some(&self.shared.created_by),
-            schema::LAST_MODIFIED_DATE | schema::SYSTEM_MODSTAMP => Some(&self.shared.modified),
+            schema::LAST_MODIFIED_DATE => Some(&self.shared.modified),
+            schema::SYSTEM_MODSTAMP => Some(&self.shared.modstamp),
             schema::LAST_MODIFIED_BY_ID => Some(&self.shared.modified_by),
-            FIRST_OWN.. => find(&self.values, field).or_else(|| find(&self.shared.values, field)),
+            FIRST_OWN.. => self.own(field).or_else(|| find(&self.shared.values, field)),
+        }
+    }
+
+    /// The row with another set of unset values; what was shared is shared again, by way of `fitted`.
+    pub(super) fn refitted(
+        &self,
+        unset: &Arc<[Slot]>,
+        fitted: &mut HashMap<usize, (Arc<Shared>, Arc<Shared>)>,
+    ) -> Self {
+        // The old one is held as long as its address is a key.
+        let address = Arc::as_ptr(&self.shared) as usize;
+        let (_, shared) = fitted.entry(address).or_insert_with(|| {
+            let mut values = self.shared.values.to_vec();
+            let missing = unset
+                .iter()
+                .filter(|(at, _)| find(&values, usize::from(*at)).is_none());
+            let missing: Vec<Slot> = missing.cloned().collect();
+            values.extend(missing);
+            values.sort_by_key(|(at, _)| *at);
+            let shared = Shared {
+                values: values.into(),
+                ..Shared::clone(&self.shared)
+            };
+            (Arc::clone(&self.shared), Arc::new(shared))
+        });
+        Self {
+            shared: Arc::clone(shared),
+            ..self.clone()
+        }
+    }
+
+    /// The row with one value more.
+    pub fn with(self, field: usize, value: Value) -> Self {
+        let kept = self.own_slots().filter(|(at, _)| usize::from(*at) != field);
+        let mut values: Vec<Slot> = kept.map(|(at, value)| (at, value.clone())).collect();
+        values.push((field as u16, value));
+        Self {
+            deleted: self.deleted,
+            ..Self::new(self.id(), self.shared, values)
         }
     }
 
     /// Milliseconds of SystemModstamp.
     pub fn modstamp(&self) -> i64 {
-        match self.shared.modified {
+        match self.shared.modstamp {
             Value::DateTime(millis) => millis,
             _ => 0,
         }
     }
 
     /// The row after a change: each change sets a field or, with none, nulls it.
-    pub fn changed(
-        &self,
-        object: &Object,
-        changes: &[(usize, Option<Value>)],
-        modified: (Value, Value),
-    ) -> Self {
-        let mut values = HashMap::new();
-        values.extend(
-            self.shared
-                .values
-                .iter()
-                .map(|(field, value)| (usize::from(*field), value.clone())),
-        );
-        values.extend(
-            self.values
-                .iter()
-                .map(|(field, value)| (usize::from(*field), value.clone())),
-        );
+    pub fn changed(&self, object: &Object, changes: &[(usize, Option<Value>)], stamp: &Stamp) -> Self {
+        // What was shared becomes the row's own.
+        let mut values: Vec<Slot> = self
+            .slots()
+            .map(|(field, value)| (field, value.clone()))
+            .collect();
         for (field, value) in changes {
-            match value {
-                Some(value) => values.insert(*field, value.clone()),
-                None => values.remove(field),
-            };
+            values.retain(|(at, _)| usize::from(*at) != *field);
+            values.extend(value.clone().map(|value| (*field as u16, value)));
         }
         // A checkbox that is off is the object's unset value again.
-        values.retain(|field, value| find(&object.unset, *field) != Some(value));
-        let shared = Shared {
-            created: self.shared.created.clone(),
-            created_by: self.shared.created_by.clone(),
-            modified: modified.0,
-            modified_by: modified.1,
-            values: Arc::clone(&object.unset),
+        values.retain(|(field, value)| find(&object.unset, usize::from(*field)) != Some(value));
+        let held = &self.shared;
+        let (modified, modified_by) = match stamp.which {
+            Stamps::All => (&stamp.now, &stamp.user),
+            Stamps::System | Stamps::None => (&held.modified, &held.modified_by),
         };
-        let values = values
-            .into_iter()
-            .map(|(field, value)| (field as u16, value))
-            .collect();
+        let shared = Shared {
+            created: held.created.clone(),
+            created_by: held.created_by.clone(),
+            modified: modified.clone(),
+            modified_by: modified_by.clone(),
+            modstamp: match stamp.which {
+                Stamps::All | Stamps::System => stamp.now.clone(),
+                Stamps::None => held.modstamp.clone(),
+            },
+            values: Arc::clone(&object.unset),
+            layout: Arc::clone(&held.layout),
+        };
         Self {
             deleted: self.deleted,
             ..Self::new(self.id(), Arc::new(shared), values)
@@ -151,16 +227,22 @@ impl Table {
             rows: vec![None],
             ..Self::default()
         };
-        for (at, field) in object.fields.iter().enumerate().skip(FIRST_OWN) {
-            if field.unique || field.id_lookup {
-                table.keys.insert(at, BTreeSet::new());
-            }
-            let listed = INDEXED_LOOKUPS.contains(&(object.name.as_str(), field.name.as_str()));
-            if field.kind == FieldKind::Reference && (field.cascade_delete || listed) {
-                table.children.insert(at, BTreeSet::new());
-            }
+        for at in FIRST_OWN..object.fields.len() {
+            table.prepare(object, at);
         }
         table
+    }
+
+    /// Makes the empty index of a field that is to have one.
+    fn prepare(&mut self, object: &Object, at: usize) {
+        let field = &object.fields[at];
+        if field.unique || field.id_lookup {
+            self.keys.insert(at, BTreeSet::new());
+        }
+        let listed = INDEXED_LOOKUPS.contains(&(object.name.as_str(), field.name.as_str()));
+        if field.kind == FieldKind::Reference && (field.cascade_delete || listed) {
+            self.children.insert(at, BTreeSet::new());
+        }
     }
 
     fn index(&mut self, record: &Record, row: u32, present: bool) {
@@ -217,6 +299,13 @@ impl Records {
     pub fn new(catalog: &Catalog) -> Self {
         Self {
             tables: catalog.objects().iter().map(Table::new).collect(),
+        }
+    }
+
+    /// Makes room in the indexes for a field that is new.
+    pub(super) fn prepare(&mut self, object: &Object, field: usize) {
+        if let Some(table) = self.tables.get_mut(object.index) {
+            table.prepare(object, field);
         }
     }
 
@@ -278,6 +367,29 @@ impl Records {
         }
     }
 
+    /// One more than the highest counter of an object's ids.
+    pub fn slots(&self, object: usize) -> usize {
+        self.tables.get(object).map_or(0, |table| table.rows.len())
+    }
+
+    /// How many rows all objects have.
+    pub fn total(&self) -> usize {
+        self.tables
+            .iter()
+            .map(|table| table.rows.iter().flatten().count())
+            .sum()
+    }
+
+    /// Keeps the id of a row that is gone from being given again.
+    pub(super) fn hold(&mut self, object: usize, id: RecordId) {
+        let row = id.counter().and_then(|row| usize::try_from(row).ok());
+        if let (Some(row), Some(table)) = (row, self.tables.get_mut(object))
+            && table.rows.len() <= row
+        {
+            table.rows.resize(row + 1, None);
+        }
+    }
+
     /// How many live rows an object has.
     pub fn count(&self, object: usize) -> usize {
         self.tables.get(object).map_or(0, |table| table.live)
@@ -308,16 +420,24 @@ impl Records {
         before
     }
 
-    /// Makes a row as if it had never been.
-    pub fn withdraw(&mut self, object: usize, id: RecordId) {
-        let Some(row) = id.counter().and_then(|row| usize::try_from(row).ok()) else {
-            return;
-        };
-        let Some(table) = self.tables.get_mut(object) else {
-            return;
-        };
-        if let Some(record) = table.rows.get_mut(row).and_then(Option::take) {
-            table.index(&record, row as u32, false);
+    /// Makes a row as if it had never been, and gives it back. Its id is not given again.
+    pub fn withdraw(&mut self, object: usize, id: RecordId) -> Option<Record> {
+        let row = usize::try_from(id.counter()?).ok()?;
+        let table = self.tables.get_mut(object)?;
+        let record = table.rows.get_mut(row).and_then(Option::take)?;
+        table.index(&record, row as u32, false);
+        Some(record)
+    }
+
+    /// Packs the indexes, after many rows were put.
+    pub fn pack(&mut self) {
+        for table in &mut self.tables {
+            for keys in table.keys.values_mut() {
+                *keys = std::mem::take(keys).into_iter().collect();
+            }
+            for children in table.children.values_mut() {
+                *children = std::mem::take(children).into_iter().collect();
+            }
         }
     }
 

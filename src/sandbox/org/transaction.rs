@@ -7,10 +7,12 @@ use std::sync::Arc;
 
 use serde_json::Map;
 
-use super::super::schema::{self, Catalog, FieldKind, Object};
+use super::super::faults::Occasion;
+use super::super::schema::{self, Catalog, FieldKind, Object, RollUp};
 use super::super::value::{RecordId, Value};
 use super::draft::{Change, Draft, Parent, refuse};
 use super::error::{RecordError, RecordErrors};
+use super::manner::{Manner, Stamp};
 use super::records::{Record, Records, Shared};
 use super::{Org, fields, orders};
 
@@ -33,13 +35,31 @@ pub(super) struct Touched {
 
 /// Writes that become visible, and become events, together or not at all.
 pub struct Transaction<'a> {
-    org: &'a Org,
-    records: &'a mut Records,
+    pub(super) org: &'a Org,
+    pub(super) records: &'a mut Records,
     user: Value,
     /// The moment all its rows are stamped with, in whole seconds.
     now: Value,
     rng: fastrand::Rng,
     touched: Vec<Touched>,
+    manner: Manner,
+    /// Objects told of as a whole, whatever was written.
+    announced: Vec<usize>,
+    /// Whether duplicate rules that can be overruled are.
+    pub(super) duplicates_allowed: bool,
+    /// Flows do not start flows of their own record again.
+    pub(super) in_flow: bool,
+    /// Records with flows that run after the commit.
+    pub(super) later: Vec<(usize, RecordId)>,
+}
+
+/// What a transaction leaves for its commit.
+pub(super) struct Finished {
+    pub touched: Vec<Touched>,
+    pub rng: fastrand::Rng,
+    pub manner: Manner,
+    pub announced: Vec<usize>,
+    pub later: Vec<(usize, RecordId)>,
 }
 
 impl<'a> Transaction<'a> {
@@ -52,6 +72,34 @@ impl<'a> Transaction<'a> {
             now,
             rng,
             touched: Vec::new(),
+            manner: Manner::default(),
+            announced: Vec::new(),
+            duplicates_allowed: false,
+            in_flow: false,
+            later: Vec::new(),
+        }
+    }
+
+    /// Overrules the duplicate rules that let themselves be, as a request's header may.
+    pub fn allow_duplicates(&mut self, allowed: bool) {
+        self.duplicates_allowed = allowed;
+    }
+
+    /// Says how all of this transaction is made and told.
+    pub fn set_manner(&mut self, manner: Manner) {
+        self.manner = manner;
+    }
+
+    /// Has the commit tell of an object as a whole, by an overflow or a wildcard event as its manner says.
+    pub fn announce(&mut self, object: usize) {
+        self.announced.push(object);
+    }
+
+    pub(super) fn stamp(&self) -> Stamp {
+        Stamp {
+            which: self.manner.stamps,
+            now: self.now.clone(),
+            user: self.user.clone(),
         }
     }
 
@@ -77,26 +125,33 @@ impl<'a> Transaction<'a> {
                     object,
                     id,
                     before: None,
-                }) => self.records.withdraw(object, id),
+                }) => drop(self.records.withdraw(object, id)),
                 None => break,
             }
         }
     }
 
-    pub(super) fn into_touched(self) -> (Vec<Touched>, fastrand::Rng) {
-        (self.touched, self.rng)
+    pub(super) fn finish(self) -> Finished {
+        Finished {
+            touched: self.touched,
+            rng: self.rng,
+            manner: self.manner,
+            announced: self.announced,
+            later: self.later,
+        }
     }
 
     pub fn create(&mut self, object: usize, body: &Body) -> Result<RecordId, RecordErrors> {
         let org = self.org;
         let object = existing(org.catalog(), object)?;
-        if !object.createable {
+        if !object.createable && !self.manner.internal {
             return refuse(
                 "CANNOT_INSERT_UPDATE_ACTIVATE_ENTITY",
                 format!("entity type cannot be inserted: {}", object.label),
             );
         }
-        let changes = fields::read(org.catalog(), self.records, object, body, true)?;
+        unlocked(org, object, None)?;
+        let changes = self.read(object, body, true)?;
         let id = self.records.next_id(object.index);
         let mut rng = self.rng.fork();
         let mut draft = self.draft(object, None, changes);
@@ -104,6 +159,7 @@ impl<'a> Transaction<'a> {
         orders::judge(&mut draft, &self.now, &self.user)?;
         name_from_parts(&mut draft);
         fields::check(&draft)?;
+        self.org.locks().check(org.clock().now(), None, &draft)?;
         let values = draft
             .changes
             .into_iter()
@@ -114,7 +170,9 @@ impl<'a> Transaction<'a> {
             created_by: self.user.clone(),
             modified: self.now.clone(),
             modified_by: self.user.clone(),
+            modstamp: self.now.clone(),
             values: Arc::clone(&object.unset),
+            layout: Arc::from([]),
         };
         self.write(object.index, Record::new(id, Arc::new(shared), values));
         self.after(object, id, None)?;
@@ -125,21 +183,36 @@ impl<'a> Transaction<'a> {
         let org = self.org;
         let object = existing(org.catalog(), object)?;
         let before = self.present(object, id)?.clone();
+        unlocked(org, object, Some(id))?;
         if !object.updateable {
             return refuse(
                 "CANNOT_INSERT_UPDATE_ACTIVATE_ENTITY",
                 format!("entity type cannot be updated: {}", object.label),
             );
         }
-        let changes = fields::read(org.catalog(), self.records, object, body, false)?;
+        if object.name == "Lead" && self.is_converted(object, &before) {
+            return refuse("CANNOT_UPDATE_CONVERTED_LEAD", "cannot reference converted lead");
+        }
+        let changes = self.read(object, body, false)?;
         let mut draft = self.draft(object, Some(&before), changes);
         orders::judge(&mut draft, &self.now, &self.user)?;
         name_from_parts(&mut draft);
         fields::check(&draft)?;
+        self.org.locks().check(org.clock().now(), Some(id), &draft)?;
         let changes = draft.changes;
-        let row = before.changed(object, &changes, (self.now.clone(), self.user.clone()));
+        let row = before.changed(object, &changes, &self.stamp());
         self.write(object.index, row);
         self.after(object, id, Some(&before))
+    }
+
+    /// Reads a body by what the user may see and write.
+    fn read(&self, object: &Object, body: &Body, creating: bool) -> Result<Vec<Change>, RecordErrors> {
+        let seen = match self.user {
+            Value::Id(user) => self.org.catalog_of(user),
+            _ => self.org.catalog(),
+        };
+        let object = existing(seen, object.index)?;
+        fields::read(seen, self.records, object, body, creating)
     }
 
     /// Creates or updates by external id; true when created. `field` is the key field's position.
@@ -186,7 +259,10 @@ impl<'a> Transaction<'a> {
         let org = self.org;
         let object = existing(org.catalog(), object)?;
         let before = self.present(object, id)?.clone();
-        let order = self.draft(object, Some(&before), Vec::new()).parent("OrderId");
+        unlocked(org, object, Some(id))?;
+        let draft = self.draft(object, Some(&before), Vec::new());
+        org.locks().check(org.clock().now(), Some(id), &draft)?;
+        let order = draft.parent("OrderId");
         orders::judge_delete(
             Parent {
                 object,
@@ -206,7 +282,7 @@ impl<'a> Transaction<'a> {
                 "insufficient access rights on object id",
             );
         }
-        let mut gone = before.changed(object, &[], (self.now.clone(), self.user.clone()));
+        let mut gone = before.changed(object, &[], &self.stamp());
         gone.deleted = true;
         let savepoint = self.savepoint();
         self.write(object.index, gone);
@@ -248,7 +324,7 @@ impl<'a> Transaction<'a> {
             .is_some_and(|field| !self.records.children(object.index, field, id).is_empty())
     }
 
-    fn draft<'d>(
+    pub(super) fn draft<'d>(
         &'d self,
         object: &'d Object,
         before: Option<&'d Record>,
@@ -263,7 +339,7 @@ impl<'a> Transaction<'a> {
         }
     }
 
-    fn present(&self, object: &Object, id: RecordId) -> Result<&Record, RecordErrors> {
+    pub(super) fn present(&self, object: &Object, id: RecordId) -> Result<&Record, RecordErrors> {
         match self.records.get(object.index, id) {
             Some(record) if record.deleted => refuse("ENTITY_IS_DELETED", "entity is deleted"),
             Some(record) => Ok(record),
@@ -271,49 +347,77 @@ impl<'a> Transaction<'a> {
         }
     }
 
-    fn write(&mut self, object: usize, record: Record) {
+    pub(super) fn write(&mut self, object: usize, record: Record) {
         let id = record.id();
         let before = self.records.put(object, record);
         self.touched.push(Touched { object, id, before });
     }
 
-    /// Carries a written order product into its order's amount.
-    fn after(&mut self, object: &Object, id: RecordId, before: Option<&Record>) -> Result<(), RecordErrors> {
-        if object.name != "OrderItem" {
-            return Ok(());
+    /// Takes a row away for good.
+    pub(super) fn take_away(&mut self, object: usize, id: RecordId) {
+        if let Some(before) = self.records.withdraw(object, id) {
+            let before = Some(before);
+            self.touched.push(Touched { object, id, before });
         }
-        let catalog = self.org.catalog();
-        let order_object = catalog.object("Order").ok_or_else(Vec::new)?;
-        let total = order_object.field("TotalAmount").unwrap_or_default();
-        let price = |record: Option<&Record>| {
-            let live = record
-                .filter(|record| !record.deleted)
-                .map(|record| Parent { object, record });
-            live.and_then(|item| item.get("TotalPrice")?.as_f64())
-                .unwrap_or(0.0)
+    }
+
+    /// Carries a written row into the roll-ups of its parents.
+    fn after(&mut self, object: &Object, id: RecordId, before: Option<&Record>) -> Result<(), RecordErrors> {
+        let org = self.org;
+        for roll_up in org
+            .catalog()
+            .roll_ups()
+            .iter()
+            .filter(|sum| sum.child == object.index)
+        {
+            let part = |record: Option<&Record>| -> Option<(RecordId, f64)> {
+                let live = record.filter(|record| !record.deleted)?;
+                let amount = live.get(roll_up.amount).and_then(Value::as_f64).unwrap_or(0.0);
+                Some((live.get(roll_up.lookup)?.as_id()?, amount))
+            };
+            let (was, is) = (part(before), part(self.records.get(object.index, id)));
+            let taken = was.map(|(parent, amount)| (parent, -amount));
+            for (parent, amount) in [taken, is].into_iter().flatten() {
+                self.add_up(*roll_up, parent, amount);
+            }
+        }
+        self.apply_rules(object, id)
+    }
+
+    fn add_up(&mut self, roll_up: RollUp, parent: RecordId, amount: f64) {
+        let org = self.org;
+        let Some(row) = self
+            .records
+            .live(roll_up.parent, parent)
+            .filter(|_| amount.abs() > 0.001)
+        else {
+            return;
         };
-        let now = self.records.get(object.index, id);
-        let difference = price(now) - price(before);
-        let order = now.and_then(|record| Parent { object, record }.get("OrderId")?.as_id());
-        let order = order.and_then(|order| self.records.live(order_object.index, order));
-        let Some(order) = order.filter(|_| difference.abs() > 0.001) else {
-            return Ok(());
-        };
-        let amount = order.get(total).and_then(Value::as_f64).unwrap_or(0.0) + difference;
-        let change = [(total, Some(Value::Double(orders::cents(amount))))];
-        let row = order.changed(order_object, &change, (self.now.clone(), self.user.clone()));
-        self.write(order_object.index, row);
-        Ok(())
+        let sum = row.get(roll_up.field).and_then(Value::as_f64).unwrap_or(0.0) + amount;
+        let change = [(roll_up.field, Some(Value::Double(orders::cents(sum))))];
+        let row = row.changed(&org.catalog().objects()[roll_up.parent], &change, &self.stamp());
+        self.write(roll_up.parent, row);
     }
 }
 
-fn existing(catalog: &Catalog, object: usize) -> Result<&Object, RecordErrors> {
+pub(super) fn existing(catalog: &Catalog, object: usize) -> Result<&Object, RecordErrors> {
     catalog.objects().get(object).ok_or_else(|| {
         vec![RecordError::new(
             "NOT_FOUND",
             "The requested resource does not exist",
         )]
     })
+}
+
+/// Refuses a write that a staged lock stands in the way of.
+fn unlocked(org: &Org, object: &Object, id: Option<RecordId>) -> Result<(), RecordErrors> {
+    let write = Occasion::Write { object: &object.name };
+    if org.faults().meet(&write, org.clock().now()).is_none() {
+        return Ok(());
+    }
+    let id = id.map_or_else(String::new, |id| id.to_string());
+    let text = format!("unable to obtain exclusive access to this record or 1 records: {id}");
+    refuse("UNABLE_TO_LOCK_ROW", text)
 }
 
 /// Gives a new row what the org fills in by itself.

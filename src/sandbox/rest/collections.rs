@@ -26,7 +26,7 @@ enum Act<'a> {
 }
 
 pub fn answer(caller: &Caller<'_>, access: &mut Access<'_, '_>, call: &Call, rest: &[&str]) -> Answer {
-    let catalog = caller.app.org.catalog();
+    let catalog = caller.catalog();
     let object = |name: &str| catalog.object(name).ok_or_else(Refusal::not_found);
     match (call.method.as_str(), rest) {
         ("POST", []) => write(caller, access, call, &Act::Create),
@@ -134,7 +134,7 @@ fn delete(caller: &Caller<'_>, access: &mut Access<'_, '_>, call: &Call) -> Answ
     let all_or_none = call
         .parameter("allOrNone")
         .is_some_and(|flag| flag.eq_ignore_ascii_case("true"));
-    let catalog = caller.app.org.catalog();
+    let catalog = caller.catalog();
     each(access.write()?, ids, all_or_none, |transaction, text| {
         let id = RecordId::parse(text);
         let known = id.and_then(|id| catalog.by_prefix(id.prefix()).map(|object| (object, id)));
@@ -202,7 +202,7 @@ fn one(
         .unwrap_or_default()
         .to_owned();
     let mut fields = fields_of(record)?;
-    let object = caller.app.org.catalog().object(&type_name);
+    let object = caller.catalog().object(&type_name);
     let typed = || {
         let message = format!("sObject type '{type_name}' is not supported.");
         object.ok_or_else(|| Refusal::new(400, "INVALID_TYPE", message))

@@ -90,7 +90,7 @@ fn first_page(
     deleted_too: bool,
 ) -> Answer {
     let org = &caller.app.org;
-    let query = match Query::compile(org.catalog(), text, org.clock().now(), deleted_too) {
+    let query = match Query::compile(caller.catalog(), text, org.clock().now(), deleted_too) {
         Ok(query) => query,
         Err(error) => {
             let of_definitions = (error.code == "INVALID_TYPE").then(|| tooling::definitions(caller, text));

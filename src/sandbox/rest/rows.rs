@@ -13,7 +13,7 @@ use crate::sandbox::soql;
 use crate::sandbox::value::{RecordId, Value};
 
 pub fn answer(caller: &Caller<'_>, access: &mut Access<'_, '_>, call: &Call, rest: &[&str]) -> Answer {
-    let catalog = caller.app.org.catalog();
+    let catalog = caller.catalog();
     let [name, rest @ ..] = rest else {
         return Ok(Reply::ok(describe::global(catalog, caller.version)));
     };
@@ -119,7 +119,7 @@ fn live(record: Option<&Record>) -> Result<&Record, Refusal> {
 /// The positions of `fields=A,B`; all fields where the parameter is absent.
 pub fn requested(object: &Object, list: Option<&str>) -> Result<Vec<usize>, Refusal> {
     let Some(list) = list.filter(|list| !list.is_empty()) else {
-        return Ok((0..object.fields.len()).collect());
+        return Ok(object.visible().map(|(at, _)| at).collect());
     };
     let mut fields = vec![ID];
     for name in list.split(',').map(str::trim) {

@@ -7,7 +7,7 @@ use super::super::schema::{Catalog, ID, Object};
 use super::filter::{Source, Test};
 use super::select::{Children, Column, Shape};
 use super::tree::{FieldSet, Path, Select, Statement};
-use super::{Hop, Order, Output, Query, QueryError, Route};
+use super::{Hop, Order, Output, Query, QueryError, Route, formula_way};
 use crate::model::clock::Millis;
 
 /// Lookups between the object and a field: the platform's own limit.
@@ -52,6 +52,7 @@ pub(super) struct Binder<'a> {
 pub(super) struct Found {
     pub route: Route,
     hops: Vec<(Hop, String)>,
+    field: usize,
     pub name: String,
 }
 
@@ -140,13 +141,21 @@ impl<'a> Binder<'a> {
         let mut names: Vec<&str> = hops.iter().map(|(_, name)| name.as_str()).collect();
         names.push(&owner.fields[field].name);
         let name = names.join(".");
-        let kind = owner.fields[field].kind;
-        let route = Route {
-            hops: hops.iter().map(|(hop, _)| *hop).collect(),
+        let route = self.route(hops.iter().map(|(hop, _)| *hop).collect(), owner, field);
+        Ok(Found {
+            route,
+            hops,
             field,
-            kind,
-        };
-        Ok(Found { route, hops, name })
+            name,
+        })
+    }
+
+    /// The way to a field; to a formula it goes on to the field that it shows.
+    fn route(&self, mut hops: Vec<Hop>, owner: &Object, field: usize) -> Route {
+        let kind = owner.fields[field].kind;
+        let (more, field) = formula_way(self.catalog, owner, field);
+        hops.extend(more);
+        Route { hops, field, kind }
     }
 
     /// Of a lookup's possible objects, the first that has what comes next.
@@ -184,22 +193,17 @@ impl<'a> Binder<'a> {
     fn rows(&self) -> Result<Output, QueryError> {
         let mut shape = Shape::new(self.object.index);
         let (mut columns, mut children) = (Vec::new(), Vec::new());
-        let objects = self.catalog.objects();
         for item in &self.statement.select {
             match item {
                 Select::Field { path, .. } => {
                     let found = self.find(path)?;
-                    shape.add(objects, &found.hops, found.route.field);
+                    shape.add(self.catalog, &found.hops, found.field);
                     columns.push(Column::new(found.name, found.route));
                 }
                 Select::Fields(set) => {
                     for (position, field) in self.field_set(*set)? {
-                        shape.add(objects, &[], position);
-                        let route = Route {
-                            hops: Vec::new(),
-                            field: position,
-                            kind: field.kind,
-                        };
+                        shape.add(self.catalog, &[], position);
+                        let route = self.route(Vec::new(), self.object, position);
                         columns.push(Column::new(field.name.clone(), route));
                     }
                 }
@@ -224,15 +228,11 @@ impl<'a> Binder<'a> {
             ));
         }
         let object = self.object;
-        Ok(object
-            .fields
-            .iter()
-            .enumerate()
-            .filter(move |(_, field)| match set {
-                FieldSet::All => true,
-                FieldSet::Standard => !field.custom,
-                FieldSet::Custom => field.custom,
-            }))
+        Ok(object.visible().filter(move |(_, field)| match set {
+            FieldSet::All => true,
+            FieldSet::Standard => !field.custom,
+            FieldSet::Custom => field.custom,
+        }))
     }
 
     fn children(&self, statement: &Statement) -> Result<Children, QueryError> {
