@@ -55,7 +55,7 @@ use self::http::App;
 use self::oauth::{Credentials, Login, Sessions};
 use self::org::{Org, OrgOptions};
 use self::script::Script;
-use self::tls::{Certificates, Cut, Door};
+use self::tls::{Certificates, Door};
 use crate::model::clock::Clock;
 
 /// How long open connections may take to end once the sandbox is told to stop.
@@ -268,12 +268,8 @@ impl Running {
                 .context("serve gRPC")
         });
         let org = self.org.clone();
-        let router = http::router(self.app).into_make_service_with_connect_info::<Cut>();
-        let stopped = stop.clone();
-        servers.spawn(async move {
-            let serving = axum::serve(self.door, router).with_graceful_shutdown(stopped.cancelled_owned());
-            serving.await.context("serve HTTP")
-        });
+        let serving = http::serve::run(self.door, self.app, stop.clone());
+        servers.spawn(async move { serving.await.context("serve HTTP") });
         let script = self.script;
         let scenario = async {
             if let Some(script) = script {

@@ -9,6 +9,7 @@ pub mod answer;
 pub mod call;
 mod control;
 mod login;
+pub mod serve;
 mod soap;
 mod usage;
 
@@ -17,11 +18,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use anyhow::Result;
-use axum::Router;
 use axum::body::{Body, to_bytes};
-use axum::extract::{ConnectInfo, Request, State};
+use axum::extract::{Request, State};
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::Response;
+use axum::{Extension, Router};
 use tower_http::CompressionLevel;
 use tower_http::compression::CompressionLayer;
 use tower_http::decompression::RequestDecompressionLayer;
@@ -75,7 +76,7 @@ impl App {
     }
 }
 
-pub fn router(app: Arc<App>) -> Router {
+fn router(app: Arc<App>) -> Router {
     let compression = CompressionLayer::new().quality(CompressionLevel::Fastest);
     // Bodies come compressed too; what they hold is bounded when it is read.
     let decompression = RequestDecompressionLayer::new();
@@ -86,11 +87,7 @@ pub fn router(app: Arc<App>) -> Router {
         .with_state(app)
 }
 
-async fn handle(
-    State(app): State<Arc<App>>,
-    ConnectInfo(cut): ConnectInfo<Cut>,
-    request: Request,
-) -> Response {
+async fn handle(State(app): State<Arc<App>>, Extension(cut): Extension<Cut>, request: Request) -> Response {
     let (parts, body) = request.into_parts();
     let address = parts.uri.path_and_query().map_or("/", |address| address.as_str());
     let mut call = Call::new(parts.method.as_str(), address);

@@ -1,10 +1,10 @@
 //! The Tooling API, as far as clients ask it what the org has: definitions of objects and fields, channels of change
 //! events and what is selected for them, managed subscriptions.
 //!
-//! These are objects of a catalogue of their own, asked by the same query language. Definitions never change and are
-//! written down once; channels are written down at each question, since what is selected may change.
+//! These are objects of a catalogue of their own, asked by the same query language. Their rows are written down at
+//! each question, for what the org has and what is selected may change at any time.
 
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
 use anyhow::Result;
 use serde_json::{Value as Json, json};
@@ -26,17 +26,15 @@ const ROWS_MAX: usize = 2_000;
 /// Objects that the REST API's query knows as well.
 const DEFINITIONS: [&str; 2] = ["EntityDefinition", "FieldDefinition"];
 
-/// The tooling objects and the rows that never change.
+/// The tooling objects.
 pub struct Tooling {
     catalog: Catalog,
-    definitions: OnceLock<Records>,
 }
 
 impl Tooling {
     pub fn load() -> Result<Self> {
         Ok(Self {
             catalog: Catalog::read(include_str!("tooling.json"))?,
-            definitions: OnceLock::new(),
         })
     }
 }
@@ -82,12 +80,12 @@ fn run(caller: &Caller<'_>, query: &Query) -> Answer {
     let tooling = &caller.app.tooling;
     let object = &tooling.catalog.objects()[query.object()];
     let org = &caller.app.org;
-    if DEFINITIONS.contains(&object.name.as_str()) {
-        let records = tooling.definitions.get_or_init(|| define(&tooling.catalog, org));
-        show(caller, query, records)
+    let records = if DEFINITIONS.contains(&object.name.as_str()) {
+        define(&tooling.catalog, org)
     } else {
-        show(caller, query, &channels(&tooling.catalog, org))
-    }
+        channels(&tooling.catalog, org)
+    };
+    show(caller, query, &records)
 }
 
 fn show(caller: &Caller<'_>, query: &Query, records: &Records) -> Answer {
