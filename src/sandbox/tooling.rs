@@ -4,14 +4,14 @@
 //! These are objects of a catalogue of their own, asked by the same query language. Their rows are written down at
 //! each question, for what the org has and what is selected may change at any time.
 
+mod channels;
+
 use std::sync::Arc;
 
 use anyhow::Result;
 use serde_json::{Value as Json, json};
 
-use super::avro::event_name;
 use super::describe;
-use super::files::MANAGED_SUBSCRIPTION;
 use super::http::answer::{Answer, Refusal, Reply};
 use super::http::call::Call;
 use super::org::records::{Shared, Slot};
@@ -83,7 +83,7 @@ fn run(caller: &Caller<'_>, query: &Query) -> Answer {
     let records = if DEFINITIONS.contains(&object.name.as_str()) {
         define(&tooling.catalog, org)
     } else {
-        channels(&tooling.catalog, org)
+        channels::rows(&tooling.catalog, caller.app)
     };
     show(caller, query, &records)
 }
@@ -297,60 +297,4 @@ fn data_type(field: &Field) -> String {
         (false, true) => format!("{base} (Unique Case Insensitive)"),
         (false, false) => base,
     }
-}
-
-fn channels(catalog: &Catalog, org: &Org) -> Records {
-    let mut records = Records::new(catalog);
-    if let Some(mut writer) = Writer::new(catalog, "PlatformEventChannel", org, &mut records) {
-        let metadata = json!({ "channelType": "data", "label": "ChangeEvents", "urls": null });
-        writer.row(&[
-            ("DeveloperName", text("ChangeEvents")),
-            ("MasterLabel", text("ChangeEvents")),
-            ("Language", text("en_US")),
-            ("ManageableState", text("unmanaged")),
-            ("ChannelType", text("data")),
-            ("FullName", text("ChangeEvents")),
-            ("Metadata", text(metadata.to_string())),
-        ]);
-    }
-    if let Some(mut writer) = Writer::new(catalog, "PlatformEventChannelMember", org, &mut records) {
-        let selected = org
-            .catalog()
-            .objects()
-            .iter()
-            .filter(|object| org.is_selected(object.index));
-        for object in selected {
-            let event = event_name(&object.name);
-            let member = format!("ChangeEvents_{}", event.replace("__", "_"));
-            let metadata = json!({
-                "enrichedFields": [], "eventChannel": "ChangeEvents", "filterExpression": null,
-                "selectedEntity": event, "urls": null,
-            });
-            writer.row(&[
-                ("DeveloperName", text(&member)),
-                ("MasterLabel", text(&member)),
-                ("Language", text("en_US")),
-                ("ManageableState", text("unmanaged")),
-                ("EventChannel", text("ChangeEvents")),
-                ("SelectedEntity", text(&event)),
-                ("FullName", text(&member)),
-                ("Metadata", text(metadata.to_string())),
-            ]);
-        }
-    }
-    if let Some(mut writer) = Writer::new(catalog, "ManagedEventSubscription", org, &mut records) {
-        let metadata = json!({
-            "label": MANAGED_SUBSCRIPTION, "topicName": "/data/AccountChangeEvent", "defaultReplay": "LATEST",
-            "errorRecoveryReplay": "LATEST", "state": "RUN", "urls": null,
-        });
-        writer.row(&[
-            ("DeveloperName", text(MANAGED_SUBSCRIPTION)),
-            ("MasterLabel", text(MANAGED_SUBSCRIPTION)),
-            ("Language", text("en_US")),
-            ("ManageableState", text("unmanaged")),
-            ("FullName", text(MANAGED_SUBSCRIPTION)),
-            ("Metadata", text(metadata.to_string())),
-        ]);
-    }
-    records
 }

@@ -27,6 +27,9 @@ struct Node<'a> {
     parent: Option<(usize, usize)>,
 }
 
+/// A record of the next level, its object, and its place there as in [`Node`].
+type Waiting<'a> = (Json, &'a Object, Option<(usize, usize)>);
+
 pub fn answer(caller: &Caller<'_>, call: &Call, name: &str) -> Answer {
     let catalog = caller.app.org.catalog();
     let object = catalog.object(name).ok_or_else(Refusal::not_found)?;
@@ -54,8 +57,7 @@ fn levels<'a>(
     let Json::Array(records) = body["records"].take() else {
         return Err(Refusal::parser("records is no JSON array"));
     };
-    let mut waiting: Vec<(Json, &Object, Option<(usize, usize)>)> =
-        records.into_iter().map(|record| (record, object, None)).collect();
+    let mut waiting: Vec<Waiting<'_>> = records.into_iter().map(|record| (record, object, None)).collect();
     let mut levels = Vec::new();
     let (mut references, mut types) = (HashSet::new(), HashSet::new());
     while !waiting.is_empty() {
@@ -113,12 +115,7 @@ fn node(object: &Object, record: Json, parent: Option<(usize, usize)>) -> Result
 }
 
 /// Takes the lists of children out of a node's fields.
-#[allow(clippy::type_complexity, reason = "a list that lives for two lines")]
-fn children<'a>(
-    catalog: &'a Catalog,
-    node: &mut Node<'a>,
-    at: usize,
-) -> Result<Vec<(Json, &'a Object, Option<(usize, usize)>)>, Refusal> {
+fn children<'a>(catalog: &'a Catalog, node: &mut Node<'a>, at: usize) -> Result<Vec<Waiting<'a>>, Refusal> {
     let lists: Vec<String> = node
         .fields
         .iter()

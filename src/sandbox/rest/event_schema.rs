@@ -1,4 +1,4 @@
-//! Schemas of change events by id or by name, as `event/eventSchema/ID` and `sobjects/NAME/eventSchema` give them.
+//! Schemas of events by id or by name, as `event/eventSchema/ID` and `sobjects/NAME/eventSchema` give them.
 //!
 //! `payloadFormat=COMPACT` is the Avro schema that Pub/Sub gives. The expanded form, which is the usual one here,
 //! wraps it as the JSON of a streaming client's message.
@@ -6,30 +6,31 @@
 use serde_json::{Value as Json, json};
 
 use super::Caller;
-use crate::sandbox::avro::EventSchema;
 use crate::sandbox::http::answer::{Answer, Refusal, Reply};
 use crate::sandbox::http::call::Call;
 
+/// Any schema that events were ever written by.
 pub fn by_id(caller: &Caller<'_>, call: &Call, id: &str) -> Answer {
-    let schemas = caller.app.org.event_schemas();
-    let schema = schemas.iter().find(|schema| schema.id == id);
-    show(call, schema.ok_or_else(Refusal::not_found)?)
+    let schema = caller.app.hub.schema_json(id).ok_or_else(Refusal::not_found)?;
+    show(call, id, &schema)
 }
 
+/// The newest schema of a change event (`AccountChangeEvent`) or a platform event.
 pub fn by_name(caller: &Caller<'_>, call: &Call, name: &str) -> Answer {
-    let schemas = caller.app.org.event_schemas();
-    let schema = schemas
-        .iter()
-        .find(|schema| schema.event_name.eq_ignore_ascii_case(name));
-    show(call, schema.ok_or_else(Refusal::not_found)?)
+    let hub = &caller.app.hub;
+    let topic = if name.ends_with("__e") { "event" } else { "data" };
+    let channel = hub
+        .channel("GetSchema", &format!("/{topic}/{name}"))
+        .map_err(|_| Refusal::not_found())?;
+    by_id(caller, call, &hub.schema_id(&channel))
 }
 
-fn show(call: &Call, schema: &EventSchema) -> Answer {
-    let mut compact: Json = serde_json::from_str(&schema.json)
+fn show(call: &Call, id: &str, schema: &str) -> Answer {
+    let mut compact: Json = serde_json::from_str(schema)
         .map_err(|error| Refusal::new(500, "UNKNOWN_EXCEPTION", error.to_string()))?;
     let format = call.parameter("payloadFormat").unwrap_or("EXPANDED");
     if format.eq_ignore_ascii_case("COMPACT") {
-        compact["uuid"] = Json::from(schema.id.as_str());
+        compact["uuid"] = Json::from(id);
         return Ok(Reply::ok(compact));
     }
     if !format.eq_ignore_ascii_case("EXPANDED") {
@@ -44,7 +45,7 @@ fn show(call: &Call, schema: &EventSchema) -> Answer {
         { "name": "event", "type": event },
     ]);
     Ok(Reply::ok(json!({
-        "name": schema.event_name,
+        "name": compact["name"],
         "namespace": "com.sforce.eventbus",
         "type": "expanded-record",
         "fields": [
