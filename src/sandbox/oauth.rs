@@ -5,7 +5,7 @@
 //! that has expired for one has expired for the other. Secrets are made with the org, and kept where it is kept.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -171,6 +171,8 @@ pub struct Login {
     other_address: String,
     /// How often the org has moved.
     moves: AtomicU64,
+    /// Set when the refresh token is revoked; starting the sandbox anew takes that back.
+    refresh_revoked: AtomicBool,
 }
 
 impl Login {
@@ -189,6 +191,7 @@ impl Login {
             user,
             address,
             other_address,
+            refresh_revoked: AtomicBool::new(false),
             moves: AtomicU64::new(0),
         }
     }
@@ -286,7 +289,8 @@ impl Login {
             }
             Some("refresh_token") => {
                 self.check_client(client_id, client_secret, false)?;
-                if value("refresh_token") == Some(self.credentials.refresh_token.as_str()) {
+                let given = value("refresh_token").unwrap_or_default();
+                if given == self.credentials.refresh_token && !self.refresh_revoked.load(Ordering::SeqCst) {
                     Ok("refresh_token api")
                 } else {
                     Err(refused("invalid_grant", "expired access/refresh token"))
@@ -298,6 +302,16 @@ impl Login {
             }
             _ => Err(refused("unsupported_grant_type", "grant type not supported")),
         }
+    }
+
+    /// Ends a session, or makes the refresh token useless and ends all sessions, which may all be its own.
+    pub fn revoke(&self, token: &str) -> bool {
+        let is_refresh = token == self.credentials.refresh_token;
+        if !is_refresh {
+            return self.sessions.revoke(token);
+        }
+        self.sessions.expire_all();
+        !self.refresh_revoked.swap(true, Ordering::SeqCst)
     }
 
     /// The user's name with the password, or with the password and the security token behind it, as it is asked for

@@ -229,20 +229,6 @@ impl Org {
         look(&self.inside.records.read().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Takes deleted rows out of the recycle bin for good.
-    pub fn purge(&self, object: usize, ids: &[RecordId]) {
-        let mut records = self
-            .inside
-            .records
-            .write()
-            .unwrap_or_else(PoisonError::into_inner);
-        for id in ids {
-            if records.get(object, *id).is_some_and(|record| record.deleted) {
-                records.withdraw(object, *id);
-            }
-        }
-    }
-
     /// Runs `work` as one transaction. An `Err` undoes all of it and nothing is published.
     pub fn transact<T, E>(
         &self,

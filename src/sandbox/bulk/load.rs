@@ -152,7 +152,7 @@ fn column(work: &Work<'_>, name: &str) -> Result<Column, String> {
     }
 }
 
-/// Writes the rows of a chunk; hard-deleted ones do not stay in the recycle bin.
+/// Writes the rows of a chunk.
 fn write(work: &Work<'_>, columns: &[Column], chunk: &[csv::StringRecord]) -> Vec<Outcome> {
     let outcomes = work.org.transact(work.origin, |transaction| {
         let outcomes = chunk.iter().map(|row| {
@@ -165,12 +165,7 @@ fn write(work: &Work<'_>, columns: &[Column], chunk: &[csv::StringRecord]) -> Ve
         });
         Ok::<Vec<Outcome>, Refusal>(outcomes.collect())
     });
-    let outcomes = outcomes.unwrap_or_default();
-    if work.operation == Operation::HardDelete {
-        let gone: Vec<RecordId> = outcomes.iter().flatten().map(|(id, _)| *id).collect();
-        work.org.purge(work.object.index, &gone);
-    }
-    outcomes
+    outcomes.unwrap_or_default()
 }
 
 /// The id and the fields of a row.
@@ -233,7 +228,11 @@ fn one(
         }
         Operation::Delete | Operation::HardDelete => {
             let id = existing("a delete")?;
-            transaction.delete(object.index, id)?;
+            if work.operation == Operation::HardDelete {
+                transaction.hard_delete(object.index, id)?;
+            } else {
+                transaction.delete(object.index, id)?;
+            }
             Ok((id, false))
         }
         Operation::Upsert => {

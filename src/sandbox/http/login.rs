@@ -63,7 +63,7 @@ fn revoke(app: &App, call: &Call) -> Reply {
         .chain(&call.query)
         .find(|(key, _)| key == "token")
         .map(|(_, token)| token.as_str());
-    if named.is_some_and(|token| app.login.sessions.revoke(token)) {
+    if named.is_some_and(|token| app.login.revoke(token)) {
         return Reply::empty(200);
     }
     Reply::json(

@@ -220,3 +220,28 @@ async fn grpc_topic(client: &Client) -> TopicInfo {
         .unwrap()
         .into_inner()
 }
+
+#[tokio::test]
+async fn a_revoked_refresh_token_gives_no_more_sessions() {
+    let client = Client::start().await;
+    let refresh = [
+        ("grant_type", "refresh_token".to_owned()),
+        ("client_id", client.env("SANDBOX_CLIENT_ID")),
+        ("refresh_token", client.env("SANDBOX_REFRESH_TOKEN")),
+    ];
+    assert!(client.login(&refresh).await["access_token"].is_string());
+    let revoke = async || {
+        let form = [("token", client.env("SANDBOX_REFRESH_TOKEN"))];
+        let url = format!("{}/services/oauth2/revoke", client.base);
+        client.http.post(url).form(&form).send().await.unwrap().status()
+    };
+    assert_eq!(revoke().await, 200);
+    let refused = client.login(&refresh).await;
+    assert_eq!(
+        refused["error_description"], "expired access/refresh token",
+        "{refused}"
+    );
+    assert_eq!(client.get("limits").await.0, 401);
+    assert_eq!(revoke().await, 400);
+    client.stop().await;
+}
