@@ -43,6 +43,8 @@ use super::tooling::Tooling;
 
 /// The platform's own limit is 50 MB for a request and 150 MB for an upload.
 const BODY_BYTES_MAX: usize = 150 << 20;
+/// Longer addresses are refused unread.
+const ADDRESS_BYTES_MAX: usize = 16_384;
 
 /// All that a request can reach.
 pub struct App {
@@ -90,6 +92,10 @@ fn router(app: Arc<App>) -> Router {
 async fn handle(State(app): State<Arc<App>>, Extension(cut): Extension<Cut>, request: Request) -> Response {
     let (parts, body) = request.into_parts();
     let address = parts.uri.path_and_query().map_or("/", |address| address.as_str());
+    if address.len() > ADDRESS_BYTES_MAX {
+        let message = format!("the address is longer than {ADDRESS_BYTES_MAX} bytes");
+        return respond(Refusal::new(414, "URI_TOO_LONG", message).into(), None);
+    }
     let mut call = Call::new(parts.method.as_str(), address);
     call.headers = parts.headers;
     match to_bytes(body, BODY_BYTES_MAX).await {

@@ -3,6 +3,9 @@
 use reqwest::Method;
 use serde_json::{Value as Json, json};
 
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+
 use super::client::{Client, DATA, shown};
 
 #[tokio::test]
@@ -240,5 +243,45 @@ async fn soap_logs_in_and_out_in_the_order_of_the_wsdl() {
     let (status, fault) = post(logout).await;
     assert_eq!(status, 500);
     assert!(fault.contains("INVALID_SESSION_ID"), "{fault}");
+    client.stop().await;
+}
+
+#[tokio::test]
+async fn header_names_are_written_as_the_platform_writes_them() {
+    let client = Client::start().await;
+    let mut stream = TcpStream::connect(client.base.trim_start_matches("http://"))
+        .await
+        .unwrap();
+    let request = format!(
+        "GET {DATA}/limits/ HTTP/1.1\r\nHost: org\r\nAuthorization: OAuth {}\r\nConnection: close\r\n\r\n",
+        client.token
+    );
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await.unwrap();
+    assert!(
+        answer.contains("\r\nContent-Type: application/json;charset=UTF-8\r\n"),
+        "{answer}"
+    );
+    let limit = answer
+        .split("\r\nSforce-Limit-Info: ")
+        .nth(1)
+        .and_then(|rest| rest.split("\r\n").next());
+    let (used, max) = limit
+        .unwrap()
+        .strip_prefix("api-usage=")
+        .unwrap()
+        .split_once('/')
+        .unwrap();
+    assert!(used.parse::<u64>().unwrap() < max.parse::<u64>().unwrap());
+    client.stop().await;
+}
+
+#[tokio::test]
+async fn an_address_that_is_too_long_is_refused() {
+    let client = Client::start().await;
+    let long = format!("SELECT Id FROM Account WHERE Name = '{}'", "x".repeat(16_400));
+    let request = client.request(Method::GET, "query").query(&[("q", &long)]);
+    assert_eq!(request.send().await.unwrap().status(), 414);
     client.stop().await;
 }
