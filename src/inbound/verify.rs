@@ -12,7 +12,7 @@
 //!
 //! Nothing is written here. What differs is handed to the ledger, and read again through the door.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::time::Duration;
 
 use serde_json::{Map, Value as Json};
@@ -67,6 +67,8 @@ pub enum Drift {
     /// The cache has it, the org does not.
     Extra,
     Stale(Vec<Difference>),
+    /// Equal but for its stamp.
+    Restamped,
 }
 
 impl Drift {
@@ -76,9 +78,13 @@ impl Drift {
             Self::Missing => "compared: missing here",
             Self::Extra => "compared: not in the org",
             Self::Stale(_) => "compared: differs",
+            Self::Restamped => RESTAMPED,
         }
     }
 }
+
+/// As the ledger words a row whose stamp alone differs.
+pub const RESTAMPED: &str = "compared: another stamp";
 
 /// What a comparison found.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -88,7 +94,13 @@ pub struct Report {
     /// Calls of the org that it took.
     pub calls: u64,
     pub drift: BTreeMap<String, Drift>,
+    /// Rows whose stamp alone differs: no event carries it. They are equal; read again, they are not suspected the
+    /// next time.
+    pub restamped: BTreeSet<String>,
 }
+
+/// The stamp that no event carries.
+const STAMP: &str = "SystemModstamp";
 
 /// How closely to look.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -188,6 +200,16 @@ async fn compare_and_hand_over(
     entry: Option<&Repair>,
 ) -> anyhow::Result<()> {
     let report = compare(&wires.org, &wires.reader, planned, Depth::Windows, POLL_MAX).await?;
+    let restamped: Vec<String> = report.restamped.iter().cloned().collect();
+    if !restamped.is_empty() {
+        ask(&wires.work, |done| Work::ReadAgain {
+            object: planned.table.object.clone(),
+            ids: restamped,
+            reason: RESTAMPED,
+            done,
+        })
+        .await?;
+    }
     let differing = report
         .drift
         .iter()
@@ -240,8 +262,14 @@ pub async fn compare(
         let last = look + 1 == LOOKS.len();
         for (id, (stamp, drift)) in found {
             let stands_still = stamps.insert(id.clone(), stamp) == Some(stamp);
-            if last && stands_still {
-                comparison.report.drift.insert(id, drift);
+            match drift {
+                _ if !last || !stands_still => {}
+                Drift::Restamped => {
+                    comparison.report.restamped.insert(id);
+                }
+                drift => {
+                    comparison.report.drift.insert(id, drift);
+                }
             }
         }
     }
@@ -452,8 +480,16 @@ fn drift(
         let values = values_of(table, record, &written);
         Ok(match compare::differences(connection, table, id, &values)? {
             None => Some(Drift::Missing),
-            Some(differences) if differences.is_empty() => None,
-            Some(differences) => Some(Drift::Stale(differences)),
+            Some(differences) => match differences.as_slice() {
+                [] => None,
+                [only] if only.field == STAMP => Some(Drift::Restamped),
+                _ => {
+                    let told = differences
+                        .into_iter()
+                        .filter(|difference| difference.field != STAMP);
+                    Some(Drift::Stale(told.collect()))
+                }
+            },
         })
     })
 }
