@@ -215,10 +215,8 @@ fn start(stages: &mut Stages, world: World, plan: Plan, cache: Cache, journal: J
     let planned = plan.objects.clone();
     let (door_clock, door_bells) = (clock.clone(), bells.clone());
     stages.spawn_blocking(move || {
-        (
-            "apply",
-            apply::run(cache, journal, &planned, queue, &door_clock, &door_bells),
-        )
+        let applied = apply::run(cache, journal, &planned, queue, &door_clock, &door_bells);
+        ("apply", applied)
     });
     let (dir, checkpoints) = (config.state.dir.clone(), stop.clone());
     stages.spawn_blocking(move || ("checkpoint", checkpoint::run(&dir, &checkpoints)));

@@ -470,90 +470,66 @@ mod tests {
     use super::*;
 
     #[test]
+    fn every_error_code_has_a_policy_and_an_unknown_one_stops_and_tells() {
+        let policies: [(Verdict, &[&str]); 5] = [
+            (
+                Verdict::Renew,
+                &["service.auth.error", "service.auth.refresh.invalid"],
+            ),
+            (
+                Verdict::PositionLost,
+                &[
+                    "subscription.fetch.replayid.corrupted",
+                    "subscription.fetch.replayid.validation.failed",
+                ],
+            ),
+            (Verdict::WaitForAllowance, &["subscription.limit.exceeded"]),
+            (
+                Verdict::Retry,
+                &[
+                    "service.unavailable",
+                    "service.protection.triggered",
+                    "service.protection.stream.limit.triggered",
+                    "concurrent.client.limit.exceeded",
+                    "topic.api.unavailable",
+                    "schema.api.unavailable",
+                    "subscription.fetch.request.invalid",
+                    "subscription.fetch.requested.events.invalid",
+                    "subscription.fetch.overflow",
+                    "subscription.fetch.replay.repeated",
+                    "subscription.internal.error",
+                ],
+            ),
+            (
+                Verdict::Stop,
+                &[
+                    "service.auth.headers.invalid",
+                    "service.tenant.license",
+                    "topic.not.found",
+                    "topic.meta.permission",
+                    "topic.validation.empty",
+                    "subscription.topic.cannot.subscribe",
+                    "something.new",
+                ],
+            ),
+        ];
+        for (expected, codes) in policies {
+            for code in codes {
+                assert_eq!(by_error_code(code), expected, "{code}");
+            }
+        }
+    }
+
+    #[test]
     fn judges_by_error_code_before_status() {
+        use tonic::Code;
         let cases = [
-            (
-                tonic::Code::Unauthenticated,
-                Some("service.auth.error"),
-                Verdict::Renew,
-            ),
-            (tonic::Code::Internal, Some("service.unavailable"), Verdict::Retry),
-            (
-                tonic::Code::InvalidArgument,
-                Some("subscription.fetch.replayid.corrupted"),
-                Verdict::PositionLost,
-            ),
-            (tonic::Code::NotFound, Some("topic.not.found"), Verdict::Stop),
-            (
-                tonic::Code::ResourceExhausted,
-                Some("subscription.limit.exceeded"),
-                Verdict::WaitForAllowance,
-            ),
-            (
-                tonic::Code::InvalidArgument,
-                Some("subscription.fetch.replayid.validation.failed"),
-                Verdict::PositionLost,
-            ),
-            (
-                tonic::Code::Internal,
-                Some("service.auth.refresh.invalid"),
-                Verdict::Renew,
-            ),
-            (
-                tonic::Code::InvalidArgument,
-                Some("service.auth.headers.invalid"),
-                Verdict::Stop,
-            ),
-            (
-                tonic::Code::PermissionDenied,
-                Some("service.tenant.license"),
-                Verdict::Stop,
-            ),
-            (
-                tonic::Code::InvalidArgument,
-                Some("topic.meta.permission"),
-                Verdict::Stop,
-            ),
-            (
-                tonic::Code::PermissionDenied,
-                Some("subscription.topic.cannot.subscribe"),
-                Verdict::Stop,
-            ),
-            (
-                tonic::Code::ResourceExhausted,
-                Some("service.protection.triggered"),
-                Verdict::Retry,
-            ),
-            (
-                tonic::Code::ResourceExhausted,
-                Some("concurrent.client.limit.exceeded"),
-                Verdict::Retry,
-            ),
-            (
-                tonic::Code::Internal,
-                Some("topic.api.unavailable"),
-                Verdict::Retry,
-            ),
-            (
-                tonic::Code::Internal,
-                Some("schema.api.unavailable"),
-                Verdict::Retry,
-            ),
-            (
-                tonic::Code::Internal,
-                Some("subscription.internal.error"),
-                Verdict::Retry,
-            ),
-            (
-                tonic::Code::InvalidArgument,
-                Some("subscription.fetch.replay.repeated"),
-                Verdict::Retry,
-            ),
-            (tonic::Code::Internal, Some("something.new"), Verdict::Stop),
-            (tonic::Code::Internal, None, Verdict::Retry),
-            (tonic::Code::Unavailable, None, Verdict::Retry),
-            (tonic::Code::Unauthenticated, None, Verdict::Renew),
-            (tonic::Code::PermissionDenied, None, Verdict::Stop),
+            (Code::Internal, Some("service.unavailable"), Verdict::Retry),
+            (Code::Internal, Some("something.new"), Verdict::Stop),
+            (Code::Internal, None, Verdict::Retry),
+            (Code::Unavailable, None, Verdict::Retry),
+            (Code::Unauthenticated, None, Verdict::Renew),
+            (Code::PermissionDenied, None, Verdict::Stop),
         ];
         for (code, error_code, expected) in cases {
             let error = Error::Stream {
@@ -563,5 +539,24 @@ mod tests {
             };
             assert_eq!(verdict(&error), expected, "{code:?} {error_code:?}");
         }
+    }
+
+    #[test]
+    fn a_schema_that_is_refused_is_told_from_one_that_cannot_be_had_now() {
+        let error = |code, error_code: Option<&str>| Error::Stream {
+            code,
+            error_code: error_code.map(str::to_owned),
+            message: String::new(),
+        };
+        assert!(is_schema_refusal(&error(
+            tonic::Code::NotFound,
+            Some("schema.meta.permission")
+        )));
+        assert!(is_schema_refusal(&error(tonic::Code::NotFound, None)));
+        assert!(!is_schema_refusal(&error(
+            tonic::Code::Internal,
+            Some("schema.api.unavailable")
+        )));
+        assert!(!is_schema_refusal(&error(tonic::Code::Unavailable, None)));
     }
 }

@@ -10,8 +10,8 @@ use serde_json::{Map, Value, json};
 
 use crate::cli::{Exit, VerifyArgs};
 use crate::config::Config;
+use crate::inbound::compare::{Depth, Drift, RESTAMPED, Report, calls_expected, compare};
 use crate::inbound::prepare::{Planned, look_at_fields};
-use crate::inbound::verify::{Depth, Drift, RESTAMPED, Report, calls_expected, compare};
 use crate::inspect::{print, print_json, reader, usage};
 use crate::model::clock::Clock;
 use crate::salesforce::Org;
