@@ -49,6 +49,22 @@ pub enum Command {
     Demo(DemoArgs),
 }
 
+#[derive(Debug, Subcommand)]
+pub enum EventsCommand {
+    /// Decode one event's payload, base64 on standard input, and print it as JSON
+    Decode {
+        /// The writer schema, as GetSchema answers it
+        #[arg(long, value_name = "FILE")]
+        schema: PathBuf,
+    },
+    /// List the events that could not be decoded, with their bytes
+    Parked {
+        /// Print one JSON list instead of text
+        #[arg(long)]
+        json: bool,
+    },
+}
+
 #[derive(Debug, Args)]
 pub struct StatusArgs {
     /// Print one JSON object instead of text
@@ -72,16 +88,6 @@ pub struct VerifyArgs {
     pub json: bool,
 }
 
-#[derive(Debug, Subcommand)]
-pub enum EventsCommand {
-    /// List the events that could not be decoded, with their bytes
-    Parked {
-        /// Print one JSON list instead of text
-        #[arg(long)]
-        json: bool,
-    },
-}
-
 #[derive(Debug, Args)]
 pub struct SandboxArgs {
     /// Where REST, Bulk and OAuth listen; port 0 takes a free one
@@ -93,9 +99,13 @@ pub struct SandboxArgs {
     /// Serve both over TLS, with a certificate authority made for this run
     #[arg(long)]
     pub tls: bool,
-    /// Where sandbox.env, config.toml and the keys are written; a temporary folder where none is given
+    /// Where the org is kept, and sandbox.env, config.toml and the keys are written. Started again with the same folder,
+    /// it goes on where it ended; without one it ends with the process
     #[arg(long, value_name = "DIR")]
     pub data: Option<PathBuf>,
+    /// A scenario to run over the org, in TOML: merchants' edits, price campaigns, imports, stock, customers, orders
+    #[arg(long, value_name = "FILE")]
+    pub script: Option<PathBuf>,
     /// A plan of faults to start with: JSON of the form that POST /sandbox/faults takes
     #[arg(long, value_name = "FILE")]
     pub faults: Option<PathBuf>,

@@ -1,9 +1,11 @@
 //! What people ask beside the running daemon: how things stand, and whether anything is missing.
 //!
-//! Everything here reads the files that the daemon writes, and never waits for it. The one thing that is
+//! [`decode`] shows one event as the daemon reads it. Everything else reads the files that the daemon writes, and
+//! never waits for it. The one thing that is
 //! written is an entry of the ledger, by [`verify`] and when asked: a transaction of its own that the daemon
 //! finds, so that mirrored rows are still changed by the daemon alone.
 
+pub mod decode;
 pub mod events;
 pub mod status;
 pub mod verify;

@@ -1,8 +1,10 @@
 //! Parses the command line, runs the command, and says how it ended.
 
+use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
 
+use anyhow::Context;
 use clap::Parser;
 use clap::error::ErrorKind;
 use storesync::cli::{Cli, Command, EventsCommand, Exit, SandboxArgs};
@@ -46,6 +48,7 @@ fn run(cli: Cli) -> anyhow::Result<Exit> {
                 let listeners = daemon::Listeners::bind(&config).await?;
                 daemon::run(config, listeners, stop).await.map(|()| Exit::Ok)
             }
+            Command::Events(EventsCommand::Decode { schema }) => Ok(decode_event(&schema)),
             Command::Status(args) => inspect::status::run(&Config::load(config)?, &args),
             Command::Verify(args) => inspect::verify::run(&Config::load(config)?, &args).await,
             Command::Events(EventsCommand::Parked { json }) => {
@@ -60,6 +63,21 @@ fn run(cli: Cli) -> anyhow::Result<Exit> {
     ended
 }
 
+/// What cannot be decoded was given wrongly.
+fn decode_event(schema: &Path) -> Exit {
+    let payload = std::io::read_to_string(std::io::stdin()).context("read the payload from standard input");
+    match payload.and_then(|payload| inspect::decode::run(schema, &payload)) {
+        Ok(event) => {
+            println!("{event:#}");
+            Exit::Ok
+        }
+        Err(error) => {
+            eprintln!("storesync: {error:#}");
+            Exit::Usage
+        }
+    }
+}
+
 /// Runs a sandbox org and prints, in one line of JSON, how to reach it.
 async fn run_sandbox(args: SandboxArgs, stop: CancellationToken) -> anyhow::Result<()> {
     let running = sandbox::start(sandbox::Options {
@@ -67,6 +85,7 @@ async fn run_sandbox(args: SandboxArgs, stop: CancellationToken) -> anyhow::Resu
         grpc: args.grpc,
         tls: args.tls,
         data: args.data,
+        script: args.script,
         faults: args.faults,
         idle: Duration::from_millis(args.idle_ms),
         seed: args.size.seed,

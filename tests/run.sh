@@ -1,9 +1,10 @@
 #!/bin/sh
-# Everything that must hold before a change lands: form, lints, documentation, tests.
+# Everything that must hold before a change lands: form, lints, documentation, tests, other people's clients.
 set -eu
 cd "$(dirname "$0")/.."
 sh tests/setup.sh
 cargo fmt --check
 cargo clippy --all-targets --quiet -- -D warnings
 RUSTDOCFLAGS="-D warnings" cargo doc --no-deps --quiet
-exec cargo test
+cargo test
+exec python3 tests/clients/run.py

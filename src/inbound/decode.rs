@@ -18,7 +18,7 @@ mod schema;
 pub use bits::Bits;
 pub use diff::patch;
 pub use fields::Leaf;
-pub use header::Header;
+pub use header::{Bitmaps, Header};
 pub use schema::SchemaError;
 
 use self::bitmap::Entry;

@@ -76,4 +76,20 @@ impl ChangeKind {
             _ => return None,
         })
     }
+
+    /// The symbol that [`ChangeKind::from_symbol`] reads.
+    pub fn symbol(self) -> &'static str {
+        match self {
+            Self::Create => "CREATE",
+            Self::Update => "UPDATE",
+            Self::Delete => "DELETE",
+            Self::Undelete => "UNDELETE",
+            Self::Gap(GapKind::Create) => "GAP_CREATE",
+            Self::Gap(GapKind::Update) => "GAP_UPDATE",
+            Self::Gap(GapKind::Delete) => "GAP_DELETE",
+            Self::Gap(GapKind::Undelete) => "GAP_UNDELETE",
+            Self::Overflow => "GAP_OVERFLOW",
+            Self::Snapshot => "SNAPSHOT",
+        }
+    }
 }

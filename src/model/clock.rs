@@ -33,6 +33,14 @@ impl Clock {
         }
     }
 
+    /// By how much a clock was moved from the system's; a manual one by all that it shows.
+    pub fn moved(&self) -> Millis {
+        match self {
+            Self::System => 0,
+            Self::Manual(moved) | Self::Shifted(moved) => moved.load(Ordering::SeqCst),
+        }
+    }
+
     /// Moves a clock that can be moved; the system's cannot, and says so with false.
     pub fn advance(&self, millis: Millis) -> bool {
         match self {

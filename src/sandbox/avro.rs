@@ -12,7 +12,7 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::{Value as Json, json};
 
-pub use self::body::Body;
+pub use self::body::{Body, Seen};
 use super::schema::{self, Field, FieldKind, Object};
 
 /// The kinds of change, in the order of the schema's enum.

@@ -6,6 +6,8 @@
 //! so it stays valid however often it is read.
 
 mod csv_page;
+pub mod ingest;
+mod load;
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};

@@ -9,11 +9,12 @@
 
 use std::borrow::Borrow;
 use std::collections::{BTreeSet, VecDeque};
-use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
+use std::sync::{Arc, OnceLock, PoisonError, RwLock, RwLockReadGuard};
 
 use bytes::Bytes;
 use tokio::sync::watch;
 
+use super::persist::{EventFrame, Journal, Note, Rows};
 use crate::model::clock::Clock;
 
 /// How long events are kept.
@@ -57,6 +58,11 @@ impl Event {
             payload: self.payload.clone(),
         }
     }
+
+    /// When the log took it, in milliseconds.
+    pub fn stored_at(&self) -> i64 {
+        self.stored_at
+    }
 }
 
 /// A place in the log, between two events: after the one with this counter.
@@ -64,6 +70,11 @@ impl Event {
 pub struct Position(u64);
 
 impl Position {
+    /// The counter that its replay id shows.
+    pub fn counter(self) -> u64 {
+        self.0
+    }
+
     /// The ten bytes a subscriber keeps.
     pub fn replay_id(self) -> Bytes {
         let mut bytes = [0u8; 10];
@@ -120,11 +131,22 @@ impl Log {
 }
 
 /// Events of the last 72 hours.
-#[derive(Debug)]
 pub struct Bus {
     clock: Clock,
     log: RwLock<Log>,
     bell: watch::Sender<Position>,
+    /// Where the log is kept on disk, if it is.
+    journal: OnceLock<Arc<Journal>>,
+}
+
+/// The log while nobody writes.
+pub struct Held<'a>(RwLockReadGuard<'a, Log>);
+
+impl Held<'_> {
+    /// The floor, the tip and all events between them.
+    pub fn all(&self) -> (Position, Position, Vec<Arc<Event>>) {
+        (self.0.floor, self.0.tip, self.0.events.iter().cloned().collect())
+    }
 }
 
 impl Bus {
@@ -141,19 +163,79 @@ impl Bus {
             clock,
             log: RwLock::new(log),
             bell: watch::Sender::new(floor),
+            journal: OnceLock::new(),
         }
+    }
+
+    /// Has all that is appended from now on written to a journal.
+    pub fn keep(&self, journal: Arc<Journal>) {
+        drop(self.journal.set(journal));
+    }
+
+    /// Takes back an event that a journal kept.
+    pub fn restore(
+        &self,
+        EventFrame {
+            position,
+            stored_at,
+            event,
+        }: EventFrame,
+    ) {
+        let mut log = self.log.write().unwrap_or_else(PoisonError::into_inner);
+        let position = Position(position);
+        let NewEvent {
+            object,
+            id,
+            schema_id,
+            payload,
+        } = event;
+        let event = Event {
+            position,
+            object,
+            id,
+            schema_id,
+            payload,
+            stored_at,
+        };
+        log.events.push_back(Arc::new(event));
+        log.tip = position;
+        self.bell.send_replace(position);
+    }
+
+    /// Begins the log anew between two positions that a journal kept. What is appended later takes other steps than
+    /// what was appended after that moment before.
+    pub fn restart(&self, floor: u64, tip: u64) {
+        let mut log = self.log.write().unwrap_or_else(PoisonError::into_inner);
+        log.events.clear();
+        (log.floor, log.tip) = (Position(floor), Position(tip));
+        self.bell.send_replace(log.tip);
+    }
+
+    /// Keeps writers out for as long as what is given back lives.
+    pub fn hold(&self) -> Held<'_> {
+        Held(self.log())
     }
 
     fn log(&self) -> RwLockReadGuard<'_, Log> {
         self.log.read().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Appends one transaction's events and wakes the subscribers. Gives the position of each.
+    /// Appends events that no row belongs to and wakes the subscribers. Gives the position of each.
     pub fn append(&self, events: Vec<NewEvent>) -> Vec<Position> {
+        self.commit(None, events)
+    }
+
+    /// The same for one transaction's events, with the rows that it wrote, which go to the journal in one piece with
+    /// the events.
+    pub fn commit(&self, rows: Option<Rows>, events: Vec<NewEvent>) -> Vec<Position> {
         if events.is_empty() {
+            if let Some(journal) = self.journal.get() {
+                journal.commit(rows, [].iter());
+            }
             return Vec::new();
         }
-        let mut positions = Vec::with_capacity(events.len());
+        let count = events.len();
+        let mut positions = Vec::with_capacity(count);
         let now = self.clock.now();
         let tip = {
             let mut log = self.log.write().unwrap_or_else(PoisonError::into_inner);
@@ -176,6 +258,9 @@ impl Bus {
                     stored_at: now,
                 };
                 log.events.push_back(Arc::new(event));
+            }
+            if let Some(journal) = self.journal.get() {
+                journal.commit(rows, log.events.range(log.events.len() - count..));
             }
             log.expire(now);
             log.tip
@@ -279,6 +364,10 @@ impl Bus {
             log.epoch += 1;
             log.tip = Position(log.rng.u64(1_000..2_000));
             log.floor = log.tip;
+            if let Some(journal) = self.journal.get() {
+                let (floor, tip) = (log.floor.0, log.tip.0);
+                journal.append(&Note::LogBegun { floor, tip });
+            }
             log.tip
         };
         self.bell.send_replace(tip);

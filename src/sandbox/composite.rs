@@ -5,7 +5,9 @@
 //! theirs by what refers to what. `collateSubrequests` is accepted and changes nothing, as running in order is one
 //! of the orders it allows.
 
+pub mod batch;
 mod reference;
+pub mod tree;
 
 use serde_json::{Map, Value as Json, json};
 

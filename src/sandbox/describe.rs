@@ -110,6 +110,11 @@ fn children(catalog: &Catalog, parent: &Object) -> Json {
     Json::Array(children.collect())
 }
 
+/// Describe's name of a field's kind.
+pub fn type_name(field: &Field) -> &'static str {
+    type_names(field).0
+}
+
 /// Describe's name of a kind, and SOAP's.
 fn type_names(field: &Field) -> (&'static str, &'static str) {
     match field.kind {

@@ -1,7 +1,7 @@
 //! What a starting sandbox leaves for its clients: addresses, secrets, and a configuration for the daemon.
 //!
 //! Files that hold secrets are readable by their owner alone from the moment they exist. An earlier run's files are
-//! replaced; the daemon's state beside them is not touched, though it belongs to an org that is gone.
+//! replaced; the org and the daemon's state beside them are not touched.
 
 use std::fs::{self, OpenOptions};
 use std::io::Write as _;
@@ -145,7 +145,7 @@ fn config(dir: &Path, announcement: &Announcement<'_>, authority: Option<&Path>,
          poll_seconds = 5\n\
          \n\
          [state]\n\
-         # The org lives in the sandbox's memory; delete this folder when the sandbox was started anew.\n\
+         # Belongs to the org of this folder: delete it together with the folder org beside it.\n\
          dir = {state}\n\
          \n\
          # For storefronts.\n\

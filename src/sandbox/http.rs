@@ -9,11 +9,14 @@ pub mod answer;
 pub mod call;
 mod control;
 mod login;
+mod soap;
+mod usage;
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use anyhow::Result;
 use axum::Router;
 use axum::body::{Body, to_bytes};
 use axum::extract::{ConnectInfo, Request, State};
@@ -21,10 +24,12 @@ use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::Response;
 use tower_http::CompressionLevel;
 use tower_http::compression::CompressionLayer;
+use tower_http::decompression::RequestDecompressionLayer;
 
 use self::answer::{Answer, Content, Refusal, Reply};
 use self::call::Call;
-use super::bulk::Jobs;
+use self::usage::Usage;
+use super::bulk::{Jobs, ingest};
 use super::faults;
 use super::faults::http::Outcome;
 use super::oauth::Login;
@@ -33,11 +38,10 @@ use super::pubsub::Hub;
 use super::rest;
 use super::rest::query::Cursors;
 use super::tls::Cut;
+use super::tooling::Tooling;
 
 /// The platform's own limit is 50 MB for a request and 150 MB for an upload.
 const BODY_BYTES_MAX: usize = 150 << 20;
-/// The daily allowance that `Sforce-Limit-Info` tells of.
-pub const DAILY_REQUESTS_MAX: u64 = 5_000_000;
 
 /// All that a request can reach.
 pub struct App {
@@ -46,28 +50,40 @@ pub struct App {
     pub hub: Arc<Hub>,
     pub cursors: Cursors,
     pub jobs: Jobs,
+    pub ingest: ingest::Jobs,
+    pub tooling: Tooling,
     pub requests: AtomicU64,
+    pub usage: Usage,
     /// Requests by kind of path, for `/sandbox/stats`.
     pub paths: Mutex<BTreeMap<String, u64>>,
 }
 
 impl App {
-    pub fn new(org: Org, login: Login, hub: Arc<Hub>) -> Self {
-        Self {
+    pub fn new(org: Org, login: Login, hub: Arc<Hub>) -> Result<Self> {
+        Ok(Self {
             org,
             login,
             hub,
             cursors: Cursors::default(),
             jobs: Jobs::default(),
+            ingest: ingest::Jobs::default(),
+            tooling: Tooling::load()?,
             requests: AtomicU64::new(0),
+            usage: Usage::default(),
             paths: Mutex::default(),
-        }
+        })
     }
 }
 
 pub fn router(app: Arc<App>) -> Router {
     let compression = CompressionLayer::new().quality(CompressionLevel::Fastest);
-    Router::new().fallback(handle).layer(compression).with_state(app)
+    // Bodies come compressed too; what they hold is bounded when it is read.
+    let decompression = RequestDecompressionLayer::new();
+    Router::new()
+        .fallback(handle)
+        .layer(decompression)
+        .layer(compression)
+        .with_state(app)
 }
 
 async fn handle(
@@ -96,8 +112,13 @@ async fn handle(
     app.count(&call.path);
     let outcome = faults::http::answer(&app, &call, parts.uri.path(), &cut, answer).await;
     // The list of versions is not metered, and a login is no call of the API.
+    if app.org.is_broken() {
+        // What was not written must not be told as done.
+        let refusal = Refusal::new(503, "SERVER_UNAVAILABLE", "the org's log cannot be written");
+        return respond(refusal.into(), None);
+    }
     let is_data = call.path.len() > 2 && call.path[1] == "data";
-    let requests = is_data.then(|| app.requests.load(Ordering::Relaxed));
+    let requests = is_data.then(|| app.usage.now(app.org.clock().now()));
     match outcome {
         Outcome::Whole(reply) => respond(reply, requests),
         Outcome::Half(reply) => faults::http::halve(respond(reply, requests), cut).await,
@@ -136,13 +157,14 @@ fn answer(app: &App, call: &Call) -> Answer {
     match call.segments().as_slice() {
         ["services", "oauth2", rest @ ..] => login::answer(app, call, rest),
         ["id", organization, user] => login::identity(app, call, organization, user),
+        ["services", "Soap", rest @ ..] => soap::answer(app, call, rest),
         ["services", "data", ..] if app.login.has_left(call.header("host")) => Err(Refusal::session()),
         ["services", "data", rest @ ..] => rest::answer(app, call, rest),
         _ => Err(Refusal::not_found()),
     }
 }
 
-fn respond(reply: Reply, requests: Option<u64>) -> Response {
+fn respond(reply: Reply, usage: Option<(u64, u64)>) -> Response {
     let (content_type, body) = match reply.content {
         Content::Empty => (None, Body::empty()),
         Content::Json(json) => (
@@ -151,6 +173,7 @@ fn respond(reply: Reply, requests: Option<u64>) -> Response {
         ),
         Content::Csv(bytes) => (Some("text/csv"), Body::from(bytes)),
         Content::Html(page) => (Some("text/html"), Body::from(page)),
+        Content::Xml(document) => (Some("text/xml;charset=UTF-8"), Body::from(document)),
     };
     let mut response = Response::new(body);
     *response.status_mut() = StatusCode::from_u16(reply.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
@@ -158,12 +181,7 @@ fn respond(reply: Reply, requests: Option<u64>) -> Response {
     if let Some(content_type) = content_type {
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
     }
-    let limit = requests.map(|requests| {
-        (
-            "sforce-limit-info",
-            format!("api-usage={requests}/{DAILY_REQUESTS_MAX}"),
-        )
-    });
+    let limit = usage.map(|(used, max)| ("sforce-limit-info", format!("api-usage={used}/{max}")));
     let location = reply.location.map(|location| ("location", location));
     for (name, value) in reply.headers.into_iter().chain(limit).chain(location) {
         if let Ok(value) = HeaderValue::from_str(&value) {

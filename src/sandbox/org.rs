@@ -5,26 +5,31 @@
 //! see half of it.
 
 mod commit;
+mod convert;
 mod draft;
 pub mod error;
 mod fields;
 mod generation;
+pub mod locks;
 mod manner;
 mod orders;
 pub mod records;
 mod recycle;
 mod reshape;
+mod restore;
+pub mod rules;
 mod settings;
 pub mod transaction;
 
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicI64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
 
 use anyhow::{Result, anyhow};
 
 pub use error::{RecordError, RecordErrors};
 use generation::Generation;
+use locks::Locks;
 pub use manner::{Manner, Stamps, Told};
 pub use records::{Record, Records};
 pub use settings::Settings;
@@ -33,10 +38,11 @@ pub use transaction::{Body, Savepoint, Transaction};
 use super::avro::EventSchema;
 use super::bus::Bus;
 use super::faults::Faults;
+use super::persist::{self, Journal, Note, standing};
 use super::schema::Catalog;
 use super::seed;
 use super::value::RecordId;
-use crate::model::clock::Clock;
+use crate::model::clock::{Clock, Millis};
 
 /// How an org is made.
 #[derive(Clone, Debug)]
@@ -74,6 +80,11 @@ struct Inside {
     commit_number: AtomicI64,
     id: RecordId,
     user: RecordId,
+    locks: Locks,
+    /// Where the org is kept on disk, if it is.
+    journal: OnceLock<Arc<Journal>>,
+    /// How the org that is kept was made.
+    origin: OnceLock<persist::Origin>,
 }
 
 /// A running org; clones share it.
@@ -85,6 +96,12 @@ pub struct Org {
 impl Org {
     /// A seeded org. The same options give the same records; times come from the clock.
     pub fn new(options: OrgOptions) -> Result<Self> {
+        let now = options.clock.now();
+        Self::seeded_at(options, now)
+    }
+
+    /// The same as an org that was made at `now`.
+    pub(super) fn seeded_at(options: OrgOptions, now: Millis) -> Result<Self> {
         let catalog = Catalog::load()?;
         let selected = options.selected_entities.iter().map(|name| {
             let object = catalog
@@ -94,7 +111,11 @@ impl Org {
         });
         let selected = selected.collect::<Result<BTreeSet<usize>>>()?;
         let mut records = Records::new(&catalog);
-        let seeded = seed::fill(&catalog, &mut records, &options)?;
+        let as_of = OrgOptions {
+            clock: standing(now),
+            ..options.clone()
+        };
+        let seeded = seed::fill(&catalog, &mut records, &as_of)?;
         let inside = Inside {
             first: Generation::first(catalog),
             settings: RwLock::new(Arc::new(Settings::new(selected))),
@@ -106,6 +127,9 @@ impl Org {
             clock: options.clock,
             id: seeded.organization,
             user: seeded.user,
+            locks: Locks::default(),
+            journal: OnceLock::new(),
+            origin: OnceLock::new(),
         };
         Ok(Self {
             inside: Arc::new(inside),
@@ -141,6 +165,7 @@ impl Org {
             .write()
             .unwrap_or_else(PoisonError::into_inner);
         change(Arc::make_mut(&mut settings));
+        self.note(&Note::Settings(Box::new(Settings::clone(&settings))));
     }
 
     pub fn clock(&self) -> &Clock {
@@ -150,8 +175,14 @@ impl Org {
     /// Moves the org's time on; false where it runs by the system's clock. What is too old leaves the event log.
     pub fn advance(&self, millis: i64) -> bool {
         let moved = self.inside.clock.advance(millis);
+        self.note(&Note::Clock(self.inside.clock.moved()));
         self.inside.bus.expire();
         moved
+    }
+
+    /// Rows that somebody else is said to hold.
+    pub fn locks(&self) -> &Locks {
+        &self.inside.locks
     }
 
     pub fn bus(&self) -> &Bus {
@@ -198,6 +229,20 @@ impl Org {
         look(&self.inside.records.read().unwrap_or_else(PoisonError::into_inner))
     }
 
+    /// Takes deleted rows out of the recycle bin for good.
+    pub fn purge(&self, object: usize, ids: &[RecordId]) {
+        let mut records = self
+            .inside
+            .records
+            .write()
+            .unwrap_or_else(PoisonError::into_inner);
+        for id in ids {
+            if records.get(object, *id).is_some_and(|record| record.deleted) {
+                records.withdraw(object, *id);
+            }
+        }
+    }
+
     /// Runs `work` as one transaction. An `Err` undoes all of it and nothing is published.
     pub fn transact<T, E>(
         &self,
@@ -222,12 +267,17 @@ impl Org {
             transaction.rollback_to(start);
             return outcome;
         }
-        let finished = transaction.finish();
+        let mut finished = transaction.finish();
+        let later = std::mem::take(&mut finished.later);
         let step = finished.rng.clone().i64(1..500);
         let number = self.inside.commit_number.fetch_add(step, Ordering::Relaxed);
+        let rows = self.rows_to_keep(&records, &finished, number);
         // Still under the write lock, so that events stand in the log in commit order.
         let events = commit::events(self, &records, finished, commit::Commit { origin, number });
-        self.inside.bus.append(events);
+        self.inside.bus.commit(rows, events);
+        self.tidy_up(&records);
+        drop(records);
+        self.run_later(later);
         outcome
     }
 }

@@ -4,18 +4,20 @@
 //! functions over the one transaction it opened. That is what [`Access`] is for.
 
 pub mod collections;
+mod event_schema;
 pub mod query;
-mod rows;
+pub mod rows;
 
 use serde_json::{Value as Json, json};
 
+use super::bulk::{self, ingest};
+use super::http::App;
 use super::http::answer::{Answer, Refusal, Reply};
 use super::http::call::Call;
-use super::http::{App, DAILY_REQUESTS_MAX};
 use super::org::{Origin, Records, Transaction};
 use super::schema::Catalog;
 use super::soql::Scope;
-use super::{bulk, composite};
+use super::{composite, tooling};
 
 /// The oldest and newest versions answered; older ones are gone, newer ones not there yet.
 const VERSION_MIN: u32 = 50;
@@ -23,15 +25,14 @@ const VERSION_MAX: u32 = 68;
 /// Retired for good: answered 410.
 const VERSION_RETIRED: u32 = 30;
 /// Entries of a version's root.
-const RESOURCES: [&str; 8] = [
+const RESOURCES: [&str; 7] = [
     "sobjects",
     "query",
     "queryAll",
     "composite",
     "limits",
-    "jobs/query",
     "tooling",
-    "recent",
+    "jobs",
 ];
 
 /// Who asks, and by which version.
@@ -88,6 +89,7 @@ pub fn answer(app: &App, call: &Call, rest: &[&str]) -> Answer {
         .token()
         .filter(|token| app.login.sessions.is_valid(token))
         .ok_or_else(Refusal::session)?;
+    app.usage.count(app.org.clock().now())?;
     let client = call.client().unwrap_or("storesync_sandbox").to_owned();
     let caller = Caller {
         app,
@@ -103,21 +105,42 @@ pub fn answer(app: &App, call: &Call, rest: &[&str]) -> Answer {
     };
     match (call.method.as_str(), rest) {
         ("GET", []) => Ok(Reply::ok(resources(version))),
-        ("GET", ["limits"]) => Ok(Reply::ok(limits(app))),
         (_, ["jobs", "query", rest @ ..]) => bulk::answer(&caller, call, rest),
+        (_, ["jobs", "ingest", rest @ ..]) => ingest::answer(&caller, call, rest),
         ("POST", ["composite"]) => composite::composite(&caller, call),
         ("POST", ["composite", "graph"]) => composite::graph(&caller, call),
-        ("GET" | "HEAD", rest) => app
-            .org
-            .read(|records| part(&caller, &mut Access::Read(records), call, rest)),
-        (_, rest) => app.org.transact(&caller.origin, |transaction| {
-            part(&caller, &mut Access::Write(transaction), call, rest)
+        ("POST", ["composite", "batch"]) => composite::batch::answer(&caller, call),
+        ("POST", ["composite", "tree", object]) => composite::tree::answer(&caller, call, object),
+        (_, rest) => single(&caller, call, rest),
+    }
+}
+
+/// What may stand alone or be a part of a batch: a read, or a write in a transaction of its own.
+pub fn single(caller: &Caller<'_>, call: &Call, rest: &[&str]) -> Answer {
+    let org = &caller.app.org;
+    match (call.method.as_str(), rest) {
+        ("GET", ["limits"]) => Ok(Reply::ok(limits(caller.app))),
+        ("GET", ["tooling", rest @ ..]) => tooling::answer(caller, call, rest),
+        ("GET", ["event", "eventSchema", id]) => event_schema::by_id(caller, call, id),
+        ("GET", ["sobjects", name, "eventSchema"]) => event_schema::by_name(caller, call, name),
+        ("GET" | "HEAD", rest) => org.read(|records| part(caller, &mut Access::Read(records), call, rest)),
+        (_, rest) => org.transact(&caller.origin, |transaction| {
+            part(caller, &mut Access::Write(transaction), call, rest)
         }),
     }
 }
 
 /// What may stand alone or be a part of a composite request. `rest` is the path after the version.
 pub fn part(caller: &Caller<'_>, access: &mut Access<'_, '_>, call: &Call, rest: &[&str]) -> Answer {
+    if let Access::Write(transaction) = access {
+        let header = call.header("sforce-duplicate-rule-header").unwrap_or_default();
+        transaction.allow_duplicates(
+            header
+                .replace(' ', "")
+                .to_ascii_lowercase()
+                .contains("allowsave=true"),
+        );
+    }
     match rest {
         ["sobjects", rest @ ..] => rows::answer(caller, access, call, rest),
         ["query", rest @ ..] => query::answer(caller, access, call, rest, false),
@@ -169,11 +192,11 @@ fn resources(version: &str) -> Json {
 }
 
 fn limits(app: &App) -> Json {
-    let used = app.requests.load(std::sync::atomic::Ordering::Relaxed);
+    let (used, max) = app.usage.now(app.org.clock().now());
     let jobs = u64::try_from(app.jobs.created()).unwrap_or(u64::MAX);
     let limit = |max: u64, used: u64| json!({ "Max": max, "Remaining": max.saturating_sub(used) });
     json!({
-        "DailyApiRequests": limit(DAILY_REQUESTS_MAX, used),
+        "DailyApiRequests": limit(max, used),
         "DailyBulkApiBatches": limit(15_000, 0),
         "DailyBulkV2QueryJobs": limit(10_000, jobs),
         "DailyBulkV2QueryFileStorageMB": limit(976_562, 0),

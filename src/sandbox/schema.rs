@@ -4,6 +4,7 @@
 //! its own for good: records store values by field position, and the first seven are the same in every object.
 
 pub mod change;
+mod source;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -109,6 +110,20 @@ pub struct Field {
     pub visible: bool,
     /// Where change events have it: standard fields, the audit fields, custom ones, and the place among those.
     pub event_place: (u8, u32),
+    /// What a formula shows, or a roll-up adds up, by names: `Product2Id.Name`, `OrderItem.OrderId.TotalPrice`.
+    pub source: Option<String>,
+    /// A formula's way: the positions of lookups, each in the object the one before points at, then of the field.
+    pub path: Vec<usize>,
+}
+
+/// A field that adds up a field of children.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RollUp {
+    pub parent: usize,
+    pub field: usize,
+    pub child: usize,
+    pub lookup: usize,
+    pub amount: usize,
 }
 
 /// One object.
@@ -164,23 +179,33 @@ pub struct Catalog {
     objects: Vec<Object>,
     by_name: HashMap<String, usize>,
     by_prefix: HashMap<[u8; 3], usize>,
+    roll_ups: Vec<RollUp>,
 }
 
 impl Catalog {
     /// Reads the built-in catalogue.
     pub fn load() -> Result<Self> {
-        let listed: Vec<Listed> =
-            serde_json::from_str(include_str!("objects.json")).context("read the built-in objects.json")?;
+        Self::read(include_str!("objects.json"))
+    }
+
+    /// Reads a catalogue in the form of `objects.json`.
+    pub fn read(text: &str) -> Result<Self> {
+        let listed: Vec<Listed> = serde_json::from_str(text).context("read a built-in catalogue")?;
         let mut catalog = Self::default();
         for (index, listed) in listed.into_iter().enumerate() {
             let name = listed.name.clone();
             let object =
-                object(index, listed).with_context(|| format!("read {name} of the built-in objects.json"))?;
+                object(index, listed).with_context(|| format!("read {name} of a built-in catalogue"))?;
             catalog.by_name.insert(name.to_ascii_lowercase(), index);
             catalog.by_prefix.insert(object.key_prefix, index);
             catalog.objects.push(object);
         }
+        catalog.resolve()?;
         Ok(catalog)
+    }
+
+    pub fn roll_ups(&self) -> &[RollUp] {
+        &self.roll_ups
     }
 
     pub fn object(&self, name: &str) -> Option<&Object> {
@@ -195,6 +220,20 @@ impl Catalog {
 
     pub fn by_prefix(&self, prefix: [u8; 3]) -> Option<&Object> {
         self.by_prefix.get(&prefix).map(|index| &self.objects[*index])
+    }
+
+    /// The object and lookup field behind the name of a list of children (`OrderItems`), whatever its case.
+    pub fn child(&self, parent: &Object, name: &str) -> Option<(&Object, usize)> {
+        let points_here = |field: &Field| {
+            let list = field.child_relationship.as_deref();
+            field.visible
+                && list.is_some_and(|list| list.eq_ignore_ascii_case(name))
+                && field.reference_to.contains(&parent.name)
+        };
+        self.objects.iter().find_map(|object| {
+            let position = object.fields.iter().position(points_here)?;
+            Some((object, position))
+        })
     }
 
     /// The object a lookup field points at; every lookup here has one target.
@@ -341,6 +380,8 @@ fn field(cells: &[String], object: usize, position: usize) -> Result<Field> {
             if custom { 2 } else { 0 },
             position as u32 * change::PLACES_BETWEEN,
         ),
+        source: None,
+        path: Vec::new(),
     };
     match kind {
         FieldKind::Reference => {
@@ -376,10 +417,15 @@ fn apply_word(field: &mut Field, word: &str) -> Result<()> {
         ("idlookup", _) => field.id_lookup = true,
         ("createonly", _) => field.updateable = false,
         ("readonly", _) => (field.createable, field.updateable) = (false, false),
-        ("formula" | "rollup", _) => {
+        ("formula", _) => {
             (field.calculated, field.createable, field.updateable) = (true, false, false);
-            field.roll_up = word == "rollup";
         }
+        ("rollup", source) => {
+            (field.calculated, field.createable, field.updateable) = (true, false, false);
+            field.roll_up = true;
+            field.source = Some(source.to_owned()).filter(|source| !source.is_empty());
+        }
+        ("path", source) => field.source = Some(source.to_owned()),
         ("auto", _) => {
             (field.auto_number, field.defaulted, field.nillable) = (true, true, false);
             (field.createable, field.updateable) = (false, false);

@@ -20,7 +20,7 @@ use super::org::records::{Shared, Slot};
 use super::org::transaction::{ORG_CURRENCY, auto_number};
 use super::org::{OrgOptions, Record, Records, uuid};
 use super::schema::{Catalog, FIRST_OWN, Object};
-use super::value::{RecordId, Value};
+use super::value::{RecordId, Text, Value};
 
 const DAY_MILLIS: i64 = 86_400_000;
 /// More products than this get few fields and few price book entries.
@@ -59,10 +59,32 @@ pub fn fill(catalog: &Catalog, records: &mut Records, options: &OrgOptions) -> R
     catalogue::sow(&mut sower, &stores, standard_book, options.products)?;
     offers::sow(&mut sower, &stores)?;
     customers::sow(&mut sower, &stores, options.products)?;
+    add_up(&mut sower);
+    sower.records.pack();
     Ok(Seeded {
         organization,
         user: sower.user,
     })
+}
+
+/// Fills the roll-ups in by what was sown below them.
+fn add_up(sower: &mut Sower<'_>) {
+    for roll_up in sower.catalog.roll_ups() {
+        let mut sums: HashMap<RecordId, f64> = HashMap::new();
+        for child in sower.records.all(roll_up.child) {
+            let parent = child.get(roll_up.lookup).and_then(Value::as_id);
+            let amount = child.get(roll_up.amount).and_then(Value::as_f64);
+            if let (Some(parent), Some(amount)) = (parent, amount) {
+                *sums.entry(parent).or_default() += amount;
+            }
+        }
+        for (parent, sum) in sums {
+            if let Some(row) = sower.records.get(roll_up.parent, parent).cloned() {
+                let sum = Value::Double((sum * 100.0).round() / 100.0);
+                sower.records.put(roll_up.parent, row.with(roll_up.field, sum));
+            }
+        }
+    }
 }
 
 fn organization(sower: &mut Sower<'_>) -> Result<RecordId> {
@@ -149,8 +171,11 @@ impl<'a> Sower<'a> {
         self.shared.clear();
     }
 
-    /// The stamps of rows written now, with the values they have in common.
-    fn shared_with(&self, object: &Object, common: Vec<Slot>) -> Arc<Shared> {
+    /// The stamps of rows written now, with the values they have in common and the fields that differ.
+    fn shared_with(&self, object: &Object, common: Vec<Slot>, layout: &[u16]) -> Arc<Shared> {
+        let mut layout = layout.to_vec();
+        layout.sort_unstable();
+        let layout = layout.into();
         let mut values: Vec<Slot> = common;
         let unset = object
             .unset
@@ -171,6 +196,7 @@ impl<'a> Sower<'a> {
             modified_by: user,
             modstamp: moment,
             values: values.into(),
+            layout,
         })
     }
 
@@ -202,13 +228,12 @@ impl<'a> Sower<'a> {
         }
         let shared = match self.shared.get(&object.index) {
             Some(shared) => Arc::clone(shared),
-            None => {
-                let shared = self.shared_with(object, Vec::new());
-                self.shared.insert(object.index, Arc::clone(&shared));
-                shared
-            }
+            None => self.shared_with(object, Vec::new(), &[]),
         };
-        self.records.put(object.index, Record::new(id, shared, slots));
+        let record = Record::new(id, shared, slots);
+        // The next row has most likely the same fields.
+        self.shared.insert(object.index, record.share());
+        self.records.put(object.index, record);
         Ok(id)
     }
 
@@ -217,7 +242,7 @@ impl<'a> Sower<'a> {
     }
 }
 
-fn text(text: impl Into<Arc<str>>) -> Option<Value> {
+fn text(text: impl Into<Text>) -> Option<Value> {
     Some(Value::text(text))
 }
 

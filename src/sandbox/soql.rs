@@ -11,6 +11,7 @@ mod cursor;
 mod dates;
 mod filter;
 mod group;
+mod having;
 mod parse;
 mod select;
 mod token;
@@ -112,6 +113,39 @@ impl Hop {
     }
 }
 
+/// Nulls have their own place, whichever way the values go.
+fn ordered(left: Option<&Value>, right: Option<&Value>, descending: bool, nulls_last: bool) -> Ordering {
+    match (left, right) {
+        (None, None) => Ordering::Equal,
+        (None, Some(_)) if nulls_last => Ordering::Greater,
+        (None, Some(_)) => Ordering::Less,
+        (Some(_), None) if nulls_last => Ordering::Less,
+        (Some(_), None) => Ordering::Greater,
+        (Some(left), Some(right)) if descending => right.compare(left),
+        (Some(left), Some(right)) => left.compare(right),
+    }
+}
+
+/// The lookups from a formula to the field that it shows; of any other field, none and itself.
+fn formula_way(catalog: &Catalog, object: &Object, field: usize) -> (Vec<Hop>, usize) {
+    let Some((last, lookups)) = object.fields[field].path.split_last() else {
+        return (Vec::new(), field);
+    };
+    let mut object = object;
+    let mut hops = Vec::with_capacity(lookups.len());
+    for lookup in lookups {
+        let Some(target) = catalog.target(&object.fields[*lookup]) else {
+            return (Vec::new(), field);
+        };
+        hops.push(Hop {
+            field: *lookup,
+            object: target.index,
+        });
+        object = target;
+    }
+    (hops, *last)
+}
+
 struct Order {
     route: Route,
     descending: bool,
@@ -152,6 +186,11 @@ impl Query {
     ) -> Result<Self, QueryError> {
         let statement = parse::parse(text)?;
         bind::bind(catalog, text, now, &statement, deleted_too)
+    }
+
+    /// Whether a row fits the condition.
+    pub fn accepts(&self, scope: &Scope<'_>, record: &Record) -> bool {
+        self.test.resolved(scope).accepts(scope, record)
     }
 
     /// The position of the object in FROM.
@@ -199,15 +238,8 @@ impl Query {
     /// By the ORDER BY, then by id, so that every order is total.
     fn compare<'a>(&self, scope: &Scope<'a>, left: &'a Record, right: &'a Record) -> Ordering {
         for order in &self.order {
-            let ordering = match (order.route.value(scope, left), order.route.value(scope, right)) {
-                (None, None) => Ordering::Equal,
-                (None, Some(_)) if order.nulls_last => Ordering::Greater,
-                (None, Some(_)) => Ordering::Less,
-                (Some(_), None) if order.nulls_last => Ordering::Less,
-                (Some(_), None) => Ordering::Greater,
-                (Some(left), Some(right)) if order.descending => right.compare(left),
-                (Some(left), Some(right)) => left.compare(right),
-            };
+            let (left, right) = (order.route.value(scope, left), order.route.value(scope, right));
+            let ordering = ordered(left, right, order.descending, order.nulls_last);
             if ordering != Ordering::Equal {
                 return ordering;
             }
@@ -295,7 +327,7 @@ pub fn record_json(
 ) -> Json {
     let mut shape = Shape::new(object.index);
     for field in fields {
-        shape.add(scope.catalog.objects(), &[], *field);
+        shape.add(scope.catalog, &[], *field);
     }
     Json::Object(shape.record(scope, record, version))
 }

@@ -2,9 +2,11 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on says so by panicking")]
 
 mod chaos;
+mod events_decode;
 mod inbound;
 mod journeys;
 mod refusals;
+mod sandbox_avro;
 mod sandbox_faults;
 mod sandbox_org;
 mod sandbox_pubsub;

@@ -21,6 +21,10 @@ const IMPORTS: &[(&str, &[&str])] = &[
     ("sandbox", &["model", "proto"]),
     ("inbound", &["model", "config", "store", "salesforce"]),
     ("outbound", &["model", "config", "store", "salesforce"]),
+    (
+        "inspect",
+        &["model", "config", "cli", "store", "salesforce", "inbound"],
+    ),
     ("serve", &["model", "config", "store", "outbound::outbox"]),
     (
         "inspect",

@@ -66,6 +66,17 @@ impl Running {
         (Self { child, lines }, stdout)
     }
 
+    /// Started, and the first line that it printed.
+    pub fn with_first_line(command: Command) -> (Self, String) {
+        let (running, stdout) = Self::start(command);
+        let mut line = String::new();
+        let mut stdout = BufReader::new(stdout.unwrap());
+        stdout.read_line(&mut line).unwrap();
+        // Read to the end, so that the pipe never fills.
+        std::thread::spawn(move || stdout.read_to_end(&mut Vec::new()));
+        (running, line)
+    }
+
     /// What it has said so far.
     pub fn said(&self) -> String {
         self.lines.lock().unwrap().join("\n")
@@ -133,12 +144,7 @@ impl Sandbox {
             "200",
         ]);
         command.arg("--data").arg(dir.path()).args(arguments);
-        let (running, stdout) = Running::start(command);
-        let mut line = String::new();
-        let mut stdout = BufReader::new(stdout.unwrap());
-        stdout.read_line(&mut line).unwrap();
-        // Read to the end, so that the pipe never fills.
-        std::thread::spawn(move || stdout.read_to_end(&mut Vec::new()));
+        let (running, line) = Running::with_first_line(command);
         let env: BTreeMap<String, String> = serde_json::from_str(&line)
             .unwrap_or_else(|_| panic!("no JSON line: {line}\n{}", running.said()));
         let http = match env

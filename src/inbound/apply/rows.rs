@@ -1,6 +1,6 @@
 //! Applying whole rows: pages of a load, rows of a poll, records read again.
 
-use csv::ByteRecord;
+use csv::{ByteRecord, Reader};
 use serde_json::{Map, Value as Json};
 
 use crate::inbound::apply::work::{RepairedRow, Source, Written};
@@ -10,7 +10,7 @@ use crate::model::clock::Millis;
 use crate::model::row::Value;
 use crate::store::cache::Batch;
 use crate::store::cache::loads::{Load, Place};
-use crate::store::cache::rows::{Mirror, Outcome, Whole};
+use crate::store::cache::rows::{Inserter, Mirror, Outcome, Whole};
 
 /// Answer to a page of a load that was given up meanwhile.
 const GIVEN_UP: &str = "another load of the object has begun";
@@ -77,35 +77,45 @@ impl World {
         let Some(columns) = columns else {
             return Ok(Err(format!("a page of {object} has no column Id")));
         };
-        let mut record = ByteRecord::new();
+        let mirror = &mut self.objects[index].mirror;
         let mut newer = Vec::new();
-        let mut rows = 0;
-        loop {
-            match reader.read_byte_record(&mut record) {
-                Ok(true) => {}
-                Ok(false) => break,
-                Err(error) => return Ok(Err(format!("a page of {object} cannot be read: {error}"))),
+        let mut write = |batch: &mut Batch<'_>, mirror: &mut Mirror, id: &str, record: &ByteRecord| {
+            if columns.write(batch, mirror, &load, id, record)? == Whole::Newer {
+                newer.push(id.to_owned());
             }
-            let mirror = &mut self.objects[index].mirror;
-            match columns.write(batch, mirror, &load, &record)? {
-                Some(Whole::Newer) => newer.extend(columns.id(&record).map(str::to_owned)),
-                Some(_) => {}
-                None => {
-                    return Ok(Err(format!(
-                        "a page of {object} has a row without an id or not in UTF-8"
-                    )));
+            Ok(())
+        };
+        let read = if load.fresh {
+            let mut known = Vec::new();
+            let mut inserter = batch.inserter(mirror)?;
+            let mut inserted = 0;
+            let read = each_row(&mut reader, &columns, object, |id, record| {
+                if columns.insert(&mut inserter, mirror, id, record)? {
+                    inserted += 1;
+                } else {
+                    known.push((id.to_owned(), record.clone()));
                 }
+                Ok(())
+            })?;
+            drop(inserter);
+            batch.inserted_quietly(mirror, inserted);
+            for (id, record) in known {
+                write(batch, mirror, &id, &record)?;
             }
-            rows += 1;
-        }
-        if load.fresh {
-            batch.advance();
-        }
+            read
+        } else {
+            each_row(&mut reader, &columns, object, |id, record| {
+                batch.mark_seen(&load, id)?;
+                write(batch, mirror, id, record)
+            })?
+        };
         for id in newer {
             self.repair(batch, index, &id, CHANGED_MEANWHILE)?;
         }
-        batch.advance_load(object, &load, rows, place)?;
-        Ok(Ok(rows))
+        if let Ok(rows) = read {
+            batch.advance_load(object, &load, rows, place)?;
+        }
+        Ok(read)
     }
 
     /// Rows of REST, of a load or a poll.
@@ -248,21 +258,12 @@ impl Columns {
             .filter(|id| !id.is_empty())
     }
 
-    /// `None` where the row has no id or is not text.
-    fn write(
+    /// The row's columns, and its stamp. The record was seen to be text.
+    fn values<'r>(
         &self,
-        batch: &mut Batch<'_>,
-        mirror: &mut Mirror,
-        load: &Load,
-        record: &ByteRecord,
-    ) -> rusqlite::Result<Option<Whole>> {
-        let Some(id) = self.id(record) else {
-            return Ok(None);
-        };
-        // Checked once for the whole row; a field of valid text is valid text.
-        if std::str::from_utf8(record.as_slice()).is_err() {
-            return Ok(None);
-        }
+        mirror: &Mirror,
+        record: &'r ByteRecord,
+    ) -> (impl Iterator<Item = Value<'r>>, Millis) {
         let text = |place: Option<usize>| {
             place
                 .and_then(|place| record.get(place))
@@ -270,25 +271,61 @@ impl Columns {
                 .unwrap_or("")
         };
         let stamp = cells::stamp(text(self.stamp)).unwrap_or(0);
-        let value = |(position, place): (usize, &Option<usize>)| {
-            cells::from_text(mirror.table.columns[position].kind, text(*place))
-        };
-        if load.fresh {
-            let sets = self
-                .fields
-                .iter()
-                .enumerate()
-                .map(|field| (field.0, value(field)));
-            if batch.insert_quietly(mirror, id, sets, stamp, stamp)? {
-                return Ok(Some(Whole::Inserted));
-            }
-        } else {
-            batch.mark_seen(load, id)?;
+        let columns = mirror.table.columns.iter().zip(&self.fields);
+        let values = columns.map(move |(column, place)| cells::from_text(column.kind, text(*place)));
+        (values, stamp)
+    }
+
+    /// Adds the row to a table that was empty; `false` where the stream has brought it meanwhile.
+    fn insert(
+        &self,
+        inserter: &mut Inserter<'_>,
+        mirror: &Mirror,
+        id: &str,
+        record: &ByteRecord,
+    ) -> rusqlite::Result<bool> {
+        let (values, stamp) = self.values(mirror, record);
+        inserter.insert(id, values.enumerate(), stamp, stamp)
+    }
+
+    fn write(
+        &self,
+        batch: &mut Batch<'_>,
+        mirror: &mut Mirror,
+        load: &Load,
+        id: &str,
+        record: &ByteRecord,
+    ) -> rusqlite::Result<Whole> {
+        let (values, stamp) = self.values(mirror, record);
+        let values: Vec<Value<'_>> = values.collect();
+        batch.write_whole(mirror, id, &values, stamp, load.start_rev)
+    }
+}
+
+/// Goes through the rows of a page, in one record that is reused. Gives their number, or why it ends early.
+fn each_row(
+    reader: &mut Reader<&[u8]>,
+    columns: &Columns,
+    object: &str,
+    mut take: impl FnMut(&str, &ByteRecord) -> rusqlite::Result<()>,
+) -> rusqlite::Result<Written> {
+    let mut record = ByteRecord::new();
+    let mut rows = 0;
+    loop {
+        match reader.read_byte_record(&mut record) {
+            Ok(true) => {}
+            Ok(false) => return Ok(Ok(rows)),
+            Err(error) => return Ok(Err(format!("a page of {object} cannot be read: {error}"))),
         }
-        let values: Vec<Value<'_>> = self.fields.iter().enumerate().map(value).collect();
-        batch
-            .write_whole(mirror, id, &values, stamp, load.start_rev)
-            .map(Some)
+        // Checked once for the whole row; a field of valid text is valid text.
+        let is_text = std::str::from_utf8(record.as_slice()).is_ok();
+        let Some(id) = columns.id(&record).filter(|_| is_text) else {
+            return Ok(Err(format!(
+                "a page of {object} has a row without an id or not in UTF-8"
+            )));
+        };
+        take(id, &record)?;
+        rows += 1;
     }
 }
 

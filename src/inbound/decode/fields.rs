@@ -19,6 +19,8 @@ pub struct Leaf {
     pub name: String,
     /// As the event has it: `BillingAddress.Street`.
     pub path: String,
+    /// Whether its integers are the event's true and false.
+    pub boolean: bool,
 }
 
 impl AsRef<str> for Leaf {
@@ -147,7 +149,7 @@ impl Body {
                     Some(scalar) => {
                         let leaf = match text {
                             Some(leaf) => leaf,
-                            None => self.leaf(field.name.clone(), field.name.clone())?,
+                            None => self.leaf(field.name.clone(), field.name.clone(), scalar)?,
                         };
                         text = Some(leaf);
                         Step::Scalar(leaf, scalar)
@@ -188,7 +190,7 @@ impl Body {
             } else {
                 member_name(parent, record, &field.name)
             };
-            let leaf = self.leaf(name, format!("{parent}.{}", field.name))?;
+            let leaf = self.leaf(name, format!("{parent}.{}", field.name), scalar)?;
             if is_name
                 && matches!(
                     field.name.as_str(),
@@ -207,13 +209,17 @@ impl Body {
         Ok((Step::Record(steps), members))
     }
 
-    fn leaf(&mut self, name: String, path: String) -> Result<usize, SchemaError> {
+    fn leaf(&mut self, name: String, path: String, scalar: Scalar) -> Result<usize, SchemaError> {
         if self.leaves.len() >= LEAVES_MAX {
             return Err(SchemaError::NotChangeEvent(format!(
                 "it has more than {LEAVES_MAX} fields"
             )));
         }
-        self.leaves.push(Leaf { name, path });
+        self.leaves.push(Leaf {
+            name,
+            path,
+            boolean: scalar == Scalar::Boolean,
+        });
         Ok(self.leaves.len() - 1)
     }
 }

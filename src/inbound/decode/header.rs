@@ -48,7 +48,23 @@ impl Default for Header<'_> {
     }
 }
 
+/// The header's bitmaps as they came: `0x400800`, `4-0x01`.
+#[derive(Clone, Copy, Debug)]
+pub struct Bitmaps<'h> {
+    pub nulled: &'h [&'h str],
+    pub diffed: &'h [&'h str],
+    pub changed: &'h [&'h str],
+}
+
 impl Header<'_> {
+    pub fn bitmaps(&self) -> Bitmaps<'_> {
+        Bitmaps {
+            nulled: &self.nulled,
+            diffed: &self.diffed,
+            changed: &self.changed,
+        }
+    }
+
     /// Empties the lists; everything else is written by each event, or stays empty.
     pub(super) fn clear(&mut self) {
         self.record_ids.clear();

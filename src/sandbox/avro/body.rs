@@ -4,13 +4,26 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use super::super::org::Record;
-use super::super::schema::{self, FieldKind, Object};
+use super::super::org::{Record, Records};
+use super::super::schema::{self, Catalog, FieldKind, Object};
 use super::super::value::Value;
 use super::{EventSchema, Header, Slot, bitmap, diff};
 
 /// Texts of at least so many characters may be told by their difference.
 pub const DIFF_FROM: usize = 1_000;
+
+/// The rows of an object among all others: a formula may show a field of another one.
+pub struct Seen<'a> {
+    pub catalog: &'a Catalog,
+    pub records: &'a Records,
+    pub object: &'a Object,
+}
+
+impl<'a> Seen<'a> {
+    fn value(&self, record: &'a Record, field: usize) -> Option<&'a Value> {
+        self.catalog.value(self.records, self.object, record, field)
+    }
+}
 
 /// The bitmaps of a change and the values after the header.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -23,13 +36,14 @@ pub struct Body {
 
 impl EventSchema {
     /// A creation: every value the record has.
-    pub fn created(&self, object: &Object, record: &Record) -> Body {
+    pub fn created(&self, seen: &Seen<'_>, record: &Record) -> Body {
+        let object = seen.object;
         // The platform leaves the audit fields out when a price book entry is created.
         let left_out = |position| {
             object.name == "PricebookEntry"
                 && (schema::CREATED_DATE..=schema::LAST_MODIFIED_BY_ID).contains(&position)
         };
-        self.without_bitmaps(|position| record.get(position).filter(|_| !left_out(position)))
+        self.without_bitmaps(|position| seen.value(record, position).filter(|_| !left_out(position)))
     }
 
     /// A deletion, or an event that tells no values.
@@ -48,7 +62,8 @@ impl EventSchema {
 
     /// A change: the changed values, and those of formulas, which set no bit. `stamped` is false where the change
     /// left LastModifiedDate alone.
-    pub fn updated(&self, object: &Object, before: &Record, after: &Record, stamped: bool) -> Body {
+    pub fn updated(&self, seen: &Seen<'_>, before: &Record, after: &Record, stamped: bool) -> Body {
+        let object = seen.object;
         let stamp = schema::LAST_MODIFIED_DATE;
         let formula = |position: usize| {
             let field = &object.fields[position];
@@ -75,7 +90,8 @@ impl EventSchema {
             changed: self.bitmaps(person, is_changed),
             values: self.values(|at| match diffs.get(&at) {
                 Some(diff) => Some(diff),
-                None => after.get(at).filter(|_| is_changed(&at) || formula(at)),
+                None if formula(at) => seen.value(after, at),
+                None => after.get(at).filter(|_| is_changed(&at)),
             }),
         }
     }

@@ -20,7 +20,7 @@ pub enum Delimiter {
 }
 
 impl Delimiter {
-    fn byte(self) -> u8 {
+    pub fn byte(self) -> u8 {
         match self {
             Self::Backquote => b'`',
             Self::Caret => b'^',
@@ -80,7 +80,7 @@ impl Page {
         }
     }
 
-    fn text(&mut self, text: &str) {
+    pub fn text(&mut self, text: &str) {
         if !self.at_start {
             self.bytes.push(self.delimiter);
         }

@@ -14,6 +14,7 @@ pub enum Content {
     Json(Json),
     Csv(Vec<u8>),
     Html(&'static str),
+    Xml(String),
 }
 
 /// An answer.
@@ -57,11 +58,25 @@ impl Reply {
         }
     }
 
+    pub fn xml(status: u16, document: String) -> Self {
+        Self {
+            content: Content::Xml(document),
+            ..Self::json(status, Json::Null)
+        }
+    }
+
+    pub fn csv(bytes: Vec<u8>) -> Self {
+        Self {
+            content: Content::Csv(bytes),
+            ..Self::json(200, Json::Null)
+        }
+    }
+
     /// The body as a composite answer shows it.
     pub fn body(&self) -> Json {
         match &self.content {
             Content::Json(json) => json.clone(),
-            Content::Empty | Content::Csv(_) | Content::Html(_) => Json::Null,
+            Content::Empty | Content::Csv(_) | Content::Html(_) | Content::Xml(_) => Json::Null,
         }
     }
 }
@@ -73,6 +88,8 @@ pub struct Problem {
     pub message: String,
     /// Left out of the body where none.
     pub fields: Option<Vec<String>>,
+    /// What a duplicate rule found; left out where none.
+    pub duplicates: Option<Json>,
 }
 
 /// A refused request.
@@ -88,6 +105,7 @@ impl Refusal {
             code: code.to_owned(),
             message: message.into(),
             fields: None,
+            duplicates: None,
         };
         Self {
             status,
@@ -116,6 +134,9 @@ impl Refusal {
     pub fn body(&self) -> Json {
         let items = self.problems.iter().map(|problem| {
             let mut item = Map::new();
+            if let Some(duplicates) = &problem.duplicates {
+                item.insert("duplicateResult".to_owned(), duplicates.clone());
+            }
             item.insert("message".to_owned(), Json::from(problem.message.as_str()));
             item.insert("errorCode".to_owned(), Json::from(problem.code.as_str()));
             if let Some(fields) = &problem.fields {
@@ -130,7 +151,12 @@ impl Refusal {
     pub fn collection_errors(&self) -> Json {
         let items = self.problems.iter().map(|problem| {
             let fields = problem.fields.clone().unwrap_or_default();
-            json!({ "statusCode": problem.code, "message": problem.message, "fields": fields })
+            let mut item =
+                json!({ "statusCode": problem.code, "message": problem.message, "fields": fields });
+            if let Some(duplicates) = &problem.duplicates {
+                item["duplicateResult"] = duplicates.clone();
+            }
+            item
         });
         Json::Array(items.collect())
     }
@@ -154,7 +180,8 @@ impl From<RecordErrors> for Refusal {
         let problems = errors.into_iter().map(|error| Problem {
             code: error.status_code.into_owned(),
             message: error.message,
-            fields: Some(error.fields),
+            fields: Some(error.fields).filter(|_| error.duplicates.is_none()),
+            duplicates: error.duplicates,
         });
         Self {
             status,

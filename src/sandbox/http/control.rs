@@ -7,9 +7,11 @@
 //! - `GET /sandbox/stats`: requests by path, and how many orders and order items there are.
 //! - `/sandbox/changes`: changes as the platform's insides make them, see [`changes`].
 //! - `/sandbox/schema`, `/sandbox/users`, `/sandbox/permissions`: fields and who may see them, see [`schema`].
+//! - `/sandbox/rules`, `/sandbox/locks`, `/sandbox/convert`: what administrators set up, see [`rules`].
 //! - `/sandbox/clock`, `/sandbox/selection`, `/sandbox/publishing`: see [`settings`].
 
 mod changes;
+mod rules;
 mod schema;
 mod settings;
 
@@ -58,6 +60,12 @@ pub fn answer(app: &App, call: &Call) -> Answer {
         ("POST", ["schema"]) => schema::change(app, call),
         ("POST", ["users"]) => schema::add_user(app, call),
         ("POST", ["permissions"]) => schema::permit(app, call),
+        ("POST", ["locks"]) => rules::lock(app, call),
+        ("DELETE", ["locks"]) => {
+            app.org.locks().release_all();
+            Ok(Reply::empty(204))
+        }
+        ("POST", ["convert"]) => rules::convert(app, call),
         (method, [setting]) => settings::answer(app, call, method, setting),
         _ => Err(Refusal::not_found()),
     }

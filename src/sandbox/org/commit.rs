@@ -8,7 +8,7 @@ use std::collections::{BTreeSet, HashSet};
 
 use bytes::Bytes;
 
-use super::super::avro::{Body, ChangeType, EventSchema, Header};
+use super::super::avro::{Body, ChangeType, EventSchema, Header, Seen};
 use super::super::bus::NewEvent;
 use super::super::schema::{self, Object};
 use super::super::value::RecordId;
@@ -46,12 +46,13 @@ pub(super) fn events(org: &Org, records: &Records, finished: Finished, commit: C
         mut rng,
         manner,
         announced,
+        ..
     } = finished;
     if manner.told == Told::Silently {
         return Vec::new();
     }
     let settings = org.settings();
-    let mut gathered = Gathered::new(org, &settings, manner);
+    let mut gathered = Gathered::new(org, records, &settings, manner);
     gathered.overflowed.extend(announced);
     let mut seen = HashSet::new();
     for Touched { object, id, before } in touched {
@@ -101,6 +102,7 @@ fn change_type(before: Option<&Record>, after: &Record) -> Option<ChangeType> {
 /// Records on their way to events.
 struct Gathered<'a> {
     org: &'a Org,
+    records: &'a Records,
     settings: &'a Settings,
     manner: Manner,
     pending: Vec<Pending>,
@@ -114,9 +116,10 @@ struct Gathered<'a> {
 }
 
 impl<'a> Gathered<'a> {
-    fn new(org: &'a Org, settings: &'a Settings, manner: Manner) -> Self {
+    fn new(org: &'a Org, records: &'a Records, settings: &'a Settings, manner: Manner) -> Self {
         Self {
             org,
+            records,
             settings,
             manner,
             pending: Vec::new(),
@@ -149,12 +152,17 @@ impl<'a> Gathered<'a> {
         }
         let schema = self.org.event_schema(object);
         let gap = self.manner.told == Told::Gaps;
+        let seen = Seen {
+            catalog: self.org.catalog(),
+            records: self.records,
+            object: described,
+        };
         let body = match (kind, rows) {
             _ if gap => schema.empty(),
             (ChangeType::Update, Some((Some(before), after))) => {
-                schema.updated(described, before, after, self.manner.stamps == Stamps::All)
+                schema.updated(&seen, before, after, self.manner.stamps == Stamps::All)
             }
-            (ChangeType::Create | ChangeType::Undelete, Some((_, after))) => schema.created(described, after),
+            (ChangeType::Create | ChangeType::Undelete, Some((_, after))) => schema.created(&seen, after),
             _ => schema.empty(),
         };
         let kind = if gap { kind.gap() } else { kind };

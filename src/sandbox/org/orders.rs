@@ -264,7 +264,5 @@ fn judge_new_entry(draft: &mut Draft<'_>) -> Result<(), RecordErrors> {
         let message = "No standard price defined for this product";
         return refuse("STANDARD_PRICE_NOT_DEFINED", message);
     }
-    draft.set("Name", product.get("Name").cloned());
-    draft.set("ProductCode", product.get("ProductCode").cloned());
     Ok(())
 }

@@ -5,6 +5,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, PoisonError};
 
+use super::super::persist::Note;
 use super::super::schema::change::{Changed, FieldChange, Permissions};
 use super::super::schema::{Catalog, Object};
 use super::super::value::{RecordId, Value};
@@ -17,20 +18,7 @@ impl Org {
     /// Adds, removes or retypes a custom field. Values that the new type cannot hold are lost, and then, where the
     /// object is selected, an event with a wildcard tells of it; nothing else does. The error is a sentence.
     pub fn change_schema(&self, change: &FieldChange) -> Result<(), String> {
-        let (changed, lost) = {
-            let mut records = self
-                .inside
-                .records
-                .write()
-                .unwrap_or_else(PoisonError::into_inner);
-            let mut catalog = self.catalog().clone();
-            let changed = catalog.change(change)?;
-            let views = views(&catalog, &self.settings())?;
-            self.check_room()?;
-            let lost = records.reshape(&catalog.objects()[changed.object], changed);
-            self.inside.first.follow(catalog, views);
-            (changed, lost)
-        };
+        let (changed, lost) = self.reshape_alone(change)?;
         if lost {
             let origin = Origin {
                 client: String::new(),
@@ -49,6 +37,23 @@ impl Org {
             drop(told);
         }
         Ok(())
+    }
+
+    /// The change without its event; true where values were lost.
+    pub(super) fn reshape_alone(&self, change: &FieldChange) -> Result<(Changed, bool), String> {
+        let mut records = self
+            .inside
+            .records
+            .write()
+            .unwrap_or_else(PoisonError::into_inner);
+        let mut catalog = self.catalog().clone();
+        let changed = catalog.change(change)?;
+        let views = views(&catalog, &self.settings())?;
+        self.check_room()?;
+        let lost = records.reshape(&catalog.objects()[changed.object], changed);
+        self.inside.first.follow(catalog, views);
+        self.note(&Note::Schema(change.clone()));
+        Ok((changed, lost))
     }
 
     /// Sets what a user may see and write of an object, in place of what was set before. The error is a sentence.
@@ -70,6 +75,18 @@ impl Org {
         self.set(|held| *held = settings);
         self.inside.first.follow(catalog, views);
         drop(records);
+        Ok(())
+    }
+
+    /// Takes over settings that were kept, and what users may see by them.
+    pub(super) fn adopt(&self, settings: Settings) -> Result<(), String> {
+        let catalog = self.catalog().clone();
+        let changed = settings.permissions != self.settings().permissions;
+        let views = views(&catalog, &settings)?;
+        self.set(|held| *held = settings);
+        if changed {
+            self.inside.first.follow(catalog, views);
+        }
         Ok(())
     }
 

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 
 use super::super::schema::change::Permissions;
+use super::rules::Rules;
 
 /// The entities that an org without an add-on can select.
 pub const ENTITIES_MAX: usize = 5;
@@ -22,6 +23,7 @@ pub struct Settings {
     pub merge: bool,
     /// Changed fields of one transaction after which an object's changes are told by one overflow event.
     pub overflow_after: usize,
+    pub rules: Rules,
     /// By the id of a user and the name of an object.
     pub permissions: BTreeMap<String, BTreeMap<String, Permissions>>,
 }
@@ -33,6 +35,7 @@ impl Settings {
             selected,
             merge: true,
             overflow_after: OVERFLOW_AFTER,
+            rules: Rules::default(),
             permissions: BTreeMap::new(),
         }
     }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use serde_json::Map;
 
 use super::super::faults::Occasion;
-use super::super::schema::{self, Catalog, FieldKind, Object};
+use super::super::schema::{self, Catalog, FieldKind, Object, RollUp};
 use super::super::value::{RecordId, Value};
 use super::draft::{Change, Draft, Parent, refuse};
 use super::error::{RecordError, RecordErrors};
@@ -45,6 +45,12 @@ pub struct Transaction<'a> {
     manner: Manner,
     /// Objects told of as a whole, whatever was written.
     announced: Vec<usize>,
+    /// Whether duplicate rules that can be overruled are.
+    pub(super) duplicates_allowed: bool,
+    /// Flows do not start flows of their own record again.
+    pub(super) in_flow: bool,
+    /// Records with flows that run after the commit.
+    pub(super) later: Vec<(usize, RecordId)>,
 }
 
 /// What a transaction leaves for its commit.
@@ -53,6 +59,7 @@ pub(super) struct Finished {
     pub rng: fastrand::Rng,
     pub manner: Manner,
     pub announced: Vec<usize>,
+    pub later: Vec<(usize, RecordId)>,
 }
 
 impl<'a> Transaction<'a> {
@@ -67,7 +74,15 @@ impl<'a> Transaction<'a> {
             touched: Vec::new(),
             manner: Manner::default(),
             announced: Vec::new(),
+            duplicates_allowed: false,
+            in_flow: false,
+            later: Vec::new(),
         }
+    }
+
+    /// Overrules the duplicate rules that let themselves be, as a request's header may.
+    pub fn allow_duplicates(&mut self, allowed: bool) {
+        self.duplicates_allowed = allowed;
     }
 
     /// Says how all of this transaction is made and told.
@@ -122,6 +137,7 @@ impl<'a> Transaction<'a> {
             rng: self.rng,
             manner: self.manner,
             announced: self.announced,
+            later: self.later,
         }
     }
 
@@ -143,6 +159,7 @@ impl<'a> Transaction<'a> {
         orders::judge(&mut draft, &self.now, &self.user)?;
         name_from_parts(&mut draft);
         fields::check(&draft)?;
+        self.org.locks().check(org.clock().now(), None, &draft)?;
         let values = draft
             .changes
             .into_iter()
@@ -155,6 +172,7 @@ impl<'a> Transaction<'a> {
             modified_by: self.user.clone(),
             modstamp: self.now.clone(),
             values: Arc::clone(&object.unset),
+            layout: Arc::from([]),
         };
         self.write(object.index, Record::new(id, Arc::new(shared), values));
         self.after(object, id, None)?;
@@ -172,11 +190,15 @@ impl<'a> Transaction<'a> {
                 format!("entity type cannot be updated: {}", object.label),
             );
         }
+        if object.name == "Lead" && self.is_converted(object, &before) {
+            return refuse("CANNOT_UPDATE_CONVERTED_LEAD", "cannot reference converted lead");
+        }
         let changes = self.read(object, body, false)?;
         let mut draft = self.draft(object, Some(&before), changes);
         orders::judge(&mut draft, &self.now, &self.user)?;
         name_from_parts(&mut draft);
         fields::check(&draft)?;
+        self.org.locks().check(org.clock().now(), Some(id), &draft)?;
         let changes = draft.changes;
         let row = before.changed(object, &changes, &self.stamp());
         self.write(object.index, row);
@@ -238,7 +260,9 @@ impl<'a> Transaction<'a> {
         let object = existing(org.catalog(), object)?;
         let before = self.present(object, id)?.clone();
         unlocked(org, object, Some(id))?;
-        let order = self.draft(object, Some(&before), Vec::new()).parent("OrderId");
+        let draft = self.draft(object, Some(&before), Vec::new());
+        org.locks().check(org.clock().now(), Some(id), &draft)?;
+        let order = draft.parent("OrderId");
         orders::judge_delete(
             Parent {
                 object,
@@ -337,33 +361,42 @@ impl<'a> Transaction<'a> {
         }
     }
 
-    /// Carries a written order product into its order's amount.
+    /// Carries a written row into the roll-ups of its parents.
     fn after(&mut self, object: &Object, id: RecordId, before: Option<&Record>) -> Result<(), RecordErrors> {
-        if object.name != "OrderItem" {
-            return Ok(());
+        let org = self.org;
+        for roll_up in org
+            .catalog()
+            .roll_ups()
+            .iter()
+            .filter(|sum| sum.child == object.index)
+        {
+            let part = |record: Option<&Record>| -> Option<(RecordId, f64)> {
+                let live = record.filter(|record| !record.deleted)?;
+                let amount = live.get(roll_up.amount).and_then(Value::as_f64).unwrap_or(0.0);
+                Some((live.get(roll_up.lookup)?.as_id()?, amount))
+            };
+            let (was, is) = (part(before), part(self.records.get(object.index, id)));
+            let taken = was.map(|(parent, amount)| (parent, -amount));
+            for (parent, amount) in [taken, is].into_iter().flatten() {
+                self.add_up(*roll_up, parent, amount);
+            }
         }
-        let catalog = self.org.catalog();
-        let order_object = catalog.object("Order").ok_or_else(Vec::new)?;
-        let total = order_object.field("TotalAmount").unwrap_or_default();
-        let price = |record: Option<&Record>| {
-            let live = record
-                .filter(|record| !record.deleted)
-                .map(|record| Parent { object, record });
-            live.and_then(|item| item.get("TotalPrice")?.as_f64())
-                .unwrap_or(0.0)
+        self.apply_rules(object, id)
+    }
+
+    fn add_up(&mut self, roll_up: RollUp, parent: RecordId, amount: f64) {
+        let org = self.org;
+        let Some(row) = self
+            .records
+            .live(roll_up.parent, parent)
+            .filter(|_| amount.abs() > 0.001)
+        else {
+            return;
         };
-        let now = self.records.get(object.index, id);
-        let difference = price(now) - price(before);
-        let order = now.and_then(|record| Parent { object, record }.get("OrderId")?.as_id());
-        let order = order.and_then(|order| self.records.live(order_object.index, order));
-        let Some(order) = order.filter(|_| difference.abs() > 0.001) else {
-            return Ok(());
-        };
-        let amount = order.get(total).and_then(Value::as_f64).unwrap_or(0.0) + difference;
-        let change = [(total, Some(Value::Double(orders::cents(amount))))];
-        let row = order.changed(order_object, &change, &self.stamp());
-        self.write(order_object.index, row);
-        Ok(())
+        let sum = row.get(roll_up.field).and_then(Value::as_f64).unwrap_or(0.0) + amount;
+        let change = [(roll_up.field, Some(Value::Double(orders::cents(sum))))];
+        let row = row.changed(&org.catalog().objects()[roll_up.parent], &change, &self.stamp());
+        self.write(roll_up.parent, row);
     }
 }
 

@@ -13,6 +13,7 @@ use crate::sandbox::http::answer::{Answer, Refusal, Reply};
 use crate::sandbox::http::call::Call;
 use crate::sandbox::org::Record;
 use crate::sandbox::soql::{Query, Scope};
+use crate::sandbox::tooling;
 use crate::sandbox::value::RecordId;
 
 const PAGE_ROWS: usize = 2_000;
@@ -89,7 +90,13 @@ fn first_page(
     deleted_too: bool,
 ) -> Answer {
     let org = &caller.app.org;
-    let query = Query::compile(caller.catalog(), text, org.clock().now(), deleted_too)?;
+    let query = match Query::compile(caller.catalog(), text, org.clock().now(), deleted_too) {
+        Ok(query) => query,
+        Err(error) => {
+            let of_definitions = (error.code == "INVALID_TYPE").then(|| tooling::definitions(caller, text));
+            return of_definitions.flatten().unwrap_or_else(|| Err(error.into()));
+        }
+    };
     let scope = caller.scope(access);
     let rows = query.rows(&scope);
     if query.is_count() {

@@ -68,6 +68,12 @@ pub struct Permissions {
 impl Catalog {
     /// Changes a field. The error is a sentence.
     pub fn change(&mut self, change: &FieldChange) -> Result<Changed, String> {
+        let changed = self.change_alone(change)?;
+        self.resolve().map_err(|error| format!("{error:#}"))?;
+        Ok(changed)
+    }
+
+    fn change_alone(&mut self, change: &FieldChange) -> Result<Changed, String> {
         match change {
             FieldChange::Add {
                 object,

@@ -59,9 +59,9 @@ pub fn sow(sower: &mut Sower<'_>, stores: &[Store], standard_book: RecordId, pro
             let shares = &batch.entries[number];
             if !standard_in.contains(&store.words.currency) {
                 standard_in.push(store.words.currency);
-                positions.entry(sower, &shares.standard, product, price, (&name, &code));
+                positions.entry(sower, &shares.standard, product, price);
             }
-            positions.entry(sower, &shares.store, product, price, (&name, &code));
+            positions.entry(sower, &shares.store, product, price);
             let leaves = &store.categories[department];
             let category = leaves[at / DEPARTMENTS.len() % leaves.len()];
             positions.category(sower, &batch.links, (product, category), at);
@@ -133,8 +133,8 @@ fn plain_product(
     let [name_at, code_at, slug_at, _, family_at, key_at] = positions.product_fields;
     let product = sower.records.next_id(positions.product.index);
     let values = vec![
-        (name_at, Value::Text(Arc::clone(name))),
-        (code_at, Value::Text(Arc::clone(code))),
+        (name_at, Value::text(Arc::clone(name))),
+        (code_at, Value::text(Arc::clone(code))),
         (slug_at, Value::text(slug)),
         (family_at, batch.families[department].clone()),
         (key_at, Value::text(uuid(&mut sower.rng))),
@@ -213,8 +213,6 @@ fn variants(sower: &mut Sower<'_>, stores: &[Store], standard_book: RecordId) ->
                 ("Product2Id", id(product)),
                 ("UnitPrice", number(priced(49.95, store.words.rate))),
                 ("IsActive", yes()),
-                ("Name", text(name)),
-                ("ProductCode", text(code)),
             ];
             sower.row("PricebookEntry", &row)?;
         }
@@ -268,8 +266,10 @@ struct Batch {
 impl Batch {
     fn new(sower: &Sower<'_>, positions: &Positions<'_>, stores: &[Store], standard_book: RecordId) -> Self {
         let owner = Value::Id(sower.user);
-        let [.., active_at, _, _] = positions.product_fields;
-        let [link_active_at, owner_at, ..] = positions.link_fields;
+        let [name_at, code_at, slug_at, active_at, family_at, key_at] = positions.product_fields;
+        let product_own = [name_at, code_at, slug_at, family_at, key_at];
+        let [link_active_at, owner_at, link_own @ ..] = positions.link_fields;
+        let link_own = &link_own[..if positions.detailed { 4 } else { 3 }];
         let currency = |object: &Object| object.field("CurrencyIsoCode").unwrap_or_default() as u16;
         let org_currency = Value::text(sower.currency);
         let products = vec![
@@ -290,7 +290,7 @@ impl Batch {
                     (currency_at, code.clone()),
                     (active_at, Value::Boolean(true)),
                 ];
-                sower.shared_with(positions.entry, common)
+                sower.shared_with(positions.entry, common, &positions.entry_fields[3..])
             };
             EntryShares {
                 standard: share(standard_book),
@@ -298,9 +298,9 @@ impl Batch {
             }
         });
         Self {
-            products: sower.shared_with(positions.product, products),
+            products: sower.shared_with(positions.product, products, &product_own),
             families: FAMILIES.iter().map(|family| Value::text(*family)).collect(),
-            links: sower.shared_with(positions.link, links),
+            links: sower.shared_with(positions.link, links, link_own),
             entries: entries.collect(),
         }
     }
@@ -312,8 +312,8 @@ struct Positions<'a> {
     /// Name, ProductCode, slug, IsActive, Family, key.
     product_fields: [u16; 6],
     entry: &'a Object,
-    /// Pricebook2Id, CurrencyIsoCode, IsActive, Product2Id, UnitPrice, Name, ProductCode.
-    entry_fields: [u16; 7],
+    /// Pricebook2Id, CurrencyIsoCode, IsActive, Product2Id, UnitPrice.
+    entry_fields: [u16; 5],
     link: &'a Object,
     /// Active, OwnerId, Product_Id, Category_Id, Name, key.
     link_fields: [u16; 6],
@@ -340,8 +340,6 @@ impl<'a> Positions<'a> {
             "IsActive",
             "Product2Id",
             "UnitPrice",
-            "Name",
-            "ProductCode",
         ];
         let link_names = ["Active", "OwnerId", "Product_Id", "Category_Id", "Name", "sC_Id"];
         Ok(Self {
@@ -355,21 +353,9 @@ impl<'a> Positions<'a> {
         })
     }
 
-    fn entry(
-        &self,
-        sower: &mut Sower<'_>,
-        shared: &Arc<Shared>,
-        product: RecordId,
-        price: f64,
-        (name, code): (&Arc<str>, &Arc<str>),
-    ) {
-        let [.., product_at, price_at, name_at, code_at] = self.entry_fields;
-        let values = vec![
-            (product_at, Value::Id(product)),
-            (price_at, Value::Double(price)),
-            (name_at, Value::Text(Arc::clone(name))),
-            (code_at, Value::Text(Arc::clone(code))),
-        ];
+    fn entry(&self, sower: &mut Sower<'_>, shared: &Arc<Shared>, product: RecordId, price: f64) {
+        let [.., product_at, price_at] = self.entry_fields;
+        let values = vec![(product_at, Value::Id(product)), (price_at, Value::Double(price))];
         let row = sower.records.next_id(self.entry.index);
         sower
             .records

@@ -5,14 +5,15 @@
 
 use super::super::schema::{Catalog, ID, Object};
 use super::filter::{Source, Test};
-use super::group::{Grouping, Measure};
 use super::select::{Children, Column, Shape};
 use super::tree::{FieldSet, Path, Select, Statement};
-use super::{Hop, Order, Output, Query, QueryError, Route};
+use super::{Hop, Order, Output, Query, QueryError, Route, formula_way};
 use crate::model::clock::Millis;
 
 /// Lookups between the object and a field: the platform's own limit.
 const HOPS_MAX: usize = 5;
+/// The platform skips no more rows than this.
+const OFFSET_MAX: usize = 2_000;
 /// `FIELDS(ALL)` asks for a limit of at most this.
 const FIELDS_ROWS_MAX: usize = 200;
 
@@ -44,15 +45,15 @@ pub(super) struct Binder<'a> {
     pub now: Millis,
     pub deleted_too: bool,
     object: &'a Object,
-    statement: &'a Statement,
+    pub statement: &'a Statement,
 }
 
 /// A field found by its path: how to get there, and the names of the way as describe writes them.
-pub(super) struct Found<'a> {
+pub(super) struct Found {
     pub route: Route,
     hops: Vec<(Hop, String)>,
+    field: usize,
     pub name: String,
-    owner: &'a Object,
 }
 
 impl<'a> Binder<'a> {
@@ -67,7 +68,31 @@ impl<'a> Binder<'a> {
                 .select
                 .iter()
                 .any(|item| matches!(item, Select::Aggregate { .. }));
+        if !grouped && self.statement.having.is_some() {
+            return Err(malformed("HAVING needs a GROUP BY"));
+        }
+        if self.statement.offset > OFFSET_MAX {
+            return Err(QueryError {
+                code: "NUMBER_OUTSIDE_VALID_RANGE",
+                message: format!("Maximum SOQL offset allowed is {OFFSET_MAX}"),
+            });
+        }
         let output = if grouped { self.aggregates()? } else { self.rows()? };
+        // Groups are sorted, skipped and limited as groups, not by the rows that make them.
+        let of_groups = matches!(output, Output::Groups(_));
+        Ok(Query {
+            object: self.object.index,
+            source: Source::of(&test, self.object, self.deleted_too),
+            test,
+            order: if of_groups { Vec::new() } else { self.order()? },
+            limit: self.statement.limit.filter(|_| !of_groups),
+            offset: if of_groups { 0 } else { self.statement.offset },
+            output,
+            deleted_too: self.deleted_too,
+        })
+    }
+
+    fn order(&self) -> Result<Vec<Order>, QueryError> {
         let order = self.statement.order.iter().map(|order| {
             let route = self.find(&order.path)?.route;
             Ok(Order {
@@ -76,8 +101,7 @@ impl<'a> Binder<'a> {
                 nulls_last: order.nulls_last,
             })
         });
-        let order = order.collect::<Result<Vec<_>, QueryError>>()?;
-        let mut order = order;
+        let mut order = order.collect::<Result<Vec<_>, QueryError>>()?;
         let is_id = |order: &Order| order.route.hops.is_empty() && order.route.field == ID;
         if let Some(at) = order.iter().position(is_id) {
             // Ids are unique, so nothing after one matters; and rows are found in id order.
@@ -86,24 +110,10 @@ impl<'a> Binder<'a> {
                 order.clear();
             }
         }
-        Ok(Query {
-            object: self.object.index,
-            source: Source::of(&test, self.object, self.deleted_too),
-            test,
-            order,
-            // A limit on groups does not limit the rows that are grouped.
-            limit: if matches!(output, Output::Groups(_)) {
-                None
-            } else {
-                self.statement.limit
-            },
-            offset: self.statement.offset,
-            output,
-            deleted_too: self.deleted_too,
-        })
+        Ok(order)
     }
 
-    pub fn find(&self, path: &Path) -> Result<Found<'a>, QueryError> {
+    pub fn find(&self, path: &Path) -> Result<Found, QueryError> {
         let prefixed = path.len() > 1
             && (path[0].eq_ignore_ascii_case(&self.object.name)
                 || self
@@ -131,18 +141,21 @@ impl<'a> Binder<'a> {
         let mut names: Vec<&str> = hops.iter().map(|(_, name)| name.as_str()).collect();
         names.push(&owner.fields[field].name);
         let name = names.join(".");
-        let kind = owner.fields[field].kind;
-        let route = Route {
-            hops: hops.iter().map(|(hop, _)| *hop).collect(),
-            field,
-            kind,
-        };
+        let route = self.route(hops.iter().map(|(hop, _)| *hop).collect(), owner, field);
         Ok(Found {
             route,
             hops,
+            field,
             name,
-            owner,
         })
+    }
+
+    /// The way to a field; to a formula it goes on to the field that it shows.
+    fn route(&self, mut hops: Vec<Hop>, owner: &Object, field: usize) -> Route {
+        let kind = owner.fields[field].kind;
+        let (more, field) = formula_way(self.catalog, owner, field);
+        hops.extend(more);
+        Route { hops, field, kind }
     }
 
     /// Of a lookup's possible objects, the first that has what comes next.
@@ -180,22 +193,17 @@ impl<'a> Binder<'a> {
     fn rows(&self) -> Result<Output, QueryError> {
         let mut shape = Shape::new(self.object.index);
         let (mut columns, mut children) = (Vec::new(), Vec::new());
-        let objects = self.catalog.objects();
         for item in &self.statement.select {
             match item {
                 Select::Field { path, .. } => {
                     let found = self.find(path)?;
-                    shape.add(objects, &found.hops, found.route.field);
+                    shape.add(self.catalog, &found.hops, found.field);
                     columns.push(Column::new(found.name, found.route));
                 }
                 Select::Fields(set) => {
                     for (position, field) in self.field_set(*set)? {
-                        shape.add(objects, &[], position);
-                        let route = Route {
-                            hops: Vec::new(),
-                            field: position,
-                            kind: field.kind,
-                        };
+                        shape.add(self.catalog, &[], position);
+                        let route = self.route(Vec::new(), self.object, position);
                         columns.push(Column::new(field.name.clone(), route));
                     }
                 }
@@ -229,18 +237,7 @@ impl<'a> Binder<'a> {
 
     fn children(&self, statement: &Statement) -> Result<Children, QueryError> {
         let wanted = &statement.from;
-        let points_here = |field: &super::super::schema::Field| {
-            field.visible
-                && field.reference_to.contains(&self.object.name)
-                && field
-                    .child_relationship
-                    .as_deref()
-                    .is_some_and(|name| name.eq_ignore_ascii_case(wanted))
-        };
-        let child = self.catalog.objects().iter().find_map(|object| {
-            let position = object.fields.iter().position(points_here)?;
-            Some((object, position))
-        });
+        let child = self.catalog.child(self.object, wanted);
         let (object, field) = child.ok_or_else(|| self.unknown_relationship(wanted))?;
         let name = object.fields[field]
             .child_relationship
@@ -256,63 +253,6 @@ impl<'a> Binder<'a> {
             return Err(malformed("aggregates are not supported in a sub-select"));
         }
         Ok(Children::new(name, field, query))
-    }
-
-    fn aggregates(&self) -> Result<Output, QueryError> {
-        if let [Select::Aggregate { path: None, .. }] = self.statement.select.as_slice() {
-            return Ok(Output::Count);
-        }
-        let keys = self.statement.group.iter().map(|path| Ok(self.find(path)?.route));
-        let keys = keys.collect::<Result<Vec<_>, QueryError>>()?;
-        let mut unnamed = 0;
-        let mut next_name = |alias: &Option<String>| {
-            alias.clone().unwrap_or_else(|| {
-                unnamed += 1;
-                format!("expr{}", unnamed - 1)
-            })
-        };
-        let mut measures = Vec::new();
-        for item in &self.statement.select {
-            measures.push(match item {
-                Select::Field { path, alias } => {
-                    let found = self.find(path)?;
-                    if !self
-                        .statement
-                        .group
-                        .iter()
-                        .any(|grouped| same_path(grouped, path))
-                    {
-                        return Err(malformed(&format!(
-                            "Field must be grouped or aggregated: {}",
-                            found.name
-                        )));
-                    }
-                    let name = found.owner.fields[found.route.field].name.clone();
-                    Measure::Key {
-                        name: alias.clone().unwrap_or(name),
-                        route: found.route,
-                    }
-                }
-                Select::Aggregate {
-                    function,
-                    path: Some(path),
-                    alias,
-                } => {
-                    let route = self.find(path)?.route;
-                    Measure::Aggregate {
-                        name: next_name(alias),
-                        function: *function,
-                        route,
-                    }
-                }
-                _ => return Err(malformed("COUNT() must be the only element in the SELECT list")),
-            });
-        }
-        Ok(Output::Groups(Grouping {
-            keys,
-            measures,
-            limit: self.statement.limit,
-        }))
     }
 
     fn unknown_field(&self, owner: &Object, name: &str) -> QueryError {
@@ -347,7 +287,7 @@ impl<'a> Binder<'a> {
     }
 }
 
-fn same_path(left: &Path, right: &Path) -> bool {
+pub(super) fn same_path(left: &Path, right: &Path) -> bool {
     left.len() == right.len() && left.iter().zip(right).all(|(l, r)| l.eq_ignore_ascii_case(r))
 }
 

@@ -119,7 +119,12 @@ impl Binder<'_> {
     }
 
     /// A literal as a value of the field's kind; an empty text is null.
-    fn value(&self, path: &Path, kind: FieldKind, literal: &Literal) -> Result<Option<Value>, QueryError> {
+    pub fn value(
+        &self,
+        path: &Path,
+        kind: FieldKind,
+        literal: &Literal,
+    ) -> Result<Option<Value>, QueryError> {
         let numeric = matches!(
             kind,
             FieldKind::Integer | FieldKind::Double | FieldKind::Currency | FieldKind::Percent

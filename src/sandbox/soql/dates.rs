@@ -25,8 +25,6 @@ pub fn range(name: &str, now: Millis) -> Option<(Millis, Millis)> {
     let week = date
         .checked_sub(i64::from(date.weekday().to_sunday_zero_offset()).days())
         .ok()?;
-    let month = date.first_of_month();
-    let year = date.first_of_year();
     let days = |from: i64, to: i64| Some((today + from * DAY, today + to * DAY));
     match (word, count) {
         ("TODAY", None) => days(0, 1),
@@ -38,27 +36,72 @@ pub fn range(name: &str, now: Millis) -> Option<(Millis, Millis)> {
         ("N_DAYS_AGO", Some(n)) => days(-n, -n + 1),
         ("LAST_90_DAYS", None) => days(-90, 1),
         ("NEXT_90_DAYS", None) => days(1, 91),
-        ("THIS_WEEK", None) => weeks(week, 0),
-        ("LAST_WEEK", None) => weeks(week, -1),
-        ("NEXT_WEEK", None) => weeks(week, 1),
-        ("THIS_MONTH", None) => months(month, 0, 1),
-        ("LAST_MONTH", None) => months(month, -1, 0),
-        ("NEXT_MONTH", None) => months(month, 1, 2),
-        ("LAST_N_MONTHS", Some(n)) => months(month, -n, 0),
-        ("THIS_YEAR", None) => months(year, 0, 12),
-        ("LAST_YEAR", None) => months(year, -12, 0),
-        ("NEXT_YEAR", None) => months(year, 12, 24),
-        _ => None,
+        _ => {
+            let (unit, from, to) = steps(word, count)?;
+            match unit {
+                Unit::Week => weeks(week, from, to),
+                Unit::Months(months) => of_months(date, months, from, to),
+            }
+        }
     }
 }
 
-fn weeks(start: Date, shift: i64) -> Option<(Millis, Millis)> {
-    let from = midnight(start)? + shift * 7 * DAY;
-    Some((from, from + 7 * DAY))
+/// A span of the calendar: weeks, or so many months.
+#[derive(Clone, Copy)]
+enum Unit {
+    Week,
+    Months(i64),
 }
 
-fn months(start: Date, from: i64, to: i64) -> Option<(Millis, Millis)> {
-    let shifted = |by: i64| midnight(start.checked_add(by.months()).ok()?);
+/// From (inclusive) and to (exclusive) of a name of weeks, months, quarters or years, in those, counted from the
+/// current one. The last n end before it, the next n begin after it. Fiscal years are the calendar's.
+fn steps(word: &str, count: Option<i64>) -> Option<(Unit, i64, i64)> {
+    let (start, unit) = match word.strip_suffix("_AGO") {
+        Some(rest) => ("AGO", rest.strip_prefix("N_")?),
+        None => word.split_once('_')?,
+    };
+    let (start, unit) = match (unit.strip_prefix("N_"), start) {
+        (Some(unit), "LAST") => ("LAST_N", unit),
+        (Some(unit), "NEXT") => ("NEXT_N", unit),
+        (Some(_), _) => return None,
+        (None, start) => (start, unit),
+    };
+    let unit = unit.strip_prefix("FISCAL_").unwrap_or(unit);
+    let unit = match (
+        unit.strip_suffix('S').unwrap_or(unit),
+        unit.ends_with('S') == count.is_some(),
+    ) {
+        ("WEEK", true) => Unit::Week,
+        ("MONTH", true) => Unit::Months(1),
+        ("QUARTER", true) => Unit::Months(3),
+        ("YEAR", true) => Unit::Months(12),
+        _ => return None,
+    };
+    let (from, to) = match (start, count) {
+        ("THIS", None) => (0, 1),
+        ("LAST", None) => (-1, 0),
+        ("NEXT", None) => (1, 2),
+        ("LAST_N", Some(n)) => (-n, 0),
+        ("NEXT_N", Some(n)) => (1, n + 1),
+        ("AGO", Some(n)) => (-n, -n + 1),
+        _ => return None,
+    };
+    Some((unit, from, to))
+}
+
+fn weeks(start: Date, from: i64, to: i64) -> Option<(Millis, Millis)> {
+    let start = midnight(start)?;
+    Some((start + from * 7 * DAY, start + to * 7 * DAY))
+}
+
+/// Spans of `months`, of which the year begins with one.
+fn of_months(date: Date, months: i64, from: i64, to: i64) -> Option<(Millis, Millis)> {
+    let since_january = i64::from(date.month()) - 1;
+    let start = date
+        .first_of_year()
+        .checked_add((since_january / months * months).months())
+        .ok()?;
+    let shifted = |by: i64| midnight(start.checked_add((by * months).months()).ok()?);
     Some((shifted(from)?, shifted(to)?))
 }
 
@@ -82,6 +125,18 @@ mod tests {
             ("LAST_WEEK", "2026-11-15", "2026-11-22"),
             ("THIS_MONTH", "2026-11-01", "2026-12-01"),
             ("LAST_YEAR", "2025-01-01", "2026-01-01"),
+            ("LAST_N_WEEKS:2", "2026-11-08", "2026-11-22"),
+            ("N_WEEKS_AGO:2", "2026-11-08", "2026-11-15"),
+            ("LAST_N_MONTHS:2", "2026-09-01", "2026-11-01"),
+            ("NEXT_N_MONTHS:2", "2026-12-01", "2027-02-01"),
+            ("N_MONTHS_AGO:1", "2026-10-01", "2026-11-01"),
+            ("THIS_QUARTER", "2026-10-01", "2027-01-01"),
+            ("LAST_N_QUARTERS:2", "2026-04-01", "2026-10-01"),
+            ("NEXT_N_YEARS:1", "2027-01-01", "2028-01-01"),
+            ("N_YEARS_AGO:2", "2024-01-01", "2025-01-01"),
+            ("THIS_FISCAL_QUARTER", "2026-10-01", "2027-01-01"),
+            ("LAST_N_FISCAL_YEARS:1", "2025-01-01", "2026-01-01"),
+            ("N_FISCAL_QUARTERS_AGO:1", "2026-07-01", "2026-10-01"),
         ] {
             assert_eq!(
                 range(name, now),
@@ -89,7 +144,15 @@ mod tests {
                 "{name}"
             );
         }
-        assert_eq!(range("LAST_N_DAYS", now), None);
-        assert_eq!(range("SOMEDAY", now), None);
+        for name in [
+            "LAST_N_DAYS",
+            "SOMEDAY",
+            "THIS_YEARS",
+            "LAST_N_MONTH:2",
+            "THIS_N_WEEKS:2",
+            "LAST_WEEK:2",
+        ] {
+            assert_eq!(range(name, now), None, "{name}");
+        }
     }
 }

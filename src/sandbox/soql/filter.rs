@@ -74,7 +74,7 @@ impl Set {
         }
     }
 
-    fn contains(&self, value: Option<&Value>) -> bool {
+    pub fn contains(&self, value: Option<&Value>) -> bool {
         match value {
             None => self.null,
             Some(Value::Id(id)) => self.ids.contains(id),
@@ -177,7 +177,7 @@ impl Test {
     }
 }
 
-fn holds(op: Op, ordering: Ordering) -> bool {
+pub(super) fn holds(op: Op, ordering: Ordering) -> bool {
     match op {
         Op::Equal | Op::Like => ordering == Ordering::Equal,
         Op::NotEqual => ordering != Ordering::Equal,
@@ -221,7 +221,7 @@ impl Pattern {
         Self(pieces)
     }
 
-    fn matches(&self, text: &str) -> bool {
+    pub fn matches(&self, text: &str) -> bool {
         if text.is_ascii() {
             let bytes = text.as_bytes();
             return self.fits(bytes.len(), |at| char::from(bytes[at].to_ascii_lowercase()));

@@ -1,36 +1,59 @@
 //! Aggregates: COUNT, SUM and their like, over all rows or by group.
 
+use std::cmp::Ordering;
 use std::collections::{HashMap, HashSet};
 
 use serde_json::{Map, Value as Json, json};
 
 use super::super::org::Record;
 use super::super::value::Value;
+use super::filter::{Pattern, Set, holds};
 use super::tree::Function;
-use super::{Route, Scope};
+use super::{Op, Route, Scope, ordered};
 
-/// One item of the select list of an aggregating query.
+/// What is told of a group.
+#[derive(Clone)]
 pub(super) enum Measure {
     /// A field that is grouped by.
-    Key { name: String, route: Route },
-    Aggregate {
-        name: String,
-        function: Function,
-        route: Route,
-    },
+    Key(Route),
+    Aggregate(Function, Route),
+}
+
+/// A condition of HAVING.
+pub(super) enum GroupTest {
+    All(Vec<GroupTest>),
+    Any(Vec<GroupTest>),
+    Not(Box<GroupTest>),
+    /// No value is null.
+    Compare(Measure, Op, Option<Value>),
+    Like(Measure, Pattern),
+    OneOf(Measure, bool, Set),
+}
+
+pub(super) struct GroupOrder {
+    pub measure: Measure,
+    pub descending: bool,
+    pub nulls_last: bool,
 }
 
 pub(super) struct Grouping {
     /// Selected or not, these make the groups.
     pub keys: Vec<Route>,
-    pub measures: Vec<Measure>,
+    /// Named as the answer names them.
+    pub measures: Vec<(String, Measure)>,
+    pub having: Option<GroupTest>,
+    pub order: Vec<GroupOrder>,
     pub limit: Option<usize>,
+    pub offset: usize,
 }
 
+type Group<'a> = Vec<&'a Record>;
+
 impl Grouping {
-    /// Groups appear in the order of their first row. Without keys there is exactly one, rows or no rows.
+    /// Groups appear in the order of their first row unless another is asked for. Without keys there is exactly one,
+    /// rows or no rows.
     pub fn rows(&self, scope: &Scope<'_>, rows: &[&Record]) -> Vec<Json> {
-        let mut groups: Vec<Vec<&Record>> = Vec::new();
+        let mut groups: Vec<Group<'_>> = Vec::new();
         if self.keys.is_empty() {
             groups.push(rows.to_vec());
         } else {
@@ -43,8 +66,15 @@ impl Grouping {
                 groups[at].push(row);
             }
         }
-        groups.truncate(self.limit.unwrap_or(usize::MAX));
-        groups.iter().map(|group| self.row(scope, group)).collect()
+        if let Some(test) = &self.having {
+            groups.retain(|group| test.accepts(scope, group));
+        }
+        self.sort(scope, &mut groups);
+        let wanted = groups
+            .iter()
+            .skip(self.offset)
+            .take(self.limit.unwrap_or(usize::MAX));
+        wanted.map(|group| self.row(scope, group)).collect()
     }
 
     fn key(&self, scope: &Scope<'_>, row: &Record) -> String {
@@ -55,48 +85,93 @@ impl Grouping {
         Json::Array(parts.collect()).to_string()
     }
 
+    fn sort(&self, scope: &Scope<'_>, groups: &mut Vec<Group<'_>>) {
+        if self.order.is_empty() {
+            return;
+        }
+        let measured = |group: &Group<'_>| -> Vec<Option<Value>> {
+            let measures = self.order.iter().map(|order| order.measure.value(scope, group));
+            measures.collect()
+        };
+        let mut keyed: Vec<_> = groups.drain(..).map(|group| (measured(&group), group)).collect();
+        keyed.sort_by(|(left, _), (right, _)| {
+            let pairs = self.order.iter().zip(left.iter().zip(right));
+            let orderings = pairs.map(|(order, (left, right))| {
+                ordered(left.as_ref(), right.as_ref(), order.descending, order.nulls_last)
+            });
+            orderings.fold(Ordering::Equal, Ordering::then)
+        });
+        groups.extend(keyed.into_iter().map(|(_, group)| group));
+    }
+
     fn row(&self, scope: &Scope<'_>, group: &[&Record]) -> Json {
         let mut json = Map::new();
         json.insert("attributes".to_owned(), json!({ "type": "AggregateResult" }));
-        for measure in &self.measures {
-            let (name, value) = match measure {
-                Measure::Key { name, route } => {
-                    let first = group.first().and_then(|row| route.value(scope, row));
-                    (name, first.map_or(Json::Null, Value::to_json))
-                }
-                Measure::Aggregate {
-                    name,
-                    function,
-                    route,
-                } => {
-                    let values: Vec<&Value> =
-                        group.iter().filter_map(|row| route.value(scope, row)).collect();
-                    (name, aggregate(*function, &values))
-                }
-            };
-            json.insert(name.clone(), value);
+        for (name, measure) in &self.measures {
+            let value = measure.value(scope, group);
+            json.insert(name.clone(), value.map_or(Json::Null, |value| value.to_json()));
         }
         Json::Object(json)
     }
 }
 
+impl Measure {
+    fn value(&self, scope: &Scope<'_>, group: &[&Record]) -> Option<Value> {
+        match self {
+            Self::Key(route) => group.first().and_then(|row| route.value(scope, row)).cloned(),
+            Self::Aggregate(function, route) => {
+                let values: Vec<&Value> = group.iter().filter_map(|row| route.value(scope, row)).collect();
+                aggregate(*function, &values)
+            }
+        }
+    }
+}
+
+impl GroupTest {
+    fn accepts(&self, scope: &Scope<'_>, group: &[&Record]) -> bool {
+        match self {
+            Self::All(tests) => tests.iter().all(|test| test.accepts(scope, group)),
+            Self::Any(tests) => tests.iter().any(|test| test.accepts(scope, group)),
+            Self::Not(test) => !test.accepts(scope, group),
+            Self::Compare(measure, op, wanted) => match (measure.value(scope, group), wanted) {
+                (Some(found), Some(wanted)) => holds(*op, found.compare(wanted)),
+                (None, None) => *op == Op::Equal,
+                _ => *op == Op::NotEqual,
+            },
+            Self::Like(measure, pattern) => measure
+                .value(scope, group)
+                .and_then(|value| value.as_str().map(|text| pattern.matches(text)))
+                .unwrap_or(false),
+            Self::OneOf(measure, negated, set) => {
+                set.contains(measure.value(scope, group).as_ref()) != *negated
+            }
+        }
+    }
+}
+
 /// Nulls are not counted; an aggregate of nothing is null, a count of nothing is 0.
-fn aggregate(function: Function, values: &[&Value]) -> Json {
+fn aggregate(function: Function, values: &[&Value]) -> Option<Value> {
+    let count = |count: usize| Some(Value::Integer(i64::try_from(count).unwrap_or(i64::MAX)));
     let sum = || values.iter().filter_map(|value| value.as_f64()).sum::<f64>();
-    let extreme = |value: Option<&&Value>| value.map_or(Json::Null, |value| value.to_json());
     match function {
-        Function::Count => Json::from(values.len()),
+        Function::Count => count(values.len()),
         Function::CountDistinct => {
             let distinct: HashSet<String> = values
                 .iter()
                 .map(|value| value.to_json().to_string().to_lowercase())
                 .collect();
-            Json::from(distinct.len())
+            count(distinct.len())
         }
-        Function::Sum if !values.is_empty() => Json::from(sum()),
-        Function::Avg if !values.is_empty() => Json::from(sum() / values.len() as f64),
-        Function::Sum | Function::Avg => Json::Null,
-        Function::Min => extreme(values.iter().min_by(|left, right| left.compare(right))),
-        Function::Max => extreme(values.iter().max_by(|left, right| left.compare(right))),
+        Function::Sum if !values.is_empty() => Some(Value::Double(sum())),
+        Function::Avg if !values.is_empty() => Some(Value::Double(sum() / values.len() as f64)),
+        Function::Sum | Function::Avg => None,
+        Function::Min => values
+            .iter()
+            .min_by(|left, right| left.compare(right))
+            .map(|value| (*value).clone()),
+        Function::Max => values
+            .iter()
+            .max_by(|left, right| left.compare(right))
+            .map(|value| (*value).clone()),
     }
 }

@@ -47,6 +47,11 @@ impl Parser<'_> {
         } else {
             Vec::new()
         };
+        let having = if self.word("having") {
+            Some(self.condition()?)
+        } else {
+            None
+        };
         let order = if self.words(&["order", "by"]) {
             self.orders()?
         } else {
@@ -68,6 +73,7 @@ impl Parser<'_> {
             alias,
             filter,
             group,
+            having,
             order,
             limit,
             offset,
@@ -108,21 +114,15 @@ impl Parser<'_> {
             self.expect_mark(")")?;
             return Ok(Select::Fields(set));
         }
-        let function = match name.as_str() {
-            "COUNT" => Function::Count,
-            "COUNT_DISTINCT" => Function::CountDistinct,
-            "SUM" => Function::Sum,
-            "AVG" => Function::Avg,
-            "MIN" => Function::Min,
-            "MAX" => Function::Max,
-            // Formats and translations of the running user's locale, which here is the value itself.
-            "TOLABEL" | "FORMAT" | "CONVERTCURRENCY" => {
-                let path = self.path()?;
-                self.expect_mark(")")?;
-                let alias = self.alias(&["from"]);
-                return Ok(Select::Field { path, alias });
-            }
-            _ => return Err(Malformed(format!("unexpected token: '{}'", path.join(".")))),
+        // Formats and translations of the running user's locale, which here is the value itself.
+        if matches!(name.as_str(), "TOLABEL" | "FORMAT" | "CONVERTCURRENCY") {
+            let path = self.path()?;
+            self.expect_mark(")")?;
+            let alias = self.alias(&["from"]);
+            return Ok(Select::Field { path, alias });
+        }
+        let Some(function) = Function::named(&name) else {
+            return Err(Malformed(format!("unexpected token: '{}'", path.join("."))));
         };
         let path = if self.mark(")") {
             None
@@ -153,7 +153,7 @@ impl Parser<'_> {
     fn orders(&mut self) -> Result<Vec<Order>, Malformed> {
         let mut orders = Vec::new();
         loop {
-            let path = self.path()?;
+            let path = self.operand()?;
             let descending = self.word("desc");
             if !descending {
                 let _ = self.word("asc");
@@ -231,8 +231,19 @@ impl Parser<'_> {
         self.comparison()
     }
 
-    fn comparison(&mut self) -> Result<Condition, Malformed> {
+    /// A field, or an aggregate of one.
+    fn operand(&mut self) -> Result<Path, Malformed> {
         let path = self.path()?;
+        if !self.mark("(") {
+            return Ok(path);
+        }
+        let inner = self.path()?.join(".");
+        self.expect_mark(")")?;
+        Ok(vec![format!("{}({inner})", path.join("."))])
+    }
+
+    fn comparison(&mut self) -> Result<Condition, Malformed> {
+        let path = self.operand()?;
         if self.words(&["not", "in"]) {
             return self.list(path, true);
         }

@@ -5,9 +5,9 @@ use std::collections::HashMap;
 use serde_json::{Map, Value as Json, json};
 
 use super::super::org::Record;
-use super::super::schema::{FieldKind, Object};
+use super::super::schema::{Catalog, FieldKind, Object};
 use super::super::value::{RecordId, Value};
-use super::{Hop, Query, Route, Scope};
+use super::{Hop, Query, Route, Scope, formula_way};
 
 /// A selected field by its path, for bulk results: `Account.Name`.
 pub(super) struct Column {
@@ -43,6 +43,8 @@ pub(super) struct Shape {
 enum Item {
     Field {
         name: String,
+        /// On the way to what a formula shows.
+        hops: Vec<Hop>,
         field: usize,
         boolean: bool,
     },
@@ -66,9 +68,9 @@ impl Shape {
     }
 
     /// Adds a field by its hops; `names` are the relationship names of the hops.
-    pub fn add(&mut self, objects: &[Object], hops: &[(Hop, String)], field: usize) {
+    pub fn add(&mut self, catalog: &Catalog, hops: &[(Hop, String)], field: usize) {
         let Some(((hop, name), rest)) = hops.split_first() else {
-            return self.add_field(&objects[self.object], field);
+            return self.add_field(catalog, field);
         };
         let known = self
             .items
@@ -83,18 +85,21 @@ impl Shape {
             self.items.len() - 1
         });
         if let Item::Parent { shape, .. } = &mut self.items[at] {
-            shape.add(objects, rest, field);
+            shape.add(catalog, rest, field);
         }
     }
 
-    fn add_field(&mut self, object: &Object, position: usize) {
+    fn add_field(&mut self, catalog: &Catalog, position: usize) {
+        let object = &catalog.objects()[self.object];
         let field = &object.fields[position];
         let name = field.name.clone();
         if !matches!(field.kind, FieldKind::Address | FieldKind::Location) {
             let boolean = field.kind == FieldKind::Boolean;
+            let (hops, field) = formula_way(catalog, object, position);
             self.items.push(Item::Field {
                 name,
-                field: position,
+                hops,
+                field,
                 boolean,
             });
             return;
@@ -118,9 +123,16 @@ impl Shape {
         json.insert("attributes".to_owned(), attributes(object, record.id(), version));
         for item in &self.items {
             match item {
-                Item::Field { name, field, boolean } => {
+                Item::Field {
+                    name,
+                    hops,
+                    field,
+                    boolean,
+                } => {
                     let null = if *boolean { Json::from(false) } else { Json::Null };
-                    json.insert(name.clone(), record.get(*field).map_or(null, Value::to_json));
+                    let shown = hops.iter().try_fold(record, |row, hop| hop.follow(scope, row));
+                    let value = shown.and_then(|row| row.get(*field));
+                    json.insert(name.clone(), value.map_or(null, Value::to_json));
                 }
                 Item::Compound { name, members } => {
                     json.insert(name.clone(), compound(record, members));

@@ -14,6 +14,7 @@ pub struct Statement {
     pub alias: Option<String>,
     pub filter: Option<Condition>,
     pub group: Vec<Path>,
+    pub having: Option<Condition>,
     pub order: Vec<Order>,
     pub limit: Option<usize>,
     pub offset: usize,
@@ -46,6 +47,30 @@ pub enum Function {
     Avg,
     Min,
     Max,
+}
+
+impl Function {
+    pub fn named(name: &str) -> Option<Self> {
+        Some(match name.to_ascii_uppercase().as_str() {
+            "COUNT" => Self::Count,
+            "COUNT_DISTINCT" => Self::CountDistinct,
+            "SUM" => Self::Sum,
+            "AVG" => Self::Avg,
+            "MIN" => Self::Min,
+            "MAX" => Self::Max,
+            _ => return None,
+        })
+    }
+}
+
+/// An aggregate in HAVING or ORDER BY is a path of one piece, `COUNT(Account.Id)`, which no field's name can be.
+pub fn split_call(path: &Path) -> Option<(Function, Path)> {
+    let [call] = path.as_slice() else { return None };
+    let (name, inner) = call.strip_suffix(')')?.split_once('(')?;
+    Some((
+        Function::named(name)?,
+        inner.split('.').map(str::to_owned).collect(),
+    ))
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -15,7 +15,7 @@ use std::fmt::Write as _;
 use std::sync::Arc;
 
 use rusqlite::types::ValueRef;
-use rusqlite::{OptionalExtension, Statement};
+use rusqlite::{CachedStatement, OptionalExtension, Statement};
 
 use crate::model::clock::Millis;
 use crate::model::row::{Table, Value, quoted};
@@ -27,6 +27,29 @@ const SHAPES_MAX: usize = 1_024;
 
 /// Parameters before those of the columns: id, revision, stamp, and one that depends on the statement.
 const FIXED: usize = 4;
+
+/// Adds rows without an entry in the feed, all under the next revision.
+pub struct Inserter<'b> {
+    statement: CachedStatement<'b>,
+    rev: i64,
+}
+
+impl Inserter<'_> {
+    /// Adds a row with the given columns, the others null. `false` where the row is there already.
+    pub fn insert<'v>(
+        &mut self,
+        id: &str,
+        sets: impl IntoIterator<Item = (usize, Value<'v>)>,
+        modified: Millis,
+        base: Millis,
+    ) -> rusqlite::Result<bool> {
+        bind_fixed(&mut self.statement, id, self.rev, modified, base)?;
+        for (position, value) in sets {
+            bind(&mut self.statement, FIXED + 1 + position, value)?;
+        }
+        Ok(self.statement.raw_execute()? == 1)
+    }
+}
 
 /// What writing an event's columns did.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -186,7 +209,7 @@ impl Batch<'_> {
     }
 
     /// [`Batch::insert`] without an entry in the feed, for a load that tells of the object as a whole.
-    pub fn insert_quietly<'v>(
+    fn insert_quietly<'v>(
         &mut self,
         mirror: &Mirror,
         id: &str,
@@ -194,17 +217,25 @@ impl Batch<'_> {
         modified: Millis,
         base: Millis,
     ) -> rusqlite::Result<bool> {
-        let mut statement = self.transaction.prepare_cached(&mirror.insert)?;
-        bind_fixed(&mut statement, id, self.memory.rev + 1, modified, base)?;
-        for (position, value) in sets {
-            bind(&mut statement, FIXED + 1 + position, value)?;
-        }
-        let inserted = statement.raw_execute()? == 1;
-        drop(statement);
+        let inserted = self.inserter(mirror)?.insert(id, sets, modified, base)?;
         if inserted {
             self.count(mirror, 1);
         }
         Ok(inserted)
+    }
+
+    /// For inserting many rows. Who uses it tells [`Batch::inserted_quietly`] how many it were.
+    pub fn inserter(&self, mirror: &Mirror) -> rusqlite::Result<Inserter<'_>> {
+        Ok(Inserter {
+            statement: self.transaction.prepare_cached(&mirror.insert)?,
+            rev: self.memory.rev + 1,
+        })
+    }
+
+    /// Counts rows that an [`Inserter`] added, under a revision of their own.
+    pub fn inserted_quietly(&mut self, mirror: &Mirror, rows: i64) {
+        self.count(mirror, rows);
+        self.memory.rev += 1;
     }
 
     /// Sets some columns of a row, as an event committed at `committed` says.
@@ -396,11 +427,6 @@ impl Batch<'_> {
             .prepare_cached(&sql)?
             .execute((id, stamp, Written::new(stamp).datetime()))?;
         Ok(())
-    }
-
-    /// A revision for rows that were inserted quietly.
-    pub fn advance(&mut self) {
-        self.memory.rev += 1;
     }
 
     /// Whether the row was touched after the feed stood at `read_rev`.

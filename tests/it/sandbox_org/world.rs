@@ -298,3 +298,29 @@ pub async fn create_all(org: &Client, records: Vec<Json>) -> Vec<String> {
     rows.map(|row| row["id"].as_str().unwrap_or_else(|| panic!("{json}")).to_owned())
         .collect()
 }
+
+/// A sandbox process over a folder, with the lines of its environment.
+pub fn kept(dir: &std::path::Path) -> (crate::world::Running, Vec<(&'static str, String)>) {
+    let mut command = crate::world::storesync();
+    let dir = dir.to_str().unwrap();
+    let ports = [
+        "--http",
+        "127.0.0.1:0",
+        "--grpc",
+        "127.0.0.1:0",
+        "--keepalive-ms",
+        "200",
+    ];
+    command
+        .arg("sandbox")
+        .args(ports)
+        .args(["--products", "20", "--data", dir]);
+    let (running, line) = crate::world::Running::with_first_line(command);
+    let env: HashMap<String, String> =
+        serde_json::from_str(&line).unwrap_or_else(|_| panic!("{line}\n{}", running.said()));
+    let env = env
+        .into_iter()
+        .map(|(key, value)| (&*key.leak(), value))
+        .collect();
+    (running, env)
+}

@@ -6,6 +6,9 @@
 //!   published; more than `max` (5 unless raised: the add-on) are refused.
 //! - `/sandbox/publishing`: `{"merge": false, "overflow_after": 1000}`: whether records that changed alike share an
 //!   event, and after how many changed fields of a transaction an overflow event stands for the rest (100,000).
+//! - `/sandbox/limits`: `{"daily_requests": 100}`: calls of the API within 24 hours of the org's clock; what is
+//!   above is refused with REQUEST_LIMIT_EXCEEDED, and `limits` and `Sforce-Limit-Info` tell how many are used.
+//! - `/sandbox/rules`: see [`super::rules`].
 
 use serde::Deserialize;
 use serde_json::{Value as Json, json};
@@ -35,6 +38,15 @@ pub(super) fn answer(app: &App, call: &Call, method: &str, setting: &str) -> Ans
             posted.then(|| publish(app, call)).transpose()?;
             let settings = app.org.settings();
             json!({ "merge": settings.merge, "overflow_after": settings.overflow_after })
+        }
+        "rules" => {
+            posted.then(|| super::rules::set(app, call)).transpose()?;
+            json!(app.org.settings().rules)
+        }
+        "limits" => {
+            posted.then(|| limit(app, call)).transpose()?;
+            let (used, max) = app.usage.now(app.org.clock().now());
+            json!({ "daily_requests": max, "used": used })
         }
         _ => return Err(Refusal::not_found()),
     };
@@ -94,6 +106,17 @@ fn select(app: &App, call: &Call) -> Result<(), Refusal> {
         settings.selected = objects;
         settings.entities_max = max;
     });
+    Ok(())
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Limits {
+    daily_requests: u64,
+}
+
+fn limit(app: &App, call: &Call) -> Result<(), Refusal> {
+    app.usage.set_max(call.parsed::<Limits>()?.daily_requests);
     Ok(())
 }
 
