@@ -144,18 +144,7 @@ impl Life {
             "x".repeat(self.random.usize(..1_500))
         );
         match self.random.u32(..10) {
-            0..2 => {
-                let id = self
-                    .org
-                    .create(
-                        "Account",
-                        json!({"Name": format!("Account {step}"), "Description": text}),
-                    )
-                    .await;
-                self.note(&format!("create {id}"));
-                self.changes.insert(id.clone(), 1);
-                self.accounts.push(id);
-            }
+            0..2 => self.open_account(step, &text).await,
             2..5 => {
                 let Some(id) = self.one(|life| &life.accounts) else {
                     return;
@@ -212,6 +201,14 @@ impl Life {
                     .await;
             }
         }
+    }
+
+    async fn open_account(&mut self, step: usize, text: &str) {
+        let account = json!({"Name": format!("Account {step}"), "Description": text});
+        let id = self.org.create("Account", account).await;
+        self.note(&format!("create {id}"));
+        self.changes.insert(id.clone(), 1);
+        self.accounts.push(id);
     }
 
     /// As the platform's insides do: gaps, overflows, wildcards, and things nobody is told of.
