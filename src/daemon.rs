@@ -215,10 +215,8 @@ fn start(stages: &mut Stages, world: World, plan: Plan, cache: Cache, journal: J
     let planned = plan.objects.clone();
     let (door_clock, door_bells) = (clock.clone(), bells.clone());
     stages.spawn_blocking(move || {
-        (
-            "apply",
-            apply::run(cache, journal, &planned, queue, &door_clock, &door_bells),
-        )
+        let applied = apply::run(cache, journal, &planned, queue, &door_clock, &door_bells);
+        ("apply", applied)
     });
     let (dir, checkpoints) = (config.state.dir.clone(), stop.clone());
     stages.spawn_blocking(move || ("checkpoint", checkpoint::run(&dir, &checkpoints)));
@@ -241,10 +239,15 @@ fn start(stages: &mut Stages, world: World, plan: Plan, cache: Cache, journal: J
         clock: clock.clone(),
     };
     spawn(stages, "push", orders(push, Arc::clone(&health), stop.clone()));
+    let topics = plan
+        .channels
+        .iter()
+        .map(|channel| channel.topic.clone())
+        .collect();
     spawn(
         stages,
         "health",
-        watch_health(reader.clone(), clock, health, stop.clone()),
+        watch_health(reader.clone(), clock, topics, health, stop.clone()),
     );
 
     let wires = Wires {
@@ -324,13 +327,16 @@ async fn orders(
 async fn watch_health(
     reader: Reader,
     clock: Clock,
+    topics: Vec<String>,
     health: Arc<watch::Sender<Health>>,
     stop: CancellationToken,
 ) -> anyhow::Result<()> {
     while !stop.is_cancelled() {
         let objects = reader.with(storefront::object_states)?;
         let heard = reader.with(cursors::cursors)?;
-        let heard_at = heard.iter().map(|cursor| cursor.heard_at).min();
+        // A channel that is no longer followed may have left its position.
+        let followed = heard.iter().filter(|cursor| topics.contains(&cursor.topic));
+        let heard_at = followed.map(|cursor| cursor.heard_at).min();
         let silent = heard_at.filter(|heard_at| clock.now() - heard_at > SILENCE_MAX_MILLIS);
         health.send_modify(|health| {
             health.initializing = objects

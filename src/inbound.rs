@@ -20,6 +20,7 @@ pub mod apply;
 pub mod budget;
 pub mod cadence;
 pub mod catch_up;
+pub mod compare;
 pub mod credit;
 pub mod decode;
 pub mod evolve;

@@ -197,7 +197,7 @@ impl EventSchema {
 }
 
 /// The object of an event: `s_c__Store__ChangeEvent` is told of `s_c__Store__c`.
-fn entity(event: &str) -> Result<String, SchemaError> {
+pub fn entity(event: &str) -> Result<String, SchemaError> {
     match (
         event.strip_suffix("__ChangeEvent"),
         event.strip_suffix("ChangeEvent"),

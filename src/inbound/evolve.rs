@@ -13,7 +13,7 @@ use crate::config;
 use crate::inbound::Wires;
 use crate::inbound::apply::Work;
 use crate::inbound::apply::work::{Ended, ask};
-use crate::inbound::prepare::{Planned, look, own_members, tell};
+use crate::inbound::prepare::{HIDDEN, Planned, look, own_members, tell};
 use crate::salesforce::Error;
 use crate::salesforce::pubsub::PubSub;
 
@@ -57,8 +57,7 @@ async fn round(wires: &Wires, pubsub: &PubSub, config: &config::Sync) -> anyhow:
             Ok(Some(now)) => take_over(wires, before, now).await?,
             Ok(None) => {
                 tracing::warn!(%object, "{object} is no longer shown by the org: its rows stay as they are");
-                let problem =
-                    Some("the org no longer shows it to this user: its rows stay as they were".to_owned());
+                let problem = Some(HIDDEN.to_owned());
                 let object = object.clone();
                 send(wires, Work::ObjectProblem { object, problem }).await?;
             }

@@ -3,7 +3,7 @@
 //! Asked for are rows whose `SystemModstamp` is not older than the time of the last poll, minus an overlap,
 //! because a transaction may become visible some time after its stamps; deleted rows are asked for too. Rows of
 //! the overlap that are the same change nothing. What is removed from the recycle bin between two polls is found
-//! by [`super::verify`]. An object that is changing is asked more often, all of them less often when the org's
+//! by [`super::compare`]. An object that is changing is asked more often, all of them less often when the org's
 //! API allowance runs out.
 
 use std::collections::{HashMap, HashSet};

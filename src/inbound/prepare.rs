@@ -17,7 +17,7 @@ use crate::salesforce::pubsub::PubSub;
 use crate::salesforce::{Error, Org};
 use crate::store::cache::fields::Evolved;
 use crate::store::cache::repairs::{Entry, Kind};
-use crate::store::cache::{Cache, cursors};
+use crate::store::cache::{Cache, State, cursors, objects};
 use crate::store::journal::Journal;
 
 /// Questions asked of the org at a time.
@@ -28,6 +28,9 @@ const ALL_CHANGES: &str = "/data/ChangeEvents";
 
 /// How the names of channels end that an administrator made.
 const OWN_CHANNEL: &str = "__chn";
+
+/// What the status says of an object that the org hides.
+pub(super) const HIDDEN: &str = "the org no longer shows it to this user: its rows stay as they were";
 
 /// What the stages work on.
 #[derive(Clone, Debug, Default)]
@@ -139,10 +142,9 @@ pub async fn prepare(
         let (_, evolved) = cache.ensure_object(&planned.table, planned.streamed, now)?;
         tell(&planned.table.object, &evolved);
     }
-    let kept: Vec<&str> = objects
-        .iter()
-        .map(|planned| planned.table.object.as_str())
-        .collect();
+    let hidden = hidden(cache, &names, &objects)?;
+    let shown = objects.iter().map(|planned| planned.table.object.as_str());
+    let kept: Vec<&str> = shown.chain(hidden.iter().map(String::as_str)).collect();
     for gone in cache.forget_objects_except(&kept)? {
         tracing::warn!(object = %gone, "{gone} is no longer mirrored; its table stays as it is");
     }
@@ -161,6 +163,25 @@ pub async fn prepare(
         channels,
         schema_ids,
     })
+}
+
+/// Objects that are to be mirrored and once were, and that the org does not show now: their rows stay, and the
+/// status says why they stand still.
+fn hidden(cache: &mut Cache, names: &[String], shown: &[Planned]) -> anyhow::Result<Vec<String>> {
+    let is_shown = |object: &str| shown.iter().any(|planned| planned.table.object == object);
+    let wanted = |object: &str| names.iter().any(|name| name.eq_ignore_ascii_case(object));
+    let hidden: Vec<String> = objects::objects(cache.connection())?
+        .into_iter()
+        .filter(|state| matches!(state.state, State::Live | State::Reload))
+        .map(|state| state.object)
+        .filter(|object| wanted(object) && !is_shown(object))
+        .collect();
+    let mut batch = cache.batch()?;
+    for object in &hidden {
+        batch.set_object_problem(object, Some(HIDDEN))?;
+    }
+    batch.commit()?;
+    Ok(hidden)
 }
 
 /// Says in the log how an object's fields have changed.

@@ -11,7 +11,7 @@ use tokio::time::{sleep, timeout};
 use crate::inbound::Wires;
 use crate::inbound::apply::Work;
 use crate::inbound::apply::work::{Ended, ask};
-use crate::inbound::verify::read_records;
+use crate::inbound::compare::read_records;
 use crate::model::retry::Policy;
 use crate::store::cache::repairs::{self, Repair};
 

@@ -12,7 +12,7 @@
 //! Each channel has a stage and a connection of its own: one that is stopped or starts again leaves the others
 //! as they are. What stands in its way is told in the status.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -44,6 +44,9 @@ const ALLOWANCE: Policy = Policy {
     longest: Duration::from_secs(900),
 };
 
+/// After so many refusals of its schema an event is parked.
+const REFUSALS_MAX: u32 = 8;
+
 /// Failures in a row after which the status tells of them.
 const FAILURES_TOLD: u32 = 5;
 
@@ -69,6 +72,8 @@ enum End {
     Closed,
     /// For longer than its cadence allows.
     Silent(Duration),
+    /// The org refuses the schema of an event for the so many-th time.
+    NoSchema(Error, u32),
     Failed(Error),
     ApplyEnded,
 }
@@ -97,6 +102,8 @@ struct Stage {
     last_seen: Option<ReplayId>,
     lost: bool,
     schemas: HashSet<String>,
+    /// How often the org has refused a schema.
+    refusals: HashMap<String, u32>,
     session: Option<Session>,
     failures: u32,
     problem: Option<String>,
@@ -122,6 +129,7 @@ pub async fn run(
         resume_after: channel.resume_after,
         lost: false,
         schemas: schema_ids,
+        refusals: HashMap::new(),
         session: None,
         failures: 0,
         problem: None,
@@ -152,6 +160,10 @@ impl Stage {
                     tracing::warn!(%topic, "nothing was heard on {topic} for {silence:?}: subscribing again");
                     // The connection may be as dead as the stream, and others may still use it.
                     self.pubsub = PubSub::new(&self.wires.org)?;
+                }
+                End::NoSchema(error, refusals) => {
+                    tracing::warn!(%topic, refusals, "an event on {topic} has a schema that the org refuses, will be tried again: {error}");
+                    sleep(RETRY.delay(refusals)).await;
                 }
                 End::Failed(error) => match self.after(&error).await {
                     Verdict::Stop => return self.stand_still(&error).await,
@@ -319,15 +331,27 @@ impl Stage {
         Ok(())
     }
 
-    /// Fetches the schemas of a response that apply does not know yet, one after another.
-    async fn fetch_schemas(&mut self, events: &[RawEvent]) -> Result<Vec<(String, String)>, Error> {
+    /// Fetches the schemas of a response that apply does not know yet, one after another. An event whose schema
+    /// the org refuses again and again goes without, and apply parks it.
+    async fn fetch_schemas(&mut self, events: &[RawEvent]) -> Result<Vec<(String, String)>, End> {
         let mut fetched: Vec<(String, String)> = Vec::new();
         for event in events {
             let id = &event.schema_id;
             if self.schemas.contains(id) || fetched.iter().any(|(known, _)| known == id) {
                 continue;
             }
-            fetched.push((id.clone(), self.pubsub.schema(id).await?));
+            match self.pubsub.schema(id).await {
+                Ok(json) => fetched.push((id.clone(), json)),
+                Err(error) if is_schema_refusal(&error) => {
+                    let refusals = self.refusals.entry(id.clone()).or_default();
+                    *refusals += 1;
+                    if *refusals < REFUSALS_MAX {
+                        return Err(End::NoSchema(error, *refusals));
+                    }
+                    self.schemas.insert(id.clone());
+                }
+                Err(error) => return Err(error.into()),
+            }
         }
         self.schemas.extend(fetched.iter().map(|(id, _)| id.clone()));
         Ok(fetched)
@@ -375,6 +399,18 @@ async fn next(subscription: &mut Subscription, silence_max: Duration) -> Result<
 
 fn ask_for(subscription: &Subscription, events: Option<u32>) -> Result<(), Error> {
     events.map_or(Ok(()), |events| subscription.request(events))
+}
+
+/// The org has no such schema, or does not show it.
+fn is_schema_refusal(error: &Error) -> bool {
+    match error {
+        Error::Stream {
+            error_code: Some(code),
+            ..
+        } => code == "schema.meta.permission",
+        Error::Stream { code, .. } => *code == tonic::Code::NotFound,
+        _ => false,
+    }
 }
 
 /// What a failure means. An error code that is not known stops the channel and is told.
@@ -434,90 +470,66 @@ mod tests {
     use super::*;
 
     #[test]
+    fn every_error_code_has_a_policy_and_an_unknown_one_stops_and_tells() {
+        let policies: [(Verdict, &[&str]); 5] = [
+            (
+                Verdict::Renew,
+                &["service.auth.error", "service.auth.refresh.invalid"],
+            ),
+            (
+                Verdict::PositionLost,
+                &[
+                    "subscription.fetch.replayid.corrupted",
+                    "subscription.fetch.replayid.validation.failed",
+                ],
+            ),
+            (Verdict::WaitForAllowance, &["subscription.limit.exceeded"]),
+            (
+                Verdict::Retry,
+                &[
+                    "service.unavailable",
+                    "service.protection.triggered",
+                    "service.protection.stream.limit.triggered",
+                    "concurrent.client.limit.exceeded",
+                    "topic.api.unavailable",
+                    "schema.api.unavailable",
+                    "subscription.fetch.request.invalid",
+                    "subscription.fetch.requested.events.invalid",
+                    "subscription.fetch.overflow",
+                    "subscription.fetch.replay.repeated",
+                    "subscription.internal.error",
+                ],
+            ),
+            (
+                Verdict::Stop,
+                &[
+                    "service.auth.headers.invalid",
+                    "service.tenant.license",
+                    "topic.not.found",
+                    "topic.meta.permission",
+                    "topic.validation.empty",
+                    "subscription.topic.cannot.subscribe",
+                    "something.new",
+                ],
+            ),
+        ];
+        for (expected, codes) in policies {
+            for code in codes {
+                assert_eq!(by_error_code(code), expected, "{code}");
+            }
+        }
+    }
+
+    #[test]
     fn judges_by_error_code_before_status() {
+        use tonic::Code;
         let cases = [
-            (
-                tonic::Code::Unauthenticated,
-                Some("service.auth.error"),
-                Verdict::Renew,
-            ),
-            (tonic::Code::Internal, Some("service.unavailable"), Verdict::Retry),
-            (
-                tonic::Code::InvalidArgument,
-                Some("subscription.fetch.replayid.corrupted"),
-                Verdict::PositionLost,
-            ),
-            (tonic::Code::NotFound, Some("topic.not.found"), Verdict::Stop),
-            (
-                tonic::Code::ResourceExhausted,
-                Some("subscription.limit.exceeded"),
-                Verdict::WaitForAllowance,
-            ),
-            (
-                tonic::Code::InvalidArgument,
-                Some("subscription.fetch.replayid.validation.failed"),
-                Verdict::PositionLost,
-            ),
-            (
-                tonic::Code::Internal,
-                Some("service.auth.refresh.invalid"),
-                Verdict::Renew,
-            ),
-            (
-                tonic::Code::InvalidArgument,
-                Some("service.auth.headers.invalid"),
-                Verdict::Stop,
-            ),
-            (
-                tonic::Code::PermissionDenied,
-                Some("service.tenant.license"),
-                Verdict::Stop,
-            ),
-            (
-                tonic::Code::InvalidArgument,
-                Some("topic.meta.permission"),
-                Verdict::Stop,
-            ),
-            (
-                tonic::Code::PermissionDenied,
-                Some("subscription.topic.cannot.subscribe"),
-                Verdict::Stop,
-            ),
-            (
-                tonic::Code::ResourceExhausted,
-                Some("service.protection.triggered"),
-                Verdict::Retry,
-            ),
-            (
-                tonic::Code::ResourceExhausted,
-                Some("concurrent.client.limit.exceeded"),
-                Verdict::Retry,
-            ),
-            (
-                tonic::Code::Internal,
-                Some("topic.api.unavailable"),
-                Verdict::Retry,
-            ),
-            (
-                tonic::Code::Internal,
-                Some("schema.api.unavailable"),
-                Verdict::Retry,
-            ),
-            (
-                tonic::Code::Internal,
-                Some("subscription.internal.error"),
-                Verdict::Retry,
-            ),
-            (
-                tonic::Code::InvalidArgument,
-                Some("subscription.fetch.replay.repeated"),
-                Verdict::Retry,
-            ),
-            (tonic::Code::Internal, Some("something.new"), Verdict::Stop),
-            (tonic::Code::Internal, None, Verdict::Retry),
-            (tonic::Code::Unavailable, None, Verdict::Retry),
-            (tonic::Code::Unauthenticated, None, Verdict::Renew),
-            (tonic::Code::PermissionDenied, None, Verdict::Stop),
+            (Code::Internal, Some("service.unavailable"), Verdict::Retry),
+            (Code::Internal, Some("something.new"), Verdict::Stop),
+            (Code::Internal, None, Verdict::Retry),
+            (Code::Unavailable, None, Verdict::Retry),
+            (Code::Unauthenticated, None, Verdict::Renew),
+            (Code::PermissionDenied, None, Verdict::Stop),
         ];
         for (code, error_code, expected) in cases {
             let error = Error::Stream {
@@ -527,5 +539,24 @@ mod tests {
             };
             assert_eq!(verdict(&error), expected, "{code:?} {error_code:?}");
         }
+    }
+
+    #[test]
+    fn a_schema_that_is_refused_is_told_from_one_that_cannot_be_had_now() {
+        let error = |code, error_code: Option<&str>| Error::Stream {
+            code,
+            error_code: error_code.map(str::to_owned),
+            message: String::new(),
+        };
+        assert!(is_schema_refusal(&error(
+            tonic::Code::NotFound,
+            Some("schema.meta.permission")
+        )));
+        assert!(is_schema_refusal(&error(tonic::Code::NotFound, None)));
+        assert!(!is_schema_refusal(&error(
+            tonic::Code::Internal,
+            Some("schema.api.unavailable")
+        )));
+        assert!(!is_schema_refusal(&error(tonic::Code::Unavailable, None)));
     }
 }

@@ -27,7 +27,11 @@ const LISTED_MAX: usize = 50;
 
 pub fn run(config: &Config, args: &StatusArgs) -> anyhow::Result<Exit> {
     let dir = &config.state.dir;
-    let standing = reader(dir)?.with(Standing::read)?;
+    let mut standing = reader(dir)?.with(Standing::read)?;
+    // A channel that is no longer followed may have left its position.
+    let followed = |topic: &String| config.sync.channels.contains(topic);
+    standing.cursors.retain(|cursor| followed(&cursor.topic));
+    standing.problems.retain(|(topic, ..)| followed(topic));
     let running = database::is_held(dir);
     let orders = counts_in(dir)?;
     let status = standing.as_json(running, &orders, Clock::System.now());
@@ -203,86 +207,85 @@ fn progress(load: &Progress, now: Millis) -> Value {
     })
 }
 
-/// The same for people, worst first where there is an order.
+/// The same for people.
 fn as_text(status: &Value) -> String {
-    let mut text = String::new();
-    let mut say = |line: String| {
-        text.push_str(&line);
-        text.push('\n');
-    };
-    let words = |value: &Value| match value {
-        Value::String(text) => text.clone(),
-        Value::Null => "-".to_owned(),
-        other => other.to_string(),
-    };
     let running = if status["running"] == true {
         "running"
     } else {
         "not running"
     };
-    say(format!(
+    let mut lines = vec![format!(
         "daemon {running}, org {} at {}",
         words(&status["org_id"]),
         words(&status["instance_url"])
-    ));
-    for channel in list(&status["channels"]) {
-        say(format!(
-            "channel {}: heard {} s ago, position {} s old, {} h left to resume{}",
-            words(&channel["topic"]),
-            words(&channel["heard_seconds_ago"]),
-            words(&channel["position_age_seconds"]),
-            words(&channel["replay_window_left_hours"]),
-            problem(channel),
-        ));
-    }
-    say(format!(
+    )];
+    lines.extend(list(&status["channels"]).iter().map(channel_line));
+    lines.push(format!(
         "{:<40} {:<8} {:<7} {:>9} {:>8}",
         "object", "state", "by", "rows", "lag s"
     ));
-    for object in list(&status["objects"]) {
-        let missing = list(&object["missing_fields"])
-            .iter()
-            .map(|field| words(&field["field"]));
-        let missing: Vec<String> = missing.collect();
-        let mut notes = problem(object);
-        if !missing.is_empty() {
-            notes.push_str(&format!("; no longer shown by the org: {}", missing.join(", ")));
-        }
-        if let Some(load) = object["load"].as_object() {
-            let (rows, total, left) = (
-                words(&load["rows"]),
-                words(&load["rows_total"]),
-                words(&load["seconds_left"]),
-            );
-            notes.push_str(&format!("; loading {rows} of {total} rows, {left} s left"));
-        }
-        if object["drift"].as_u64().is_some_and(|drift| drift > 0) {
-            notes.push_str(&format!("; {} rows differed when last compared", object["drift"]));
-        }
-        say(format!(
-            "{:<40} {:<8} {:<7} {:>9} {:>8}{notes}",
-            words(&object["object"]),
-            words(&object["state"]),
-            words(&object["kept_by"]),
-            words(&object["rows"]),
-            words(&object["lag_seconds"]),
-        ));
+    lines.extend(list(&status["objects"]).iter().map(object_line));
+    lines.push(counted("open repairs", &status["repairs"]["open"]));
+    lines.extend(list(&status["repairs"]["list"]).iter().map(repair_line));
+    lines.push(counted("orders", &status["orders"]));
+    lines.join("\n") + "\n"
+}
+
+fn channel_line(channel: &Value) -> String {
+    format!(
+        "channel {}: heard {} s ago, position {} s old, {} h left to resume{}",
+        words(&channel["topic"]),
+        words(&channel["heard_seconds_ago"]),
+        words(&channel["position_age_seconds"]),
+        words(&channel["replay_window_left_hours"]),
+        problem(channel),
+    )
+}
+
+fn object_line(object: &Value) -> String {
+    let mut notes = problem(object);
+    let missing = list(&object["missing_fields"]).iter();
+    let missing: Vec<String> = missing.map(|field| words(&field["field"])).collect();
+    if !missing.is_empty() {
+        notes.push_str(&format!("; no longer shown by the org: {}", missing.join(", ")));
     }
-    say(counted("open repairs", &status["repairs"]["open"]));
-    for repair in list(&status["repairs"]["list"]) {
-        let error = repair["error"].as_str().map(|error| format!(" ({error})"));
-        say(format!(
-            "  {} {} {}: {}, since {}{}",
-            words(&repair["kind"]),
-            words(&repair["object"]),
-            words(&repair["record_id"]),
-            words(&repair["reason"]),
-            words(&repair["opened_at"]),
-            error.unwrap_or_default(),
-        ));
+    if let Some(load) = object["load"].as_object() {
+        let told = ["rows", "rows_total", "seconds_left"].map(|key| words(&load[key]));
+        let [rows, total, left] = told;
+        notes.push_str(&format!("; loading {rows} of {total} rows, {left} s left"));
     }
-    say(counted("orders", &status["orders"]));
-    text
+    if object["drift"].as_u64().is_some_and(|drift| drift > 0) {
+        notes.push_str(&format!("; {} rows differed when last compared", object["drift"]));
+    }
+    format!(
+        "{:<40} {:<8} {:<7} {:>9} {:>8}{notes}",
+        words(&object["object"]),
+        words(&object["state"]),
+        words(&object["kept_by"]),
+        words(&object["rows"]),
+        words(&object["lag_seconds"]),
+    )
+}
+
+fn repair_line(repair: &Value) -> String {
+    let error = repair["error"].as_str().map(|error| format!(" ({error})"));
+    format!(
+        "  {} {} {}: {}, since {}{}",
+        words(&repair["kind"]),
+        words(&repair["object"]),
+        words(&repair["record_id"]),
+        words(&repair["reason"]),
+        words(&repair["opened_at"]),
+        error.unwrap_or_default(),
+    )
+}
+
+fn words(value: &Value) -> String {
+    match value {
+        Value::String(text) => text.clone(),
+        Value::Null => "-".to_owned(),
+        other => other.to_string(),
+    }
 }
 
 fn list(value: &Value) -> &[Value] {

@@ -10,8 +10,8 @@ use serde_json::{Map, Value, json};
 
 use crate::cli::{Exit, VerifyArgs};
 use crate::config::Config;
+use crate::inbound::compare::{Depth, Drift, RESTAMPED, Report, calls_expected, compare};
 use crate::inbound::prepare::{Planned, look_at_fields};
-use crate::inbound::verify::{Depth, Drift, Report, calls_expected, compare};
 use crate::inspect::{print, print_json, reader, usage};
 use crate::model::clock::Clock;
 use crate::salesforce::Org;
@@ -146,9 +146,11 @@ async fn repair(
     let mut numbers = Vec::new();
     for result in results {
         let Ok(report) = &result.outcome else { continue };
-        for (id, drift) in &report.drift {
+        let restamped = report.restamped.iter().map(|id| (id, RESTAMPED));
+        let differing = report.drift.iter().map(|(id, drift)| (id, drift.reason()));
+        for (id, reason) in differing.chain(restamped) {
             let (dir, ids) = (&config.state.dir, [id.clone()]);
-            let opened = repairs::ask_for(dir, &result.object, &ids, drift.reason(), Clock::System.now())?;
+            let opened = repairs::ask_for(dir, &result.object, &ids, reason, Clock::System.now())?;
             numbers.extend(opened);
         }
     }
@@ -205,6 +207,7 @@ fn sentence(drift: &Drift) -> String {
     match drift {
         Drift::Missing => "is missing here".to_owned(),
         Drift::Extra => "is not in the org".to_owned(),
+        Drift::Restamped => "has another stamp".to_owned(),
         Drift::Stale(differences) => {
             let told = differences.iter().map(|difference| {
                 format!(
@@ -243,6 +246,7 @@ fn drift_json(id: &str, drift: &Drift) -> Value {
     let (kind, fields) = match drift {
         Drift::Missing => ("missing", Map::new()),
         Drift::Extra => ("extra", Map::new()),
+        Drift::Restamped => ("restamped", Map::new()),
         Drift::Stale(differences) => {
             let fields = differences.iter().map(|difference| {
                 let sides = json!({"here": difference.here, "org": difference.org});

@@ -302,7 +302,12 @@ impl Sandbox {
 
     /// Runs a verb with this sandbox's configuration: exit status, standard output, standard error.
     pub async fn verb(&self, arguments: &[&str]) -> (i32, String, String) {
+        self.verb_with(&[], arguments).await
+    }
+
+    pub async fn verb_with(&self, variables: &[(&str, &str)], arguments: &[&str]) -> (i32, String, String) {
         let mut command = storesync();
+        command.envs(variables.iter().copied());
         command.args(arguments).arg("--config").arg(self.config());
         command.env("STORESYNC__SYNC__POLL_SECONDS", "1");
         let output = tokio::task::spawn_blocking(move || command.output().unwrap())

@@ -11,7 +11,7 @@ use aws_lc_rs::digest::{Context, SHA256};
 
 use crate::inbound::apply::work::Events;
 use crate::inbound::apply::{Mirrored, Phase, World};
-use crate::inbound::decode::{Change, EventSchema, patch};
+use crate::inbound::decode::{Change, EventSchema, entity, patch};
 use crate::inbound::plan::{Action, action};
 use crate::model::change::{ChangeKind, GapKind, RawEvent, ReplayId};
 use crate::model::row::Value;
@@ -31,7 +31,8 @@ enum Known {
     /// Of an object that is not mirrored.
     Unmapped,
     Mapped(Arc<Mapped>),
-    Unusable(Arc<str>),
+    /// Why, and whose events it describes as far as its name tells.
+    Unusable(Arc<str>, Option<Arc<str>>),
 }
 
 struct Mapped {
@@ -60,7 +61,7 @@ impl Schemas {
             return;
         }
         let known = match EventSchema::compile(json) {
-            Err(error) => Known::Unusable(error.to_string().into()),
+            Err(error) => Known::Unusable(error.to_string().into(), named(json).map(Into::into)),
             Ok(schema) => match by_name.get(schema.entity()) {
                 None => Known::Unmapped,
                 Some(&object) => {
@@ -81,6 +82,12 @@ impl Schemas {
             }
         }
     }
+}
+
+/// The object that a schema's name is about, though the schema as a whole can not be used.
+fn named(json: &str) -> Option<String> {
+    let schema: serde_json::Value = serde_json::from_str(json).ok()?;
+    entity(schema.get("name")?.as_str()?).ok()
 }
 
 impl Mapped {
@@ -130,9 +137,9 @@ impl World {
         let mapped = match self.schemas.by_id.get(&event.schema_id) {
             Some(Known::Unmapped) => return Ok(None),
             Some(Known::Mapped(mapped)) => Arc::clone(mapped),
-            Some(Known::Unusable(reason)) => {
-                let reason = Arc::clone(reason);
-                self.park(batch, topic, event, None, &reason)?;
+            Some(Known::Unusable(reason, entity)) => {
+                let (reason, entity) = (Arc::clone(reason), entity.clone());
+                self.park(batch, topic, event, entity.as_deref(), &reason)?;
                 return Ok(None);
             }
             None => {
@@ -332,7 +339,8 @@ impl World {
         batch.open_repair(&entry, self.now)?;
         match object {
             Some(object) => self.reload(batch, object, "an event could not be decoded"),
-            None => Ok(()),
+            // Whose event it was is not known: comparing tells what it would have changed.
+            None => self.compare_all(batch, "an event of an unknown object could not be decoded"),
         }
     }
 

@@ -99,6 +99,15 @@ impl World {
         Ok(())
     }
 
+    pub(super) fn compare_all(&mut self, batch: &mut Batch<'_>, reason: &str) -> rusqlite::Result<()> {
+        for mirrored in &self.objects {
+            let entry = Entry::object(Kind::Verify, &mirrored.mirror.table.object, reason);
+            batch.open_repair(&entry, self.now)?;
+        }
+        self.ledger_rings = true;
+        Ok(())
+    }
+
     /// The position of an object's channel is lost: what is known to be here reaches to the newest event that
     /// was applied, or to the beginning of the last load, whichever is later.
     fn lost(&mut self, batch: &mut Batch<'_>, topic: &str, object: &str) -> rusqlite::Result<()> {

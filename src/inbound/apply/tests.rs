@@ -882,6 +882,40 @@ fn the_cursor_stays_before_what_may_be_incomplete() {
     assert_eq!(cursor(), ["03|04"]);
 }
 
+fn what_pages_and_the_stream_disagree_on_is_read_once_more(door: &Door) {
+    let row = json!({"Id": ID, "Name": "Mug", "SystemModstamp": "2026-11-22T09:30:00.000Z"});
+    let touched = Event {
+        kind: UPDATE,
+        committed: T0 + 95_000,
+        changed: &["0x02"],
+        body: product(Some("Streamed"), None, None, None),
+        ..Event::default()
+    };
+    let read_rev = *door.bells.rev.borrow();
+    door.events(vec![touched.raw(3, "c")]);
+    door.ask(|done| Work::Rows {
+        object: "Product2".to_owned(),
+        source: Source::CatchUp { read_rev },
+        rows: vec![row.as_object().unwrap().clone()],
+        done,
+    })
+    .unwrap();
+    let deleted = Event {
+        kind: DELETE,
+        ids: &[OTHER],
+        committed: T0 + 96_000,
+        ..Event::default()
+    };
+    door.events(vec![deleted.raw(4, "d")]);
+    assert_eq!(
+        door.open_repairs(),
+        [
+            format!("Product2|{ID}|changed while the object was read"),
+            format!("Product2|{OTHER}|deleted while the object was read")
+        ]
+    );
+}
+
 fn lost(door: &Door) {
     door.ask(|done| Work::Lost {
         topic: TOPIC.into(),
@@ -930,38 +964,7 @@ fn a_lost_position_is_caught_up_from_the_newest_event_on_and_then_compared() {
     close(first);
     assert_eq!(open().len(), 2, "its answer is too old");
 
-    // A row that a page brings and the stream has touched since is read once more; so is what the stream deletes.
-    let row = json!({"Id": ID, "Name": "Mug", "SystemModstamp": "2026-11-22T09:30:00.000Z"});
-    let touched = Event {
-        kind: UPDATE,
-        committed: T0 + 95_000,
-        changed: &["0x02"],
-        body: product(Some("Streamed"), None, None, None),
-        ..Event::default()
-    };
-    let read_rev = *door.bells.rev.borrow();
-    door.events(vec![touched.raw(3, "c")]);
-    door.ask(|done| Work::Rows {
-        object: "Product2".to_owned(),
-        source: Source::CatchUp { read_rev },
-        rows: vec![row.as_object().unwrap().clone()],
-        done,
-    })
-    .unwrap();
-    let deleted = Event {
-        kind: DELETE,
-        ids: &[OTHER],
-        committed: T0 + 96_000,
-        ..Event::default()
-    };
-    door.events(vec![deleted.raw(4, "d")]);
-    assert_eq!(
-        door.open_repairs(),
-        [
-            format!("Product2|{ID}|changed while the object was read"),
-            format!("Product2|{OTHER}|deleted while the object was read")
-        ]
-    );
+    what_pages_and_the_stream_disagree_on_is_read_once_more(&door);
     close(number(0));
     assert_eq!(
         door.rows("select found from _repair where kind = 'catch_up' order by number"),

@@ -73,6 +73,24 @@ async fn a_position_that_the_org_forgot_is_repaired_and_not_jumped_over() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_position_older_than_what_the_org_keeps_is_repaired_too() {
+    let org = Sandbox::start(&[]).await;
+    let mut daemon = org.daemon().await;
+    daemon.live().await;
+    let id = org.some("Account", "").await;
+    org.update("Account", &id, json!({"Site": "streamed"})).await;
+    converge(&org).await;
+    daemon.running.kill();
+    org.update("Account", &id, json!({"Site": "soon too old"})).await;
+    org.control("clock", json!({"advance_ms": 73 * 3_600_000})).await;
+    org.update("Account", &id, json!({"Industry": "Retail"})).await;
+    let _daemon = org.daemon().await;
+    converge(&org).await;
+    let ledger = org.settled().await;
+    assert!(!entries(&ledger, "catch_up").is_empty(), "{ledger:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_an_event_does_not_tell_is_read_again_and_recorded() {
     let org = Sandbox::start(&[]).await;
     let daemon = org.daemon().await;

@@ -99,3 +99,47 @@ async fn a_field_that_goes_away_keeps_what_it_had_and_is_told_of() {
     assert_eq!(account["missing_fields"][0]["field"], "Gone__c", "{account:#}");
     org.settled().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_field_hidden_from_the_user_keeps_what_it_had() {
+    let org = Sandbox::start(&[]).await;
+    let mut daemon = org.daemon().await;
+    daemon.live().await;
+    let id = org.some("Account", "").await;
+    org.update("Account", &id, json!({"Site": "seen"})).await;
+    converge(&org).await;
+    daemon.running.kill();
+    org.control("permissions", json!({"object": "Account", "hidden": ["Site"]}))
+        .await;
+    let daemon = org.daemon().await;
+    daemon.live().await;
+    // The whole object is read again, without the field.
+    org.control("changes", json!({"told": "overflow", "announce": ["Account"]}))
+        .await;
+    eventually("it was read again", async || {
+        org.ledger()
+            .iter()
+            .any(|entry| entry["kind"] == "reload" && !entry["found"].is_null())
+            .then_some(())
+    })
+    .await;
+    let site = || {
+        select(
+            &cache(&org.state()),
+            &format!("select site from account where id = '{id}'"),
+        )[0]["site"]
+            .clone()
+    };
+    assert_eq!(site(), "seen");
+    let (_, status, _) = org.verb(&["status"]).await;
+    assert!(status.contains("no longer shown by the org: Site"), "{status}");
+    // Shown again, it gets what it has become meanwhile.
+    org.update("Account", &id, json!({"Industry": "Retail"})).await;
+    org.control("permissions", json!({"object": "Account", "hidden": []}))
+        .await;
+    drop(daemon);
+    org.update("Account", &id, json!({"Site": "changed in hiding"}))
+        .await;
+    let _daemon = org.daemon().await;
+    converge(&org).await;
+}

@@ -10,7 +10,8 @@ const TWO: (&str, &str) = (
 );
 
 async fn channel(org: &Sandbox, topic: &str) -> Value {
-    let (_, status, _) = org.verb(&["status", "--json"]).await;
+    let channels = [("STORESYNC__SYNC__CHANNELS", topic)];
+    let (_, status, _) = org.verb_with(&channels, &["status", "--json"]).await;
     let status: Value = serde_json::from_str(&status).unwrap();
     let channels = status["channels"].as_array().unwrap();
     let found = channels.iter().find(|channel| channel["topic"] == topic);
