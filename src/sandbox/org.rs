@@ -13,6 +13,7 @@ mod generation;
 pub mod locks;
 mod manner;
 mod orders;
+pub(in crate::sandbox) mod person;
 pub mod records;
 mod recycle;
 mod reshape;
@@ -146,6 +147,18 @@ impl Org {
         newest.views.get(&user).unwrap_or(&newest.catalog)
     }
 
+    /// The fields of an object that a user may not see. Platform events have no object, and hide nothing.
+    pub fn hidden_from(&self, user: RecordId, object: usize) -> Vec<&str> {
+        let newest = self.inside.first.newest();
+        let (Some(view), Some(whole)) = (newest.views.get(&user), newest.catalog.objects().get(object))
+        else {
+            return Vec::new();
+        };
+        let seen = &view.objects()[object];
+        let hidden = whole.visible().filter(|(at, _)| !seen.fields[*at].visible);
+        hidden.map(|(_, field)| field.name.as_str()).collect()
+    }
+
     /// What can be set while the org runs.
     pub fn settings(&self) -> Arc<Settings> {
         Arc::clone(
@@ -273,7 +286,7 @@ impl Org {
         let number = self.inside.commit_number.fetch_add(step, Ordering::Relaxed);
         let rows = self.rows_to_keep(&records, &finished, number);
         // Still under the write lock, so that events stand in the log in commit order.
-        let events = commit::events(self, &records, finished, commit::Commit { origin, number });
+        let events = commit::events(self, &records, finished, &commit::Commit { origin, number });
         self.inside.bus.commit(rows, events);
         self.tidy_up(&records);
         drop(records);

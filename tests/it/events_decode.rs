@@ -67,6 +67,7 @@ fn a_payload_is_shown_by_the_names_of_its_schema() {
                 catalog,
                 records,
                 object,
+                without_contacts: false,
             })
         })
     };

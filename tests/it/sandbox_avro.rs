@@ -410,6 +410,7 @@ fn hold_against(rng: &mut Rng, catalog: &Catalog, object: &Object, rounds: usize
         catalog,
         records,
         object,
+        without_contacts: false,
     };
     let schema = EventSchema::new(object);
     let reader = Reader::compile(&schema.json).unwrap_or_else(|error| panic!("{}: {error}", object.name));

@@ -37,6 +37,29 @@ pub(super) fn split(hub: &Hub, event: &Event, fields: &[usize]) -> Option<Vec<By
     Some(layout.record_ids.iter().map(part).collect())
 }
 
+/// The payload without the values of these fields, by name; none where it has none of them.
+pub(super) fn without(hub: &Hub, schema_id: &str, payload: &[u8], hidden: &[&str]) -> Option<Bytes> {
+    let schema: Json = serde_json::from_str(&hub.schema_json(schema_id)?).ok()?;
+    let layout = Layout::of(&schema, payload)?;
+    let shown = |name: &str| !hidden.contains(&name);
+    if layout.fields.iter().all(|(name, ..)| shown(name)) {
+        return None;
+    }
+    let body = layout
+        .fields
+        .first()
+        .map_or(payload.len(), |(_, start, _)| *start);
+    let mut out = payload[..body].to_vec();
+    for (name, start, end) in &layout.fields {
+        if shown(name) {
+            out.extend(&payload[*start..*end]);
+        } else {
+            write_long(&mut out, 0);
+        }
+    }
+    Some(Bytes::from(out))
+}
+
 /// Where the parts of a payload lie.
 struct Layout {
     /// The bytes of recordIds.

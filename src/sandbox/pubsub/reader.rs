@@ -211,6 +211,8 @@ impl Reader {
         let Some(reading) = &mut self.reading else {
             return Ok(None);
         };
+        let user = self.hub.sessions.user(&self.token);
+        let user = user.unwrap_or_else(|| self.hub.org.user_id());
         let bus = self.hub.org.bus();
         if bus.epoch() != reading.epoch {
             let text = "The service is unavailable. Try again later.";
@@ -226,7 +228,13 @@ impl Reader {
             reading.position = reached;
             for event in events {
                 if !self.hub.channels.is_hidden(event.object) {
+                    let before = self.ready.len();
                     deliver(&self.hub, &reading.channel, &event, &mut self.ready);
+                    let hidden = self.hub.org.hidden_from(user, event.object);
+                    if !hidden.is_empty() {
+                        let new = self.ready.range_mut(before..);
+                        new.for_each(|event| hide(&self.hub, event, &hidden));
+                    }
                 }
             }
         }
@@ -313,6 +321,14 @@ fn fitting(ready: &VecDeque<ConsumerEvent>, credit: usize) -> usize {
     let count = ready.iter().take(credit).take_while(fits).count();
     // One that alone is too large goes alone.
     count.max(credit.min(ready.len()).min(1))
+}
+
+/// Leaves out the values that the subscriber's user may not see; schema and bitmaps keep naming them.
+fn hide(hub: &Hub, event: &mut ConsumerEvent, hidden: &[&str]) {
+    let Some(event) = &mut event.event else { return };
+    if let Some(payload) = enrich::without(hub, &event.schema_id, &event.payload, hidden) {
+        event.payload = payload;
+    }
 }
 
 /// Turns an event of the log into what the channel's subscribers get of it.
