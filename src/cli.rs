@@ -70,6 +70,9 @@ pub struct SandboxArgs {
     /// it goes on where it ended; without one it ends with the process
     #[arg(long, value_name = "DIR")]
     pub data: Option<PathBuf>,
+    /// A scenario to run over the org, in TOML: merchants' edits, price campaigns, imports, stock, customers, orders
+    #[arg(long, value_name = "FILE")]
+    pub script: Option<PathBuf>,
     /// A plan of faults to start with: JSON of the form that POST /sandbox/faults takes
     #[arg(long, value_name = "FILE")]
     pub faults: Option<PathBuf>,

@@ -80,6 +80,7 @@ async fn run_sandbox(args: SandboxArgs, stop: CancellationToken) -> anyhow::Resu
         grpc: args.grpc,
         tls: args.tls,
         data: args.data,
+        script: args.script,
         faults: args.faults,
         idle: Duration::from_millis(args.idle_ms),
         seed: args.size.seed,

@@ -9,7 +9,7 @@
 //! - [`avro`], [`bus`], [`pubsub`]: what a commit publishes, the event log, and the gRPC service over it.
 //! - `http`: the one door for requests, behind it `rest`, `composite`, `bulk`, `describe`, and `soql` below them.
 //! - [`oauth`]: logins and sessions, shared by both listeners. [`tls`]: the listener, and its certificates.
-//! - [`faults`]: misbehaviour on request.
+//! - [`faults`]: misbehaviour on request. `script`: scenarios of what people do to an org.
 //!
 //! - `persist`, `keep`: what of it is on disk.
 //!
@@ -30,6 +30,7 @@ mod persist;
 pub mod pubsub;
 mod rest;
 pub mod schema;
+mod script;
 pub mod seed;
 mod soql;
 pub mod tls;
@@ -53,6 +54,7 @@ use self::files::Announcement;
 use self::http::App;
 use self::oauth::{Credentials, Login, Sessions};
 use self::org::{Org, OrgOptions};
+use self::script::Script;
 use self::tls::{Certificates, Cut, Door};
 use crate::model::clock::Clock;
 
@@ -79,6 +81,8 @@ pub struct Options {
     pub faults: Option<PathBuf>,
     /// Objects selected for change data capture.
     pub entities: Vec<String>,
+    /// A scenario to run, see `script`.
+    pub script: Option<PathBuf>,
 }
 
 impl Default for Options {
@@ -96,6 +100,7 @@ impl Default for Options {
             idle: pubsub::Timings::default().idle,
             faults: None,
             entities: org::DEFAULT_ENTITIES.map(str::to_owned).to_vec(),
+            script: None,
         }
     }
 }
@@ -112,11 +117,14 @@ pub struct Running {
     door: Door,
     grpc: TcpListener,
     certificates: Option<Certificates>,
+    script: Option<Script>,
     _temporary: Option<tempfile::TempDir>,
 }
 
 /// Binds both ports, seeds the org, and writes its files.
 pub async fn start(options: Options) -> Result<Running> {
+    // What is wrong with it is said before anything is made.
+    let script = options.script.as_deref().map(Script::read).transpose()?;
     let http = bind(options.http, "--http").await?;
     let grpc = bind(options.grpc, "--grpc").await?;
     let certificates = if options.tls {
@@ -130,20 +138,7 @@ pub async fn start(options: Options) -> Result<Running> {
         reachable(http.local_addr().context("read the HTTP port")?)
     );
     let grpc_address = reachable(grpc.local_addr().context("read the gRPC port")?).to_string();
-    let org_options = OrgOptions {
-        seed: options.seed,
-        products: options.products,
-        stores: options.stores,
-        clock: Clock::Shifted(Arc::default()),
-        selected_entities: options.entities,
-    };
-    // Seeding a large org takes seconds of computing.
-    let kept = options.data.clone();
-    let made = tokio::task::spawn_blocking(move || match kept {
-        Some(dir) => persist::open(org_options, &dir),
-        None => Org::new(org_options),
-    });
-    let org = made.await.context("seed the org")??;
+    let org = open_org(&options).await?;
     if let Some(path) = &options.faults {
         org.faults().add(read_plan(path)?);
     }
@@ -159,14 +154,7 @@ pub async fn start(options: Options) -> Result<Running> {
         None => Credentials::generate()?,
     };
     let login = Login::new(credentials, sessions, org.user_id(), http_url.clone());
-    let (data_dir, temporary) = match options.data {
-        Some(dir) => (std::path::absolute(&dir).unwrap_or(dir), None),
-        None => {
-            let dir = tempfile::Builder::new().prefix("storesync-sandbox-").tempdir();
-            let dir = dir.context("make a temporary folder for the sandbox's files")?;
-            (dir.path().to_owned(), Some(dir))
-        }
-    };
+    let (data_dir, temporary) = folder(options.data)?;
     let announcement = Announcement {
         http_url: &http_url,
         grpc: &grpc_address,
@@ -187,8 +175,37 @@ pub async fn start(options: Options) -> Result<Running> {
         door,
         grpc,
         certificates,
+        script,
         _temporary: temporary,
     })
+}
+
+/// The org of the folder, or a new one.
+async fn open_org(options: &Options) -> Result<Org> {
+    let org_options = OrgOptions {
+        seed: options.seed,
+        products: options.products,
+        stores: options.stores,
+        clock: Clock::Shifted(Arc::default()),
+        selected_entities: options.entities.clone(),
+    };
+    let kept = options.data.clone();
+    // Seeding a large org takes seconds of computing.
+    let made = tokio::task::spawn_blocking(move || match kept {
+        Some(dir) => persist::open(org_options, &dir),
+        None => Org::new(org_options),
+    });
+    made.await.context("seed the org")?
+}
+
+/// The folder for the sandbox's files, and what removes it at the end where it is a temporary one.
+fn folder(wanted: Option<PathBuf>) -> Result<(PathBuf, Option<tempfile::TempDir>)> {
+    if let Some(dir) = wanted {
+        return Ok((std::path::absolute(&dir).unwrap_or(dir), None));
+    }
+    let dir = tempfile::Builder::new().prefix("storesync-sandbox-").tempdir();
+    let dir = dir.context("make a temporary folder for the sandbox's files")?;
+    Ok((dir.path().to_owned(), Some(dir)))
 }
 
 async fn bind(address: SocketAddr, option: &str) -> Result<TcpListener> {
@@ -257,12 +274,21 @@ impl Running {
             let serving = axum::serve(self.door, router).with_graceful_shutdown(stopped.cancelled_owned());
             serving.await.context("serve HTTP")
         });
+        let script = self.script;
+        let scenario = async {
+            if let Some(script) = script {
+                script.run(org.clone(), stop.clone()).await?;
+            }
+            // The org goes on when its scenario is over.
+            std::future::pending::<Result<()>>().await
+        };
         // A server that ends by itself ends the sandbox.
         let ended = tokio::select! {
             ended = servers.join_next() => ended,
             () = org.until_broken() => bail!(
                 "the sandbox's log cannot be written, so it stopped: make room on the disk and start it again"
             ),
+            failed = scenario => return failed.context("run the script"),
             () = stop.cancelled() => None,
         };
         if let Some(ended) = ended {

@@ -20,7 +20,7 @@ use super::org::records::{Shared, Slot};
 use super::org::transaction::{ORG_CURRENCY, auto_number};
 use super::org::{OrgOptions, Record, Records, uuid};
 use super::schema::{Catalog, FIRST_OWN, Object};
-use super::value::{RecordId, Value};
+use super::value::{RecordId, Text, Value};
 
 const DAY_MILLIS: i64 = 86_400_000;
 /// More products than this get few fields and few price book entries.
@@ -60,6 +60,7 @@ pub fn fill(catalog: &Catalog, records: &mut Records, options: &OrgOptions) -> R
     offers::sow(&mut sower, &stores)?;
     customers::sow(&mut sower, &stores, options.products)?;
     add_up(&mut sower);
+    sower.records.pack();
     Ok(Seeded {
         organization,
         user: sower.user,
@@ -170,8 +171,11 @@ impl<'a> Sower<'a> {
         self.shared.clear();
     }
 
-    /// The stamps of rows written now, with the values they have in common.
-    fn shared_with(&self, object: &Object, common: Vec<Slot>) -> Arc<Shared> {
+    /// The stamps of rows written now, with the values they have in common and the fields that differ.
+    fn shared_with(&self, object: &Object, common: Vec<Slot>, layout: &[u16]) -> Arc<Shared> {
+        let mut layout = layout.to_vec();
+        layout.sort_unstable();
+        let layout = layout.into();
         let mut values: Vec<Slot> = common;
         let unset = object
             .unset
@@ -192,6 +196,7 @@ impl<'a> Sower<'a> {
             modified_by: user,
             modstamp: moment,
             values: values.into(),
+            layout,
         })
     }
 
@@ -223,13 +228,12 @@ impl<'a> Sower<'a> {
         }
         let shared = match self.shared.get(&object.index) {
             Some(shared) => Arc::clone(shared),
-            None => {
-                let shared = self.shared_with(object, Vec::new());
-                self.shared.insert(object.index, Arc::clone(&shared));
-                shared
-            }
+            None => self.shared_with(object, Vec::new(), &[]),
         };
-        self.records.put(object.index, Record::new(id, shared, slots));
+        let record = Record::new(id, shared, slots);
+        // The next row has most likely the same fields.
+        self.shared.insert(object.index, record.share());
+        self.records.put(object.index, record);
         Ok(id)
     }
 
@@ -238,7 +242,7 @@ impl<'a> Sower<'a> {
     }
 }
 
-fn text(text: impl Into<Arc<str>>) -> Option<Value> {
+fn text(text: impl Into<Text>) -> Option<Value> {
     Some(Value::text(text))
 }
 

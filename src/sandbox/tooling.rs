@@ -155,6 +155,7 @@ impl<'a> Writer<'a> {
             modified: created,
             modified_by: user,
             values: Arc::clone(&object.unset),
+            layout: Arc::from([]),
         };
         Some(Self {
             object,

@@ -1,14 +1,16 @@
 //! The values an org stores, and their forms in the REST API.
 //!
 //! An absent value is null: no variant stands for it. Record ids are fixed arrays, so that millions of lookups
-//! cost no allocation; texts are shared, so that a million price book entries hold one currency code.
+//! cost no allocation; short texts lie in the row, long ones are shared.
+
+mod text;
 
 use std::cmp::Ordering;
 use std::fmt;
-use std::sync::Arc;
 
 use serde_json::Value as Json;
 
+pub use self::text::Text;
 use super::schema::FieldKind;
 use crate::model::clock;
 
@@ -100,7 +102,7 @@ pub enum Value {
     Boolean(bool),
     Integer(i64),
     Double(f64),
-    Text(Arc<str>),
+    Text(Text),
     Id(RecordId),
     /// Milliseconds at midnight UTC.
     Date(i64),
@@ -111,7 +113,7 @@ pub enum Value {
 }
 
 impl Value {
-    pub fn text(text: impl Into<Arc<str>>) -> Self {
+    pub fn text(text: impl Into<Text>) -> Self {
         Self::Text(text.into())
     }
 

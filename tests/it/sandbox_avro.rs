@@ -138,6 +138,7 @@ fn random_row(rng: &mut Rng, object: &Object, id: RecordId, person: bool) -> Rec
         modified_by: user(rng),
         modstamp: stamp(rng),
         values: Arc::from([]),
+        layout: Arc::from([]),
     };
     let mut values = Vec::new();
     for (position, field) in object.fields.iter().enumerate().skip(schema::FIRST_OWN) {
@@ -172,6 +173,7 @@ fn changed_row(rng: &mut Rng, object: &Object, before: &Record, after: &Record) 
         modified_by: of(schema::LAST_MODIFIED_BY_ID),
         modstamp: after.get(schema::SYSTEM_MODSTAMP).unwrap().clone(),
         values: Arc::from([]),
+        layout: Arc::from([]),
     };
     Record::new(before.id(), Arc::new(shared), values)
 }

@@ -32,6 +32,8 @@ pub struct Shared {
     pub modstamp: Value,
     /// Values of fields that a row does not hold itself, in field order; at least the object's unset ones.
     pub values: Arc<[Slot]>,
+    /// The fields that a row holds itself, in field order.
+    pub layout: Arc<[u16]>,
 }
 
 /// One row.
@@ -40,18 +42,45 @@ pub struct Record {
     id: Value,
     pub deleted: bool,
     shared: Arc<Shared>,
-    values: Box<[Slot]>,
+    /// By the layout.
+    values: Box<[Value]>,
 }
 
 impl Record {
+    /// A row with these values of its own. `shared` is taken as it is where its layout is that of the values.
     pub fn new(id: RecordId, shared: Arc<Shared>, mut values: Vec<Slot>) -> Self {
         values.sort_by_key(|(field, _)| *field);
+        let fits = shared.layout.iter().eq(values.iter().map(|(field, _)| field));
+        let shared = if fits {
+            shared
+        } else {
+            let mut shared = Arc::unwrap_or_clone(shared);
+            shared.layout = values.iter().map(|(field, _)| *field).collect();
+            Arc::new(shared)
+        };
         Self {
             id: Value::Id(id),
             deleted: false,
             shared,
-            values: values.into_boxed_slice(),
+            values: values.into_iter().map(|(_, value)| value).collect(),
         }
+    }
+
+    fn own(&self, field: usize) -> Option<&Value> {
+        let layout = &self.shared.layout;
+        let at = layout
+            .binary_search_by_key(&field, |own| usize::from(*own))
+            .ok()?;
+        self.values.get(at)
+    }
+
+    fn own_slots(&self) -> impl Iterator<Item = (u16, &Value)> {
+        self.shared.layout.iter().copied().zip(&self.values)
+    }
+
+    /// Its stamps and what else it shares, for rows that may share it too.
+    pub fn share(&self) -> Arc<Shared> {
+        Arc::clone(&self.shared)
     }
 
     pub fn id(&self) -> RecordId {
@@ -63,10 +92,11 @@ impl Record {
     }
 
     /// All its values, those it shares too.
-    pub fn slots(&self) -> impl Iterator<Item = &Slot> {
+    pub fn slots(&self) -> impl Iterator<Item = (u16, &Value)> {
         let shared = self.shared.values.iter();
-        let shared = shared.filter(|(field, _)| find(&self.values, usize::from(*field)).is_none());
-        self.values.iter().chain(shared)
+        let shared = shared.filter(|(field, _)| self.own(usize::from(*field)).is_none());
+        self.own_slots()
+            .chain(shared.map(|(field, value)| (*field, value)))
     }
 
     /// The value at a field position; none is null.
@@ -83,7 +113,7 @@ impl Record {
             schema::LAST_MODIFIED_DATE => Some(&self.shared.modified),
             schema::SYSTEM_MODSTAMP => Some(&self.shared.modstamp),
             schema::LAST_MODIFIED_BY_ID => Some(&self.shared.modified_by),
-            FIRST_OWN.. => find(&self.values, field).or_else(|| find(&self.shared.values, field)),
+            FIRST_OWN.. => self.own(field).or_else(|| find(&self.shared.values, field)),
         }
     }
 
@@ -117,13 +147,12 @@ impl Record {
 
     /// The row with one value more.
     pub fn with(self, field: usize, value: Value) -> Self {
-        let mut values = self.values.into_vec();
-        values.retain(|(at, _)| usize::from(*at) != field);
+        let kept = self.own_slots().filter(|(at, _)| usize::from(*at) != field);
+        let mut values: Vec<Slot> = kept.map(|(at, value)| (at, value.clone())).collect();
         values.push((field as u16, value));
-        values.sort_by_key(|(at, _)| *at);
         Self {
-            values: values.into_boxed_slice(),
-            ..self
+            deleted: self.deleted,
+            ..Self::new(self.id(), self.shared, values)
         }
     }
 
@@ -137,14 +166,11 @@ impl Record {
 
     /// The row after a change: each change sets a field or, with none, nulls it.
     pub fn changed(&self, object: &Object, changes: &[(usize, Option<Value>)], stamp: &Stamp) -> Self {
-        let mut values: Vec<Slot> = Vec::with_capacity(self.values.len() + changes.len());
-        values.extend_from_slice(&self.values);
         // What was shared becomes the row's own.
-        for (field, value) in self.shared.values.iter() {
-            if find(&self.values, usize::from(*field)).is_none() {
-                values.push((*field, value.clone()));
-            }
-        }
+        let mut values: Vec<Slot> = self
+            .slots()
+            .map(|(field, value)| (field, value.clone()))
+            .collect();
         for (field, value) in changes {
             values.retain(|(at, _)| usize::from(*at) != *field);
             values.extend(value.clone().map(|value| (*field as u16, value)));
@@ -166,6 +192,7 @@ impl Record {
                 Stamps::None => held.modstamp.clone(),
             },
             values: Arc::clone(&object.unset),
+            layout: Arc::clone(&held.layout),
         };
         Self {
             deleted: self.deleted,
@@ -340,6 +367,11 @@ impl Records {
         }
     }
 
+    /// One more than the highest counter of an object's ids.
+    pub fn slots(&self, object: usize) -> usize {
+        self.tables.get(object).map_or(0, |table| table.rows.len())
+    }
+
     /// How many rows all objects have.
     pub fn total(&self) -> usize {
         self.tables
@@ -395,6 +427,18 @@ impl Records {
         let record = table.rows.get_mut(row).and_then(Option::take)?;
         table.index(&record, row as u32, false);
         Some(record)
+    }
+
+    /// Packs the indexes, after many rows were put.
+    pub fn pack(&mut self) {
+        for table in &mut self.tables {
+            for keys in table.keys.values_mut() {
+                *keys = std::mem::take(keys).into_iter().collect();
+            }
+            for children in table.children.values_mut() {
+                *children = std::mem::take(children).into_iter().collect();
+            }
+        }
     }
 
     /// Makes room for rows that are about to be put.

@@ -172,6 +172,7 @@ impl<'a> Transaction<'a> {
             modified_by: self.user.clone(),
             modstamp: self.now.clone(),
             values: Arc::clone(&object.unset),
+            layout: Arc::from([]),
         };
         self.write(object.index, Record::new(id, Arc::new(shared), values));
         self.after(object, id, None)?;

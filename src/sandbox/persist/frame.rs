@@ -170,8 +170,10 @@ impl Rows {
         let at = out.0.len();
         out.u32(0);
         let mut count = 0u32;
-        for (field, value) in record.slots().filter(|slot| !unset.contains(slot)) {
-            out.u32(u32::from(*field));
+        let is_unset =
+            |(field, value): &(u16, &Value)| unset.iter().any(|(at, other)| at == field && other == *value);
+        for (field, value) in record.slots().filter(|slot| !is_unset(slot)) {
+            out.u32(u32::from(field));
             write_value(out, value);
             count += 1;
         }
@@ -265,6 +267,7 @@ fn row(reader: &mut Reader<'_>) -> Option<RowFrame> {
         modified_by: value(reader)?,
         modstamp: value(reader)?,
         values: Arc::from(Vec::new()),
+        layout: Arc::from(Vec::new()),
     };
     let slot = |reader: &mut Reader<'_>| Some((u16::try_from(reader.u32()?).ok()?, value(reader)?));
     let values = (0..reader.u32()?).map(|_| slot(reader));

@@ -133,8 +133,8 @@ fn plain_product(
     let [name_at, code_at, slug_at, _, family_at, key_at] = positions.product_fields;
     let product = sower.records.next_id(positions.product.index);
     let values = vec![
-        (name_at, Value::Text(Arc::clone(name))),
-        (code_at, Value::Text(Arc::clone(code))),
+        (name_at, Value::text(Arc::clone(name))),
+        (code_at, Value::text(Arc::clone(code))),
         (slug_at, Value::text(slug)),
         (family_at, batch.families[department].clone()),
         (key_at, Value::text(uuid(&mut sower.rng))),
@@ -266,8 +266,10 @@ struct Batch {
 impl Batch {
     fn new(sower: &Sower<'_>, positions: &Positions<'_>, stores: &[Store], standard_book: RecordId) -> Self {
         let owner = Value::Id(sower.user);
-        let [.., active_at, _, _] = positions.product_fields;
-        let [link_active_at, owner_at, ..] = positions.link_fields;
+        let [name_at, code_at, slug_at, active_at, family_at, key_at] = positions.product_fields;
+        let product_own = [name_at, code_at, slug_at, family_at, key_at];
+        let [link_active_at, owner_at, link_own @ ..] = positions.link_fields;
+        let link_own = &link_own[..if positions.detailed { 4 } else { 3 }];
         let currency = |object: &Object| object.field("CurrencyIsoCode").unwrap_or_default() as u16;
         let org_currency = Value::text(sower.currency);
         let products = vec![
@@ -288,7 +290,7 @@ impl Batch {
                     (currency_at, code.clone()),
                     (active_at, Value::Boolean(true)),
                 ];
-                sower.shared_with(positions.entry, common)
+                sower.shared_with(positions.entry, common, &positions.entry_fields[3..])
             };
             EntryShares {
                 standard: share(standard_book),
@@ -296,9 +298,9 @@ impl Batch {
             }
         });
         Self {
-            products: sower.shared_with(positions.product, products),
+            products: sower.shared_with(positions.product, products, &product_own),
             families: FAMILIES.iter().map(|family| Value::text(*family)).collect(),
-            links: sower.shared_with(positions.link, links),
+            links: sower.shared_with(positions.link, links, link_own),
             entries: entries.collect(),
         }
     }

@@ -336,3 +336,33 @@ async fn events_are_kept_for_three_days_of_the_orgs_clock() {
     assert_eq!(org.post("/sandbox/clock", json!({"advance_ms": -1})).await.0, 400);
     org.stop().await;
 }
+
+#[tokio::test]
+async fn a_script_plays_its_phases_over_the_org() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("day.toml");
+    let phase = "rate_per_second = 500\ntransactions = 20\n";
+    let text = format!(
+        "seed = 7\n[[phase]]\nname = \"prices\"\n{phase}prices = 1\npercent = 50.0\n[[phase]]\nname = \"season\"\n{phase}imports = 1\nbatch = 2"
+    );
+    std::fs::write(&path, text).unwrap();
+    let org = start_with(|options| options.script = Some(path)).await;
+    let mut subscriber = Subscriber::from(&org, ALL, Some(&[])).await;
+    for _ in 0..20 {
+        let event = subscriber.event().await;
+        assert_eq!(event.told(), "UPDATE PricebookEntry 1");
+        assert_eq!(
+            subscriber.names(&event, "changedFields"),
+            ["UnitPrice", "LastModifiedDate"]
+        );
+    }
+    assert_eq!(subscriber.event().await.told(), "CREATE Product2 1");
+    std::fs::write(dir.path().join("empty.toml"), "").unwrap();
+    let wrong = storesync::sandbox::Options {
+        script: Some(dir.path().join("empty.toml")),
+        ..Default::default()
+    };
+    let error = storesync::sandbox::start(wrong).await.err().unwrap();
+    assert!(format!("{error:#}").contains("read the script"), "{error:#}");
+    org.stop().await;
+}
