@@ -96,7 +96,7 @@ impl Hub {
         let hub = Self {
             deliveries: Deliveries::new(org.clock().clone()),
             channels: Channels::default(),
-            managed: Managed::new(),
+            managed: Managed::default(),
             platform_event: PlatformEvent::new(),
             timings: Timings { keepalive, ..timings },
             org,

@@ -37,7 +37,6 @@ mod tests {
     use bytes::Bytes;
     use serde_json::json;
 
-    use super::*;
     use crate::model::clock::Clock;
     use crate::sandbox::bus::NewEvent;
     use crate::sandbox::files::MANAGED_SUBSCRIPTION;

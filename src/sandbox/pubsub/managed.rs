@@ -74,10 +74,10 @@ pub(super) struct Opened {
     pub position: Position,
 }
 
-impl Managed {
+impl Default for Managed {
     /// With the one subscription that every sandbox has.
-    pub fn new() -> Self {
-        let managed = Self(Mutex::default());
+    fn default() -> Self {
+        let managed = Self(Mutex::new(BTreeMap::new()));
         let accounts = Definition {
             developer_name: MANAGED_SUBSCRIPTION.to_owned(),
             topic_name: "/data/AccountChangeEvent".to_owned(),
@@ -88,7 +88,9 @@ impl Managed {
         managed.insert(accounts);
         managed
     }
+}
 
+impl Managed {
     /// What has to come back after a restart.
     pub fn kept(&self) -> BTreeMap<String, ManagedKept> {
         let inside = self.inside();

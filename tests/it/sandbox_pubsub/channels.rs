@@ -185,6 +185,10 @@ async fn what_the_user_may_not_see_is_refused_alone_and_left_out_among_others() 
 #[tokio::test]
 async fn fields_the_user_may_not_see_are_left_out_of_events_and_not_of_their_schema() {
     let world = World::quick().await;
+    let account = world.object("Account");
+    let body =
+        json!({"Name": "Ana", "Phone": "1", "Fax": "2", "ShippingStreet": "x", "ShippingCity": "Perth"});
+    world.write(|tx| tx.create(account, body.as_object().unwrap()));
     let hidden = ["Phone", "ShippingStreet"].map(str::to_owned).to_vec();
     let permissions = storesync::sandbox::schema::change::Permissions {
         hidden,
@@ -194,10 +198,6 @@ async fn fields_the_user_may_not_see_are_left_out_of_events_and_not_of_their_sch
         .org
         .permit(world.org.user_id(), "Account", permissions)
         .unwrap();
-    let account = world.object("Account");
-    let body =
-        json!({"Name": "Ana", "Phone": "1", "Fax": "2", "ShippingStreet": "x", "ShippingCity": "Perth"});
-    world.write(|tx| tx.create(account, body.as_object().unwrap()));
     let mut call = world
         .subscribe(fetch(ACCOUNTS, ReplayPreset::Earliest, Bytes::new(), 5))
         .await;
