@@ -55,7 +55,7 @@ fn run(cli: Cli) -> anyhow::Result<Exit> {
                 inspect::events::parked(&Config::load(config)?, json)
             }
             Command::Sandbox(args) => run_sandbox(args, stop).await.map(|()| Exit::Ok),
-            Command::Demo(args) => demo::run(args, stop).await,
+            Command::Demo(args) => Box::pin(demo::run(args, stop)).await,
         }
     });
     // A stage that did not end in time must not keep the process.
