@@ -1,12 +1,17 @@
-//! Decoding change events: ours against apache-avro's tree of values, on the same bytes in the same run.
+//! Decoding change events: ours against apache-avro's tree of values, and against what users have today, the Node
+//! client's `parseEvent` and Python's fastavro, on the same bytes in the same run.
 //!
-//! Target: at least 10 times `from_avro_datum`.
+//! Targets: 10 times `from_avro_datum`, 20 times `parseEvent`, 60 times fastavro. The last two are measured where
+//! `sh benches/peers/setup.sh` has installed them.
 
 use std::hint::black_box;
+use std::path::Path;
+use std::process::Command;
 
 use apache_avro::Schema;
 use apache_avro::reader::datum::GenericDatumReader;
 use storesync::inbound::decode::{Change, EventSchema};
+use storesync::model::change::RawEvent;
 
 use crate::{fixture, timing};
 
@@ -53,4 +58,43 @@ pub fn run() {
     timing::line("apache-avro from_avro_datum to Value", rates[0], rates[0]);
     timing::line("apache-avro reader made once, to Value", rates[1], rates[0]);
     timing::line("storesync, to column values (target 10x)", rates[2], rates[0]);
+    peers(&events, rates[2]);
+}
+
+/// Each peer reads the same events in a process of its own and says its rate.
+fn peers(events: &[RawEvent], ours: f64) {
+    let installed = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/peers");
+    if !installed.exists() {
+        println!("not compared with Node and Python: sh benches/peers/setup.sh installs them");
+        return;
+    }
+    let scripts = Path::new(env!("CARGO_MANIFEST_DIR")).join("benches/peers");
+    let dir = tempfile::tempdir().expect("a folder");
+    let (schema, file) = (dir.path().join("schema.avsc"), dir.path().join("events"));
+    std::fs::write(&schema, fixture::SCHEMA).expect("the schema");
+    let mut bytes = Vec::new();
+    for event in events {
+        bytes.extend((event.payload.len() as u32).to_le_bytes());
+        bytes.extend(&event.payload[..]);
+    }
+    std::fs::write(&file, bytes).expect("the events");
+    let mut node = Command::new("node");
+    node.arg(scripts.join("parse_event.mjs")).arg(&installed);
+    let mut python = Command::new(installed.join("venv/bin/python"));
+    python.arg(scripts.join("read_events.py"));
+    let peers = [
+        ("Node client's parseEvent", node, 20.0),
+        ("Python's fastavro", python, 60.0),
+    ];
+    for (name, mut command, target) in peers {
+        command.arg(&schema).arg(&file).arg(ROUNDS.to_string());
+        let output = command.output().expect("it is installed");
+        let said = String::from_utf8_lossy(&output.stdout);
+        let rate: f64 = said
+            .trim()
+            .parse()
+            .unwrap_or_else(|_| panic!("{name} gave no rate: {}", String::from_utf8_lossy(&output.stderr)));
+        timing::line(&format!("{name} (target {target}x of it)"), rate, ours);
+        println!("storesync is {:.0}x of it", ours / rate);
+    }
 }

@@ -59,14 +59,14 @@ impl Door {
     pub fn open(dir: &Path, table: &Table) -> Self {
         let mut cache = Cache::open(dir).expect("a cache");
         let journal = Journal::open(dir).expect("a journal");
-        cache.ensure_object(table, true).expect("a table");
+        cache.ensure_object(table, true, 0).expect("a table");
         let bells = Bells::new(cache.rev());
         let (work, queue) = mpsc::channel(apply::QUEUE_MAX);
-        let (tables, rung) = (vec![table.clone()], bells.clone());
+        let (planned, rung) = (vec![table.clone().into()], bells.clone());
         let stop = CancellationToken::new();
         let (state_dir, stopped) = (dir.to_owned(), stop.clone());
         let threads = vec![
-            std::thread::spawn(move || apply::run(cache, journal, &tables, queue, &Clock::System, &rung)),
+            std::thread::spawn(move || apply::run(cache, journal, &planned, queue, &Clock::System, &rung)),
             std::thread::spawn(move || checkpoint::run(&state_dir, &stopped)),
         ];
         Self {
@@ -91,6 +91,7 @@ impl Door {
                 object: object(),
                 run,
                 csv,
+                place: None,
                 done,
             });
             written.expect("a page");

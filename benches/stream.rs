@@ -27,8 +27,8 @@ use storesync::store::reader::Reader;
 use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
 use tokio::sync::watch;
-use tokio_stream::wrappers::TcpListenerStream;
 use tokio_util::sync::CancellationToken;
+use tonic::transport::server::TcpIncoming;
 use tonic::{Request, Response, Status, Streaming};
 
 use crate::apply::{EVENTS_PER_RESPONSE, responses};
@@ -73,7 +73,7 @@ pub fn run() {
         let wires = Wires {
             org: org.clone(),
             reader: reader.clone(),
-            planned: Arc::from(Vec::<Planned>::new()),
+            planned: watch::Sender::new(Arc::from(Vec::<Planned>::new())),
             work: doors[1].work.clone(),
             positions: watch::Sender::new(0),
             bells: doors[1].bells.clone(),
@@ -152,7 +152,7 @@ async fn serve(server: Server) -> (SocketAddr, SocketAddr) {
     tokio::spawn(
         tonic::transport::Server::builder()
             .add_service(PubSubServer::new(server))
-            .serve_with_incoming(TcpListenerStream::new(grpc)),
+            .serve_with_incoming(TcpIncoming::from(grpc).with_nodelay(Some(true))),
     );
     addresses
 }

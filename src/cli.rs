@@ -36,6 +36,10 @@ pub enum LogFormat {
 pub enum Command {
     /// Run the daemon: mirror the org, serve storefronts, deliver their orders
     Run,
+    /// Say how everything stands: objects, channels, repairs, orders
+    Status(StatusArgs),
+    /// Compare the cache with the org, down to the rows and fields that differ; exits 1 where any does
+    Verify(VerifyArgs),
     /// Look at events as they came off the wire
     #[command(subcommand)]
     Events(EventsCommand),
@@ -53,6 +57,35 @@ pub enum EventsCommand {
         #[arg(long, value_name = "FILE")]
         schema: PathBuf,
     },
+    /// List the events that could not be decoded, with their bytes
+    Parked {
+        /// Print one JSON list instead of text
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+#[derive(Debug, Args)]
+pub struct StatusArgs {
+    /// Print one JSON object instead of text
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct VerifyArgs {
+    /// Compare only this object; may be given several times
+    #[arg(long, value_name = "NAME")]
+    pub object: Vec<String>,
+    /// Read every field of every row, not only counts and stamps; takes one API call for 2,000 rows
+    #[arg(long)]
+    pub full: bool,
+    /// Have the rows that differ read again: by the daemon where it runs, else when it next starts
+    #[arg(long)]
+    pub repair: bool,
+    /// Print one JSON object instead of text
+    #[arg(long)]
+    pub json: bool,
 }
 
 #[derive(Debug, Args)]

@@ -4,6 +4,7 @@
 //! overridden by an environment variable `STORESYNC__SECTION__KEY`. Secrets are never in it: it names files
 //! that hold them. Unknown keys are refused, since a misspelt key is a setting that silently does not apply.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -80,8 +81,40 @@ pub struct Sync {
     pub channels: Vec<String>,
     /// Objects to mirror besides those of the profile.
     pub objects: Vec<String>,
-    /// How often objects without change events are asked for changes.
+    /// How long an object without change events may go without being asked for changes.
     pub poll_seconds: u32,
+    /// How often every object is compared with the org; 0 for never.
+    pub verify_hours: u32,
+    /// How much of the org's daily API allowance may be used before reading for the cache holds back.
+    pub api_share_percent: u32,
+    /// What is particular to single objects, by name.
+    pub object: BTreeMap<String, ObjectRules>,
+}
+
+/// `[sync.object.NAME]`: what is particular to an object.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ObjectRules {
+    /// A SOQL condition; only rows that meet it are mirrored.
+    #[serde(rename = "where")]
+    pub filter: Option<String>,
+    /// Only these fields are mirrored, with those that mirroring needs; all where none is named.
+    pub fields: Vec<String>,
+    /// Fields that are never read.
+    pub leave_out: Vec<String>,
+    /// How often it is read again as a whole, for what no event tells of, such as formulas over other records.
+    pub reread_hours: Option<u32>,
+}
+
+impl Sync {
+    /// The rules for an object, whatever the name's case.
+    pub fn rules(&self, object: &str) -> ObjectRules {
+        let found = self
+            .object
+            .iter()
+            .find(|(name, _)| name.eq_ignore_ascii_case(object));
+        found.map(|(_, rules)| rules.clone()).unwrap_or_default()
+    }
 }
 
 /// A named set of objects.
@@ -131,6 +164,9 @@ impl Default for Sync {
             channels: vec!["/data/ChangeEvents".to_owned()],
             objects: Vec::new(),
             poll_seconds: 60,
+            verify_hours: 24,
+            api_share_percent: 80,
+            object: BTreeMap::new(),
         }
     }
 }
@@ -265,7 +301,13 @@ fn override_value(present: Option<&toml::Value>, key: &str, value: &str) -> toml
         return toml::Value::Array(items.map(|item| toml::Value::String(item.to_owned())).collect());
     }
     match value.parse::<i64>() {
-        Ok(number) if key.ends_with("_seconds") => toml::Value::Integer(number),
+        Ok(number)
+            if ["_seconds", "_hours", "_percent"]
+                .iter()
+                .any(|unit| key.ends_with(unit)) =>
+        {
+            toml::Value::Integer(number)
+        }
         _ => toml::Value::String(value.to_owned()),
     }
 }
@@ -294,6 +336,8 @@ mod tests {
         assert_eq!(config.sync.profile, Sync::default().profile);
         assert_eq!(config.sync.channels, Sync::default().channels);
         assert_eq!(config.sync.poll_seconds, Sync::default().poll_seconds);
+        assert_eq!(config.sync.verify_hours, Sync::default().verify_hours);
+        assert_eq!(config.sync.api_share_percent, Sync::default().api_share_percent);
         assert_eq!(config.serve.listen, Serve::default().listen);
         assert_eq!(config.admin.listen, Admin::default().listen);
     }
@@ -311,6 +355,10 @@ mod tests {
         let config = parse(&uncommented, &[]).unwrap();
         assert_eq!(config.orders.external_id_field.as_deref(), Some("External_ID__c"));
         assert!(config.org.ca_file.is_some());
+        let rules = config.sync.rules("pricebookentry");
+        assert_eq!(rules.filter.as_deref(), Some("IsActive = true"));
+        assert_eq!(rules.reread_hours, Some(24));
+        assert_eq!(config.sync.rules("Account"), ObjectRules::default());
     }
 
     #[test]

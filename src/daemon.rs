@@ -18,9 +18,11 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::cli::Exit;
-use crate::config::{Config, ConfigError};
+use crate::config::{self, Config, ConfigError};
 use crate::inbound::apply::{self, Bells};
+use crate::inbound::budget::Budget;
 use crate::inbound::{self, Plan, Wires};
+use crate::inspect::NoCache;
 use crate::model::clock::{Clock, Millis};
 use crate::model::retry::Policy;
 use crate::outbound::outbox::Intake;
@@ -136,7 +138,8 @@ pub async fn run(config: Config, listeners: Listeners, stop: CancellationToken) 
 
 /// Asks the org what there is to mirror, and makes the tables and their indexes.
 async fn prepare(world: &World, cache: &mut Cache, journal: &Journal) -> anyhow::Result<Plan> {
-    let plan = inbound::prepare(&world.org, &world.pubsub, cache, journal, &world.config.sync).await?;
+    let (sync, now) = (&world.config.sync, world.clock.now());
+    let plan = inbound::prepare(&world.org, &world.pubsub, cache, journal, sync, now).await?;
     storefront::index(cache.connection()).context("make the indexes of the cache")?;
     Ok(plan)
 }
@@ -209,12 +212,12 @@ fn start(stages: &mut Stages, world: World, plan: Plan, cache: Cache, journal: J
         stop,
     } = world;
     let (work, queue) = mpsc::channel(apply::QUEUE_MAX);
-    let tables = plan.tables();
+    let planned = plan.objects.clone();
     let (door_clock, door_bells) = (clock.clone(), bells.clone());
     stages.spawn_blocking(move || {
         (
             "apply",
-            apply::run(cache, journal, &tables, queue, &door_clock, &door_bells),
+            apply::run(cache, journal, &planned, queue, &door_clock, &door_bells),
         )
     });
     let (dir, checkpoints) = (config.state.dir.clone(), stop.clone());
@@ -247,7 +250,7 @@ fn start(stages: &mut Stages, world: World, plan: Plan, cache: Cache, journal: J
     let wires = Wires {
         org,
         reader,
-        planned: plan.objects.into(),
+        planned: watch::Sender::new(plan.objects.into()),
         work,
         positions: watch::Sender::new(0),
         bells,
@@ -259,7 +262,7 @@ fn start(stages: &mut Stages, world: World, plan: Plan, cache: Cache, journal: J
         &pubsub,
         plan.channels,
         &plan.schema_ids,
-        config.sync.poll_seconds,
+        config.sync,
     );
 }
 
@@ -270,15 +273,21 @@ fn follow(
     pubsub: &PubSub,
     channels: Vec<inbound::prepare::Channel>,
     schema_ids: &std::collections::HashSet<String>,
-    poll_seconds: u32,
+    config: config::Sync,
 ) {
-    spawn(
-        stages,
-        "snapshot",
-        inbound::snapshot::run(wires.clone(), channels.len()),
-    );
-    spawn(stages, "poll", inbound::poll::run(wires.clone(), poll_seconds));
+    let budget = Budget {
+        share_percent: config.api_share_percent,
+    };
+    let snapshot = inbound::snapshot::run(wires.clone(), channels.len(), budget);
+    spawn(stages, "snapshot", snapshot);
+    let poll = inbound::poll::run(wires.clone(), config.poll_seconds, budget);
+    spawn(stages, "poll", poll);
     spawn(stages, "repair", inbound::repair::run(wires.clone()));
+    spawn(stages, "catch_up", inbound::catch_up::run(wires.clone()));
+    let verify = inbound::verify::run(wires.clone(), config.verify_hours, budget);
+    spawn(stages, "verify", verify);
+    let evolve = inbound::evolve::run(wires.clone(), pubsub.clone(), config);
+    spawn(stages, "evolve", evolve);
     for channel in channels {
         let stream = inbound::subscribe::run(wires.clone(), pubsub.clone(), channel, schema_ids.clone());
         spawn(stages, "subscribe", stream);
@@ -402,6 +411,9 @@ pub fn exit_of(error: &anyhow::Error) -> Exit {
         if cause.is::<ConfigError>() || cause.is::<OtherOrg>() {
             return Exit::Configuration;
         }
+        if cause.is::<NoCache>() {
+            return Exit::Unavailable;
+        }
         match cause.downcast_ref::<OpenError>() {
             Some(OpenError::Newer { .. } | OpenError::Foreign { .. }) => return Exit::Configuration,
             Some(OpenError::InUse { .. }) => return Exit::Unavailable,
@@ -409,7 +421,9 @@ pub fn exit_of(error: &anyhow::Error) -> Exit {
             None => {}
         }
         match cause.downcast_ref::<OrgError>() {
-            Some(OrgError::Secret(_) | OrgError::Login { .. }) => return Exit::Configuration,
+            Some(OrgError::Secret(_) | OrgError::Login { .. } | OrgError::OtherOrg { .. }) => {
+                return Exit::Configuration;
+            }
             Some(_) => return Exit::Unavailable,
             None => {}
         }

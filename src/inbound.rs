@@ -8,14 +8,21 @@
 //! 4. [`apply`] is the one door: journal first, then rows, change feed, dedupe keys, repairs and position in one
 //!    transaction. [`plan`] decides what an event means for a record.
 //! 5. [`snapshot`] reads whole objects, first and whenever one has to be read again; [`poll`] keeps current what
-//!    publishes no events; [`repair`] reads single records again. All of them write through the door.
+//!    publishes no events; [`repair`] reads single records again, and [`catch_up`] what changed while the stream's
+//!    position was lost; [`verify`] compares with the org, and [`evolve`] follows its schema. All of them write
+//!    through the door, and what is left to do is in the ledger ([`crate::store::cache::repairs`]).
 //!
 //! Load, poll, repair and stream run at the same time. What keeps them from undoing each other is in
-//! [`crate::store::cache::rows`]. [`mapping`] says which objects and fields are mirrored, and which never.
+//! [`crate::store::cache::rows`]. [`mapping`] says which objects and fields are mirrored, and which never;
+//! [`budget`] which of this waits when the org's API allowance runs out.
 
 pub mod apply;
+pub mod budget;
+pub mod cadence;
+pub mod catch_up;
 pub mod credit;
 pub mod decode;
+pub mod evolve;
 pub mod mapping;
 pub mod plan;
 pub mod poll;
@@ -23,6 +30,7 @@ pub mod prepare;
 pub mod repair;
 pub mod snapshot;
 pub mod subscribe;
+pub mod verify;
 
 use std::sync::Arc;
 
@@ -42,11 +50,28 @@ pub use prepare::{Plan, prepare};
 pub struct Wires {
     pub org: Org,
     pub reader: Reader,
-    pub planned: Arc<[Planned]>,
+    /// What is mirrored; [`evolve`] replaces it when the org's schema changes.
+    pub planned: watch::Sender<Arc<[Planned]>>,
     /// Towards apply; holds [`apply::QUEUE_MAX`].
     pub work: mpsc::Sender<Work>,
     /// How many channels have their position stored; starts at 0.
     pub positions: watch::Sender<usize>,
     pub bells: Bells,
     pub stop: CancellationToken,
+}
+
+impl Wires {
+    /// What is mirrored now.
+    pub fn planned(&self) -> Arc<[Planned]> {
+        Arc::clone(&self.planned.borrow())
+    }
+
+    /// One mirrored object.
+    pub fn find(&self, object: &str) -> Option<Planned> {
+        let planned = self.planned.borrow();
+        planned
+            .iter()
+            .find(|planned| planned.table.object == object)
+            .cloned()
+    }
 }

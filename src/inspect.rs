@@ -1,3 +1,52 @@
-//! What engineers ask: nothing here changes anything.
+//! What people ask beside the running daemon: how things stand, and whether anything is missing.
+//!
+//! [`decode`] shows one event as the daemon reads it. Everything else reads the files that the daemon writes, and
+//! never waits for it. The one thing that is
+//! written is an entry of the ledger, by [`verify`] and when asked: a transaction of its own that the daemon
+//! finds, so that mirrored rows are still changed by the daemon alone.
 
 pub mod decode;
+pub mod events;
+pub mod status;
+pub mod verify;
+
+use std::io::Write;
+use std::path::Path;
+
+use serde_json::Value;
+
+use crate::salesforce::Org;
+use crate::store::cache;
+use crate::store::reader::Reader;
+
+/// There is nothing to look at.
+#[derive(Debug, thiserror::Error)]
+#[error("there is no cache in {dir} yet: start the daemon first, or check [state] dir")]
+pub struct NoCache {
+    dir: std::path::PathBuf,
+}
+
+/// A reader of the cache in a directory that has one.
+fn reader(dir: &Path) -> Result<Reader, NoCache> {
+    match dir.join(cache::KIND.file_name).exists() {
+        true => Ok(Reader::new(dir)),
+        false => Err(NoCache { dir: dir.to_owned() }),
+    }
+}
+
+/// Prints to standard output. Whoever closed it has read enough.
+fn print(text: &str) {
+    drop(std::io::stdout().write_all(text.as_bytes()));
+}
+
+fn print_json(value: &Value) {
+    print(&format!("{value:#}\n"));
+}
+
+/// `used 12 of 15000`, as far as an answer of the org has told it.
+fn usage(org: &Org) -> String {
+    match org.api_usage() {
+        Some(usage) => format!("{} of {} used in 24 hours", usage.used, usage.limit),
+        None => "how many are used is not known yet".to_owned(),
+    }
+}

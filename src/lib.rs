@@ -11,7 +11,7 @@
 //! 2. [`outbound::push`] sends it as one all-or-none request, and looks it up where an answer was lost.
 //! 3. Its own change event comes in by the first journey, and [`outbound::confirm`] closes it.
 //!
-//! [`daemon`] joins the stages; [`sandbox`] is an org to run all this against, [`demo`] the tour.
+//! [`daemon`] joins the stages, [`inspect`] answers what people ask of them; [`sandbox`] is an org to run all this against, [`demo`] the tour.
 
 pub mod cli;
 pub mod config;

@@ -26,7 +26,7 @@ fn main() -> ExitCode {
             };
         }
     };
-    let quiet = matches!(cli.command, Command::Demo(_));
+    let quiet = !matches!(cli.command, Command::Run | Command::Sandbox(_));
     telemetry::init(cli.log, if quiet { "warn" } else { "info" });
     match run(cli) {
         Ok(exit) => exit.into(),
@@ -49,8 +49,13 @@ fn run(cli: Cli) -> anyhow::Result<Exit> {
                 daemon::run(config, listeners, stop).await.map(|()| Exit::Ok)
             }
             Command::Events(EventsCommand::Decode { schema }) => Ok(decode_event(&schema)),
+            Command::Status(args) => inspect::status::run(&Config::load(config)?, &args),
+            Command::Verify(args) => inspect::verify::run(&Config::load(config)?, &args).await,
+            Command::Events(EventsCommand::Parked { json }) => {
+                inspect::events::parked(&Config::load(config)?, json)
+            }
             Command::Sandbox(args) => run_sandbox(args, stop).await.map(|()| Exit::Ok),
-            Command::Demo(args) => demo::run(args, stop).await,
+            Command::Demo(args) => Box::pin(demo::run(args, stop)).await,
         }
     });
     // A stage that did not end in time must not keep the process.

@@ -10,22 +10,23 @@
 //! [`run`] blocks and wants a thread of its own. It ends when every sender of work is gone, after what was
 //! queued is written; so the daemon keeps no sender itself.
 
-mod cells;
+pub(in crate::inbound) mod cells;
 mod events;
+mod ledger;
 mod rows;
 pub mod work;
 
 use std::collections::HashMap;
-use std::sync::Arc;
 
 use anyhow::Context as _;
-use tokio::sync::{Notify, mpsc, watch};
+use tokio::sync::{mpsc, watch};
 
 use crate::inbound::apply::events::Schemas;
+use crate::inbound::prepare::Planned;
 use crate::model::clock::{Clock, Millis};
-use crate::model::row::Table;
 use crate::store::cache::cursors::{self, Cursor};
-use crate::store::cache::loads::Load;
+use crate::store::cache::loads::{self, Load};
+use crate::store::cache::repairs::{self, Kind};
 use crate::store::cache::rows::Mirror;
 use crate::store::cache::{Batch, Cache, State, objects};
 use crate::store::journal::Journal;
@@ -38,23 +39,24 @@ pub const EVENTS_PER_BATCH_MAX: usize = 1_000;
 /// Work that may wait in the queue. A response holds at most 100 events and 3 MB.
 pub const QUEUE_MAX: usize = 16;
 
-/// What apply rings after a commit.
+/// What is rung when there is something to look at. A bell that rings while nobody waits is not lost: who waits
+/// next finds that the number has changed.
 #[derive(Clone, Debug)]
 pub struct Bells {
     /// The newest revision: rung after each commit.
     pub rev: watch::Sender<i64>,
-    /// A repair was opened, or the object it waited for is live.
-    pub repairs: Arc<Notify>,
-    /// An object is to be read again.
-    pub reloads: Arc<Notify>,
+    /// The ledger has a new entry, or an object that entries waited for is live.
+    pub ledger: watch::Sender<u64>,
+    /// An event named a schema that was not known: the org may show other fields than before.
+    pub schemas: watch::Sender<u64>,
 }
 
 impl Bells {
     pub fn new(rev: i64) -> Self {
         Self {
             rev: watch::Sender::new(rev),
-            repairs: Arc::default(),
-            reloads: Arc::default(),
+            ledger: watch::Sender::new(0),
+            schemas: watch::Sender::new(0),
         }
     }
 }
@@ -63,6 +65,30 @@ impl Bells {
 struct Mirrored {
     mirror: Mirror,
     phase: Phase,
+    /// Not all rows are mirrored: an event only says which record to read.
+    filtered: bool,
+    /// Columns that the org computes.
+    formulas: Vec<usize>,
+    /// Rows that differed so far, while what changed during a lost position is read again.
+    catching_up: Option<u64>,
+}
+
+impl Mirrored {
+    fn new(mirror: Mirror, planned: &Planned) -> Self {
+        let position = |field: &String| planned.table.position(field);
+        Self {
+            mirror,
+            phase: Phase::Unloaded,
+            filtered: planned.filter.is_some(),
+            formulas: planned.formulas.iter().filter_map(position).collect(),
+            catching_up: None,
+        }
+    }
+
+    /// Whether pages that were read some time ago may still arrive.
+    fn is_being_read(&self) -> bool {
+        matches!(self.phase, Phase::Loading { .. }) || self.catching_up.is_some()
+    }
 }
 
 /// What the rows of an object can be relied on for.
@@ -86,8 +112,7 @@ struct World {
     now: Millis,
     runs: u64,
     replies: Vec<Box<dyn FnOnce()>>,
-    repairs_opened: bool,
-    reloads_marked: bool,
+    ledger_rings: bool,
 }
 
 /// Writes what arrives until every sender is gone.
@@ -95,12 +120,12 @@ struct World {
 pub fn run(
     mut cache: Cache,
     mut journal: Journal,
-    tables: &[Table],
+    planned: &[Planned],
     mut work: mpsc::Receiver<Work>,
     clock: &Clock,
     bells: &Bells,
 ) -> anyhow::Result<()> {
-    let mut world = World::new(&mut cache, &journal, tables)?;
+    let mut world = World::new(&mut cache, &journal, planned)?;
     let mut batch = Vec::new();
     while let Some(first) = work.blocking_recv() {
         drain(first, &mut work, &mut batch);
@@ -129,37 +154,56 @@ fn drain(first: Work, work: &mut mpsc::Receiver<Work>, batch: &mut Vec<Work>) {
 }
 
 impl World {
-    fn new(cache: &mut Cache, journal: &Journal, tables: &[Table]) -> anyhow::Result<Self> {
+    fn new(cache: &mut Cache, journal: &Journal, planned: &[Planned]) -> anyhow::Result<Self> {
         let mut world = Self {
-            objects: Vec::with_capacity(tables.len()),
-            by_name: HashMap::with_capacity(tables.len()),
+            objects: Vec::with_capacity(planned.len()),
+            by_name: HashMap::with_capacity(planned.len()),
             schemas: Schemas::default(),
             cursors: HashMap::new(),
             now: 0,
             runs: 0,
             replies: Vec::new(),
-            repairs_opened: false,
-            reloads_marked: false,
+            ledger_rings: false,
         };
-        for table in tables {
-            let state = objects::object(cache.connection(), &table.object)?.map(|object| object.state);
-            let phase = match state {
-                Some(State::Live | State::Reload) => Phase::Settled,
-                Some(State::Waiting | State::Loading) | None => Phase::Unloaded,
+        for planned in planned {
+            let object = &planned.table.object;
+            let mirror = cache.mirror(planned.table.clone());
+            let mut mirrored = Mirrored::new(mirror, planned);
+            let state = objects::object(cache.connection(), object)?.map(|object| object.state);
+            let under_way = loads::load(cache.connection(), object)?;
+            mirrored.phase = match (state, under_way) {
+                (Some(State::Loading | State::Reload), Some(progress)) => Phase::Loading {
+                    load: progress.load,
+                    again: false,
+                },
+                (Some(State::Live | State::Reload), _) => Phase::Settled,
+                (Some(State::Waiting | State::Loading) | None, _) => Phase::Unloaded,
             };
-            world.by_name.insert(table.object.clone(), world.objects.len());
-            world.objects.push(Mirrored {
-                mirror: cache.mirror(table.clone()),
-                phase,
-            });
+            world.by_name.insert(object.clone(), world.objects.len());
+            world.objects.push(mirrored);
         }
-        for cursor in cursors::cursors(cache.connection())? {
-            world.cursors.insert(cursor.topic.clone(), cursor);
-        }
+        world.take_up(cache)?;
         for (id, json) in journal.schemas()? {
             world.schemas.learn(&id, &json, &world.objects, &world.by_name);
         }
         Ok(world)
+    }
+
+    /// What was under way when the last process ended.
+    fn take_up(&mut self, cache: &Cache) -> anyhow::Result<()> {
+        let connection = cache.connection();
+        for cursor in cursors::cursors(connection)? {
+            self.cursors.insert(cursor.topic.clone(), cursor);
+        }
+        for progress in loads::loads(connection)? {
+            self.runs = self.runs.max(progress.load.run);
+        }
+        for entry in repairs::open(connection, Kind::CatchUp, usize::MAX)? {
+            if let Some(index) = self.by_name.get(&entry.object) {
+                self.objects[*index].catching_up = Some(0);
+            }
+        }
+        Ok(())
     }
 
     fn journal(&mut self, journal: &mut Journal, batch: &[Work]) -> anyhow::Result<()> {
@@ -198,12 +242,6 @@ impl World {
                     self.reply(done, ());
                 }
             }
-            Work::Lost { objects, done } => {
-                for object in &objects {
-                    self.reload(batch, object, "position lost")?;
-                }
-                self.reply(done, ());
-            }
             Work::BeginLoad {
                 object,
                 watermark,
@@ -216,9 +254,10 @@ impl World {
                 object,
                 run,
                 csv,
+                place,
                 done,
             } => {
-                let written = self.page(batch, &object, run, &csv)?;
+                let written = self.page(batch, &object, run, &csv, place.as_ref())?;
                 self.reply(done, written);
             }
             Work::Rows {
@@ -243,24 +282,7 @@ impl World {
                 self.repaired(batch, &object, read_rev, &rows)?;
                 self.reply(done, ());
             }
-        }
-        Ok(())
-    }
-
-    /// Marks an object to be read again, now or after the load that is under way.
-    fn reload(&mut self, batch: &mut Batch<'_>, object: &str, reason: &str) -> rusqlite::Result<()> {
-        let Some(&index) = self.by_name.get(object) else {
-            return Ok(());
-        };
-        match &mut self.objects[index].phase {
-            Phase::Unloaded => {}
-            Phase::Loading { again, .. } => *again = true,
-            Phase::Settled => {
-                if batch.mark_reload(object)? {
-                    tracing::warn!(object, reason, "{object} will be read again as a whole: {reason}");
-                    self.reloads_marked = true;
-                }
-            }
+            other => self.handle_ledger(batch, other)?,
         }
         Ok(())
     }
@@ -276,11 +298,8 @@ impl World {
             .rev
             .send_if_modified(|known| std::mem::replace(known, rev) != rev);
         self.replies.drain(..).for_each(|reply| reply());
-        if std::mem::take(&mut self.repairs_opened) {
-            bells.repairs.notify_one();
-        }
-        if std::mem::take(&mut self.reloads_marked) {
-            bells.reloads.notify_one();
+        if std::mem::take(&mut self.ledger_rings) {
+            bells.ledger.send_modify(|rung| *rung += 1);
         }
     }
 }

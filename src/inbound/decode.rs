@@ -9,12 +9,14 @@
 
 mod bitmap;
 mod bits;
+mod diff;
 mod fields;
 mod header;
 mod payload;
 mod schema;
 
 pub use bits::Bits;
+pub use diff::patch;
 pub use fields::Leaf;
 pub use header::{Bitmaps, Header};
 pub use schema::SchemaError;

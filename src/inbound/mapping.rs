@@ -4,7 +4,7 @@
 //! those that no column can hold (base64, and compound fields, whose parts are fields of their own) and those
 //! that hold secrets, which are never asked for and so can never be in the cache.
 
-use crate::config::{Profile, Sync};
+use crate::config::{ObjectRules, Profile, Sync};
 use crate::model::row::{Column, ColumnKind, Table};
 use crate::salesforce::describe::{Describe, Field};
 
@@ -83,13 +83,26 @@ fn api_name(short: &str) -> String {
     }
 }
 
+/// Fields that are mirrored whatever is asked for: without them an object can not be kept current.
+const NEEDED: [&str; 5] = [
+    "SystemModstamp",
+    "LastModifiedDate",
+    "CreatedDate",
+    "IsDeleted",
+    "Name",
+];
+
 /// The table of an object.
-pub fn table(describe: &Describe) -> Table {
+pub fn table(describe: &Describe, rules: &ObjectRules) -> Table {
     let mut columns: Vec<Column> = Vec::with_capacity(describe.fields.len());
     for field in &describe.fields {
         let name = field.name.to_ascii_lowercase();
         let Some(kind) = column_kind(field) else { continue };
-        if name == "id" || is_secret(&describe.name, &field.name) || columns.iter().any(|c| c.name == name) {
+        if name == "id"
+            || !is_wanted(rules, &name)
+            || is_secret(&describe.name, &field.name)
+            || columns.iter().any(|c| c.name == name)
+        {
             continue;
         }
         columns.push(Column {
@@ -103,6 +116,29 @@ pub fn table(describe: &Describe) -> Table {
         name: describe.name.to_ascii_lowercase(),
         columns,
     }
+}
+
+fn is_wanted(rules: &ObjectRules, name: &str) -> bool {
+    let named = |list: &[String]| list.iter().any(|field| field.eq_ignore_ascii_case(name));
+    let needed = NEEDED.iter().any(|field| field.eq_ignore_ascii_case(name));
+    needed || (!named(&rules.leave_out) && (rules.fields.is_empty() || named(&rules.fields)))
+}
+
+/// Fields that the org computes: an event need not carry what they have become.
+pub fn formulas(describe: &Describe, table: &Table) -> Vec<String> {
+    let mirrored = |field: &&Field| table.position(&field.name).is_some();
+    let calculated = describe.fields.iter().filter(|field| field.calculated);
+    calculated
+        .filter(mirrored)
+        .map(|field| field.name.clone())
+        .collect()
+}
+
+/// The field that tells when a row was last changed.
+pub fn stamp_field(table: &Table) -> Option<&'static str> {
+    ["SystemModstamp", "LastModifiedDate", "CreatedDate"]
+        .into_iter()
+        .find(|field| table.position(field).is_some())
 }
 
 /// The topic on which an object's changes appear.
@@ -212,7 +248,7 @@ mod tests {
             .map(|(name, kind)| field(name, kind))
             .collect(),
         };
-        let table = table(&describe);
+        let table = table(&describe, &ObjectRules::default());
         let columns: Vec<_> = table
             .columns
             .iter()
@@ -229,6 +265,28 @@ mod tests {
                 ("systemmodstamp", ColumnKind::DateTime),
             ]
         );
+    }
+
+    #[test]
+    fn fields_are_chosen_by_the_rules_of_the_object() {
+        let rules = |fields: &[&str], leave_out: &[&str]| ObjectRules {
+            fields: fields.iter().map(|field| (*field).to_owned()).collect(),
+            leave_out: leave_out.iter().map(|field| (*field).to_owned()).collect(),
+            ..ObjectRules::default()
+        };
+        for (rules, name, expected) in [
+            (rules(&[], &[]), "notes__c", true),
+            (rules(&[], &["Notes__c"]), "notes__c", false),
+            (rules(&["ProductCode"], &[]), "productcode", true),
+            (rules(&["ProductCode"], &[]), "notes__c", false),
+            (
+                rules(&["ProductCode"], &["SystemModstamp"]),
+                "systemmodstamp",
+                true,
+            ),
+        ] {
+            assert_eq!(is_wanted(&rules, name), expected, "{rules:?} {name}");
+        }
     }
 
     #[test]

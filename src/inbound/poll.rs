@@ -1,36 +1,51 @@
 //! Keeping current what publishes no change events, by asking for what changed.
 //!
-//! Asked for are rows whose `SystemModstamp` is not older than the newest seen, minus an overlap, because a
-//! transaction may become visible some time after its stamps; deleted rows are asked for too. Rows of the
-//! overlap that are the same change nothing. What is removed from the recycle bin between two polls is not seen.
+//! Asked for are rows whose `SystemModstamp` is not older than the time of the last poll, minus an overlap,
+//! because a transaction may become visible some time after its stamps; deleted rows are asked for too. Rows of
+//! the overlap that are the same change nothing. What is removed from the recycle bin between two polls is found
+//! by [`super::verify`]. An object that is changing is asked more often, all of them less often when the org's
+//! API allowance runs out.
 
+use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
 use serde_json::{Map, Value};
-use tokio::time::{MissedTickBehavior, interval};
+use tokio::time::{Instant, sleep};
 
 use crate::inbound::Wires;
 use crate::inbound::apply::Work;
+use crate::inbound::apply::cells;
 use crate::inbound::apply::work::{Ended, Source, ask};
+use crate::inbound::budget::Budget;
+use crate::inbound::mapping::stamp_field;
 use crate::inbound::prepare::Planned;
-use crate::model::clock::{Millis, format_datetime, parse_datetime};
+use crate::model::clock::{Millis, format_datetime};
 use crate::salesforce::rest::Scope;
 use crate::store::cache::{State, objects};
 
 const OVERLAP_MILLIS: Millis = 60_000;
 
-const STAMP: &str = "SystemModstamp";
+/// The org's clock is known to a second, and from its last answer.
+const CLOCK_MILLIS: Millis = 5_000;
 
-/// Polls every object that is not streamed, every `poll_seconds`.
-pub async fn run(wires: Wires, poll_seconds: u32) -> anyhow::Result<()> {
-    let polled = polled(&wires.planned);
+/// Between two looks at what is due.
+const LOOK: Duration = Duration::from_millis(250);
+
+/// Ids handed to the ledger at a time.
+const IDS_MAX: usize = 2_000;
+
+/// Polls every object that is not streamed, at least every `poll_seconds`.
+pub async fn run(wires: Wires, poll_seconds: u32, budget: Budget) -> anyhow::Result<()> {
+    let longest = Duration::from_secs(u64::from(poll_seconds.max(1)));
+    let mut stage = Stage {
+        wires: &wires,
+        due: HashMap::new(),
+        told: HashSet::new(),
+    };
     let keep_going = async {
-        let mut ticks = interval(Duration::from_secs(u64::from(poll_seconds.max(1))));
-        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
-            ticks.tick().await;
-            for planned in &polled {
-                match poll(&wires, planned).await {
+            for planned in &*wires.planned() {
+                match stage.poll_where_due(planned, longest, budget).await {
                     Ok(()) => {}
                     Err(error) if error.is::<Ended>() => return Ok(()),
                     Err(error) => {
@@ -39,6 +54,7 @@ pub async fn run(wires: Wires, poll_seconds: u32) -> anyhow::Result<()> {
                     }
                 }
             }
+            sleep(LOOK).await;
         }
     };
     tokio::select! {
@@ -47,19 +63,43 @@ pub async fn run(wires: Wires, poll_seconds: u32) -> anyhow::Result<()> {
     }
 }
 
-fn polled(planned: &[Planned]) -> Vec<&Planned> {
-    let (polled, fixed): (Vec<_>, Vec<_>) = planned
-        .iter()
-        .filter(|planned| !planned.streamed)
-        .partition(|planned| planned.table.position(STAMP).is_some());
-    for planned in fixed {
-        let object = &planned.table.object;
-        tracing::warn!(%object, "{object} is not kept current: it has no change events and no {STAMP}");
-    }
-    polled
+struct Stage<'a> {
+    wires: &'a Wires,
+    due: HashMap<String, Instant>,
+    /// Objects that were said not to be kept current.
+    told: HashSet<String>,
 }
 
-async fn poll(wires: &Wires, planned: &Planned) -> anyhow::Result<()> {
+impl Stage<'_> {
+    async fn poll_where_due(
+        &mut self,
+        planned: &Planned,
+        longest: Duration,
+        budget: Budget,
+    ) -> anyhow::Result<()> {
+        let object = &planned.table.object;
+        let now = Instant::now();
+        if planned.streamed || self.due.get(object).is_some_and(|due| *due > now) {
+            return Ok(());
+        }
+        let Some(stamp) = stamp_field(&planned.table) else {
+            if self.told.insert(object.clone()) {
+                tracing::warn!(%object, "{object} is not kept current: it has no change events and no stamp");
+            }
+            return Ok(());
+        };
+        // A failed poll is due again after as long as a quiet one.
+        let quiet = budget.poll_interval(self.wires.org.api_usage(), longest, false);
+        self.due.insert(object.clone(), now + quiet);
+        let changed = poll(self.wires, planned, stamp).await?;
+        let interval = budget.poll_interval(self.wires.org.api_usage(), longest, changed);
+        self.due.insert(object.clone(), now + interval);
+        Ok(())
+    }
+}
+
+/// Whether anything had changed since the last poll.
+async fn poll(wires: &Wires, planned: &Planned, stamp: &'static str) -> anyhow::Result<bool> {
     let object = &planned.table.object;
     let state = wires
         .reader
@@ -68,71 +108,102 @@ async fn poll(wires: &Wires, planned: &Planned) -> anyhow::Result<()> {
         .filter(|state| state.state == State::Live)
         .and_then(|state| state.watermark)
     else {
-        return Ok(());
+        return Ok(false);
     };
-    let soql = soql(planned, watermark);
+    let asked_at = wires.org.org_time() - CLOCK_MILLIS;
+    let newest = changed_since(wires, planned, stamp, watermark - OVERLAP_MILLIS, |read_rev| {
+        Source::Poll {
+            read_rev,
+            watermark: None,
+        }
+    })
+    .await?
+    .newest;
+    let source = Source::Poll {
+        read_rev: *wires.bells.rev.borrow(),
+        watermark: Some(newest.unwrap_or(asked_at).max(asked_at)),
+    };
+    let rows = Vec::new();
+    ask(&wires.work, |done| Work::Rows {
+        object: object.clone(),
+        source,
+        rows,
+        done,
+    })
+    .await?
+    .map_err(anyhow::Error::msg)?;
+    Ok(newest > Some(watermark))
+}
+
+/// What asking for changes brought.
+#[derive(Debug, Default)]
+pub(super) struct Brought {
+    pub rows: u64,
+    pub newest: Option<Millis>,
+}
+
+/// Sends the rows that changed since an instant through the door, deleted ones among them. Of an object that is
+/// mirrored in part, the ledger is told which records to read: only that tells what left its part.
+pub(super) async fn changed_since(
+    wires: &Wires,
+    planned: &Planned,
+    stamp: &'static str,
+    since: Millis,
+    source: impl Fn(i64) -> Source,
+) -> anyhow::Result<Brought> {
+    let whole = Planned {
+        filter: None,
+        ..planned.clone()
+    };
+    let since = format!("{stamp} >= {}", format_datetime(since));
+    let what = match planned.filter {
+        Some(_) => format!("Id, {stamp}"),
+        None => planned.fields().join(", "),
+    };
+    let soql = format!("{} ORDER BY {stamp}, Id", whole.query(&what, &[&since]));
+    let object = &planned.table.object;
+    let mut brought = Brought::default();
     let mut read_rev = *wires.bells.rev.borrow();
     let mut page = wires.org.query(&soql, Scope::WithDeleted).await?;
     loop {
-        // Rows come in the order of their stamps, so all up to the newest of this page are here with it.
-        let watermark = page.records.iter().filter_map(stamp).max();
-        let source = Source::Poll { read_rev, watermark };
         let rows = page.records;
-        if !rows.is_empty() {
+        brought.rows += rows.len() as u64;
+        brought.newest = brought
+            .newest
+            .max(rows.iter().filter_map(|row| at(row, stamp)).max());
+        if planned.filter.is_some() {
+            read_again(wires, object, &rows).await?;
+        } else if !rows.is_empty() {
             ask(&wires.work, |done| Work::Rows {
                 object: object.clone(),
-                source,
+                source: source(read_rev),
                 rows,
                 done,
             })
             .await?
             .map_err(anyhow::Error::msg)?;
         }
-        let Some(next) = page.next else { return Ok(()) };
+        let Some(next) = page.next else { return Ok(brought) };
         read_rev = *wires.bells.rev.borrow();
         page = wires.org.next_page(&next).await?;
     }
 }
 
-fn soql(planned: &Planned, watermark: Millis) -> String {
-    let since = format_datetime(watermark - OVERLAP_MILLIS);
-    format!(
-        "{} WHERE {STAMP} >= {since} ORDER BY {STAMP}, Id",
-        planned.select()
-    )
-}
-
-fn stamp(row: &Map<String, Value>) -> Option<Millis> {
-    row.get(STAMP).and_then(Value::as_str).and_then(parse_datetime)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::model::row::{Column, ColumnKind, Table};
-
-    #[test]
-    fn asks_with_an_overlap() {
-        let column = Column {
-            field: STAMP.to_owned(),
-            name: STAMP.to_ascii_lowercase(),
-            kind: ColumnKind::DateTime,
-        };
-        let table = Table {
-            object: "Pricebook2".to_owned(),
-            name: "pricebook2".to_owned(),
-            columns: vec![column],
-        };
-        assert_eq!(
-            soql(
-                &Planned {
-                    table,
-                    streamed: false
-                },
-                1_795_339_800_000
-            ),
-            "SELECT Id, SystemModstamp FROM Pricebook2 WHERE SystemModstamp >= 2026-11-22T09:29:00.000Z \
-             ORDER BY SystemModstamp, Id"
-        );
+async fn read_again(wires: &Wires, object: &str, rows: &[Map<String, Value>]) -> anyhow::Result<()> {
+    let ids = rows.iter().filter_map(|row| row.get("Id")?.as_str());
+    let ids: Vec<String> = ids.map(str::to_owned).collect();
+    for ids in ids.chunks(IDS_MAX) {
+        ask(&wires.work, |done| Work::ReadAgain {
+            object: object.to_owned(),
+            ids: ids.to_vec(),
+            reason: "only a read tells whether it is mirrored",
+            done,
+        })
+        .await?;
     }
+    Ok(())
+}
+
+fn at(row: &Map<String, Value>, stamp: &str) -> Option<Millis> {
+    row.get(stamp).and_then(Value::as_str).and_then(cells::stamp)
 }

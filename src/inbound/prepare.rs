@@ -11,9 +11,12 @@ use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use crate::config;
 use crate::inbound::mapping;
 use crate::model::change::ReplayId;
+use crate::model::clock::Millis;
 use crate::model::row::Table;
 use crate::salesforce::pubsub::PubSub;
 use crate::salesforce::{Error, Org};
+use crate::store::cache::fields::Evolved;
+use crate::store::cache::repairs::{Entry, Kind};
 use crate::store::cache::{Cache, cursors};
 use crate::store::journal::Journal;
 
@@ -22,6 +25,9 @@ const QUESTIONS_MAX: usize = 8;
 
 /// The channel that carries the changes of all objects selected in the org.
 const ALL_CHANGES: &str = "/data/ChangeEvents";
+
+/// How the names of channels end that an administrator made.
+const OWN_CHANNEL: &str = "__chn";
 
 /// What the stages work on.
 #[derive(Clone, Debug, Default)]
@@ -33,10 +39,29 @@ pub struct Plan {
 }
 
 /// A mirrored object.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Planned {
     pub table: Table,
     pub streamed: bool,
+    /// A SOQL condition: rows that do not meet it are not mirrored.
+    pub filter: Option<String>,
+    /// Fields that the org computes, by describe's names.
+    pub formulas: Vec<String>,
+    /// How often it is read again as a whole.
+    pub reread_hours: Option<u32>,
+}
+
+impl From<Table> for Planned {
+    /// All rows, by change events.
+    fn from(table: Table) -> Self {
+        Self {
+            table,
+            streamed: true,
+            filter: None,
+            formulas: Vec::new(),
+            reread_hours: None,
+        }
+    }
 }
 
 /// A channel to subscribe to.
@@ -48,13 +73,6 @@ pub struct Channel {
     pub objects: Vec<String>,
 }
 
-impl Plan {
-    /// The tables, for apply.
-    pub fn tables(&self) -> Vec<Table> {
-        self.objects.iter().map(|planned| planned.table.clone()).collect()
-    }
-}
-
 impl Planned {
     /// `Id` and the fields of all columns.
     pub(super) fn fields(&self) -> Vec<String> {
@@ -62,9 +80,20 @@ impl Planned {
         std::iter::once("Id".to_owned()).chain(fields).collect()
     }
 
-    /// A query of all mirrored fields.
-    pub(super) fn select(&self) -> String {
-        format!("SELECT {} FROM {}", self.fields().join(", "), self.table.object)
+    /// A query of all mirrored fields of the rows that meet these conditions and the object's own.
+    pub(super) fn select(&self, conditions: &[&str]) -> String {
+        self.query(&self.fields().join(", "), conditions)
+    }
+
+    /// A query of anything of the rows that are mirrored and meet these conditions.
+    pub(super) fn query(&self, what: &str, conditions: &[&str]) -> String {
+        let filter = self.filter.as_ref().map(|filter| format!("({filter})"));
+        let all: Vec<&str> = conditions.iter().copied().chain(filter.as_deref()).collect();
+        let condition = match all.as_slice() {
+            [] => String::new(),
+            all => format!(" WHERE {}", all.join(" AND ")),
+        };
+        format!("SELECT {what} FROM {}{condition}", self.table.object)
     }
 }
 
@@ -75,12 +104,20 @@ pub async fn prepare(
     cache: &mut Cache,
     journal: &Journal,
     config: &config::Sync,
+    now: Millis,
 ) -> anyhow::Result<Plan> {
     let session = org.session().await?;
     cache.claim_org(&session.org_id)?;
+    if let Some(before) = cache.claim_instance(&session.instance_url, now)? {
+        tracing::warn!(
+            "the org answers from {} and no longer from {before}: every object will be compared with it",
+            session.instance_url
+        );
+    }
     let names = mapping::objects(config);
+    let members = own_members(org, config).await?;
     let found: Vec<Option<Planned>> = stream::iter(&names)
-        .map(|name| look(org, pubsub, config, name))
+        .map(|name| look(org, pubsub, config, &members, name))
         .buffered(QUESTIONS_MAX)
         .try_collect()
         .await
@@ -99,7 +136,8 @@ pub async fn prepare(
         "the org has none of the objects to mirror: check [sync] profile and objects, and the user's permissions"
     );
     for planned in &objects {
-        cache.ensure_object(&planned.table, planned.streamed)?;
+        let (_, evolved) = cache.ensure_object(&planned.table, planned.streamed, now)?;
+        tell(&planned.table.object, &evolved);
     }
     let kept: Vec<&str> = objects
         .iter()
@@ -108,7 +146,7 @@ pub async fn prepare(
     for gone in cache.forget_objects_except(&kept)? {
         tracing::warn!(object = %gone, "{gone} is no longer mirrored; its table stays as it is");
     }
-    let channels = channels(cache, config, &objects)?;
+    let channels = channels(cache, config, &objects, &members, now)?;
     let streamed = objects.iter().filter(|planned| planned.streamed).count();
     tracing::info!(
         objects = objects.len(),
@@ -125,46 +163,106 @@ pub async fn prepare(
     })
 }
 
-async fn look(
+/// Says in the log how an object's fields have changed.
+pub(super) fn tell(object: &str, evolved: &Evolved) {
+    if !evolved.missing.is_empty() {
+        tracing::warn!(%object, "{object} has changed: {evolved}; what was read of them stays");
+    } else if !evolved.is_empty() {
+        tracing::info!(%object, "{object} has changed: {evolved}");
+    }
+}
+
+/// The topics of the objects that channels of the org's own carry. Where the org does not tell, there are none
+/// here: those objects are polled then, besides what their events bring.
+pub(super) async fn own_members(org: &Org, config: &config::Sync) -> Result<Vec<String>, Error> {
+    let mut topics = Vec::new();
+    for channel in config
+        .channels
+        .iter()
+        .filter(|channel| channel.ends_with(OWN_CHANNEL))
+    {
+        let name = channel.strip_prefix("/data/").unwrap_or(channel);
+        match org.channel_members(name).await {
+            Ok(members) => topics.extend(members.iter().map(|event| format!("/data/{event}"))),
+            Err(Error::Refused { .. }) => {
+                tracing::warn!(%channel, "the org does not tell what {channel} carries: its objects are polled as well");
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(topics)
+}
+
+/// What the org says of one object; `None` where it has no such object for this user.
+pub async fn look(
     org: &Org,
     pubsub: &PubSub,
     config: &config::Sync,
+    own_members: &[String],
     name: &str,
 ) -> Result<Option<Planned>, Error> {
+    let Some(mut planned) = look_at_fields(org, config, name).await? else {
+        return Ok(None);
+    };
+    let topic = mapping::topic(&planned.table.object);
+    let covered = config.channels.iter().any(|channel| carries(channel, &topic));
+    planned.streamed = own_members.contains(&topic)
+        || (covered
+            && pubsub
+                .topic(&topic)
+                .await?
+                .is_some_and(|topic| topic.can_subscribe));
+    Ok(Some(planned))
+}
+
+/// As [`look`], without asking whether it publishes change events.
+pub async fn look_at_fields(org: &Org, config: &config::Sync, name: &str) -> Result<Option<Planned>, Error> {
     let Some(describe) = org.describe(name).await?.filter(|describe| describe.queryable) else {
         return Ok(None);
     };
-    let topic = mapping::topic(&describe.name);
-    let covered = config.channels.iter().any(|channel| carries(channel, &topic));
-    let streamed = covered
-        && pubsub
-            .topic(&topic)
-            .await?
-            .is_some_and(|topic| topic.can_subscribe);
+    let rules = config.rules(&describe.name);
+    let table = mapping::table(&describe, &rules);
     Ok(Some(Planned {
-        table: mapping::table(&describe),
-        streamed,
+        streamed: false,
+        filter: rules.filter,
+        formulas: mapping::formulas(&describe, &table),
+        reread_hours: rules.reread_hours,
+        table,
     }))
 }
 
-fn carries(channel: &str, topic: &str) -> bool {
+/// By its name; what a channel of the org's own carries, only the org can tell.
+pub(super) fn carries(channel: &str, topic: &str) -> bool {
     channel == ALL_CHANGES || channel == topic
 }
 
-fn channels(cache: &Cache, config: &config::Sync, objects: &[Planned]) -> anyhow::Result<Vec<Channel>> {
+/// The channels that carry anything mirrored. One whose position was never stored, though objects that it carries
+/// are loaded, has them read again: what changed before is not known.
+fn channels(
+    cache: &mut Cache,
+    config: &config::Sync,
+    objects: &[Planned],
+    own_members: &[String],
+    now: Millis,
+) -> anyhow::Result<Vec<Channel>> {
     let mut channels = Vec::new();
     for topic in &config.channels {
         let streamed = objects.iter().filter(|planned| planned.streamed);
         let carried = streamed.map(|planned| &planned.table.object);
-        let objects: Vec<String> = carried
-            .filter(|object| carries(topic, &mapping::topic(object)))
-            .cloned()
-            .collect();
-        if objects.is_empty() {
+        let is_own = topic.ends_with(OWN_CHANNEL);
+        let carries = |object: &&String| {
+            let single = mapping::topic(object);
+            carries(topic, &single) || (is_own && own_members.contains(&single))
+        };
+        let objects: Vec<String> = carried.filter(carries).cloned().collect();
+        if objects.is_empty() && !is_own {
             tracing::warn!(%topic, "{topic} is not subscribed to: no mirrored object is selected for it in the org");
             continue;
         }
         let cursor = cursors::cursor(cache.connection(), topic)?;
+        if cursor.is_none() {
+            read_again(cache, topic, &objects, now)?;
+        }
         let resume_after = cursor.map(|cursor| cursor.resume_after);
         channels.push(Channel {
             topic: topic.clone(),
@@ -173,4 +271,56 @@ fn channels(cache: &Cache, config: &config::Sync, objects: &[Planned]) -> anyhow
         });
     }
     Ok(channels)
+}
+
+fn read_again(cache: &mut Cache, topic: &str, objects: &[String], now: Millis) -> anyhow::Result<()> {
+    let reason = format!("the position on {topic} was never stored");
+    let mut batch = cache.batch()?;
+    for object in objects {
+        if batch.mark_reload(object)? {
+            batch.open_repair(&Entry::object(Kind::Reload, object, &reason), now)?;
+        }
+    }
+    batch.commit()?;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::row::{Column, ColumnKind};
+
+    #[test]
+    fn asks_for_what_is_mirrored_and_no_more() {
+        let column = Column {
+            field: "Name".to_owned(),
+            name: "name".to_owned(),
+            kind: ColumnKind::Text,
+        };
+        let table = Table {
+            object: "Account".to_owned(),
+            name: "account".to_owned(),
+            columns: vec![column],
+        };
+        let mut planned = Planned::from(table);
+        assert_eq!(planned.select(&[]), "SELECT Id, Name FROM Account");
+        planned.filter = Some("A = 1 OR B = 2".to_owned());
+        assert_eq!(
+            planned.query("COUNT()", &["Id > 'x'"]),
+            "SELECT COUNT() FROM Account WHERE Id > 'x' AND (A = 1 OR B = 2)"
+        );
+    }
+
+    #[test]
+    fn a_channel_carries_what_its_name_says() {
+        let cases = [
+            ("/data/ChangeEvents", "/data/AccountChangeEvent", true),
+            ("/data/AccountChangeEvent", "/data/AccountChangeEvent", true),
+            ("/data/AccountChangeEvent", "/data/OrderChangeEvent", false),
+            ("/data/Shop__chn", "/data/OrderChangeEvent", false),
+        ];
+        for (channel, topic, expected) in cases {
+            assert_eq!(carries(channel, topic), expected, "{channel} {topic}");
+        }
+    }
 }

@@ -1,9 +1,9 @@
 //! Reading single records again: those whose change could not be taken from an event.
 //!
-//! Works only on objects that are live; while one is being loaded its repairs wait, since a page read before
-//! the event may still arrive. A record that changes while it is read stays open and is read once more.
+//! Works only on objects that are live; while one is being loaded its records wait, since a page read before
+//! the event may still arrive. A record that changes while it is read stays open and is read once more. One
+//! object that can not be read does not hold up the others.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use tokio::time::{sleep, timeout};
@@ -11,6 +11,7 @@ use tokio::time::{sleep, timeout};
 use crate::inbound::Wires;
 use crate::inbound::apply::Work;
 use crate::inbound::apply::work::{Ended, ask};
+use crate::inbound::verify::read_records;
 use crate::model::retry::Policy;
 use crate::store::cache::repairs::{self, Repair};
 
@@ -18,7 +19,7 @@ use crate::store::cache::repairs::{self, Repair};
 const RECORDS_MAX: usize = 200;
 
 /// How often to look where no bell rang.
-const INTERVAL: Duration = Duration::from_secs(10);
+const INTERVAL: Duration = Duration::from_secs(5);
 
 /// Between two rounds: a record that is changing all the time is not read all the time.
 const PAUSE: Duration = Duration::from_millis(200);
@@ -28,30 +29,36 @@ const RETRY: Policy = Policy {
     longest: Duration::from_secs(60),
 };
 
+/// What a round came to.
+#[derive(Default)]
+struct Round {
+    records: usize,
+    failed: bool,
+}
+
 /// Works on open repairs for as long as the daemon runs.
 pub async fn run(wires: Wires) -> anyhow::Result<()> {
     let keep_going = async {
+        let mut bell = wires.bells.ledger.subscribe();
         let mut failures = 0;
         loop {
+            bell.borrow_and_update();
             match round(&wires).await {
-                Ok(0) => {
+                Ok(Round { failed: true, .. }) => {
+                    failures += 1;
+                    sleep(RETRY.delay(failures)).await;
+                }
+                Ok(Round { records: 0, .. }) => {
                     failures = 0;
                     // Whichever comes first: the bell, or the time to look anyway.
-                    drop(timeout(INTERVAL, wires.bells.repairs.notified()).await);
+                    drop(timeout(INTERVAL, bell.changed()).await);
                 }
                 Ok(_) => {
                     failures = 0;
                     sleep(PAUSE).await;
                 }
                 Err(error) if error.is::<Ended>() => return Ok(()),
-                Err(error) => {
-                    failures += 1;
-                    tracing::warn!(
-                        failures,
-                        "records could not be read again, will be tried again: {error:#}"
-                    );
-                    sleep(RETRY.delay(failures)).await;
-                }
+                Err(error) => return Err(error),
             }
         }
     };
@@ -61,53 +68,55 @@ pub async fn run(wires: Wires) -> anyhow::Result<()> {
     }
 }
 
-/// Reads the records of the oldest open repairs again. How many there were.
-async fn round(wires: &Wires) -> anyhow::Result<usize> {
-    let due = wires
-        .reader
-        .with(|connection| repairs::due(connection, RECORDS_MAX))?;
-    let count = due.len();
-    for (object, repairs) in by_object(due) {
-        let Some(planned) = wires
-            .planned
-            .iter()
-            .find(|planned| planned.table.object == object)
-        else {
-            continue;
-        };
-        let ids: Vec<String> = repairs
-            .iter()
-            .filter_map(|repair| repair.record_id.clone())
-            .collect();
-        let read_rev = *wires.bells.rev.borrow();
-        let records = wires.org.retrieve(&object, &ids, &planned.fields()).await?;
-        anyhow::ensure!(
-            records.len() == ids.len(),
-            "the org answered {} records of {object} where {} were asked for",
-            records.len(),
-            ids.len()
-        );
-        let numbers = repairs.iter().map(|repair| repair.number);
-        let rows = numbers
-            .zip(ids)
-            .zip(records)
-            .map(|((number, id), record)| (number, id, record))
-            .collect();
-        ask(&wires.work, |done| Work::Repaired {
-            object,
-            read_rev,
-            rows,
-            done,
-        })
-        .await?;
+/// Reads records of each object that has some to be read again.
+async fn round(wires: &Wires) -> anyhow::Result<Round> {
+    let mut round = Round::default();
+    for object in wires.reader.with(repairs::due_objects)? {
+        let due = wires
+            .reader
+            .with(|connection| repairs::due(connection, &object, RECORDS_MAX))?;
+        match work_off(wires, &object, &due).await {
+            Ok(records) => round.records += records,
+            Err(error) if error.is::<Ended>() => return Err(error),
+            Err(error) => {
+                round.failed = true;
+                tracing::warn!(%object, "records of {object} could not be read again, will be tried again: {error:#}");
+                let numbers = due.iter().map(|repair| repair.number).collect();
+                let error = format!("{error:#}");
+                let told = wires.work.send(Work::Failed { numbers, error }).await;
+                told.map_err(|_| Ended)?;
+            }
+        }
     }
-    Ok(count)
+    Ok(round)
 }
 
-fn by_object(due: Vec<Repair>) -> BTreeMap<String, Vec<Repair>> {
-    let mut objects: BTreeMap<String, Vec<Repair>> = BTreeMap::new();
-    for repair in due {
-        objects.entry(repair.object.clone()).or_default().push(repair);
-    }
-    objects
+async fn work_off(wires: &Wires, object: &str, due: &[Repair]) -> anyhow::Result<usize> {
+    let Some(planned) = wires.find(object) else {
+        return Ok(0);
+    };
+    let ids: Vec<String> = due.iter().filter_map(|repair| repair.record_id.clone()).collect();
+    let read_rev = *wires.bells.rev.borrow();
+    let records = read_records(&wires.org, &planned, &ids).await?;
+    anyhow::ensure!(
+        records.len() == ids.len(),
+        "the org answered {} records of {object} where {} were asked for",
+        records.len(),
+        ids.len()
+    );
+    let count = ids.len();
+    let numbers = due.iter().map(|repair| repair.number);
+    let rows = numbers
+        .zip(ids)
+        .zip(records)
+        .map(|((number, id), record)| (number, id, record))
+        .collect();
+    ask(&wires.work, |done| Work::Repaired {
+        object: object.to_owned(),
+        read_rev,
+        rows,
+        done,
+    })
+    .await?;
+    Ok(count)
 }

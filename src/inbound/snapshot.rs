@@ -2,7 +2,8 @@
 //!
 //! The first load waits until the position of every channel is stored, so that what changes while it runs
 //! arrives as an event after it. Several objects are read at a time, since a query job takes seconds in a real
-//! org; their pages still go through the one door. A load that is cut off or fails begins anew.
+//! org; their pages still go through the one door. A load that is cut off goes on with the page after the last
+//! that was stored, as long as the org keeps the query's results; else it begins anew.
 
 use std::time::Duration;
 
@@ -15,11 +16,13 @@ use tokio::time::{Instant, sleep, timeout};
 use crate::inbound::Wires;
 use crate::inbound::apply::Work;
 use crate::inbound::apply::work::{Ended, Source, Written, ask};
+use crate::inbound::budget::Budget;
 use crate::inbound::prepare::Planned;
 use crate::model::retry::Policy;
 use crate::salesforce::Error;
 use crate::salesforce::bulk::Job;
 use crate::salesforce::rest::Scope;
+use crate::store::cache::loads::{self, Place};
 use crate::store::cache::{State, objects};
 
 /// Objects read at a time.
@@ -46,13 +49,15 @@ const RETRY: Policy = Policy {
 struct Stage<'a> {
     wires: &'a Wires,
     pages: Semaphore,
+    budget: Budget,
 }
 
 /// Keeps every object loaded, once the positions of this many channels are stored.
-pub async fn run(wires: Wires, channels: usize) -> anyhow::Result<()> {
+pub async fn run(wires: Wires, channels: usize, budget: Budget) -> anyhow::Result<()> {
     let stage = Stage {
         wires: &wires,
         pages: Semaphore::new(PAGES_MAX),
+        budget,
     };
     let keep_going = async {
         wait_for_positions(&wires, channels).await?;
@@ -77,10 +82,13 @@ async fn wait_for_positions(wires: &Wires, channels: usize) -> anyhow::Result<()
 
 impl Stage<'_> {
     async fn keep_loaded(&self) -> anyhow::Result<()> {
+        let mut bell = self.wires.bells.ledger.subscribe();
         let mut failures = 0;
         loop {
+            bell.borrow_and_update();
+            self.by_schedule().await?;
             let due = due(self.wires)?;
-            let loads: Vec<_> = due.into_iter().map(|planned| self.load(planned)).collect();
+            let loads: Vec<_> = due.iter().map(|planned| self.load(planned)).collect();
             let results: Vec<_> = stream::iter(loads).buffer_unordered(LOADS_MAX).collect().await;
             let mut failed = false;
             for result in results {
@@ -88,8 +96,11 @@ impl Stage<'_> {
                     Ok(()) => {}
                     Err(error) if error.is::<Ended>() => return Ok(()),
                     Err(error) => {
-                        tracing::error!("{error:#}; will be tried again");
                         failed = true;
+                        tracing::warn!(
+                            failures,
+                            "an object could not be read, will be tried again: {error:#}"
+                        );
                     }
                 }
             }
@@ -99,38 +110,58 @@ impl Stage<'_> {
             } else {
                 failures = 0;
                 // Whichever comes first: the bell, or the time to look anyway.
-                drop(timeout(INTERVAL, self.wires.bells.reloads.notified()).await);
+                drop(timeout(INTERVAL, bell.changed()).await);
             }
         }
+    }
+
+    /// Marks objects whose time to be read again as a whole has come.
+    async fn by_schedule(&self) -> anyhow::Result<()> {
+        if !self.budget.allows_comparing(self.wires.org.api_usage()) {
+            return Ok(());
+        }
+        let states = self.wires.reader.with(objects::objects)?;
+        for planned in &*self.wires.planned() {
+            let Some(hours) = planned.reread_hours.filter(|hours| *hours > 0) else {
+                continue;
+            };
+            let passed = states
+                .iter()
+                .find(|state| state.object == planned.table.object && state.state == State::Live)
+                .and_then(|state| state.loaded_at)
+                .is_some_and(|at| self.wires.org.org_time() - at >= i64::from(hours) * 3_600_000);
+            if passed {
+                let (object, reason) = (planned.table.object.clone(), "by schedule");
+                let work = Work::Reload { object, reason };
+                self.wires.work.send(work).await.map_err(|_| Ended)?;
+            }
+        }
+        Ok(())
     }
 
     async fn load(&self, planned: &Planned) -> anyhow::Result<()> {
         let object = &planned.table.object;
         let begun = Instant::now();
-        let watermark = self.wires.org.org_time();
-        let load = ask(&self.wires.work, |done| Work::BeginLoad {
-            object: object.clone(),
-            watermark,
-            done,
-        })
-        .await?;
-        let rows = match self.wires.org.bulk_query(&planned.select()).await {
-            Ok(job) => {
-                let rows = self.bulk_pages(planned, load.run, &job).await;
-                if let Err(error) = self.wires.org.bulk_delete(&job).await {
-                    tracing::debug!(%object, "a finished query of {object} could not be removed: {error}");
+        let under_way = self
+            .wires
+            .reader
+            .with(|connection| loads::load(connection, object))?;
+        let resumable =
+            under_way.and_then(|progress| Some((progress.load.run, progress.rows, progress.place?)));
+        let (run, rows) = match resumable {
+            Some((run, before, place)) => match self.go_on(planned, run, &place).await {
+                Ok(rows) => (run, before + rows),
+                Err(error) if error.is::<Ended>() => return Err(error),
+                Err(error) => {
+                    tracing::info!(%object, "the query of {object} cannot go on and begins anew: {error:#}");
+                    self.begin(planned).await?
                 }
-                rows
-            }
-            Err(Error::Refused {
-                status: 400..=499, ..
-            }) => self.rest_pages(planned, load.run).await,
-            Err(error) => Err(error.into()),
-        }
-        .with_context(|| format!("{object} could not be read"))?;
+            },
+            None => self.begin(planned).await?,
+        };
         let swept = ask(&self.wires.work, |done| Work::FinishLoad {
             object: object.clone(),
-            run: load.run,
+            run,
             done,
         })
         .await?;
@@ -141,11 +172,64 @@ impl Stage<'_> {
         Ok(())
     }
 
+    /// Goes on where the last process ended.
+    async fn go_on(&self, planned: &Planned, run: u64, place: &Place) -> anyhow::Result<u64> {
+        let object = &planned.table.object;
+        tracing::info!(%object, "the load of {object} goes on where it was");
+        let job = Job {
+            id: place.job.clone(),
+            rows: place.total,
+        };
+        let rows = self
+            .bulk_pages(planned, run, &job, Some(place.locator.clone()))
+            .await?;
+        self.remove(object, &job).await;
+        Ok(rows)
+    }
+
+    /// Reads the object from its beginning: the number of the run, and the rows read.
+    async fn begin(&self, planned: &Planned) -> anyhow::Result<(u64, u64)> {
+        let object = &planned.table.object;
+        let watermark = self.wires.org.org_time();
+        let load = ask(&self.wires.work, |done| Work::BeginLoad {
+            object: object.clone(),
+            watermark,
+            done,
+        })
+        .await?;
+        let rows = match self.wires.org.bulk_query(&planned.select(&[])).await {
+            Ok(job) => {
+                let rows = self.bulk_pages(planned, load.run, &job, None).await;
+                if rows.is_ok() {
+                    self.remove(object, &job).await;
+                }
+                rows
+            }
+            Err(Error::Refused {
+                status: 400..=499, ..
+            }) => self.rest_pages(planned, load.run).await,
+            Err(error) => Err(error.into()),
+        }
+        .with_context(|| format!("{object} could not be read"))?;
+        Ok((load.run, rows))
+    }
+
+    async fn remove(&self, object: &str, job: &Job) {
+        if let Err(error) = self.wires.org.bulk_delete(job).await {
+            tracing::debug!(%object, "a finished query of {object} could not be removed: {error}");
+        }
+    }
+
     /// Fetches one page while the one before is written.
-    async fn bulk_pages(&self, planned: &Planned, run: u64, job: &Job) -> anyhow::Result<u64> {
+    async fn bulk_pages(
+        &self,
+        planned: &Planned,
+        run: u64,
+        job: &Job,
+        mut locator: Option<String>,
+    ) -> anyhow::Result<u64> {
         let rows_max = rows_per_page(planned.table.columns.len());
         let mut writing: Option<Writing<'_>> = None;
-        let mut locator: Option<String> = None;
         let mut rows = 0;
         loop {
             let permit = match self.pages.try_acquire() {
@@ -162,7 +246,12 @@ impl Stage<'_> {
                 .bulk_page(job, locator.as_deref(), rows_max)
                 .await?;
             rows += finish(writing.take()).await?;
-            writing = Some(self.write(planned, run, page.csv, permit).await?);
+            let place = page.next.clone().map(|locator| Place {
+                job: job.id.clone(),
+                locator,
+                total: job.rows,
+            });
+            writing = Some(self.write(planned, run, page.csv, place, permit).await?);
             locator = page.next;
             if locator.is_none() {
                 return Ok(rows + finish(writing.take()).await?);
@@ -175,6 +264,7 @@ impl Stage<'_> {
         planned: &Planned,
         run: u64,
         csv: Bytes,
+        place: Option<Place>,
         permit: SemaphorePermit<'p>,
     ) -> Result<Writing<'p>, Ended> {
         let (done, answer) = oneshot::channel();
@@ -182,6 +272,7 @@ impl Stage<'_> {
             object: planned.table.object.clone(),
             run,
             csv,
+            place,
             done,
         };
         self.wires.work.send(page).await.map_err(|_| Ended)?;
@@ -193,7 +284,7 @@ impl Stage<'_> {
 
     /// For objects that the Bulk API refuses.
     async fn rest_pages(&self, planned: &Planned, run: u64) -> anyhow::Result<u64> {
-        let mut page = self.wires.org.query(&planned.select(), Scope::Live).await?;
+        let mut page = self.wires.org.query(&planned.select(&[]), Scope::Live).await?;
         let mut total = 0;
         loop {
             let rows = page.records;
@@ -229,18 +320,16 @@ async fn finish(writing: Option<Writing<'_>>) -> anyhow::Result<u64> {
     }
 }
 
-fn due(wires: &Wires) -> anyhow::Result<Vec<&Planned>> {
+fn due(wires: &Wires) -> anyhow::Result<Vec<Planned>> {
     let states = wires.reader.with(objects::objects)?;
     let live = |object: &str| {
         states
             .iter()
             .any(|state| state.object == object && state.state == State::Live)
     };
-    Ok(wires
-        .planned
-        .iter()
-        .filter(|planned| !live(&planned.table.object))
-        .collect())
+    let planned = wires.planned();
+    let due = planned.iter().filter(|planned| !live(&planned.table.object));
+    Ok(due.cloned().collect())
 }
 
 fn rows_per_page(fields: usize) -> u32 {

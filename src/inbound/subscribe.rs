@@ -5,38 +5,57 @@
 //! fetched before the event is handed over, once, so that apply never waits for the network; if it can not be
 //! had, neither is the event, and the stream starts again.
 //!
-//! A position that the org no longer knows is not jumped over in silence: the tip is taken first, then every
-//! object of the channel is read again as a whole, and the stream goes on from the tip.
+//! A position that the org no longer knows is not jumped over in silence: the tip is taken first, then the ledger
+//! gets an entry for each object of the channel to read again what changed since the newest event that was
+//! applied, and the stream goes on from the tip.
+//!
+//! Each channel has a stage and a connection of its own: one that is stopped or starts again leaves the others
+//! as they are. What stands in its way is told in the status.
 
 use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
 
 use crate::inbound::Wires;
 use crate::inbound::apply::Work;
 use crate::inbound::apply::work::{Ended, Events, ask};
+use crate::inbound::cadence::Cadence;
 use crate::inbound::credit::{Credit, EVENTS_IN_FLIGHT_MAX};
-use crate::inbound::prepare::Channel;
+use crate::inbound::mapping;
+use crate::inbound::prepare::{Channel, carries};
 use crate::model::change::{RawEvent, ReplayId};
+use crate::model::clock::Millis;
 use crate::model::retry::Policy;
 use crate::salesforce::Error;
 use crate::salesforce::auth::Session;
 use crate::salesforce::pubsub::{PubSub, Response, Start, Subscription};
-
-/// The org says something at least every 270 seconds; a longer silence is a dead connection.
-const SILENCE_MAX: Duration = Duration::from_secs(300);
+use crate::store::cache::cursors;
 
 const RETRY: Policy = Policy {
     first: Duration::from_millis(500),
     longest: Duration::from_secs(60),
 };
 
+/// For an allowance that comes back within 24 hours: each attempt may spend of what has come back.
+const ALLOWANCE: Policy = Policy {
+    first: Duration::from_secs(5),
+    longest: Duration::from_secs(900),
+};
+
+/// Failures in a row after which the status tells of them.
+const FAILURES_TOLD: u32 = 5;
+
+/// The org keeps events, and so positions, for 72 hours; a position this old is warned of.
+const POSITION_AGE_MILLIS: Millis = 48 * 3_600_000;
+
 /// What to do when a stream ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Verdict {
     Retry,
+    /// The org delivers no more events today: wait, they are kept for 72 hours.
+    WaitForAllowance,
     /// Log in again, then retry.
     Renew,
     /// The org no longer knows the position.
@@ -48,7 +67,8 @@ enum Verdict {
 /// Why a stream ended.
 enum End {
     Closed,
-    Silent,
+    /// For longer than its cadence allows.
+    Silent(Duration),
     Failed(Error),
     ApplyEnded,
 }
@@ -69,6 +89,7 @@ struct Stage {
     wires: Wires,
     pubsub: PubSub,
     topic: Arc<str>,
+    /// Those that the channel was known to carry in the beginning.
     objects: Vec<String>,
     position_told: bool,
     /// The newest position known to be complete, and the newest, of what was handed to apply.
@@ -78,11 +99,12 @@ struct Stage {
     schemas: HashSet<String>,
     session: Option<Session>,
     failures: u32,
+    problem: Option<String>,
 }
 
 /// Keeps a channel's subscription going. `schema_ids` are those that apply knows.
 ///
-/// Ends with an error only where a person has to act.
+/// Where a person has to act it says so and waits to be stopped.
 pub async fn run(
     wires: Wires,
     pubsub: PubSub,
@@ -102,7 +124,9 @@ pub async fn run(
         schemas: schema_ids,
         session: None,
         failures: 0,
+        problem: None,
     };
+    stage.problem = stage.known_problem();
     if stage.resume_after.is_some() {
         stage.tell_position();
     }
@@ -117,31 +141,36 @@ impl Stage {
         loop {
             let Err(end) = self.stream().await else { continue };
             self.failures += 1;
-            let topic = &self.topic;
+            let topic = Arc::clone(&self.topic);
+            let mut pause = RETRY;
             match end {
                 End::ApplyEnded => return Ok(()),
                 End::Closed => {
                     tracing::info!(%topic, "the org ended the subscription to {topic}: subscribing again")
                 }
-                End::Silent => {
-                    tracing::warn!(%topic, "nothing was heard on {topic} for {SILENCE_MAX:?}: subscribing again")
+                End::Silent(silence) => {
+                    tracing::warn!(%topic, "nothing was heard on {topic} for {silence:?}: subscribing again");
+                    // The connection may be as dead as the stream, and others may still use it.
+                    self.pubsub = PubSub::new(&self.wires.org)?;
                 }
-                End::Failed(error) => self.after(error).await?,
+                End::Failed(error) => match self.after(&error).await {
+                    Verdict::Stop => return self.stand_still(&error).await,
+                    Verdict::WaitForAllowance => pause = ALLOWANCE,
+                    Verdict::Retry | Verdict::Renew | Verdict::PositionLost => {}
+                },
             }
-            sleep(RETRY.delay(self.failures)).await;
+            self.watch_position();
+            sleep(pause.delay(self.failures)).await;
         }
     }
 
-    async fn after(&mut self, error: Error) -> anyhow::Result<()> {
-        let topic = &self.topic;
-        match verdict(&error) {
-            Verdict::Stop => {
-                return Err(
-                    anyhow::Error::new(error).context(format!("the subscription to {topic} cannot go on"))
-                );
-            }
+    async fn after(&mut self, error: &Error) -> Verdict {
+        let topic = Arc::clone(&self.topic);
+        let verdict = verdict(error);
+        match verdict {
+            Verdict::Stop => {}
             Verdict::PositionLost => {
-                tracing::error!(%topic, "the org no longer knows the position on {topic}: its objects will be read again");
+                tracing::error!(%topic, "the org no longer knows the position on {topic}: what changed since will be read again");
                 self.lost = true;
             }
             Verdict::Renew => {
@@ -152,11 +181,67 @@ impl Stage {
                     tracing::error!("logging in again failed, will be tried again: {error}");
                 }
             }
+            Verdict::WaitForAllowance => {
+                tracing::warn!(%topic, "the org's daily allowance of event deliveries is spent: {topic} waits for it");
+                self.tell_problem("the org's daily allowance of event deliveries is spent: waiting for it")
+                    .await;
+            }
             Verdict::Retry => {
                 tracing::warn!(%topic, failures = self.failures, "the subscription to {topic} failed, will be tried again: {error}");
             }
         }
+        if self.failures >= FAILURES_TOLD && self.problem.is_none() {
+            self.tell_problem(&format!("the subscription fails again and again: {error}"))
+                .await;
+        }
+        verdict
+    }
+
+    /// Trying again changes nothing. The other channels, reads and orders go on.
+    async fn stand_still(&mut self, error: &Error) -> anyhow::Result<()> {
+        let topic = Arc::clone(&self.topic);
+        tracing::error!(%topic, "the subscription to {topic} cannot go on until this is put right and the daemon started again: {error}");
+        self.tell_problem(&format!("stopped until the daemon is started again: {error}"))
+            .await;
+        // The first load of what other channels carry must not wait for this one.
+        if !self.position_told {
+            self.tell_position();
+        }
+        self.wires.stop.cancelled().await;
         Ok(())
+    }
+
+    /// What an earlier process told of the channel.
+    fn known_problem(&self) -> Option<String> {
+        let problems = self.wires.reader.with(cursors::problems).ok()?;
+        let of_this = |(topic, ..): &(String, String, Millis)| **topic == *self.topic;
+        problems.into_iter().find(of_this).map(|(_, problem, _)| problem)
+    }
+
+    async fn tell_problem(&mut self, problem: &str) {
+        self.problem = Some(problem.to_owned());
+        let (topic, problem) = (Arc::clone(&self.topic), Some(problem.to_owned()));
+        // Apply that has ended is told of by itself.
+        drop(
+            self.wires
+                .work
+                .send(Work::ChannelProblem { topic, problem })
+                .await,
+        );
+    }
+
+    /// Warns before the org forgets the stored position.
+    fn watch_position(&self) {
+        let cursor = self
+            .wires
+            .reader
+            .with(|connection| cursors::cursor(connection, &self.topic));
+        let Ok(Some(cursor)) = cursor else { return };
+        let age = self.wires.org.org_time() - cursor.position_at;
+        if age > POSITION_AGE_MILLIS {
+            let (topic, hours) = (&self.topic, age / 3_600_000);
+            tracing::warn!(%topic, hours, "the position on {topic} is {hours} hours old: the org forgets it after 72");
+        }
     }
 
     /// One subscription, until it ends.
@@ -171,9 +256,12 @@ impl Stage {
             .subscribe(&self.topic, start, EVENTS_IN_FLIGHT_MAX)
             .await?;
         let mut credit = Credit::new();
+        let mut cadence = Cadence::default();
         let mut resumed = true;
         loop {
-            let response = next(&mut subscription).await?;
+            let waiting_since = Instant::now();
+            let response = next(&mut subscription, cadence.silence_max()).await?;
+            cadence.heard(response.events.len(), waiting_since.elapsed());
             self.failures = 0;
             credit.received(response.events.len(), response.pending);
             // Asked for before any work is done on what came: the org's answer takes its time anyway.
@@ -186,9 +274,17 @@ impl Stage {
 
     async fn deliver(&mut self, response: Response, resumed: bool) -> Result<(), End> {
         let schemas = self.fetch_schemas(&response.events).await?;
+        if !schemas.is_empty() {
+            self.wires.bells.schemas.send_modify(|rung| *rung += 1);
+        }
+        if self.problem.take().is_some() {
+            let (topic, problem) = (Arc::clone(&self.topic), None);
+            let solved = Work::ChannelProblem { topic, problem };
+            self.wires.work.send(solved).await.map_err(|_| Ended)?;
+        }
         if self.lost {
-            let objects = self.objects.clone();
-            ask(&self.wires.work, |done| Work::Lost { objects, done }).await?;
+            let (topic, objects) = (Arc::clone(&self.topic), self.objects());
+            ask(&self.wires.work, |done| Work::Lost { topic, objects, done }).await?;
             (self.resume_after, self.last_seen) = (None, None);
         }
         let restart = std::mem::take(&mut self.lost);
@@ -251,15 +347,26 @@ impl Stage {
         }
     }
 
+    /// The mirrored objects that the channel carries now.
+    fn objects(&self) -> Vec<String> {
+        let planned = self.wires.planned();
+        let carried = planned.iter().filter(|planned| {
+            let object = &planned.table.object;
+            planned.streamed
+                && (carries(&self.topic, &mapping::topic(object)) || self.objects.contains(object))
+        });
+        carried.map(|planned| planned.table.object.clone()).collect()
+    }
+
     fn tell_position(&mut self) {
         self.position_told = true;
         self.wires.positions.send_modify(|known| *known += 1);
     }
 }
 
-async fn next(subscription: &mut Subscription) -> Result<Response, End> {
-    match timeout(SILENCE_MAX, subscription.next()).await {
-        Err(_) => Err(End::Silent),
+async fn next(subscription: &mut Subscription, silence_max: Duration) -> Result<Response, End> {
+    match timeout(silence_max, subscription.next()).await {
+        Err(_) => Err(End::Silent(silence_max)),
         Ok(Ok(None)) => Err(End::Closed),
         Ok(Ok(Some(response))) => Ok(response),
         Ok(Err(error)) => Err(End::Failed(error)),
@@ -290,7 +397,7 @@ fn verdict(error: &Error) -> Verdict {
             ..
         } => by_error_code(code),
         Error::Refused { status: 401, .. } => Verdict::Renew,
-        Error::Secret(_) => Verdict::Stop,
+        Error::Secret(_) | Error::OtherOrg { .. } => Verdict::Stop,
         // A login that is refused now may have been changed in the org meanwhile: it is tried on, slowly.
         Error::Login { .. }
         | Error::Refused { .. }
@@ -306,6 +413,7 @@ fn by_error_code(code: &str) -> Verdict {
         "subscription.fetch.replayid.corrupted" | "subscription.fetch.replayid.validation.failed" => {
             Verdict::PositionLost
         }
+        "subscription.limit.exceeded" => Verdict::WaitForAllowance,
         "service.unavailable"
         | "service.protection.triggered"
         | "service.protection.stream.limit.triggered"
@@ -316,7 +424,6 @@ fn by_error_code(code: &str) -> Verdict {
         | "subscription.fetch.requested.events.invalid"
         | "subscription.fetch.overflow"
         | "subscription.fetch.replay.repeated"
-        | "subscription.limit.exceeded"
         | "subscription.internal.error" => Verdict::Retry,
         _ => Verdict::Stop,
     }
@@ -344,6 +451,66 @@ mod tests {
             (
                 tonic::Code::ResourceExhausted,
                 Some("subscription.limit.exceeded"),
+                Verdict::WaitForAllowance,
+            ),
+            (
+                tonic::Code::InvalidArgument,
+                Some("subscription.fetch.replayid.validation.failed"),
+                Verdict::PositionLost,
+            ),
+            (
+                tonic::Code::Internal,
+                Some("service.auth.refresh.invalid"),
+                Verdict::Renew,
+            ),
+            (
+                tonic::Code::InvalidArgument,
+                Some("service.auth.headers.invalid"),
+                Verdict::Stop,
+            ),
+            (
+                tonic::Code::PermissionDenied,
+                Some("service.tenant.license"),
+                Verdict::Stop,
+            ),
+            (
+                tonic::Code::InvalidArgument,
+                Some("topic.meta.permission"),
+                Verdict::Stop,
+            ),
+            (
+                tonic::Code::PermissionDenied,
+                Some("subscription.topic.cannot.subscribe"),
+                Verdict::Stop,
+            ),
+            (
+                tonic::Code::ResourceExhausted,
+                Some("service.protection.triggered"),
+                Verdict::Retry,
+            ),
+            (
+                tonic::Code::ResourceExhausted,
+                Some("concurrent.client.limit.exceeded"),
+                Verdict::Retry,
+            ),
+            (
+                tonic::Code::Internal,
+                Some("topic.api.unavailable"),
+                Verdict::Retry,
+            ),
+            (
+                tonic::Code::Internal,
+                Some("schema.api.unavailable"),
+                Verdict::Retry,
+            ),
+            (
+                tonic::Code::Internal,
+                Some("subscription.internal.error"),
+                Verdict::Retry,
+            ),
+            (
+                tonic::Code::InvalidArgument,
+                Some("subscription.fetch.replay.repeated"),
                 Verdict::Retry,
             ),
             (tonic::Code::Internal, Some("something.new"), Verdict::Stop),

@@ -95,7 +95,7 @@ pub fn of_error(error: &Error, key_field: &str) -> Verdict {
         Error::Unreachable { .. } => Verdict::PauseLane {
             problem: problem("UNREACHABLE"),
         },
-        Error::Login { .. } => Verdict::PauseLane {
+        Error::Login { .. } | Error::OtherOrg { .. } => Verdict::PauseLane {
             problem: problem("LOGIN_REFUSED"),
         },
         Error::Secret(_) => Verdict::PauseLane {

@@ -76,6 +76,26 @@ impl Org {
         Ok(objects.sobjects.into_iter().map(|object| object.name).collect())
     }
 
+    /// The change events that a channel of the org's own carries, such as `AccountChangeEvent`.
+    ///
+    /// Of the Tooling API: PlatformEventChannelMember names its channel by developer name (`Shop__chn`).
+    pub async fn channel_members(&self, channel: &str) -> Result<Vec<String>, Error> {
+        let soql = "SELECT+EventChannel,SelectedEntity+FROM+PlatformEventChannelMember";
+        let path = format!("{}/tooling/query?q={soql}", self.data_path());
+        let mut members = Vec::new();
+        let mut page = self.next_page(&path).await?;
+        loop {
+            for member in &page.records {
+                let text = |field: &str| member.get(field).and_then(serde_json::Value::as_str);
+                if text("EventChannel").is_some_and(|name| name.eq_ignore_ascii_case(channel)) {
+                    members.extend(text("SelectedEntity").map(str::to_owned));
+                }
+            }
+            let Some(next) = page.next else { return Ok(members) };
+            page = self.next_page(&next).await?;
+        }
+    }
+
     /// One object; `None` where the org has no such object, or hides it.
     pub async fn describe(&self, object: &str) -> Result<Option<Describe>, Error> {
         let path = format!("{}/sobjects/{object}/describe", self.data_path());

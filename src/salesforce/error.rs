@@ -31,6 +31,11 @@ pub enum Error {
         "the login was refused ({error}: {description}): check [org] auth, client_id, username and the secret files"
     )]
     Login { error: String, description: String },
+    /// The login is for another org than the one before.
+    #[error(
+        "the login is for the org {now} now, and was for {before}: if that is meant, set another [state] dir and start again"
+    )]
+    OtherOrg { before: String, now: String },
     /// A secret that the login needs cannot be read.
     #[error("{0}")]
     Secret(String),

@@ -23,6 +23,9 @@ use crate::salesforce::{ApiError, Error};
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(120);
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// The org refuses addresses of more than 16 KiB, and proxies on the way those of more than 8.
+const ADDRESS_BYTES_MAX: usize = 8_000;
+
 /// What may stand unescaped in one segment of a path.
 const SEGMENT: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b'-')
@@ -139,6 +142,13 @@ impl Org {
 
     async fn log_in(&self, grant: &mut Grant) -> Result<Session, Error> {
         let session = log_in(&self.inner.http, &self.inner.config, grant, &self.inner.clock).await?;
+        // Rows of two orgs must not meet in one cache, whoever moved the login to another.
+        if let Some(before) = self.current().filter(|before| before.org_id != session.org_id) {
+            return Err(Error::OtherOrg {
+                before: before.org_id,
+                now: session.org_id,
+            });
+        }
         *self
             .inner
             .session
@@ -171,7 +181,7 @@ impl Org {
         self.inner.clock.now() + self.inner.clock_ahead_millis.load(Ordering::Relaxed)
     }
 
-    /// Runs a SOQL query and gives its first page.
+    /// Runs a SOQL query and gives its first page. One that is too long for an address travels in a body.
     pub async fn query(&self, soql: &str, scope: Scope) -> Result<Page, Error> {
         let resource = match scope {
             Scope::Live => "query",
@@ -182,13 +192,35 @@ impl Org {
             self.data_path(),
             utf8_percent_encode(soql, NON_ALPHANUMERIC)
         );
-        self.next_page(&path).await
+        if path.len() <= ADDRESS_BYTES_MAX {
+            return self.next_page(&path).await;
+        }
+        let part = json!({"method": "GET", "url": path, "referenceId": "query"});
+        let mut parts = self
+            .composite(&json!({"allOrNone": false, "compositeRequest": [part]}))
+            .await?;
+        match parts.pop() {
+            Some(PartResult {
+                status: 200,
+                body: Value::Object(body),
+                ..
+            }) => self.page(&path, body),
+            Some(part) => Err(Error::Refused {
+                status: part.status,
+                errors: serde_json::from_value(part.body).unwrap_or_default(),
+            }),
+            None => Err(self.unreadable(&path, "the composite has no part")),
+        }
     }
 
     /// A further page, by the path that the page before it named.
     pub async fn next_page(&self, next: &str) -> Result<Page, Error> {
         let answer = self.call(Method::GET, next, None).await?;
-        let mut body: Map<String, Value> = self.json(next, &answer.body)?;
+        let body = self.json(next, &answer.body)?;
+        self.page(next, body)
+    }
+
+    fn page(&self, next: &str, mut body: Map<String, Value>) -> Result<Page, Error> {
         let records = match body.remove("records") {
             Some(Value::Array(records)) => records.into_iter().filter_map(record).collect(),
             _ => return Err(self.unreadable(next, "it has no records")),

@@ -171,7 +171,7 @@ fn respond(reply: Reply, usage: Option<(u64, u64)>) -> Response {
             Some("application/json;charset=UTF-8"),
             Body::from(json.to_string()),
         ),
-        Content::Csv(bytes) => (Some("text/csv"), Body::from(bytes)),
+        Content::Csv(bytes) => (Some("text/csv;charset=UTF-8"), Body::from(bytes)),
         Content::Html(page) => (Some("text/html"), Body::from(page)),
         Content::Xml(document) => (Some("text/xml;charset=UTF-8"), Body::from(document)),
     };

@@ -147,18 +147,6 @@ impl Org {
         newest.views.get(&user).unwrap_or(&newest.catalog)
     }
 
-    /// The fields of an object that a user may not see. Platform events have no object, and hide nothing.
-    pub fn hidden_from(&self, user: RecordId, object: usize) -> Vec<&str> {
-        let newest = self.inside.first.newest();
-        let (Some(view), Some(whole)) = (newest.views.get(&user), newest.catalog.objects().get(object))
-        else {
-            return Vec::new();
-        };
-        let seen = &view.objects()[object];
-        let hidden = whole.visible().filter(|(at, _)| !seen.fields[*at].visible);
-        hidden.map(|(_, field)| field.name.as_str()).collect()
-    }
-
     /// What can be set while the org runs.
     pub fn settings(&self) -> Arc<Settings> {
         Arc::clone(

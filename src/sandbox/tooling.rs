@@ -11,11 +11,11 @@ use serde_json::{Value as Json, json};
 
 use super::avro::event_name;
 use super::describe;
-use super::files::MANAGED_SUBSCRIPTION;
 use super::http::answer::{Answer, Refusal, Reply};
 use super::http::call::Call;
 use super::org::records::{Shared, Slot};
 use super::org::{Org, Record, Records};
+use super::pubsub::Hub;
 use super::rest::Caller;
 use super::schema::{Catalog, Field, FieldKind, Object};
 use super::soql::{Query, QueryError, Scope};
@@ -86,7 +86,7 @@ fn run(caller: &Caller<'_>, query: &Query) -> Answer {
         let records = tooling.definitions.get_or_init(|| define(&tooling.catalog, org));
         show(caller, query, records)
     } else {
-        show(caller, query, &channels(&tooling.catalog, org))
+        show(caller, query, &channels(&tooling.catalog, &caller.app.hub))
     }
 }
 
@@ -301,7 +301,8 @@ fn data_type(field: &Field) -> String {
     }
 }
 
-fn channels(catalog: &Catalog, org: &Org) -> Records {
+fn channels(catalog: &Catalog, hub: &Hub) -> Records {
+    let org = &hub.org;
     let mut records = Records::new(catalog);
     if let Some(mut writer) = Writer::new(catalog, "PlatformEventChannel", org, &mut records) {
         let metadata = json!({ "channelType": "data", "label": "ChangeEvents", "urls": null });
@@ -341,18 +342,18 @@ fn channels(catalog: &Catalog, org: &Org) -> Records {
         }
     }
     if let Some(mut writer) = Writer::new(catalog, "ManagedEventSubscription", org, &mut records) {
-        let metadata = json!({
-            "label": MANAGED_SUBSCRIPTION, "topicName": "/data/AccountChangeEvent", "defaultReplay": "LATEST",
-            "errorRecoveryReplay": "LATEST", "state": "RUN", "urls": null,
-        });
-        writer.row(&[
-            ("DeveloperName", text(MANAGED_SUBSCRIPTION)),
-            ("MasterLabel", text(MANAGED_SUBSCRIPTION)),
-            ("Language", text("en_US")),
-            ("ManageableState", text("unmanaged")),
-            ("FullName", text(MANAGED_SUBSCRIPTION)),
-            ("Metadata", text(metadata.to_string())),
-        ]);
+        // Listed by id, and ids are given in this order here too.
+        for subscription in hub.managed.list() {
+            let name = subscription["DeveloperName"].as_str().unwrap_or_default();
+            writer.row(&[
+                ("DeveloperName", text(name)),
+                ("MasterLabel", text(name)),
+                ("Language", text("en_US")),
+                ("ManageableState", text("unmanaged")),
+                ("FullName", text(name)),
+                ("Metadata", text(subscription["Metadata"].to_string())),
+            ]);
+        }
     }
     records
 }

@@ -76,7 +76,10 @@ impl From<anyhow::Error> for Problem {
 
 impl From<OutboxError> for Problem {
     fn from(error: OutboxError) -> Self {
-        tracing::error!(%error, "the outbox cannot be used");
+        // The writer has told of its own trouble.
+        if !matches!(error, OutboxError::Write(_)) {
+            tracing::error!(%error, "the outbox cannot be used");
+        }
         Self::unavailable("orders cannot be kept just now: send it again under the same key")
     }
 }

@@ -10,7 +10,9 @@
 
 pub mod applied;
 mod bind;
+pub mod compare;
 pub mod cursors;
+pub mod fields;
 pub mod loads;
 pub mod objects;
 pub mod repairs;
@@ -20,6 +22,7 @@ use std::path::{Path, PathBuf};
 
 use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior, params};
 
+use crate::model::clock::Millis;
 use crate::model::row::Table;
 use crate::store::cache::applied::Applied;
 use crate::store::cache::rows::Mirror;
@@ -32,7 +35,10 @@ pub use crate::store::cache::objects::{ObjectState, State};
 pub const KIND: Kind = Kind {
     file_name: "cache.db",
     application_id: 0x5353_4331,
-    migrations: &[include_str!("migrations/cache_1.sql")],
+    migrations: &[
+        include_str!("migrations/cache_1.sql"),
+        include_str!("migrations/cache_2.sql"),
+    ],
     page_bytes: 2048,
     synchronous: "normal",
     mode: 0o640,
@@ -110,7 +116,6 @@ impl Cache {
             connection.pragma_update(None, "journal_size_limit", checkpoint::LOG_BYTES_MAX)?;
             connection.pragma_update(None, "cache_size", -16_384)?;
             connection.set_prepared_statement_cache_capacity(STATEMENTS_MAX);
-            connection.execute_batch(loads::TEMPORARY_TABLES)?;
             let rev = meta::<i64>(&connection, "rev")?.unwrap_or(0);
             Ok(Memory {
                 rev,
@@ -156,6 +161,30 @@ impl Cache {
             }
             .into()),
         }
+    }
+
+    /// Notes where the org answers from. Where that has changed, an entry to compare each object with it is
+    /// opened, and the address it had is given.
+    pub fn claim_instance(&mut self, url: &str, now: Millis) -> anyhow::Result<Option<String>> {
+        let stored = meta::<String>(&self.connection, "instance_url")?;
+        if stored.as_deref() == Some(url) {
+            return Ok(None);
+        }
+        let batch = self.batch()?;
+        batch.transaction.execute(
+            "insert into _meta values ('instance_url', ?1) on conflict do update set value = excluded.value",
+            [url],
+        )?;
+        if stored.is_some() {
+            batch.transaction.execute(
+                "insert into _repair (kind, object, reason, opened_at) \
+                 select 'verify', object, 'the org answers from another address', ?1 from _object where true \
+                 on conflict do nothing",
+                [now],
+            )?;
+        }
+        batch.commit()?;
+        Ok(stored)
     }
 
     /// Prepares for writing rows of a table that [`Cache::ensure_object`] has made.

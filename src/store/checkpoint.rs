@@ -20,10 +20,10 @@ pub const LOG_BYTES_MAX: i64 = 256 << 20;
 const WAITING_BYTES_MAX: i64 = 32 << 20;
 
 /// How often the logs are looked at.
-const INTERVAL: Duration = Duration::from_millis(100);
+const INTERVAL: Duration = Duration::from_millis(25);
 
 /// Fewer pages are moved when nothing was written for so many looks.
-const IDLE_LOOKS: u32 = 30;
+const IDLE_LOOKS: u32 = 120;
 
 /// A log's frames, and how many of them are in the database already.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -69,6 +69,14 @@ pub fn lock(dir: &Path) -> Result<StateLock, OpenError> {
     }
 }
 
+/// Whether a daemon holds the directory. The answer may be out of date when it is given.
+pub fn is_held(dir: &Path) -> bool {
+    match File::open(dir.join("lock")) {
+        Ok(file) => matches!(file.try_lock_shared(), Err(TryLockError::WouldBlock)),
+        Err(_) => false,
+    }
+}
+
 /// Opens the one writer of a database, making and migrating the file as needed.
 pub fn open_writer(dir: &Path, kind: Kind) -> Result<Connection, OpenError> {
     let path = dir.join(kind.file_name);

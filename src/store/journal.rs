@@ -54,6 +54,38 @@ pub struct Append<'j> {
     received_at: Millis,
 }
 
+/// An event as it is kept.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Kept {
+    pub event_id: String,
+    pub schema_id: String,
+    pub payload: Vec<u8>,
+}
+
+/// The events at a position, from beside the daemon; none where they were pruned.
+pub fn kept(dir: &Path, topic: &str, replay_id: &[u8]) -> Result<Vec<Kept>, OpenError> {
+    let connection = database::open_reader(dir, KIND)?;
+    let read = || {
+        connection
+            .prepare(
+                "select event_id, schema_id, payload from event where replay_id = ?2 \
+                 and topic = (select number from topic where name = ?1) order by ordinal",
+            )?
+            .query_map(params![topic, replay_id], |row| {
+                Ok(Kept {
+                    event_id: row.get(0)?,
+                    schema_id: row.get(1)?,
+                    payload: row.get(2)?,
+                })
+            })?
+            .collect::<Result<_, _>>()
+    };
+    read().map_err(|source| OpenError::Database {
+        path: dir.join(KIND.file_name),
+        source,
+    })
+}
+
 impl Journal {
     pub fn open(dir: &Path) -> Result<Self, OpenError> {
         let connection = database::open_writer(dir, KIND)?;

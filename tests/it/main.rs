@@ -3,6 +3,7 @@
 
 mod chaos;
 mod events_decode;
+mod inbound;
 mod journeys;
 mod refusals;
 mod sandbox_avro;
@@ -10,5 +11,6 @@ mod sandbox_faults;
 mod sandbox_org;
 mod sandbox_pubsub;
 mod sandbox_rest;
+mod simulate;
 mod tidy;
 mod world;

@@ -27,6 +27,10 @@ const IMPORTS: &[(&str, &[&str])] = &[
     ),
     ("serve", &["model", "config", "store", "outbound::outbox"]),
     (
+        "inspect",
+        &["model", "config", "cli", "store", "salesforce", "inbound"],
+    ),
+    (
         "daemon",
         &[
             "model",
@@ -35,6 +39,7 @@ const IMPORTS: &[(&str, &[&str])] = &[
             "store",
             "salesforce",
             "inbound",
+            "inspect::NoCache",
             "outbound",
             "serve",
         ],

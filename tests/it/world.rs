@@ -88,6 +88,13 @@ impl Running {
         self.child.wait().unwrap();
     }
 
+    /// SIGTERM: it ends in order.
+    pub fn stop(&mut self) {
+        let pid = self.child.id().to_string();
+        assert!(Command::new("kill").arg(pid).status().unwrap().success());
+        self.wait();
+    }
+
     pub fn wait(&mut self) -> ExitStatus {
         let started = Instant::now();
         loop {
@@ -281,6 +288,60 @@ impl Sandbox {
         let url = format!("{}/sandbox/faults", self.env["SANDBOX_HTTP"]);
         let answer = self.http.post(url).json(&rule).send().await.unwrap();
         assert!(answer.status().is_success(), "{}", answer.text().await.unwrap());
+    }
+
+    /// One of the sandbox's own controls: `POST /sandbox/{path}`.
+    pub async fn control(&self, path: &str, body: Value) -> Value {
+        let url = format!("{}/sandbox/{path}", self.env["SANDBOX_HTTP"]);
+        let answer = self.http.post(url).json(&body).send().await.unwrap();
+        let status = answer.status();
+        let text = answer.text().await.unwrap();
+        assert!(status.is_success(), "{path} {body}: {text}");
+        serde_json::from_str(&text).unwrap_or_default()
+    }
+
+    /// Runs a verb with this sandbox's configuration: exit status, standard output, standard error.
+    pub async fn verb(&self, arguments: &[&str]) -> (i32, String, String) {
+        let mut command = storesync();
+        command.args(arguments).arg("--config").arg(self.config());
+        command.env("STORESYNC__SYNC__POLL_SECONDS", "1");
+        let output = tokio::task::spawn_blocking(move || command.output().unwrap())
+            .await
+            .unwrap();
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        (
+            output.status.code().unwrap(),
+            text(&output.stdout),
+            text(&output.stderr),
+        )
+    }
+
+    /// The ledger's entries, the oldest first.
+    pub fn ledger(&self) -> Vec<Row> {
+        select(
+            &cache(&self.state()),
+            "select kind, object, record_id, reason, found from _repair order by number",
+        )
+    }
+
+    /// Waits until nothing is left to do, but for events that a person has to look at.
+    pub async fn settled(&self) -> Vec<Row> {
+        eventually("every entry of the ledger is closed", async || {
+            let ledger = self.ledger();
+            ledger
+                .iter()
+                .all(|entry| !entry["found"].is_null())
+                .then_some(ledger)
+        })
+        .await
+    }
+
+    /// The id of some record.
+    pub async fn some(&self, object: &str, rest: &str) -> String {
+        let rows = self
+            .query(&format!("SELECT Id FROM {object} {rest} LIMIT 1"))
+            .await;
+        rows[0]["Id"].as_str().unwrap().to_owned()
     }
 
     /// A daemon against this org, with its state in the sandbox's folder.

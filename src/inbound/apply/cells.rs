@@ -5,10 +5,10 @@
 
 use std::borrow::Cow;
 
-use serde_json::Value as Json;
+use serde_json::{Map, Value as Json};
 
 use crate::model::clock::{Millis, parse_date, parse_datetime};
-use crate::model::row::{ColumnKind, Value};
+use crate::model::row::{ColumnKind, Table, Value};
 
 /// A field of a CSV row.
 pub(super) fn from_text(kind: ColumnKind, text: &str) -> Value<'_> {
@@ -60,8 +60,37 @@ pub(super) fn written(kind: ColumnKind, value: &Json) -> Option<Cow<'_, str>> {
     }
 }
 
+/// What [`values_of`] borrows from: see [`written`].
+pub(in crate::inbound) fn written_of<'r>(
+    table: &Table,
+    row: &'r Map<String, Json>,
+) -> Vec<Option<Cow<'r, str>>> {
+    let columns = table.columns.iter();
+    columns
+        .map(|column| {
+            row.get(&column.field)
+                .and_then(|value| written(column.kind, value))
+        })
+        .collect()
+}
+
+/// A REST row's values, one for each column.
+pub(in crate::inbound) fn values_of<'v>(
+    table: &Table,
+    row: &'v Map<String, Json>,
+    written: &'v [Option<Cow<'v, str>>],
+) -> Vec<Value<'v>> {
+    let columns = table.columns.iter().zip(written);
+    columns
+        .map(|(column, written)| {
+            let value = row.get(&column.field).unwrap_or(&Json::Null);
+            from_json(column.kind, value, written.as_ref())
+        })
+        .collect()
+}
+
 /// The instant of a datetime column's text.
-pub(super) fn stamp(text: &str) -> Option<Millis> {
+pub(in crate::inbound) fn stamp(text: &str) -> Option<Millis> {
     fixed_datetime(text.as_bytes()).or_else(|| parse_datetime(text))
 }
 

@@ -11,13 +11,14 @@ use aws_lc_rs::digest::{Context, SHA256};
 
 use crate::inbound::apply::work::Events;
 use crate::inbound::apply::{Mirrored, Phase, World};
-use crate::inbound::decode::{Change, EventSchema};
+use crate::inbound::decode::{Change, EventSchema, patch};
 use crate::inbound::plan::{Action, action};
 use crate::model::change::{ChangeKind, GapKind, RawEvent, ReplayId};
 use crate::model::row::Value;
 use crate::store::cache::Batch;
 use crate::store::cache::cursors::Cursor;
-use crate::store::cache::rows::Outcome;
+use crate::store::cache::repairs::{Entry, Kind};
+use crate::store::cache::rows::{Mirror, Outcome};
 
 /// What is known of the schemas that events name.
 #[derive(Default)]
@@ -34,7 +35,7 @@ enum Known {
 }
 
 struct Mapped {
-    schema: EventSchema,
+    schema: Arc<EventSchema>,
     object: usize,
     /// The column of each leaf; `None` where it is not mirrored.
     columns: Vec<Option<usize>>,
@@ -42,6 +43,8 @@ struct Mapped {
     last_modified: Option<usize>,
     /// The column `IsDeleted`, which no event carries.
     is_deleted: Option<usize>,
+    /// Columns that the org computes, with their leaf where the event can have it.
+    formulas: Vec<(usize, Option<usize>)>,
 }
 
 impl Schemas {
@@ -60,23 +63,43 @@ impl Schemas {
             Err(error) => Known::Unusable(error.to_string().into()),
             Ok(schema) => match by_name.get(schema.entity()) {
                 None => Known::Unmapped,
-                Some(&object) => Known::Mapped(Arc::new(Mapped::new(schema, object, &objects[object]))),
+                Some(&object) => {
+                    Known::Mapped(Arc::new(Mapped::new(Arc::new(schema), object, &objects[object])))
+                }
             },
         };
         self.by_id.insert(id.to_owned(), known);
     }
+
+    /// The columns of an object have changed.
+    pub(super) fn map_again(&mut self, object: usize, objects: &[Mirrored]) {
+        for known in self.by_id.values_mut() {
+            if let Known::Mapped(mapped) = known
+                && mapped.object == object
+            {
+                *mapped = Arc::new(Mapped::new(Arc::clone(&mapped.schema), object, &objects[object]));
+            }
+        }
+    }
 }
 
 impl Mapped {
-    fn new(schema: EventSchema, object: usize, mirrored: &Mirrored) -> Self {
+    fn new(schema: Arc<EventSchema>, object: usize, mirrored: &Mirrored) -> Self {
         let table = &mirrored.mirror.table;
         let names: Vec<&str> = schema.fields().iter().map(AsRef::as_ref).collect();
+        let columns: Vec<Option<usize>> = names.iter().map(|name| table.position(name)).collect();
+        let leaf = |formula: &usize| columns.iter().position(|column| *column == Some(*formula));
         Self {
-            columns: names.iter().map(|name| table.position(name)).collect(),
+            formulas: mirrored
+                .formulas
+                .iter()
+                .map(|formula| (*formula, leaf(formula)))
+                .collect(),
             last_modified: names
                 .iter()
                 .position(|name| name.eq_ignore_ascii_case("LastModifiedDate")),
             is_deleted: table.position("IsDeleted"),
+            columns,
             object,
             schema,
         }
@@ -143,14 +166,25 @@ impl World {
         let header = &change.header;
         let mut filled = false;
         for id in &header.record_ids {
-            let action = action(header.kind, id);
+            let action = match action(header.kind, id) {
+                Action::Write | Action::Update if self.objects[mapped.object].filtered => {
+                    Action::Repair("only a read tells whether it is mirrored")
+                }
+                action => action,
+            };
             if !filled && matches!(action, Action::Write | Action::Update) {
                 mapped.columns_of(change, self.objects[mapped.object].mirror.stamp(), sets);
                 filled = true;
             }
             match action {
-                Action::Write => self.write(batch, mapped, id, sets, change)?,
-                Action::Update => self.update(batch, mapped, id, sets, change)?,
+                Action::Write => {
+                    self.write(batch, mapped, id, sets, change)?;
+                    self.formulas(batch, mapped, id, change)?;
+                }
+                Action::Update => {
+                    self.update(batch, mapped, id, sets, change)?;
+                    self.formulas(batch, mapped, id, change)?;
+                }
                 Action::Delete => self.delete(batch, mapped.object, id, header.commit_timestamp)?,
                 Action::Repair(reason) => self.repair(batch, mapped.object, id, reason)?,
                 Action::Reload(reason) => self.reload(batch, mapped.schema.entity(), reason)?,
@@ -191,15 +225,60 @@ impl World {
         change: &Change<'_>,
     ) -> rusqlite::Result<()> {
         let mirrored = &mut self.objects[mapped.object];
-        let outcome = batch.update(&mut mirrored.mirror, id, sets, change.header.commit_timestamp)?;
+        let mirror = &mut mirrored.mirror;
+        let committed = change.header.commit_timestamp;
+        let texts = match change.has_diff() {
+            true => mapped.patched(batch, mirror, id, change)?,
+            false => Some(Vec::new()),
+        };
+        let outcome = match texts.as_deref() {
+            None | Some([]) => batch.update(mirror, id, sets, committed)?,
+            Some(texts) => {
+                let mut all = sets.to_vec();
+                all.extend(texts.iter().map(|(column, text)| (*column, Value::Text(text))));
+                batch.update(mirror, id, &all, committed)?
+            }
+        };
         match outcome {
             Outcome::Changed if change.name_parts_changed() => batch.rebuild_name(&mirrored.mirror, id)?,
             Outcome::Changed | Outcome::AlreadyCurrent => {}
             Outcome::Missing if matches!(mirrored.phase, Phase::Unloaded) => return Ok(()),
             Outcome::Missing => return self.repair(batch, mapped.object, id, "updated, but not here"),
         }
-        if change.has_diff() {
-            self.repair(batch, mapped.object, id, "text sent as a difference")?;
+        if texts.is_none() {
+            self.repair(batch, mapped.object, id, "a text's difference does not fit")?;
+        }
+        Ok(())
+    }
+
+    /// What the org computes need not be in its event. A formula that the event has no place for, or that has
+    /// a value here and none in the event, is read again with its record.
+    fn formulas(
+        &mut self,
+        batch: &mut Batch<'_>,
+        mapped: &Mapped,
+        id: &str,
+        change: &Change<'_>,
+    ) -> rusqlite::Result<()> {
+        if mapped.formulas.is_empty() || matches!(self.objects[mapped.object].phase, Phase::Unloaded) {
+            return Ok(());
+        }
+        let valued = |leaf: usize| {
+            change
+                .values()
+                .binary_search_by_key(&leaf, |(leaf, _)| *leaf)
+                .is_ok()
+        };
+        let mut untold = false;
+        for (column, leaf) in &mapped.formulas {
+            untold |= match leaf {
+                None => true,
+                Some(leaf) if valued(*leaf) || change.is_listed(*leaf) => false,
+                Some(_) => batch.has_value(&self.objects[mapped.object].mirror, id, *column)?,
+            };
+        }
+        if untold {
+            self.repair(batch, mapped.object, id, "a formula that its event does not tell")?;
         }
         Ok(())
     }
@@ -216,7 +295,7 @@ impl World {
         batch.delete(&mirrored.mirror, id, committed)?;
         let superseded = batch.supersede_repair(name, id, self.now)?;
         // A page that was read before may still bring the row back.
-        if !superseded && matches!(mirrored.phase, Phase::Loading { .. }) {
+        if !superseded && mirrored.is_being_read() {
             self.repair(batch, object, id, "deleted while the object was read")?;
         }
         Ok(())
@@ -230,8 +309,8 @@ impl World {
         reason: &str,
     ) -> rusqlite::Result<()> {
         let name = &self.objects[object].mirror.table.object;
-        batch.open_repair(name, Some(id), reason, None, self.now)?;
-        self.repairs_opened = true;
+        batch.open_repair(&Entry::record(name, id, reason), self.now)?;
+        self.ledger_rings = true;
         Ok(())
     }
 
@@ -245,13 +324,12 @@ impl World {
     ) -> rusqlite::Result<()> {
         let position = format!("{topic} {} {}", event.replay_id, event.event_id);
         tracing::error!(topic, replay_id = %event.replay_id, "an event on {topic} was parked: {reason}");
-        batch.open_repair(
-            object.unwrap_or("?"),
-            None,
-            &format!("undecodable: {reason}"),
-            Some(&position),
-            self.now,
-        )?;
+        let reason_told = format!("undecodable: {reason}");
+        let entry = Entry {
+            detail: Some(&position),
+            ..Entry::object(Kind::Parked, object.unwrap_or("?"), &reason_told)
+        };
+        batch.open_repair(&entry, self.now)?;
         match object {
             Some(object) => self.reload(batch, object, "an event could not be decoded"),
             None => Ok(()),
@@ -277,6 +355,7 @@ impl World {
                 last_seen: first.clone(),
                 committed_at: None,
                 heard_at: self.now,
+                position_at: self.now,
             });
         if response.restart {
             (cursor.resume_after, cursor.last_seen) = (first.clone(), first.clone());
@@ -291,11 +370,42 @@ impl World {
         }
         cursor.committed_at = committed_at.or(cursor.committed_at);
         cursor.heard_at = self.now;
+        // Without an event the position is the tip; events may be of long ago.
+        cursor.position_at = committed_at
+            .filter(|_| !response.events.is_empty())
+            .unwrap_or(self.now);
         batch.move_cursor(cursor)
     }
 }
 
 impl Mapped {
+    /// The mirrored texts that came as a difference to what is stored; `None` where one does not fit.
+    fn patched(
+        &self,
+        batch: &Batch<'_>,
+        mirror: &Mirror,
+        id: &str,
+        change: &Change<'_>,
+    ) -> rusqlite::Result<Option<Vec<(usize, String)>>> {
+        let mut texts = Vec::new();
+        for leaf in change.diffed().iter() {
+            let Some(Some(column)) = self.columns.get(leaf) else {
+                continue;
+            };
+            let values = change.values();
+            let difference = values.binary_search_by_key(&leaf, |(leaf, _)| *leaf);
+            let Some(Value::Text(difference)) = difference.ok().map(|at| values[at].1) else {
+                return Ok(None);
+            };
+            let old = batch.text(mirror, id, *column)?.unwrap_or_default();
+            match patch(&old, difference) {
+                Some(new) => texts.push((*column, new)),
+                None => return Ok(None),
+            }
+        }
+        Ok(Some(texts))
+    }
+
     /// What the event says of mirrored columns, and the stamp that events do not carry.
     fn columns_of<'e>(&self, change: &Change<'e>, stamp: Option<usize>, sets: &mut Vec<(usize, Value<'e>)>) {
         sets.clear();

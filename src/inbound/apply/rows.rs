@@ -1,18 +1,22 @@
 //! Applying whole rows: pages of a load, rows of a poll, records read again.
 
-use csv::ByteRecord;
+use csv::{ByteRecord, Reader};
 use serde_json::{Map, Value as Json};
 
 use crate::inbound::apply::work::{RepairedRow, Source, Written};
 use crate::inbound::apply::{Phase, World, cells};
+use crate::inbound::mapping::stamp_field;
 use crate::model::clock::Millis;
-use crate::model::row::{Table, Value};
+use crate::model::row::Value;
 use crate::store::cache::Batch;
-use crate::store::cache::loads::Load;
-use crate::store::cache::rows::{Mirror, Outcome, Whole};
+use crate::store::cache::loads::{Load, Place};
+use crate::store::cache::rows::{Inserter, Mirror, Outcome, Whole};
 
 /// Answer to a page of a load that was given up meanwhile.
 const GIVEN_UP: &str = "another load of the object has begun";
+
+/// Why a row that a page and the stream disagree on is read once more.
+const CHANGED_MEANWHILE: &str = "changed while the object was read";
 
 impl World {
     pub(super) fn begin_load(
@@ -23,7 +27,7 @@ impl World {
     ) -> anyhow::Result<Load> {
         let index = self.index(object)?;
         self.runs += 1;
-        let load = batch.begin_load(&self.objects[index].mirror, self.runs, watermark)?;
+        let load = batch.begin_load(&self.objects[index].mirror, self.runs, watermark, self.now)?;
         self.objects[index].phase = Phase::Loading { load, again: false };
         Ok(load)
     }
@@ -43,8 +47,8 @@ impl World {
         if matches!(phase, Phase::Loading { again: true, .. }) {
             self.reload(batch, object, "asked for while the object was read")?;
         }
-        // Repairs of the object have waited for this.
-        self.repairs_opened = true;
+        // Entries for the object have waited for this.
+        self.ledger_rings = true;
         Ok(swept)
     }
 
@@ -55,6 +59,7 @@ impl World {
         object: &str,
         run: u64,
         csv: &[u8],
+        place: Option<&Place>,
     ) -> anyhow::Result<Written> {
         let index = self.index(object)?;
         let Some(load) = self.load(index, run) else {
@@ -62,41 +67,55 @@ impl World {
         };
         let mut reader = csv::ReaderBuilder::new().from_reader(csv);
         let columns = match reader.byte_headers() {
-            Ok(header) if header.is_empty() => return Ok(Ok(0)),
+            Ok(header) if header.is_empty() => {
+                batch.advance_load(object, &load, 0, place)?;
+                return Ok(Ok(0));
+            }
             Ok(header) => Columns::find(header, &self.objects[index].mirror),
             Err(error) => return Ok(Err(format!("a page of {object} has no readable header: {error}"))),
         };
         let Some(columns) = columns else {
             return Ok(Err(format!("a page of {object} has no column Id")));
         };
-        let mut record = ByteRecord::new();
+        let mirror = &mut self.objects[index].mirror;
         let mut newer = Vec::new();
-        let mut rows = 0;
-        loop {
-            match reader.read_byte_record(&mut record) {
-                Ok(true) => {}
-                Ok(false) => break,
-                Err(error) => return Ok(Err(format!("a page of {object} cannot be read: {error}"))),
+        let mut write = |batch: &mut Batch<'_>, mirror: &mut Mirror, id: &str, record: &ByteRecord| {
+            if columns.write(batch, mirror, &load, id, record)? == Whole::Newer {
+                newer.push(id.to_owned());
             }
-            let mirror = &mut self.objects[index].mirror;
-            match columns.write(batch, mirror, &load, &record)? {
-                Some(Whole::Newer) => newer.extend(columns.id(&record).map(str::to_owned)),
-                Some(_) => {}
-                None => {
-                    return Ok(Err(format!(
-                        "a page of {object} has a row without an id or not in UTF-8"
-                    )));
+            Ok(())
+        };
+        let read = if load.fresh {
+            let mut known = Vec::new();
+            let mut inserter = batch.inserter(mirror)?;
+            let mut inserted = 0;
+            let read = each_row(&mut reader, &columns, object, |id, record| {
+                if columns.insert(&mut inserter, mirror, id, record)? {
+                    inserted += 1;
+                } else {
+                    known.push((id.to_owned(), record.clone()));
                 }
+                Ok(())
+            })?;
+            drop(inserter);
+            batch.inserted_quietly(mirror, inserted);
+            for (id, record) in known {
+                write(batch, mirror, &id, &record)?;
             }
-            rows += 1;
-        }
-        if load.fresh {
-            batch.advance();
-        }
+            read
+        } else {
+            each_row(&mut reader, &columns, object, |id, record| {
+                batch.mark_seen(&load, id)?;
+                write(batch, mirror, id, record)
+            })?
+        };
         for id in newer {
-            self.repair(batch, index, &id, "changed while the object was read")?;
+            self.repair(batch, index, &id, CHANGED_MEANWHILE)?;
         }
-        Ok(Ok(rows))
+        if let Ok(rows) = read {
+            batch.advance_load(object, &load, rows, place)?;
+        }
+        Ok(read)
     }
 
     /// Rows of REST, of a load or a poll.
@@ -109,35 +128,49 @@ impl World {
     ) -> anyhow::Result<Written> {
         let index = self.index(object)?;
         let (read_rev, load) = match *source {
-            Source::Poll { read_rev, .. } => (read_rev, None),
+            Source::Poll { read_rev, .. } | Source::CatchUp { read_rev } => (read_rev, None),
             Source::Load { run } => match self.load(index, run) {
                 Some(load) => (load.start_rev, Some(load)),
                 None => return Ok(Err(GIVEN_UP.to_owned())),
             },
         };
+        let polled = matches!(source, Source::Poll { .. });
         for row in rows {
             let Some(id) = row.get("Id").and_then(Json::as_str) else {
                 return Ok(Err(format!("a row of {object} has no Id")));
             };
             let mirror = &mut self.objects[index].mirror;
-            if row.get("IsDeleted") == Some(&Json::Bool(true)) {
-                batch.delete_untouched(mirror, id, read_rev)?;
-                continue;
+            let (differed, too_late) = if row.get("IsDeleted") == Some(&Json::Bool(true)) {
+                let outcome = batch.delete_untouched(mirror, id, read_rev)?;
+                (outcome == Outcome::Changed, outcome == Outcome::AlreadyCurrent)
+            } else {
+                if let Some(load) = load.filter(|load| !load.fresh) {
+                    batch.mark_seen(&load, id)?;
+                }
+                let whole = write_json(batch, mirror, id, row, read_rev)?;
+                (
+                    matches!(whole, Whole::Inserted | Whole::Updated),
+                    whole == Whole::Newer,
+                )
+            };
+            if let Some(count) = self.objects[index].catching_up.as_mut().filter(|_| differed) {
+                *count += 1;
             }
-            if load.is_some_and(|load| !load.fresh) {
-                batch.mark_seen(mirror, id)?;
-            }
-            let whole = write_json(batch, mirror, id, row, read_rev)?;
-            if whole == Whole::Newer && load.is_some() {
-                self.repair(batch, index, id, "changed while the object was read")?;
+            if too_late && !polled {
+                self.repair(batch, index, id, CHANGED_MEANWHILE)?;
             }
         }
-        if let Source::Poll {
-            watermark: Some(watermark),
-            ..
-        } = source
-        {
-            batch.set_watermark(object, *watermark)?;
+        match source {
+            Source::Poll {
+                watermark: Some(watermark),
+                ..
+            } => batch.set_watermark(object, *watermark)?,
+            Source::Load { .. } => {
+                if let Some(load) = load {
+                    batch.advance_load(object, &load, rows.len() as u64, None)?;
+                }
+            }
+            Source::Poll { .. } | Source::CatchUp { .. } => {}
         }
         Ok(Ok(rows.len() as u64))
     }
@@ -171,13 +204,13 @@ impl World {
             };
             match found {
                 Some(found) => batch.close_repair(*number, found, self.now)?,
-                None => self.repairs_opened = true,
+                None => self.ledger_rings = true,
             }
         }
         Ok(())
     }
 
-    fn index(&self, object: &str) -> anyhow::Result<usize> {
+    pub(super) fn index(&self, object: &str) -> anyhow::Result<usize> {
         self.by_name
             .get(object)
             .copied()
@@ -214,7 +247,7 @@ impl Columns {
             .collect();
         Some(Self {
             id: place("Id")?,
-            stamp: place(stamp_field(&mirror.table)),
+            stamp: stamp_field(&mirror.table).and_then(place),
             fields,
         })
     }
@@ -225,21 +258,12 @@ impl Columns {
             .filter(|id| !id.is_empty())
     }
 
-    /// `None` where the row has no id or is not text.
-    fn write(
+    /// The row's columns, and its stamp. The record was seen to be text.
+    fn values<'r>(
         &self,
-        batch: &mut Batch<'_>,
-        mirror: &mut Mirror,
-        load: &Load,
-        record: &ByteRecord,
-    ) -> rusqlite::Result<Option<Whole>> {
-        let Some(id) = self.id(record) else {
-            return Ok(None);
-        };
-        // Checked once for the whole row; a field of valid text is valid text.
-        if std::str::from_utf8(record.as_slice()).is_err() {
-            return Ok(None);
-        }
+        mirror: &Mirror,
+        record: &'r ByteRecord,
+    ) -> (impl Iterator<Item = Value<'r>>, Millis) {
         let text = |place: Option<usize>| {
             place
                 .and_then(|place| record.get(place))
@@ -247,34 +271,62 @@ impl Columns {
                 .unwrap_or("")
         };
         let stamp = cells::stamp(text(self.stamp)).unwrap_or(0);
-        let value = |(position, place): (usize, &Option<usize>)| {
-            cells::from_text(mirror.table.columns[position].kind, text(*place))
-        };
-        if load.fresh {
-            let sets = self
-                .fields
-                .iter()
-                .enumerate()
-                .map(|field| (field.0, value(field)));
-            if batch.insert_quietly(mirror, id, sets, stamp, stamp)? {
-                return Ok(Some(Whole::Inserted));
-            }
-        } else {
-            batch.mark_seen(mirror, id)?;
-        }
-        let values: Vec<Value<'_>> = self.fields.iter().enumerate().map(value).collect();
-        batch
-            .write_whole(mirror, id, &values, stamp, load.start_rev)
-            .map(Some)
+        let columns = mirror.table.columns.iter().zip(&self.fields);
+        let values = columns.map(move |(column, place)| cells::from_text(column.kind, text(*place)));
+        (values, stamp)
+    }
+
+    /// Adds the row to a table that was empty; `false` where the stream has brought it meanwhile.
+    fn insert(
+        &self,
+        inserter: &mut Inserter<'_>,
+        mirror: &Mirror,
+        id: &str,
+        record: &ByteRecord,
+    ) -> rusqlite::Result<bool> {
+        let (values, stamp) = self.values(mirror, record);
+        inserter.insert(id, values.enumerate(), stamp, stamp)
+    }
+
+    fn write(
+        &self,
+        batch: &mut Batch<'_>,
+        mirror: &mut Mirror,
+        load: &Load,
+        id: &str,
+        record: &ByteRecord,
+    ) -> rusqlite::Result<Whole> {
+        let (values, stamp) = self.values(mirror, record);
+        let values: Vec<Value<'_>> = values.collect();
+        batch.write_whole(mirror, id, &values, stamp, load.start_rev)
     }
 }
 
-/// The field that tells when a row was last changed.
-fn stamp_field(table: &Table) -> &'static str {
-    ["SystemModstamp", "LastModifiedDate", "CreatedDate"]
-        .into_iter()
-        .find(|field| table.position(field).is_some())
-        .unwrap_or("SystemModstamp")
+/// Goes through the rows of a page, in one record that is reused. Gives their number, or why it ends early.
+fn each_row(
+    reader: &mut Reader<&[u8]>,
+    columns: &Columns,
+    object: &str,
+    mut take: impl FnMut(&str, &ByteRecord) -> rusqlite::Result<()>,
+) -> rusqlite::Result<Written> {
+    let mut record = ByteRecord::new();
+    let mut rows = 0;
+    loop {
+        match reader.read_byte_record(&mut record) {
+            Ok(true) => {}
+            Ok(false) => return Ok(Ok(rows)),
+            Err(error) => return Ok(Err(format!("a page of {object} cannot be read: {error}"))),
+        }
+        // Checked once for the whole row; a field of valid text is valid text.
+        let is_text = std::str::from_utf8(record.as_slice()).is_ok();
+        let Some(id) = columns.id(&record).filter(|_| is_text) else {
+            return Ok(Err(format!(
+                "a page of {object} has a row without an id or not in UTF-8"
+            )));
+        };
+        take(id, &record)?;
+        rows += 1;
+    }
 }
 
 fn write_json(
@@ -284,21 +336,10 @@ fn write_json(
     row: &Map<String, Json>,
     read_rev: i64,
 ) -> rusqlite::Result<Whole> {
-    let fields: Vec<_> = mirror
-        .table
-        .columns
-        .iter()
-        .map(|column| {
-            let value = row.get(&column.field).unwrap_or(&Json::Null);
-            (column.kind, value, cells::written(column.kind, value))
-        })
-        .collect();
-    let values: Vec<Value<'_>> = fields
-        .iter()
-        .map(|(kind, value, written)| cells::from_json(*kind, value, written.as_ref()))
-        .collect();
-    let stamp = row
-        .get(stamp_field(&mirror.table))
+    let written = cells::written_of(&mirror.table, row);
+    let values = cells::values_of(&mirror.table, row, &written);
+    let stamp = stamp_field(&mirror.table)
+        .and_then(|field| row.get(field))
         .and_then(Json::as_str)
         .and_then(cells::stamp)
         .unwrap_or(0);

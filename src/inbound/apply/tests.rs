@@ -11,7 +11,7 @@ use tokio::sync::{mpsc, oneshot};
 use super::work::{Events, Source};
 use super::*;
 use crate::model::change::{RawEvent, ReplayId};
-use crate::model::row::{Column, ColumnKind};
+use crate::model::row::{Column, ColumnKind, Table};
 use crate::store::cache::repairs;
 use crate::store::reader::Reader;
 
@@ -252,13 +252,14 @@ impl Door {
         let mut cache = Cache::open(dir.path()).unwrap();
         let journal = Journal::open(dir.path()).unwrap();
         for table in tables() {
-            cache.ensure_object(&table, true).unwrap();
+            cache.ensure_object(&table, true, T0).unwrap();
         }
         let bells = Bells::new(cache.rev());
+        let planned: Vec<Planned> = tables().into_iter().map(Planned::from).collect();
         let (work, receiver) = mpsc::channel(QUEUE_MAX);
         let rung = bells.clone();
         let clock = Clock::Manual(Arc::new(T0.into()));
-        let thread = std::thread::spawn(move || run(cache, journal, &tables(), receiver, &clock, &rung));
+        let thread = std::thread::spawn(move || run(cache, journal, &planned, receiver, &clock, &rung));
         Self {
             dir,
             work: Some(work),
@@ -303,6 +304,7 @@ impl Door {
             object: object.to_owned(),
             run,
             csv,
+            place: None,
             done,
         })
     }
@@ -371,7 +373,7 @@ impl Door {
     }
 
     fn open_repairs(&self) -> Vec<String> {
-        self.rows("select object, record_id, reason from _repair where closed_at is null order by number")
+        self.rows("select object, record_id, reason from _repair where closed_at is null and kind = 'record' order by number")
     }
 }
 
@@ -522,7 +524,7 @@ fn what_an_event_can_not_tell_is_read_again() {
     ];
     assert_eq!(door.open_repairs(), repairs);
 
-    let due = door.read(|connection| repairs::due(connection, 10));
+    let due = door.read(|connection| repairs::due(connection, "Product2", 10));
     let row =
         json!({"Id": ID, "Name": "Tea", "Price__c": 4, "SystemModstamp": "2026-11-22T09:30:00.000+0000"});
     let row = row.as_object().unwrap().clone();
@@ -611,7 +613,7 @@ fn a_difference_is_not_taken_for_the_text() {
     assert_eq!(door.products(), [format!("{ID}|Tea|5.0|1")]);
     assert_eq!(
         door.open_repairs(),
-        [format!("Product2|{ID}|text sent as a difference")]
+        [format!("Product2|{ID}|a text's difference does not fit")]
     );
 }
 
@@ -757,7 +759,7 @@ fn a_repair_that_was_overtaken_is_not_believed() {
     };
     door.events(vec![created().raw(1, "a"), gap.raw(2, "b")]);
     let read_rev = *door.bells.rev.borrow();
-    let number = door.read(|connection| repairs::due(connection, 1))[0].number;
+    let number = door.read(|connection| repairs::due(connection, "Product2", 1))[0].number;
     let row = json!({"Id": ID, "Name": "Stale", "SystemModstamp": "2026-11-22T09:30:00.000Z"});
     let row = row.as_object().unwrap().clone();
     door.events(vec![
@@ -779,7 +781,7 @@ fn a_repair_that_was_overtaken_is_not_believed() {
         }
         .raw(4, "d"),
     ]);
-    let number = door.read(|connection| repairs::due(connection, 1))[0].number;
+    let number = door.read(|connection| repairs::due(connection, "Product2", 1))[0].number;
     door.repaired(read_rev, vec![(number, ID.to_owned(), Some(row))]);
     assert_eq!(door.rows("select name from product2"), ["Tea"]);
     assert_eq!(door.open_repairs().len(), 1, "it is read once more");
@@ -841,7 +843,8 @@ fn killed_between_journal_and_cache_the_event_comes_again() {
     };
     let mut cache = Cache::open(dir.path()).unwrap();
     let mut journal = Journal::open(dir.path()).unwrap();
-    let mut world = World::new(&mut cache, &journal, &tables()).unwrap();
+    let planned: Vec<Planned> = tables().into_iter().map(Planned::from).collect();
+    let mut world = World::new(&mut cache, &journal, &planned).unwrap();
     world.journal(&mut journal, &[Work::Events(response())]).unwrap();
     drop((world, journal, cache));
 
@@ -877,4 +880,256 @@ fn the_cursor_stays_before_what_may_be_incomplete() {
         ..Events::default()
     });
     assert_eq!(cursor(), ["03|04"]);
+}
+
+fn lost(door: &Door) {
+    door.ask(|done| Work::Lost {
+        topic: TOPIC.into(),
+        objects: vec!["Product2".to_owned()],
+        done,
+    });
+}
+
+#[test]
+fn a_lost_position_is_caught_up_from_the_newest_event_on_and_then_compared() {
+    let door = Door::live();
+    let later = Event {
+        committed: T0 + 60_000,
+        ..created()
+    };
+    door.events(vec![later.raw(1, "a")]);
+    lost(&door);
+    let open = || door.rows("select kind, since from _repair where closed_at is null order by number");
+    assert_eq!(
+        open(),
+        [format!("catch_up|{}", T0 + 60_000), "verify|null".to_owned()]
+    );
+    let number = |at: usize| door.read(|connection| repairs::open(connection, Kind::CatchUp, 9))[at].number;
+    let first = number(0);
+
+    // Lost once more, after more was applied: the work under way is too late, and begins as early as before.
+    let newer = Event {
+        ids: &[OTHER],
+        committed: T0 + 90_000,
+        ..created()
+    };
+    door.events(vec![newer.raw(2, "b")]);
+    lost(&door);
+    assert_eq!(
+        open(),
+        [format!("catch_up|{}", T0 + 60_000), "verify|null".to_owned()]
+    );
+    let close = |number| {
+        door.ask(|done| Work::CaughtUp {
+            object: "Product2".to_owned(),
+            number,
+            rows: 3,
+            done,
+        });
+    };
+    close(first);
+    assert_eq!(open().len(), 2, "its answer is too old");
+
+    // A row that a page brings and the stream has touched since is read once more; so is what the stream deletes.
+    let row = json!({"Id": ID, "Name": "Mug", "SystemModstamp": "2026-11-22T09:30:00.000Z"});
+    let touched = Event {
+        kind: UPDATE,
+        committed: T0 + 95_000,
+        changed: &["0x02"],
+        body: product(Some("Streamed"), None, None, None),
+        ..Event::default()
+    };
+    let read_rev = *door.bells.rev.borrow();
+    door.events(vec![touched.raw(3, "c")]);
+    door.ask(|done| Work::Rows {
+        object: "Product2".to_owned(),
+        source: Source::CatchUp { read_rev },
+        rows: vec![row.as_object().unwrap().clone()],
+        done,
+    })
+    .unwrap();
+    let deleted = Event {
+        kind: DELETE,
+        ids: &[OTHER],
+        committed: T0 + 96_000,
+        ..Event::default()
+    };
+    door.events(vec![deleted.raw(4, "d")]);
+    assert_eq!(
+        door.open_repairs(),
+        [
+            format!("Product2|{ID}|changed while the object was read"),
+            format!("Product2|{OTHER}|deleted while the object was read")
+        ]
+    );
+    close(number(0));
+    assert_eq!(
+        door.rows("select found from _repair where kind = 'catch_up' order by number"),
+        ["superseded", "3 rows read again, 0 differed"]
+    );
+}
+
+#[test]
+fn a_difference_that_fits_is_applied() {
+    let door = Door::live();
+    let create = Event {
+        body: product(Some("one\ntwo\nthree"), Some(4.5), Some(true), Some(T0)),
+        ..Event::default()
+    };
+    // SHA-256 of "one\n2\nthree".
+    let hash = "d5bb36fe02f0a90ba1dd0a2bcb85b1bfae9ed9ddb2eecc9b0cfd1fce47b0a0b4";
+    let real: String = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, b"one\n2\nthree")
+        .as_ref()
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect();
+    let update = |hash: &str, replay, id| {
+        let diff = format!("--- \n+++ {hash}\n@@ -2,1 +2,1 @@\n-two\n+2\n");
+        Event {
+            kind: UPDATE,
+            committed: T0 + 1_000,
+            changed: &["0x06"],
+            diffed: &["0x02"],
+            body: product(Some(&diff), Some(5.0), None, None),
+            ..Event::default()
+        }
+        .raw(replay, id)
+    };
+    door.events(vec![create.raw(1, "a"), update(&real, 2, "b")]);
+    assert_eq!(door.products(), [format!("{ID}|one\n2\nthree|5.0|1")]);
+    assert_eq!(door.open_repairs(), [""; 0]);
+    door.events(vec![update(hash, 3, "c")]);
+    assert_eq!(
+        door.open_repairs(),
+        [format!("Product2|{ID}|a text's difference does not fit")]
+    );
+}
+
+#[test]
+fn a_formula_that_its_event_does_not_tell_is_read_with_its_record() {
+    let planned = |formulas: &[&str], filter: Option<&str>| Planned {
+        formulas: formulas.iter().map(|field| (*field).to_owned()).collect(),
+        filter: filter.map(str::to_owned),
+        ..Planned::from(tables().remove(0))
+    };
+    let change = |door: &Door, planned| door.ask(|done| Work::Changed { planned, done });
+    let update = |replay, id, price| {
+        Event {
+            kind: UPDATE,
+            committed: T0 + 1_000,
+            changed: &["0x02"],
+            body: product(Some("Mug"), price, None, None),
+            ..Event::default()
+        }
+        .raw(replay, id)
+    };
+    let door = Door::live();
+    change(&door, planned(&["Price__c"], None));
+    door.events(vec![created().raw(1, "a"), update(2, "b", Some(5.0))]);
+    assert_eq!(door.open_repairs(), [""; 0], "the event tells it");
+    door.events(vec![update(3, "c", None)]);
+    let open = format!("Product2|{ID}|a formula that its event does not tell");
+    assert_eq!(door.open_repairs(), [open], "it may be null now");
+
+    // Of an object that is mirrored in part, each event only names what to read.
+    let door = Door::live();
+    change(&door, planned(&[], Some("Active__c = true")));
+    door.events(vec![created().raw(1, "a")]);
+    assert_eq!(door.products(), [""; 0]);
+    assert_eq!(door.open_repairs().len(), 1);
+}
+
+#[test]
+fn a_column_comes_while_events_do() {
+    let door = Door::live();
+    door.events(vec![created().raw(1, "a")]);
+    let mut table = tables().remove(0);
+    table.columns.retain(|column| column.field != "Active__c");
+    table.columns.push(Column {
+        field: "Tier__c".to_owned(),
+        name: "tier__c".to_owned(),
+        kind: ColumnKind::Text,
+    });
+    let evolved = door.ask(|done| Work::Changed {
+        planned: table.into(),
+        done,
+    });
+    assert_eq!(
+        (evolved.added, evolved.missing),
+        (vec!["Tier__c".to_owned()], vec!["Active__c".to_owned()])
+    );
+    // The schema that was known is read into the columns as they are now.
+    door.events(vec![
+        Event {
+            ids: &[OTHER],
+            ..created()
+        }
+        .raw(2, "b"),
+    ]);
+    assert_eq!(
+        door.rows("select id, name, active__c, tier__c from product2 order by id"),
+        [format!("{ID}|Tea|1|null"), format!("{OTHER}|Tea|null|null")]
+    );
+    assert_eq!(
+        door.rows("select kind, reason from _repair where closed_at is null"),
+        ["reload|fields have changed"]
+    );
+    let load = door.begin("Product2");
+    door.finish("Product2", load.run);
+    assert_eq!(
+        door.rows("select found from _repair where kind = 'reload'"),
+        ["the object was read again, 2 rows removed"]
+    );
+}
+
+#[test]
+fn a_load_goes_on_after_a_kill_with_what_it_has_seen() {
+    let door = Door::live();
+    for (replay, id) in [(1, ID), (2, OTHER)] {
+        door.events(vec![
+            Event {
+                ids: &[id],
+                ..created()
+            }
+            .raw(replay, id),
+        ]);
+    }
+    let load = door.begin("Product2");
+    let csv = format!("Id,Name,SystemModstamp\n{ID},New,2026-11-22T09:31:00.000Z\n");
+    let place = loads::Place {
+        job: "750".to_owned(),
+        locator: "next".to_owned(),
+        total: 2,
+    };
+    door.ask(|done| Work::Page {
+        object: "Product2".to_owned(),
+        run: load.run,
+        csv: csv.into(),
+        place: Some(place.clone()),
+        done,
+    })
+    .unwrap();
+    let door = Door::open(door.close());
+    let progress = door.read(|connection| loads::load(connection, "Product2"));
+    let progress = progress.unwrap();
+    assert_eq!(
+        (progress.load, progress.place, progress.rows),
+        (load, Some(place), 1)
+    );
+    // What the stream deletes meanwhile may still be on a page.
+    let deleted = Event {
+        kind: DELETE,
+        ids: &["01t000000000003AAA"],
+        committed: T0 + 60_000,
+        ..Event::default()
+    };
+    door.events(vec![deleted.raw(3, "d")]);
+    assert_eq!(door.open_repairs().len(), 1);
+    assert_eq!(door.page("Product2", load.run, "Id,Name\n"), Ok(0));
+    assert_eq!(
+        door.finish("Product2", load.run),
+        1,
+        "what the first process saw is not removed"
+    );
+    assert_eq!(door.rows("select id, name from product2"), [format!("{ID}|New")]);
 }

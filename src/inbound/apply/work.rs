@@ -7,16 +7,20 @@ use serde_json::{Map, Value};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::inbound::apply::EVENTS_PER_BATCH_MAX;
+use crate::inbound::prepare::Planned;
 use crate::model::change::{RawEvent, ReplayId};
 use crate::model::clock::Millis;
-use crate::store::cache::loads::Load;
+use crate::store::cache::fields::Evolved;
+use crate::store::cache::loads::{Load, Place};
 
 /// One thing to write.
 #[derive(Debug)]
 pub enum Work {
     Events(Events),
-    /// The stream's position is of no use any more: these objects are read again.
+    /// The stream's position is of no use any more: what changed in these objects since the newest event that
+    /// was applied is read again, and they are compared with the org.
     Lost {
+        topic: Arc<str>,
         objects: Vec<String>,
         done: oneshot::Sender<()>,
     },
@@ -26,11 +30,12 @@ pub enum Work {
         watermark: Millis,
         done: oneshot::Sender<Load>,
     },
-    /// A page of a load, as CSV with a header.
+    /// A page of a load, as CSV with a header. `place` is where the load goes on after it.
     Page {
         object: String,
         run: u64,
         csv: Bytes,
+        place: Option<Place>,
         done: oneshot::Sender<Written>,
     },
     /// Rows of a load or a poll, as REST gives them.
@@ -53,6 +58,54 @@ pub enum Work {
         rows: Vec<RepairedRow>,
         done: oneshot::Sender<()>,
     },
+    /// A catch-up has sent all it found.
+    CaughtUp {
+        object: String,
+        number: i64,
+        rows: u64,
+        done: oneshot::Sender<()>,
+    },
+    /// An object was compared with the org: these records differ, and why. `number` is that of the entry that
+    /// asked for it, where one did.
+    Compared {
+        object: String,
+        number: Option<i64>,
+        rows: u64,
+        differing: Vec<(String, &'static str)>,
+        done: oneshot::Sender<()>,
+    },
+    /// Attempts at these entries of the ledger failed.
+    Failed {
+        numbers: Vec<i64>,
+        error: String,
+    },
+    /// These records are read again: what brought them here could not bring them whole.
+    ReadAgain {
+        object: String,
+        ids: Vec<String>,
+        reason: &'static str,
+        done: oneshot::Sender<()>,
+    },
+    /// The object is read again as a whole.
+    Reload {
+        object: String,
+        reason: &'static str,
+    },
+    /// The org shows other fields of the object, or it is kept current another way, than was known.
+    Changed {
+        planned: Planned,
+        done: oneshot::Sender<Evolved>,
+    },
+    /// What stands in the way of an object, or that nothing does any more.
+    ObjectProblem {
+        object: String,
+        problem: Option<String>,
+    },
+    /// What stands in the way of a channel, or that nothing does any more.
+    ChannelProblem {
+        topic: Arc<str>,
+        problem: Option<String>,
+    },
 }
 
 /// Rows written, or why the page cannot be: the load tries again.
@@ -71,6 +124,11 @@ pub enum Source {
     Poll {
         read_rev: i64,
         watermark: Option<Millis>,
+    },
+    /// As a poll, of an object whose events come at the same time: a row that was touched meanwhile is read
+    /// once more.
+    CatchUp {
+        read_rev: i64,
     },
 }
 
@@ -104,7 +162,7 @@ impl Work {
         match self {
             Self::Events(events) => events.events.len().max(1),
             Self::Page { .. } | Self::Rows { .. } | Self::FinishLoad { .. } => EVENTS_PER_BATCH_MAX,
-            Self::Lost { .. } | Self::BeginLoad { .. } | Self::Repaired { .. } => 100,
+            _ => 100,
         }
     }
 }

@@ -21,9 +21,12 @@ pub struct Cursor {
     pub committed_at: Option<Millis>,
     /// When the org last said anything on this topic.
     pub heard_at: Millis,
+    /// The time that the position stands for: commit of its event, or when it was the tip. Events of more than
+    /// 72 hours ago are gone, and so is a position before them.
+    pub position_at: Millis,
 }
 
-const SELECT: &str = "select topic, resume_after, last_seen, committed_at, heard_at from _cursor";
+const SELECT: &str = "select topic, resume_after, last_seen, committed_at, heard_at, coalesce(position_at, heard_at) from _cursor";
 
 fn read(row: &rusqlite::Row<'_>) -> rusqlite::Result<Cursor> {
     let replay_id = |index| {
@@ -36,6 +39,7 @@ fn read(row: &rusqlite::Row<'_>) -> rusqlite::Result<Cursor> {
         last_seen: replay_id(2)?,
         committed_at: row.get(3)?,
         heard_at: row.get(4)?,
+        position_at: row.get(5)?,
     })
 }
 
@@ -63,20 +67,53 @@ impl Batch<'_> {
             last_seen,
             committed_at,
             heard_at,
+            position_at,
         } = cursor;
         self.transaction
             .prepare_cached(
-                "insert into _cursor values (?1, ?2, ?3, ?4, ?5) on conflict (topic) do update set \
+                "insert into _cursor values (?1, ?2, ?3, ?4, ?5, ?6) on conflict (topic) do update set \
                  resume_after = excluded.resume_after, last_seen = excluded.last_seen, \
-                 committed_at = coalesce(excluded.committed_at, committed_at), heard_at = excluded.heard_at",
+                 committed_at = coalesce(excluded.committed_at, committed_at), heard_at = excluded.heard_at, \
+                 position_at = excluded.position_at",
             )?
             .execute(params![
                 topic,
                 &resume_after.0[..],
                 &last_seen.0[..],
                 committed_at,
-                heard_at
+                heard_at,
+                position_at
             ])?;
         Ok(())
     }
+
+    /// Says what stands in a channel's way, or that nothing does any more.
+    pub fn set_channel_problem(
+        &mut self,
+        topic: &str,
+        problem: Option<&str>,
+        now: Millis,
+    ) -> rusqlite::Result<()> {
+        match problem {
+            Some(problem) => self
+                .transaction
+                .prepare_cached(
+                    "insert into _channel values (?1, ?2, ?3) on conflict do update set problem = excluded.problem",
+                )?
+                .execute(params![topic, problem, now])?,
+            None => self
+                .transaction
+                .prepare_cached("delete from _channel where topic = ?1")?
+                .execute([topic])?,
+        };
+        Ok(())
+    }
+}
+
+/// What stands in the way of channels: topic, sentence, and since when.
+pub fn problems(connection: &Connection) -> rusqlite::Result<Vec<(String, String, Millis)>> {
+    connection
+        .prepare_cached("select topic, problem, since from _channel order by topic")?
+        .query_map([], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?
+        .collect()
 }

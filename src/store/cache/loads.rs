@@ -2,18 +2,15 @@
 //!
 //! Rows are written in place as pages arrive. A load that began on an empty table has nothing to remove. Any
 //! other marks the ids it sees, and at the end the rows it did not see are removed, unless the stream touched
-//! them since the load began. A load that was cut off begins anew; its marks live in temporary tables and go
-//! with the process.
+//! them since the load began. Each page is committed with the place of the next one, so a load that was cut off
+//! goes on there as long as the org keeps the query's results.
 
-use rusqlite::params;
+use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use crate::model::clock::Millis;
 use crate::model::row::quoted;
 use crate::store::cache::rows::Mirror;
 use crate::store::cache::{Batch, Change, State, objects};
-
-pub(super) const TEMPORARY_TABLES: &str = "create temp table _seen (load integer not null, id text not null, \
-     primary key (load, id)) without rowid";
 
 /// Rows removed per statement at the end of a load.
 const SWEEP_ROWS: usize = 10_000;
@@ -27,45 +24,148 @@ pub struct Load {
     pub start_rev: i64,
     /// The table was empty, so there is nothing to sweep and nothing to compare with.
     pub fresh: bool,
+    /// The newest entry of the ledger when the load began.
+    ledger: i64,
+}
+
+/// Where a load goes on: the org's query job, and the locator of its next page.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Place {
+    pub job: String,
+    pub locator: String,
+    /// Rows that the job found.
+    pub total: u64,
+}
+
+/// How far a load is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Progress {
+    pub object: String,
+    pub load: Load,
+    /// `None` before the first page, and for loads that cannot go on in the middle.
+    pub place: Option<Place>,
+    pub begun_at: Millis,
+    pub rows: u64,
+}
+
+const SELECT: &str =
+    "select object, run, start_rev, fresh, ledger, begun_at, job, locator, rows, total from _load";
+
+fn read(row: &Row<'_>) -> rusqlite::Result<Progress> {
+    let (job, locator): (Option<String>, Option<String>) = (row.get(6)?, row.get(7)?);
+    let total = row.get::<_, Option<i64>>(9)?.unwrap_or(0).unsigned_abs();
+    let place = job
+        .zip(locator)
+        .map(|(job, locator)| Place { job, locator, total });
+    Ok(Progress {
+        object: row.get(0)?,
+        load: Load {
+            run: row.get::<_, i64>(1)?.unsigned_abs(),
+            start_rev: row.get(2)?,
+            fresh: row.get(3)?,
+            ledger: row.get(4)?,
+        },
+        place,
+        begun_at: row.get(5)?,
+        rows: row.get::<_, i64>(8)?.unsigned_abs(),
+    })
+}
+
+/// The loads under way.
+pub fn loads(connection: &Connection) -> rusqlite::Result<Vec<Progress>> {
+    connection
+        .prepare_cached(&format!("{SELECT} order by object"))?
+        .query_map([], read)?
+        .collect()
+}
+
+/// An object's load under way.
+pub fn load(connection: &Connection, object: &str) -> rusqlite::Result<Option<Progress>> {
+    connection
+        .prepare_cached(&format!("{SELECT} where object = ?1"))?
+        .query_row([object], read)
+        .optional()
+}
+
+/// SQLite has no unsigned numbers; ours never reach so far.
+fn number(unsigned: u64) -> i64 {
+    i64::try_from(unsigned).unwrap_or(i64::MAX)
 }
 
 impl Batch<'_> {
     /// Begins a load. `watermark` is the org's time before the first row is read.
-    pub fn begin_load(&mut self, mirror: &Mirror, run: u64, watermark: Millis) -> rusqlite::Result<Load> {
+    pub fn begin_load(
+        &mut self,
+        mirror: &Mirror,
+        run: u64,
+        watermark: Millis,
+        now: Millis,
+    ) -> rusqlite::Result<Load> {
+        let object = &mirror.table.object;
         let table = quoted(&mirror.table.name);
         let fresh = !self
             .transaction
             .prepare(&format!("select 1 from {table} limit 1"))?
             .exists([])?;
-        let first = objects::object(&self.transaction, &mirror.table.object)?
+        let first = objects::object(&self.transaction, object)?
             .is_none_or(|object| matches!(object.state, State::Waiting | State::Loading));
         let state = if first { State::Loading } else { State::Reload };
         self.transaction.execute(
             "update _object set state = ?2, watermark = ?3 where object = ?1",
-            params![mirror.table.object, state.as_str(), watermark],
+            params![object, state.as_str(), watermark],
         )?;
-        self.forget_seen(mirror)?;
-        Ok(Load {
+        self.forget_load(object)?;
+        let load = Load {
             run,
             start_rev: self.memory.rev,
             fresh,
-        })
+            ledger: self.newest_repair()?,
+        };
+        self.transaction.execute(
+            "insert into _load (object, run, start_rev, fresh, ledger, begun_at) values (?1, ?2, ?3, ?4, ?5, ?6)",
+            params![object, number(run), load.start_rev, fresh, load.ledger, now],
+        )?;
+        Ok(load)
     }
 
     /// The load saw this row in the org.
-    pub fn mark_seen(&mut self, mirror: &Mirror, id: &str) -> rusqlite::Result<()> {
+    pub fn mark_seen(&mut self, load: &Load, id: &str) -> rusqlite::Result<()> {
         self.transaction
-            .prepare_cached("insert or ignore into temp._seen values (?1, ?2)")?
-            .execute(params![mirror.index_number(), id])?;
+            .prepare_cached("insert or ignore into _seen values (?1, ?2)")?
+            .execute(params![number(load.run), id])?;
+        Ok(())
+    }
+
+    /// So many rows more are here, and the load goes on there.
+    pub fn advance_load(
+        &mut self,
+        object: &str,
+        load: &Load,
+        rows: u64,
+        place: Option<&Place>,
+    ) -> rusqlite::Result<()> {
+        self.transaction
+            .prepare_cached(
+                "update _load set rows = rows + ?3, job = ?4, locator = ?5, total = coalesce(?6, total) \
+                 where object = ?1 and run = ?2",
+            )?
+            .execute(params![
+                object,
+                number(load.run),
+                number(rows),
+                place.map(|place| &place.job),
+                place.map(|place| &place.locator),
+                place.map(|place| number(place.total))
+            ])?;
         Ok(())
     }
 
     /// Ends a load: removes what it did not see, and the object is live. Rows removed.
     pub fn finish_load(&mut self, mirror: &Mirror, load: &Load, now: Millis) -> rusqlite::Result<usize> {
         let swept = if load.fresh { 0 } else { self.sweep(mirror, load)? };
-        self.forget_seen(mirror)?;
-        self.memory.rev += 1;
         let object = &mirror.table.object;
+        self.forget_load(object)?;
+        self.memory.rev += 1;
         self.transaction.execute(
             "insert into _change values (?1, ?2, null, 'loaded')",
             params![self.memory.rev, object],
@@ -81,6 +181,8 @@ impl Batch<'_> {
         if let Some((_, rows)) = self.memory.counts.get_mut(mirror.index()) {
             *rows = 0;
         }
+        let found = format!("the object was read again, {swept} rows removed");
+        self.close_reloads(object, load.ledger, &found, now)?;
         Ok(swept)
     }
 
@@ -88,14 +190,14 @@ impl Batch<'_> {
         let table = quoted(&mirror.table.name);
         let select = format!(
             "select id from {table} where _rev <= ?1 and not exists \
-             (select 1 from temp._seen where load = ?2 and _seen.id = {table}.id) limit {SWEEP_ROWS}"
+             (select 1 from _seen where run = ?2 and _seen.id = {table}.id) limit {SWEEP_ROWS}"
         );
         let mut swept = 0;
         loop {
             let unseen: Vec<String> = self
                 .transaction
                 .prepare(&select)?
-                .query_map(params![load.start_rev, mirror.index_number()], |row| row.get(0))?
+                .query_map(params![load.start_rev, number(load.run)], |row| row.get(0))?
                 .collect::<Result<_, _>>()?;
             for id in &unseen {
                 self.remove(mirror, id)?;
@@ -119,9 +221,13 @@ impl Batch<'_> {
         Ok(())
     }
 
-    fn forget_seen(&mut self, mirror: &Mirror) -> rusqlite::Result<()> {
+    fn forget_load(&mut self, object: &str) -> rusqlite::Result<()> {
+        self.transaction.execute(
+            "delete from _seen where run in (select run from _load where object = ?1)",
+            [object],
+        )?;
         self.transaction
-            .execute("delete from temp._seen where load = ?1", [mirror.index_number()])?;
+            .execute("delete from _load where object = ?1", [object])?;
         Ok(())
     }
 }

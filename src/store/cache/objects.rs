@@ -1,7 +1,6 @@
 //! Which objects are mirrored, and how far each is.
 //!
-//! Tables follow the org: a field that appears becomes a column, and the object is then read again, since the
-//! rows that are there have no value for it. A column whose field went away stays and keeps what it had.
+//! How their tables follow the org is in [`fields`].
 
 use std::collections::HashSet;
 use std::fmt;
@@ -9,7 +8,8 @@ use std::fmt;
 use rusqlite::{Connection, OptionalExtension, params};
 
 use crate::model::clock::Millis;
-use crate::model::row::{ColumnKind, Table, quoted};
+use crate::model::row::Table;
+use crate::store::cache::fields::{self, Evolved};
 use crate::store::cache::{Batch, Cache};
 
 /// How far an object is. Stored.
@@ -62,9 +62,15 @@ pub struct ObjectState {
     pub watermark: Option<Millis>,
     pub rows: i64,
     pub loaded_at: Option<Millis>,
+    /// What stands in its way, in a sentence.
+    pub problem: Option<String>,
+    /// When it was last compared with the org, and how many rows differed.
+    pub verified_at: Option<Millis>,
+    pub drift: Option<u64>,
 }
 
-const SELECT: &str = "select object, table_name, state, streamed, watermark, rows, loaded_at from _object";
+const SELECT: &str = "select object, table_name, state, streamed, watermark, rows, loaded_at, problem, verified_at, \
+     drift from _object";
 
 fn read(row: &rusqlite::Row<'_>) -> rusqlite::Result<ObjectState> {
     let state: String = row.get(2)?;
@@ -76,6 +82,9 @@ fn read(row: &rusqlite::Row<'_>) -> rusqlite::Result<ObjectState> {
         watermark: row.get(4)?,
         rows: row.get(5)?,
         loaded_at: row.get(6)?,
+        problem: row.get(7)?,
+        verified_at: row.get(8)?,
+        drift: row.get::<_, Option<i64>>(9)?.map(i64::unsigned_abs),
     })
 }
 
@@ -95,27 +104,34 @@ pub fn object(connection: &Connection, name: &str) -> rusqlite::Result<Option<Ob
         .optional()
 }
 
+/// The fields of an object that are mirrored and not missing, by describe's names.
+pub fn fields(connection: &Connection, object: &str) -> rusqlite::Result<HashSet<String>> {
+    connection
+        .prepare("select field from _field where object = ?1 and missing_since is null")?
+        .query_map([object], |row| row.get(0))?
+        .collect()
+}
+
 impl Cache {
     /// Makes or extends an object's table and its entry. An object that changes between streamed and polled,
     /// or gains a column, is read again.
-    pub fn ensure_object(&mut self, table: &Table, streamed: bool) -> rusqlite::Result<ObjectState> {
+    pub fn ensure_object(
+        &mut self,
+        table: &Table,
+        streamed: bool,
+        now: Millis,
+    ) -> rusqlite::Result<(ObjectState, Evolved)> {
         let transaction = self.connection.transaction()?;
         let present = object(&transaction, &table.object)?;
-        let columns = columns(&transaction, &table.name)?;
-        let extended = if columns.is_empty() {
-            transaction.execute_batch(&create_sql(table))?;
-            false
-        } else {
-            add_columns(&transaction, table, &columns)?
-        };
+        let evolved = fields::evolve(&transaction, table, now)?;
         if let Some(present) = &present {
-            let again = extended || present.streamed != streamed || columns.is_empty();
+            let again = evolved.wants_values() || present.streamed != streamed;
             let state = match present.state {
                 State::Live if again => State::Reload,
                 state => state,
             };
             transaction.execute(
-                "update _object set streamed = ?2, state = ?3 where object = ?1",
+                "update _object set streamed = ?2, state = ?3, problem = null where object = ?1",
                 params![table.object, streamed, state.as_str()],
             )?;
         } else {
@@ -126,7 +142,7 @@ impl Cache {
         }
         let state = object(&transaction, &table.object)?.ok_or(rusqlite::Error::QueryReturnedNoRows)?;
         transaction.commit()?;
-        Ok(state)
+        Ok((state, evolved))
     }
 
     /// Forgets objects that are no longer mirrored; their tables stay, so that a permission lost by mistake
@@ -155,6 +171,37 @@ impl Batch<'_> {
         Ok(changed > 0)
     }
 
+    /// The table follows what the org shows now.
+    pub fn evolve(&mut self, table: &Table, now: Millis) -> rusqlite::Result<Evolved> {
+        fields::evolve(&self.transaction, table, now)
+    }
+
+    /// How an object is kept current. Whether that is another way than before.
+    pub fn set_streamed(&mut self, object: &str, streamed: bool) -> rusqlite::Result<bool> {
+        let changed = self
+            .transaction
+            .prepare_cached("update _object set streamed = ?2 where object = ?1 and streamed <> ?2")?
+            .execute(params![object, streamed])?;
+        Ok(changed > 0)
+    }
+
+    /// Says what stands in an object's way, or that nothing does any more. Whether that is news.
+    pub fn set_object_problem(&mut self, object: &str, problem: Option<&str>) -> rusqlite::Result<bool> {
+        let changed = self
+            .transaction
+            .prepare_cached("update _object set problem = ?2 where object = ?1 and problem is not ?2")?
+            .execute(params![object, problem])?;
+        Ok(changed > 0)
+    }
+
+    /// The object was compared with the org, and so many rows differed.
+    pub fn set_verified(&mut self, object: &str, drift: u64, now: Millis) -> rusqlite::Result<()> {
+        self.transaction
+            .prepare_cached("update _object set verified_at = ?2, drift = ?3 where object = ?1")?
+            .execute(params![object, now, i64::try_from(drift).unwrap_or(i64::MAX)])?;
+        Ok(())
+    }
+
     pub fn set_watermark(&mut self, object: &str, watermark: Millis) -> rusqlite::Result<()> {
         self.transaction
             .prepare_cached(
@@ -165,99 +212,43 @@ impl Batch<'_> {
     }
 }
 
-fn columns(connection: &Connection, table: &str) -> rusqlite::Result<HashSet<String>> {
-    connection
-        .prepare("select lower(name) from pragma_table_info(?1)")?
-        .query_map([table], |row| row.get(0))?
-        .collect()
-}
-
-fn add_columns(connection: &Connection, table: &Table, present: &HashSet<String>) -> rusqlite::Result<bool> {
-    let mut extended = false;
-    for column in table
-        .columns
-        .iter()
-        .filter(|column| !present.contains(&column.name))
-    {
-        let (table, name, kind) = (quoted(&table.name), quoted(&column.name), sql_type(column.kind));
-        connection.execute_batch(&format!("alter table {table} add column {name} {kind}"))?;
-        extended = true;
-    }
-    Ok(extended)
-}
-
-fn create_sql(table: &Table) -> String {
-    let mut sql = format!(
-        "create table {} (id text primary key not null, _rev integer not null, _modified text, _base integer not null",
-        quoted(&table.name)
-    );
-    for column in &table.columns {
-        sql.push_str(&format!(", {} {}", quoted(&column.name), sql_type(column.kind)));
-    }
-    sql.push(')');
-    sql
-}
-
-fn sql_type(kind: ColumnKind) -> &'static str {
-    match kind {
-        ColumnKind::Boolean | ColumnKind::Integer => "integer",
-        ColumnKind::Real => "real",
-        ColumnKind::Text | ColumnKind::Date | ColumnKind::DateTime | ColumnKind::Time => "text",
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::row::Column;
-
-    fn table(fields: &[&str]) -> Table {
-        let column = |field: &&str| Column {
-            field: (*field).to_owned(),
-            name: field.to_ascii_lowercase(),
-            kind: ColumnKind::Text,
-        };
-        Table {
-            object: "Order".to_owned(),
-            name: "order".to_owned(),
-            columns: fields.iter().map(column).collect(),
-        }
-    }
+    use crate::model::row::{Column, ColumnKind};
 
     #[test]
-    fn a_new_field_becomes_a_column_and_the_object_is_read_again() {
+    fn an_object_that_changes_how_it_is_kept_is_read_again() {
+        let column = Column {
+            field: "Name".to_owned(),
+            name: "name".to_owned(),
+            kind: ColumnKind::Text,
+        };
+        let mut table = Table {
+            object: "Order".to_owned(),
+            name: "order".to_owned(),
+            columns: vec![column],
+        };
         let dir = tempfile::tempdir().unwrap();
         let mut cache = Cache::open(dir.path()).unwrap();
-        let first = cache.ensure_object(&table(&["Name"]), true).unwrap();
-        assert_eq!((first.state, first.streamed), (State::Waiting, true));
-        cache
-            .connection
-            .execute("update _object set state = 'live'", [])
-            .unwrap();
-        assert_eq!(
-            cache.ensure_object(&table(&["Name"]), true).unwrap().state,
-            State::Live
-        );
-        assert_eq!(
+        let mut ensure = |table: &Table, streamed| {
+            let (state, _) = cache.ensure_object(table, streamed, 1).unwrap();
             cache
-                .ensure_object(&table(&["Name", "Group"]), true)
-                .unwrap()
-                .state,
-            State::Reload
-        );
-        let columns = columns(&cache.connection, "order").unwrap();
-        assert!(
-            columns.contains("group") && columns.contains("_base"),
-            "{columns:?}"
-        );
-        cache
-            .connection
-            .execute("update _object set state = 'live'", [])
-            .unwrap();
-        assert_eq!(
-            cache.ensure_object(&table(&["Name"]), false).unwrap().state,
-            State::Reload
-        );
+                .connection
+                .execute("update _object set state = 'live'", [])
+                .unwrap();
+            state.state
+        };
+        assert_eq!(ensure(&table, true), State::Waiting);
+        assert_eq!(ensure(&table, true), State::Live);
+        assert_eq!(ensure(&table, false), State::Reload);
+        table.columns.push(Column {
+            field: "Group".to_owned(),
+            name: "group".to_owned(),
+            kind: ColumnKind::Text,
+        });
+        assert_eq!(ensure(&table, false), State::Reload);
+        assert_eq!(ensure(&table, false), State::Live);
         assert_eq!(cache.forget_objects_except(&[]).unwrap(), ["Order"]);
     }
 }

@@ -1,76 +1,288 @@
-//! Records that have to be read again from the org, and what was found when they were.
+//! The ledger: what has to be done again, and what was found when it was.
 //!
-//! An open repair is work for the repair stage; a closed one is history. An event that deletes a record closes
-//! its open repair and opens another, so that the answer of a read which is already under way is recognised as
-//! too old by its number.
+//! An open entry is work for a stage; a closed one is history. An event that deletes a record closes its open
+//! entry and opens another, so that the answer of a read which is already under way is recognised as too old by
+//! its number. The same holds for an object that has to be read again while it is being read.
 
-use rusqlite::{Connection, params};
+use rusqlite::{Connection, Row, params};
 
 use crate::model::clock::Millis;
-use crate::store::cache::Batch;
+use crate::store::cache::{Batch, KIND};
+use crate::store::database::{self, OpenError};
 
-/// Closed repairs kept as history.
+/// Closed entries kept as history.
 const HISTORY_MAX: i64 = 100_000;
 
-/// What has to be read again.
+/// What kind of work an entry is. Stored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Kind {
+    /// A record is read again by id.
+    Record,
+    /// The object is read again as a whole.
+    Reload,
+    /// What changed since an instant is read again: the stream's position was lost.
+    CatchUp,
+    /// The object is compared with the org.
+    Verify,
+    /// An event that could not be decoded. Closed when its object was read again; where that is not known, a
+    /// person has to look.
+    Parked,
+}
+
+impl Kind {
+    pub const ALL: [Self; 5] = [
+        Self::Record,
+        Self::Reload,
+        Self::CatchUp,
+        Self::Verify,
+        Self::Parked,
+    ];
+
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Record => "record",
+            Self::Reload => "reload",
+            Self::CatchUp => "catch_up",
+            Self::Verify => "verify",
+            Self::Parked => "parked",
+        }
+    }
+
+    fn from_str(text: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| kind.as_str() == text)
+    }
+}
+
+/// An entry.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Repair {
     pub number: i64,
+    pub kind: Kind,
+    /// `?` for an event whose object is not known.
     pub object: String,
-    /// `None` for an event that could not be decoded, so that its record is unknown.
+    /// For [`Kind::Record`] only.
     pub record_id: Option<String>,
     pub reason: String,
+    pub detail: Option<String>,
+    /// For [`Kind::CatchUp`] only: all that changed in the org before it is here.
+    pub since: Option<Millis>,
     pub opened_at: Millis,
+    pub closed_at: Option<Millis>,
+    /// What was found; with `closed_at`.
+    pub found: Option<String>,
+    /// Attempts that failed, and why the last one did.
+    pub attempts: u32,
+    pub error: Option<String>,
 }
 
-/// Open repairs by record id, of objects that are live; the oldest first.
-pub fn due(connection: &Connection, limit: usize) -> rusqlite::Result<Vec<Repair>> {
+const COLUMNS: &str =
+    "number, kind, object, record_id, reason, detail, since, opened_at, closed_at, found, attempts, error";
+
+fn read(row: &Row<'_>) -> rusqlite::Result<Repair> {
+    let kind: String = row.get(1)?;
+    Ok(Repair {
+        number: row.get(0)?,
+        kind: Kind::from_str(&kind).unwrap_or(Kind::Parked),
+        object: row.get(2)?,
+        record_id: row.get(3)?,
+        reason: row.get(4)?,
+        detail: row.get(5)?,
+        since: row.get(6)?,
+        opened_at: row.get(7)?,
+        closed_at: row.get(8)?,
+        found: row.get(9)?,
+        attempts: row.get(10)?,
+        error: row.get(11)?,
+    })
+}
+
+fn list(
+    connection: &Connection,
+    rest: &str,
+    parameters: impl rusqlite::Params,
+) -> rusqlite::Result<Vec<Repair>> {
+    connection
+        .prepare_cached(&format!("select {COLUMNS} from _repair {rest}"))?
+        .query_map(parameters, read)?
+        .collect()
+}
+
+fn number(limit: usize) -> i64 {
+    i64::try_from(limit).unwrap_or(i64::MAX)
+}
+
+/// Records to be read again, of an object that is live; those that failed least come first.
+pub fn due(connection: &Connection, object: &str, limit: usize) -> rusqlite::Result<Vec<Repair>> {
+    list(
+        connection,
+        "where closed_at is null and kind = 'record' and object = ?1 \
+         and exists (select 1 from _object where _object.object = _repair.object and state = 'live') \
+         order by attempts, number limit ?2",
+        params![object, number(limit)],
+    )
+}
+
+/// The objects that have records to be read again and are live.
+pub fn due_objects(connection: &Connection) -> rusqlite::Result<Vec<String>> {
     connection
         .prepare_cached(
-            "select number, object, record_id, reason, opened_at from _repair join _object using (object) \
-             where closed_at is null and record_id is not null and state = 'live' order by number limit ?1",
+            "select distinct object from _repair join _object using (object) \
+             where closed_at is null and kind = 'record' and state = 'live' order by object",
         )?
-        .query_map([i64::try_from(limit).unwrap_or(i64::MAX)], |row| {
-            Ok(Repair {
-                number: row.get(0)?,
-                object: row.get(1)?,
-                record_id: row.get(2)?,
-                reason: row.get(3)?,
-                opened_at: row.get(4)?,
-            })
+        .query_map([], |row| row.get(0))?
+        .collect()
+}
+
+/// Open entries of a kind, the oldest first.
+pub fn open(connection: &Connection, kind: Kind, limit: usize) -> rusqlite::Result<Vec<Repair>> {
+    list(
+        connection,
+        "where closed_at is null and kind = ?1 order by number limit ?2",
+        params![kind.as_str(), number(limit)],
+    )
+}
+
+/// All entries of the last while, the newest first.
+pub fn history(connection: &Connection, limit: usize) -> rusqlite::Result<Vec<Repair>> {
+    list(connection, "order by number desc limit ?1", [number(limit)])
+}
+
+/// The open ones among these entries.
+pub fn still_open(connection: &Connection, numbers: &[i64]) -> rusqlite::Result<usize> {
+    let mut statement =
+        connection.prepare_cached("select 1 from _repair where number = ?1 and closed_at is null")?;
+    let mut open = 0;
+    for number in numbers {
+        open += usize::from(statement.exists([number])?);
+    }
+    Ok(open)
+}
+
+/// How many entries of each kind are open, and when the oldest was opened.
+pub fn open_counts(connection: &Connection) -> rusqlite::Result<Vec<(Kind, u64, Millis)>> {
+    connection
+        .prepare_cached(
+            "select kind, count(*), min(opened_at) from _repair where closed_at is null group by kind order by kind",
+        )?
+        .query_map([], |row| {
+            let kind: String = row.get(0)?;
+            let count = row.get::<_, i64>(1)?.unsigned_abs();
+            Ok((Kind::from_str(&kind).unwrap_or(Kind::Parked), count, row.get(2)?))
         })?
         .collect()
 }
 
-/// How many repairs are open: by record, and parked events without one.
-pub fn open_count(connection: &Connection) -> rusqlite::Result<(i64, i64)> {
-    connection.query_row(
-        "select count(record_id), count(*) - count(record_id) from _repair where closed_at is null",
-        [],
-        |row| Ok((row.get(0)?, row.get(1)?)),
-    )
+/// Opens entries for records from beside the daemon, in a transaction of their own: no mirrored row is touched,
+/// and the daemon finds them when it next looks. Their numbers.
+pub fn ask_for(
+    dir: &std::path::Path,
+    object: &str,
+    ids: &[String],
+    reason: &str,
+    now: Millis,
+) -> Result<Vec<i64>, OpenError> {
+    let failed = |source| OpenError::Database {
+        path: dir.join(KIND.file_name),
+        source,
+    };
+    let mut connection = database::open_writer(dir, KIND)?;
+    let open = |connection: &mut Connection| {
+        // Checkpoints are the daemon's.
+        connection.pragma_update(None, "wal_autocheckpoint", 0)?;
+        let transaction = connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
+        let mut numbers = Vec::with_capacity(ids.len());
+        for id in ids {
+            insert(&transaction, &Entry::record(object, id, reason), now)?;
+            numbers.push(transaction.query_row(
+                "select number from _repair where object = ?1 and record_id = ?2 and closed_at is null",
+                params![object, id],
+                |row| row.get(0),
+            )?);
+        }
+        transaction.commit()?;
+        Ok(numbers)
+    };
+    open(&mut connection).map_err(failed)
+}
+
+/// What an entry is opened with.
+#[derive(Clone, Copy, Debug)]
+pub struct Entry<'e> {
+    pub kind: Kind,
+    pub object: &'e str,
+    pub record_id: Option<&'e str>,
+    pub reason: &'e str,
+    pub detail: Option<&'e str>,
+    pub since: Option<Millis>,
+}
+
+impl<'e> Entry<'e> {
+    pub fn record(object: &'e str, id: &'e str, reason: &'e str) -> Self {
+        Self {
+            record_id: Some(id),
+            ..Self::object(Kind::Record, object, reason)
+        }
+    }
+
+    pub fn object(kind: Kind, object: &'e str, reason: &'e str) -> Self {
+        Self {
+            kind,
+            object,
+            record_id: None,
+            reason,
+            detail: None,
+            since: None,
+        }
+    }
+}
+
+fn insert(connection: &Connection, entry: &Entry<'_>, now: Millis) -> rusqlite::Result<()> {
+    connection
+        .prepare_cached(
+            "insert into _repair (kind, object, record_id, reason, detail, since, opened_at) \
+             values (?1, ?2, ?3, ?4, ?5, ?6, ?7) on conflict do nothing",
+        )?
+        .execute(params![
+            entry.kind.as_str(),
+            entry.object,
+            entry.record_id,
+            entry.reason,
+            entry.detail,
+            entry.since,
+            now
+        ])?;
+    Ok(())
 }
 
 impl Batch<'_> {
-    /// Opens a repair unless one is open for the record. Without a record it is an entry for a person to see.
-    pub fn open_repair(
-        &mut self,
-        object: &str,
-        record_id: Option<&str>,
-        reason: &str,
-        detail: Option<&str>,
-        now: Millis,
-    ) -> rusqlite::Result<()> {
-        self.transaction
-            .prepare_cached(
-                "insert into _repair (object, record_id, reason, detail, opened_at) values (?1, ?2, ?3, ?4, ?5) \
-                 on conflict do nothing",
-            )?
-            .execute(params![object, record_id, reason, detail, now])?;
-        Ok(())
+    /// Opens an entry, unless one of its kind is open for the record or the object. Parked events are each
+    /// their own.
+    pub fn open_repair(&mut self, entry: &Entry<'_>, now: Millis) -> rusqlite::Result<()> {
+        insert(&self.transaction, entry, now)
     }
 
-    /// Makes the answer of a read that is under way count as too old. Whether there was an open repair.
+    /// Opens an entry in place of the one that is open, whose work may be too old by now. A catch-up keeps the
+    /// older beginning.
+    pub fn reopen_repair(&mut self, entry: &Entry<'_>, now: Millis) -> rusqlite::Result<()> {
+        let earlier: Option<Millis> = self.transaction.query_row(
+            "select min(since) from _repair where object = ?1 and kind = ?2 and closed_at is null",
+            params![entry.object, entry.kind.as_str()],
+            |row| row.get(0),
+        )?;
+        self.transaction
+            .prepare_cached(
+                "update _repair set closed_at = ?3, found = 'superseded' \
+                 where object = ?1 and kind = ?2 and closed_at is null",
+            )?
+            .execute(params![entry.object, entry.kind.as_str(), now])?;
+        let since = match (earlier, entry.since) {
+            (Some(earlier), Some(since)) => Some(earlier.min(since)),
+            (earlier, since) => since.or(earlier),
+        };
+        insert(&self.transaction, &Entry { since, ..*entry }, now)
+    }
+
+    /// Makes the answer of a read that is under way count as too old. Whether there was an open entry.
     pub fn supersede_repair(&mut self, object: &str, record_id: &str, now: Millis) -> rusqlite::Result<bool> {
         let closed = self
             .transaction
@@ -80,25 +292,73 @@ impl Batch<'_> {
             )?
             .execute(params![object, record_id, now])?;
         if closed > 0 {
-            self.open_repair(object, Some(record_id), "deleted while being repaired", None, now)?;
+            let entry = Entry::record(object, record_id, "deleted while being repaired");
+            self.open_repair(&entry, now)?;
         }
         Ok(closed > 0)
     }
 
-    /// Whether this very repair is still open.
+    /// Whether this very entry is still open.
     pub fn is_open(&self, number: i64) -> rusqlite::Result<bool> {
         self.transaction
             .prepare_cached("select 1 from _repair where number = ?1 and closed_at is null")?
             .exists([number])
     }
 
+    /// Closes an entry, where it is open still.
     pub fn close_repair(&mut self, number: i64, found: &str, now: Millis) -> rusqlite::Result<()> {
         self.transaction
-            .prepare_cached("update _repair set closed_at = ?2, found = ?3 where number = ?1")?
+            .prepare_cached(
+                "update _repair set closed_at = ?2, found = ?3 where number = ?1 and closed_at is null",
+            )?
             .execute(params![number, now, found])?;
         self.transaction
             .prepare_cached("delete from _repair where number = ?1 and closed_at is not null")?
             .execute([number - HISTORY_MAX])?;
         Ok(())
+    }
+
+    /// Closes what a whole read of an object answers: reloads and parked events up to an entry's number.
+    pub fn close_reloads(
+        &mut self,
+        object: &str,
+        up_to: i64,
+        found: &str,
+        now: Millis,
+    ) -> rusqlite::Result<()> {
+        self.transaction
+            .prepare_cached(
+                "update _repair set closed_at = ?3, found = ?4 where object = ?1 and number <= ?2 \
+                 and closed_at is null and kind in ('reload', 'parked')",
+            )?
+            .execute(params![object, up_to, now, found])?;
+        Ok(())
+    }
+
+    /// Closes an object's comparison, where one is open.
+    pub fn close_verifications(&mut self, object: &str, found: &str, now: Millis) -> rusqlite::Result<()> {
+        self.transaction
+            .prepare_cached(
+                "update _repair set closed_at = ?2, found = ?3 \
+                 where object = ?1 and kind = 'verify' and closed_at is null",
+            )?
+            .execute(params![object, now, found])?;
+        Ok(())
+    }
+
+    /// An attempt failed: the entry stays open and says why.
+    pub fn fail_repair(&mut self, number: i64, error: &str) -> rusqlite::Result<()> {
+        self.transaction
+            .prepare_cached("update _repair set attempts = attempts + 1, error = ?2 where number = ?1")?
+            .execute(params![number, error])?;
+        Ok(())
+    }
+
+    /// The number of the newest entry.
+    pub(super) fn newest_repair(&self) -> rusqlite::Result<i64> {
+        self.transaction
+            .query_row("select coalesce(max(number), 0) from _repair", [], |row| {
+                row.get(0)
+            })
     }
 }

@@ -15,7 +15,7 @@ use std::fmt::Write as _;
 use std::sync::Arc;
 
 use rusqlite::types::ValueRef;
-use rusqlite::{OptionalExtension, Statement};
+use rusqlite::{CachedStatement, OptionalExtension, Statement};
 
 use crate::model::clock::Millis;
 use crate::model::row::{Table, Value, quoted};
@@ -27,6 +27,29 @@ const SHAPES_MAX: usize = 1_024;
 
 /// Parameters before those of the columns: id, revision, stamp, and one that depends on the statement.
 const FIXED: usize = 4;
+
+/// Adds rows without an entry in the feed, all under the next revision.
+pub struct Inserter<'b> {
+    statement: CachedStatement<'b>,
+    rev: i64,
+}
+
+impl Inserter<'_> {
+    /// Adds a row with the given columns, the others null. `false` where the row is there already.
+    pub fn insert<'v>(
+        &mut self,
+        id: &str,
+        sets: impl IntoIterator<Item = (usize, Value<'v>)>,
+        modified: Millis,
+        base: Millis,
+    ) -> rusqlite::Result<bool> {
+        bind_fixed(&mut self.statement, id, self.rev, modified, base)?;
+        for (position, value) in sets {
+            bind(&mut self.statement, FIXED + 1 + position, value)?;
+        }
+        Ok(self.statement.raw_execute()? == 1)
+    }
+}
 
 /// What writing an event's columns did.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -97,8 +120,9 @@ impl Mirror {
         self.index
     }
 
-    pub(super) fn index_number(&self) -> i64 {
-        i64::try_from(self.index).unwrap_or(i64::MAX)
+    /// The same mirror for a table that has changed.
+    pub fn with_table(&self, table: Table) -> Self {
+        Self::new(table, self.index)
     }
 
     /// Position of the column `SystemModstamp`.
@@ -185,7 +209,7 @@ impl Batch<'_> {
     }
 
     /// [`Batch::insert`] without an entry in the feed, for a load that tells of the object as a whole.
-    pub fn insert_quietly<'v>(
+    fn insert_quietly<'v>(
         &mut self,
         mirror: &Mirror,
         id: &str,
@@ -193,17 +217,25 @@ impl Batch<'_> {
         modified: Millis,
         base: Millis,
     ) -> rusqlite::Result<bool> {
-        let mut statement = self.transaction.prepare_cached(&mirror.insert)?;
-        bind_fixed(&mut statement, id, self.memory.rev + 1, modified, base)?;
-        for (position, value) in sets {
-            bind(&mut statement, FIXED + 1 + position, value)?;
-        }
-        let inserted = statement.raw_execute()? == 1;
-        drop(statement);
+        let inserted = self.inserter(mirror)?.insert(id, sets, modified, base)?;
         if inserted {
             self.count(mirror, 1);
         }
         Ok(inserted)
+    }
+
+    /// For inserting many rows. Who uses it tells [`Batch::inserted_quietly`] how many it were.
+    pub fn inserter(&self, mirror: &Mirror) -> rusqlite::Result<Inserter<'_>> {
+        Ok(Inserter {
+            statement: self.transaction.prepare_cached(&mirror.insert)?,
+            rev: self.memory.rev + 1,
+        })
+    }
+
+    /// Counts rows that an [`Inserter`] added, under a revision of their own.
+    pub fn inserted_quietly(&mut self, mirror: &Mirror, rows: i64) {
+        self.count(mirror, rows);
+        self.memory.rev += 1;
     }
 
     /// Sets some columns of a row, as an event committed at `committed` says.
@@ -397,11 +429,6 @@ impl Batch<'_> {
         Ok(())
     }
 
-    /// A revision for rows that were inserted quietly.
-    pub fn advance(&mut self) {
-        self.memory.rev += 1;
-    }
-
     /// Whether the row was touched after the feed stood at `read_rev`.
     pub fn touched_since(&self, mirror: &Mirror, id: &str, read_rev: i64) -> rusqlite::Result<bool> {
         let sql = format!(
@@ -409,6 +436,29 @@ impl Batch<'_> {
             quoted(&mirror.table.name)
         );
         self.transaction.prepare_cached(&sql)?.exists((id, read_rev))
+    }
+
+    /// A stored text; `None` where the row is not here or has none.
+    pub fn text(&self, mirror: &Mirror, id: &str, position: usize) -> rusqlite::Result<Option<String>> {
+        let (table, column) = (&mirror.table.name, &mirror.table.columns[position].name);
+        let sql = format!("select {} from {} where id = ?1", quoted(column), quoted(table));
+        let text = self
+            .transaction
+            .prepare_cached(&sql)?
+            .query_row([id], |row| row.get::<_, Option<String>>(0))
+            .optional()?;
+        Ok(text.flatten())
+    }
+
+    /// Whether a row is here and its column is not null.
+    pub fn has_value(&self, mirror: &Mirror, id: &str, position: usize) -> rusqlite::Result<bool> {
+        let (table, column) = (&mirror.table.name, &mirror.table.columns[position].name);
+        let sql = format!(
+            "select 1 from {} where id = ?1 and {} is not null",
+            quoted(table),
+            quoted(column)
+        );
+        self.transaction.prepare_cached(&sql)?.exists([id])
     }
 
     pub(super) fn count(&mut self, mirror: &Mirror, rows: i64) {

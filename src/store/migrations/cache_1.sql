@@ -35,7 +35,8 @@ create table _change (
     rev integer primary key,
     object text not null,
     record_id text,
-    kind text not null check (kind in ('created', 'updated', 'deleted', 'loaded')),
+    -- Compared one by one: for a list of so many, SQLite would fill a table of its own at every insert.
+    kind text not null check (kind = 'created' or kind = 'updated' or kind = 'deleted' or kind = 'loaded'),
     check ((record_id is null) = (kind = 'loaded'))
 );
 

@@ -1,10 +1,13 @@
 //! What others may see of the outbox.
 
-use rusqlite::{OptionalExtension, Row, params};
+use std::path::Path;
+
+use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use crate::model::clock::Millis;
 use crate::model::order::Problem;
-use crate::store::outbox::{Outbox, OutboxError};
+use crate::store::database::{self, OpenError};
+use crate::store::outbox::{KIND, Outbox, OutboxError};
 
 /// An order as it stands, without what it holds.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -38,6 +41,25 @@ pub struct Attempt {
 pub struct SentOrder {
     pub sequence: i64,
     pub salesforce_id: String,
+}
+
+/// How many orders are in each state, from beside the daemon; none where there is no outbox yet.
+pub fn counts_in(dir: &Path) -> Result<Vec<(String, i64)>, OpenError> {
+    if !dir.join(KIND.file_name).exists() {
+        return Ok(Vec::new());
+    }
+    let connection = database::open_reader(dir, KIND)?;
+    counts(&connection).map_err(|source| OpenError::Database {
+        path: dir.join(KIND.file_name),
+        source,
+    })
+}
+
+fn counts(connection: &Connection) -> rusqlite::Result<Vec<(String, i64)>> {
+    connection
+        .prepare_cached("select state, count(*) from orders group by state order by state")?
+        .query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?
+        .collect()
 }
 
 impl Outbox {
@@ -79,12 +101,7 @@ impl Outbox {
 
     /// How many orders are in each state that any is in.
     pub fn counts(&self) -> Result<Vec<(String, i64)>, OutboxError> {
-        self.read(|connection| {
-            connection
-                .prepare_cached("select state, count(*) from orders group by state order by state")?
-                .query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?
-                .collect()
-        })
+        self.read(counts)
     }
 
     /// When the next order is due, as far as one waits.

@@ -1,0 +1,209 @@
+//! What the door does besides writing rows: the ledger's entries, and what is known of objects and channels.
+
+use crate::inbound::apply::work::Work;
+use crate::inbound::apply::{Mirrored, Phase, World};
+use crate::inbound::prepare::Planned;
+use crate::model::clock::format_datetime;
+use crate::store::cache::fields::Evolved;
+use crate::store::cache::repairs::{Entry, Kind};
+use crate::store::cache::{Batch, State, objects};
+
+impl World {
+    pub(super) fn handle_ledger(&mut self, batch: &mut Batch<'_>, work: Work) -> anyhow::Result<()> {
+        match work {
+            Work::Lost { topic, objects, done } => {
+                for object in &objects {
+                    self.lost(batch, &topic, object)?;
+                }
+                self.reply(done, ());
+            }
+            Work::CaughtUp {
+                object,
+                number,
+                rows,
+                done,
+            } => {
+                self.caught_up(batch, &object, number, rows)?;
+                self.reply(done, ());
+            }
+            Work::Compared {
+                object,
+                number,
+                rows,
+                differing,
+                done,
+            } => {
+                self.compared(batch, &object, number, rows, &differing)?;
+                self.reply(done, ());
+            }
+            Work::ReadAgain {
+                object,
+                ids,
+                reason,
+                done,
+            } => {
+                let index = self.index(&object)?;
+                for id in &ids {
+                    self.repair(batch, index, id, reason)?;
+                }
+                self.reply(done, ());
+            }
+            Work::Reload { object, reason } => self.reload(batch, &object, reason)?,
+            Work::Changed { planned, done } => {
+                let evolved = self.changed(batch, &planned)?;
+                self.reply(done, evolved);
+            }
+            Work::Failed { numbers, error } => {
+                for number in numbers {
+                    batch.fail_repair(number, &error)?;
+                }
+            }
+            Work::ObjectProblem { object, problem } => {
+                batch.set_object_problem(&object, problem.as_deref())?;
+            }
+            Work::ChannelProblem { topic, problem } => {
+                batch.set_channel_problem(&topic, problem.as_deref(), self.now)?;
+            }
+            // Everything else is rows.
+            _ => {}
+        }
+        Ok(())
+    }
+
+    /// Marks an object to be read again, now or after the load that is under way.
+    pub(super) fn reload(
+        &mut self,
+        batch: &mut Batch<'_>,
+        object: &str,
+        reason: &str,
+    ) -> rusqlite::Result<()> {
+        let Some(&index) = self.by_name.get(object) else {
+            return Ok(());
+        };
+        let entry = Entry::object(Kind::Reload, object, reason);
+        match &mut self.objects[index].phase {
+            // Whatever happened, the first load will read it.
+            Phase::Unloaded => {}
+            Phase::Loading { again, .. } => {
+                *again = true;
+                batch.reopen_repair(&entry, self.now)?;
+            }
+            Phase::Settled => {
+                batch.open_repair(&entry, self.now)?;
+                if batch.mark_reload(object)? {
+                    tracing::warn!(object, reason, "{object} will be read again as a whole: {reason}");
+                    self.ledger_rings = true;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The position of an object's channel is lost: what is known to be here reaches to the newest event that
+    /// was applied, or to the beginning of the last load, whichever is later.
+    fn lost(&mut self, batch: &mut Batch<'_>, topic: &str, object: &str) -> rusqlite::Result<()> {
+        let Some(&index) = self.by_name.get(object) else {
+            return Ok(());
+        };
+        if !matches!(self.objects[index].phase, Phase::Settled) {
+            return self.reload(batch, object, "position lost");
+        }
+        let Some(state) = objects::object(batch.connection(), object)? else {
+            return Ok(());
+        };
+        // A load that has not begun yet reads after the tip anyway.
+        if state.state != State::Live {
+            return Ok(());
+        }
+        let committed = self.cursors.get(topic).and_then(|cursor| cursor.committed_at);
+        let Some(since) = committed.max(state.watermark) else {
+            return self.reload(batch, object, "position lost");
+        };
+        let reason = format!("the org no longer knows the position on {topic}");
+        let entry = Entry {
+            since: Some(since),
+            ..Entry::object(Kind::CatchUp, object, &reason)
+        };
+        batch.reopen_repair(&entry, self.now)?;
+        batch.reopen_repair(&Entry::object(Kind::Verify, object, &reason), self.now)?;
+        self.objects[index].catching_up = Some(0);
+        self.ledger_rings = true;
+        let since = format_datetime(since);
+        tracing::warn!(object, %since, "what changed in {object} since {since} will be read again: position lost");
+        Ok(())
+    }
+
+    fn caught_up(
+        &mut self,
+        batch: &mut Batch<'_>,
+        object: &str,
+        number: i64,
+        rows: u64,
+    ) -> anyhow::Result<()> {
+        let index = self.index(object)?;
+        if batch.is_open(number)? {
+            let differed = self.objects[index].catching_up.take().unwrap_or(0);
+            let found = format!("{rows} rows read again, {differed} differed");
+            batch.close_repair(number, &found, self.now)?;
+            tracing::info!(object, rows, differed, "{object} has caught up: {found}");
+        }
+        self.ledger_rings = true;
+        Ok(())
+    }
+
+    /// Rows that differ are read again by id: that is how they are put right.
+    fn compared(
+        &mut self,
+        batch: &mut Batch<'_>,
+        object: &str,
+        number: Option<i64>,
+        rows: u64,
+        differing: &[(String, &'static str)],
+    ) -> anyhow::Result<()> {
+        let index = self.index(object)?;
+        for (id, reason) in differing {
+            self.repair(batch, index, id, reason)?;
+        }
+        let drift = differing.len() as u64;
+        batch.set_verified(object, drift, self.now)?;
+        let found = match drift {
+            0 => format!("{rows} rows compared, none differs"),
+            _ => format!("{rows} rows compared, {drift} differ and are read again"),
+        };
+        match number {
+            Some(number) => batch.close_repair(number, &found, self.now)?,
+            // A comparison by schedule leaves a trace where it found something.
+            None if drift > 0 => {
+                batch.reopen_repair(&Entry::object(Kind::Verify, object, "by schedule"), self.now)?;
+                batch.close_verifications(object, &found, self.now)?;
+            }
+            None => {}
+        }
+        if drift > 0 {
+            tracing::warn!(object, drift, "{object} was compared with the org: {found}");
+        }
+        Ok(())
+    }
+
+    /// Takes over what the org shows of an object now. Where rows lack values that the org has, it is read again.
+    fn changed(&mut self, batch: &mut Batch<'_>, planned: &Planned) -> anyhow::Result<Evolved> {
+        let object = &planned.table.object;
+        let index = self.index(object)?;
+        let evolved = batch.evolve(&planned.table, self.now)?;
+        let before = &mut self.objects[index];
+        let mirror = before.mirror.with_table(planned.table.clone());
+        let mut after = Mirrored::new(mirror, planned);
+        after.phase = std::mem::replace(&mut before.phase, Phase::Unloaded);
+        after.catching_up = before.catching_up;
+        let filter_changed = before.filtered != after.filtered;
+        *before = after;
+        self.schemas.map_again(index, &self.objects);
+        batch.set_object_problem(object, None)?;
+        if batch.set_streamed(object, planned.streamed)? {
+            self.reload(batch, object, "kept current another way from now on")?;
+        } else if evolved.wants_values() || filter_changed {
+            self.reload(batch, object, "fields have changed")?;
+        }
+        Ok(evolved)
+    }
+}

@@ -1,0 +1,64 @@
+//! What may still be read when the org's API allowance runs out.
+//!
+//! The allowance is shared by everything that calls the org, storefront orders among it. Reading for the cache
+//! holds back before it is spent: comparing waits first, polling then slows down; records that are known to
+//! differ are read as long as the org answers at all.
+
+use std::time::Duration;
+
+use crate::salesforce::rest::ApiUsage;
+
+/// How much slower polls are beyond the share.
+const SLOWER: u32 = 8;
+
+/// How much of the allowance may be used before reading holds back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Budget {
+    pub share_percent: u32,
+}
+
+impl Budget {
+    /// Whether comparing, and reading whole objects again by schedule, may begin.
+    pub fn allows_comparing(self, usage: Option<ApiUsage>) -> bool {
+        !self.is_spent(usage)
+    }
+
+    /// The time between two polls of an object.
+    ///
+    /// `changed` where the last poll found something: it is then asked four times as often.
+    pub fn poll_interval(self, usage: Option<ApiUsage>, longest: Duration, changed: bool) -> Duration {
+        match (self.is_spent(usage), changed) {
+            (true, _) => longest * SLOWER,
+            (false, true) => longest / 4,
+            (false, false) => longest,
+        }
+    }
+
+    fn is_spent(self, usage: Option<ApiUsage>) -> bool {
+        usage.is_some_and(|usage| usage.used * 100 >= usage.limit * u64::from(self.share_percent))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reading_holds_back_before_the_allowance_is_spent() {
+        let budget = Budget { share_percent: 80 };
+        let minute = Duration::from_secs(60);
+        let cases = [
+            (None, false, true, 60),
+            (Some(79), false, true, 60),
+            (Some(79), true, true, 15),
+            (Some(80), true, false, 480),
+            (Some(100), false, false, 480),
+        ];
+        for (used, changed, compares, seconds) in cases {
+            let usage = used.map(|used| ApiUsage { used, limit: 100 });
+            assert_eq!(budget.allows_comparing(usage), compares, "{used:?}");
+            let interval = budget.poll_interval(usage, minute, changed);
+            assert_eq!(interval.as_secs(), seconds, "{used:?} {changed}");
+        }
+    }
+}

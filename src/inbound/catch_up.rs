@@ -1,0 +1,106 @@
+//! Reading again what changed while the stream's position was lost.
+//!
+//! The org keeps events for 72 hours, and forgets positions when it moves. By the time the ledger has an entry
+//! here, the stream goes on from the tip; what lies between is asked for by stamp, deleted rows too, from some
+//! time before the newest event that was applied: a stamp is set when a row is written, which may be minutes
+//! before its transaction commits. What left the recycle bin meanwhile is found by the comparison that follows.
+
+use std::time::Duration;
+
+use tokio::time::{sleep, timeout};
+
+use crate::inbound::Wires;
+use crate::inbound::apply::Work;
+use crate::inbound::apply::work::{Ended, Source, ask};
+use crate::inbound::mapping::stamp_field;
+use crate::inbound::poll::changed_since;
+use crate::model::clock::Millis;
+use crate::model::retry::Policy;
+use crate::store::cache::repairs::{self, Kind, Repair};
+
+/// No transaction takes longer.
+const OVERLAP_MILLIS: Millis = 15 * 60_000;
+
+/// How often to look where no bell rang.
+const INTERVAL: Duration = Duration::from_secs(30);
+
+const RETRY: Policy = Policy {
+    first: Duration::from_millis(500),
+    longest: Duration::from_secs(60),
+};
+
+/// Works on open catch-ups for as long as the daemon runs.
+pub async fn run(wires: Wires) -> anyhow::Result<()> {
+    let keep_going = async {
+        let mut bell = wires.bells.ledger.subscribe();
+        let mut failures = 0;
+        loop {
+            bell.borrow_and_update();
+            let mut failed = false;
+            let open = wires
+                .reader
+                .with(|connection| repairs::open(connection, Kind::CatchUp, 1_000))?;
+            for entry in &open {
+                match work_off(&wires, entry).await {
+                    Ok(()) => {}
+                    Err(error) if error.is::<Ended>() => return Ok(()),
+                    Err(error) => {
+                        failed = true;
+                        tell(&wires, entry, &error).await?;
+                    }
+                }
+            }
+            if failed {
+                failures += 1;
+                sleep(RETRY.delay(failures)).await;
+            } else {
+                failures = 0;
+                // Whichever comes first: the bell, or the time to look anyway.
+                drop(timeout(INTERVAL, bell.changed()).await);
+            }
+        }
+    };
+    tokio::select! {
+        () = wires.stop.cancelled() => Ok(()),
+        result = keep_going => result,
+    }
+}
+
+async fn tell(wires: &Wires, entry: &Repair, error: &anyhow::Error) -> anyhow::Result<()> {
+    let object = &entry.object;
+    tracing::warn!(%object, "what changed in {object} could not be read, will be tried again: {error:#}");
+    let (numbers, error) = (vec![entry.number], format!("{error:#}"));
+    let told = wires.work.send(Work::Failed { numbers, error }).await;
+    Ok(told.map_err(|_| Ended)?)
+}
+
+async fn work_off(wires: &Wires, entry: &Repair) -> anyhow::Result<()> {
+    let object = &entry.object;
+    let planned = wires.find(object);
+    let stamp = planned.as_ref().and_then(|planned| stamp_field(&planned.table));
+    let (Some(planned), Some(stamp), Some(since)) = (planned, stamp, entry.since) else {
+        // Not mirrored any more, or without stamps: only a whole read can tell.
+        let reason = "position lost";
+        let reload = Work::Reload {
+            object: object.clone(),
+            reason,
+        };
+        wires.work.send(reload).await.map_err(|_| Ended)?;
+        return close(wires, entry, 0).await;
+    };
+    let source = |read_rev| Source::CatchUp { read_rev };
+    let brought = changed_since(wires, &planned, stamp, since - OVERLAP_MILLIS, source).await?;
+    close(wires, entry, brought.rows).await
+}
+
+async fn close(wires: &Wires, entry: &Repair, rows: u64) -> anyhow::Result<()> {
+    let (object, number) = (entry.object.clone(), entry.number);
+    ask(&wires.work, |done| Work::CaughtUp {
+        object,
+        number,
+        rows,
+        done,
+    })
+    .await?;
+    Ok(())
+}

@@ -1,0 +1,103 @@
+//! Following the org's schema while the daemon runs.
+//!
+//! Every object is described again now and then, and at once when an event names a schema that was not known:
+//! that is how a new field announces itself. What becomes of fields is said in [`crate::store::cache::fields`].
+//! An object that the org hides keeps its rows, is told of in the status, and is taken up again when it is back.
+//! Whether an object publishes change events is asked again too.
+
+use std::time::Duration;
+
+use tokio::time::timeout;
+
+use crate::config;
+use crate::inbound::Wires;
+use crate::inbound::apply::Work;
+use crate::inbound::apply::work::{Ended, ask};
+use crate::inbound::prepare::{Planned, look, own_members, tell};
+use crate::salesforce::Error;
+use crate::salesforce::pubsub::PubSub;
+
+/// How often every object is described again. A change of permissions takes up to ten minutes to show.
+const INTERVAL: Duration = Duration::from_secs(600);
+
+/// Keeps what is mirrored in step with what the org shows.
+pub async fn run(wires: Wires, pubsub: PubSub, config: config::Sync) -> anyhow::Result<()> {
+    let keep_going = async {
+        let mut bell = wires.bells.schemas.subscribe();
+        loop {
+            // Whichever comes first: an unknown schema, or the time to look anyway.
+            drop(timeout(INTERVAL, bell.changed()).await);
+            bell.borrow_and_update();
+            match round(&wires, &pubsub, &config).await {
+                Ok(()) => {}
+                Err(error) if error.is::<Ended>() => return Ok(()),
+                Err(error) => {
+                    tracing::warn!(
+                        "the org's objects could not be described again, will be tried again: {error:#}"
+                    );
+                }
+            }
+        }
+    };
+    tokio::select! {
+        () = wires.stop.cancelled() => Ok(()),
+        result = keep_going => result,
+    }
+}
+
+async fn round(wires: &Wires, pubsub: &PubSub, config: &config::Sync) -> anyhow::Result<()> {
+    let members = own_members(&wires.org, config).await?;
+    for before in &*wires.planned() {
+        let object = &before.table.object;
+        match look(&wires.org, pubsub, config, &members, object).await {
+            Ok(Some(now)) if now == *before => {
+                let (object, problem) = (object.clone(), None);
+                send(wires, Work::ObjectProblem { object, problem }).await?;
+            }
+            Ok(Some(now)) => take_over(wires, before, now).await?,
+            Ok(None) => {
+                tracing::warn!(%object, "{object} is no longer shown by the org: its rows stay as they are");
+                let problem =
+                    Some("the org no longer shows it to this user: its rows stay as they were".to_owned());
+                let object = object.clone();
+                send(wires, Work::ObjectProblem { object, problem }).await?;
+            }
+            Err(error @ (Error::Unreachable { .. } | Error::AnswerLost { .. })) => return Err(error.into()),
+            Err(error) => {
+                tracing::warn!(%object, "{object} could not be described again, will be tried again: {error}");
+            }
+        }
+    }
+    Ok(())
+}
+
+async fn take_over(wires: &Wires, before: &Planned, now: Planned) -> anyhow::Result<()> {
+    let object = &now.table.object;
+    if before.streamed != now.streamed {
+        let way = if now.streamed { "change events" } else { "polling" };
+        tracing::warn!(%object, "{object} is kept current by {way} from now on, as the org has it");
+    }
+    let planned = now.clone();
+    let evolved = ask(&wires.work, |done| Work::Changed { planned, done }).await?;
+    tell(object, &evolved);
+    wires.planned.send_modify(|all| {
+        let replaced = all.iter().map(|planned| {
+            if planned.table.object == *object {
+                now.clone()
+            } else {
+                planned.clone()
+            }
+        });
+        *all = replaced.collect::<Vec<_>>().into();
+    });
+    if evolved.wants_values() {
+        // Marked by the door already; but a load that began before the line above has not asked for the fields.
+        let (object, reason) = (object.clone(), "fields have changed");
+        send(wires, Work::Reload { object, reason }).await?;
+    }
+    Ok(())
+}
+
+async fn send(wires: &Wires, work: Work) -> Result<(), Ended> {
+    wires.work.send(work).await.map_err(|_| Ended)
+}

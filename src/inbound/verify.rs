@@ -1,0 +1,525 @@
+//! Comparing the cache with the org, and so finding what no event tells: hard deletes, silent changes, and any
+//! mistake of ours.
+//!
+//! An object is divided into windows of its rows' stamps, of about [`WINDOW_ROWS`] rows each by the cache's own
+//! count. The org counts each window's rows and names its newest stamp, one call a window. A window that differs
+//! is halved until it is a page of ids and stamps, which are compared row by row; a row that differs is read and
+//! compared field by field. What a change makes differ that has not arrived yet is looked at again for a while:
+//! a row counts as differing only if it does so while the org's own row stands still.
+//!
+//! Two rows whose mistakes cancel out in count and newest stamp of one window are not seen this way, nor is a
+//! value that changed without a stamp: a thorough comparison reads every row and every field instead.
+//!
+//! Nothing is written here. What differs is handed to the ledger, and read again through the door.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::time::Duration;
+
+use serde_json::{Map, Value as Json};
+use tokio::time::{sleep, timeout};
+
+use crate::inbound::Wires;
+use crate::inbound::apply::Work;
+use crate::inbound::apply::cells::{self, values_of, written_of};
+use crate::inbound::apply::work::{Ended, ask};
+use crate::inbound::budget::Budget;
+use crate::inbound::mapping::stamp_field;
+use crate::inbound::prepare::Planned;
+use crate::model::clock::{Millis, format_datetime};
+use crate::salesforce::Org;
+use crate::salesforce::rest::Scope;
+use crate::store::cache::compare::{self, Difference, Tally, Window};
+use crate::store::cache::repairs::{self, Kind, Repair};
+use crate::store::cache::{State, objects};
+use crate::store::reader::Reader;
+
+/// Rows of a window that is counted as one.
+pub const WINDOW_ROWS: u64 = 10_000;
+
+/// A window of no more rows is listed: one page.
+const LISTED_ROWS: u64 = 2_000;
+
+/// Rows read by id at a time.
+const RECORDS_MAX: usize = 200;
+
+/// Rows that differ, looked at one by one; an object with more has something else the matter.
+pub const DIFFERING_MAX: usize = 10_000;
+
+/// Between the looks at what differs: changes under way arrive meanwhile.
+const LOOKS: [Duration; 4] = [
+    Duration::from_millis(500),
+    Duration::from_secs(1),
+    Duration::from_secs(3),
+    Duration::from_secs(6),
+];
+
+/// How long to wait for the next poll of an object whose changes come by polling.
+const POLL_MAX: Duration = Duration::from_secs(300);
+
+/// How often to look whether anything is to be compared.
+const INTERVAL: Duration = Duration::from_secs(10);
+
+/// What is the matter with a row.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Drift {
+    /// The org has it, the cache does not.
+    Missing,
+    /// The cache has it, the org does not.
+    Extra,
+    Stale(Vec<Difference>),
+}
+
+impl Drift {
+    /// As the ledger words it.
+    pub fn reason(&self) -> &'static str {
+        match self {
+            Self::Missing => "compared: missing here",
+            Self::Extra => "compared: not in the org",
+            Self::Stale(_) => "compared: differs",
+        }
+    }
+}
+
+/// What a comparison found.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Report {
+    /// Rows of the cache that were compared.
+    pub rows: u64,
+    /// Calls of the org that it took.
+    pub calls: u64,
+    pub drift: BTreeMap<String, Drift>,
+}
+
+/// How closely to look.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Depth {
+    /// Counts and newest stamps by window.
+    Windows,
+    /// Every field of every row.
+    Fields,
+}
+
+/// The calls that comparing an object takes where nothing differs.
+pub fn calls_expected(rows: u64, depth: Depth) -> u64 {
+    match depth {
+        Depth::Windows => rows.div_ceil(WINDOW_ROWS).max(1),
+        Depth::Fields => rows.div_ceil(LISTED_ROWS).max(1),
+    }
+}
+
+/// Compares what is due: what the ledger asks for, and every object every `hours` (0 for never).
+pub async fn run(wires: Wires, hours: u32, budget: Budget) -> anyhow::Result<()> {
+    let keep_going = async {
+        let mut bell = wires.bells.ledger.subscribe();
+        loop {
+            bell.borrow_and_update();
+            match round(&wires, hours, budget).await {
+                Ok(()) => {}
+                Err(error) if error.is::<Ended>() => return Ok(()),
+                Err(error) => return Err(error),
+            }
+            // Whichever comes first: the bell, or the time to look anyway.
+            drop(timeout(INTERVAL, bell.changed()).await);
+        }
+    };
+    tokio::select! {
+        () = wires.stop.cancelled() => Ok(()),
+        result = keep_going => result,
+    }
+}
+
+async fn round(wires: &Wires, hours: u32, budget: Budget) -> anyhow::Result<()> {
+    if !budget.allows_comparing(wires.org.api_usage()) {
+        return Ok(());
+    }
+    let asked = wires
+        .reader
+        .with(|connection| repairs::open(connection, Kind::Verify, 1_000))?;
+    let catching_up = wires
+        .reader
+        .with(|connection| repairs::open(connection, Kind::CatchUp, 1_000))?;
+    for planned in &*wires.planned() {
+        let object = &planned.table.object;
+        let entry = asked.iter().find(|entry| entry.object == *object);
+        // What is being read again would only be found to differ.
+        if catching_up.iter().any(|entry| entry.object == *object) {
+            continue;
+        }
+        if !is_due(wires, planned, entry, hours)? {
+            continue;
+        }
+        if let Err(error) = compare_and_hand_over(wires, planned, entry).await {
+            if error.is::<Ended>() {
+                return Err(error);
+            }
+            tracing::warn!(%object, "{object} could not be compared, will be tried again: {error:#}");
+            if let Some(entry) = entry {
+                let (numbers, error) = (vec![entry.number], format!("{error:#}"));
+                wires
+                    .work
+                    .send(Work::Failed { numbers, error })
+                    .await
+                    .map_err(|_| Ended)?;
+            }
+        }
+    }
+    Ok(())
+}
+
+fn is_due(wires: &Wires, planned: &Planned, entry: Option<&Repair>, hours: u32) -> anyhow::Result<bool> {
+    let object = &planned.table.object;
+    let state = wires
+        .reader
+        .with(|connection| objects::object(connection, object))?;
+    let Some(state) = state.filter(|state| state.state == State::Live) else {
+        return Ok(false);
+    };
+    if entry.is_some_and(|entry| entry.attempts < 5) {
+        return Ok(true);
+    }
+    let last = state.verified_at.max(state.loaded_at).unwrap_or(0);
+    let passed = wires.org.org_time() - last;
+    Ok(hours > 0 && passed >= i64::from(hours) * 3_600_000)
+}
+
+async fn compare_and_hand_over(
+    wires: &Wires,
+    planned: &Planned,
+    entry: Option<&Repair>,
+) -> anyhow::Result<()> {
+    let report = compare(&wires.org, &wires.reader, planned, Depth::Windows, POLL_MAX).await?;
+    let differing = report
+        .drift
+        .iter()
+        .map(|(id, drift)| (id.clone(), drift.reason()));
+    let (object, rows) = (planned.table.object.clone(), report.rows);
+    let differing = differing.collect();
+    ask(&wires.work, |done| Work::Compared {
+        object,
+        number: entry.map(|entry| entry.number),
+        rows,
+        differing,
+        done,
+    })
+    .await?;
+    Ok(())
+}
+
+/// Compares an object with the org. `poll_max` is how long a poll is waited for, where something differs that one
+/// may yet bring.
+pub async fn compare(
+    org: &Org,
+    reader: &Reader,
+    planned: &Planned,
+    depth: Depth,
+    poll_max: Duration,
+) -> anyhow::Result<Report> {
+    let mut comparison = Comparison {
+        org,
+        reader,
+        planned,
+        stamp: stamp_field(&planned.table),
+        report: Report::default(),
+    };
+    let mut suspects = match (depth, comparison.stamp) {
+        (Depth::Windows, Some(stamp)) => comparison.by_windows(stamp).await?,
+        (Depth::Fields, _) | (_, None) => comparison.by_fields().await?,
+    };
+    if !planned.streamed && !suspects.is_empty() {
+        wait_for_poll(org, reader, planned, poll_max).await?;
+    }
+    // The org's stamp of each suspect at the last look.
+    let mut stamps: HashMap<String, Option<Millis>> = HashMap::new();
+    for (look, pause) in LOOKS.iter().enumerate() {
+        if suspects.is_empty() {
+            break;
+        }
+        sleep(*pause).await;
+        let found = comparison.look_at(&suspects).await?;
+        suspects.retain(|id| found.contains_key(id));
+        let last = look + 1 == LOOKS.len();
+        for (id, (stamp, drift)) in found {
+            let stands_still = stamps.insert(id.clone(), stamp) == Some(stamp);
+            if last && stands_still {
+                comparison.report.drift.insert(id, drift);
+            }
+        }
+    }
+    Ok(comparison.report)
+}
+
+/// Waits until the object was polled from now on.
+async fn wait_for_poll(
+    org: &Org,
+    reader: &Reader,
+    planned: &Planned,
+    longest: Duration,
+) -> anyhow::Result<()> {
+    let wanted = org.org_time();
+    let polled = async {
+        loop {
+            let state = reader.with(|connection| objects::object(connection, &planned.table.object))?;
+            if state.and_then(|state| state.watermark) >= Some(wanted) {
+                return Ok(());
+            }
+            sleep(LOOKS[0]).await;
+        }
+    };
+    // Where none comes, what differs is told as it is.
+    timeout(longest, polled).await.unwrap_or(Ok(()))
+}
+
+struct Comparison<'a> {
+    org: &'a Org,
+    reader: &'a Reader,
+    planned: &'a Planned,
+    stamp: Option<&'static str>,
+    report: Report,
+}
+
+type Looked = HashMap<String, (Option<Millis>, Drift)>;
+
+impl Comparison<'_> {
+    /// Ids of rows that may differ.
+    async fn by_windows(&mut self, stamp: &'static str) -> anyhow::Result<HashSet<String>> {
+        let mut suspects = HashSet::new();
+        let mut windows = vec![Window::default()];
+        while let Some(window) = windows.pop() {
+            let here = self.tally(stamp, &window)?;
+            let whole = window == Window::default();
+            if whole {
+                self.report.rows = here.rows;
+            }
+            // A window of the first division is not counted before it is small enough to be.
+            if here.rows > WINDOW_ROWS
+                && let Some(middle) = self.middle(stamp, &window, here.rows)?
+            {
+                windows.extend(halves(window, middle));
+                continue;
+            }
+            let there = self.org_tally(stamp, &window).await?;
+            if here == there {
+                continue;
+            }
+            let rows = here.rows.max(there.rows);
+            match self.middle(stamp, &window, here.rows)? {
+                Some(middle) if rows > LISTED_ROWS => windows.extend(halves(window, middle)),
+                _ => suspects.extend(self.list(stamp, &window).await?),
+            }
+            anyhow::ensure!(
+                suspects.len() <= DIFFERING_MAX,
+                "more than {DIFFERING_MAX} rows of {} differ: read it again as a whole",
+                self.planned.table.object
+            );
+        }
+        Ok(suspects)
+    }
+
+    fn tally(&self, stamp: &str, window: &Window) -> anyhow::Result<Tally> {
+        self.reader
+            .with(|connection| compare::tally(connection, &self.planned.table, stamp, window))
+    }
+
+    fn middle(&self, stamp: &str, window: &Window, rows: u64) -> anyhow::Result<Option<Millis>> {
+        self.reader
+            .with(|connection| compare::middle(connection, &self.planned.table, stamp, window, rows))
+    }
+
+    async fn org_tally(&mut self, stamp: &str, window: &Window) -> anyhow::Result<Tally> {
+        let what = format!("COUNT(Id) n, MAX({stamp}) newest");
+        let conditions = conditions(stamp, window);
+        let conditions: Vec<&str> = conditions.iter().map(String::as_str).collect();
+        let soql = self.planned.query(&what, &conditions);
+        self.report.calls += 1;
+        let page = self.org.query(&soql, Scope::Live).await?;
+        let row = page.records.first();
+        let text = |field: &str| row.and_then(|row| row.get(field)).and_then(Json::as_str);
+        Ok(Tally {
+            rows: row
+                .and_then(|row| row.get("n"))
+                .and_then(Json::as_u64)
+                .unwrap_or_default(),
+            newest: text("newest").and_then(cells::stamp),
+        })
+    }
+
+    /// Ids of a window's rows that one side lacks, or that have another stamp.
+    async fn list(&mut self, stamp: &str, window: &Window) -> anyhow::Result<Vec<String>> {
+        let here = self
+            .reader
+            .with(|connection| compare::stamps(connection, &self.planned.table, stamp, window))?;
+        let mut here: HashMap<String, Option<Millis>> = here.into_iter().collect();
+        let conditions = conditions(stamp, window);
+        let conditions: Vec<&str> = conditions.iter().map(String::as_str).collect();
+        let soql = self.planned.query(&format!("Id, {stamp}"), &conditions);
+        let mut suspects = Vec::new();
+        self.each_page(&soql, |row| {
+            let Some(id) = row.get("Id").and_then(Json::as_str) else {
+                return Ok(());
+            };
+            let stamp = row.get(stamp).and_then(Json::as_str).and_then(cells::stamp);
+            if here.remove(id) != Some(stamp) {
+                suspects.push(id.to_owned());
+            }
+            Ok(())
+        })
+        .await?;
+        suspects.extend(here.into_keys());
+        Ok(suspects)
+    }
+
+    async fn each_page(
+        &mut self,
+        soql: &str,
+        mut take: impl FnMut(&Map<String, Json>) -> anyhow::Result<()>,
+    ) -> anyhow::Result<()> {
+        self.report.calls += 1;
+        let mut page = self.org.query(soql, Scope::Live).await?;
+        loop {
+            page.records.iter().try_for_each(&mut take)?;
+            let Some(next) = page.next else { return Ok(()) };
+            self.report.calls += 1;
+            page = self.org.next_page(&next).await?;
+        }
+    }
+
+    /// Reads everything.
+    async fn by_fields(&mut self) -> anyhow::Result<HashSet<String>> {
+        let (planned, reader) = (self.planned, self.reader);
+        let mut here = reader.with(|connection| compare::ids(connection, &planned.table))?;
+        self.report.rows = here.len() as u64;
+        let mut suspects = HashSet::new();
+        self.each_page(&planned.select(&[]), |row| {
+            let Some(id) = row.get("Id").and_then(Json::as_str) else {
+                return Ok(());
+            };
+            here.remove(id);
+            if drift(reader, planned, id, Some(row))?.is_some() {
+                suspects.insert(id.to_owned());
+            }
+            Ok(())
+        })
+        .await?;
+        suspects.extend(here);
+        Ok(suspects)
+    }
+
+    /// Those of these rows that differ now, with the org's stamps.
+    async fn look_at(&mut self, ids: &HashSet<String>) -> anyhow::Result<Looked> {
+        let ids: Vec<String> = ids.iter().cloned().collect();
+        let mut found = HashMap::new();
+        for ids in ids.chunks(RECORDS_MAX) {
+            self.report.calls += 1;
+            let records = read_records(self.org, self.planned, ids).await?;
+            for (id, record) in ids.iter().zip(&records) {
+                let stamp = self.stamp.and_then(|stamp| record.as_ref()?.get(stamp)?.as_str());
+                if let Some(drift) = drift(self.reader, self.planned, id, record.as_ref())? {
+                    found.insert(id.clone(), (stamp.and_then(cells::stamp), drift));
+                }
+            }
+        }
+        Ok(found)
+    }
+}
+
+fn halves(window: Window, middle: Millis) -> [Window; 2] {
+    let (from, to) = (window.from, window.to);
+    let middle = Some(middle);
+    [Window { from, to: middle }, Window { from: middle, to }]
+}
+
+fn conditions(stamp: &str, window: &Window) -> Vec<String> {
+    let from = window
+        .from
+        .map(|from| format!("{stamp} >= {}", format_datetime(from)));
+    let to = window.to.map(|to| format!("{stamp} < {}", format_datetime(to)));
+    from.into_iter().chain(to).collect()
+}
+
+/// What is the matter with a row, where anything is. `record` is what the org has.
+fn drift(
+    reader: &Reader,
+    planned: &Planned,
+    id: &str,
+    record: Option<&Map<String, Json>>,
+) -> anyhow::Result<Option<Drift>> {
+    let table = &planned.table;
+    reader.with(|connection| {
+        let Some(record) = record else {
+            return Ok(compare::has_row(connection, table, id)?.then_some(Drift::Extra));
+        };
+        let written = written_of(table, record);
+        let values = values_of(table, record, &written);
+        Ok(match compare::differences(connection, table, id, &values)? {
+            None => Some(Drift::Missing),
+            Some(differences) if differences.is_empty() => None,
+            Some(differences) => Some(Drift::Stale(differences)),
+        })
+    })
+}
+
+/// Mirrored rows by id, in the order of `ids`; `None` where the org has none, or one that is not mirrored.
+pub(super) async fn read_records(
+    org: &Org,
+    planned: &Planned,
+    ids: &[String],
+) -> anyhow::Result<Vec<Option<Map<String, Json>>>> {
+    if planned.filter.is_none() {
+        return Ok(org
+            .retrieve(&planned.table.object, ids, &planned.fields())
+            .await?);
+    }
+    // What does not meet the object's condition is not mirrored: to the cache it is not there.
+    let list = ids
+        .iter()
+        .map(|id| format!("'{id}'"))
+        .collect::<Vec<_>>()
+        .join(",");
+    let soql = planned.select(&[&format!("Id IN ({list})")]);
+    let mut page = org.query(&soql, Scope::Live).await?;
+    let mut found: HashMap<String, Map<String, Json>> = HashMap::new();
+    loop {
+        for record in page.records {
+            if let Some(id) = record.get("Id").and_then(Json::as_str) {
+                found.insert(id.to_owned(), record);
+            }
+        }
+        let Some(next) = page.next else { break };
+        page = org.next_page(&next).await?;
+    }
+    Ok(ids.iter().map(|id| found.remove(id)).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_window_becomes_conditions_and_halves() {
+        let window = Window {
+            from: Some(1_795_339_800_000),
+            to: None,
+        };
+        assert_eq!(
+            conditions("SystemModstamp", &window),
+            ["SystemModstamp >= 2026-11-22T09:30:00.000Z"]
+        );
+        let [before, after] = halves(window, 1_795_339_801_000);
+        assert_eq!((before.from, before.to), (window.from, after.from));
+        assert_eq!(after.to, None);
+        assert_eq!(conditions("S", &Window::default()), [""; 0]);
+    }
+
+    #[test]
+    fn says_beforehand_what_it_will_cost() {
+        let cases = [
+            (0, Depth::Windows, 1),
+            (10_000, Depth::Windows, 1),
+            (10_001, Depth::Windows, 2),
+            (10_001, Depth::Fields, 6),
+        ];
+        for (rows, depth, calls) in cases {
+            assert_eq!(calls_expected(rows, depth), calls, "{rows} {depth:?}");
+        }
+    }
+}

@@ -1,0 +1,77 @@
+//! `storesync events`: events as they came off the wire.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use serde_json::{Value, json};
+
+use crate::cli::Exit;
+use crate::config::Config;
+use crate::inspect::{print, print_json, reader};
+use crate::model::clock::format_datetime;
+use crate::store::cache::repairs::{self, Kind, Repair};
+use crate::store::journal::{self, Kept};
+
+/// Parked events listed at a time.
+const LISTED_MAX: usize = 1_000;
+
+/// Lists the events that could not be decoded and whose object has not been read again since.
+pub fn parked(config: &Config, as_json: bool) -> anyhow::Result<Exit> {
+    let dir = &config.state.dir;
+    let open = reader(dir)?.with(|connection| repairs::open(connection, Kind::Parked, LISTED_MAX))?;
+    let mut listed = Vec::with_capacity(open.len());
+    for entry in &open {
+        let kept = match position(entry) {
+            Some((topic, replay_id)) => journal::kept(dir, topic, &replay_id)?,
+            None => Vec::new(),
+        };
+        listed.push((entry, kept));
+    }
+    if as_json {
+        let list = listed.iter().map(|(entry, kept)| as_value(entry, kept));
+        print_json(&Value::Array(list.collect()));
+        return Ok(Exit::Ok);
+    }
+    if listed.is_empty() {
+        print("no event is parked\n");
+    }
+    for (entry, kept) in &listed {
+        print(&format!(
+            "{}  {}  {}  {}\n",
+            format_datetime(entry.opened_at),
+            entry.object,
+            entry.detail.as_deref().unwrap_or("?"),
+            entry.reason
+        ));
+        for event in kept {
+            let bytes = STANDARD.encode(&event.payload);
+            print(&format!("    schema {}  payload {bytes}\n", event.schema_id));
+        }
+    }
+    Ok(Exit::Ok)
+}
+
+/// Topic and replay id, of an entry's detail `topic hex event-id`.
+fn position(entry: &Repair) -> Option<(&str, Vec<u8>)> {
+    let mut parts = entry.detail.as_deref()?.split(' ');
+    let (topic, hex) = (parts.next()?, parts.next()?);
+    let bytes = (0..hex.len() / 2)
+        .map(|at| u8::from_str_radix(hex.get(at * 2..at * 2 + 2)?, 16).ok())
+        .collect::<Option<_>>()?;
+    Some((topic, bytes))
+}
+
+fn as_value(entry: &Repair, kept: &[Kept]) -> Value {
+    let events = kept.iter().map(|event| {
+        json!({
+            "event_id": event.event_id, "schema_id": event.schema_id, "payload": STANDARD.encode(&event.payload),
+        })
+    });
+    json!({
+        "number": entry.number,
+        "object": entry.object,
+        "reason": entry.reason,
+        "position": entry.detail,
+        "parked_at": format_datetime(entry.opened_at),
+        "events": events.collect::<Vec<_>>(),
+    })
+}

@@ -1,0 +1,255 @@
+//! `storesync verify`: compares the cache with the org, and says of each row that differs how.
+//!
+//! It may run beside the daemon or without it. The org is read, and the cache's file; with `--repair` the ledger
+//! gets an entry for each row that differs, which the daemon works off through its one door: at once where it
+//! runs, else when it next starts.
+
+use std::time::Duration;
+
+use serde_json::{Map, Value, json};
+
+use crate::cli::{Exit, VerifyArgs};
+use crate::config::Config;
+use crate::inbound::prepare::{Planned, look_at_fields};
+use crate::inbound::verify::{Depth, Drift, Report, calls_expected, compare};
+use crate::inspect::{print, print_json, reader, usage};
+use crate::model::clock::Clock;
+use crate::salesforce::Org;
+use crate::store::cache::objects::{self, ObjectState, State};
+use crate::store::cache::repairs;
+use crate::store::database;
+use crate::store::reader::Reader;
+
+/// How long to wait for the daemon to work off what was handed to it.
+const REPAIRED_MAX: Duration = Duration::from_secs(120);
+
+/// No object of this name is mirrored.
+#[derive(Debug, thiserror::Error)]
+#[error("{0} is not mirrored: storesync status lists what is")]
+struct NotMirrored(String);
+
+/// What came of one object.
+struct Compared {
+    object: String,
+    outcome: Result<Report, String>,
+}
+
+pub async fn run(config: &Config, args: &VerifyArgs) -> anyhow::Result<Exit> {
+    let dir = &config.state.dir;
+    let reader = reader(dir)?;
+    let org = Org::new(&config.org, Clock::System)?;
+    let chosen = match choose(reader.with(objects::objects)?, &args.object) {
+        Ok(chosen) => chosen,
+        Err(not_mirrored) => {
+            eprintln!("storesync: {not_mirrored}");
+            return Ok(Exit::Usage);
+        }
+    };
+    let depth = if args.full { Depth::Fields } else { Depth::Windows };
+    let running = database::is_held(dir);
+    let mut planned = Vec::with_capacity(chosen.len());
+    for state in &chosen {
+        planned.push(look(config, &org, state).await?);
+    }
+    let rows = chosen.iter().map(|state| state.rows.unsigned_abs());
+    let calls: u64 = rows.map(|rows| calls_expected(rows, depth)).sum();
+    // Told beforehand, and not among the results.
+    eprintln!(
+        "comparing {} objects takes about {calls} API calls where nothing differs ({})",
+        chosen.len(),
+        usage(&org)
+    );
+    let mut results = Vec::with_capacity(chosen.len());
+    for (state, planned) in chosen.iter().zip(planned) {
+        let poll_max = Duration::from_secs(if running {
+            2 * u64::from(config.sync.poll_seconds)
+        } else {
+            0
+        });
+        let outcome = match planned {
+            _ if state.state != State::Live => Err(format!("it is being read ({})", state.state)),
+            None => Err("the org does not show it to this user".to_owned()),
+            Some(planned) => compare(&org, &reader, &planned, depth, poll_max)
+                .await
+                .map_err(|error| format!("{error:#}")),
+        };
+        results.push(Compared {
+            object: state.object.clone(),
+            outcome,
+        });
+    }
+    let repairs = if args.repair {
+        repair(config, &reader, running, &results).await?
+    } else {
+        None
+    };
+    tell(args, &results, repairs, calls);
+    Ok(exit(&results, repairs))
+}
+
+/// Drift is a failure, unless all of it was put right; so is an object that could not be compared.
+fn exit(results: &[Compared], repairs: Option<Repairs>) -> Exit {
+    let drift = drift_count(results) > 0;
+    let repaired = repairs.is_some_and(|repairs| repairs.open == 0);
+    let failed = results.iter().any(|result| result.outcome.is_err());
+    if failed || (drift && !repaired) {
+        Exit::Failed
+    } else {
+        Exit::Ok
+    }
+}
+
+fn drift_count(results: &[Compared]) -> usize {
+    let reports = results.iter().filter_map(|result| result.outcome.as_ref().ok());
+    reports.map(|report| report.drift.len()).sum()
+}
+
+fn choose(states: Vec<ObjectState>, names: &[String]) -> Result<Vec<ObjectState>, NotMirrored> {
+    for name in names {
+        if !states.iter().any(|state| state.object.eq_ignore_ascii_case(name)) {
+            return Err(NotMirrored(name.clone()));
+        }
+    }
+    let wanted = |state: &ObjectState| {
+        names.is_empty() || names.iter().any(|name| state.object.eq_ignore_ascii_case(name))
+    };
+    Ok(states.into_iter().filter(wanted).collect())
+}
+
+/// The object as it is mirrored: the fields that the org shows and the cache has.
+async fn look(config: &Config, org: &Org, state: &ObjectState) -> anyhow::Result<Option<Planned>> {
+    let Some(mut planned) = look_at_fields(org, &config.sync, &state.object).await? else {
+        return Ok(None);
+    };
+    let known = reader(&config.state.dir)?.with(|connection| objects::fields(connection, &state.object))?;
+    planned
+        .table
+        .columns
+        .retain(|column| known.contains(&column.field));
+    planned.streamed = state.streamed;
+    Ok(Some(planned))
+}
+
+/// What became of what was handed to the ledger.
+#[derive(Clone, Copy)]
+struct Repairs {
+    asked: usize,
+    open: usize,
+}
+
+async fn repair(
+    config: &Config,
+    reader: &Reader,
+    running: bool,
+    results: &[Compared],
+) -> anyhow::Result<Option<Repairs>> {
+    let mut numbers = Vec::new();
+    for result in results {
+        let Ok(report) = &result.outcome else { continue };
+        for (id, drift) in &report.drift {
+            let (dir, ids) = (&config.state.dir, [id.clone()]);
+            let opened = repairs::ask_for(dir, &result.object, &ids, drift.reason(), Clock::System.now())?;
+            numbers.extend(opened);
+        }
+    }
+    let still_open = || reader.with(|connection| repairs::still_open(connection, &numbers));
+    let worked_off = async {
+        while running && still_open()? > 0 {
+            tokio::time::sleep(Duration::from_millis(200)).await;
+        }
+        anyhow::Ok(())
+    };
+    if let Ok(ended) = tokio::time::timeout(REPAIRED_MAX, worked_off).await {
+        ended?;
+    }
+    Ok(Some(Repairs {
+        asked: numbers.len(),
+        open: still_open()?,
+    }))
+}
+
+fn tell(args: &VerifyArgs, results: &[Compared], repairs: Option<Repairs>, calls_expected: u64) {
+    if args.json {
+        print_json(&as_json(results, repairs, calls_expected));
+        return;
+    }
+    for result in results {
+        match &result.outcome {
+            Err(problem) => print(&format!("{}: not compared: {problem}\n", result.object)),
+            Ok(report) => {
+                for (id, drift) in &report.drift {
+                    print(&format!("{} {id} {}\n", result.object, sentence(drift)));
+                }
+            }
+        }
+    }
+    let reports = results.iter().filter_map(|result| result.outcome.as_ref().ok());
+    let (rows, calls) = reports.fold((0, 0), |(rows, calls), report| {
+        (rows + report.rows, calls + report.calls)
+    });
+    let drift = drift_count(results);
+    print(&format!(
+        "{} objects, {rows} rows compared in {calls} calls: {drift} rows differ\n",
+        results.len()
+    ));
+    match repairs {
+        Some(Repairs { asked, open: 0 }) if asked > 0 => print(&format!("{asked} rows were read again\n")),
+        Some(Repairs { open, .. }) if open > 0 => print(&format!(
+            "{open} rows are to be read again: the daemon does that when it runs\n"
+        )),
+        _ => {}
+    }
+}
+
+fn sentence(drift: &Drift) -> String {
+    match drift {
+        Drift::Missing => "is missing here".to_owned(),
+        Drift::Extra => "is not in the org".to_owned(),
+        Drift::Stale(differences) => {
+            let told = differences.iter().map(|difference| {
+                format!(
+                    "{}: {} here, {} in the org",
+                    difference.field, difference.here, difference.org
+                )
+            });
+            format!("differs: {}", told.collect::<Vec<_>>().join("; "))
+        }
+    }
+}
+
+fn as_json(results: &[Compared], repairs: Option<Repairs>, calls_expected: u64) -> Value {
+    let objects: Vec<Value> = results
+        .iter()
+        .map(|result| match &result.outcome {
+            Err(problem) => json!({"object": result.object, "problem": problem}),
+            Ok(report) => {
+                let rows = report.drift.iter().map(|(id, drift)| drift_json(id, drift));
+                json!({
+                    "object": result.object, "rows": report.rows, "calls": report.calls,
+                    "drift": rows.collect::<Vec<_>>(),
+                })
+            }
+        })
+        .collect();
+    let mut json =
+        json!({"calls_expected": calls_expected, "drift": drift_count(results), "objects": objects});
+    if let Some(Repairs { asked, open }) = repairs {
+        json["repairs"] = json!({"asked": asked, "open": open});
+    }
+    json
+}
+
+fn drift_json(id: &str, drift: &Drift) -> Value {
+    let (kind, fields) = match drift {
+        Drift::Missing => ("missing", Map::new()),
+        Drift::Extra => ("extra", Map::new()),
+        Drift::Stale(differences) => {
+            let fields = differences.iter().map(|difference| {
+                let sides = json!({"here": difference.here, "org": difference.org});
+                (difference.field.clone(), sides)
+            });
+            ("stale", fields.collect())
+        }
+    };
+    json!({"id": id, "kind": kind, "fields": fields})
+}

@@ -1,0 +1,7 @@
+//! The inbound journey where something goes wrong, as its users see it: nothing is missing, and they can tell.
+
+mod ledger;
+mod load;
+mod schema;
+mod streams;
+mod verify;

@@ -1,0 +1,204 @@
+//! What could not be taken from an event is in the ledger, until it has been put right.
+
+use serde_json::{Value, json};
+
+use crate::world::{Row, Sandbox, cache, converge, eventually, select};
+
+fn entries<'l>(ledger: &'l [Row], kind: &str) -> Vec<&'l Row> {
+    ledger.iter().filter(|entry| entry["kind"] == kind).collect()
+}
+
+/// When each object was last read as a whole.
+fn loaded(org: &Sandbox) -> Vec<Row> {
+    select(
+        &cache(&org.state()),
+        "select object, loaded_at from _object order by object",
+    )
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_position_that_the_org_forgot_is_repaired_and_not_jumped_over() {
+    let org = Sandbox::start(&[]).await;
+    let mut daemon = org.daemon().await;
+    daemon.live().await;
+    let first = org.some("Account", "").await;
+    org.update("Account", &first, json!({"Site": "streamed"})).await;
+    converge(&org).await;
+    let before = loaded(&org);
+    daemon.running.kill();
+
+    let (updated, deleted) = (
+        org.some("Product2", "ORDER BY Id").await,
+        org.some("Product2", "ORDER BY Id DESC").await,
+    );
+    let purged = org.create("Account", json!({"Name": "Short-lived"})).await;
+    org.update(
+        "Product2",
+        &updated,
+        json!({"Description": "while nobody listened"}),
+    )
+    .await;
+    org.delete("Product2", &deleted).await;
+    let made = org.create("Account", json!({"Name": "Made meanwhile"})).await;
+    let silent = json!({"told": "silently", "hard_delete": [purged, first]});
+    org.control("changes", silent).await;
+    org.control("pubsub/migrate", json!({})).await;
+    org.update("Account", &made, json!({"Site": "after the move"}))
+        .await;
+
+    let daemon = org.daemon().await;
+    converge(&org).await;
+    let ledger = org.settled().await;
+    let caught_up = entries(&ledger, "catch_up");
+    let product = caught_up
+        .iter()
+        .find(|entry| entry["object"] == "Product2")
+        .unwrap();
+    assert_eq!(product["found"], "2 rows read again, 2 differed", "{ledger:?}");
+    let compared = entries(&ledger, "verify");
+    let account = compared
+        .iter()
+        .find(|entry| entry["object"] == "Account")
+        .unwrap();
+    let found = account["found"].as_str().unwrap();
+    assert!(found.contains("1 differ"), "the hard delete is found: {found}");
+    assert_eq!(loaded(&org), before, "no object was read as a whole");
+
+    // It streams on from the tip.
+    org.update("Product2", &updated, json!({"Description": "streamed again"}))
+        .await;
+    converge(&org).await;
+    assert_eq!(entries(&org.settled().await, "catch_up").len(), caught_up.len());
+    drop(daemon);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_an_event_does_not_tell_is_read_again_and_recorded() {
+    let org = Sandbox::start(&[]).await;
+    let daemon = org.daemon().await;
+    daemon.live().await;
+    let account = org.some("Account", "").await;
+    let product = org.some("Product2", "").await;
+    let update = |object: &str, id: &str, fields: Value| {
+        let mut record = json!({"attributes": {"type": object}, "Id": id});
+        record
+            .as_object_mut()
+            .unwrap()
+            .extend(fields.as_object().unwrap().clone());
+        record
+    };
+    let gaps = json!({
+        "told": "gaps", "update": [update("Account", &account, json!({"Site": "by a gap"}))],
+        "create": [{"attributes": {"type": "Account"}, "Name": "By a gap too"}],
+    });
+    org.control("changes", gaps).await;
+    converge(&org).await;
+    let overflow = json!({
+        "told": "overflow", "update": [update("Product2", &product, json!({"Description": "by an overflow"}))],
+    });
+    org.control("changes", overflow).await;
+    converge(&org).await;
+    let wildcard = json!({"told": "wildcard", "announce": ["Account"]});
+    org.control("changes", wildcard).await;
+    eventually("the wildcard is in the ledger", async || {
+        let ledger = org.ledger();
+        ledger
+            .iter()
+            .any(|entry| entry["reason"] == "wildcard")
+            .then_some(())
+    })
+    .await;
+    org.fault(json!({"rpc": "Subscribe", "on": "events", "times": 1, "fault": "truncate_payload"}))
+        .await;
+    org.update("Product2", &product, json!({"Description": "cut in half"}))
+        .await;
+    converge(&org).await;
+
+    let ledger = org.settled().await;
+    let told: Vec<String> = ledger
+        .iter()
+        .map(|entry| format!("{} {} {}", entry["kind"], entry["object"], entry["reason"]).replace('"', ""))
+        .collect();
+    for expected in [
+        "record Account gap: updated",
+        "record Account gap: created",
+        "reload Product2 overflow",
+        "reload Account wildcard",
+        "parked Product2 undecodable",
+        "reload Product2 an event could not be decoded",
+    ] {
+        assert!(
+            told.iter().any(|entry| entry.starts_with(expected)),
+            "{expected} is not in {told:#?}"
+        );
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_status_says_how_everything_stands() {
+    let org = Sandbox::start(&[]).await;
+    let (code, _, said) = org.verb(&["status"]).await;
+    assert_eq!(code, 69, "{said}");
+    assert!(said.contains("no cache"), "{said}");
+    let mut daemon = org.daemon().await;
+    daemon.live().await;
+    let (code, text, _) = org.verb(&["status"]).await;
+    assert_eq!(code, 0);
+    for expected in [
+        "daemon running",
+        "/data/ChangeEvents",
+        "h left to resume",
+        "Product2",
+        "open repairs: none",
+    ] {
+        assert!(text.contains(expected), "{expected:?} is not in\n{text}");
+    }
+    let (_, json, _) = org.verb(&["status", "--json"]).await;
+    let status: Value = serde_json::from_str(&json).unwrap();
+    let object = |name: &str| {
+        let objects = status["objects"].as_array().unwrap();
+        objects
+            .iter()
+            .find(|object| object["object"] == name)
+            .unwrap()
+            .clone()
+    };
+    assert_eq!(object("Product2")["kept_by"], "stream");
+    assert_eq!(object("Contact")["kept_by"], "poll");
+    assert_eq!(
+        object("Product2")["rows"].as_u64(),
+        Some(org.count("Product2").await)
+    );
+    assert!(object("Contact")["lag_seconds"].as_i64().unwrap() < 60);
+    assert_eq!(status["channels"][0]["replay_window_left_hours"], 71);
+    daemon.running.kill();
+    let (_, json, _) = org.verb(&["status", "--json"]).await;
+    assert_eq!(serde_json::from_str::<Value>(&json).unwrap()["running"], false);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_parked_event_can_be_looked_at() {
+    let org = Sandbox::start(&[]).await;
+    let mut daemon = org.daemon().await;
+    daemon.live().await;
+    let (_, text, _) = org.verb(&["events", "parked"]).await;
+    assert_eq!(text, "no event is parked\n");
+    // While its object cannot be read again, it stays.
+    org.fault(json!({"path": "/jobs/query", "fault": {"status": 503}}))
+        .await;
+    org.fault(json!({"rpc": "Subscribe", "on": "events", "times": 1, "fault": "truncate_payload"}))
+        .await;
+    let product = org.some("Product2", "").await;
+    org.update("Product2", &product, json!({"Description": "cut in half"}))
+        .await;
+    let parked = eventually("the event is listed", async || {
+        let (_, json, _) = org.verb(&["events", "parked", "--json"]).await;
+        let parked: Value = serde_json::from_str(&json).ok()?;
+        (!parked.as_array()?.is_empty()).then_some(parked)
+    })
+    .await;
+    assert_eq!(parked[0]["object"], "Product2");
+    let payload = parked[0]["events"][0]["payload"].as_str().unwrap();
+    assert!(payload.len() > 40, "its bytes are kept: {parked}");
+    daemon.running.kill();
+}

@@ -1,0 +1,123 @@
+//! Reading whole objects: cut off, in part, and too wide for an address.
+
+use serde_json::{Value, json};
+
+use crate::world::{Sandbox, cache, converge, eventually, select};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_load_that_was_killed_goes_on_with_the_next_page() {
+    let org = Sandbox::start(&["--products", "5000"]).await;
+    // Later pages take their time.
+    org.fault(json!({"path": "locator=", "fault": {"delay_ms": 700}}))
+        .await;
+    let mut daemon = org.daemon().await;
+    eventually("a page of the products is stored", async || {
+        let rows = select(
+            &cache(&org.state()),
+            "select rows, locator from _load where object = 'Product2'",
+        );
+        rows.first()
+            .filter(|row| !row["locator"].is_null() && row["rows"] != 0)
+            .map(|_| ())
+    })
+    .await;
+    let (_, status, _) = org.verb(&["status", "--json"]).await;
+    let status: Value = serde_json::from_str(&status).unwrap();
+    let products = status["objects"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .find(|object| object["object"] == "Product2")
+        .unwrap();
+    assert_eq!(
+        products["load"]["rows_total"],
+        org.count("Product2").await,
+        "{products:#}"
+    );
+    daemon.running.kill();
+    // What changes meanwhile comes by the stream.
+    let id = org.some("Product2", "").await;
+    org.delete("Product2", &id).await;
+
+    let daemon = org.daemon().await;
+    daemon.live().await;
+    converge(&org).await;
+    let said = daemon.running.said();
+    assert!(
+        said.contains("the load of Product2 goes on where it was"),
+        "{said}"
+    );
+    assert!(!said.contains("begins anew"), "{said}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_object_may_be_mirrored_in_part() {
+    let org = Sandbox::start(&[]).await;
+    let rules = "\n[sync.object.Account]\nwhere = \"Site = 'shop' OR Site = 'store'\"\nfields = [\"Site\", \"Industry\"]\n\
+                 [sync.object.Contact]\nwhere = \"Department = 'shop'\"\n";
+    let config = std::fs::read_to_string(org.config()).unwrap();
+    std::fs::write(org.config(), config + rules).unwrap();
+    let made = org
+        .create("Account", json!({"Name": "In", "Site": "shop", "Phone": "1"}))
+        .await;
+    let daemon = org.daemon().await;
+    daemon.live().await;
+    let rows = || select(&cache(&org.state()), "select id, site from account order by id");
+    assert_eq!(rows().len(), 1);
+    let columns = select(
+        &cache(&org.state()),
+        "select name from pragma_table_info('account')",
+    );
+    assert!(
+        !columns.iter().any(|column| column["name"] == "phone"),
+        "{columns:?}"
+    );
+
+    let other = org.some("Account", "WHERE Site = null").await;
+    org.update("Account", &other, json!({"Site": "store"})).await;
+    eventually("a record that comes in is here", async || {
+        (rows().len() == 2).then_some(())
+    })
+    .await;
+    org.update("Account", &made, json!({"Site": "elsewhere"})).await;
+    eventually("a record that goes out is gone", async || {
+        let rows = rows();
+        (rows.len() == 1 && rows[0]["id"] == other.as_str()).then_some(())
+    })
+    .await;
+    // The same where changes come by polling.
+    let contacts = || select(&cache(&org.state()), "select id from contact");
+    assert_eq!(contacts().len(), 0);
+    let contact = org.some("Contact", "").await;
+    org.update("Contact", &contact, json!({"Department": "shop"}))
+        .await;
+    eventually("a contact that comes in is here", async || {
+        (contacts().len() == 1).then_some(())
+    })
+    .await;
+    org.update("Contact", &contact, json!({"Department": null})).await;
+    eventually("a contact that goes out is gone", async || {
+        contacts().is_empty().then_some(())
+    })
+    .await;
+    let (code, report, _) = org
+        .verb(&["verify", "--full", "--object", "Account", "--object", "Contact"])
+        .await;
+    assert_eq!(code, 0, "{report}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_object_too_wide_for_an_address_is_polled_all_the_same() {
+    let org = Sandbox::start(&[]).await;
+    for number in 0..95 {
+        let name = format!("A_field_whose_name_is_as_long_as_they_get_{number}__c");
+        let add = json!({"add": {"object": "Contact", "name": name, "type": "Text 20"}});
+        org.control("schema", add).await;
+    }
+    let daemon = org.daemon().await;
+    daemon.live().await;
+    let id = org.some("Contact", "").await;
+    let name = "A_field_whose_name_is_as_long_as_they_get_94__c";
+    org.update("Contact", &id, json!({name: "polled"})).await;
+    converge(&org).await;
+}

@@ -1,0 +1,101 @@
+//! The org's fields change while the daemon runs.
+
+use serde_json::{Value, json};
+
+use crate::world::{Sandbox, cache, converge, eventually, select};
+
+fn columns(org: &Sandbox, table: &str) -> Vec<String> {
+    let sql = format!("select name, type from pragma_table_info('{table}')");
+    let rows = select(&cache(&org.state()), &sql);
+    let told = |row: &crate::world::Row| {
+        format!(
+            "{} {}",
+            row["name"].as_str().unwrap(),
+            row["type"].as_str().unwrap()
+        )
+    };
+    rows.iter().map(|row| told(row).to_lowercase()).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_new_field_becomes_a_column_and_old_rows_get_its_values() {
+    let org = Sandbox::start(&[]).await;
+    let daemon = org.daemon().await;
+    daemon.live().await;
+    let add =
+        json!({"add": {"object": "Account", "name": "Tier__c", "type": "Text 20", "before": "Industry"}});
+    org.control("schema", add).await;
+    let ids = org.query("SELECT Id FROM Account ORDER BY Id LIMIT 3").await;
+    let id = |at: usize| ids[at]["Id"].as_str().unwrap().to_owned();
+    // One row is filled without an event, so that only a read can bring it.
+    let silent = json!({"told": "silently", "update": [{"attributes": {"type": "Account"}, "Id": id(0), "Tier__c": "gold"}]});
+    org.control("changes", silent).await;
+    org.update("Account", &id(1), json!({"Tier__c": "silver"})).await;
+    eventually("the column is there", async || {
+        columns(&org, "account")
+            .contains(&"tier__c text".to_owned())
+            .then_some(())
+    })
+    .await;
+    converge(&org).await;
+    let tier = |id: &str| {
+        let sql = format!("select tier__c from account where id = '{id}'");
+        select(&cache(&org.state()), &sql)[0]["tier__c"].clone()
+    };
+    assert_eq!(
+        (tier(&id(0)), tier(&id(1)), tier(&id(2))),
+        (json!("gold"), json!("silver"), Value::Null)
+    );
+    // The daemon is the same process, and goes on.
+    org.update("Account", &id(2), json!({"Tier__c": "bronze"})).await;
+    converge(&org).await;
+    daemon.live().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_field_that_goes_away_keeps_what_it_had_and_is_told_of() {
+    let org = Sandbox::start(&[]).await;
+    let text = |name: &str| json!({"add": {"object": "Account", "name": name, "type": "Text 20"}});
+    for name in ["Gone__c", "Turned__c"] {
+        org.control("schema", text(name)).await;
+    }
+    let daemon = org.daemon().await;
+    daemon.live().await;
+    let id = org.some("Account", "").await;
+    org.update("Account", &id, json!({"Gone__c": "kept", "Turned__c": "12"}))
+        .await;
+    converge(&org).await;
+
+    org.control(
+        "schema",
+        json!({"remove": {"object": "Account", "name": "Gone__c"}}),
+    )
+    .await;
+    let retype = json!({"retype": {"object": "Account", "name": "Turned__c", "type": "Double 18,0"}});
+    org.control("schema", retype).await;
+    // Its events name another schema now.
+    org.update("Account", &id, json!({"Site": "after"})).await;
+    eventually("the column has the new type", async || {
+        columns(&org, "account")
+            .contains(&"turned__c real".to_owned())
+            .then_some(())
+    })
+    .await;
+    let row = eventually("its value is read again", async || {
+        let sql = format!("select gone__c, turned__c, site from account where id = '{id}'");
+        let row = select(&cache(&org.state()), &sql).remove(0);
+        (row["turned__c"] == 12.0 && row["site"] == "after").then_some(row)
+    })
+    .await;
+    assert_eq!(row["gone__c"], "kept");
+    let (_, status, _) = org.verb(&["status", "--json"]).await;
+    let status: Value = serde_json::from_str(&status).unwrap();
+    let account = status["objects"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .find(|object| object["object"] == "Account")
+        .unwrap();
+    assert_eq!(account["missing_fields"][0]["field"], "Gone__c", "{account:#}");
+    org.settled().await;
+}

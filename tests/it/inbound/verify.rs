@@ -1,0 +1,123 @@
+//! Comparing finds what no event told, down to the field, and has it put right through the one door.
+
+use serde_json::{Value, json};
+
+use crate::world::{Sandbox, converge, differences, eventually};
+
+async fn verify(org: &Sandbox, arguments: &[&str]) -> (i32, Value) {
+    let all: Vec<&str> = ["verify", "--json"].iter().chain(arguments).copied().collect();
+    let (code, json, said) = org.verb(&all).await;
+    assert!(said.contains("API calls"), "the cost is told beforehand: {said}");
+    (
+        code,
+        serde_json::from_str(&json).unwrap_or_else(|_| panic!("{json}\n{said}")),
+    )
+}
+
+fn object<'r>(report: &'r Value, name: &str) -> &'r Value {
+    let objects = report["objects"].as_array().unwrap();
+    objects.iter().find(|object| object["object"] == name).unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_no_event_told_is_found_and_put_right() {
+    let org = Sandbox::start(&[]).await;
+    let daemon = org.daemon().await;
+    daemon.live().await;
+    converge(&org).await;
+    let (code, report) = verify(&org, &[]).await;
+    assert_eq!((code, &report["drift"]), (0, &json!(0)), "{report:#}");
+
+    let stale = org.some("Account", "ORDER BY Id").await;
+    let extra = org.create("Account", json!({"Name": "Soon gone"})).await;
+    let polled = org.some("s_c__Tax__c", "").await;
+    converge(&org).await;
+    let silent = json!({
+        "told": "silently", "hard_delete": [extra, polled],
+        "update": [{"attributes": {"type": "Account"}, "Id": stale, "Site": "silently"}],
+        "create": [{"attributes": {"type": "Account"}, "Name": "Nobody was told"}],
+    });
+    let made = org.control("changes", silent).await["created"][0]
+        .as_str()
+        .unwrap()
+        .to_owned();
+
+    let (code, report) = verify(&org, &["--object", "account", "--object", "s_c__Tax__c"]).await;
+    assert_eq!(code, 1, "{report:#}");
+    let drift = object(&report, "Account")["drift"].as_array().unwrap();
+    let kind = |id: &str| drift.iter().find(|row| row["id"] == id).map(|row| &row["kind"]);
+    assert_eq!(kind(&extra), Some(&json!("extra")));
+    assert_eq!(kind(&made), Some(&json!("missing")));
+    let row = drift.iter().find(|row| row["id"] == stale.as_str()).unwrap();
+    assert_eq!(row["fields"]["Site"]["org"], "silently", "{row}");
+    assert_eq!(drift.len(), 3, "{report:#}");
+    assert_eq!(object(&report, "s_c__Tax__c")["drift"][0]["id"], polled.as_str());
+    assert!(
+        !differences(&org).await.is_empty(),
+        "without --repair nothing is written"
+    );
+
+    let (code, report) = verify(&org, &["--repair"]).await;
+    assert_eq!(
+        (code, &report["repairs"]),
+        (0, &json!({"asked": 4, "open": 0})),
+        "{report:#}"
+    );
+    assert_eq!(differences(&org).await, [""; 0]);
+    assert_eq!(verify(&org, &[]).await.0, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_change_without_a_stamp_is_found_by_reading_everything() {
+    let org = Sandbox::start(&[]).await;
+    let mut daemon = org.daemon().await;
+    daemon.live().await;
+    converge(&org).await;
+    daemon.running.kill();
+    let id = org.some("Account", "").await;
+    let unstamped = json!({
+        "told": "silently", "stamps": "none",
+        "update": [{"attributes": {"type": "Account"}, "Id": id, "Site": "unstamped"}],
+    });
+    org.control("changes", unstamped).await;
+    assert_eq!(verify(&org, &["--object", "Account"]).await.0, 0);
+    let (code, report) = verify(&org, &["--object", "Account", "--full", "--repair"]).await;
+    assert_eq!(
+        (code, &report["repairs"]),
+        (1, &json!({"asked": 1, "open": 1})),
+        "no daemon runs: {report:#}"
+    );
+    let (code, _, said) = org.verb(&["verify", "--object", "Nothing__c"]).await;
+    assert_eq!(code, 64, "{said}");
+    // It does when it next starts.
+    let _daemon = org.daemon().await;
+    converge(&org).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_daemon_compares_by_schedule() {
+    let org = Sandbox::start(&[]).await;
+    let mut daemon = org.daemon().await;
+    daemon.live().await;
+    let id = org.create("Account", json!({"Name": "Soon gone"})).await;
+    converge(&org).await;
+    org.control("changes", json!({"told": "silently", "hard_delete": [id]}))
+        .await;
+    daemon.running.kill();
+    let connection = rusqlite::Connection::open(org.state().join("cache.db")).unwrap();
+    connection
+        .execute("update _object set loaded_at = loaded_at - 25 * 3600 * 1000", [])
+        .unwrap();
+    drop(connection);
+    let _daemon = org.daemon().await;
+    eventually("the hard delete is found", async || {
+        let ledger = org.ledger();
+        ledger
+            .iter()
+            .any(|entry| entry["reason"] == "compared: not in the org")
+            .then_some(())
+    })
+    .await;
+    converge(&org).await;
+    org.settled().await;
+}
