@@ -4,17 +4,17 @@
 //! Refusals carry the platform's trailers, because clients branch on those and not on the status.
 //!
 //! - [`hub`]: what all calls share: who may call, which topics there are. [`channels`], [`deliveries`], [`managed`]
-//!   and `platform` hold its parts, [`control`] is how a test sets them.
-//! - `reader`: reading a topic by credit, for `subscription` and `managed_call`; `enrich` is for custom channels.
+//!   and `platform` hold its parts, [`control`] is how a test sets them, [`kept`] what comes back after a restart.
+//! - `reader`: reading a topic by credit, for `subscription` and `managed_call`; `tailor` fits events to channel and user.
 //! - `publish`: the way in for platform events.
 //! - [`faults`], `reset`: misbehaviour, and streams that end without a status.
 
 pub mod channels;
 pub mod control;
 pub mod deliveries;
-mod enrich;
 pub mod faults;
 pub mod hub;
+pub mod kept;
 pub mod managed;
 mod managed_call;
 mod platform;
@@ -23,6 +23,7 @@ mod reader;
 pub mod refusal;
 mod reset;
 mod subscription;
+mod tailor;
 
 use std::pin::Pin;
 use std::sync::Arc;

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
+use super::super::pubsub::kept::Kept;
 use super::super::schema::change::Permissions;
 use super::rules::Rules;
 
@@ -26,6 +27,9 @@ pub struct Settings {
     pub rules: Rules,
     /// By the id of a user and the name of an object.
     pub permissions: BTreeMap<String, BTreeMap<String, Permissions>>,
+    /// What the Pub/Sub side keeps.
+    #[serde(default)]
+    pub pubsub: Kept,
 }
 
 impl Settings {
@@ -37,6 +41,7 @@ impl Settings {
             overflow_after: OVERFLOW_AFTER,
             rules: Rules::default(),
             permissions: BTreeMap::new(),
+            pubsub: Kept::default(),
         }
     }
 }

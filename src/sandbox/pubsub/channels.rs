@@ -7,7 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::{Value as Json, json};
 
 use super::hub::Channel;
@@ -19,7 +19,7 @@ use crate::sandbox::schema::FIRST_OWN;
 const CHANNELS_MAX: usize = 100;
 
 /// A channel as the control endpoint takes it.
-#[derive(Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Definition {
     /// `Shop__chn`; its topic is `/data/Shop__chn`.
@@ -27,7 +27,7 @@ pub struct Definition {
     members: Vec<Member>,
 }
 
-#[derive(Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Member {
     object: String,
@@ -39,7 +39,7 @@ struct Member {
 #[derive(Default)]
 struct Inside {
     /// By topic.
-    custom: BTreeMap<String, Channel>,
+    custom: BTreeMap<String, (Definition, Channel)>,
     hidden: BTreeSet<usize>,
 }
 
@@ -56,7 +56,10 @@ impl Channels {
     }
 
     pub fn get(&self, topic: &str) -> Option<Channel> {
-        self.inside().custom.get(topic).cloned()
+        self.inside()
+            .custom
+            .get(topic)
+            .map(|(_, channel)| channel.clone())
     }
 
     /// Whether the user may not see an object's events.
@@ -73,7 +76,7 @@ impl Channels {
 
     /// Makes a channel, or makes it anew; gives its topic.
     pub fn define(&self, org: &Org, definition: Definition) -> Result<String, String> {
-        let Definition { name, members } = definition;
+        let Definition { name, members } = definition.clone();
         let stem = name.strip_suffix("__chn").filter(|stem| !stem.is_empty());
         let plain = |stem: &str| stem.chars().all(|c| c.is_ascii_alphanumeric() || c == '_');
         if !stem.is_some_and(plain) {
@@ -102,7 +105,7 @@ impl Channels {
             topic: Topic::Objects(Arc::new(enriched.keys().copied().collect())),
             enriched: Arc::new(enriched),
         };
-        inside.custom.insert(topic.clone(), channel);
+        inside.custom.insert(topic.clone(), (definition, channel));
         Ok(topic)
     }
 
@@ -110,32 +113,29 @@ impl Channels {
         self.change().custom.remove(&format!("/data/{name}")).is_some()
     }
 
-    /// The channels as [`Definition`] has them, and the hidden objects.
-    pub fn list(&self, org: &Org) -> Json {
-        let objects = org.catalog().objects();
+    /// How the channels were defined.
+    pub fn definitions(&self) -> Vec<Definition> {
         let inside = self.inside();
-        let member = |(object, fields): (&usize, &Vec<usize>)| {
-            let described = &objects[*object];
-            let names: Vec<&str> = fields
-                .iter()
-                .map(|field| described.fields[*field].name.as_str())
-                .collect();
-            json!({"object": described.name, "enriched": names})
-        };
-        let channels: Vec<Json> = inside
+        inside
             .custom
             .values()
-            .map(|channel| {
-                let members: Vec<Json> = channel.enriched.iter().map(member).collect();
-                json!({"name": channel.name.trim_start_matches("/data/"), "members": members})
-            })
-            .collect();
-        let hidden: Vec<&str> = inside
-            .hidden
-            .iter()
-            .map(|object| objects[*object].name.as_str())
-            .collect();
-        json!({"channels": channels, "hidden": hidden})
+            .map(|(definition, _)| definition.clone())
+            .collect()
+    }
+
+    /// Names of the objects that are hidden.
+    pub fn hidden(&self, org: &Org) -> Vec<String> {
+        let objects = org.catalog().objects();
+        let hidden = self.inside().hidden.clone();
+        hidden
+            .into_iter()
+            .map(|object| objects[object].name.clone())
+            .collect()
+    }
+
+    /// The channels as [`Definition`] has them, and the hidden objects.
+    pub fn list(&self, org: &Org) -> Json {
+        json!({"channels": self.definitions(), "hidden": self.hidden(org)})
     }
 }
 

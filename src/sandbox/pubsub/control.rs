@@ -10,6 +10,8 @@
 //!   "errorRecoveryReplay": "LATEST", "state": "RUN"}` sets a managed subscription up, or changes it. `GET` lists
 //!   them with the replay ids that were committed.
 //! - `POST migrate`: the log starts anew, as the fault `migrate` has it.
+//!
+//! With `--data` all of it comes back after a restart, together with the org.
 
 use serde::Deserialize;
 use serde_json::json;
@@ -33,6 +35,14 @@ struct Allocation {
 }
 
 pub fn answer(hub: &Hub, call: &Call, rest: &[&str]) -> Answer {
+    let answer = set_or_tell(hub, call, rest);
+    if answer.is_ok() && call.method != "GET" {
+        hub.keep();
+    }
+    answer
+}
+
+fn set_or_tell(hub: &Hub, call: &Call, rest: &[&str]) -> Answer {
     match (call.method.as_str(), rest) {
         ("GET", ["channels"]) => Ok(Reply::ok(hub.channels.list(&hub.org))),
         ("POST", ["channels"]) => {

@@ -54,6 +54,11 @@ impl Deliveries {
         self.inside().daily_max = daily_max;
     }
 
+    /// What [`Deliveries::limit`] was told last.
+    pub fn daily_max(&self) -> Option<u64> {
+        self.inside().daily_max
+    }
+
     /// A subscriber's call begins; gives its number.
     pub fn open(&self, rpc: &'static str, topic: &str) -> u64 {
         let mut inside = self.inside();

@@ -9,6 +9,7 @@ use tonic::{Code, Status};
 
 use super::channels::Channels;
 use super::deliveries::Deliveries;
+use super::kept::Kept;
 use super::managed::Managed;
 use super::platform::PlatformEvent;
 use super::refusal::refuse;
@@ -92,15 +93,66 @@ pub struct Hub {
 impl Hub {
     pub fn new(org: Org, sessions: Sessions, timings: Timings) -> Arc<Self> {
         let keepalive = timings.keepalive.min(KEEPALIVE_MAX);
-        Arc::new(Self {
+        let hub = Self {
             deliveries: Deliveries::new(org.clock().clone()),
             channels: Channels::default(),
-            managed: Managed::new(),
+            managed: Managed::default(),
             platform_event: PlatformEvent::new(),
             timings: Timings { keepalive, ..timings },
             org,
             sessions,
-        })
+        };
+        hub.restore();
+        Arc::new(hub)
+    }
+
+    /// Takes up what was set up before a restart.
+    fn restore(&self) {
+        let kept = self.org.settings().pubsub.clone();
+        for channel in kept.channels {
+            if let Err(reason) = self.channels.define(&self.org, channel) {
+                tracing::warn!("a custom channel did not come back: {reason}");
+            }
+        }
+        if let Err(reason) = self.channels.hide(&self.org, &kept.hidden) {
+            tracing::warn!("hidden objects did not come back: {reason}");
+        }
+        self.deliveries.limit(kept.daily_max);
+        self.managed.restore(&kept.managed);
+    }
+
+    /// Has the org keep what is set up, and how far managed subscriptions are.
+    pub fn keep(&self) {
+        let kept = Kept {
+            channels: self.channels.definitions(),
+            hidden: self.channels.hidden(&self.org),
+            daily_max: self.deliveries.daily_max(),
+            managed: self.managed.kept(),
+        };
+        self.org.set(|settings| settings.pubsub = kept);
+    }
+
+    /// Who a token was issued to.
+    pub fn user(&self, token: &str) -> RecordId {
+        self.sessions.user(token).unwrap_or_else(|| self.org.user_id())
+    }
+
+    /// Top-level fields of an object's events that a user may not see. A compound field counts once none of its
+    /// parts can be seen.
+    pub fn hidden_fields(&self, user: RecordId, object: usize) -> Vec<&str> {
+        let (all, seen) = (self.org.catalog(), self.org.catalog_of(user));
+        if object == PLATFORM_EVENT || std::ptr::eq(all, seen) {
+            return Vec::new();
+        }
+        let object = &seen.objects()[object];
+        let hidden = object.fields.iter().filter(|field| {
+            let mut parts = object.members(&field.name).peekable();
+            match parts.peek() {
+                Some(_) => parts.all(|(_, part)| !part.visible),
+                None => !field.visible && field.compound.is_none(),
+            }
+        });
+        hidden.map(|field| field.name.as_str()).collect()
     }
 
     /// Checks the three headers and gives back the token.

@@ -11,6 +11,7 @@ use serde_json::{Value as Json, json};
 use tonic::{Code, Status};
 
 use super::hub::Hub;
+use super::kept::ManagedKept;
 use super::refusal::refuse;
 use crate::proto::ManagedFetchRequest;
 use crate::sandbox::bus::Position;
@@ -73,10 +74,10 @@ pub(super) struct Opened {
     pub position: Position,
 }
 
-impl Managed {
+impl Default for Managed {
     /// With the one subscription that every sandbox has.
-    pub fn new() -> Self {
-        let managed = Self(Mutex::default());
+    fn default() -> Self {
+        let managed = Self(Mutex::new(BTreeMap::new()));
         let accounts = Definition {
             developer_name: MANAGED_SUBSCRIPTION.to_owned(),
             topic_name: "/data/AccountChangeEvent".to_owned(),
@@ -86,6 +87,35 @@ impl Managed {
         };
         managed.insert(accounts);
         managed
+    }
+}
+
+impl Managed {
+    /// What has to come back after a restart.
+    pub fn kept(&self) -> BTreeMap<String, ManagedKept> {
+        let inside = self.inside();
+        let all = inside.iter().map(|(name, subscription)| {
+            let kept = ManagedKept {
+                number: subscription.id.counter().unwrap_or_default(),
+                definition: subscription.definition.clone(),
+                committed: subscription.committed.clone(),
+            };
+            (name.clone(), kept)
+        });
+        all.collect()
+    }
+
+    pub fn restore(&self, kept: &BTreeMap<String, ManagedKept>) {
+        let all = kept.iter().map(|(name, kept)| {
+            let subscription = Subscription {
+                id: RecordId::new(PREFIX, kept.number),
+                definition: kept.definition.clone(),
+                committed: kept.committed.clone(),
+                active: false,
+            };
+            (name.clone(), subscription)
+        });
+        self.inside().extend(all);
     }
 
     fn inside(&self) -> MutexGuard<'_, BTreeMap<String, Subscription>> {
@@ -129,6 +159,8 @@ impl Managed {
     /// The subscriptions, as the Tooling API's ManagedEventSubscription has them, and how far each is.
     pub fn list(&self) -> Vec<Json> {
         let inside = self.inside();
+        let mut all: Vec<&Subscription> = inside.values().collect();
+        all.sort_by_key(|subscription| subscription.id);
         let record = |subscription: &Subscription| {
             let committed = subscription.committed.as_ref();
             let hex = committed.map(|id| id.iter().map(|byte| format!("{byte:02x}")).collect::<String>());
@@ -140,7 +172,7 @@ impl Managed {
                 "active": subscription.active,
             })
         };
-        inside.values().map(record).collect()
+        all.into_iter().map(record).collect()
     }
 
     /// Takes the subscription that a call's first request names. It is held until [`Managed::close`].
@@ -212,6 +244,9 @@ impl Managed {
         let known = hub.org.bus().position(replay_id).is_some();
         if known && let Some(subscription) = self.inside().get_mut(developer_name) {
             subscription.committed = Some(replay_id.to_vec());
+        }
+        if known {
+            hub.keep();
         }
         known
     }

@@ -13,14 +13,15 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 use tonic::{Code, Status, Streaming};
 
-use super::enrich;
 use super::faults::{self, Target, Verdict};
 use super::hub::{Channel, Hub};
 use super::refusal::refuse;
 use super::reset::Reset;
+use super::tailor;
 use crate::proto::{ConsumerEvent, ProducerEvent};
 use crate::sandbox::bus::{Event, Position};
 use crate::sandbox::faults::Moment;
+use crate::sandbox::value::RecordId;
 
 /// The most events a subscriber can have asked for.
 const CREDIT_MAX: usize = 100;
@@ -49,6 +50,7 @@ struct Reading {
     epoch: u64,
     /// The call's number in the accounts.
     account: u64,
+    user: RecordId,
 }
 
 /// Whether a staged fault has stopped the call.
@@ -111,6 +113,7 @@ impl Reader {
             position,
             epoch,
             account,
+            user: self.hub.user(&self.token),
         });
         let opening = Batch {
             events: Vec::new(),
@@ -226,7 +229,7 @@ impl Reader {
             reading.position = reached;
             for event in events {
                 if !self.hub.channels.is_hidden(event.object) {
-                    deliver(&self.hub, &reading.channel, &event, &mut self.ready);
+                    deliver(&self.hub, reading, &event, &mut self.ready);
                 }
             }
         }
@@ -316,13 +319,15 @@ fn fitting(ready: &VecDeque<ConsumerEvent>, credit: usize) -> usize {
 }
 
 /// Turns an event of the log into what the channel's subscribers get of it.
-fn deliver(hub: &Hub, channel: &Channel, event: &Event, into: &mut VecDeque<ConsumerEvent>) {
-    let enriched = channel
-        .enriched
-        .get(&event.object)
-        .filter(|fields| !fields.is_empty());
-    let split = enriched.and_then(|fields| enrich::split(hub, event, fields));
-    let payloads = split.unwrap_or_else(|| vec![event.payload.clone()]);
+fn deliver(hub: &Hub, reading: &Reading, event: &Event, into: &mut VecDeque<ConsumerEvent>) {
+    let enriched = reading.channel.enriched.get(&event.object);
+    let enriched = enriched.map(Vec::as_slice).unwrap_or_default();
+    let hidden = hub.hidden_fields(reading.user, event.object);
+    let tailored = match (enriched, hidden.as_slice()) {
+        ([], []) => None,
+        (enriched, hidden) => tailor::payloads(hub, event, enriched, hidden),
+    };
+    let payloads = tailored.unwrap_or_else(|| vec![event.payload.clone()]);
     into.extend(payloads.into_iter().map(|payload| ConsumerEvent {
         event: Some(ProducerEvent {
             id: event.id.clone(),

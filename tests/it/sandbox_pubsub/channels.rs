@@ -183,6 +183,42 @@ async fn what_the_user_may_not_see_is_refused_alone_and_left_out_among_others() 
 }
 
 #[tokio::test]
+async fn fields_the_user_may_not_see_are_left_out_of_events_and_not_of_their_schema() {
+    let world = World::quick().await;
+    let account = world.object("Account");
+    let body =
+        json!({"Name": "Ana", "Phone": "1", "Fax": "2", "ShippingStreet": "x", "ShippingCity": "Perth"});
+    world.write(|tx| tx.create(account, body.as_object().unwrap()));
+    let hidden = ["Phone", "ShippingStreet"].map(str::to_owned).to_vec();
+    let permissions = storesync::sandbox::schema::change::Permissions {
+        hidden,
+        ..Default::default()
+    };
+    world
+        .org
+        .permit(world.org.user_id(), "Account", permissions)
+        .unwrap();
+    let mut call = world
+        .subscribe(fetch(ACCOUNTS, ReplayPreset::Earliest, Bytes::new(), 5))
+        .await;
+    let event = world.decoded(&call.response().await.events[0]);
+    assert_eq!(event["Phone"], serde_json::Value::Null);
+    assert_eq!(
+        (&event["Fax"], &event["ShippingAddress"]["City"]),
+        (&json!("2"), &json!("Perth"))
+    );
+    assert!(event.as_object().unwrap().contains_key("Phone"));
+    // Another user sees them.
+    let other = storesync::sandbox::value::RecordId::new(*b"005", 900);
+    let mut world = world;
+    world.token = world.sessions.issue_for(other).unwrap();
+    let mut call = world
+        .subscribe(fetch(ACCOUNTS, ReplayPreset::Earliest, Bytes::new(), 5))
+        .await;
+    assert_eq!(world.decoded(&call.response().await.events[0])["Phone"], "1");
+}
+
+#[tokio::test]
 async fn deliveries_are_counted_for_each_subscriber_and_run_out() {
     let world = World::quick().await;
     world.hub.deliveries.limit(Some(5));

@@ -17,7 +17,7 @@ impl World {
         answer.map(|answer| answer.into_inner().schema_json)
     }
 
-    async fn from_start(&self, events: i32) -> Call {
+    async fn read_all(&self, events: i32) -> Call {
         self.subscribe(fetch(ACCOUNTS, ReplayPreset::Earliest, Bytes::new(), events))
             .await
     }
@@ -44,7 +44,7 @@ async fn a_stream_ends_by_each_status_the_platform_knows() {
     ];
     for (fault, code, suffix) in table {
         world.fault(json!({"rpc": "Subscribe", "on": "events", "skip": 1, "times": 1, "fault": fault}));
-        let mut call = world.from_start(1).await;
+        let mut call = world.read_all(1).await;
         let first = call.response().await;
         call.more(1).await;
         let status = call.next().await.expect_err(fault);
@@ -60,16 +60,16 @@ async fn a_reset_stream_has_no_status_and_an_ended_one_no_error() {
     let world = World::quick().await;
     world.change(2);
     world.fault(json!({"rpc": "Subscribe", "skip": 1, "times": 1, "fault": "reset"}));
-    let mut call = world.from_start(1).await;
+    let mut call = world.read_all(1).await;
     call.response().await;
     call.more(1).await;
     let status = call.next().await.unwrap_err();
     assert!(format!("{status:?}").contains("Reset("), "{status:?}");
     assert_eq!(error_code(&status), "");
     world.fault(json!({"rpc": "Subscribe", "times": 1, "fault": "end"}));
-    assert!(world.from_start(5).await.next().await.unwrap().is_none());
+    assert!(world.read_all(5).await.next().await.unwrap().is_none());
     world.fault(json!({"rpc": "Subscribe", "on": "call", "times": 1, "fault": "end"}));
-    assert!(world.from_start(5).await.next().await.unwrap().is_none());
+    assert!(world.read_all(5).await.next().await.unwrap().is_none());
     // Calls that answer once can be reset too.
     world.fault(json!({"rpc": "GetTopic", "times": 1, "fault": "reset"}));
     let topic = TopicRequest {
@@ -82,7 +82,7 @@ async fn a_reset_stream_has_no_status_and_an_ended_one_no_error() {
         .await
         .unwrap_err();
     assert!(format!("{status:?}").contains("Reset("), "{status:?}");
-    assert_eq!(world.from_start(5).await.response().await.events.len(), 2);
+    assert_eq!(world.read_all(5).await.response().await.events.len(), 2);
 }
 
 #[tokio::test]
@@ -92,10 +92,10 @@ async fn a_silent_stream_says_nothing_any_more() {
         ..Timings::default()
     };
     let world = World::new(timings).await;
-    let mut silent = world.from_start(5).await;
+    let mut silent = world.read_all(5).await;
     assert!(silent.response().await.events.is_empty(), "a keep-alive");
     world.fault(json!({"rpc": "Subscribe", "on": "now", "times": 1, "fault": "silence"}));
-    let mut other = world.from_start(20).await;
+    let mut other = world.read_all(20).await;
     world.change(1);
     // What was on its way before the rule was set may still come.
     let mut rest = 0;
@@ -118,12 +118,12 @@ async fn a_silent_stream_says_nothing_any_more() {
 async fn events_are_damaged_and_repeated() {
     let world = World::quick().await;
     world.change(1);
-    let whole = world.from_start(1).await.response().await.events.remove(0);
+    let whole = world.read_all(1).await.response().await.events.remove(0);
     let whole_event = whole.event.clone().unwrap();
     let mut seen = Vec::new();
     for fault in ["truncate_payload", "unknown_schema", "blank_event_id"] {
         world.fault(json!({"rpc": "Subscribe", "times": 1, "fault": fault}));
-        let event = world.from_start(1).await.response().await.events.remove(0);
+        let event = world.read_all(1).await.response().await.events.remove(0);
         assert_eq!(event.replay_id, whole.replay_id);
         seen.push(event.event.unwrap());
     }
@@ -139,7 +139,7 @@ async fn events_are_damaged_and_repeated() {
         ("", &whole_event.payload)
     );
     world.fault(json!({"rpc": "Subscribe", "times": 1, "fault": "duplicate"}));
-    let mut call = world.from_start(10).await;
+    let mut call = world.read_all(10).await;
     let first = call.response().await.events.remove(0);
     let second = call.response().await.events.remove(0);
     assert_eq!(first, whole);
@@ -151,7 +151,7 @@ async fn events_are_damaged_and_repeated() {
 async fn after_a_migration_no_replay_id_is_valid_and_counting_begins_anew() {
     let world = World::quick().await;
     world.change(2);
-    let mut call = world.from_start(10).await;
+    let mut call = world.read_all(10).await;
     let before = call.response().await.latest_replay_id;
     world.fault(json!({"rpc": "Subscribe", "on": "now", "times": 1, "fault": "migrate"}));
     let status = call.next().await.unwrap_err();
@@ -164,7 +164,7 @@ async fn after_a_migration_no_replay_id_is_valid_and_counting_begins_anew() {
         .unwrap_err();
     assert_eq!(error_code(&status), "subscription.fetch.replayid.corrupted");
     world.change(1);
-    let response = world.from_start(10).await.response().await;
+    let response = world.read_all(10).await.response().await;
     assert_eq!(response.events.len(), 1, "what was before is gone");
     assert!(response.latest_replay_id < before);
 }
@@ -173,7 +173,7 @@ async fn after_a_migration_no_replay_id_is_valid_and_counting_begins_anew() {
 async fn a_revoked_token_takes_its_stream_with_it() {
     let world = World::quick().await;
     world.change(1);
-    let mut call = world.from_start(10).await;
+    let mut call = world.read_all(10).await;
     call.response().await;
     world.fault(json!({"rpc": "Subscribe", "times": 1, "fault": "revoke_token"}));
     world.change(1);

@@ -1,8 +1,9 @@
-//! Enrichment: events of a channel that are sent with the values of chosen fields.
+//! Events that differ by who reads them.
 //!
 //! An event in the log holds what changed. For an enriched channel it is split by record, each part keeping the
-//! event's replay id, and every chosen field that has no value in it gets the one the record has now. The payload is
-//! taken apart by its own writer schema only so far as to find where each field begins and ends.
+//! event's replay id, and every chosen field that has no value in it gets the one the record has now. For a user who
+//! may not see a field, its value is left out; the schema lists it all the same. The payload is taken apart by its
+//! own writer schema only so far as to find where each field begins and ends.
 
 use bytes::Bytes;
 use serde_json::Value as Json;
@@ -14,12 +15,13 @@ use crate::sandbox::value::{RecordId, Value};
 /// Kinds of change whose events are enriched: UPDATE and DELETE, by their places in the schema's enum.
 const ENRICHED_KINDS: [i64; 2] = [1, 2];
 
-/// The payloads of an event's parts; none where the event is sent as it is.
-pub(super) fn split(hub: &Hub, event: &Event, fields: &[usize]) -> Option<Vec<Bytes>> {
+/// What is sent of an event; none where it is sent as it is. `enriched` are field positions, `hidden` names.
+pub(super) fn payloads(hub: &Hub, event: &Event, enriched: &[usize], hidden: &[&str]) -> Option<Vec<Bytes>> {
     let schema: Json = serde_json::from_str(&hub.schema_json(&event.schema_id)?).ok()?;
     let layout = Layout::of(&schema, &event.payload)?;
-    if !ENRICHED_KINDS.contains(&layout.kind) {
-        return None;
+    if enriched.is_empty() || !ENRICHED_KINDS.contains(&layout.kind) {
+        let whole = layout.part(&event.payload, &layout.record_ids, &[], hidden);
+        return Some(vec![Bytes::from(whole)]);
     }
     let object = &hub.org.catalog().objects()[event.object];
     let part = |id: &String| {
@@ -28,11 +30,12 @@ pub(super) fn split(hub: &Hub, event: &Event, fields: &[usize]) -> Option<Vec<By
             hub.org
                 .read(|records| records.get(event.object, record?)?.get(field).cloned())
         };
-        let values: Vec<(&str, Value)> = fields
+        let values: Vec<(&str, Value)> = enriched
             .iter()
             .filter_map(|field| Some((object.fields[*field].name.as_str(), value(*field)?)))
+            .filter(|(name, _)| !hidden.contains(name))
             .collect();
-        Bytes::from(layout.part(&event.payload, id, &values))
+        Bytes::from(layout.part(&event.payload, std::slice::from_ref(id), &values, hidden))
     };
     Some(layout.record_ids.iter().map(part).collect())
 }
@@ -87,11 +90,13 @@ impl Layout {
         (walk.at == payload.len()).then_some(layout)
     }
 
-    /// The payload for one record, with values in place of nulls.
-    fn part(&self, payload: &[u8], id: &str, values: &[(&str, Value)]) -> Vec<u8> {
+    /// The payload for some of its records, with values in place of nulls and nulls in place of what is hidden.
+    fn part(&self, payload: &[u8], ids: &[String], values: &[(&str, Value)], hidden: &[&str]) -> Vec<u8> {
         let mut out = payload[..self.ids_at.0].to_vec();
-        write_long(&mut out, 1);
-        write_text(&mut out, id);
+        if !ids.is_empty() {
+            write_long(&mut out, ids.len() as i64);
+            ids.iter().for_each(|id| write_text(&mut out, id));
+        }
         write_long(&mut out, 0);
         let body = self.fields.first().map_or(payload.len(), |(_, start, _)| *start);
         out.extend(&payload[self.ids_at.1..body]);
@@ -99,6 +104,7 @@ impl Layout {
             let is_null = payload[*start..*end] == [0];
             match values.iter().find(|(wanted, _)| is_null && wanted == name) {
                 Some((_, value)) => write_value(&mut out, value),
+                None if hidden.contains(&name.as_str()) => write_long(&mut out, 0),
                 None => out.extend(&payload[*start..*end]),
             }
         }
