@@ -13,6 +13,7 @@ mod generation;
 pub mod locks;
 mod manner;
 mod orders;
+pub(in crate::sandbox) mod person;
 pub mod records;
 mod recycle;
 mod reshape;
@@ -273,7 +274,7 @@ impl Org {
         let number = self.inside.commit_number.fetch_add(step, Ordering::Relaxed);
         let rows = self.rows_to_keep(&records, &finished, number);
         // Still under the write lock, so that events stand in the log in commit order.
-        let events = commit::events(self, &records, finished, commit::Commit { origin, number });
+        let events = commit::events(self, &records, finished, &commit::Commit { origin, number });
         self.inside.bus.commit(rows, events);
         self.tidy_up(&records);
         drop(records);

@@ -383,11 +383,22 @@ fn field(cells: &[String], object: usize, position: usize) -> Result<Field> {
         source: None,
         path: Vec::new(),
     };
-    match kind {
+    apply_argument(&mut field, argument)?;
+    let words = rest.first().map(|words| words.split(' ')).into_iter().flatten();
+    for word in words.filter(|word| !word.is_empty()) {
+        apply_word(&mut field, word)?;
+    }
+    Ok(field)
+}
+
+/// What stands behind the type: a length, the digits of a number, the objects that a lookup points at.
+fn apply_argument(field: &mut Field, argument: &str) -> Result<()> {
+    match field.kind {
         FieldKind::Reference => {
             field.length = 18;
             field.reference_to = argument.split_whitespace().map(str::to_owned).collect();
-            field.relationship_name = match (name.strip_suffix("__c"), name.strip_suffix("Id")) {
+            let stems = (field.name.strip_suffix("__c"), field.name.strip_suffix("Id"));
+            field.relationship_name = match stems {
                 (Some(stem), _) => Some(format!("{stem}__r")),
                 (None, stem) => stem.map(str::to_owned),
             };
@@ -401,11 +412,7 @@ fn field(cells: &[String], object: usize, position: usize) -> Result<Field> {
         _ if argument.is_empty() => {}
         _ => field.length = argument.parse()?,
     }
-    let words = rest.first().map(|words| words.split(' ')).into_iter().flatten();
-    for word in words.filter(|word| !word.is_empty()) {
-        apply_word(&mut field, word)?;
-    }
-    Ok(field)
+    Ok(())
 }
 
 fn apply_word(field: &mut Field, word: &str) -> Result<()> {

@@ -92,6 +92,7 @@ impl World {
                 catalog,
                 records,
                 object,
+                without_contacts: false,
             };
             schema.payload(&header, &body(&schema, &seen))
         });

@@ -429,6 +429,7 @@ impl<'a> Subject<'a> {
                 catalog,
                 records,
                 object,
+                without_contacts: false,
             },
             json: serde_json::from_str(&schema.json).unwrap(),
             parsed: apache_avro::Schema::parse_str(&schema.json).unwrap(),

@@ -4,6 +4,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 
+use super::super::org::person::is_contacts;
 use super::super::org::{Record, Records};
 use super::super::schema::{self, Catalog, FieldKind, Object};
 use super::super::value::Value;
@@ -17,6 +18,9 @@ pub struct Seen<'a> {
     pub catalog: &'a Catalog,
     pub records: &'a Records,
     pub object: &'a Object,
+    /// Whether changes leave out what of an account is really its contact's, as they do where contacts are not
+    /// selected.
+    pub without_contacts: bool,
 }
 
 impl<'a> Seen<'a> {
@@ -73,6 +77,7 @@ impl EventSchema {
         let mut changed: Vec<usize> = told
             .filter(|at| match *at {
                 at if at == stamp => stamped,
+                at if seen.without_contacts && is_contacts(&object.fields[at].name) => false,
                 at => before.get(at) != after.get(at) && !formula(at),
             })
             .collect();

@@ -40,7 +40,7 @@ struct Pending {
 }
 
 /// The events of a transaction, in the order its records were first touched.
-pub(super) fn events(org: &Org, records: &Records, finished: Finished, commit: Commit<'_>) -> Vec<NewEvent> {
+pub(super) fn events(org: &Org, records: &Records, finished: Finished, commit: &Commit<'_>) -> Vec<NewEvent> {
     let Finished {
         touched,
         mut rng,
@@ -104,6 +104,7 @@ struct Gathered<'a> {
     org: &'a Org,
     records: &'a Records,
     settings: &'a Settings,
+    contacts_selected: bool,
     manner: Manner,
     pending: Vec<Pending>,
     sequence_number: i64,
@@ -121,6 +122,10 @@ impl<'a> Gathered<'a> {
             org,
             records,
             settings,
+            contacts_selected: org
+                .catalog()
+                .object("Contact")
+                .is_some_and(|contacts| settings.selected.contains(&contacts.index)),
             manner,
             pending: Vec::new(),
             sequence_number: 0,
@@ -156,6 +161,7 @@ impl<'a> Gathered<'a> {
             catalog: self.org.catalog(),
             records: self.records,
             object: described,
+            without_contacts: described.name == "Account" && !self.contacts_selected,
         };
         let body = match (kind, rows) {
             _ if gap => schema.empty(),

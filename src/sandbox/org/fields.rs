@@ -16,6 +16,7 @@ pub fn read(
     object: &Object,
     body: &Body,
     creating: bool,
+    internal: bool,
 ) -> Result<Vec<Change>, RecordErrors> {
     let mut changes = Vec::with_capacity(body.len());
     let mut read_only = Vec::new();
@@ -44,11 +45,13 @@ pub fn read(
             (None, _) => return refuse_unknown(object, name),
         };
         let field = &object.fields[position];
-        if !(if creating {
-            field.createable
-        } else {
-            field.updateable
-        }) {
+        if !internal
+            && !(if creating {
+                field.createable
+            } else {
+                field.updateable
+            })
+        {
             read_only.push(field.name.clone());
             continue;
         }

@@ -30,7 +30,7 @@ impl Org {
                     stamps: Stamps::None,
                     internal: true,
                 });
-                transaction.announce(changed.object);
+                changed.iter().for_each(|one| transaction.announce(one.object));
                 Ok(())
             });
             // Nothing is written, so nothing can be refused.
@@ -40,7 +40,7 @@ impl Org {
     }
 
     /// The change without its event; true where values were lost.
-    pub(super) fn reshape_alone(&self, change: &FieldChange) -> Result<(Changed, bool), String> {
+    pub(super) fn reshape_alone(&self, change: &FieldChange) -> Result<(Vec<Changed>, bool), String> {
         let mut records = self
             .inside
             .records
@@ -50,7 +50,10 @@ impl Org {
         let changed = catalog.change(change)?;
         let views = views(&catalog, &self.settings())?;
         self.check_room()?;
-        let lost = records.reshape(&catalog.objects()[changed.object], changed);
+        let mut lost = false;
+        for one in &changed {
+            lost |= records.reshape(&catalog.objects()[one.object], *one);
+        }
         self.inside.first.follow(catalog, views);
         self.note(&Note::Schema(change.clone()));
         Ok((changed, lost))

@@ -14,7 +14,7 @@ use super::draft::{Change, Draft, Parent, refuse};
 use super::error::{RecordError, RecordErrors};
 use super::manner::{Manner, Stamp};
 use super::records::{Record, Records, Shared};
-use super::{Org, fields, orders};
+use super::{Org, fields, orders, person};
 
 /// A JSON body of a record.
 pub type Body = Map<String, serde_json::Value>;
@@ -157,6 +157,7 @@ impl<'a> Transaction<'a> {
         let mut draft = self.draft(object, None, changes);
         fill(&mut draft, id, &self.user, &mut rng);
         orders::judge(&mut draft, &self.now, &self.user)?;
+        person::judge(&mut draft)?;
         name_from_parts(&mut draft);
         fields::check(&draft)?;
         self.org.locks().check(org.clock().now(), None, &draft)?;
@@ -196,6 +197,7 @@ impl<'a> Transaction<'a> {
         let changes = self.read(object, body, false)?;
         let mut draft = self.draft(object, Some(&before), changes);
         orders::judge(&mut draft, &self.now, &self.user)?;
+        person::judge(&mut draft)?;
         name_from_parts(&mut draft);
         fields::check(&draft)?;
         self.org.locks().check(org.clock().now(), Some(id), &draft)?;
@@ -212,7 +214,7 @@ impl<'a> Transaction<'a> {
             _ => self.org.catalog(),
         };
         let object = existing(seen, object.index)?;
-        fields::read(seen, self.records, object, body, creating)
+        fields::read(seen, self.records, object, body, creating, self.manner.internal)
     }
 
     /// Creates or updates by external id; true when created. `field` is the key field's position.
@@ -381,6 +383,9 @@ impl<'a> Transaction<'a> {
                 self.add_up(*roll_up, parent, amount);
             }
         }
+        if object.name == "Account" {
+            self.mirror_person(object, id)?;
+        }
         self.apply_rules(object, id)
     }
 
@@ -465,7 +470,7 @@ fn name_from_parts(draft: &mut Draft<'_>) {
     let built = object
         .field("Name")
         .is_some_and(|at| object.fields[at].kind == FieldKind::PersonName);
-    if !built {
+    if !built && !person::is_person(draft) {
         return;
     }
     let parts = [draft.text("FirstName"), draft.text("LastName")];

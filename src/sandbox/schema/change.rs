@@ -48,7 +48,113 @@ pub enum FieldChange {
         #[serde(default)]
         picklist: Vec<String>,
     },
+    /// Accounts may be persons from now on: the fields for it come to Account and Contact.
+    PersonAccounts {},
 }
+
+/// The fields that person accounts bring, as `objects.json` would give them.
+const PERSON_FIELDS: [(&str, [&str; 4]); 19] = [
+    ("Account", ["Salutation", "Salutation", "Picklist 40", "in=Name"]),
+    ("Account", ["FirstName", "First Name", "Text 40", "in=Name"]),
+    ("Account", ["LastName", "Last Name", "Text 80", "in=Name"]),
+    (
+        "Account",
+        ["IsPersonAccount", "Is Person Account", "Boolean", "readonly"],
+    ),
+    (
+        "Account",
+        [
+            "PersonContactId",
+            "Contact ID",
+            "Reference Contact",
+            "readonly relation=PersonContact",
+        ],
+    ),
+    ("Account", ["PersonEmail", "Email", "Email 80", "idlookup"]),
+    ("Account", ["PersonMobilePhone", "Mobile", "Phone 40", ""]),
+    ("Account", ["PersonBirthdate", "Birthdate", "Date", ""]),
+    ("Account", ["PersonTitle", "Title", "Text 128", ""]),
+    (
+        "Account",
+        [
+            "PersonMailingStreet",
+            "Mailing Street",
+            "Text 255",
+            "in=PersonMailingAddress",
+        ],
+    ),
+    (
+        "Account",
+        [
+            "PersonMailingCity",
+            "Mailing City",
+            "Text 40",
+            "in=PersonMailingAddress",
+        ],
+    ),
+    (
+        "Account",
+        [
+            "PersonMailingState",
+            "Mailing State",
+            "Text 80",
+            "in=PersonMailingAddress",
+        ],
+    ),
+    (
+        "Account",
+        [
+            "PersonMailingPostalCode",
+            "Mailing Postal Code",
+            "Text 20",
+            "in=PersonMailingAddress",
+        ],
+    ),
+    (
+        "Account",
+        [
+            "PersonMailingCountry",
+            "Mailing Country",
+            "Text 80",
+            "in=PersonMailingAddress",
+        ],
+    ),
+    (
+        "Account",
+        [
+            "PersonMailingLatitude",
+            "Mailing Latitude",
+            "Double 18,15",
+            "in=PersonMailingAddress",
+        ],
+    ),
+    (
+        "Account",
+        [
+            "PersonMailingLongitude",
+            "Mailing Longitude",
+            "Double 18,15",
+            "in=PersonMailingAddress",
+        ],
+    ),
+    (
+        "Account",
+        [
+            "PersonMailingGeocodeAccuracy",
+            "Mailing Geocode Accuracy",
+            "Picklist 40",
+            "in=PersonMailingAddress",
+        ],
+    ),
+    (
+        "Account",
+        ["PersonMailingAddress", "Mailing Address", "Address", "readonly"],
+    ),
+    (
+        "Contact",
+        ["IsPersonAccount", "Is Person Account", "Boolean", "readonly"],
+    ),
+];
 
 /// What a change did, by positions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -67,10 +173,30 @@ pub struct Permissions {
 
 impl Catalog {
     /// Changes a field. The error is a sentence.
-    pub fn change(&mut self, change: &FieldChange) -> Result<Changed, String> {
-        let changed = self.change_alone(change)?;
+    pub fn change(&mut self, change: &FieldChange) -> Result<Vec<Changed>, String> {
+        let changed = match change {
+            FieldChange::PersonAccounts {} => self.take_persons()?,
+            change => vec![self.change_alone(change)?],
+        };
         self.resolve().map_err(|error| format!("{error:#}"))?;
         Ok(changed)
+    }
+
+    fn take_persons(&mut self) -> Result<Vec<Changed>, String> {
+        if self.named("Account")?.field("IsPersonAccount").is_some() {
+            return Err("the org has person accounts already".to_owned());
+        }
+        let fields = PERSON_FIELDS.iter().map(|(object, [name, label, kind, words])| {
+            let object = self.named(object)?;
+            let (_, last) = object.last_place();
+            let new = object.put([name, label, kind, words, ""], (0, last))?;
+            Ok(Changed {
+                object: object.index,
+                gone: None,
+                new: Some(new),
+            })
+        });
+        fields.collect()
     }
 
     fn change_alone(&mut self, change: &FieldChange) -> Result<Changed, String> {
@@ -121,33 +247,10 @@ impl Catalog {
                 kind,
                 words,
                 picklist,
-            } => {
-                let object = self.named(object)?;
-                let gone = object.custom_field(name)?;
-                let Field {
-                    name,
-                    label,
-                    event_place,
-                    ..
-                } = object.fields[gone].clone();
-                let cells = [
-                    name.as_str(),
-                    label.as_str(),
-                    kind,
-                    words.as_str(),
-                    &picklist.join(";"),
-                ];
-                object.hide(gone);
-                let new = object.put(cells, event_place);
-                if new.is_err() {
-                    object.show(gone);
-                }
-                Ok(Changed {
-                    object: object.index,
-                    gone: Some(gone),
-                    new: Some(new?),
-                })
-            }
+            } => self
+                .named(object)?
+                .retype(name, [kind, words, &picklist.join(";")]),
+            FieldChange::PersonAccounts {} => Err("person accounts are no change of one field".to_owned()),
         }
     }
 
@@ -180,6 +283,27 @@ impl Catalog {
 }
 
 impl Object {
+    /// The field goes out of sight and comes back with another type, words and picklist.
+    fn retype(&mut self, name: &str, [kind, words, picklist]: [&str; 3]) -> Result<Changed, String> {
+        let gone = self.custom_field(name)?;
+        let Field {
+            name,
+            label,
+            event_place,
+            ..
+        } = self.fields[gone].clone();
+        self.hide(gone);
+        let new = self.put([&name, &label, kind, words, picklist], event_place);
+        if new.is_err() {
+            self.show(gone);
+        }
+        Ok(Changed {
+            object: self.index,
+            gone: Some(gone),
+            new: Some(new?),
+        })
+    }
+
     fn known(&self, name: &str) -> Result<usize, String> {
         self.field(name)
             .ok_or_else(|| format!("{} has no field {name}", self.name))
@@ -277,7 +401,10 @@ mod tests {
             .change(&add("Tier__c", "Text 20", Some("Industry")))
             .unwrap();
         assert_eq!(
-            (changed.new, catalog.object("Account").unwrap().field("tier__c")),
+            (
+                changed[0].new,
+                catalog.object("Account").unwrap().field("tier__c")
+            ),
             (Some(count), Some(count))
         );
         let remove = FieldChange::Remove {
@@ -288,7 +415,7 @@ mod tests {
         assert_eq!(catalog.object("Account").unwrap().field("Tier__c"), None);
         let again = catalog.change(&add("Tier__c", "Boolean", None)).unwrap();
         assert_eq!(
-            again.new,
+            again[0].new,
             Some(count + 1),
             "a position is never given to another field"
         );

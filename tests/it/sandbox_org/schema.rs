@@ -206,7 +206,99 @@ async fn a_user_meets_only_the_fields_that_are_open_to_it() {
             .0,
         204
     );
+    // Of events it gets no value of a field it may not see, though their schema and bitmaps name it.
+    let mut seen = Subscriber::new(&org, "/data/AccountChangeEvent").await;
+    let mut hidden = Subscriber::new(&shop, "/data/AccountChangeEvent").await;
+    assert_eq!(
+        org.send(Method::PATCH, &path, json!({"Phone": "3", "Site": "now"}))
+            .await
+            .0,
+        204
+    );
+    let (seen_event, hidden_event) = (seen.event().await, hidden.event().await);
+    assert_eq!(
+        (&seen_event.body["Phone"], &hidden_event.body["Phone"]),
+        (&json!("3"), &Json::Null)
+    );
+    assert_eq!(hidden_event.body["Site"], "now");
+    assert_eq!(hidden_event.header, seen_event.header);
+    let names = hidden.names(&hidden_event, "changedFields");
+    assert!(names.contains(&"Phone".to_owned()), "{names:?}");
+    assert_eq!(
+        shop.send(Method::PATCH, &path, json!({"Industry": "Retail"}))
+            .await
+            .0,
+        204
+    );
     let row = org.get(&format!("{path}?fields=LastModifiedById")).await.1;
     assert_eq!(row["LastModifiedById"], user_id.as_str());
+    org.stop().await;
+}
+
+#[tokio::test]
+async fn a_person_account_is_an_account_and_a_contact() {
+    let org = quick().await;
+    reshape(&org, json!({"person_accounts": {}})).await;
+    control(&org, "selection", json!({"entities": ["Account", "Contact"]})).await;
+    let mut subscriber = Subscriber::new(&org, "/data/ChangeEvents").await;
+    let business = org.account("Lee Tea").await;
+    let ana = json!({"FirstName": "Ana", "LastName": "Lee", "PersonEmail": "ana@lee.example", "PersonMailingCity": "Hobart"});
+    let (status, created) = org.post("sobjects/Account", ana).await;
+    assert_eq!(status, 201, "{created}");
+    let id = created["id"].as_str().unwrap();
+    let events = subscriber.events(3).await;
+    let told: Vec<String> = events.iter().map(Event::told).collect();
+    assert_eq!(told, ["CREATE Account 1", "CREATE Account 1", "CREATE Contact 2"]);
+    assert_eq!(
+        (events[0].ids(), &events[0].body["Name"]),
+        (vec![business.as_str()], &json!("Lee Tea"))
+    );
+    assert_eq!(
+        events[1].body["Name"],
+        json!({"Salutation": null, "FirstName": "Ana", "LastName": "Lee"})
+    );
+    assert_eq!(events[1].body["PersonMailingAddress"]["City"], "Hobart");
+    assert_eq!(events[1].body["PersonContactId"], events[2].ids()[0]);
+    assert_eq!(events[2].body["Email"], "ana@lee.example");
+    let path = format!("sobjects/Account/{id}");
+    let row = org.get(&path).await.1;
+    assert_eq!(
+        (&row["Name"], &row["IsPersonAccount"]),
+        (&json!("Ana Lee"), &json!(true))
+    );
+    let types = org
+        .query("SELECT Id FROM RecordType WHERE SobjectType = 'Account' AND IsPersonType = true")
+        .await;
+    assert_eq!(types["records"][0]["Id"], row["RecordTypeId"]);
+
+    let change = json!({"FirstName": "Anna", "PersonEmail": "anna@lee.example"});
+    assert_eq!(org.send(Method::PATCH, &path, change).await.0, 204);
+    let events = subscriber.events(2).await;
+    assert_eq!(
+        subscriber.names(&events[0], "changedFields"),
+        ["PersonEmail", "LastModifiedDate", "Name.FirstName"]
+    );
+    assert_eq!(
+        subscriber.names(&events[1], "changedFields"),
+        ["Email", "LastModifiedDate", "Name.FirstName"]
+    );
+    assert_eq!(
+        events[0].body["Name"],
+        json!({"Salutation": null, "FirstName": "Anna", "LastName": null})
+    );
+
+    // Without the contact's events nobody is told of what is really the contact's.
+    control(&org, "selection", json!({"entities": ["Account"]})).await;
+    assert_eq!(
+        org.send(Method::PATCH, &path, json!({"PersonEmail": "a@lee.example"}))
+            .await
+            .0,
+        204
+    );
+    let event = subscriber.event().await;
+    assert_eq!(subscriber.names(&event, "changedFields"), ["LastModifiedDate"]);
+    assert_eq!(event.body["PersonEmail"], Json::Null);
+    let (_, refusal) = org.send(Method::PATCH, &path, json!({"Name": "Ana"})).await;
+    assert_eq!(refusal[0]["errorCode"], "INVALID_FIELD_FOR_INSERT_UPDATE");
     org.stop().await;
 }

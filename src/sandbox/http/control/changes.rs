@@ -12,7 +12,7 @@
 //!   `overflow` (one GAP_OVERFLOW per object), `wildcard` (one event per object that names `001*`: a field
 //!   conversion that lost data) or `silently` (no event: clean-ups, setup changes).
 //! - `stamps`: `all` (the default), `system` (SystemModstamp alone: geocoding) or `none`.
-//! - `internal`: events name no origin.
+//! - `internal`: events name no origin, and read-only fields can be set.
 //! - `hard_delete` takes rows out of the recycle bin, or out of sight at once; the former makes no event.
 //! - `announce`: objects told of by `overflow` or `wildcard` though none of their rows is written.
 //!

@@ -8,6 +8,8 @@
 //!   - `{"remove": {"object": "Account", "name": "Tier__c"}}`;
 //!   - `{"retype": {"object": "Account", "name": "Tier__c", "type": "Double 18,0"}}`: values that the new type can
 //!     hold are kept and nothing is told; where one is lost, an event with a wildcard is.
+//!   - `{"person_accounts": {}}`: accounts may be persons: an account that is made with a `LastName` is one, and has a
+//!     contact that follows it.
 //!
 //!   Describe, REST, SOQL and the schema id of events follow at once; old schema ids are still served.
 //! - `POST /sandbox/users {"username": "shop@sandbox.example"}`: a user, answered with `id` and an `access_token`.
@@ -15,7 +17,7 @@
 //!   takes the place of what was set for the user and object; without `user` it is for the integration user.
 
 use serde::Deserialize;
-use serde_json::json;
+use serde_json::{Value as Json, json};
 
 use super::super::App;
 use super::super::answer::{Answer, Refusal, Reply};
@@ -23,6 +25,7 @@ use super::super::call::Call;
 use super::changes::{identified, object_named};
 use crate::sandbox::org::{Manner, Origin};
 use crate::sandbox::schema::change::{FieldChange, Permissions};
+use crate::sandbox::value::RecordId;
 
 fn refused(sentence: String) -> Refusal {
     Refusal::new(400, "INVALID_INPUT", sentence)
@@ -31,7 +34,38 @@ fn refused(sentence: String) -> Refusal {
 pub(super) fn change(app: &App, call: &Call) -> Answer {
     let change: FieldChange = call.parsed()?;
     app.org.change_schema(&change).map_err(refused)?;
+    if matches!(change, FieldChange::PersonAccounts {}) {
+        add_person_type(app)?;
+    }
     Ok(Reply::empty(204))
+}
+
+/// The record type that marks an account as a person.
+fn add_person_type(app: &App) -> Result<(), Refusal> {
+    let fields = json!({
+        "Name": "Person Account", "DeveloperName": "PersonAccount", "SobjectType": "Account", "IsActive": true,
+        "IsPersonType": true,
+    });
+    create_inside(app, "RecordType", &fields).map(drop)
+}
+
+/// Creates what only the platform itself can.
+fn create_inside(app: &App, object: &str, fields: &Json) -> Result<RecordId, Refusal> {
+    let origin = Origin {
+        client: "sandbox".to_owned(),
+        user: app.org.user_id(),
+    };
+    let object = object_named(app, object)?;
+    app.org.transact(&origin, |transaction| {
+        transaction.set_manner(Manner {
+            internal: true,
+            ..Manner::default()
+        });
+        let fields = fields
+            .as_object()
+            .ok_or_else(|| Refusal::parser("a record is a JSON object"))?;
+        Ok(transaction.create(object, fields)?)
+    })
 }
 
 #[derive(Deserialize)]
@@ -42,25 +76,11 @@ struct NewUser {
 
 pub(super) fn add_user(app: &App, call: &Call) -> Answer {
     let wanted: NewUser = call.parsed()?;
-    let origin = Origin {
-        client: "sandbox".to_owned(),
-        user: app.org.user_id(),
-    };
-    let object = object_named(app, "User")?;
     let fields = json!({
         "Username": wanted.username, "LastName": wanted.username.split('@').next(), "Email": wanted.username,
-        "IsActive": true,
+        "Name": wanted.username.split('@').next(), "IsActive": true,
     });
-    let id = app.org.transact(&origin, |transaction| {
-        transaction.set_manner(Manner {
-            internal: true,
-            ..Manner::default()
-        });
-        let fields = fields
-            .as_object()
-            .ok_or_else(|| Refusal::parser("a user is a JSON object"))?;
-        Ok::<_, Refusal>(transaction.create(object, fields)?)
-    })?;
+    let id = create_inside(app, "User", &fields)?;
     let token = app.login.sessions.issue_for(id);
     let token = token.map_err(|error| Refusal::new(500, "UNKNOWN_EXCEPTION", error.to_string()))?;
     Ok(Reply::ok(json!({ "id": id.as_str(), "access_token": token })))
