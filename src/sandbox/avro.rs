@@ -2,8 +2,8 @@
 //!
 //! The shape follows the captured schemas: the header first and not nullable, then every field as a union with
 //! null, compound fields as named records that are defined where they first occur. Nothing here is shared with
-//! the code that reads events, so that one cannot hide a mistake of the other. [`body`] writes what a record
-//! became, [`diff`] how a long text changed.
+//! the code that reads events, so that one cannot hide a mistake of the other. `body` writes what a record
+//! became, `diff` how a long text changed.
 
 mod body;
 mod diff;

@@ -144,15 +144,17 @@ impl Hub {
         if object == PLATFORM_EVENT || std::ptr::eq(all, seen) {
             return Vec::new();
         }
-        let object = &seen.objects()[object];
-        let hidden = object.fields.iter().filter(|field| {
-            let mut parts = object.members(&field.name).peekable();
+        let (whole, object) = (&all.objects()[object], &seen.objects()[object]);
+        // A field that is gone is nobody's to see, and hidden from nobody.
+        let is_hidden = |at: usize| whole.fields[at].visible && !object.fields[at].visible;
+        let hidden = whole.fields.iter().enumerate().filter(|(at, field)| {
+            let mut parts = whole.members(&field.name).map(|(part, _)| part).peekable();
             match parts.peek() {
-                Some(_) => parts.all(|(_, part)| !part.visible),
-                None => !field.visible && field.compound.is_none(),
+                Some(_) => parts.all(is_hidden),
+                None => is_hidden(*at) && field.compound.is_none(),
             }
         });
-        hidden.map(|field| field.name.as_str()).collect()
+        hidden.map(|(_, field)| field.name.as_str()).collect()
     }
 
     /// Checks the three headers and gives back the token.

@@ -32,7 +32,7 @@ impl Reset {
     }
 }
 
-/// A service whose calls find a [`Reset`] in their request's extensions.
+/// A service whose calls find a `Reset` in their request's extensions.
 #[derive(Clone)]
 pub struct Resettable<S>(pub S);
 

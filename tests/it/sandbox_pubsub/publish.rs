@@ -170,7 +170,8 @@ async fn a_publish_stream_answers_each_request_until_it_is_idle() {
         assert_eq!(answer.results[0].correlation_key, id);
         assert_eq!(answer.results[0].error, None);
     }
-    let status = answers.message().await.unwrap_err();
+    let ended = tokio::time::timeout(Duration::from_secs(10), answers.message()).await;
+    let status = ended.expect("an end in time").unwrap_err();
     assert_eq!(error_code(&status), "publish.stream.sweeper.timeout");
     let (ask, asked) = mpsc::channel(8);
     let call = world.signed(ReceiverStream::new(asked));
