@@ -148,12 +148,18 @@ impl Subscriber {
 
     /// The next event.
     pub async fn event(&mut self) -> Event {
-        loop {
-            if let Some(event) = self.read.pop_front() {
-                return event;
+        let next = async {
+            loop {
+                if let Some(event) = self.read.pop_front() {
+                    return event;
+                }
+                self.take().await.unwrap();
             }
-            self.take().await.unwrap();
-        }
+        };
+        // Keep-alives alone are no answer.
+        tokio::time::timeout(PATIENCE, next)
+            .await
+            .expect("an event in time")
     }
 
     pub async fn events(&mut self, count: usize) -> Vec<Event> {
