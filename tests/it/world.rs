@@ -508,6 +508,7 @@ pub async fn differences(sandbox: &Sandbox) -> Vec<String> {
         .into_iter()
         .map(|row| row["name"].as_str().unwrap().to_owned())
         .collect();
+        let columns = without_polled_formulas(sandbox, &connection, &object, columns).await;
         let lower = |row: Row| {
             row.into_iter()
                 .map(|(key, value)| (key.to_lowercase(), value))
@@ -534,6 +535,32 @@ pub async fn differences(sandbox: &Sandbox) -> Vec<String> {
         }
     }
     found
+}
+
+/// A formula over another record changes without a stamp on its own: where nothing streams it is read again by
+/// schedule only.
+async fn without_polled_formulas(
+    sandbox: &Sandbox,
+    connection: &Connection,
+    table: &str,
+    columns: Vec<String>,
+) -> Vec<String> {
+    let sql = format!("select 1 from _object where table_name = '{table}' and not streamed");
+    if select(connection, &sql).is_empty() {
+        return columns;
+    }
+    let describe = sandbox.url(&format!("sobjects/{table}/describe"));
+    let request = sandbox.http.get(describe).bearer_auth(&sandbox.token);
+    let describe: Value = request.send().await.unwrap().json().await.unwrap();
+    let fields = describe["fields"].as_array().unwrap().iter();
+    let formulas: BTreeSet<String> = fields
+        .filter(|field| field["calculated"] == true)
+        .map(|field| field["name"].as_str().unwrap().to_lowercase())
+        .collect();
+    columns
+        .into_iter()
+        .filter(|column| !formulas.contains(column))
+        .collect()
 }
 
 /// Waits until cache and org are equal.
