@@ -140,6 +140,23 @@ fn type_names(field: &Field) -> (&'static str, &'static str) {
     }
 }
 
+/// What a formula field shows, in the words of a formula: `s_c__Category_Id__r.Name`.
+fn formula(field: &Field) -> Option<String> {
+    let source = field
+        .source
+        .as_ref()
+        .filter(|_| field.calculated && !field.roll_up)?;
+    let mut steps: Vec<String> = source.split('.').map(str::to_owned).collect();
+    let last = steps.pop()?;
+    let relationships = steps.iter().map(|step| match step.strip_suffix("__c") {
+        Some(custom) => format!("{custom}__r"),
+        None => step.strip_suffix("Id").unwrap_or(step).to_owned(),
+    });
+    let mut words: Vec<String> = relationships.collect();
+    words.push(last);
+    Some(words.join("."))
+}
+
 fn field(field: &Field) -> Json {
     let (kind, soap) = type_names(field);
     let plain = !matches!(
@@ -162,7 +179,7 @@ fn field(field: &Field) -> Json {
         "autoNumber": field.auto_number,
         "byteLength": length * 3,
         "calculated": field.calculated,
-        "calculatedFormula": null,
+        "calculatedFormula": formula(field),
         "cascadeDelete": field.cascade_delete,
         "caseSensitive": false,
         "compoundFieldName": field.compound,

@@ -508,7 +508,7 @@ pub async fn differences(sandbox: &Sandbox) -> Vec<String> {
         .into_iter()
         .map(|row| row["name"].as_str().unwrap().to_owned())
         .collect();
-        let columns = without_polled_formulas(sandbox, &connection, &object, columns).await;
+        let columns = without_formulas_over_others(sandbox, &object, columns).await;
         let lower = |row: Row| {
             row.into_iter()
                 .map(|(key, value)| (key.to_lowercase(), value))
@@ -537,29 +537,28 @@ pub async fn differences(sandbox: &Sandbox) -> Vec<String> {
     found
 }
 
-/// A formula over another record changes without a stamp on its own: where nothing streams it is read again by
-/// schedule only.
-async fn without_polled_formulas(
-    sandbox: &Sandbox,
-    connection: &Connection,
-    table: &str,
-    columns: Vec<String>,
-) -> Vec<String> {
-    let sql = format!("select 1 from _object where table_name = '{table}' and not streamed");
-    if select(connection, &sql).is_empty() {
-        return columns;
-    }
+/// What shows a field of another record changes without an event and without a stamp: it is read again with its
+/// own record, and by schedule, so nothing can be demanded of it at once. Describe tells of formulas, not of the two
+/// fields that a price book entry has from its product.
+async fn without_formulas_over_others(sandbox: &Sandbox, table: &str, columns: Vec<String>) -> Vec<String> {
     let describe = sandbox.url(&format!("sobjects/{table}/describe"));
     let request = sandbox.http.get(describe).bearer_auth(&sandbox.token);
     let describe: Value = request.send().await.unwrap().json().await.unwrap();
     let fields = describe["fields"].as_array().unwrap().iter();
-    let formulas: BTreeSet<String> = fields
-        .filter(|field| field["calculated"] == true)
+    let mut over_others: BTreeSet<String> = fields
+        .filter(|field| {
+            field["calculatedFormula"]
+                .as_str()
+                .is_some_and(|formula| formula.contains('.'))
+        })
         .map(|field| field["name"].as_str().unwrap().to_lowercase())
         .collect();
+    if table == "pricebookentry" {
+        over_others.extend(["name", "productcode"].map(str::to_owned));
+    }
     columns
         .into_iter()
-        .filter(|column| !formulas.contains(column))
+        .filter(|column| !over_others.contains(column))
         .collect()
 }
 

@@ -1,6 +1,6 @@
 //! Which objects are mirrored, and how far each is.
 //!
-//! How their tables follow the org is in [`fields`].
+//! How their tables follow the org is in [`mod@fields`].
 
 use std::collections::HashSet;
 use std::fmt;

@@ -67,6 +67,7 @@ async fn records_that_change_alike_share_an_event_and_numbers_have_gaps() {
     org.stop().await;
 }
 
+#[expect(clippy::too_many_lines, reason = "one story, told in its order")]
 #[tokio::test]
 async fn what_the_platforms_insides_do_is_told_otherwise_or_not_at_all() {
     let org = start_with(|options| options.keepalive = std::time::Duration::from_millis(200)).await;
