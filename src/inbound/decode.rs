@@ -271,11 +271,16 @@ impl<'a> Change<'a> {
     /// null, and fields that have a value though they are not listed (formulas, enrichment; see
     /// [`Change::is_listed`]). Of anything else: nothing. A text that came as a difference is not among them.
     pub fn says(&self) -> impl Iterator<Item = (usize, Value<'a>)> {
-        let mut values = self.values.iter().peekable();
+        let mut values = self.values.iter();
+        let mut next = values.next();
         self.said.iter().map(move |leaf| {
-            while values.next_if(|(other, _)| *other < leaf).is_some() {}
-            let value = values.next_if(|(other, _)| *other == leaf);
-            (leaf, value.map_or(Value::Null, |(_, value)| *value))
+            while let Some((other, value)) = next.filter(|(other, _)| *other <= leaf) {
+                next = values.next();
+                if *other == leaf {
+                    return (leaf, *value);
+                }
+            }
+            (leaf, Value::Null)
         })
     }
 

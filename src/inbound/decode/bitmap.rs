@@ -30,12 +30,14 @@ impl<'a> Entry<'a> {
 
     /// The positions that are set, in ascending order.
     pub fn positions(self) -> impl Iterator<Item = usize> + 'a {
-        let nibbles = self.digits.iter().rev().enumerate();
-        nibbles.flat_map(|(index, digit)| {
-            let nibble = char::from(*digit).to_digit(16).unwrap_or_default();
-            (0..4)
-                .filter(move |bit| nibble >> bit & 1 == 1)
-                .map(move |bit| index * 4 + bit)
+        self.digits.rchunks(16).enumerate().flat_map(|(index, digits)| {
+            let word = |word, digit: &u8| word << 4 | u64::from((digit & 0xf) + 9 * (digit >> 6));
+            let mut rest = digits.iter().fold(0_u64, word);
+            std::iter::from_fn(move || {
+                let bit = rest.trailing_zeros() as usize;
+                rest &= rest.checked_sub(1)?;
+                Some(index * 64 + bit)
+            })
         })
     }
 }

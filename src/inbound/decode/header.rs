@@ -171,23 +171,35 @@ impl HeaderSteps {
         header: &mut Header<'a>,
     ) -> Result<Result<(), String>, Fault> {
         let mut kind = 0;
-        for member in &self.members {
-            match member {
-                Member::Entity => header.entity = cursor.text()?,
-                Member::RecordIds => cursor.texts(&mut header.record_ids)?,
-                Member::Kind => kind = cursor.index(self.kinds.len())?,
-                Member::Origin => header.origin = cursor.text()?,
-                Member::TransactionKey => header.transaction_key = cursor.text()?,
-                Member::SequenceNumber => header.sequence_number = cursor.int()?,
-                Member::CommitTimestamp => header.commit_timestamp = cursor.long()?,
-                Member::CommitNumber => header.commit_number = cursor.long()?,
-                Member::CommitUser => header.commit_user = cursor.text()?,
-                Member::Nulled => cursor.texts(&mut header.nulled)?,
-                Member::Diffed => cursor.texts(&mut header.diffed)?,
-                Member::Changed => cursor.texts(&mut header.changed)?,
-                Member::Other(node) => cursor.skip(nodes, *node)?,
+        // As for the body: a copy that only inlined calls take by reference stays in registers.
+        let mut here = *cursor;
+        let mut members = || {
+            for member in &self.members {
+                match member {
+                    Member::Entity => header.entity = here.text()?,
+                    Member::Kind => kind = here.index(self.kinds.len())?,
+                    Member::Origin => header.origin = here.text()?,
+                    Member::TransactionKey => header.transaction_key = here.text()?,
+                    Member::SequenceNumber => header.sequence_number = here.int()?,
+                    Member::CommitTimestamp => header.commit_timestamp = here.long()?,
+                    Member::CommitNumber => header.commit_number = here.long()?,
+                    Member::CommitUser => header.commit_user = here.text()?,
+                    Member::RecordIds => here = here.after_texts(&mut header.record_ids)?,
+                    Member::Nulled => here = here.after_texts(&mut header.nulled)?,
+                    Member::Diffed => here = here.after_texts(&mut header.diffed)?,
+                    Member::Changed => here = here.after_texts(&mut header.changed)?,
+                    Member::Other(node) => {
+                        let mut there = here;
+                        there.skip(nodes, *node)?;
+                        here = there;
+                    }
+                }
             }
-        }
+            Ok(())
+        };
+        let read = members();
+        *cursor = here;
+        read?;
         Ok(match &self.kinds[kind] {
             Ok(kind) => {
                 header.kind = *kind;

@@ -96,7 +96,7 @@ impl<'a> Cursor<'a> {
         Ok(*taken)
     }
 
-    #[inline]
+    #[inline(always)]
     pub fn long(&mut self) -> Result<i64, Fault> {
         let (first, rest) = self.rest.split_first().ok_or(Fault::EndsEarly)?;
         if *first < 0x80 {
@@ -108,7 +108,7 @@ impl<'a> Cursor<'a> {
         Ok(unzigzag(value))
     }
 
-    #[inline]
+    #[inline(always)]
     pub fn int(&mut self) -> Result<i32, Fault> {
         i32::try_from(self.long()?).map_err(|_| Fault::IntTooLong)
     }
@@ -132,19 +132,19 @@ impl<'a> Cursor<'a> {
         self.array().map(f32::from_le_bytes)
     }
 
-    #[inline]
+    #[inline(always)]
     fn blob(&mut self) -> Result<&'a [u8], Fault> {
         let length = self.long()?;
         self.take(usize::try_from(length).map_err(|_| Fault::NegativeLength)?)
     }
 
-    #[inline]
+    #[inline(always)]
     pub fn text(&mut self) -> Result<&'a str, Fault> {
         str::from_utf8(self.blob()?).map_err(|_| Fault::NoUtf8)
     }
 
     /// The index of a union's branch or of an enum's symbol, of which there are `count`.
-    #[inline]
+    #[inline(always)]
     pub fn index(&mut self, count: usize) -> Result<usize, Fault> {
         usize::try_from(self.long()?)
             .ok()
@@ -197,6 +197,14 @@ impl<'a> Cursor<'a> {
                 into.push(self.text()?);
             }
         }
+    }
+
+    /// [`Cursor::texts`] by value.
+    #[inline(always)]
+    pub fn after_texts(self, into: &mut Vec<&'a str>) -> Result<Self, Fault> {
+        let mut there = self;
+        there.texts(into)?;
+        Ok(there)
     }
 
     /// Passes over a value of any type.
