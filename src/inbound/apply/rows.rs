@@ -1,6 +1,6 @@
 //! Applying whole rows: pages of a load, rows of a poll, records read again.
 
-use csv::{ByteRecord, Reader};
+use csv::{Reader, StringRecord};
 use serde_json::{Map, Value as Json};
 
 use crate::inbound::apply::work::{RepairedRow, Source, Written};
@@ -66,7 +66,7 @@ impl World {
             return Ok(Err(GIVEN_UP.to_owned()));
         };
         let mut reader = csv::ReaderBuilder::new().from_reader(csv);
-        let columns = match reader.byte_headers() {
+        let columns = match reader.headers() {
             Ok(header) if header.is_empty() => {
                 batch.advance_load(object, &load, 0, place)?;
                 return Ok(Ok(0));
@@ -79,7 +79,7 @@ impl World {
         };
         let mirror = &mut self.objects[index].mirror;
         let mut newer = Vec::new();
-        let mut write = |batch: &mut Batch<'_>, mirror: &mut Mirror, id: &str, record: &ByteRecord| {
+        let mut write = |batch: &mut Batch<'_>, mirror: &mut Mirror, id: &str, record: &StringRecord| {
             if columns.write(batch, mirror, &load, id, record)? == Whole::Newer {
                 newer.push(id.to_owned());
             }
@@ -233,12 +233,8 @@ struct Columns {
 }
 
 impl Columns {
-    fn find(header: &ByteRecord, mirror: &Mirror) -> Option<Self> {
-        let place = |name: &str| {
-            header
-                .iter()
-                .position(|title| title.eq_ignore_ascii_case(name.as_bytes()))
-        };
+    fn find(header: &StringRecord, mirror: &Mirror) -> Option<Self> {
+        let place = |name: &str| header.iter().position(|title| title.eq_ignore_ascii_case(name));
         let fields = mirror
             .table
             .columns
@@ -252,24 +248,17 @@ impl Columns {
         })
     }
 
-    fn id<'r>(&self, record: &'r ByteRecord) -> Option<&'r str> {
-        std::str::from_utf8(record.get(self.id)?)
-            .ok()
-            .filter(|id| !id.is_empty())
+    fn id<'r>(&self, record: &'r StringRecord) -> Option<&'r str> {
+        record.get(self.id).filter(|id| !id.is_empty())
     }
 
-    /// The row's columns, and its stamp. The record was seen to be text.
+    /// The row's columns, and its stamp.
     fn values<'r>(
         &self,
         mirror: &Mirror,
-        record: &'r ByteRecord,
+        record: &'r StringRecord,
     ) -> (impl Iterator<Item = Value<'r>>, Millis) {
-        let text = |place: Option<usize>| {
-            place
-                .and_then(|place| record.get(place))
-                .and_then(|field| std::str::from_utf8(field).ok())
-                .unwrap_or("")
-        };
+        let text = |place: Option<usize>| place.and_then(|place| record.get(place)).unwrap_or("");
         let stamp = cells::stamp(text(self.stamp)).unwrap_or(0);
         let columns = mirror.table.columns.iter().zip(&self.fields);
         let values = columns.map(move |(column, place)| cells::from_text(column.kind, text(*place)));
@@ -282,7 +271,7 @@ impl Columns {
         inserter: &mut Inserter<'_>,
         mirror: &Mirror,
         id: &str,
-        record: &ByteRecord,
+        record: &StringRecord,
     ) -> rusqlite::Result<bool> {
         let (values, stamp) = self.values(mirror, record);
         inserter.insert(id, values.enumerate(), stamp, stamp)
@@ -294,7 +283,7 @@ impl Columns {
         mirror: &mut Mirror,
         load: &Load,
         id: &str,
-        record: &ByteRecord,
+        record: &StringRecord,
     ) -> rusqlite::Result<Whole> {
         let (values, stamp) = self.values(mirror, record);
         let values: Vec<Value<'_>> = values.collect();
@@ -307,22 +296,18 @@ fn each_row(
     reader: &mut Reader<&[u8]>,
     columns: &Columns,
     object: &str,
-    mut take: impl FnMut(&str, &ByteRecord) -> rusqlite::Result<()>,
+    mut take: impl FnMut(&str, &StringRecord) -> rusqlite::Result<()>,
 ) -> rusqlite::Result<Written> {
-    let mut record = ByteRecord::new();
+    let mut record = StringRecord::new();
     let mut rows = 0;
     loop {
-        match reader.read_byte_record(&mut record) {
+        match reader.read_record(&mut record) {
             Ok(true) => {}
             Ok(false) => return Ok(Ok(rows)),
             Err(error) => return Ok(Err(format!("a page of {object} cannot be read: {error}"))),
         }
-        // Checked once for the whole row; a field of valid text is valid text.
-        let is_text = std::str::from_utf8(record.as_slice()).is_ok();
-        let Some(id) = columns.id(&record).filter(|_| is_text) else {
-            return Ok(Err(format!(
-                "a page of {object} has a row without an id or not in UTF-8"
-            )));
+        let Some(id) = columns.id(&record) else {
+            return Ok(Err(format!("a page of {object} has a row without an id")));
         };
         take(id, &record)?;
         rows += 1;
