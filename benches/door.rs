@@ -4,6 +4,7 @@ use std::path::Path;
 use std::thread::JoinHandle;
 
 use bytes::Bytes;
+use storesync::inbound::apply::log::Packed;
 use storesync::inbound::apply::work::Events;
 use storesync::inbound::apply::{self, Bells, Work};
 use storesync::model::change::RawEvent;
@@ -90,6 +91,7 @@ impl Door {
             let written = self.ask(|done| Work::Page {
                 object: object(),
                 run,
+                packed: Some(Packed::csv(&csv)),
                 csv,
                 place: None,
                 done,

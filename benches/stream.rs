@@ -77,6 +77,7 @@ pub fn run() {
             work: doors[1].work.clone(),
             positions: watch::Sender::new(0),
             bells: doors[1].bells.clone(),
+            keep_rows: true,
             stop: stop.clone(),
         };
         let channel = Channel {

@@ -43,6 +43,12 @@ pub enum Command {
     /// Look at events as they came off the wire
     #[command(subcommand)]
     Events(EventsCommand),
+    /// Show what happened to a record, or the row as it was at a time
+    History(HistoryArgs),
+    /// Find the event after which a field of a record first had a value
+    Bisect(BisectArgs),
+    /// Send the journal, or a part of it, through the door again
+    Replay(ReplayArgs),
     /// Run a local org that speaks Salesforce's protocols
     Sandbox(SandboxArgs),
     /// Run the whole tour on this machine: a sandbox org, the daemon and a storefront page
@@ -63,6 +69,153 @@ pub enum EventsCommand {
         #[arg(long)]
         json: bool,
     },
+    /// List the newest events that pass the filters, the oldest of them first
+    List(ListArgs),
+    /// As list, and go on with what arrives until interrupted
+    Tail(ListArgs),
+    /// Show one event in full
+    Show {
+        /// Its number in the journal, or the bus's id of it
+        #[arg(value_name = "EVENT")]
+        event: String,
+        /// With its bytes and the schema it was written by
+        #[arg(long)]
+        raw: bool,
+        #[command(flatten)]
+        look: Look,
+    },
+    /// Write events with their schemas to standard output, one JSON object a line; all of the journal where no filter is
+    /// given, so that it can be replayed elsewhere
+    Export {
+        #[command(flatten)]
+        filter: FilterArgs,
+        #[arg(long, value_name = "DIR", help = STATE)]
+        state: Option<PathBuf>,
+    },
+    /// Make a journal from an export, to look at with --state
+    Import {
+        /// What export wrote; `-` for standard input
+        file: PathBuf,
+        /// A folder that has no journal yet
+        #[arg(long, value_name = "DIR")]
+        state: PathBuf,
+    },
+}
+
+const STATE: &str = "Look at this state directory instead of the configuration's";
+
+/// Where to look and how to answer.
+#[derive(Debug, Args)]
+pub struct Look {
+    #[arg(long, value_name = "DIR", help = STATE)]
+    pub state: Option<PathBuf>,
+    /// Print JSON instead of text
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct ListArgs {
+    #[command(flatten)]
+    pub filter: FilterArgs,
+    /// Only the fields that an event changed, each with the value it had before
+    #[arg(long)]
+    pub changes: bool,
+    /// With bytes and schema
+    #[arg(long)]
+    pub raw: bool,
+    /// At most so many events; tail ends after as many new ones, where given
+    #[arg(long, value_name = "N")]
+    pub limit: Option<usize>,
+    #[command(flatten)]
+    pub look: Look,
+}
+
+/// Which events. All that is given has to hold.
+#[derive(Clone, Debug, Default, Args)]
+pub struct FilterArgs {
+    /// Of this object
+    #[arg(long, value_name = "NAME")]
+    pub object: Option<String>,
+    /// Of the record with this id, of 15 or 18 characters
+    #[arg(long, value_name = "ID")]
+    pub record: Option<String>,
+    /// That say something of this field
+    #[arg(long, value_name = "NAME")]
+    pub field: Option<String>,
+    /// Of this kind: CREATE, UPDATE, DELETE, UNDELETE, GAP_UPDATE, ...
+    #[arg(long, value_name = "KIND")]
+    pub kind: Option<String>,
+    /// Committed in the org at or after this time, 2026-11-22T09:30:00Z
+    #[arg(long, value_name = "TIME")]
+    pub since: Option<String>,
+    /// Committed in the org at or before this time
+    #[arg(long, value_name = "TIME")]
+    pub until: Option<String>,
+    /// Of the transaction with this key
+    #[arg(long, value_name = "KEY")]
+    pub transaction: Option<String>,
+    /// Whose origin, the client that made the change, contains this
+    #[arg(long, value_name = "TEXT")]
+    pub origin: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub struct HistoryArgs {
+    /// The object, as the org names it
+    pub object: String,
+    /// The record's id, of 15 or 18 characters
+    pub id: String,
+    /// The row as it was then, by the org's commit times: 2026-11-22T09:30:00Z
+    #[arg(long, value_name = "TIME")]
+    pub at: Option<String>,
+    #[command(flatten)]
+    pub look: Look,
+}
+
+#[derive(Debug, Args)]
+pub struct BisectArgs {
+    /// The object, as the org names it
+    pub object: String,
+    /// The record's id, of 15 or 18 characters
+    pub id: String,
+    /// The value to find, as FIELD=VALUE; `null` for none
+    #[arg(value_name = "FIELD=VALUE")]
+    pub condition: String,
+    #[command(flatten)]
+    pub look: Look,
+}
+
+#[derive(Debug, Args)]
+#[command(group = clap::ArgGroup::new("way").required(true).args(["into", "dry_run", "live"]))]
+pub struct ReplayArgs {
+    /// Begin at this event's number, replay id or time of receipt; without it, with the first load
+    #[arg(long, value_name = "POINT")]
+    pub from: Option<String>,
+    /// End with this event's number, replay id or time of receipt
+    #[arg(long, value_name = "POINT")]
+    pub to: Option<String>,
+    /// Only this object
+    #[arg(long, value_name = "NAME")]
+    pub object: Option<String>,
+    /// Only the record with this id of 18 characters
+    #[arg(long, value_name = "ID")]
+    pub record: Option<String>,
+    /// Make a cache of its own, in this file
+    #[arg(long, value_name = "FILE")]
+    pub into: Option<PathBuf>,
+    /// Say how the cache differs from what the replay gives, and change nothing; exits 1 where it does
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Apply the events to the cache once more and move the positions to their end; asks before, and wants the daemon
+    /// stopped
+    #[arg(long)]
+    pub live: bool,
+    #[arg(long, value_name = "DIR", help = STATE)]
+    pub state: Option<PathBuf>,
+    /// Print one JSON object instead of text
+    #[arg(long)]
+    pub json: bool,
 }
 
 #[derive(Debug, Args)]

@@ -132,6 +132,9 @@ pub enum Profile {
 #[serde(deny_unknown_fields)]
 pub struct State {
     pub dir: PathBuf,
+    /// Whether the journal keeps the rows that the org answers, besides its events.
+    #[serde(default = "yes")]
+    pub keep_rows: bool,
 }
 
 /// `[serve]`: the storefronts' listener.
@@ -185,6 +188,10 @@ impl Default for Admin {
             listen: SocketAddr::from(([127, 0, 0, 1], 8081)),
         }
     }
+}
+
+fn yes() -> bool {
+    true
 }
 
 fn default_pubsub_url() -> String {
@@ -300,6 +307,9 @@ fn override_value(present: Option<&toml::Value>, key: &str, value: &str) -> toml
         let items = value.split(',').map(str::trim).filter(|item| !item.is_empty());
         return toml::Value::Array(items.map(|item| toml::Value::String(item.to_owned())).collect());
     }
+    if let ("keep_rows", Ok(flag)) = (key, value.parse()) {
+        return toml::Value::Boolean(flag);
+    }
     match value.parse::<i64>() {
         Ok(number)
             if ["_seconds", "_hours", "_percent"]
@@ -338,6 +348,7 @@ mod tests {
         assert_eq!(config.sync.poll_seconds, Sync::default().poll_seconds);
         assert_eq!(config.sync.verify_hours, Sync::default().verify_hours);
         assert_eq!(config.sync.api_share_percent, Sync::default().api_share_percent);
+        assert!(config.state.keep_rows);
         assert_eq!(config.serve.listen, Serve::default().listen);
         assert_eq!(config.admin.listen, Admin::default().listen);
     }

@@ -21,7 +21,9 @@ use crate::cli::Exit;
 use crate::config::{self, Config, ConfigError};
 use crate::inbound::apply::{self, Bells};
 use crate::inbound::budget::Budget;
+use crate::inbound::history::NoJournal;
 use crate::inbound::{self, Plan, Wires};
+use crate::inspect::Misused;
 use crate::inspect::NoCache;
 use crate::model::clock::{Clock, Millis};
 use crate::model::retry::Policy;
@@ -96,7 +98,8 @@ pub async fn run(config: Config, listeners: Listeners, stop: CancellationToken) 
     let pubsub = PubSub::new(&org)?;
     let _lock = database::lock(&dir)?;
     let mut cache = Cache::open(&dir)?;
-    let journal = Journal::open(&dir)?;
+    let mut journal = Journal::open(&dir)?;
+    journal.keep_rows(config.state.keep_rows);
     let (outbox, writer) = outbox::open(&dir, clock.now())?;
     let reader = Reader::new(&dir);
     let world = World {
@@ -120,12 +123,12 @@ pub async fn run(config: Config, listeners: Listeners, stop: CancellationToken) 
     });
     let first_start = world.reader.with(storefront::object_states)?.is_empty();
     if first_start {
-        let plan = prepare(&world, &mut cache, &journal).await?;
+        let plan = prepare(&world, &mut cache, &mut journal).await?;
         serve(&mut stages, &world, listeners)?;
         start(&mut stages, world, plan, cache, journal);
     } else {
         serve(&mut stages, &world, listeners)?;
-        let Some(plan) = prepare_when_reachable(&world, &mut cache, &journal).await? else {
+        let Some(plan) = prepare_when_reachable(&world, &mut cache, &mut journal).await? else {
             return Ok(());
         };
         start(&mut stages, world, plan, cache, journal);
@@ -137,7 +140,7 @@ pub async fn run(config: Config, listeners: Listeners, stop: CancellationToken) 
 }
 
 /// Asks the org what there is to mirror, and makes the tables and their indexes.
-async fn prepare(world: &World, cache: &mut Cache, journal: &Journal) -> anyhow::Result<Plan> {
+async fn prepare(world: &World, cache: &mut Cache, journal: &mut Journal) -> anyhow::Result<Plan> {
     let (sync, now) = (&world.config.sync, world.clock.now());
     let plan = inbound::prepare(&world.org, &world.pubsub, cache, journal, sync, now).await?;
     storefront::index(cache.connection()).context("make the indexes of the cache")?;
@@ -148,7 +151,7 @@ async fn prepare(world: &World, cache: &mut Cache, journal: &Journal) -> anyhow:
 async fn prepare_when_reachable(
     world: &World,
     cache: &mut Cache,
-    journal: &Journal,
+    journal: &mut Journal,
 ) -> anyhow::Result<Option<Plan>> {
     let mut attempt = 0;
     loop {
@@ -257,6 +260,7 @@ fn start(stages: &mut Stages, world: World, plan: Plan, cache: Cache, journal: J
         work,
         positions: watch::Sender::new(0),
         bells,
+        keep_rows: config.state.keep_rows,
         stop,
     };
     follow(
@@ -417,7 +421,10 @@ pub fn exit_of(error: &anyhow::Error) -> Exit {
         if cause.is::<ConfigError>() || cause.is::<OtherOrg>() {
             return Exit::Configuration;
         }
-        if cause.is::<NoCache>() {
+        if cause.is::<Misused>() {
+            return Exit::Usage;
+        }
+        if cause.is::<NoCache>() || cause.is::<NoJournal>() {
             return Exit::Unavailable;
         }
         match cause.downcast_ref::<OpenError>() {

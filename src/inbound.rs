@@ -24,11 +24,13 @@ pub mod compare;
 pub mod credit;
 pub mod decode;
 pub mod evolve;
+pub mod history;
 pub mod mapping;
 pub mod plan;
 pub mod poll;
 pub mod prepare;
 pub mod repair;
+pub mod replay;
 pub mod snapshot;
 pub mod subscribe;
 pub mod verify;
@@ -58,6 +60,8 @@ pub struct Wires {
     /// How many channels have their position stored; starts at 0.
     pub positions: watch::Sender<usize>,
     pub bells: Bells,
+    /// The journal keeps the rows that the org answers.
+    pub keep_rows: bool,
     pub stop: CancellationToken,
 }
 

@@ -1,20 +1,24 @@
 //! What people ask beside the running daemon: how things stand, and whether anything is missing.
 //!
 //! [`decode`] shows one event as the daemon reads it. Everything else reads the files that the daemon writes, and
-//! never waits for it. The one thing that is
-//! written is an entry of the ledger, by [`verify`] and when asked: a transaction of its own that the daemon
-//! finds, so that mirrored rows are still changed by the daemon alone.
+//! never waits for it. What is written is a list of records to be read again, by [`verify`] and when asked: a
+//! transaction of its own that the daemon finds, so that mirrored rows are still changed by the daemon alone.
 
 pub mod decode;
 pub mod events;
+pub mod export;
+pub mod history;
+pub mod listing;
+pub mod replay;
 pub mod status;
 pub mod verify;
 
 use std::io::Write;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
+use crate::config::{Config, ConfigError};
 use crate::salesforce::Org;
 use crate::store::cache;
 use crate::store::reader::Reader;
@@ -23,14 +27,27 @@ use crate::store::reader::Reader;
 #[derive(Debug, thiserror::Error)]
 #[error("there is no cache in {dir} yet: start the daemon first, or check [state] dir")]
 pub struct NoCache {
-    dir: std::path::PathBuf,
+    dir: PathBuf,
 }
+
+/// What was typed cannot be understood.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct Misused(String);
 
 /// A reader of the cache in a directory that has one.
 fn reader(dir: &Path) -> Result<Reader, NoCache> {
     match dir.join(cache::KIND.file_name).exists() {
         true => Ok(Reader::new(dir)),
         false => Err(NoCache { dir: dir.to_owned() }),
+    }
+}
+
+/// The state directory: as given, else of the configuration.
+fn state_dir(config: Option<&Path>, given: Option<&Path>) -> Result<PathBuf, ConfigError> {
+    match given {
+        Some(dir) => Ok(dir.to_owned()),
+        None => Config::load(config).map(|config| config.state.dir),
     }
 }
 

@@ -54,6 +54,18 @@ fn run(cli: Cli) -> anyhow::Result<Exit> {
             Command::Events(EventsCommand::Parked { json }) => {
                 inspect::events::parked(&Config::load(config)?, json)
             }
+            Command::Events(EventsCommand::List(args)) => inspect::listing::list(config, &args),
+            Command::Events(EventsCommand::Tail(args)) => inspect::listing::tail(config, &args, stop).await,
+            Command::Events(EventsCommand::Show { event, raw, look }) => {
+                inspect::listing::show(config, &event, raw, &look)
+            }
+            Command::Events(EventsCommand::Export { filter, state }) => {
+                inspect::export::export(config, &filter, state.as_deref())
+            }
+            Command::Events(EventsCommand::Import { file, state }) => inspect::export::import(&file, &state),
+            Command::History(args) => inspect::history::run(config, &args),
+            Command::Bisect(args) => inspect::history::bisect(config, &args),
+            Command::Replay(args) => inspect::replay::run(config, &args),
             Command::Sandbox(args) => run_sandbox(args, stop).await.map(|()| Exit::Ok),
             Command::Demo(args) => Box::pin(demo::run(args, stop)).await,
         }

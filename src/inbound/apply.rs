@@ -10,9 +10,11 @@
 //! [`run`] blocks and wants a thread of its own. It ends when every sender of work is gone, after what was
 //! queued is written; so the daemon keeps no sender itself.
 
+pub(in crate::inbound) mod again;
 pub(in crate::inbound) mod cells;
 mod events;
 mod ledger;
+pub mod log;
 mod rows;
 pub mod work;
 
@@ -22,6 +24,7 @@ use anyhow::Context as _;
 use tokio::sync::{mpsc, watch};
 
 use crate::inbound::apply::events::Schemas;
+use crate::inbound::apply::log::Notes;
 use crate::inbound::prepare::Planned;
 use crate::model::clock::{Clock, Millis};
 use crate::store::cache::cursors::{self, Cursor};
@@ -104,7 +107,7 @@ enum Phase {
 }
 
 /// What apply knows besides the files.
-struct World {
+pub(in crate::inbound) struct World {
     objects: Vec<Mirrored>,
     by_name: HashMap<String, usize>,
     schemas: Schemas,
@@ -125,15 +128,15 @@ pub fn run(
     clock: &Clock,
     bells: &Bells,
 ) -> anyhow::Result<()> {
-    let mut world = World::new(&mut cache, &journal, planned)?;
+    let mut world = World::new(&mut cache, &journal.schemas()?, planned)?;
     let mut batch = Vec::new();
     while let Some(first) = work.blocking_recv() {
         drain(first, &mut work, &mut batch);
         world.now = clock.now();
-        world.journal(&mut journal, &batch).context(
+        let number = world.journal(&mut journal, &cache, &batch).context(
             "the journal cannot be written: check the space left on the disk of [state] dir and start again; nothing is lost",
         )?;
-        let rev = world.apply(&mut cache, &mut batch).context(
+        let rev = world.apply(&mut cache, &mut batch, number).context(
             "the cache cannot be written: check the space left on the disk of [state] dir and start again; nothing is lost",
         )?;
         world.tell(rev, bells);
@@ -154,7 +157,11 @@ fn drain(first: Work, work: &mut mpsc::Receiver<Work>, batch: &mut Vec<Work>) {
 }
 
 impl World {
-    fn new(cache: &mut Cache, journal: &Journal, planned: &[Planned]) -> anyhow::Result<Self> {
+    pub(in crate::inbound) fn new(
+        cache: &mut Cache,
+        schemas: &[(String, String)],
+        planned: &[Planned],
+    ) -> anyhow::Result<Self> {
         let mut world = Self {
             objects: Vec::with_capacity(planned.len()),
             by_name: HashMap::with_capacity(planned.len()),
@@ -183,8 +190,8 @@ impl World {
             world.objects.push(mirrored);
         }
         world.take_up(cache)?;
-        for (id, json) in journal.schemas()? {
-            world.schemas.learn(&id, &json, &world.objects, &world.by_name);
+        for (id, json) in schemas {
+            world.schemas.learn(id, json, &world.objects, &world.by_name);
         }
         Ok(world)
     }
@@ -206,26 +213,32 @@ impl World {
         Ok(())
     }
 
-    fn journal(&mut self, journal: &mut Journal, batch: &[Work]) -> anyhow::Result<()> {
-        let received = || batch.iter().filter_map(Work::events);
-        if received().all(|events| events.events.is_empty() && events.schemas.is_empty()) {
-            return Ok(());
-        }
+    /// Writes down what is about to be applied: the number of the batch.
+    fn journal(&mut self, journal: &mut Journal, cache: &Cache, batch: &[Work]) -> anyhow::Result<i64> {
+        let mut notes = Notes::default();
+        let with_rows = journal.keeps_rows();
         let mut append = journal.append(self.now)?;
-        for events in received() {
+        for work in batch {
+            let Some(events) = work.events() else {
+                notes.work(work, with_rows)?;
+                continue;
+            };
             for (id, json) in &events.schemas {
                 append.schema(id, json)?;
                 self.schemas.learn(id, json, &self.objects, &self.by_name);
             }
-            append.events(&events.topic, events.resumed, &events.events)?;
+            let runs = append.events(&events.topic, events.resumed, &events.events)?;
+            notes.events(events, runs);
         }
+        let number = append.batch(cache.journalled(), cache.rev(), &notes.text()?, &notes.pages)?;
         append.commit()?;
         journal.bound_log()?;
-        Ok(())
+        Ok(number)
     }
 
-    fn apply(&mut self, cache: &mut Cache, works: &mut Vec<Work>) -> anyhow::Result<i64> {
+    fn apply(&mut self, cache: &mut Cache, works: &mut Vec<Work>, number: i64) -> anyhow::Result<i64> {
         let mut batch = cache.batch()?;
+        batch.is_batch(number);
         for work in works.drain(..) {
             self.handle(&mut batch, work)?;
         }
@@ -256,6 +269,7 @@ impl World {
                 csv,
                 place,
                 done,
+                ..
             } => {
                 let written = self.page(batch, &object, run, &csv, place.as_ref())?;
                 self.reply(done, written);

@@ -196,7 +196,7 @@ async fn read_again(wires: &Wires, object: &str, rows: &[Map<String, Value>]) ->
         ask(&wires.work, |done| Work::ReadAgain {
             object: object.to_owned(),
             ids: ids.to_vec(),
-            reason: "only a read tells whether it is mirrored",
+            reason: "only a read tells whether it is mirrored".into(),
             done,
         })
         .await?;

@@ -7,8 +7,10 @@ use std::collections::HashSet;
 
 use anyhow::Context as _;
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
+use serde::{Deserialize, Serialize};
 
 use crate::config;
+use crate::inbound::apply::log;
 use crate::inbound::mapping;
 use crate::model::change::ReplayId;
 use crate::model::clock::Millis;
@@ -42,7 +44,7 @@ pub struct Plan {
 }
 
 /// A mirrored object.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Planned {
     pub table: Table,
     pub streamed: bool,
@@ -100,33 +102,41 @@ impl Planned {
     }
 }
 
-/// Binds the cache to the org, makes the tables and decides how each object is kept current.
+/// What the org said when the daemon started: with the cache as it was, all that decides what it becomes.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Found {
+    pub org_id: String,
+    pub instance_url: String,
+    /// The objects to mirror, whether the org has them or not.
+    pub names: Vec<String>,
+    pub objects: Vec<Planned>,
+    pub channels: Vec<String>,
+    /// Topics of what channels of the org's own carry.
+    pub members: Vec<String>,
+}
+
+/// Binds the cache to the org, makes the tables and decides how each object is kept current. What the org said is
+/// written down in the journal first.
 pub async fn prepare(
     org: &Org,
     pubsub: &PubSub,
     cache: &mut Cache,
-    journal: &Journal,
+    journal: &mut Journal,
     config: &config::Sync,
     now: Millis,
 ) -> anyhow::Result<Plan> {
     let session = org.session().await?;
     cache.claim_org(&session.org_id)?;
-    if let Some(before) = cache.claim_instance(&session.instance_url, now)? {
-        tracing::warn!(
-            "the org answers from {} and no longer from {before}: every object will be compared with it",
-            session.instance_url
-        );
-    }
     let names = mapping::objects(config);
     let members = own_members(org, config).await?;
-    let found: Vec<Option<Planned>> = stream::iter(&names)
+    let looked: Vec<Option<Planned>> = stream::iter(&names)
         .map(|name| look(org, pubsub, config, &members, name))
         .buffered(QUESTIONS_MAX)
         .try_collect()
         .await
         .context("the org's objects cannot be described")?;
     let mut objects = Vec::new();
-    for (name, planned) in names.iter().zip(found) {
+    for (name, planned) in names.iter().zip(looked) {
         match planned {
             Some(planned) => objects.push(planned),
             None => {
@@ -138,17 +148,17 @@ pub async fn prepare(
         !objects.is_empty(),
         "the org has none of the objects to mirror: check [sync] profile and objects, and the user's permissions"
     );
-    for planned in &objects {
-        let (_, evolved) = cache.ensure_object(&planned.table, planned.streamed, now)?;
-        tell(&planned.table.object, &evolved);
-    }
-    let hidden = hidden(cache, &names, &objects)?;
-    let shown = objects.iter().map(|planned| planned.table.object.as_str());
-    let kept: Vec<&str> = shown.chain(hidden.iter().map(String::as_str)).collect();
-    for gone in cache.forget_objects_except(&kept)? {
-        tracing::warn!(object = %gone, "{gone} is no longer mirrored; its table stays as it is");
-    }
-    let channels = channels(cache, config, &objects, &members, now)?;
+    let found = Found {
+        org_id: session.org_id.clone(),
+        instance_url: session.instance_url.clone(),
+        names,
+        objects,
+        channels: config.channels.clone(),
+        members,
+    };
+    let number = log::start(journal, cache, &found, now)?;
+    let channels = establish(cache, &found, number, now)?;
+    let objects = found.objects;
     let streamed = objects.iter().filter(|planned| planned.streamed).count();
     tracing::info!(
         objects = objects.len(),
@@ -163,6 +173,38 @@ pub async fn prepare(
         channels,
         schema_ids,
     })
+}
+
+/// Brings the cache in line with what the org said; `number` is the batch of the journal that says it. A replay
+/// does it again.
+pub(super) fn establish(
+    cache: &mut Cache,
+    found: &Found,
+    number: i64,
+    now: Millis,
+) -> anyhow::Result<Vec<Channel>> {
+    cache.claim_org(&found.org_id)?;
+    if let Some(before) = cache.claim_instance(&found.instance_url, now)? {
+        tracing::warn!(
+            "the org answers from {} and no longer from {before}: every object will be compared with it",
+            found.instance_url
+        );
+    }
+    for planned in &found.objects {
+        let (_, evolved) = cache.ensure_object(&planned.table, planned.streamed, now)?;
+        tell(&planned.table.object, &evolved);
+    }
+    let hidden = hidden(cache, &found.names, &found.objects)?;
+    let shown = found.objects.iter().map(|planned| planned.table.object.as_str());
+    let kept: Vec<&str> = shown.chain(hidden.iter().map(String::as_str)).collect();
+    for gone in cache.forget_objects_except(&kept)? {
+        tracing::warn!(object = %gone, "{gone} is no longer mirrored; its table stays as it is");
+    }
+    let channels = channels(cache, found, now)?;
+    let mut batch = cache.batch()?;
+    batch.is_batch(number);
+    batch.commit()?;
+    Ok(channels)
 }
 
 /// Objects that are to be mirrored and once were, and that the org does not show now: their rows stay, and the
@@ -259,21 +301,15 @@ pub(super) fn carries(channel: &str, topic: &str) -> bool {
 
 /// The channels that carry anything mirrored. One whose position was never stored, though objects that it carries
 /// are loaded, has them read again: what changed before is not known.
-fn channels(
-    cache: &mut Cache,
-    config: &config::Sync,
-    objects: &[Planned],
-    own_members: &[String],
-    now: Millis,
-) -> anyhow::Result<Vec<Channel>> {
+fn channels(cache: &mut Cache, found: &Found, now: Millis) -> anyhow::Result<Vec<Channel>> {
     let mut channels = Vec::new();
-    for topic in &config.channels {
-        let streamed = objects.iter().filter(|planned| planned.streamed);
+    for topic in &found.channels {
+        let streamed = found.objects.iter().filter(|planned| planned.streamed);
         let carried = streamed.map(|planned| &planned.table.object);
         let is_own = topic.ends_with(OWN_CHANNEL);
         let carries = |object: &&String| {
             let single = mapping::topic(object);
-            carries(topic, &single) || (is_own && own_members.contains(&single))
+            carries(topic, &single) || (is_own && found.members.contains(&single))
         };
         let objects: Vec<String> = carried.filter(carries).cloned().collect();
         if objects.is_empty() && !is_own {

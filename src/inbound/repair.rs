@@ -18,6 +18,9 @@ use crate::store::cache::repairs::{self, Repair};
 /// Records read at a time, of one object.
 const RECORDS_MAX: usize = 200;
 
+/// Records that were asked for, taken up in one round.
+const ASKED_MAX: usize = 1_000;
+
 /// How often to look where no bell rang.
 const INTERVAL: Duration = Duration::from_secs(5);
 
@@ -71,6 +74,7 @@ pub async fn run(wires: Wires) -> anyhow::Result<()> {
 /// Reads records of each object that has some to be read again.
 async fn round(wires: &Wires) -> anyhow::Result<Round> {
     let mut round = Round::default();
+    take_asked(wires).await?;
     for object in wires.reader.with(repairs::due_objects)? {
         let due = wires
             .reader
@@ -89,6 +93,26 @@ async fn round(wires: &Wires) -> anyhow::Result<Round> {
         }
     }
     Ok(round)
+}
+
+/// What was asked for from beside the daemon gets its entries.
+async fn take_asked(wires: &Wires) -> anyhow::Result<()> {
+    for asked in wires
+        .reader
+        .with(|connection| repairs::asked(connection, ASKED_MAX))?
+    {
+        // What is not mirrored now may be again.
+        if wires.find(&asked.object).is_some() {
+            ask(&wires.work, |done| Work::ReadAgain {
+                object: asked.object,
+                ids: vec![asked.record_id],
+                reason: asked.reason.into(),
+                done,
+            })
+            .await?;
+        }
+    }
+    Ok(())
 }
 
 async fn work_off(wires: &Wires, object: &str, due: &[Repair]) -> anyhow::Result<usize> {

@@ -15,6 +15,7 @@ use tokio::time::{Instant, sleep, timeout};
 
 use crate::inbound::Wires;
 use crate::inbound::apply::Work;
+use crate::inbound::apply::log::Packed;
 use crate::inbound::apply::work::{Ended, Source, Written, ask};
 use crate::inbound::budget::Budget;
 use crate::inbound::prepare::Planned;
@@ -271,6 +272,7 @@ impl Stage<'_> {
         let page = Work::Page {
             object: planned.table.object.clone(),
             run,
+            packed: self.wires.keep_rows.then(|| Packed::csv(&csv)),
             csv,
             place,
             done,

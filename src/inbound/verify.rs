@@ -108,7 +108,7 @@ async fn compare_and_hand_over(
         ask(&wires.work, |done| Work::ReadAgain {
             object: planned.table.object.clone(),
             ids: restamped,
-            reason: RESTAMPED,
+            reason: RESTAMPED.into(),
             done,
         })
         .await?;

@@ -9,7 +9,7 @@ use crate::config::Config;
 use crate::inspect::{print, print_json, reader};
 use crate::model::clock::format_datetime;
 use crate::store::cache::repairs::{self, Kind, Repair};
-use crate::store::journal::{self, Kept};
+use crate::store::journal::{JournalReader, Kept};
 
 /// Parked events listed at a time.
 const LISTED_MAX: usize = 1_000;
@@ -18,10 +18,11 @@ const LISTED_MAX: usize = 1_000;
 pub fn parked(config: &Config, as_json: bool) -> anyhow::Result<Exit> {
     let dir = &config.state.dir;
     let open = reader(dir)?.with(|connection| repairs::open(connection, Kind::Parked, LISTED_MAX))?;
+    let journal = JournalReader::open(dir)?;
     let mut listed = Vec::with_capacity(open.len());
     for entry in &open {
         let kept = match position(entry) {
-            Some((topic, replay_id)) => journal::kept(dir, topic, &replay_id)?,
+            Some((topic, replay_id)) => journal.at(topic, &replay_id)?,
             None => Vec::new(),
         };
         listed.push((entry, kept));

@@ -1,8 +1,8 @@
 //! `storesync verify`: compares the cache with the org, and says of each row that differs how.
 //!
-//! It may run beside the daemon or without it. The org is read, and the cache's file; with `--repair` the ledger
-//! gets an entry for each row that differs, which the daemon works off through its one door: at once where it
-//! runs, else when it next starts.
+//! It may run beside the daemon or without it. The org is read, and the cache's file; with `--repair` the rows
+//! that differ are asked for there, and the daemon reads them again through its one door: at once where it runs, else
+//! when it next starts.
 
 use std::time::Duration;
 
@@ -16,7 +16,7 @@ use crate::inspect::{print, print_json, reader, usage};
 use crate::model::clock::Clock;
 use crate::salesforce::Org;
 use crate::store::cache::objects::{self, ObjectState, State};
-use crate::store::cache::repairs;
+use crate::store::cache::repairs::{self, Asked};
 use crate::store::database;
 use crate::store::reader::Reader;
 
@@ -143,18 +143,23 @@ async fn repair(
     running: bool,
     results: &[Compared],
 ) -> anyhow::Result<Option<Repairs>> {
-    let mut numbers = Vec::new();
+    let mut asked = Vec::new();
     for result in results {
         let Ok(report) = &result.outcome else { continue };
         let restamped = report.restamped.iter().map(|id| (id, RESTAMPED));
         let differing = report.drift.iter().map(|(id, drift)| (id, drift.reason()));
-        for (id, reason) in differing.chain(restamped) {
-            let (dir, ids) = (&config.state.dir, [id.clone()]);
-            let opened = repairs::ask_for(dir, &result.object, &ids, reason, Clock::System.now())?;
-            numbers.extend(opened);
-        }
+        asked.extend(differing.chain(restamped).map(|(id, reason)| Asked {
+            object: result.object.clone(),
+            record_id: id.clone(),
+            reason: reason.to_owned(),
+        }));
     }
-    let still_open = || reader.with(|connection| repairs::still_open(connection, &numbers));
+    repairs::ask_for(&config.state.dir, &asked)?;
+    let records: Vec<(String, String)> = asked
+        .into_iter()
+        .map(|asked| (asked.object, asked.record_id))
+        .collect();
+    let still_open = || reader.with(|connection| repairs::outstanding(connection, &records));
     let worked_off = async {
         while running && still_open()? > 0 {
             tokio::time::sleep(Duration::from_millis(200)).await;
@@ -165,7 +170,7 @@ async fn repair(
         ended?;
     }
     Ok(Some(Repairs {
-        asked: numbers.len(),
+        asked: records.len(),
         open: still_open()?,
     }))
 }

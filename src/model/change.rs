@@ -23,6 +23,18 @@ impl fmt::Display for ReplayId {
     }
 }
 
+impl ReplayId {
+    /// Reads what its `Display` writes.
+    pub fn from_hex(hex: &str) -> Option<Self> {
+        if !hex.len().is_multiple_of(2) {
+            return None;
+        }
+        let byte = |at: usize| u8::from_str_radix(hex.get(at..at + 2)?, 16).ok();
+        let bytes: Option<Vec<u8>> = (0..hex.len()).step_by(2).map(byte).collect();
+        Some(Self(Bytes::from(bytes?)))
+    }
+}
+
 /// One event as it came off the wire, not yet decoded: what the journal keeps.
 #[derive(Clone, Debug)]
 pub struct RawEvent {

@@ -3,6 +3,8 @@
 //! A table is named as its object in lower case, a column as its field in lower case; the primary key is
 //! `id` (18 characters). System columns begin with an underscore and are listed in [`SYSTEM_COLUMNS`].
 
+use serde::{Deserialize, Serialize};
+
 use crate::model::clock::{Millis, format_date, format_datetime, format_time};
 
 /// Columns that every mirrored table has besides its fields.
@@ -13,7 +15,8 @@ use crate::model::clock::{Millis, format_date, format_datetime, format_time};
 pub const SYSTEM_COLUMNS: [&str; 3] = ["_rev", "_modified", "_base"];
 
 /// How a field's values are stored.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum ColumnKind {
     Text,
     /// 0 or 1.
@@ -30,7 +33,7 @@ pub enum ColumnKind {
 }
 
 /// One mirrored field.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Column {
     /// As describe names it: `BillingCity`.
     pub field: String,
@@ -40,7 +43,7 @@ pub struct Column {
 }
 
 /// One mirrored object.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Table {
     /// As describe names it: `Product2`.
     pub object: String,

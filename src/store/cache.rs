@@ -11,6 +11,7 @@
 pub mod applied;
 mod bind;
 pub mod compare;
+pub mod contrast;
 pub mod cursors;
 pub mod fields;
 pub mod loads;
@@ -38,6 +39,7 @@ pub const KIND: Kind = Kind {
     migrations: &[
         include_str!("migrations/cache_1.sql"),
         include_str!("migrations/cache_2.sql"),
+        include_str!("migrations/cache_3.sql"),
     ],
     page_bytes: 2048,
     synchronous: "normal",
@@ -77,6 +79,8 @@ pub struct Cache {
 #[derive(Debug)]
 struct Memory {
     rev: i64,
+    /// The newest batch of the journal that is in here.
+    journalled: i64,
     applied: Applied,
     /// Names of mirrored objects by [`Mirror::index`], and rows added since the last commit.
     counts: Vec<(String, i64)>,
@@ -119,6 +123,7 @@ impl Cache {
             let rev = meta::<i64>(&connection, "rev")?.unwrap_or(0);
             Ok(Memory {
                 rev,
+                journalled: meta::<i64>(&connection, "journal")?.unwrap_or(0),
                 applied: Applied::load(&connection)?,
                 counts: Vec::new(),
             })
@@ -138,6 +143,11 @@ impl Cache {
     /// The newest revision.
     pub fn rev(&self) -> i64 {
         self.memory.rev
+    }
+
+    /// The newest batch of the journal that is in here; 0 for none.
+    pub fn journalled(&self) -> i64 {
+        self.memory.journalled
     }
 
     /// For reading; changes go through [`Cache::batch`].
@@ -222,9 +232,24 @@ impl Batch<'_> {
         self.memory.rev
     }
 
+    /// What is written is that batch of the journal.
+    pub fn is_batch(&mut self, number: i64) {
+        self.memory.journalled = number;
+    }
+
+    /// Goes on from at least this revision, for a replay that leaves something out.
+    pub fn raise_rev(&mut self, rev: i64) {
+        self.memory.rev = self.memory.rev.max(rev);
+    }
+
     /// Whether this event is new; remembered when the batch commits.
     pub fn first_time(&mut self, key: u128) -> bool {
         self.memory.applied.insert(key)
+    }
+
+    /// Every event counts as new from now on.
+    pub fn forget_applied(&mut self) -> rusqlite::Result<()> {
+        self.memory.applied.clear(&self.transaction)
     }
 
     /// For reading within the transaction.
@@ -238,9 +263,9 @@ impl Batch<'_> {
         let rev = self.memory.rev;
         self.transaction
             .prepare_cached(
-                "insert into _meta values ('rev', ?1) on conflict do update set value = excluded.value",
+                "insert into _meta values ('rev', ?1), ('journal', ?2) on conflict do update set value = excluded.value",
             )?
-            .execute([rev])?;
+            .execute([rev, self.memory.journalled])?;
         self.transaction
             .prepare_cached("delete from _change where rev <= ?1")?
             .execute([rev - FEED_ENTRIES_MAX])?;
@@ -266,6 +291,13 @@ impl Batch<'_> {
         statement.raw_execute()?;
         Ok(self.memory.rev)
     }
+}
+
+/// Writes a copy to a file that is not there yet.
+pub fn copy(connection: &Connection, file: &Path) -> rusqlite::Result<()> {
+    connection
+        .execute("vacuum into ?1", [file.to_string_lossy()])
+        .map(drop)
 }
 
 /// A fact about the whole file.

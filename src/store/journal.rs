@@ -1,8 +1,17 @@
-//! `journal.db`: every event as it came off the wire, and the schemas they were written by.
+//! `journal.db`: every event as it came off the wire, the schemas they were written by, and what else went
+//! through the door.
 //!
 //! An event is here before its effect is in the cache, so nothing that was received can vanish: what could not
 //! be decoded can be looked at and tried again. Appending is idempotent by topic, replay id and the event's
 //! number among those that share the replay id. Bounded by count; the oldest go first.
+//!
+//! [`log`] keeps the order in which things went through the door, and the rows that the org answered, so that
+//! the cache can be made again from the journal alone; [`read`] is for those who look at it.
+
+pub mod import;
+pub mod index;
+pub mod log;
+pub mod read;
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -13,12 +22,18 @@ use crate::model::change::{RawEvent, ReplayId};
 use crate::model::clock::Millis;
 use crate::store::checkpoint;
 use crate::store::database::{self, Kind, OpenError};
+use crate::store::journal::log::Run;
+
+pub use crate::store::journal::read::{JournalReader, Kept};
 
 /// The file. Only its owner may read it: payloads hold personal data.
 pub const KIND: Kind = Kind {
     file_name: "journal.db",
     application_id: 0x5353_4a31,
-    migrations: &[include_str!("migrations/journal_1.sql")],
+    migrations: &[
+        include_str!("migrations/journal_1.sql"),
+        include_str!("migrations/journal_2.sql"),
+    ],
     page_bytes: 4096,
     synchronous: "normal",
     mode: 0o600,
@@ -36,6 +51,7 @@ pub struct Journal {
     connection: Connection,
     topics: HashMap<String, Topic>,
     commits: u32,
+    keeps_rows: bool,
 }
 
 #[derive(Debug)]
@@ -52,38 +68,6 @@ pub struct Append<'j> {
     transaction: Transaction<'j>,
     topics: &'j mut HashMap<String, Topic>,
     received_at: Millis,
-}
-
-/// An event as it is kept.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Kept {
-    pub event_id: String,
-    pub schema_id: String,
-    pub payload: Vec<u8>,
-}
-
-/// The events at a position, from beside the daemon; none where they were pruned.
-pub fn kept(dir: &Path, topic: &str, replay_id: &[u8]) -> Result<Vec<Kept>, OpenError> {
-    let connection = database::open_reader(dir, KIND)?;
-    let read = || {
-        connection
-            .prepare(
-                "select event_id, schema_id, payload from event where replay_id = ?2 \
-                 and topic = (select number from topic where name = ?1) order by ordinal",
-            )?
-            .query_map(params![topic, replay_id], |row| {
-                Ok(Kept {
-                    event_id: row.get(0)?,
-                    schema_id: row.get(1)?,
-                    payload: row.get(2)?,
-                })
-            })?
-            .collect::<Result<_, _>>()
-    };
-    read().map_err(|source| OpenError::Database {
-        path: dir.join(KIND.file_name),
-        source,
-    })
 }
 
 impl Journal {
@@ -113,7 +97,18 @@ impl Journal {
             connection,
             topics,
             commits: 0,
+            keeps_rows: true,
         })
+    }
+
+    /// Whether the rows that the org answered are kept beside the events.
+    pub fn keeps_rows(&self) -> bool {
+        self.keeps_rows
+    }
+
+    /// Without them the journal is smaller, and the cache cannot be made again from it.
+    pub fn keep_rows(&mut self, keep: bool) {
+        self.keeps_rows = keep;
     }
 
     /// All schemas, by the id that events name them by.
@@ -156,7 +151,10 @@ impl Append<'_> {
 
     /// Appends a response's events. `resumed` where it is the first of a subscription, which may bring again
     /// what the last one brought.
-    pub fn events(&mut self, name: &str, resumed: bool, events: &[RawEvent]) -> rusqlite::Result<()> {
+    ///
+    /// Gives where they are: a known event has kept its number.
+    pub fn events(&mut self, name: &str, resumed: bool, events: &[RawEvent]) -> rusqlite::Result<Vec<Run>> {
+        let mut runs: Vec<Run> = Vec::new();
         if !self.topics.contains_key(name) {
             self.transaction
                 .execute("insert or ignore into topic (name) values (?1)", [name])?;
@@ -175,7 +173,7 @@ impl Append<'_> {
             );
         }
         let Some(topic) = self.topics.get_mut(name) else {
-            return Ok(());
+            return Ok(runs);
         };
         if resumed {
             topic.last = None;
@@ -198,9 +196,16 @@ impl Append<'_> {
             statement.raw_bind_parameter(5, event.schema_id.as_str())?;
             statement.raw_bind_parameter(6, self.received_at)?;
             statement.raw_bind_parameter(7, &event.payload[..])?;
-            statement.raw_execute()?;
+            let number = match statement.raw_execute()? {
+                1 => self.transaction.last_insert_rowid(),
+                _ => number_of(&self.transaction, topic, &event.replay_id)?,
+            };
+            match runs.last_mut() {
+                Some((first, count)) if *first + *count == number => *count += 1,
+                _ => runs.push((number, 1)),
+            }
         }
-        Ok(())
+        Ok(runs)
     }
 
     pub fn commit(self) -> rusqlite::Result<()> {
@@ -209,6 +214,15 @@ impl Append<'_> {
             .execute([EVENTS_MAX])?;
         self.transaction.commit()
     }
+}
+
+/// Of an event that is here already.
+fn number_of(connection: &Connection, topic: &Topic, replay_id: &ReplayId) -> rusqlite::Result<i64> {
+    connection
+        .prepare_cached("select number from event where topic = ?1 and replay_id = ?2 and ordinal = ?3")?
+        .query_row(params![topic.number, &replay_id.0[..], topic.ordinal], |row| {
+            row.get(0)
+        })
 }
 
 #[cfg(test)]
@@ -240,16 +254,11 @@ mod tests {
         for _ in 0..2 {
             let mut append = journal.append(1).unwrap();
             append.schema("s", "{}").unwrap();
-            append
-                .events(
-                    "/data/ChangeEvents",
-                    true,
-                    &[event(b"1", "a"), event(b"2", "b"), event(b"2", "c")],
-                )
-                .unwrap();
-            append
-                .events("/data/ChangeEvents", false, &[event(b"2", "d")])
-                .unwrap();
+            let first = [event(b"1", "a"), event(b"2", "b"), event(b"2", "c")];
+            let runs = append.events("/data/ChangeEvents", true, &first).unwrap();
+            assert_eq!(runs, [(1, 3)]);
+            let runs = append.events("/data/ChangeEvents", false, &[event(b"2", "d")]);
+            assert_eq!(runs.unwrap(), [(4, 1)]);
             append.commit().unwrap();
             assert_eq!(count(&journal), 4);
         }

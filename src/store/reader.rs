@@ -50,6 +50,11 @@ impl Reader {
         Ok(result?)
     }
 
+    /// A connection of one's own, for a look that takes long.
+    pub fn connection(&self) -> anyhow::Result<Connection> {
+        self.open()
+    }
+
     fn open(&self) -> anyhow::Result<Connection> {
         let connection = database::open_reader(&self.dir, KIND)?;
         connection.pragma_update(None, "cache_size", -CACHE_KIBIBYTES)?;

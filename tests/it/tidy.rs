@@ -39,6 +39,7 @@ const IMPORTS: &[(&str, &[&str])] = &[
             "store",
             "salesforce",
             "inbound",
+            "inspect::Misused",
             "inspect::NoCache",
             "outbound",
             "serve",

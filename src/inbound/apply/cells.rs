@@ -11,7 +11,7 @@ use crate::model::clock::{Millis, parse_date, parse_datetime};
 use crate::model::row::{ColumnKind, Table, Value};
 
 /// A field of a CSV row.
-pub(super) fn from_text(kind: ColumnKind, text: &str) -> Value<'_> {
+pub(in crate::inbound) fn from_text(kind: ColumnKind, text: &str) -> Value<'_> {
     if text.is_empty() {
         return Value::Null;
     }

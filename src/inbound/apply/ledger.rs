@@ -42,10 +42,7 @@ impl World {
                 reason,
                 done,
             } => {
-                let index = self.index(&object)?;
-                for id in &ids {
-                    self.repair(batch, index, id, reason)?;
-                }
+                self.read_again(batch, &object, &ids, &reason)?;
                 self.reply(done, ());
             }
             Work::Reload { object, reason } => self.reload(batch, &object, reason)?,
@@ -66,6 +63,21 @@ impl World {
             }
             // Everything else is rows.
             _ => {}
+        }
+        Ok(())
+    }
+
+    pub(super) fn read_again(
+        &mut self,
+        batch: &mut Batch<'_>,
+        object: &str,
+        ids: &[String],
+        reason: &str,
+    ) -> anyhow::Result<()> {
+        let index = self.index(object)?;
+        for id in ids {
+            self.repair(batch, index, id, reason)?;
+            batch.take_asked(object, id)?;
         }
         Ok(())
     }
@@ -110,7 +122,7 @@ impl World {
 
     /// The position of an object's channel is lost: what is known to be here reaches to the newest event that
     /// was applied, or to the beginning of the last load, whichever is later.
-    fn lost(&mut self, batch: &mut Batch<'_>, topic: &str, object: &str) -> rusqlite::Result<()> {
+    pub(super) fn lost(&mut self, batch: &mut Batch<'_>, topic: &str, object: &str) -> rusqlite::Result<()> {
         let Some(&index) = self.by_name.get(object) else {
             return Ok(());
         };
@@ -142,7 +154,7 @@ impl World {
         Ok(())
     }
 
-    fn caught_up(
+    pub(super) fn caught_up(
         &mut self,
         batch: &mut Batch<'_>,
         object: &str,
@@ -161,17 +173,17 @@ impl World {
     }
 
     /// Rows that differ are read again by id: that is how they are put right.
-    fn compared(
+    pub(super) fn compared(
         &mut self,
         batch: &mut Batch<'_>,
         object: &str,
         number: Option<i64>,
         rows: u64,
-        differing: &[(String, &'static str)],
+        differing: &[(String, impl AsRef<str>)],
     ) -> anyhow::Result<()> {
         let index = self.index(object)?;
         for (id, reason) in differing {
-            self.repair(batch, index, id, reason)?;
+            self.repair(batch, index, id, reason.as_ref())?;
         }
         let drift = differing.len() as u64;
         batch.set_verified(object, drift, self.now)?;
@@ -195,7 +207,7 @@ impl World {
     }
 
     /// Takes over what the org shows of an object now. Where rows lack values that the org has, it is read again.
-    fn changed(&mut self, batch: &mut Batch<'_>, planned: &Planned) -> anyhow::Result<Evolved> {
+    pub(super) fn changed(&mut self, batch: &mut Batch<'_>, planned: &Planned) -> anyhow::Result<Evolved> {
         let object = &planned.table.object;
         let index = self.index(object)?;
         let evolved = batch.evolve(&planned.table, self.now)?;

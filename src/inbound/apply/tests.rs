@@ -303,6 +303,7 @@ impl Door {
         self.ask(|done| Work::Page {
             object: object.to_owned(),
             run,
+            packed: Some(log::Packed::csv(&csv)),
             csv,
             place: None,
             done,
@@ -844,8 +845,10 @@ fn killed_between_journal_and_cache_the_event_comes_again() {
     let mut cache = Cache::open(dir.path()).unwrap();
     let mut journal = Journal::open(dir.path()).unwrap();
     let planned: Vec<Planned> = tables().into_iter().map(Planned::from).collect();
-    let mut world = World::new(&mut cache, &journal, &planned).unwrap();
-    world.journal(&mut journal, &[Work::Events(response())]).unwrap();
+    let mut world = World::new(&mut cache, &journal.schemas().unwrap(), &planned).unwrap();
+    world
+        .journal(&mut journal, &cache, &[Work::Events(response())])
+        .unwrap();
     drop((world, journal, cache));
 
     let door = Door::open(dir);
@@ -1108,6 +1111,7 @@ fn a_load_goes_on_after_a_kill_with_what_it_has_seen() {
         object: "Product2".to_owned(),
         run: load.run,
         csv: csv.into(),
+        packed: None,
         place: Some(place.clone()),
         done,
     })

@@ -1,12 +1,15 @@
 //! What may be asked of apply. Everything that waits for an answer gets it after the commit.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::inbound::apply::EVENTS_PER_BATCH_MAX;
+use crate::inbound::apply::log::Packed;
 use crate::inbound::prepare::Planned;
 use crate::model::change::{RawEvent, ReplayId};
 use crate::model::clock::Millis;
@@ -35,6 +38,8 @@ pub enum Work {
         object: String,
         run: u64,
         csv: Bytes,
+        /// As the journal keeps it.
+        packed: Option<Packed>,
         place: Option<Place>,
         done: oneshot::Sender<Written>,
     },
@@ -83,7 +88,7 @@ pub enum Work {
     ReadAgain {
         object: String,
         ids: Vec<String>,
-        reason: &'static str,
+        reason: Cow<'static, str>,
         done: oneshot::Sender<()>,
     },
     /// The object is read again as a whole.
@@ -115,7 +120,8 @@ pub type Written = Result<u64, String>;
 pub type RepairedRow = (i64, String, Option<Map<String, Value>>);
 
 /// Where whole rows come from.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Source {
     Load {
         run: u64,

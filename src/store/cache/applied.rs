@@ -72,6 +72,13 @@ impl Applied {
         new
     }
 
+    /// Forgets all keys, in memory and in the file.
+    pub(super) fn clear(&mut self, connection: &Connection) -> rusqlite::Result<()> {
+        connection.execute("delete from _applied_event", [])?;
+        *self = Self::default();
+        Ok(())
+    }
+
     fn remember(&mut self, key: u128) -> bool {
         if self.keys.contains(&key) {
             return false;

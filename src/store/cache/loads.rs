@@ -6,6 +6,7 @@
 //! goes on there as long as the org keeps the query's results.
 
 use rusqlite::{Connection, OptionalExtension, Row, params};
+use serde::{Deserialize, Serialize};
 
 use crate::model::clock::Millis;
 use crate::model::row::quoted;
@@ -29,7 +30,7 @@ pub struct Load {
 }
 
 /// Where a load goes on: the org's query job, and the locator of its next page.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Place {
     pub job: String,
     pub locator: String,

@@ -147,13 +147,15 @@ pub fn history(connection: &Connection, limit: usize) -> rusqlite::Result<Vec<Re
     list(connection, "order by number desc limit ?1", [number(limit)])
 }
 
-/// The open ones among these entries.
-pub fn still_open(connection: &Connection, numbers: &[i64]) -> rusqlite::Result<usize> {
-    let mut statement =
-        connection.prepare_cached("select 1 from _repair where number = ?1 and closed_at is null")?;
+/// How many of these records (object, id) are still to be read again.
+pub fn outstanding(connection: &Connection, records: &[(String, String)]) -> rusqlite::Result<usize> {
+    let mut statement = connection.prepare_cached(
+        "select 1 from _asked where object = ?1 and record_id = ?2 union all \
+         select 1 from _repair where object = ?1 and record_id = ?2 and closed_at is null",
+    )?;
     let mut open = 0;
-    for number in numbers {
-        open += usize::from(statement.exists([number])?);
+    for (object, id) in records {
+        open += usize::from(statement.exists([object, id])?);
     }
     Ok(open)
 }
@@ -172,37 +174,53 @@ pub fn open_counts(connection: &Connection) -> rusqlite::Result<Vec<(Kind, u64, 
         .collect()
 }
 
-/// Opens entries for records from beside the daemon, in a transaction of their own: no mirrored row is touched,
-/// and the daemon finds them when it next looks. Their numbers.
-pub fn ask_for(
-    dir: &std::path::Path,
-    object: &str,
-    ids: &[String],
-    reason: &str,
-    now: Millis,
-) -> Result<Vec<i64>, OpenError> {
+/// A record that was asked for from beside the daemon.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Asked {
+    pub object: String,
+    pub record_id: String,
+    pub reason: String,
+}
+
+/// Asks for records to be read again, from beside the daemon, in a transaction of its own: no mirrored row is
+/// touched, and the daemon finds them when it next looks.
+pub fn ask_for(dir: &std::path::Path, records: &[Asked]) -> Result<(), OpenError> {
     let failed = |source| OpenError::Database {
         path: dir.join(KIND.file_name),
         source,
     };
     let mut connection = database::open_writer(dir, KIND)?;
-    let open = |connection: &mut Connection| {
+    let ask = |connection: &mut Connection| {
         // Checkpoints are the daemon's.
         connection.pragma_update(None, "wal_autocheckpoint", 0)?;
         let transaction = connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
-        let mut numbers = Vec::with_capacity(ids.len());
-        for id in ids {
-            insert(&transaction, &Entry::record(object, id, reason), now)?;
-            numbers.push(transaction.query_row(
-                "select number from _repair where object = ?1 and record_id = ?2 and closed_at is null",
-                params![object, id],
-                |row| row.get(0),
-            )?);
+        for Asked {
+            object,
+            record_id,
+            reason,
+        } in records
+        {
+            transaction
+                .prepare_cached("insert or replace into _asked values (?1, ?2, ?3)")?
+                .execute([object, record_id, reason])?;
         }
-        transaction.commit()?;
-        Ok(numbers)
+        transaction.commit()
     };
-    open(&mut connection).map_err(failed)
+    ask(&mut connection).map_err(failed)
+}
+
+/// What was asked for, some of it where it is much.
+pub fn asked(connection: &Connection, limit: usize) -> rusqlite::Result<Vec<Asked>> {
+    connection
+        .prepare_cached("select object, record_id, reason from _asked limit ?1")?
+        .query_map([number(limit)], |row| {
+            Ok(Asked {
+                object: row.get(0)?,
+                record_id: row.get(1)?,
+                reason: row.get(2)?,
+            })
+        })?
+        .collect()
 }
 
 /// What an entry is opened with.
@@ -296,6 +314,14 @@ impl Batch<'_> {
             self.open_repair(&entry, now)?;
         }
         Ok(closed > 0)
+    }
+
+    /// A record that was asked for from beside the daemon has its entry.
+    pub fn take_asked(&mut self, object: &str, record_id: &str) -> rusqlite::Result<()> {
+        self.transaction
+            .prepare_cached("delete from _asked where object = ?1 and record_id = ?2")?
+            .execute([object, record_id])?;
+        Ok(())
     }
 
     /// Whether this very entry is still open.

@@ -1,0 +1,95 @@
+//! Filling a journal from an export of another one: everything keeps its number.
+
+use rusqlite::{Transaction, TransactionBehavior, params};
+
+use crate::store::journal::Journal;
+use crate::store::journal::read::{Kept, KeptBatch, KeptPage};
+
+/// An import under way; dropped, it leaves nothing.
+#[derive(Debug)]
+pub struct Import<'j> {
+    transaction: Transaction<'j>,
+}
+
+impl Journal {
+    pub fn import(&mut self) -> rusqlite::Result<Import<'_>> {
+        let transaction = self
+            .connection
+            .transaction_with_behavior(TransactionBehavior::Immediate)?;
+        Ok(Import { transaction })
+    }
+}
+
+impl Import<'_> {
+    pub fn schema(&mut self, id: &str, json: &str) -> rusqlite::Result<()> {
+        self.transaction
+            .prepare_cached("insert into schema (schema_id, json) values (?1, ?2)")?
+            .execute(params![id, json])?;
+        Ok(())
+    }
+
+    pub fn event(&mut self, kept: &Kept) -> rusqlite::Result<()> {
+        self.transaction
+            .prepare_cached("insert or ignore into topic (name) values (?1)")?
+            .execute([&kept.topic])?;
+        self.transaction
+            .prepare_cached(
+                "insert into event (number, topic, replay_id, ordinal, event_id, schema_id, received_at, payload) \
+                 values (?1, (select number from topic where name = ?2), ?3, ?4, ?5, ?6, ?7, ?8)",
+            )?
+            .execute(params![
+                kept.number,
+                kept.topic,
+                kept.replay_id,
+                kept.ordinal,
+                kept.event_id,
+                kept.schema_id,
+                kept.received_at,
+                kept.payload
+            ])?;
+        Ok(())
+    }
+
+    pub fn batch(&mut self, batch: &KeptBatch) -> rusqlite::Result<()> {
+        self.transaction
+            .prepare_cached(
+                "insert into batch (number, at, rev, last_event, works) values (?1, ?2, ?3, ?4, ?5)",
+            )?
+            .execute(params![
+                batch.number,
+                batch.at,
+                batch.rev,
+                batch.last_event,
+                batch.works
+            ])?;
+        Ok(())
+    }
+
+    pub fn page(&mut self, page: &KeptPage) -> rusqlite::Result<()> {
+        let number = |size: usize| i64::try_from(size).unwrap_or(i64::MAX);
+        self.transaction
+            .prepare_cached(
+                "insert into page (number, batch, work, object, kind, taken_at, first_id, last_id, bytes) \
+                 values (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
+            )?
+            .execute(params![
+                page.number,
+                page.batch,
+                number(page.work),
+                page.object,
+                page.kind,
+                page.taken_at,
+                page.first_id,
+                page.last_id,
+                number(page.body.len())
+            ])?;
+        self.transaction
+            .prepare_cached("insert into body (page, packed) values (?1, ?2)")?
+            .execute(params![page.number, page.body])?;
+        Ok(())
+    }
+
+    pub fn commit(self) -> rusqlite::Result<()> {
+        self.transaction.commit()
+    }
+}

@@ -1,0 +1,116 @@
+//! Writing down what went through the door, so that it can go through again.
+//!
+//! The cache remembers the number of the last batch that it holds. A batch that was written down and did not
+//! reach the cache, because the process ended in between, is forgotten when the daemon starts: what it held comes
+//! again. The events of such a batch stay, since they did arrive.
+
+use bytes::Bytes;
+use rusqlite::{Connection, params};
+
+use crate::model::clock::Millis;
+use crate::store::journal::{Append, Journal};
+
+/// Packed answers kept; the oldest go first.
+const PAGES_BYTES_MAX: i64 = 4 << 30;
+
+/// Batches kept.
+const BATCHES_MAX: i64 = 4_000_000;
+
+/// Batches between two looks at what is too much.
+const BATCHES_PER_LOOK: i64 = 256;
+
+/// Events that follow each other in the journal: number of the first, and how many.
+pub type Run = (i64, i64);
+
+/// Whole rows on their way into the journal.
+#[derive(Debug)]
+pub struct Page {
+    /// Which of the batch's works it belongs to.
+    pub work: usize,
+    pub object: String,
+    pub kind: &'static str,
+    pub first_id: String,
+    pub last_id: String,
+    /// From [`pack`].
+    pub packed: Bytes,
+}
+
+/// Packs an answer of the org.
+pub fn pack(bytes: &[u8]) -> Bytes {
+    lz4_flex::compress_prepend_size(bytes).into()
+}
+
+impl Append<'_> {
+    /// Writes down a batch. `after` is the last batch that the cache holds; `rev` its newest revision.
+    pub fn batch(&mut self, after: i64, rev: i64, works: &str, pages: &[Page]) -> rusqlite::Result<i64> {
+        let mut insert = self.transaction.prepare_cached(
+            "insert into batch (number, at, rev, last_event, works) values (\
+             max(?1, (select coalesce(max(number), 0) from batch)) + 1, ?2, ?3, \
+             (select coalesce(max(number), 0) from event), ?4)",
+        )?;
+        insert.execute(params![after, self.received_at, rev, works])?;
+        let number = self.transaction.last_insert_rowid();
+        for page in pages {
+            self.transaction
+                .prepare_cached(
+                    "insert into page (batch, work, object, kind, taken_at, first_id, last_id, bytes) \
+                     values (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+                )?
+                .execute(params![
+                    number,
+                    i64::try_from(page.work).unwrap_or(i64::MAX),
+                    page.object,
+                    page.kind,
+                    self.received_at,
+                    page.first_id,
+                    page.last_id,
+                    i64::try_from(page.packed.len()).unwrap_or(i64::MAX),
+                ])?;
+            let page_number = self.transaction.last_insert_rowid();
+            self.transaction
+                .prepare_cached("insert into body (page, packed) values (?1, ?2)")?
+                .execute(params![page_number, &page.packed[..]])?;
+        }
+        if number % BATCHES_PER_LOOK == 0 {
+            self.prune(number)?;
+        }
+        Ok(number)
+    }
+
+    /// Removes the oldest batches where they or their pages are too much.
+    fn prune(&self, newest: i64) -> rusqlite::Result<()> {
+        let too_old: Option<i64> = self.transaction.query_row(
+            "select max(batch) from (select batch, sum(bytes) over (order by number desc) as total from page) \
+             where total > ?1",
+            [PAGES_BYTES_MAX],
+            |row| row.get(0),
+        )?;
+        let up_to = too_old.unwrap_or(0).max(newest - BATCHES_MAX);
+        forget(&self.transaction, "<=", up_to)
+    }
+}
+
+fn forget(connection: &Connection, side: &str, batch: i64) -> rusqlite::Result<()> {
+    let pages = format!("select number from page where batch {side} ?1");
+    connection.execute(&format!("delete from body where page in ({pages})"), [batch])?;
+    connection.execute(&format!("delete from page where batch {side} ?1"), [batch])?;
+    connection.execute(&format!("delete from batch where number {side} ?1"), [batch])?;
+    Ok(())
+}
+
+impl Journal {
+    /// Forgets the batches that the cache does not hold.
+    pub fn forget_after(&mut self, held: i64) -> rusqlite::Result<()> {
+        let transaction = self.connection.transaction()?;
+        forget(&transaction, ">", held)?;
+        transaction.commit()
+    }
+
+    /// Writes down a batch that is no work of the stages, such as what a start found.
+    pub fn write_down(&mut self, at: Millis, after: i64, rev: i64, works: &str) -> rusqlite::Result<i64> {
+        let mut append = self.append(at)?;
+        let number = append.batch(after, rev, works, &[])?;
+        append.commit()?;
+        Ok(number)
+    }
+}

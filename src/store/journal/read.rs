@@ -1,0 +1,288 @@
+//! Reading the journal, from beside the daemon.
+
+use std::path::Path;
+
+use rusqlite::{Connection, OptionalExtension, Row, params};
+
+use crate::model::clock::Millis;
+use crate::store::database::{self, OpenError};
+use crate::store::journal::KIND;
+
+/// Largest page that is unpacked; the door takes none that is near it.
+const PAGE_BYTES_MAX: usize = 256 << 20;
+
+/// An event as it is kept.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Kept {
+    /// Its place in the journal.
+    pub number: i64,
+    pub topic: String,
+    pub replay_id: Vec<u8>,
+    pub ordinal: i64,
+    pub event_id: String,
+    pub schema_id: String,
+    pub received_at: Millis,
+    pub payload: Vec<u8>,
+}
+
+/// What went through the door in one transaction.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KeptBatch {
+    pub number: i64,
+    pub at: Millis,
+    /// The newest revision before it.
+    pub rev: i64,
+    pub last_event: i64,
+    /// The door's own notes.
+    pub works: String,
+}
+
+/// Whole rows that the org answered.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KeptPage {
+    pub number: i64,
+    pub batch: i64,
+    pub work: usize,
+    pub object: String,
+    pub kind: String,
+    pub taken_at: Millis,
+    pub first_id: String,
+    pub last_id: String,
+    /// Packed.
+    pub body: Vec<u8>,
+}
+
+/// A page that can not be unpacked.
+#[derive(Debug, thiserror::Error)]
+#[error("page {0} of the journal is damaged")]
+pub struct Damaged(i64);
+
+impl KeptPage {
+    pub fn unpack(&self) -> Result<Vec<u8>, Damaged> {
+        let size = self.body.first_chunk::<4>().map(|size| u32::from_le_bytes(*size));
+        if size.is_none_or(|size| size as usize > PAGE_BYTES_MAX) {
+            return Err(Damaged(self.number));
+        }
+        lz4_flex::decompress_size_prepended(&self.body).map_err(|_| Damaged(self.number))
+    }
+}
+
+const EVENT: &str = "select event.number, topic.name, replay_id, ordinal, event_id, schema_id, received_at, payload \
+     from event join topic on topic.number = event.topic";
+const BATCH: &str = "select number, at, rev, last_event, works from batch";
+const PAGE: &str = "select number, batch, work, object, kind, taken_at, first_id, last_id, packed \
+     from page join body on body.page = page.number";
+
+fn event(row: &Row<'_>) -> rusqlite::Result<Kept> {
+    Ok(Kept {
+        number: row.get(0)?,
+        topic: row.get(1)?,
+        replay_id: row.get(2)?,
+        ordinal: row.get(3)?,
+        event_id: row.get(4)?,
+        schema_id: row.get(5)?,
+        received_at: row.get(6)?,
+        payload: row.get(7)?,
+    })
+}
+
+fn batch(row: &Row<'_>) -> rusqlite::Result<KeptBatch> {
+    Ok(KeptBatch {
+        number: row.get(0)?,
+        at: row.get(1)?,
+        rev: row.get(2)?,
+        last_event: row.get(3)?,
+        works: row.get(4)?,
+    })
+}
+
+fn page(row: &Row<'_>) -> rusqlite::Result<KeptPage> {
+    Ok(KeptPage {
+        number: row.get(0)?,
+        batch: row.get(1)?,
+        work: usize::try_from(row.get::<_, i64>(2)?).unwrap_or(usize::MAX),
+        object: row.get(3)?,
+        kind: row.get(4)?,
+        taken_at: row.get(5)?,
+        first_id: row.get(6)?,
+        last_id: row.get(7)?,
+        body: row.get(8)?,
+    })
+}
+
+/// Reads `journal.db`. A reading sees all that was committed when it began.
+#[derive(Debug)]
+pub struct JournalReader {
+    connection: Connection,
+}
+
+impl JournalReader {
+    /// Opens the journal of a state directory. One of an older version has to be opened by the daemon first.
+    pub fn open(dir: &Path) -> Result<Self, OpenError> {
+        let connection = database::open_reader(dir, KIND)?;
+        Ok(Self { connection })
+    }
+
+    /// The events at a position; several where the org split one.
+    pub fn at(&self, topic: &str, replay_id: &[u8]) -> rusqlite::Result<Vec<Kept>> {
+        self.connection
+            .prepare_cached(&format!(
+                "{EVENT} where topic.name = ?1 and replay_id = ?2 order by ordinal"
+            ))?
+            .query_map(params![topic, replay_id], event)?
+            .collect()
+    }
+
+    /// Events from a number on, the oldest first.
+    pub fn events(&self, from: i64, limit: usize) -> rusqlite::Result<Vec<Kept>> {
+        self.connection
+            .prepare_cached(&format!(
+                "{EVENT} where event.number >= ?1 order by event.number limit ?2"
+            ))?
+            .query_map(params![from, bound(limit)], event)?
+            .collect()
+    }
+
+    /// Events before a number, the newest first.
+    pub fn events_before(&self, number: i64, limit: usize) -> rusqlite::Result<Vec<Kept>> {
+        self.connection
+            .prepare_cached(&format!(
+                "{EVENT} where event.number < ?1 order by event.number desc limit ?2"
+            ))?
+            .query_map(params![number, bound(limit)], event)?
+            .collect()
+    }
+
+    /// The numbers of the events that the bus gave this id.
+    pub fn numbers_named(&self, event_id: &str) -> rusqlite::Result<Vec<i64>> {
+        self.connection
+            .prepare("select number from event where event_id = ?1 order by number")?
+            .query_map([event_id], |row| row.get(0))?
+            .collect()
+    }
+
+    pub fn event(&self, number: i64) -> rusqlite::Result<Option<Kept>> {
+        self.connection
+            .prepare_cached(&format!("{EVENT} where event.number = ?1"))?
+            .query_row([number], event)
+            .optional()
+    }
+
+    /// The numbers of the oldest and the newest event; none in an empty journal.
+    pub fn bounds(&self) -> rusqlite::Result<Option<(i64, i64)>> {
+        self.connection
+            .query_row("select min(number), max(number) from event", [], |row| {
+                Ok(row.get::<_, Option<i64>>(0)?.zip(row.get::<_, Option<i64>>(1)?))
+            })
+    }
+
+    /// The number of the first event received at or after an instant.
+    pub fn first_since(&self, instant: Millis) -> rusqlite::Result<Option<i64>> {
+        self.connection.query_row(
+            "select min(number) from event where received_at >= ?1",
+            [instant],
+            |row| row.get(0),
+        )
+    }
+
+    /// The numbers of the events at a replay id, on any topic.
+    pub fn numbers_at(&self, replay_id: &[u8]) -> rusqlite::Result<Vec<i64>> {
+        self.connection
+            .prepare("select number from event where replay_id = ?1 order by number")?
+            .query_map([replay_id], |row| row.get(0))?
+            .collect()
+    }
+
+    pub fn schema(&self, id: &str) -> rusqlite::Result<Option<String>> {
+        self.connection
+            .prepare_cached("select json from schema where schema_id = ?1")?
+            .query_row([id], |row| row.get(0))
+            .optional()
+    }
+
+    pub fn schemas(&self) -> rusqlite::Result<Vec<(String, String)>> {
+        self.connection
+            .prepare("select schema_id, json from schema order by number")?
+            .query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?
+            .collect()
+    }
+
+    /// Batches from a number on, the oldest first.
+    pub fn batches(&self, from: i64, limit: usize) -> rusqlite::Result<Vec<KeptBatch>> {
+        self.connection
+            .prepare_cached(&format!("{BATCH} where number >= ?1 order by number limit ?2"))?
+            .query_map(params![from, bound(limit)], batch)?
+            .collect()
+    }
+
+    pub fn batch(&self, number: i64) -> rusqlite::Result<Option<KeptBatch>> {
+        self.connection
+            .prepare_cached(&format!("{BATCH} where number = ?1"))?
+            .query_row([number], batch)
+            .optional()
+    }
+
+    /// Batches from a number on whose notes contain this text.
+    pub fn batches_with(&self, from: i64, text: &str) -> rusqlite::Result<Vec<KeptBatch>> {
+        self.connection
+            .prepare_cached(&format!(
+                "{BATCH} where number >= ?1 and instr(works, ?2) > 0 order by number"
+            ))?
+            .query_map(params![from, text], batch)?
+            .collect()
+    }
+
+    /// The newest batch before a number whose notes begin like this.
+    pub fn batch_before(&self, number: i64, begins: &str) -> rusqlite::Result<Option<KeptBatch>> {
+        self.connection
+            .prepare_cached(&format!(
+                "{BATCH} where number < ?1 and substr(works, 1, length(?2)) = ?2 order by number desc limit 1"
+            ))?
+            .query_row(params![number, begins], batch)
+            .optional()
+    }
+
+    /// The batch that brought an event, and where it is not known the newest.
+    pub fn batch_of(&self, event: i64) -> rusqlite::Result<Option<i64>> {
+        self.connection
+            .prepare_cached("select min(number) from batch where last_event >= ?1")?
+            .query_row([event], |row| row.get(0))
+    }
+
+    /// The first batch written at or after an instant.
+    pub fn batch_since(&self, instant: Millis) -> rusqlite::Result<Option<i64>> {
+        self.connection
+            .query_row("select min(number) from batch where at >= ?1", [instant], |row| {
+                row.get(0)
+            })
+    }
+
+    pub fn pages_of(&self, batch: i64) -> rusqlite::Result<Vec<KeptPage>> {
+        self.connection
+            .prepare_cached(&format!("{PAGE} where batch = ?1 order by work"))?
+            .query_map([batch], page)?
+            .collect()
+    }
+
+    /// The pages that may hold a record, the oldest first.
+    pub fn pages_with(&self, object: &str, id: &str) -> rusqlite::Result<Vec<KeptPage>> {
+        self.connection
+            .prepare_cached(&format!(
+                "{PAGE} where object = ?1 and first_id <= ?2 and last_id >= ?2 order by number"
+            ))?
+            .query_map([object, id], page)?
+            .collect()
+    }
+
+    /// Pages from a number on, the oldest first.
+    pub fn pages(&self, from: i64, limit: usize) -> rusqlite::Result<Vec<KeptPage>> {
+        self.connection
+            .prepare_cached(&format!("{PAGE} where number >= ?1 order by number limit ?2"))?
+            .query_map(params![from, bound(limit)], page)?
+            .collect()
+    }
+}
+
+fn bound(limit: usize) -> i64 {
+    i64::try_from(limit).unwrap_or(i64::MAX)
+}

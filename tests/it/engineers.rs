@@ -1,0 +1,5 @@
+//! What engineers ask of the journal: events, a record's past, and the cache made again from it.
+
+mod journal;
+mod replay;
+mod time_travel;

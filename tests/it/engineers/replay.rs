@@ -1,0 +1,247 @@
+//! The journal, through the door again.
+
+use std::io::Write as _;
+use std::path::Path;
+use std::process::{Output, Stdio};
+
+use rusqlite::Connection;
+use serde_json::{Value, json};
+
+use crate::world::{Sandbox, cache, converge, eventually, select, storesync};
+
+/// Everything that a cache holds, value by value with its type.
+fn everything(path: &Path) -> Vec<String> {
+    let connection = Connection::open(path).unwrap();
+    let tables = select(
+        &connection,
+        "select name from sqlite_schema where type = 'table' and name not like 'sqlite%' order by name",
+    );
+    let mut all = Vec::new();
+    for table in tables {
+        let table = table["name"].as_str().unwrap().to_owned();
+        let columns = select(
+            &connection,
+            &format!("select name from pragma_table_info('{table}')"),
+        );
+        let list: Vec<String> = columns
+            .iter()
+            .map(|column| format!("quote(\"{}\")", column["name"].as_str().unwrap()))
+            .collect();
+        let sql = format!(
+            "select concat_ws('|', {}) as row from \"{table}\"",
+            list.join(", ")
+        );
+        let mut rows: Vec<String> = select(&connection, &sql)
+            .into_iter()
+            .map(|row| format!("{table}: {}", row["row"].as_str().unwrap()))
+            .collect();
+        rows.sort();
+        all.extend(rows);
+    }
+    all
+}
+
+/// Changes of every sort: some make events, some are polled, some have to be read again.
+async fn a_busy_day(org: &Sandbox) {
+    let products: Vec<String> = org
+        .query("SELECT Id FROM Product2 ORDER BY Id LIMIT 12")
+        .await
+        .iter()
+        .map(|row| row["Id"].as_str().unwrap().to_owned())
+        .collect();
+    for (number, id) in products.iter().enumerate() {
+        org.update(
+            "Product2",
+            id,
+            json!({"Description": format!("written {number}")}),
+        )
+        .await;
+    }
+    org.control(
+        "changes",
+        json!({"told": "gaps", "update": [{"attributes": {"type": "Product2"}, "Id": products[0], "Name": "Gap"}]}),
+    )
+    .await;
+    org.control(
+        "changes",
+        json!({"told": "silently", "update": [{"attributes": {"type": "Product2"}, "Id": products[1], "Name": "Silent"}]}),
+    )
+    .await;
+    org.delete("Product2", &products[2]).await;
+    org.create(
+        "Product2",
+        json!({"Name": "New", "ProductCode": "NEW-1", "IsActive": true}),
+    )
+    .await;
+    let contact = org.some("Contact", "").await;
+    org.update("Contact", &contact, json!({"LastName": "Polled"}))
+        .await;
+    org.control("changes", json!({"told": "overflow", "announce": ["Pricebook2"]}))
+        .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_whole_journal_gives_the_cache_twice() {
+    let org = Sandbox::start(&["--products", "120"]).await;
+    let mut daemon = org.daemon().await;
+    daemon.live().await;
+    a_busy_day(&org).await;
+    org.settled().await;
+    // Killed, not stopped: a batch may have been written down that the cache never saw.
+    daemon.running.kill();
+    let mut daemon = org.daemon().await;
+    daemon.live().await;
+    let id = org.some("Product2", "WHERE Name = 'Silent'").await;
+    org.update("Product2", &id, json!({"Name": "After the crash"}))
+        .await;
+    let verify = ["verify", "--repair", "--object", "Product2"];
+    eventually("nothing differs", async || {
+        (org.verb(&verify).await.0 == 0).then_some(())
+    })
+    .await;
+    org.settled().await;
+    converge(&org).await;
+    daemon.running.stop();
+
+    let there = everything(&org.state().join("cache.db"));
+    let mut bytes = Vec::new();
+    for name in ["one.db", "two.db"] {
+        let file = org.dir.path().join(name);
+        let (exit, said, problem) = org
+            .verb(&["replay", "--into", file.to_str().unwrap(), "--json"])
+            .await;
+        assert_eq!(exit, 0, "{problem}");
+        let counts: Value = serde_json::from_str(&said).unwrap();
+        assert!(counts["events"].as_u64().unwrap() > 15, "{counts}");
+        let again = everything(&file);
+        let differing: Vec<_> = there
+            .iter()
+            .filter(|row| again.binary_search(row).is_err())
+            .chain(again.iter().filter(|row| there.binary_search(row).is_err()))
+            .take(10)
+            .collect();
+        assert!(differing.is_empty(), "{differing:#?}");
+        assert_eq!(there.len(), again.len());
+        bytes.push(std::fs::read(&file).unwrap());
+    }
+    assert!(bytes[0] == bytes[1], "the two files differ");
+    let (exit, said, _) = org.verb(&["replay", "--dry-run"]).await;
+    assert_eq!(exit, 0, "{said}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_dry_run_tells_what_differs_and_a_live_one_asks_first() {
+    let org = Sandbox::start(&[]).await;
+    let mut daemon = org.daemon().await;
+    daemon.live().await;
+    let product = org.some("Product2", "").await;
+    for name in ["First", "Second", "Third"] {
+        org.update("Product2", &product, json!({ "Name": name })).await;
+    }
+    converge(&org).await;
+    // Beside the running daemon.
+    let (exit, said, _) = org.verb(&["replay", "--dry-run"]).await;
+    assert_eq!(exit, 0, "{said}");
+    let (exit, _, refusal) = org.verb(&["replay", "--live", "--from", "1"]).await;
+    assert_eq!(exit, 69, "{refusal}");
+    daemon.running.stop();
+
+    let numbers: Vec<i64> = listed(&org, &["--object", "Product2", "--record", &product])
+        .await
+        .iter()
+        .map(|event| event["number"].as_i64().unwrap())
+        .collect();
+    let [.., first, second, _] = numbers[..] else {
+        panic!("{numbers:?}")
+    };
+    let part = ["--from", &first.to_string(), "--to", &second.to_string()].map(str::to_owned);
+    let part: Vec<&str> = part.iter().map(String::as_str).collect();
+    let command = [
+        &["replay", "--dry-run", "--json", "--record", &product],
+        &part[..],
+    ]
+    .concat();
+    let (exit, said, _) = org.verb(&command).await;
+    let said: Value = serde_json::from_str(&said).unwrap();
+    assert_eq!((exit, &said["events"]), (1, &json!(2)), "{said}");
+    let named = json!({"cache": "Third", "replay": "Second"});
+    assert_eq!(differing(&said)["rows"][0]["fields"]["name"], named);
+
+    spoil_and_tell(&org, &product).await;
+
+    let state = || {
+        let name = format!("select name from product2 where id = '{product}'");
+        let position = "select hex(last_seen) as at from _cursor";
+        let connection = cache(&org.state());
+        (
+            select(&connection, &name)[0]["name"].clone(),
+            select(&connection, position)[0]["at"].clone(),
+        )
+    };
+    let before = state();
+    assert_eq!(live(&org, first, second, "yes\n").status.code(), Some(64));
+    assert_eq!(state(), before);
+    let done = live(&org, first, second, &format!("{}\n", org.env["SANDBOX_ORG_ID"]));
+    assert_eq!(
+        done.status.code(),
+        Some(0),
+        "{}",
+        String::from_utf8_lossy(&done.stderr)
+    );
+    let after = state();
+    assert_eq!(after.0, "Second");
+    assert_ne!(after.1, before.1);
+    // What came after is asked of the org again, and the journal still tells how the cache came about.
+    let mut daemon = org.daemon().await;
+    daemon.live().await;
+    converge(&org).await;
+    daemon.running.stop();
+    let file = org.dir.path().join("again.db");
+    let (exit, _, problem) = org.verb(&["replay", "--into", file.to_str().unwrap()]).await;
+    assert_eq!(exit, 0, "{problem}");
+    assert_eq!(everything(&file), everything(&org.state().join("cache.db")));
+}
+
+/// The cache is spoilt by hand, as a fault of the program would.
+async fn spoil_and_tell(org: &Sandbox, product: &str) {
+    let spoilt = Connection::open(org.state().join("cache.db")).unwrap();
+    spoilt
+        .execute("update product2 set name = 'Spoilt' where id = ?1", [product])
+        .unwrap();
+    drop(spoilt);
+    let (exit, said, _) = org.verb(&["replay", "--dry-run", "--json"]).await;
+    let said: Value = serde_json::from_str(&said).unwrap();
+    assert_eq!(exit, 1);
+    let named = json!({"cache": "Spoilt", "replay": "Third"});
+    assert_eq!(differing(&said)["rows"][0]["fields"]["name"], named);
+}
+
+/// Runs a live replay with these words typed.
+fn live(org: &Sandbox, first: i64, second: i64, typed: &str) -> Output {
+    let mut command = storesync();
+    command.args(["replay", "--live", "--from", &first.to_string()]);
+    command
+        .args(["--to", &second.to_string(), "--config"])
+        .arg(org.config());
+    command
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    child.stdin.take().unwrap().write_all(typed.as_bytes()).unwrap();
+    child.wait_with_output().unwrap()
+}
+
+/// The object of which rows differ.
+fn differing(said: &Value) -> &Value {
+    let mut objects = said["objects"].as_array().unwrap().iter();
+    objects
+        .find(|table| table["differing"] != 0)
+        .expect("a difference")
+}
+
+async fn listed(org: &Sandbox, filter: &[&str]) -> Vec<Value> {
+    let (exit, said, problem) = org.verb(&[&["events", "list", "--json"], filter].concat()).await;
+    assert_eq!(exit, 0, "{problem}");
+    serde_json::from_str(&said).unwrap()
+}
