@@ -54,6 +54,7 @@ fn run(cli: Cli) -> anyhow::Result<Exit> {
             Command::Events(EventsCommand::Parked { json }) => {
                 inspect::events::parked(&Config::load(config)?, json)
             }
+            Command::Orders(command) => inspect::orders::run(&Config::load(config)?, command),
             Command::Sandbox(args) => run_sandbox(args, stop).await.map(|()| Exit::Ok),
             Command::Demo(args) => Box::pin(demo::run(args, stop)).await,
         }
