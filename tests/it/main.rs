@@ -5,6 +5,7 @@ mod chaos;
 mod events_decode;
 mod inbound;
 mod journeys;
+mod outbound;
 mod refusals;
 mod sandbox_avro;
 mod sandbox_faults;
