@@ -66,6 +66,7 @@ fn run(cli: Cli) -> anyhow::Result<Exit> {
             Command::History(args) => inspect::history::run(config, &args),
             Command::Bisect(args) => inspect::history::bisect(config, &args),
             Command::Replay(args) => inspect::replay::run(config, &args),
+            Command::Orders(command) => inspect::orders::run(&Config::load(config)?, command),
             Command::Sandbox(args) => run_sandbox(args, stop).await.map(|()| Exit::Ok),
             Command::Demo(args) => Box::pin(demo::run(args, stop)).await,
         }

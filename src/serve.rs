@@ -4,11 +4,15 @@
 //! answer says how fresh it is. Orders are answered once they are on the disk. Nothing here calls the org.
 
 mod admin;
+mod admin_orders;
 mod catalogue;
+pub mod console;
 mod orders;
 mod problem;
 mod reply;
+mod writes;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
@@ -22,11 +26,12 @@ use tower_http::timeout::TimeoutLayer;
 
 use crate::model::clock::{Clock, Millis};
 use crate::outbound::outbox::Intake;
+use crate::serve::console::Console;
 use crate::serve::problem::Problem;
 use crate::store::reader::Reader;
 
-/// Largest body taken: an order of 497 items is a tenth of it.
-const BODY_BYTES_MAX: usize = 256 * 1024;
+/// Largest body taken: an order of 2,000 items is a fifth of it.
+const BODY_BYTES_MAX: usize = 1024 * 1024;
 /// Longest time for one request.
 const REQUEST_MAX: Duration = Duration::from_secs(30);
 
@@ -37,6 +42,7 @@ pub struct World {
     pub intake: Intake,
     pub health: watch::Receiver<Health>,
     pub clock: Clock,
+    pub console: Arc<Console>,
 }
 
 /// How well the cache follows the org, as the daemon sees it.
@@ -95,13 +101,26 @@ async fn serve(listener: TcpListener, router: Router, stop: CancellationToken) -
 
 /// The storefronts' routes. Others may be merged with it: a page on top of this interface.
 pub fn storefront(world: World) -> Router {
-    let routes = Router::new()
+    let posted = writes::routes().fold(Router::new(), |routes, (path, take)| routes.route(&path, take));
+    let routes = posted
         .route("/v1/stores", get(catalogue::stores))
         .route("/v1/stores/{store}", get(catalogue::store))
         .route("/v1/stores/{store}/products", get(catalogue::products))
         .route("/v1/stores/{store}/products/{product}", get(catalogue::product))
         .route("/v1/stores/{store}/orders", axum::routing::post(orders::place))
         .route("/v1/stores/{store}/orders/{external_id}", get(orders::status))
+        .route(
+            "/v1/stores/{store}/orders/{external_id}/updates",
+            axum::routing::post(writes::update_order),
+        )
+        .route(
+            "/v1/stores/{store}/customers/{key}",
+            axum::routing::patch(writes::change_customer),
+        )
+        .route(
+            "/v1/stores/{store}/writes/{kind}/{external_id}",
+            get(writes::status),
+        )
         .route("/v1/objects/{object}", get(catalogue::objects))
         .route("/v1/objects/{object}/{id}", get(catalogue::object))
         .with_state(world);
@@ -114,6 +133,8 @@ pub fn operators(world: World) -> Router {
         .route("/livez", get(admin::livez))
         .route("/readyz", get(admin::readyz))
         .route("/status", get(admin::status))
+        .merge(admin_orders::routes())
+        .merge(console::routes())
         .with_state(world);
     limited(routes)
 }
@@ -209,9 +230,12 @@ mod tests {
             let (health, seen) = watch::channel(Health::default());
             let world = World {
                 reader: Reader::new(dir.path()),
-                intake: Intake::new(outbox.clone(), Clock::System),
+                intake: Intake::new(outbox.clone(), crate::config::Orders::default(), Clock::System),
                 health: seen,
                 clock: Clock::System,
+                console: Arc::new(Console::new(
+                    &crate::config::Config::parse(include_str!("../config.toml"), []).unwrap(),
+                )),
             };
             let stop = CancellationToken::new();
             let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -351,7 +375,7 @@ mod tests {
         assert_eq!((status, &first["state"]), (202, &json!("queued")));
         let reopened = rusqlite::Connection::open(shop.dir.path().join("outbox.db")).unwrap();
         let body: String = reopened
-            .query_row("select body from orders", [], |row| row.get(0))
+            .query_row("select body from writes", [], |row| row.get(0))
             .unwrap();
         let lines = serde_json::from_str::<Value>(&body).unwrap()["lines"].clone();
         assert_eq!(

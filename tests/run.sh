@@ -1,5 +1,5 @@
 #!/bin/sh
-# Everything that must hold before a change lands: form, lints, documentation, tests, other people's clients.
+# Everything that must hold before a change lands: form, lints, documentation, tests, other people's clients, a browser.
 set -eu
 cd "$(dirname "$0")/.."
 sh tests/setup.sh
@@ -7,4 +7,5 @@ cargo fmt --check
 cargo clippy --all-targets --quiet -- -D warnings
 RUSTDOCFLAGS="-D warnings" cargo doc --no-deps --quiet
 cargo test
+sh tests/browser/run.sh
 exec python3 tests/clients/run.py

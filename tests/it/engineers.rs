@@ -1,5 +1,6 @@
 //! What engineers ask of the journal: events, a record's past, and the cache made again from it.
 
+mod console;
 mod journal;
 mod replay;
 mod time_travel;

@@ -6,6 +6,7 @@ mod engineers;
 mod events_decode;
 mod inbound;
 mod journeys;
+mod outbound;
 mod refusals;
 mod sandbox_avro;
 mod sandbox_faults;

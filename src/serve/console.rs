@@ -1,0 +1,242 @@
+//! The console: pages on the operators' listener for whoever keeps storesync running or takes it apart.
+//!
+//! Pages are made here and work without a script; one small script draws the charts. All that they load comes from
+//! this binary, and the browser is told to take nothing else. What changes something is a form that carries a token
+//! of this process and comes from a page of this address: another site can make a browser send the form, and can read
+//! neither the token nor the answer.
+
+mod events;
+mod html;
+mod orders;
+mod record;
+mod repairs;
+mod settings;
+mod status;
+
+use std::path::PathBuf;
+
+use aws_lc_rs::constant_time::verify_slices_are_equal;
+use axum::Router;
+use axum::body::Body;
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+
+use crate::config::Config;
+use crate::inbound::history::{History, NoJournal};
+use crate::serve::World;
+use crate::serve::console::html::{Html, element, link, tag, text};
+
+/// Only what this binary serves; no frame, no form to elsewhere.
+const POLICY: &str = "default-src 'none'; style-src 'self'; script-src 'self'; connect-src 'self'; img-src 'self'; \
+     form-action 'self'; base-uri 'none'; frame-ancestors 'none'";
+
+const STYLE: &str = include_str!("console/console.css");
+const SCRIPT: &str = include_str!("console/console.js");
+
+/// The pages, with what the navigation calls them.
+const PAGES: [(&str, &str); 6] = [
+    ("/", "Status"),
+    ("/events", "Events"),
+    ("/parked", "Parked"),
+    ("/repairs", "Repairs"),
+    ("/orders", "Orders"),
+    ("/config", "Configuration"),
+];
+
+/// What the console knows besides what is served anyway.
+#[derive(Clone, Debug)]
+pub struct Console {
+    /// The state directory.
+    dir: PathBuf,
+    /// The configuration as it was loaded, section by section, without what nobody should read.
+    settings: Vec<(String, Vec<(String, String)>)>,
+    /// What forms carry.
+    token: String,
+}
+
+impl Console {
+    pub fn new(config: &Config) -> Self {
+        let mut random = [0; 32];
+        // Without it no form is taken: its token cannot be known, since an empty one is refused.
+        let token = match aws_lc_rs::rand::fill(&mut random) {
+            Ok(()) => random.iter().map(|byte| format!("{byte:02x}")).collect(),
+            Err(_) => String::new(),
+        };
+        Self {
+            dir: config.state.dir.clone(),
+            settings: settings::shown(config),
+            token,
+        }
+    }
+}
+
+pub fn routes() -> Router<World> {
+    Router::new()
+        .route("/", get(status::page))
+        .route("/console/pulse", get(status::pulse))
+        .route(
+            "/console/console.css",
+            get(async || asset("text/css; charset=utf-8", STYLE)),
+        )
+        .route(
+            "/console/console.js",
+            get(async || asset("text/javascript; charset=utf-8", SCRIPT)),
+        )
+        .route("/events", get(events::page))
+        .route("/events/{number}", get(events::one))
+        .route("/parked", get(events::parked))
+        .route("/records/{object}/{id}", get(record::page))
+        .route("/repairs", get(repairs::page))
+        .route("/orders", get(orders::page))
+        .route("/orders/{reference}", get(orders::one))
+        .route("/orders/{reference}/{deed}", post(orders::deed))
+        .route("/config", get(settings::page))
+}
+
+fn asset(kind: &'static str, content: &'static str) -> Response {
+    let mut response = content.into_response();
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
+    guard(headers);
+    response
+}
+
+fn guard(headers: &mut HeaderMap) {
+    for (name, value) in [
+        (header::CONTENT_SECURITY_POLICY, POLICY),
+        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+        (header::REFERRER_POLICY, "same-origin"),
+    ] {
+        headers.insert(name, HeaderValue::from_static(value));
+    }
+}
+
+/// A page of the console. `here` is the address of the page in the navigation that it belongs to.
+fn shell(status: StatusCode, here: &str, title: &str, content: impl IntoIterator<Item = Html>) -> Response {
+    let items = PAGES.iter().map(|(address, name)| {
+        let current = [("href", *address), ("aria-current", "page")];
+        let attributes = if *address == here {
+            &current[..]
+        } else {
+            &current[..1]
+        };
+        element("li", &[], [element("a", attributes, [text(name)])])
+    });
+    let navigation = element("nav", &[("aria-label", "Console")], [element("ul", &[], items)]);
+    let main = std::iter::once(tag("h1", title)).chain(content);
+    let head = [
+        element("meta", &[("charset", "utf-8")], []),
+        element(
+            "meta",
+            &[
+                ("name", "viewport"),
+                ("content", "width=device-width, initial-scale=1"),
+            ],
+            [],
+        ),
+        tag("title", format!("{title} - storesync")),
+        element(
+            "link",
+            &[("rel", "stylesheet"), ("href", "/console/console.css")],
+            [],
+        ),
+        element("script", &[("src", "/console/console.js"), ("defer", "")], []),
+    ];
+    let body = [
+        element(
+            "a",
+            &[("class", "skip"), ("href", "#content")],
+            [text("To the content")],
+        ),
+        element("header", &[], [tag("p", "storesync"), navigation]),
+        element("main", &[("id", "content"), ("tabindex", "-1")], main),
+    ];
+    let page = element(
+        "html",
+        &[("lang", "en")],
+        [element("head", &[], head), element("body", &[], body)],
+    );
+    let mut response = Response::new(Body::from(format!("<!doctype html>{}", page.into_string())));
+    *response.status_mut() = status;
+    let headers = response.headers_mut();
+    let kind = HeaderValue::from_static("text/html; charset=utf-8");
+    headers.insert(header::CONTENT_TYPE, kind);
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    guard(headers);
+    response
+}
+
+/// Why a page cannot be shown, as a page.
+#[derive(Debug)]
+struct Trouble {
+    status: StatusCode,
+    sentence: String,
+}
+
+impl Trouble {
+    fn new(status: StatusCode, sentence: impl Into<String>) -> Self {
+        Self {
+            status,
+            sentence: sentence.into(),
+        }
+    }
+
+    fn not_found(sentence: impl Into<String>) -> Self {
+        Self::new(StatusCode::NOT_FOUND, sentence)
+    }
+}
+
+impl<E: Into<anyhow::Error>> From<E> for Trouble {
+    fn from(error: E) -> Self {
+        let error: anyhow::Error = error.into();
+        if error.is::<NoJournal>() {
+            return Self::not_found(error.to_string());
+        }
+        tracing::error!(
+            error = format!("{error:#}"),
+            "a page of the console cannot be made"
+        );
+        let sentence = "this cannot be read just now: the log says why";
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, sentence)
+    }
+}
+
+impl IntoResponse for Trouble {
+    fn into_response(self) -> Response {
+        let sentence = element("p", &[("role", "alert")], [text(&self.sentence)]);
+        let title = self.status.canonical_reason().unwrap_or("Trouble");
+        shell(self.status, "", title, [sentence, link("/", "To the status")])
+    }
+}
+
+type Page = Result<Response, Trouble>;
+
+/// Looks into the journal on a thread where that may take its time.
+async fn look<T: Send + 'static>(
+    world: &World,
+    read: impl FnOnce(&mut History) -> anyhow::Result<T> + Send + 'static,
+) -> Result<T, Trouble> {
+    let dir = world.console.dir.clone();
+    let looked = tokio::task::spawn_blocking(move || read(&mut History::open(&dir)?)).await;
+    Ok(looked.map_err(anyhow::Error::from)??)
+}
+
+/// Whether a form comes from a page of this console.
+fn is_ours(world: &World, headers: &HeaderMap, token: &str) -> bool {
+    let expected = &world.console.token;
+    let known =
+        !expected.is_empty() && verify_slices_are_equal(expected.as_bytes(), token.as_bytes()).is_ok();
+    let value = |name: header::HeaderName| headers.get(name).and_then(|value| value.to_str().ok());
+    let site = headers
+        .get("sec-fetch-site")
+        .and_then(|value| value.to_str().ok());
+    let same_site = site.is_none_or(|site| site == "same-origin");
+    let same_origin = match (value(header::ORIGIN), value(header::HOST)) {
+        (Some(origin), Some(host)) => origin.split_once("://").is_some_and(|(_, of)| of == host),
+        (None, _) => true,
+        (Some(_), None) => false,
+    };
+    known && same_site && same_origin
+}

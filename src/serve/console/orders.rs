@@ -1,0 +1,334 @@
+//! Orders and other writes: where each stands, every attempt, and what a person can do about one.
+
+use axum::Form;
+use axum::extract::{Path, Query, State};
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::{IntoResponse, Redirect};
+use serde::Deserialize;
+
+use crate::model::clock::format_datetime;
+use crate::outbound::outbox::View;
+use crate::outbound::outbox::desk::{Action, Audit, Deed, Detail, Done, Filter};
+use crate::serve::World;
+use crate::serve::console::html::{
+    Html, button, element, facts, field, folded, heading, link, note, table, tag, text, verbatim,
+};
+use crate::serve::console::{Page, Trouble, is_ours, shell};
+
+/// Writes on one page.
+const LISTED: u32 = 100;
+
+/// Who did it, as the audit has it.
+const ACTOR: &str = "console";
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct Asked {
+    state: String,
+    text: String,
+    after: i64,
+}
+
+pub async fn page(State(world): State<World>, Query(asked): Query<Asked>) -> Page {
+    let given = |text: &str| Some(text.trim().to_owned()).filter(|text| !text.is_empty());
+    let filter = Filter {
+        state: given(&asked.state),
+        text: given(&asked.text),
+        ..Filter::default()
+    };
+    let views = world.intake.outbox().list(&filter, asked.after, LISTED)?;
+    let next = views
+        .last()
+        .filter(|_| views.len() == LISTED as usize)
+        .map(|view| {
+            let encode = |value: &str| {
+                percent_encoding::utf8_percent_encode(value, percent_encoding::NON_ALPHANUMERIC).to_string()
+            };
+            let (state, part) = (encode(&asked.state), encode(&asked.text));
+            link(
+                &format!("/orders?state={state}&text={part}&after={}", view.sequence),
+                "Later ones",
+            )
+        });
+    let fields = [
+        field("State", "state", &asked.state, "needs_attention"),
+        field("Contains", "text", &asked.text, "part of the key or the problem"),
+        button("Show"),
+    ];
+    let form = element(
+        "form",
+        &[("method", "get"), ("action", "/orders"), ("role", "search")],
+        fields,
+    );
+    let rows = views.iter().map(|view| {
+        let problem = view
+            .problem
+            .as_ref()
+            .map(|problem| format!("{}: {}", problem.code, problem.message));
+        vec![
+            link(&address(view), &view.external_id),
+            text(view.kind.name()),
+            state(&view.state),
+            text(view.attempts),
+            text(format_datetime(view.accepted_at)),
+            text(problem.unwrap_or_default()),
+        ]
+    });
+    let head = ["Key", "Kind", "State", "Attempts", "Accepted", "Problem"];
+    let content = [form, table("Orders and other writes", &head, rows)];
+    Ok(shell(
+        StatusCode::OK,
+        "/orders",
+        "Orders",
+        content.into_iter().chain(next),
+    ))
+}
+
+fn address(view: &View) -> String {
+    format!("/orders/%23{}", view.sequence)
+}
+
+fn state(state: &str) -> Html {
+    let class = match state {
+        "needs_attention" => "bad",
+        "sent" | "confirmed" => "good",
+        _ => "",
+    };
+    element("span", &[("class", class)], [text(state.replace('_', " "))])
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct Told {
+    done: String,
+}
+
+pub async fn one(
+    State(world): State<World>,
+    Path(reference): Path<String>,
+    Query(told): Query<Told>,
+) -> Page {
+    let detail = world.intake.outbox().detail(&reference)?;
+    let detail = detail.ok_or_else(|| Trouble::not_found(format!("there is no write {reference}")))?;
+    let view = &detail.view;
+    let mut content = Vec::new();
+    if let Some(sentence) = sentence(&told.done) {
+        content.push(element(
+            "p",
+            &[("role", "status"), ("class", "good")],
+            [text(sentence)],
+        ));
+    }
+    content.push(standing(view));
+    content.push(heading("What can be done"));
+    content.push(deeds(&world, view));
+    content.push(heading("Attempts"));
+    content.push(attempts(&detail));
+    content.push(heading("What is kept"));
+    content.push(verbatim("What is kept", format!("{:#}", detail.body)));
+    content.push(heading("What people did"));
+    content.push(audit(&detail.audit));
+    let title = format!("{} {}", view.kind.name(), view.external_id);
+    Ok(shell(StatusCode::OK, "/orders", &title, content))
+}
+
+fn sentence(done: &str) -> Option<&'static str> {
+    Some(match done {
+        "retry" => "It is sent again now.",
+        "edit" => "It was changed.",
+        "discard" => "It was given up.",
+        "reopen" => "It was taken up again.",
+        _ => return None,
+    })
+}
+
+fn standing(view: &View) -> Html {
+    let mut told = vec![
+        ("State".to_owned(), state(&view.state)),
+        ("Store".to_owned(), text(&view.store_id)),
+        ("Accepted".to_owned(), text(format_datetime(view.accepted_at))),
+        ("Attempts".to_owned(), text(view.attempts)),
+    ];
+    if let Some(id) = &view.salesforce_id {
+        told.push(("In the org".to_owned(), text(id)));
+    }
+    if let Some(due_at) = view.due_at {
+        told.push(("Next tried".to_owned(), text(format_datetime(due_at))));
+    }
+    if let Some(parent) = &view.waits_for {
+        told.push(("Waits for".to_owned(), text(parent)));
+    }
+    if let Some(problem) = &view.problem {
+        let sentence = format!("{}: {}", problem.code, problem.message);
+        told.push((
+            "Problem".to_owned(),
+            element("span", &[("class", "bad")], [text(sentence)]),
+        ));
+    }
+    facts(told)
+}
+
+/// Every deed is offered: which of them can be done now is decided where it is done.
+fn deeds(world: &World, view: &View) -> Html {
+    let token = element(
+        "input",
+        &[
+            ("type", "hidden"),
+            ("name", "token"),
+            ("value", &world.console.token),
+        ],
+        [],
+    );
+    let form = |deed: &str, label: &str, fields: Vec<Html>| {
+        let action = format!("{}/{deed}", address(view));
+        let parts = std::iter::once(token.clone())
+            .chain(fields)
+            .chain([button(label)]);
+        element(
+            "form",
+            &[("method", "post"), ("action", &action), ("aria-label", label)],
+            parts,
+        )
+    };
+    if view.state == "discarded" {
+        return form("reopen", "Take it up again", Vec::new());
+    }
+    let patch = element(
+        "textarea",
+        &[
+            ("id", "patch"),
+            ("name", "patch"),
+            ("rows", "4"),
+            ("spellcheck", "false"),
+            ("required", ""),
+        ],
+        [],
+    );
+    let label = element(
+        "label",
+        &[("for", "patch")],
+        [text("What to change, as a JSON merge patch")],
+    );
+    let patch = element("div", &[("class", "field large")], [label, patch]);
+    let reason = element(
+        "input",
+        &[
+            ("id", "reason"),
+            ("name", "reason"),
+            ("type", "text"),
+            ("required", ""),
+        ],
+        [],
+    );
+    let label = element("label", &[("for", "reason")], [text("Why it is given up")]);
+    let reason = element("div", &[("class", "field")], [label, reason]);
+    [
+        form("retry", "Try it again now", Vec::new()),
+        form("edit", "Change it", vec![patch]),
+        form("discard", "Give it up", vec![reason]),
+    ]
+    .into_iter()
+    .collect()
+}
+
+fn attempts(detail: &Detail) -> Html {
+    let rows = detail.attempts.iter().map(|attempt| {
+        let problem = attempt
+            .problem
+            .as_ref()
+            .map(|problem| format!("{}: {}", problem.code, problem.message));
+        let exchanged = [("Request", &attempt.request), ("Answer", &attempt.response)];
+        let exchanged = exchanged.into_iter().filter_map(|(name, body)| {
+            let body = body.as_ref()?;
+            Some(folded(name, verbatim(name, body)))
+        });
+        vec![
+            text(attempt.attempt),
+            text(format_datetime(attempt.began_at)),
+            text(attempt.ended_at.map(format_datetime).unwrap_or_default()),
+            text(attempt.state.as_deref().unwrap_or("running")),
+            text(problem.unwrap_or_default()),
+            exchanged.collect(),
+        ]
+    });
+    let head = ["Attempt", "Began", "Ended", "Left it", "Problem", "Exchanged"];
+    table("Attempts", &head, rows)
+}
+
+fn audit(audit: &[Audit]) -> Html {
+    if audit.is_empty() {
+        return note("Nobody has touched it.");
+    }
+    let rows = audit.iter().map(|line| {
+        vec![
+            text(format_datetime(line.at)),
+            text(&line.action),
+            text(&line.actor),
+            text(line.reason.as_deref().unwrap_or_default()),
+            text(line.changes.len()),
+        ]
+    });
+    table("Deeds", &["When", "What", "Who", "Why", "Values changed"], rows)
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct Wanted {
+    token: String,
+    patch: String,
+    reason: String,
+}
+
+pub async fn deed(
+    State(world): State<World>,
+    Path((reference, deed)): Path<(String, String)>,
+    headers: HeaderMap,
+    Form(wanted): Form<Wanted>,
+) -> Page {
+    if !is_ours(&world, &headers, &wanted.token) {
+        let sentence =
+            "this form is not of this console as it runs now: go back, load the page again and repeat it";
+        return Err(Trouble::new(StatusCode::FORBIDDEN, sentence));
+    }
+    let back = format!("/orders/{}", reference.replace('#', "%23"));
+    let action = match deed.as_str() {
+        "retry" => Action::Retry { reference },
+        "reopen" => Action::Reopen { reference },
+        "edit" => Action::Edit {
+            reference,
+            patch: serde_json::from_str(&wanted.patch).map_err(|error| {
+                let sentence = format!("the change is no JSON: {error}");
+                Trouble::new(StatusCode::BAD_REQUEST, sentence)
+            })?,
+        },
+        "discard" if !wanted.reason.trim().is_empty() => Action::Discard {
+            reference,
+            reason: wanted.reason,
+        },
+        "discard" => return Err(Trouble::new(StatusCode::BAD_REQUEST, "say why it is given up")),
+        _ => return Err(Trouble::not_found("there is no such deed")),
+    };
+    let actor = ACTOR.to_owned();
+    let done = world
+        .intake
+        .outbox()
+        .deed(Deed { actor, action }, world.clock.now())
+        .await?;
+    match done {
+        Done::Changed { .. } => Ok(Redirect::to(&format!("{back}?done={deed}")).into_response()),
+        Done::NoSuchWrite => Err(Trouble::not_found("there is no such write")),
+        Done::Refused(sentence) => {
+            let content = [
+                element("p", &[("role", "alert"), ("class", "bad")], [text(sentence)]),
+                tag("p", "Nothing was changed."),
+                link(&back, "Back"),
+            ];
+            Ok(shell(
+                StatusCode::CONFLICT,
+                "/orders",
+                "It cannot be done now",
+                content,
+            ))
+        }
+    }
+}

@@ -1,0 +1,176 @@
+//! How everything stands, and three charts of how it goes.
+
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::response::Response;
+use serde_json::json;
+
+use crate::model::clock::{Millis, format_datetime};
+use crate::serve::console::html::{Html, element, facts, heading, link, table, tag, text};
+use crate::serve::console::{Page, Trouble, shell};
+use crate::serve::{World, reply};
+use crate::store::cache::cursors::{self, Cursor};
+use crate::store::cache::objects::{self, ObjectState};
+use crate::store::cache::{meta, repairs};
+
+/// States in which an order is on its way.
+const ON_ITS_WAY: [&str; 3] = ["queued", "sending", "waiting"];
+
+pub async fn page(State(world): State<World>) -> Page {
+    let health = world.health.borrow().clone();
+    let now = world.clock.now();
+    let (objects, cursors, problems, open) = world.reader.with(|connection| {
+        Ok((
+            objects::objects(connection)?,
+            cursors::cursors(connection)?,
+            cursors::problems(connection)?,
+            repairs::open_counts(connection)?,
+        ))
+    })?;
+    let orders = world.intake.counts()?;
+    let state = match health.state() {
+        "live" => element("span", &[("class", "good")], [text("live")]),
+        other => element("span", &[("class", "bad")], [text(other)]),
+    };
+    let lag = health
+        .lag_seconds(now)
+        .map_or_else(|| "not known".to_owned(), |lag| format!("{lag} s"));
+    let rows: i64 = objects.iter().map(|object| object.rows).sum();
+    let entries: u64 = open.iter().map(|(_, count, _)| count).sum();
+    let sending = match &health.orders_problem {
+        Some(problem) => element("span", &[("class", "bad")], [text(problem)]),
+        None => text("yes"),
+    };
+    let told = facts([
+        ("State".to_owned(), state),
+        ("Behind the org".to_owned(), text(lag)),
+        ("Rows mirrored".to_owned(), text(rows)),
+        ("Open repairs".to_owned(), link("/repairs", entries)),
+        ("Orders are sent".to_owned(), sending),
+    ]);
+    let orders = orders
+        .iter()
+        .map(|(state, count)| vec![link(&format!("/orders?state={state}"), state), text(count)]);
+    let content = [
+        told,
+        charts(),
+        heading("Channels"),
+        channels(&cursors, &problems, now),
+        heading("Orders"),
+        table("Orders by state", &["State", "Orders"], orders),
+        heading("Objects"),
+        mirrored(&objects),
+    ];
+    Ok(shell(StatusCode::OK, "/", "Status", content))
+}
+
+fn mirrored(objects: &[ObjectState]) -> Html {
+    let rows = objects.iter().map(|object| {
+        let state = match &object.problem {
+            Some(problem) => element("span", &[("class", "bad")], [text(problem)]),
+            None => text(object.state),
+        };
+        vec![
+            link(&format!("/events?object={}", object.object), &object.object),
+            state,
+            text(if object.streamed {
+                "change events"
+            } else {
+                "polling"
+            }),
+            text(object.rows),
+            text(object.loaded_at.map(format_datetime).unwrap_or_default()),
+            text(object.drift.map(|drift| drift.to_string()).unwrap_or_default()),
+        ]
+    });
+    let head = [
+        "Object",
+        "State",
+        "Kept by",
+        "Rows",
+        "Loaded",
+        "Differed when last compared",
+    ];
+    table("Mirrored objects", &head, rows)
+}
+
+fn channels(cursors: &[Cursor], problems: &[(String, String, Millis)], now: Millis) -> Html {
+    let rows = cursors.iter().map(|cursor| {
+        let problem = problems.iter().find(|(topic, ..)| *topic == cursor.topic);
+        vec![
+            text(&cursor.topic),
+            text(format!("{} s ago", (now - cursor.position_at).max(0) / 1_000)),
+            text(format_datetime(cursor.heard_at)),
+            text(
+                problem
+                    .map(|(_, problem, _)| problem.as_str())
+                    .unwrap_or_default(),
+            ),
+        ]
+    });
+    table(
+        "Channels",
+        &["Channel", "Position is of", "Last heard", "Problem"],
+        rows,
+    )
+}
+
+fn charts() -> Html {
+    let figures = [
+        ("lag", "Behind the org", "s"),
+        ("rate", "Changes", "a second"),
+        ("outbox", "Orders on their way", "now"),
+    ];
+    let figures = figures.map(|(name, title, unit)| {
+        let line = element("polyline", &[("points", "0,96")], []);
+        let svg = element(
+            "svg",
+            &[
+                ("viewBox", "0 0 300 96"),
+                ("preserveAspectRatio", "none"),
+                ("role", "img"),
+                ("aria-label", title),
+            ],
+            [line],
+        );
+        let caption = element("figcaption", &[], [tag("span", title), tag("output", "")]);
+        let attributes = [("data-chart", title), ("data-name", name), ("data-unit", unit)];
+        element("figure", &attributes, [caption, svg])
+    });
+    let pause = element(
+        "button",
+        &[
+            ("type", "button"),
+            ("data-pause", ""),
+            ("aria-pressed", "false"),
+            ("hidden", ""),
+        ],
+        [text("Pause charts")],
+    );
+    [
+        heading("Live"),
+        element("div", &[("class", "charts")], figures),
+        element("p", &[], [pause]),
+    ]
+    .into_iter()
+    .collect()
+}
+
+/// What the charts are drawn from: `{at, lag_seconds, rev, outbox}`.
+pub async fn pulse(State(world): State<World>) -> Result<Response, Trouble> {
+    let now = world.clock.now();
+    let rev = world.reader.with(|connection| meta::<i64>(connection, "rev"))?;
+    let orders = world.intake.counts()?;
+    let on_their_way: i64 = orders
+        .iter()
+        .filter(|(state, _)| ON_ITS_WAY.contains(&state.as_str()))
+        .map(|(_, count)| count)
+        .sum();
+    let lag = world.health.borrow().lag_seconds(now);
+    let pulse = json!({"at": now, "lag_seconds": lag, "rev": rev.unwrap_or(0), "outbox": on_their_way});
+    Ok(reply::json(
+        &world,
+        StatusCode::OK,
+        pulse.to_string().into_bytes(),
+    ))
+}

@@ -1,0 +1,187 @@
+//! The console's pages, as a browser gets them and sends their forms.
+
+use serde_json::{Value, json};
+
+use crate::world::{Daemon, Sandbox, a_store, converge, eventually, order};
+
+/// Status, headers and text of a page.
+async fn page(daemon: &Daemon, path: &str) -> (u16, reqwest::header::HeaderMap, String) {
+    let answer = reqwest::get(format!("{}{path}", daemon.admin)).await.unwrap();
+    let (status, headers) = (answer.status().as_u16(), answer.headers().clone());
+    (status, headers, answer.text().await.unwrap())
+}
+
+/// Sends a form as a browser on that origin would, and gives the status and where it leads.
+async fn send(daemon: &Daemon, path: &str, origin: &str, form: &[(&str, &str)]) -> (u16, String) {
+    let client = reqwest::Client::builder()
+        .redirect(reqwest::redirect::Policy::none())
+        .build()
+        .unwrap();
+    let request = client
+        .post(format!("{}{path}", daemon.admin))
+        .header("origin", origin)
+        .form(form);
+    let answer = request.send().await.unwrap();
+    let to = answer
+        .headers()
+        .get("location")
+        .map(|to| to.to_str().unwrap().to_owned());
+    (answer.status().as_u16(), to.unwrap_or_default())
+}
+
+fn token(html: &str) -> String {
+    let (_, rest) = html.split_once("name=\"token\" value=\"").expect("a form");
+    rest.split('"').next().unwrap().to_owned()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn pages_show_how_things_stand_and_let_nothing_in() {
+    let org = Sandbox::start(&[]).await;
+    let daemon = org.daemon().await;
+    daemon.live().await;
+    let product = org.some("Product2", "").await;
+    let evil = "<script>alert(1)</script>";
+    org.update("Product2", &product, json!({"Name": evil, "Description": "told"}))
+        .await;
+    org.control(
+        "changes",
+        json!({"told": "gaps", "update": [{"attributes": {"type": "Product2"}, "Id": product, "Description": "gap"}]}),
+    )
+    .await;
+    converge(&org).await;
+    org.settled().await;
+
+    let listed: Value = {
+        let (_, said, _) = org
+            .verb(&["events", "list", "--record", &product, "--json"])
+            .await;
+        serde_json::from_str(&said).unwrap()
+    };
+    let number = listed[0]["number"].to_string();
+    let paths = [
+        ("/", "Mirrored objects"),
+        ("/events", "UPDATE"),
+        (&format!("/events?record={product}&kind=update"), &product),
+        (&format!("/events/{number}"), "What it changed in"),
+        (&format!("/records/Product2/{product}"), "read from the org"),
+        ("/parked", "No event is parked"),
+        ("/repairs", "gap: updated"),
+        ("/orders", "Orders and other writes"),
+        ("/config", "(hidden)"),
+    ];
+    for (path, expected) in paths {
+        let (status, headers, html) = page(&daemon, path).await;
+        assert_eq!(status, 200, "{path}: {html}");
+        assert!(html.contains(expected), "{path} lacks {expected}:\n{html}");
+        let policy = headers["content-security-policy"].to_str().unwrap();
+        assert!(
+            policy.contains("default-src 'none'") && !policy.contains("unsafe"),
+            "{policy}"
+        );
+        assert!(!html.contains(evil), "{path}");
+        assert!(
+            !html.contains("http://") && !html.contains("https://") || path == "/config",
+            "{path} leads away"
+        );
+        assert!(!html.contains(" style=") && !html.contains(" onclick="), "{path}");
+    }
+    let (_, _, html) = page(&daemon, &format!("/records/Product2/{product}")).await;
+    assert!(html.contains("&lt;script&gt;alert(1)"), "{html}");
+    let secret = &org.env["SANDBOX_CLIENT_ID"];
+    assert!(!page(&daemon, "/config").await.2.contains(secret.as_str()));
+
+    times_and_troubles(&daemon, &product, listed[0]["committed_at"].as_str().unwrap()).await;
+}
+
+async fn times_and_troubles(daemon: &Daemon, product: &str, at: &str) {
+    let (_, _, html) = page(daemon, &format!("/records/Product2/{product}?at={at}")).await;
+    assert!(html.contains("The row at") && html.contains("told"), "{html}");
+    for (path, expected) in [
+        ("/events?since=noon", 400),
+        ("/events/999999", 404),
+        ("/orders/none", 404),
+        ("/records/Product2/x?at=noon", 400),
+    ] {
+        let (status, _, html) = page(daemon, path).await;
+        assert_eq!(status, expected, "{path}: {html}");
+        assert!(html.contains("role=\"alert\""), "{path}: {html}");
+    }
+    let pulse: Value = serde_json::from_str(&page(daemon, "/console/pulse").await.2).unwrap();
+    assert!(
+        pulse["rev"].as_i64().unwrap() > 0 && pulse["outbox"] == 0,
+        "{pulse}"
+    );
+    for asset in ["/console/console.css", "/console/console.js"] {
+        assert_eq!(page(daemon, asset).await.0, 200);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_order_is_helped_by_a_form_of_the_console_alone() {
+    let org = Sandbox::start(&[]).await;
+    let daemon = org.daemon().await;
+    daemon.live().await;
+    let (store, currency, products) = a_store(&daemon).await;
+    let rule = json!({"object": "Order", "when": "ShippingCity = 'Nowhere'", "message": "no <b>more</b>", "field": "ShippingCity"});
+    org.control("rules", json!({ "validations": [rule] })).await;
+    let mut refused = order("WEB-1", &currency, &[(&products[0], 1)]);
+    refused["shipping_address"]["city"] = json!("Nowhere");
+    daemon.place(&store, &refused).await.unwrap();
+    let html = eventually("the order needs attention", async || {
+        let (_, _, html) = page(&daemon, "/orders/WEB-1").await;
+        html.contains("needs attention").then_some(html)
+    })
+    .await;
+    assert!(html.contains("Attempts") && !html.contains("<b>more"), "{html}");
+    let token = token(&html);
+    let (own, other) = (daemon.admin.clone(), "http://elsewhere.example");
+    let discard = |token| [("token", token), ("reason", "a test")];
+    assert_eq!(
+        send(&daemon, "/orders/WEB-1/discard", other, &discard(&token))
+            .await
+            .0,
+        403
+    );
+    assert_eq!(
+        send(&daemon, "/orders/WEB-1/discard", &own, &discard("guessed"))
+            .await
+            .0,
+        403
+    );
+    let unsaid = [("token", token.as_str()), ("reason", " ")];
+    assert_eq!(send(&daemon, "/orders/WEB-1/discard", &own, &unsaid).await.0, 400);
+    let edit = [("token", token.as_str()), ("patch", "{not json")];
+    assert_eq!(send(&daemon, "/orders/WEB-1/edit", &own, &edit).await.0, 400);
+    assert!(
+        page(&daemon, "/orders/WEB-1")
+            .await
+            .2
+            .contains("Nobody has touched it")
+    );
+
+    let (status, to) = send(&daemon, "/orders/WEB-1/discard", &own, &discard(&token)).await;
+    assert_eq!((status, to.as_str()), (303, "/orders/WEB-1?done=discard"));
+    let (_, _, html) = page(&daemon, &to).await;
+    assert!(
+        html.contains("It was given up") && html.contains("a test"),
+        "{html}"
+    );
+    let reopened = send(&daemon, "/orders/WEB-1/reopen", &own, &[("token", &token)]).await;
+    assert_eq!(reopened.0, 303);
+    let edit = [
+        ("token", token.as_str()),
+        ("patch", r#"{"shipping_address": {"city": "Hobart"}}"#),
+    ];
+    assert_eq!(send(&daemon, "/orders/WEB-1/edit", &own, &edit).await.0, 303);
+    assert_eq!(
+        send(&daemon, "/orders/WEB-1/retry", &own, &[("token", &token)])
+            .await
+            .0,
+        303
+    );
+    eventually("the order is in the org", async || {
+        let (_, _, html) = page(&daemon, "/orders/WEB-1").await;
+        (html.contains(">sent<") || html.contains(">confirmed<")).then_some(())
+    })
+    .await;
+}
