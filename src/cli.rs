@@ -36,6 +36,8 @@ pub enum LogFormat {
 pub enum Command {
     /// Run the daemon: mirror the org, serve storefronts, deliver their orders
     Run,
+    /// Say whether this machine, the configuration and the org can work together, and what to do where not
+    Check(CheckArgs),
     /// Say how everything stands: objects, channels, repairs, orders
     Status(StatusArgs),
     /// Compare the cache with the org, down to the rows and fields that differ; exits 1 where any does
@@ -63,6 +65,16 @@ pub enum EventsCommand {
         #[arg(long)]
         json: bool,
     },
+}
+
+#[derive(Debug, Args)]
+pub struct CheckArgs {
+    /// Leave the org alone: look at the configuration, files, permissions and space only
+    #[arg(long)]
+    pub offline: bool,
+    /// Print one JSON object instead of text
+    #[arg(long)]
+    pub json: bool,
 }
 
 #[derive(Debug, Args)]

@@ -2,7 +2,9 @@
 //!
 //! `config.toml` at the top of the project documents every key and is parsed in a test. Every key may be
 //! overridden by an environment variable `STORESYNC__SECTION__KEY`. Secrets are never in it: it names files
-//! that hold them. Unknown keys are refused, since a misspelt key is a setting that silently does not apply.
+//! that hold them, see [`credentials`]. Unknown keys are refused, since a misspelt key is a setting that silently does not apply.
+
+pub mod credentials;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -68,6 +70,37 @@ impl Auth {
             Self::ClientCredentials => "client_credentials",
             Self::Password => "password",
             Self::RefreshToken => "refresh_token",
+        }
+    }
+}
+
+impl Org {
+    /// The keys that name files with secrets, and those files.
+    pub fn secret_files(&self) -> Vec<(&'static str, &Path)> {
+        let named = [
+            ("[org] client_secret_file", &self.client_secret_file),
+            ("[org] password_file", &self.password_file),
+            ("[org] private_key_file", &self.private_key_file),
+            ("[org] refresh_token_file", &self.refresh_token_file),
+        ];
+        named
+            .into_iter()
+            .filter_map(|(key, path)| Some((key, path.as_deref()?)))
+            .collect()
+    }
+
+    /// Takes secrets from where systemd has put them, see [`credentials`].
+    fn resolve_secrets(&mut self, directory: Option<&Path>) {
+        for path in [
+            &mut self.client_secret_file,
+            &mut self.password_file,
+            &mut self.private_key_file,
+            &mut self.refresh_token_file,
+        ]
+        .into_iter()
+        .flatten()
+        {
+            *path = credentials::resolve(path, directory);
         }
     }
 }
@@ -223,7 +256,10 @@ impl Config {
             ))
         })?;
         let overrides = std::env::vars().filter(|(name, _)| name.starts_with(OVERRIDE_PREFIX));
-        Self::parse(&text, overrides).map_err(|error| ConfigError(format!("{}: {error}", path.display())))
+        let mut config = Self::parse(&text, overrides)
+            .map_err(|error| ConfigError(format!("{}: {error}", path.display())))?;
+        config.org.resolve_secrets(credentials::directory().as_deref());
+        Ok(config)
     }
 
     /// Reads the text of a configuration, with overrides named `STORESYNC__SECTION__KEY`.

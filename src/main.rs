@@ -49,6 +49,7 @@ fn run(cli: Cli) -> anyhow::Result<Exit> {
                 daemon::run(config, listeners, stop).await.map(|()| Exit::Ok)
             }
             Command::Events(EventsCommand::Decode { schema }) => Ok(decode_event(&schema)),
+            Command::Check(args) => inspect::check::run(config, &args).await,
             Command::Status(args) => inspect::status::run(&Config::load(config)?, &args),
             Command::Verify(args) => inspect::verify::run(&Config::load(config)?, &args).await,
             Command::Events(EventsCommand::Parked { json }) => {

@@ -102,6 +102,12 @@ pub fn open_writer(dir: &Path, kind: Kind) -> Result<Connection, OpenError> {
     Ok(connection)
 }
 
+/// The schema of a file that is there, from beside the daemon; an error where [`open_writer`] would refuse it.
+pub fn version(dir: &Path, kind: Kind) -> Result<usize, OpenError> {
+    let connection = open_reader(dir, kind)?;
+    identify(&connection, kind, &dir.join(kind.file_name))
+}
+
 /// Opens a read-only connection to a database that a writer has made.
 pub fn open_reader(dir: &Path, kind: Kind) -> Result<Connection, OpenError> {
     let path = dir.join(kind.file_name);
