@@ -14,7 +14,7 @@ pub struct Cli {
     #[arg(long, global = true, value_name = "FILE")]
     pub config: Option<PathBuf>,
 
-    /// How log lines are written to standard error; what is logged is set by STORESYNC_LOG (info)
+    /// How log lines are written to standard error; what is logged is set by [log] level, and by STORESYNC_LOG above it
     #[arg(long, global = true, value_enum, default_value_t = LogFormat::Text, value_name = "FORMAT")]
     pub log: LogFormat,
 
@@ -30,6 +30,8 @@ unavailable (org, port, state directory), 75 temporary failure such as a full di
 pub enum LogFormat {
     Text,
     Json,
+    /// To journald, each value a field of its own
+    Journal,
 }
 
 #[derive(Debug, Subcommand)]
@@ -79,6 +81,9 @@ pub struct CheckArgs {
 
 #[derive(Debug, Args)]
 pub struct StatusArgs {
+    /// Show it again every two seconds, until Ctrl-C
+    #[arg(long)]
+    pub watch: bool,
     /// Print one JSON object instead of text
     #[arg(long)]
     pub json: bool,

@@ -27,6 +27,14 @@ pub struct Config {
     pub admin: Admin,
     #[serde(default)]
     pub orders: Orders,
+    #[serde(default)]
+    pub log: Log,
+    /// The file it was read from.
+    #[serde(skip)]
+    pub origin: Option<PathBuf>,
+    /// All keys as they were read, overrides laid over.
+    #[serde(skip)]
+    raw: toml::Table,
 }
 
 /// `[org]`: which org, and how to log in.
@@ -190,6 +198,22 @@ pub struct Orders {
     pub external_id_field: Option<String>,
 }
 
+/// `[log]`: what the daemon tells of itself.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Log {
+    /// A level, or levels by module: `info,storesync::inbound=debug`.
+    pub level: String,
+}
+
+impl Default for Log {
+    fn default() -> Self {
+        Self {
+            level: "info".to_owned(),
+        }
+    }
+}
+
 impl Default for Sync {
     fn default() -> Self {
         Self {
@@ -259,6 +283,7 @@ impl Config {
         let mut config = Self::parse(&text, overrides)
             .map_err(|error| ConfigError(format!("{}: {error}", path.display())))?;
         config.org.resolve_secrets(credentials::directory().as_deref());
+        config.origin = Some(path);
         Ok(config)
     }
 
@@ -269,18 +294,34 @@ impl Config {
     ) -> Result<Self, ConfigError> {
         let mut table: toml::Table = toml::from_str(text)
             .map_err(|error| ConfigError(format!("not valid TOML: {}", one_line(&error))))?;
-        let mut overridden = false;
         for (name, value) in overrides {
             apply_override(&mut table, &name, &value)?;
-            overridden = true;
         }
+        let given: toml::Table = toml::from_str(text).unwrap_or_default();
         // Parsed from the text where nothing is overridden, so that the message can name the line.
-        let parsed = if overridden {
-            table.try_into()
-        } else {
+        let parsed = if table == given {
             toml::from_str(text)
+        } else {
+            table.clone().try_into()
         };
-        parsed.map_err(|error: toml::de::Error| ConfigError(one_line(&error)))
+        let parsed: Self = parsed.map_err(|error: toml::de::Error| ConfigError(one_line(&error)))?;
+        Ok(Self { raw: table, ..parsed })
+    }
+
+    /// The keys whose values differ, as `section.key`.
+    pub fn differences(&self, other: &Self) -> Vec<String> {
+        let mut differing = std::collections::BTreeSet::new();
+        for (one, two) in [(&self.raw, &other.raw), (&other.raw, &self.raw)] {
+            for (section, keys) in one {
+                for (key, value) in keys.as_table().into_iter().flatten() {
+                    let there = two.get(section).and_then(|keys| keys.get(key));
+                    if there != Some(value) {
+                        differing.insert(format!("{section}.{key}"));
+                    }
+                }
+            }
+        }
+        differing.into_iter().collect()
     }
 }
 
@@ -406,6 +447,21 @@ mod tests {
             error.contains("line ") && error.contains("pol_seconds"),
             "{error}"
         );
+    }
+
+    #[test]
+    fn differences_are_named_by_key() {
+        let one = parse(SAMPLE, &[]).unwrap();
+        assert_eq!(one.differences(&one), Vec::<String>::new());
+        let changed = SAMPLE
+            .replace("poll_seconds = 60", "poll_seconds = 61")
+            .replace("objects = []", "");
+        let other = parse(&changed, &[("STORESYNC__LOG__LEVEL", "debug")]).unwrap();
+        assert_eq!(
+            one.differences(&other),
+            ["log.level", "sync.objects", "sync.poll_seconds"]
+        );
+        assert_eq!(other.log.level, "debug");
     }
 
     #[test]

@@ -8,7 +8,7 @@ use aws_lc_rs::digest::{SHA256, digest};
 use crate::model::clock::Clock;
 use crate::model::order::{Order, Placed};
 pub use crate::store::outbox::{Accepted, OrderView};
-use crate::store::outbox::{NewOrder, Outbox, OutboxError};
+use crate::store::outbox::{InState, NewOrder, Outbox, OutboxError};
 
 /// Takes orders; cheap to clone.
 #[derive(Clone)]
@@ -67,6 +67,11 @@ impl Intake {
     /// What became of an order.
     pub fn status(&self, external_id: &str) -> Result<Option<OrderView>, OutboxError> {
         self.outbox.order(external_id)
+    }
+
+    /// How much of the outbox is where, and since when.
+    pub fn standing(&self) -> Result<Vec<InState>, OutboxError> {
+        self.outbox.standing()
     }
 
     /// How many orders are in each state.

@@ -1,10 +1,11 @@
-//! The HTTP client that all REST calls share: how long it waits, and whom it trusts.
+//! The HTTP client that all REST calls share: how long it waits, whom it trusts, what is counted of it.
 
 use std::time::Duration;
 
 use crate::config;
 use crate::salesforce::Error;
-use crate::salesforce::rest::reason;
+use crate::salesforce::rest::{reason, without_query};
+use crate::telemetry::metrics;
 
 /// A request that has not been answered for this long counts as lost; the org may still finish it.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(120);
@@ -41,4 +42,30 @@ fn bad_certificates(config: &config::Org, reason: &str) -> Error {
         "ca_file {} cannot be used ({reason}): it must hold PEM certificates",
         path.display()
     ))
+}
+
+/// Which of the org's APIs a path belongs to, for counting.
+fn api_of(path: &str) -> &'static str {
+    let known = [
+        ("/tooling/", "tooling"),
+        ("/jobs/", "bulk"),
+        ("/composite", "composite"),
+        ("/query", "query"),
+        ("/describe", "describe"),
+        ("/sobjects", "sobjects"),
+        ("/limits", "limits"),
+    ];
+    let found = known.iter().find(|(part, _)| without_query(path).contains(part));
+    found.map_or("other", |(_, api)| api)
+}
+
+/// Counts a call, and the error that it ended with.
+pub(super) fn count(path: &str, error: Option<&Error>) {
+    let outcome = match error {
+        None => "ok",
+        Some(Error::Unreachable { .. }) => "unreachable",
+        Some(Error::AnswerLost { .. }) => "lost",
+        Some(_) => "refused",
+    };
+    metrics::API_REQUESTS.count([api_of(path), outcome]);
 }

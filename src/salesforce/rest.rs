@@ -123,6 +123,13 @@ impl Org {
         }
     }
 
+    /// Reads the secrets again, for the next login; the session goes on. What cannot be read changes nothing.
+    pub async fn read_secrets(&self) -> Result<(), Error> {
+        let fresh = Grant::read(&self.inner.config)?;
+        *self.inner.login.lock().await = fresh;
+        Ok(())
+    }
+
     /// Logs in again, unless the session is already another than `stale`.
     pub async fn renew(&self, stale: &Session) -> Result<Session, Error> {
         let mut grant = self.inner.login.lock().await;
@@ -364,6 +371,12 @@ impl Org {
     }
 
     async fn answer(&self, request: reqwest::RequestBuilder, path: &str) -> Result<Answer, Error> {
+        let answered = self.answer_of(request, path).await;
+        client::count(path, answered.as_ref().err());
+        answered
+    }
+
+    async fn answer_of(&self, request: reqwest::RequestBuilder, path: &str) -> Result<Answer, Error> {
         let lost = |error: reqwest::Error| transport_error(path, &error);
         let answer = request.send().await.map_err(lost)?;
         let (status, headers) = (answer.status(), answer.headers().clone());
@@ -437,7 +450,7 @@ fn transport_error(path: &str, error: &reqwest::Error) -> Error {
 }
 
 /// Queries may hold customers' keys, which logs must not.
-fn without_query(path: &str) -> &str {
+pub(super) fn without_query(path: &str) -> &str {
     path.split_once('?').map_or(path, |(path, _)| path)
 }
 

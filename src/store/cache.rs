@@ -38,6 +38,7 @@ pub const KIND: Kind = Kind {
     migrations: &[
         include_str!("migrations/cache_1.sql"),
         include_str!("migrations/cache_2.sql"),
+        include_str!("migrations/cache_3.sql"),
     ],
     page_bytes: 2048,
     synchronous: "normal",

@@ -8,6 +8,7 @@
 
 mod queue;
 mod read;
+mod standing;
 mod writer;
 
 use std::path::Path;
@@ -20,6 +21,7 @@ use crate::model::clock::Millis;
 use crate::store::database::{self, Kind, OpenError};
 pub use queue::{Accepted, Claimed, NewOrder};
 pub use read::{Attempt, OrderView, SentOrder, counts_in};
+pub use standing::{InState, standing_in};
 pub use writer::Writer;
 
 /// `outbox.db`

@@ -1,0 +1,224 @@
+//! What monitoring systems are told: `/metrics`, and the alerts and the dashboard that ask for it.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use serde_json::{Value, json};
+
+use crate::world::{Daemon, Sandbox, eventually};
+
+fn monitoring() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("systemd/monitoring")
+}
+
+async fn metrics(daemon: &Daemon) -> String {
+    let answer = reqwest::get(format!("{}/metrics", daemon.admin)).await.unwrap();
+    assert_eq!(answer.status(), 200);
+    assert_eq!(
+        answer.headers()["content-type"],
+        "text/plain; version=0.0.4; charset=utf-8"
+    );
+    answer.text().await.unwrap()
+}
+
+/// The value of the sample that begins like this.
+fn value(metrics: &str, sample: &str) -> Option<f64> {
+    let line = metrics.lines().find(|line| line.starts_with(sample))?;
+    line.rsplit(' ').next()?.parse().ok()
+}
+
+/// Names and, for histograms and summaries, those of their parts.
+fn exported(metrics: &str) -> BTreeSet<String> {
+    let types = metrics.lines().filter_map(|line| line.strip_prefix("# TYPE "));
+    let mut names = BTreeSet::new();
+    for line in types {
+        let (name, kind) = line.split_once(' ').unwrap();
+        let parts: &[&str] = match kind {
+            "histogram" => &["_bucket", "_sum", "_count"],
+            "summary" => &["_sum", "_count"],
+            _ => &[""],
+        };
+        names.extend(parts.iter().map(|part| format!("{name}{part}")));
+    }
+    names
+}
+
+/// The names of metrics in a query.
+fn asked(query: &str) -> Vec<String> {
+    let word = |c: char| c.is_ascii_alphanumeric() || c == '_';
+    let words = query.split(|c: char| !word(c));
+    words
+        .filter(|word| word.starts_with("storesync_"))
+        .map(str::to_owned)
+        .collect()
+}
+
+async fn live(org: &Sandbox) -> Daemon {
+    let daemon = org.daemon().await;
+    eventually("the cache is complete", async || {
+        let text = metrics(&daemon).await;
+        (value(&text, "storesync_serving{state=\"live\"}") == Some(1.0)).then_some(())
+    })
+    .await;
+    daemon
+}
+
+#[tokio::test]
+async fn every_query_of_alerts_and_dashboard_names_what_is_exported() {
+    let org = Sandbox::start(&["--products", "5"]).await;
+    let daemon = live(&org).await;
+    let names = eventually("the org has told its allowances", async || {
+        let text = metrics(&daemon).await;
+        value(&text, "storesync_sf_api_limit ").map(|_| exported(&text))
+    })
+    .await;
+    let mut queries = Vec::new();
+    let alerts = std::fs::read_to_string(monitoring().join("alerts.yml")).unwrap();
+    queries.extend(
+        alerts
+            .lines()
+            .filter_map(|line| line.trim().strip_prefix("expr: "))
+            .map(str::to_owned),
+    );
+    let dashboard: Value =
+        serde_json::from_slice(&std::fs::read(monitoring().join("dashboard.json")).unwrap()).unwrap();
+    for panel in dashboard["panels"].as_array().unwrap() {
+        for target in panel["targets"].as_array().unwrap() {
+            queries.push(target["expr"].as_str().unwrap().to_owned());
+        }
+    }
+    assert!(queries.len() > 40, "{queries:?}");
+    let mut shown = BTreeSet::new();
+    for query in &queries {
+        let asked = asked(query);
+        assert!(!asked.is_empty(), "{query} asks for nothing of ours");
+        for name in asked {
+            assert!(
+                names.contains(&name),
+                "{query}: {name} is not exported; these are: {names:?}"
+            );
+            shown.insert(name);
+        }
+    }
+    // The other way round: what is exported and on no panel is a thing that nobody sees.
+    let base = |name: &str| {
+        let parts = ["_bucket", "_sum", "_count"];
+        parts
+            .iter()
+            .find_map(|part| name.strip_suffix(part))
+            .unwrap_or(name)
+            .to_owned()
+    };
+    let seen: BTreeSet<String> = shown.iter().map(|name| base(name)).collect();
+    let unseen: Vec<String> = names
+        .iter()
+        .map(|name| base(name))
+        .filter(|name| !seen.contains(name))
+        .collect();
+    let elsewhere = [
+        "storesync_object_state",
+        "storesync_object_last_event_timestamp_seconds",
+        "storesync_cursor_age_seconds",
+    ];
+    let unseen: Vec<&String> = unseen
+        .iter()
+        .filter(|name| !elsewhere.contains(&name.as_str()))
+        .collect();
+    assert!(unseen.is_empty(), "on no panel and in no alert: {unseen:?}");
+}
+
+#[tokio::test]
+async fn what_happens_is_counted() {
+    let org = Sandbox::start(&["--products", "5"]).await;
+    let daemon = live(&org).await;
+    let id = org.some("Product2", "").await;
+    org.update("Product2", &id, json!({"Name": "Renamed"})).await;
+    let text = eventually("the change is counted", async || {
+        let text = metrics(&daemon).await;
+        let updates = value(&text, "storesync_events_received_total{change_type=\"UPDATE\"}");
+        updates.is_some_and(|count| count >= 1.0).then_some(text)
+    })
+    .await;
+    let rows = org.count("Product2").await as f64;
+    assert_eq!(
+        value(&text, "storesync_object_rows{object=\"Product2\"}"),
+        Some(rows)
+    );
+    assert_eq!(
+        value(
+            &text,
+            "storesync_object_state{object=\"Product2\",state=\"live\",kept_by=\"stream\"}"
+        ),
+        Some(1.0)
+    );
+    assert_eq!(
+        value(&text, "storesync_apply_lag_seconds_bucket{le=\"+Inf\"}"),
+        Some(1.0)
+    );
+    assert!(
+        value(
+            &text,
+            "storesync_object_last_event_timestamp_seconds{object=\"Product2\"}"
+        )
+        .unwrap()
+            > 1e9
+    );
+    let left = value(
+        &text,
+        "storesync_replay_window_remaining_seconds{topic=\"/data/ChangeEvents\"}",
+    )
+    .unwrap();
+    assert!((258_000.0..=259_200.0).contains(&left), "{left}");
+    assert_eq!(value(&text, "storesync_orders_pending"), Some(0.0));
+    assert!(
+        value(
+            &text,
+            "storesync_sf_api_requests_total{api=\"bulk\",outcome=\"ok\"}"
+        )
+        .unwrap()
+            > 0.0
+    );
+    assert!(value(&text, "storesync_db_size_bytes{db=\"cache\"}").unwrap() > 0.0);
+
+    daemon.get("/v1/stores").await.unwrap();
+    daemon.get("/v1/stores/none/orders/WEB-SECRET-1").await.unwrap();
+    let text = metrics(&daemon).await;
+    let stores = "storesync_http_requests_total{listener=\"storefront\",method=\"GET\",route=\"/v1/stores\",status=\"200\"}";
+    assert_eq!(value(&text, stores), Some(1.0), "{text}");
+    assert!(!text.contains("WEB-SECRET-1"), "addresses are not labels");
+
+    // The format itself, by Prometheus's own reader.
+    let mut promtool = Command::new("promtool")
+        .args(["check", "metrics"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("promtool, see tests/setup.sh");
+    std::io::Write::write_all(&mut promtool.stdin.take().unwrap(), text.as_bytes()).unwrap();
+    let output = promtool.wait_with_output().unwrap();
+    let said =
+        String::from_utf8_lossy(&output.stderr).into_owned() + &String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success(), "{said}");
+}
+
+#[test]
+fn alert_rules_fire_when_they_should() {
+    for arguments in [
+        ["check", "rules", "alerts.yml"],
+        ["test", "rules", "alerts_test.yml"],
+    ] {
+        let output = Command::new("promtool")
+            .args(arguments)
+            .current_dir(monitoring())
+            .output();
+        let output = output.expect("promtool, see tests/setup.sh");
+        assert!(
+            output.status.success(),
+            "{}{}",
+            String::from_utf8_lossy(&output.stdout),
+            String::from_utf8_lossy(&output.stderr)
+        );
+    }
+}
