@@ -222,3 +222,96 @@ fn alert_rules_fire_when_they_should() {
         );
     }
 }
+
+#[tokio::test]
+async fn status_tells_the_same_over_http_and_beside_the_daemon() {
+    let org = Sandbox::start(&["--products", "5"]).await;
+    let daemon = live(&org).await;
+    let id = org.some("Product2", "").await;
+    org.update("Product2", &id, json!({"Name": "Renamed"})).await;
+    let by_name = |status: &Value| -> Value {
+        let objects = status["objects"].as_array().unwrap();
+        objects
+            .iter()
+            .find(|object| object["object"] == "Product2")
+            .unwrap()
+            .clone()
+    };
+    let told: Value = eventually("the event and the allowance are told", async || {
+        let answer = reqwest::get(format!("{}/status", daemon.admin)).await.ok()?;
+        let status: Value = answer.json().await.ok()?;
+        let complete = by_name(&status)["last_event_at"].is_string() && status["allowance"].is_object();
+        complete.then_some(status)
+    })
+    .await;
+    assert_eq!(told["state"], "live");
+    let product = by_name(&told);
+    assert_eq!(product["rows"].as_u64(), Some(org.count("Product2").await));
+    assert_eq!(
+        (&product["kept_by"], &product["state"]),
+        (&json!("stream"), &json!("live"))
+    );
+    assert_eq!(told["channels"][0]["topic"], "/data/ChangeEvents");
+    assert!(
+        told["channels"][0]["replay_window_left_seconds"]
+            .as_i64()
+            .unwrap()
+            > 258_000
+    );
+    assert_eq!(told["outbox"], json!({"depth": 0, "oldest_seconds": null}));
+    assert!(told["allowance"]["api"]["used"].as_u64().unwrap() > 0);
+    assert!(told["allowance"]["event_deliveries"]["limit"].as_u64().unwrap() > 0);
+
+    let (exit, stdout, _) = org.verb(&["status", "--json"]).await;
+    let beside: Value = serde_json::from_str(&stdout).unwrap();
+    assert_eq!((exit, &beside["running"]), (0, &json!(true)));
+    for key in [
+        "org_id",
+        "objects",
+        "channels",
+        "repairs",
+        "orders",
+        "outbox",
+        "allowance",
+    ] {
+        assert!(!beside[key].is_null(), "{key}");
+        let shape = |value: &Value| match value {
+            Value::Object(members) => members.keys().cloned().collect::<Vec<_>>(),
+            _ => Vec::new(),
+        };
+        assert_eq!(shape(&beside[key]), shape(&told[key]), "{key}");
+    }
+    let (_, text, _) = org.verb(&["status"]).await;
+    for part in [
+        "daemon running",
+        "last event",
+        "h left to resume",
+        "outbox: 0 to be sent",
+        "API requests",
+    ] {
+        assert!(text.contains(part), "{part} in {text}");
+    }
+}
+
+/// Each look is a line of JSON; it ends in order when it is stopped.
+#[tokio::test]
+async fn status_can_be_watched() {
+    let org = Sandbox::start(&["--products", "5"]).await;
+    let _daemon = live(&org).await;
+    let mut command = crate::world::storesync();
+    command
+        .args(["status", "--watch", "--json", "--config"])
+        .arg(org.config());
+    let (mut watching, line) = crate::world::Running::with_first_line(command);
+    let status: Value = serde_json::from_str(&line).unwrap();
+    assert_eq!(status["running"], true);
+    let pid = watching.child.id().to_string();
+    assert!(
+        Command::new("kill")
+            .args(["-INT", &pid])
+            .status()
+            .unwrap()
+            .success()
+    );
+    assert_eq!(watching.wait().code(), Some(0));
+}
