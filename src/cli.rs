@@ -47,6 +47,15 @@ pub enum Command {
     /// Look at events as they came off the wire
     #[command(subcommand)]
     Events(EventsCommand),
+    /// Copy the three databases while the daemon runs, and check the copies
+    Backup(BackupArgs),
+    /// Put a backup into the state directory, with no daemon running
+    Restore(RestoreArgs),
+    /// Print completions for a shell
+    Completions { shell: clap_complete::Shell },
+    /// Write the man pages into a directory
+    #[command(hide = true)]
+    Man { dir: PathBuf },
     /// Run a local org that speaks Salesforce's protocols
     Sandbox(SandboxArgs),
     /// Run the whole tour on this machine: a sandbox org, the daemon and a storefront page
@@ -74,6 +83,32 @@ pub struct CheckArgs {
     /// Leave the org alone: look at the configuration, files, permissions and space only
     #[arg(long)]
     pub offline: bool,
+    /// Print one JSON object instead of text
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct BackupArgs {
+    /// A directory that is new or empty
+    #[arg(value_name = "DIR")]
+    pub to: PathBuf,
+    /// Print one JSON object instead of text
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct RestoreArgs {
+    /// A directory that storesync backup has made
+    #[arg(value_name = "DIR")]
+    pub from: PathBuf,
+    /// Check the backup, and restore nothing
+    #[arg(long)]
+    pub check: bool,
+    /// Move the files that are there aside, as NAME.before-restore
+    #[arg(long)]
+    pub replace: bool,
     /// Print one JSON object instead of text
     #[arg(long)]
     pub json: bool,

@@ -428,7 +428,9 @@ pub fn exit_of(error: &anyhow::Error) -> Exit {
         match cause.downcast_ref::<OpenError>() {
             Some(OpenError::Newer { .. } | OpenError::Foreign { .. }) => return Exit::Configuration,
             Some(OpenError::InUse { .. }) => return Exit::Unavailable,
-            Some(OpenError::Directory { .. } | OpenError::Database { .. }) => return Exit::Temporary,
+            Some(OpenError::Directory { .. } | OpenError::Database { .. } | OpenError::Unkept { .. }) => {
+                return Exit::Temporary;
+            }
             None => {}
         }
         match cause.downcast_ref::<OrgError>() {

@@ -56,6 +56,10 @@ fn run(cli: Cli) -> anyhow::Result<Exit> {
             Command::Events(EventsCommand::Parked { json }) => {
                 inspect::events::parked(&Config::load(config)?, json)
             }
+            Command::Backup(args) => inspect::backup::make(&Config::load(config)?, &args),
+            Command::Restore(args) => inspect::backup::restore(&Config::load(config)?, &args),
+            Command::Completions { shell } => Ok(inspect::manual::completions(shell)),
+            Command::Man { dir } => inspect::manual::pages(&dir),
             Command::Sandbox(args) => run_sandbox(args, stop).await.map(|()| Exit::Ok),
             Command::Demo(args) => Box::pin(demo::run(args, stop)).await,
         }

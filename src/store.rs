@@ -8,6 +8,7 @@
 //! permissions. Each has one writer connection, owned by one stage; readers open their own and never block.
 
 pub mod allowance;
+pub mod backup;
 pub mod cache;
 pub mod checkpoint;
 pub mod database;

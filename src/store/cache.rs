@@ -43,6 +43,7 @@ pub const KIND: Kind = Kind {
     page_bytes: 2048,
     synchronous: "normal",
     mode: 0o640,
+    kept_before_upgrade: false,
 };
 
 /// Feed entries kept; a reader that is further behind has to read its objects again.

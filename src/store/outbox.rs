@@ -32,6 +32,7 @@ pub const KIND: Kind = Kind {
     page_bytes: 4096,
     synchronous: "full",
     mode: 0o600,
+    kept_before_upgrade: true,
 };
 
 /// Most work that waits for the writer; more waits at the door.

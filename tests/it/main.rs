@@ -15,5 +15,6 @@ mod sandbox_pubsub;
 mod sandbox_rest;
 mod service;
 mod simulate;
+mod state;
 mod tidy;
 mod world;
