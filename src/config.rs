@@ -204,12 +204,15 @@ pub struct Orders {
 pub struct Log {
     /// A level, or levels by module: `info,storesync::inbound=debug`.
     pub level: String,
+    /// A collector of traces, OTLP over HTTP; none are made where it is not set.
+    pub otlp_url: Option<String>,
 }
 
 impl Default for Log {
     fn default() -> Self {
         Self {
             level: "info".to_owned(),
+            otlp_url: None,
         }
     }
 }

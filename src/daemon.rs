@@ -39,6 +39,7 @@ use crate::store::journal::Journal;
 use crate::store::outbox::{self, Outbox};
 use crate::store::reader::Reader;
 use crate::store::{checkpoint, storefront};
+use crate::telemetry::traces;
 
 /// How long the stages may take to end.
 const STOP_MAX: Duration = Duration::from_secs(20);
@@ -179,6 +180,9 @@ fn supervise(stages: &mut Stages, world: &World, hangup: Signal) {
     let (org, dir) = (world.org.clone(), world.config.state.dir.clone());
     let allowance = inbound::allowance::run(org, dir, world.stop.clone());
     spawn(stages, "allowance", allowance);
+    if let Some(url) = world.config.log.otlp_url.clone() {
+        spawn(stages, "traces", traces::run(url, world.stop.clone()));
+    }
 }
 
 fn serve(stages: &mut Stages, world: &World, listeners: Listeners) -> anyhow::Result<()> {

@@ -34,6 +34,7 @@ use crate::store::cache::{Batch, Cache, State, objects};
 use crate::store::journal::Journal;
 use crate::telemetry::metrics;
 use crate::telemetry::pulse::Pulse;
+use crate::telemetry::traces::Span;
 
 pub use work::Work;
 
@@ -150,6 +151,9 @@ pub fn run(
         )?;
         metrics::APPLY_BATCHES.count([]);
         metrics::APPLY_DURATION.observe([], started.elapsed());
+        Span::batch(rev, world.now, clock.now())
+            .with("events", world.tally.events())
+            .tell();
         world.tally.tell(clock.now(), name_of(&world.objects));
         world.tell(rev, bells);
         pulse.idle();

@@ -9,6 +9,7 @@ use crate::model::clock::Clock;
 use crate::model::order::{Order, Placed};
 pub use crate::store::outbox::{Accepted, OrderView};
 use crate::store::outbox::{InState, NewOrder, Outbox, OutboxError};
+use crate::telemetry::traces::Span;
 
 /// Takes orders; cheap to clone.
 #[derive(Clone)]
@@ -52,16 +53,20 @@ impl Intake {
             idempotency_key,
         } = incoming;
         let body_hash = fingerprint(&posted, &placed.store_id);
-        self.outbox
+        let begun_at = self.clock.now();
+        let accepted = self
+            .outbox
             .accept(
                 NewOrder {
                     placed,
                     body_hash,
                     idempotency_key,
                 },
-                self.clock.now(),
+                begun_at,
             )
-            .await
+            .await;
+        Span::of_order(&posted.external_id, "accept", 0, begun_at, self.clock.now()).tell();
+        accepted
     }
 
     /// What became of an order.

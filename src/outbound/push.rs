@@ -6,7 +6,7 @@
 //! the next start looks it up. The queue is the table, the bell only saves waiting: a bell that is missed
 //! costs at most half a minute.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use serde_json::Value;
@@ -25,6 +25,7 @@ use crate::salesforce::{Error, Org};
 use crate::store::outbox::{Claimed, Outbox, OutboxError};
 use crate::telemetry::metrics;
 use crate::telemetry::pulse::Pulse;
+use crate::telemetry::traces::Span;
 
 /// Most orders on their way at once, each of another customer.
 const LANES_MAX: usize = 8;
@@ -204,9 +205,9 @@ async fn deliver(
     claimed: Claimed,
     pauses: u32,
 ) -> Result<Outcome, OutboxError> {
-    let started = Instant::now();
+    let begun_at = world.clock.now();
     let outcome = attempt(world, shape, &claimed, pauses).await;
-    tell(&outcome, started.elapsed());
+    tell(&claimed, &outcome, begun_at, world.clock.now());
     let sending = OrderState::Sending {
         attempt: claimed.attempt,
         failures: claimed.failures,
@@ -226,16 +227,22 @@ async fn deliver(
     Ok(outcome)
 }
 
-fn tell(outcome: &Outcome, time: Duration) {
+fn tell(claimed: &Claimed, outcome: &Outcome, begun_at: Millis, ended_at: Millis) {
     let (name, problem) = match outcome {
         Outcome::Sent { .. } => ("sent", None),
         Outcome::Retry { problem, .. } => ("retry", Some(problem)),
         Outcome::Paused { problem, .. } => ("paused", Some(problem)),
         Outcome::Refused { problem } => ("refused", Some(problem)),
     };
-    let class = problem.map_or("", |problem| problem.code.as_str());
-    metrics::ORDERS_PUSHED.count([name, class]);
+    let code = problem.map(|problem| problem.code.as_str());
+    metrics::ORDERS_PUSHED.count([name, code.unwrap_or_default()]);
+    let time = Duration::from_millis(u64::try_from(ended_at - begun_at).unwrap_or(0));
     metrics::ORDER_PUSH_DURATION.observe([name], time);
+    Span::of_order(&claimed.external_id, "send", claimed.attempt, begun_at, ended_at)
+        .with("attempt", claimed.attempt)
+        .with("outcome", name)
+        .failed(code)
+        .tell();
 }
 
 /// The outcome must not be lost while the disk is full: it is tried until it is written.

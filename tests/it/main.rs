@@ -7,6 +7,7 @@ mod events_decode;
 mod inbound;
 mod journeys;
 mod monitoring;
+mod privacy;
 mod refusals;
 mod sandbox_avro;
 mod sandbox_faults;

@@ -315,3 +315,60 @@ async fn status_can_be_watched() {
     );
     assert_eq!(watching.wait().code(), Some(0));
 }
+
+/// Stands in for a collector: keeps the spans that it is sent.
+async fn collector() -> (String, std::sync::Arc<std::sync::Mutex<Vec<Value>>>) {
+    let kept = std::sync::Arc::new(std::sync::Mutex::new(Vec::new()));
+    let into = std::sync::Arc::clone(&kept);
+    let take = async move |axum::Json(body): axum::Json<Value>| {
+        let spans = body["resourceSpans"][0]["scopeSpans"][0]["spans"]
+            .as_array()
+            .unwrap()
+            .clone();
+        into.lock().unwrap().extend(spans);
+    };
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let router = axum::Router::new().route("/v1/traces", axum::routing::post(take));
+    tokio::task::spawn(async move { axum::serve(listener, router).await });
+    (format!("http://{address}"), kept)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_order_is_one_trace_from_its_request_until_it_is_back() {
+    let org = Sandbox::start(&["--products", "20"]).await;
+    let (url, spans) = collector().await;
+    let daemon = org.daemon_with(&[("STORESYNC__LOG__OTLP_URL", &url)]).await;
+    daemon.live().await;
+    let (store, currency, products) = crate::world::a_store(&daemon).await;
+    org.fault(json!({"path": "/composite", "times": 1, "fault": "drop_after_commit"}))
+        .await;
+    let placed = crate::world::order("WEB-1", &currency, &[(&products[0], 1)]);
+    assert_eq!(daemon.place(&store, &placed).await.unwrap().0, 202);
+    let all = eventually("the whole order is traced", async || {
+        let spans = spans.lock().unwrap().clone();
+        spans.iter().any(|span| span["name"] == "order").then_some(spans)
+    })
+    .await;
+    let whole = all.iter().find(|span| span["name"] == "order").unwrap();
+    let parts: Vec<&Value> = all
+        .iter()
+        .filter(|span| span["traceId"] == whole["traceId"] && span["parentSpanId"] == whole["spanId"])
+        .collect();
+    let named = |name: &str| parts.iter().filter(|span| span["name"] == name).count();
+    assert_eq!((named("accept"), named("send")), (1, 2), "{parts:#?}");
+    assert_eq!(
+        parts.iter().filter(|span| span["status"]["code"] == 2).count(),
+        1,
+        "the lost answer"
+    );
+    assert!(
+        all.iter().any(|span| span["name"] == "apply"),
+        "batches are traced too"
+    );
+    let text = serde_json::to_string(&all).unwrap();
+    assert!(
+        !text.contains("ana@example.com") && !text.contains("High St"),
+        "what an order holds is not told"
+    );
+}

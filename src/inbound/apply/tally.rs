@@ -35,6 +35,11 @@ impl Tally {
         self.newest = self.newest.max(Some(committed_at));
     }
 
+    /// How many events were applied.
+    pub(super) fn events(&self) -> u64 {
+        self.kinds.iter().map(|(_, count)| count).sum()
+    }
+
     /// Stores when each object last had an event. `name` is that of an object's index.
     pub(super) fn store(
         &self,

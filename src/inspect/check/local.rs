@@ -233,7 +233,7 @@ fn space(report: &mut Report, place: &Path) {
             Area::Files,
             "disk space",
             &words,
-            "free some, or set [state] journal_megabytes lower",
+            "free some: a load of a large org, or some days of events, may need more",
         ),
         _ => report.ok(Area::Files, "disk space", &words),
     };
