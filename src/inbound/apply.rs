@@ -152,7 +152,7 @@ pub fn run(
         metrics::APPLY_BATCHES.count([]);
         metrics::APPLY_DURATION.observe([], started.elapsed());
         Span::batch(rev, world.now, clock.now())
-            .with("events", world.tally.events())
+            .with("events", &world.tally.events())
             .tell();
         world.tally.tell(clock.now(), name_of(&world.objects));
         world.tell(rev, bells);

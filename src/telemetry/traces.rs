@@ -80,7 +80,7 @@ impl Span {
         }
     }
 
-    pub fn with(mut self, name: &'static str, value: impl ToString) -> Self {
+    pub fn with(mut self, name: &'static str, value: &impl ToString) -> Self {
         self.attributes.push((name, value.to_string()));
         self
     }
