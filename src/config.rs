@@ -2,7 +2,9 @@
 //!
 //! `config.toml` at the top of the project documents every key and is parsed in a test. Every key may be
 //! overridden by an environment variable `STORESYNC__SECTION__KEY`. Secrets are never in it: it names files
-//! that hold them. Unknown keys are refused, since a misspelt key is a setting that silently does not apply.
+//! that hold them, see [`credentials`]. Unknown keys are refused, since a misspelt key is a setting that silently does not apply.
+
+pub mod credentials;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -25,6 +27,14 @@ pub struct Config {
     pub admin: Admin,
     #[serde(default)]
     pub orders: Orders,
+    #[serde(default)]
+    pub log: Log,
+    /// The file it was read from.
+    #[serde(skip)]
+    pub origin: Option<PathBuf>,
+    /// All keys as they were read, overrides laid over.
+    #[serde(skip)]
+    raw: toml::Table,
 }
 
 /// `[org]`: which org, and how to log in.
@@ -68,6 +78,37 @@ impl Auth {
             Self::ClientCredentials => "client_credentials",
             Self::Password => "password",
             Self::RefreshToken => "refresh_token",
+        }
+    }
+}
+
+impl Org {
+    /// The keys that name files with secrets, and those files.
+    pub fn secret_files(&self) -> Vec<(&'static str, &Path)> {
+        let named = [
+            ("[org] client_secret_file", &self.client_secret_file),
+            ("[org] password_file", &self.password_file),
+            ("[org] private_key_file", &self.private_key_file),
+            ("[org] refresh_token_file", &self.refresh_token_file),
+        ];
+        named
+            .into_iter()
+            .filter_map(|(key, path)| Some((key, path.as_deref()?)))
+            .collect()
+    }
+
+    /// Takes secrets from where systemd has put them, see [`credentials`].
+    fn resolve_secrets(&mut self, directory: Option<&Path>) {
+        for path in [
+            &mut self.client_secret_file,
+            &mut self.password_file,
+            &mut self.private_key_file,
+            &mut self.refresh_token_file,
+        ]
+        .into_iter()
+        .flatten()
+        {
+            *path = credentials::resolve(path, directory);
         }
     }
 }
@@ -157,6 +198,25 @@ pub struct Orders {
     pub external_id_field: Option<String>,
 }
 
+/// `[log]`: what the daemon tells of itself.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Log {
+    /// A level, or levels by module: `info,storesync::inbound=debug`.
+    pub level: String,
+    /// A collector of traces, OTLP over HTTP; none are made where it is not set.
+    pub otlp_url: Option<String>,
+}
+
+impl Default for Log {
+    fn default() -> Self {
+        Self {
+            level: "info".to_owned(),
+            otlp_url: None,
+        }
+    }
+}
+
 impl Default for Sync {
     fn default() -> Self {
         Self {
@@ -223,7 +283,11 @@ impl Config {
             ))
         })?;
         let overrides = std::env::vars().filter(|(name, _)| name.starts_with(OVERRIDE_PREFIX));
-        Self::parse(&text, overrides).map_err(|error| ConfigError(format!("{}: {error}", path.display())))
+        let mut config = Self::parse(&text, overrides)
+            .map_err(|error| ConfigError(format!("{}: {error}", path.display())))?;
+        config.org.resolve_secrets(credentials::directory().as_deref());
+        config.origin = Some(path);
+        Ok(config)
     }
 
     /// Reads the text of a configuration, with overrides named `STORESYNC__SECTION__KEY`.
@@ -233,18 +297,34 @@ impl Config {
     ) -> Result<Self, ConfigError> {
         let mut table: toml::Table = toml::from_str(text)
             .map_err(|error| ConfigError(format!("not valid TOML: {}", one_line(&error))))?;
-        let mut overridden = false;
         for (name, value) in overrides {
             apply_override(&mut table, &name, &value)?;
-            overridden = true;
         }
+        let given: toml::Table = toml::from_str(text).unwrap_or_default();
         // Parsed from the text where nothing is overridden, so that the message can name the line.
-        let parsed = if overridden {
-            table.try_into()
-        } else {
+        let parsed = if table == given {
             toml::from_str(text)
+        } else {
+            table.clone().try_into()
         };
-        parsed.map_err(|error: toml::de::Error| ConfigError(one_line(&error)))
+        let parsed: Self = parsed.map_err(|error: toml::de::Error| ConfigError(one_line(&error)))?;
+        Ok(Self { raw: table, ..parsed })
+    }
+
+    /// The keys whose values differ, as `section.key`.
+    pub fn differences(&self, other: &Self) -> Vec<String> {
+        let mut differing = std::collections::BTreeSet::new();
+        for (one, two) in [(&self.raw, &other.raw), (&other.raw, &self.raw)] {
+            for (section, keys) in one {
+                for (key, value) in keys.as_table().into_iter().flatten() {
+                    let there = two.get(section).and_then(|keys| keys.get(key));
+                    if there != Some(value) {
+                        differing.insert(format!("{section}.{key}"));
+                    }
+                }
+            }
+        }
+        differing.into_iter().collect()
     }
 }
 
@@ -370,6 +450,21 @@ mod tests {
             error.contains("line ") && error.contains("pol_seconds"),
             "{error}"
         );
+    }
+
+    #[test]
+    fn differences_are_named_by_key() {
+        let one = parse(SAMPLE, &[]).unwrap();
+        assert_eq!(one.differences(&one), Vec::<String>::new());
+        let changed = SAMPLE
+            .replace("poll_seconds = 60", "poll_seconds = 61")
+            .replace("objects = []", "");
+        let other = parse(&changed, &[("STORESYNC__LOG__LEVEL", "debug")]).unwrap();
+        assert_eq!(
+            one.differences(&other),
+            ["log.level", "sync.objects", "sync.poll_seconds"]
+        );
+        assert_eq!(other.log.level, "debug");
     }
 
     #[test]

@@ -7,12 +7,15 @@
 //! Reads and order intake begin as soon as there is a cache, and go on while the org is away. Only a first
 //! start, with nothing to serve, needs the org at once and ends where it cannot be had.
 
+mod listeners;
+mod reload;
+mod supervise;
+
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, anyhow};
-use tokio::net::TcpListener;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -20,7 +23,7 @@ use tokio_util::sync::CancellationToken;
 use crate::cli::Exit;
 use crate::config::{self, Config, ConfigError};
 use crate::inbound::apply::{self, Bells};
-use crate::inbound::budget::Budget;
+use crate::inbound::budget::Limits;
 use crate::inbound::{self, Plan, Wires};
 use crate::inspect::NoCache;
 use crate::model::clock::{Clock, Millis};
@@ -36,6 +39,7 @@ use crate::store::journal::Journal;
 use crate::store::outbox::{self, Outbox};
 use crate::store::reader::Reader;
 use crate::store::{checkpoint, storefront};
+use crate::telemetry::traces;
 
 /// How long the stages may take to end.
 const STOP_MAX: Duration = Duration::from_secs(20);
@@ -52,28 +56,9 @@ const AWAY: Policy = Policy {
     longest: Duration::from_secs(60),
 };
 
+pub use listeners::Listeners;
+
 type Stages = JoinSet<(&'static str, anyhow::Result<()>)>;
-
-/// The two listeners, bound before anything else is done.
-#[derive(Debug)]
-pub struct Listeners {
-    pub storefront: TcpListener,
-    pub admin: TcpListener,
-}
-
-impl Listeners {
-    pub async fn bind(config: &Config) -> anyhow::Result<Self> {
-        let bind = async |key: &str, address: std::net::SocketAddr| {
-            TcpListener::bind(address).await.with_context(|| {
-                format!("{key} {address} cannot be listened on: stop what uses it, or set another address")
-            })
-        };
-        Ok(Self {
-            storefront: bind("[serve] listen", config.serve.listen).await?,
-            admin: bind("[admin] listen", config.admin.listen).await?,
-        })
-    }
-}
 
 /// What the stages are built from.
 struct World {
@@ -84,12 +69,15 @@ struct World {
     reader: Reader,
     outbox: Outbox,
     bells: Bells,
+    limits: Limits,
     health: Arc<watch::Sender<Health>>,
     stop: CancellationToken,
 }
 
 /// Runs until `stop`, or until a stage ends in an error.
 pub async fn run(config: Config, listeners: Listeners, stop: CancellationToken) -> anyhow::Result<()> {
+    // Caught from here on: a reload that is asked for during the start is done after it.
+    let hangup = signal(SignalKind::hangup())?;
     let clock = Clock::System;
     let dir = config.state.dir.clone();
     let org = Org::new(&config.org, clock.clone())?;
@@ -100,6 +88,7 @@ pub async fn run(config: Config, listeners: Listeners, stop: CancellationToken) 
     let (outbox, writer) = outbox::open(&dir, clock.now())?;
     let reader = Reader::new(&dir);
     let world = World {
+        limits: Limits::new(&config.sync),
         bells: Bells::new(cache.rev()),
         health: Arc::new(watch::Sender::new(Health {
             initializing: true,
@@ -118,6 +107,7 @@ pub async fn run(config: Config, listeners: Listeners, stop: CancellationToken) 
         writer.run();
         ("outbox", Ok(()))
     });
+    supervise(&mut stages, &world, hangup);
     let first_start = world.reader.with(storefront::object_states)?.is_empty();
     if first_start {
         let plan = prepare(&world, &mut cache, &journal).await?;
@@ -129,9 +119,6 @@ pub async fn run(config: Config, listeners: Listeners, stop: CancellationToken) 
             return Ok(());
         };
         start(&mut stages, world, plan, cache, journal);
-    }
-    if let Err(error) = sd_notify::notify(&[sd_notify::NotifyState::Ready]) {
-        tracing::warn!("systemd could not be told that the daemon is ready ({error})");
     }
     finish(stages, &stop).await
 }
@@ -175,12 +162,37 @@ async fn prepare_when_reachable(
     }
 }
 
+/// Starts what the service manager is told by, and what it asks for.
+fn supervise(stages: &mut Stages, world: &World, hangup: Signal) {
+    let seen = supervise::World {
+        reader: world.reader.clone(),
+        outbox: world.outbox.clone(),
+        health: world.health.subscribe(),
+        clock: world.clock.clone(),
+    };
+    spawn(stages, "supervise", supervise::run(seen, world.stop.clone()));
+    let reached = reload::World {
+        config: world.config.clone(),
+        org: world.org.clone(),
+        limits: world.limits.clone(),
+    };
+    spawn(stages, "reload", reload::run(reached, hangup, world.stop.clone()));
+    let (org, dir) = (world.org.clone(), world.config.state.dir.clone());
+    let allowance = inbound::allowance::run(org, dir, world.stop.clone());
+    spawn(stages, "allowance", allowance);
+    if let Some(url) = world.config.log.otlp_url.clone() {
+        spawn(stages, "traces", traces::run(url, world.stop.clone()));
+    }
+}
+
 fn serve(stages: &mut Stages, world: &World, listeners: Listeners) -> anyhow::Result<()> {
     let shown = serve::World {
         reader: world.reader.clone(),
         intake: Intake::new(world.outbox.clone(), world.clock.clone()),
         health: world.health.subscribe(),
         clock: world.clock.clone(),
+        dir: world.config.state.dir.as_path().into(),
+        topics: world.config.sync.channels.clone().into(),
     };
     let (storefront, admin) = (listeners.storefront, listeners.admin);
     tracing::info!("storefronts are served on http://{}", storefront.local_addr()?);
@@ -208,6 +220,7 @@ fn start(stages: &mut Stages, world: World, plan: Plan, cache: Cache, journal: J
         reader,
         outbox,
         bells,
+        limits,
         health,
         stop,
     } = world;
@@ -239,11 +252,8 @@ fn start(stages: &mut Stages, world: World, plan: Plan, cache: Cache, journal: J
         clock: clock.clone(),
     };
     spawn(stages, "push", orders(push, Arc::clone(&health), stop.clone()));
-    let topics = plan
-        .channels
-        .iter()
-        .map(|channel| channel.topic.clone())
-        .collect();
+    let topics = plan.channels.iter();
+    let topics = topics.map(|channel| channel.topic.clone()).collect();
     spawn(
         stages,
         "health",
@@ -266,6 +276,7 @@ fn start(stages: &mut Stages, world: World, plan: Plan, cache: Cache, journal: J
         plan.channels,
         &plan.schema_ids,
         config.sync,
+        &limits,
     );
 }
 
@@ -277,17 +288,15 @@ fn follow(
     channels: Vec<inbound::prepare::Channel>,
     schema_ids: &std::collections::HashSet<String>,
     config: config::Sync,
+    limits: &Limits,
 ) {
-    let budget = Budget {
-        share_percent: config.api_share_percent,
-    };
-    let snapshot = inbound::snapshot::run(wires.clone(), channels.len(), budget);
+    let snapshot = inbound::snapshot::run(wires.clone(), channels.len(), limits.clone());
     spawn(stages, "snapshot", snapshot);
-    let poll = inbound::poll::run(wires.clone(), config.poll_seconds, budget);
+    let poll = inbound::poll::run(wires.clone(), limits.clone());
     spawn(stages, "poll", poll);
     spawn(stages, "repair", inbound::repair::run(wires.clone()));
     spawn(stages, "catch_up", inbound::catch_up::run(wires.clone()));
-    let verify = inbound::verify::run(wires.clone(), config.verify_hours, budget);
+    let verify = inbound::verify::run(wires.clone(), limits.clone());
     spawn(stages, "verify", verify);
     let evolve = inbound::evolve::run(wires.clone(), pubsub.clone(), config);
     spawn(stages, "evolve", evolve);
@@ -423,7 +432,9 @@ pub fn exit_of(error: &anyhow::Error) -> Exit {
         match cause.downcast_ref::<OpenError>() {
             Some(OpenError::Newer { .. } | OpenError::Foreign { .. }) => return Exit::Configuration,
             Some(OpenError::InUse { .. }) => return Exit::Unavailable,
-            Some(OpenError::Directory { .. } | OpenError::Database { .. }) => return Exit::Temporary,
+            Some(OpenError::Directory { .. } | OpenError::Database { .. } | OpenError::Unkept { .. }) => {
+                return Exit::Temporary;
+            }
             None => {}
         }
         match cause.downcast_ref::<OrgError>() {

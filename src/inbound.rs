@@ -16,6 +16,7 @@
 //! [`crate::store::cache::rows`]. [`mapping`] says which objects and fields are mirrored, and which never;
 //! [`budget`] which of this waits when the org's API allowance runs out.
 
+pub mod allowance;
 pub mod apply;
 pub mod budget;
 pub mod cadence;

@@ -5,8 +5,11 @@
 //! written is an entry of the ledger, by [`verify`] and when asked: a transaction of its own that the daemon
 //! finds, so that mirrored rows are still changed by the daemon alone.
 
+pub mod backup;
+pub mod check;
 pub mod decode;
 pub mod events;
+pub mod manual;
 pub mod status;
 pub mod verify;
 

@@ -233,6 +233,8 @@ mod tests {
             key_prefix: None,
             queryable: true,
             createable: true,
+            updateable: true,
+            record_types: Vec::new(),
             fields: [
                 ("Id", "id"),
                 ("Name", "string"),

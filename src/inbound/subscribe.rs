@@ -32,6 +32,8 @@ use crate::salesforce::Error;
 use crate::salesforce::auth::Session;
 use crate::salesforce::pubsub::{PubSub, Response, Start, Subscription};
 use crate::store::cache::cursors;
+use crate::telemetry::metrics;
+use crate::telemetry::pulse::Pulse;
 
 const RETRY: Policy = Policy {
     first: Duration::from_millis(500),
@@ -43,6 +45,9 @@ const ALLOWANCE: Policy = Policy {
     first: Duration::from_secs(5),
     longest: Duration::from_secs(900),
 };
+
+/// Longest time for a login or for fetching schemas, and until apply has taken a response.
+const CALLS_MAX: Duration = Duration::from_secs(300);
 
 /// After so many refusals of its schema an event is parked.
 const REFUSALS_MAX: u32 = 8;
@@ -78,6 +83,19 @@ enum End {
     ApplyEnded,
 }
 
+impl End {
+    /// As the metrics name it.
+    fn name(&self) -> &'static str {
+        match self {
+            Self::Closed => "closed",
+            Self::Silent(_) => "silent",
+            Self::NoSchema(..) => "schema",
+            Self::Failed(_) => "failed",
+            Self::ApplyEnded => "stopping",
+        }
+    }
+}
+
 impl From<Error> for End {
     fn from(error: Error) -> Self {
         Self::Failed(error)
@@ -92,6 +110,7 @@ impl From<Ended> for End {
 
 struct Stage {
     wires: Wires,
+    pulse: Pulse,
     pubsub: PubSub,
     topic: Arc<str>,
     /// Those that the channel was known to carry in the beginning.
@@ -121,6 +140,7 @@ pub async fn run(
     let stop = wires.stop.clone();
     let mut stage = Stage {
         wires,
+        pulse: Pulse::new(format!("subscribe {}", channel.topic)),
         pubsub,
         topic: channel.topic.into(),
         objects: channel.objects,
@@ -151,6 +171,8 @@ impl Stage {
             self.failures += 1;
             let topic = Arc::clone(&self.topic);
             let mut pause = RETRY;
+            metrics::STREAM_ENDS.count([&topic, end.name()]);
+            self.pulse.quiet_for(CALLS_MAX);
             match end {
                 End::ApplyEnded => return Ok(()),
                 End::Closed => {
@@ -172,7 +194,9 @@ impl Stage {
                 },
             }
             self.watch_position();
-            sleep(pause.delay(self.failures)).await;
+            let pause = pause.delay(self.failures);
+            self.pulse.quiet_for(pause + CALLS_MAX);
+            sleep(pause).await;
         }
     }
 
@@ -215,6 +239,7 @@ impl Stage {
         tracing::error!(%topic, "the subscription to {topic} cannot go on until this is put right and the daemon started again: {error}");
         self.tell_problem(&format!("stopped until the daemon is started again: {error}"))
             .await;
+        self.pulse.idle();
         // The first load of what other channels carry must not wait for this one.
         if !self.position_told {
             self.tell_position();
@@ -272,10 +297,13 @@ impl Stage {
         let mut resumed = true;
         loop {
             let waiting_since = Instant::now();
+            self.pulse.quiet_for(cadence.silence_max());
             let response = next(&mut subscription, cadence.silence_max()).await?;
             cadence.heard(response.events.len(), waiting_since.elapsed());
             self.failures = 0;
             credit.received(response.events.len(), response.pending);
+            // Handing over waits for apply, which the watchdog asks by itself.
+            self.pulse.quiet_for(CALLS_MAX);
             // Asked for before any work is done on what came: the org's answer takes its time anyway.
             ask_for(&subscription, credit.request(self.wires.work.capacity() > 0))?;
             self.deliver(response, resumed).await?;
@@ -341,7 +369,10 @@ impl Stage {
                 continue;
             }
             match self.pubsub.schema(id).await {
-                Ok(json) => fetched.push((id.clone(), json)),
+                Ok(json) => {
+                    metrics::SCHEMA_FETCHES.count([]);
+                    fetched.push((id.clone(), json));
+                }
                 Err(error) if is_schema_refusal(&error) => {
                     let refusals = self.refusals.entry(id.clone()).or_default();
                     *refusals += 1;

@@ -10,9 +10,10 @@ use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
 use crate::model::clock::Clock;
-use crate::store::outbox::{Outbox, OutboxError};
+use crate::store::outbox::{Outbox, OutboxError, SentOrder};
 use crate::store::reader::Reader;
 use crate::store::storefront;
+use crate::telemetry::traces::Span;
 
 /// Most orders looked up at once.
 const PAGE_ROWS: u32 = 256;
@@ -68,15 +69,20 @@ async fn look(world: &World) -> Result<(), OutboxError> {
                 return Ok(());
             }
         };
-        let sequences: Vec<i64> = sent
+        let arrived: Vec<&SentOrder> = sent
             .iter()
             .zip(arrived)
-            .filter(|(_, arrived)| *arrived)
-            .map(|(order, _)| order.sequence)
+            .filter_map(|(order, arrived)| arrived.then_some(order))
             .collect();
+        let sequences: Vec<i64> = arrived.iter().map(|order| order.sequence).collect();
         if !sequences.is_empty() {
             match world.outbox.confirm(sequences, world.clock.now()).await {
-                Ok(confirmed) => tracing::debug!(confirmed, "orders came back from the org"),
+                Ok(confirmed) => {
+                    tracing::debug!(confirmed, "orders came back from the org");
+                    for order in arrived {
+                        Span::order(&order.external_id, order.accepted_at, world.clock.now()).tell();
+                    }
+                }
                 // The writer has told of it; they are found again.
                 Err(OutboxError::Write(_)) => return Ok(()),
                 Err(error) => return Err(error),

@@ -8,7 +8,8 @@ use aws_lc_rs::digest::{SHA256, digest};
 use crate::model::clock::Clock;
 use crate::model::order::{Order, Placed};
 pub use crate::store::outbox::{Accepted, OrderView};
-use crate::store::outbox::{NewOrder, Outbox, OutboxError};
+use crate::store::outbox::{InState, NewOrder, Outbox, OutboxError};
+use crate::telemetry::traces::Span;
 
 /// Takes orders; cheap to clone.
 #[derive(Clone)]
@@ -52,21 +53,30 @@ impl Intake {
             idempotency_key,
         } = incoming;
         let body_hash = fingerprint(&posted, &placed.store_id);
-        self.outbox
+        let begun_at = self.clock.now();
+        let accepted = self
+            .outbox
             .accept(
                 NewOrder {
                     placed,
                     body_hash,
                     idempotency_key,
                 },
-                self.clock.now(),
+                begun_at,
             )
-            .await
+            .await;
+        Span::of_order(&posted.external_id, "accept", 0, begun_at, self.clock.now()).tell();
+        accepted
     }
 
     /// What became of an order.
     pub fn status(&self, external_id: &str) -> Result<Option<OrderView>, OutboxError> {
         self.outbox.order(external_id)
+    }
+
+    /// How much of the outbox is where, and since when.
+    pub fn standing(&self) -> Result<Vec<InState>, OutboxError> {
+        self.outbox.standing()
     }
 
     /// How many orders are in each state.

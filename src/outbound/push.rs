@@ -23,11 +23,16 @@ use crate::outbound::shape::{Key, Shape, ShapeError};
 use crate::salesforce::rest::Scope;
 use crate::salesforce::{Error, Org};
 use crate::store::outbox::{Claimed, Outbox, OutboxError};
+use crate::telemetry::metrics;
+use crate::telemetry::pulse::Pulse;
+use crate::telemetry::traces::Span;
 
 /// Most orders on their way at once, each of another customer.
 const LANES_MAX: usize = 8;
 /// Longest wait without a look at the table.
 const IDLE_MAX: Duration = Duration::from_secs(30);
+/// Longest time for the calls that one order takes.
+const ANSWERS_MAX: Duration = Duration::from_secs(400);
 /// How long what is on its way may take once storesync is stopping.
 const DRAIN_MAX: Duration = Duration::from_secs(15);
 
@@ -72,6 +77,7 @@ pub async fn run(world: World, stop: CancellationToken) -> Result<(), PushError>
         return Ok(());
     };
     let bell = world.outbox.bell();
+    let pulse = Pulse::new("push");
     let mut pause = Pause::default();
     let mut under_way = FuturesUnordered::new();
     loop {
@@ -83,6 +89,8 @@ pub async fn run(world: World, stop: CancellationToken) -> Result<(), PushError>
             }
         }
         let idle = idle(&world, &pause)?;
+        // With all lanes taken it turns when one is free again: a look-up and a delivery at most.
+        pulse.quiet_for(IDLE_MAX + ANSWERS_MAX);
         tokio::select! {
             Some(delivered) = under_way.next(), if !under_way.is_empty() => {
                 pause.learn(&delivered?, world.clock.now());
@@ -197,7 +205,9 @@ async fn deliver(
     claimed: Claimed,
     pauses: u32,
 ) -> Result<Outcome, OutboxError> {
+    let begun_at = world.clock.now();
     let outcome = attempt(world, shape, &claimed, pauses).await;
+    tell(&claimed, &outcome, begun_at, world.clock.now());
     let sending = OrderState::Sending {
         attempt: claimed.attempt,
         failures: claimed.failures,
@@ -215,6 +225,24 @@ async fn deliver(
     }
     write_down(world, &claimed, state).await?;
     Ok(outcome)
+}
+
+fn tell(claimed: &Claimed, outcome: &Outcome, begun_at: Millis, ended_at: Millis) {
+    let (name, problem) = match outcome {
+        Outcome::Sent { .. } => ("sent", None),
+        Outcome::Retry { problem, .. } => ("retry", Some(problem)),
+        Outcome::Paused { problem, .. } => ("paused", Some(problem)),
+        Outcome::Refused { problem } => ("refused", Some(problem)),
+    };
+    let code = problem.map(|problem| problem.code.as_str());
+    metrics::ORDERS_PUSHED.count([name, code.unwrap_or_default()]);
+    let time = Duration::from_millis(u64::try_from(ended_at - begun_at).unwrap_or(0));
+    metrics::ORDER_PUSH_DURATION.observe([name], time);
+    Span::of_order(&claimed.external_id, "send", claimed.attempt, begun_at, ended_at)
+        .with("attempt", &claimed.attempt)
+        .with("outcome", &name)
+        .failed(code)
+        .tell();
 }
 
 /// The outcome must not be lost while the disk is full: it is tried until it is written.

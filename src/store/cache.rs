@@ -38,10 +38,12 @@ pub const KIND: Kind = Kind {
     migrations: &[
         include_str!("migrations/cache_1.sql"),
         include_str!("migrations/cache_2.sql"),
+        include_str!("migrations/cache_3.sql"),
     ],
     page_bytes: 2048,
     synchronous: "normal",
     mode: 0o640,
+    kept_before_upgrade: false,
 };
 
 /// Feed entries kept; a reader that is further behind has to read its objects again.

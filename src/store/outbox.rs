@@ -8,6 +8,7 @@
 
 mod queue;
 mod read;
+mod standing;
 mod writer;
 
 use std::path::Path;
@@ -20,6 +21,7 @@ use crate::model::clock::Millis;
 use crate::store::database::{self, Kind, OpenError};
 pub use queue::{Accepted, Claimed, NewOrder};
 pub use read::{Attempt, OrderView, SentOrder, counts_in};
+pub use standing::{InState, standing_in};
 pub use writer::Writer;
 
 /// `outbox.db`
@@ -30,6 +32,7 @@ pub const KIND: Kind = Kind {
     page_bytes: 4096,
     synchronous: "full",
     mode: 0o600,
+    kept_before_upgrade: true,
 };
 
 /// Most work that waits for the writer; more waits at the door.

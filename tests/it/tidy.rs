@@ -17,15 +17,30 @@ const IMPORTS: &[(&str, &[&str])] = &[
     ("cli", &[]),
     ("telemetry", &["config", "cli"]),
     ("store", &["model"]),
-    ("salesforce", &["model", "config", "proto"]),
+    ("salesforce", &["model", "config", "proto", "telemetry::metrics"]),
     ("sandbox", &["model", "proto"]),
-    ("inbound", &["model", "config", "store", "salesforce"]),
-    ("outbound", &["model", "config", "store", "salesforce"]),
+    (
+        "inbound",
+        &["model", "config", "store", "salesforce", "telemetry"],
+    ),
+    (
+        "outbound",
+        &["model", "config", "store", "salesforce", "telemetry"],
+    ),
     (
         "inspect",
         &["model", "config", "cli", "store", "salesforce", "inbound"],
     ),
-    ("serve", &["model", "config", "store", "outbound::outbox"]),
+    (
+        "serve",
+        &[
+            "model",
+            "config",
+            "store",
+            "outbound::outbox",
+            "telemetry::metrics",
+        ],
+    ),
     (
         "inspect",
         &["model", "config", "cli", "store", "salesforce", "inbound"],
@@ -42,6 +57,7 @@ const IMPORTS: &[(&str, &[&str])] = &[
             "inspect::NoCache",
             "outbound",
             "serve",
+            "telemetry",
         ],
     ),
     ("demo", &["model", "config", "cli", "daemon", "sandbox"]),

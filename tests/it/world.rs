@@ -66,6 +66,13 @@ impl Running {
         (Self { child, lines }, stdout)
     }
 
+    /// Started; what it prints is not looked at.
+    pub fn quiet(command: Command) -> Self {
+        let (running, stdout) = Self::start(command);
+        std::thread::spawn(move || stdout.map(|mut stdout| stdout.read_to_end(&mut Vec::new())));
+        running
+    }
+
     /// Started, and the first line that it printed.
     pub fn with_first_line(command: Command) -> (Self, String) {
         let (running, stdout) = Self::start(command);
@@ -121,6 +128,26 @@ impl Drop for Running {
     }
 }
 
+/// A session of the test's own.
+async fn log_in(http: &reqwest::Client, env: &BTreeMap<String, String>) -> String {
+    let form = [
+        ("grant_type", "client_credentials"),
+        ("client_id", env["SANDBOX_CLIENT_ID"].as_str()),
+        ("client_secret", env["SANDBOX_CLIENT_SECRET"].as_str()),
+    ];
+    let url = format!("{}/services/oauth2/token", env["SANDBOX_HTTP"]);
+    let answer: Value = http
+        .post(url)
+        .form(&form)
+        .send()
+        .await
+        .unwrap()
+        .json()
+        .await
+        .unwrap();
+    answer["access_token"].as_str().expect("a token").to_owned()
+}
+
 /// A sandbox org.
 pub struct Sandbox {
     pub env: BTreeMap<String, String>,
@@ -161,22 +188,7 @@ impl Sandbox {
             }
             None => reqwest::Client::new(),
         };
-        let form = [
-            ("grant_type", "client_credentials"),
-            ("client_id", env["SANDBOX_CLIENT_ID"].as_str()),
-            ("client_secret", env["SANDBOX_CLIENT_SECRET"].as_str()),
-        ];
-        let url = format!("{}/services/oauth2/token", env["SANDBOX_HTTP"]);
-        let answer: Value = http
-            .post(url)
-            .form(&form)
-            .send()
-            .await
-            .unwrap()
-            .json()
-            .await
-            .unwrap();
-        let token = answer["access_token"].as_str().expect("a token").to_owned();
+        let token = log_in(&http, &env).await;
         Self {
             env,
             dir,
@@ -184,6 +196,11 @@ impl Sandbox {
             token,
             _running: running,
         }
+    }
+
+    /// Logs in again, after [`Sandbox::end_sessions`].
+    pub async fn log_in(&mut self) {
+        self.token = log_in(&self.http, &self.env).await;
     }
 
     pub fn url(&self, resource: &str) -> String {
@@ -298,6 +315,13 @@ impl Sandbox {
         let text = answer.text().await.unwrap();
         assert!(status.is_success(), "{path} {body}: {text}");
         serde_json::from_str(&text).unwrap_or_default()
+    }
+
+    /// Ends all sessions: the next call has to log in again.
+    pub async fn end_sessions(&self) {
+        let url = format!("{}/sandbox/sessions", self.env["SANDBOX_HTTP"]);
+        let answer = self.http.delete(url).send().await.unwrap();
+        assert!(answer.status().is_success());
     }
 
     /// Runs a verb with this sandbox's configuration: exit status, standard output, standard error.

@@ -19,6 +19,7 @@ use crate::store::cache::Batch;
 use crate::store::cache::cursors::Cursor;
 use crate::store::cache::repairs::{Entry, Kind};
 use crate::store::cache::rows::{Mirror, Outcome};
+use crate::telemetry::metrics;
 
 /// What is known of the schemas that events name.
 #[derive(Default)]
@@ -159,6 +160,9 @@ impl World {
         }
         if batch.first_time(key(event, mapped.schema.entity(), change)) {
             self.change(batch, &mapped, change, sets)?;
+            let header = &change.header;
+            self.tally
+                .event(mapped.object, header.kind, header.commit_timestamp);
         }
         Ok(Some(change.header.commit_timestamp))
     }
@@ -333,6 +337,7 @@ impl World {
         object: Option<&str>,
         reason: &str,
     ) -> rusqlite::Result<()> {
+        metrics::EVENTS_PARKED.count([]);
         let position = format!("{topic} {} {}", event.replay_id, event.event_id);
         tracing::error!(topic, replay_id = %event.replay_id, "an event on {topic} was parked: {reason}");
         let reason_told = format!("undecodable: {reason}");

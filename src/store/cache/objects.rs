@@ -67,10 +67,12 @@ pub struct ObjectState {
     /// When it was last compared with the org, and how many rows differed.
     pub verified_at: Option<Millis>,
     pub drift: Option<u64>,
+    /// Commit of the newest change event that was applied.
+    pub last_event_at: Option<Millis>,
 }
 
 const SELECT: &str = "select object, table_name, state, streamed, watermark, rows, loaded_at, problem, verified_at, \
-     drift from _object";
+     drift, last_event_at from _object";
 
 fn read(row: &rusqlite::Row<'_>) -> rusqlite::Result<ObjectState> {
     let state: String = row.get(2)?;
@@ -85,6 +87,7 @@ fn read(row: &rusqlite::Row<'_>) -> rusqlite::Result<ObjectState> {
         problem: row.get(7)?,
         verified_at: row.get(8)?,
         drift: row.get::<_, Option<i64>>(9)?.map(i64::unsigned_abs),
+        last_event_at: row.get(10)?,
     })
 }
 
@@ -183,6 +186,16 @@ impl Batch<'_> {
             .prepare_cached("update _object set streamed = ?2 where object = ?1 and streamed <> ?2")?
             .execute(params![object, streamed])?;
         Ok(changed > 0)
+    }
+
+    /// A change event of the object was applied that was committed at this time.
+    pub fn set_last_event(&mut self, object: &str, committed_at: Millis) -> rusqlite::Result<()> {
+        self.transaction
+            .prepare_cached(
+                "update _object set last_event_at = max(?2, coalesce(last_event_at, ?2)) where object = ?1",
+            )?
+            .execute(params![object, committed_at])?;
+        Ok(())
     }
 
     /// Says what stands in an object's way, or that nothing does any more. Whether that is news.

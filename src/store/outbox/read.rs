@@ -40,6 +40,8 @@ pub struct Attempt {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SentOrder {
     pub sequence: i64,
+    pub external_id: String,
+    pub accepted_at: Millis,
     pub salesforce_id: String,
 }
 
@@ -124,13 +126,15 @@ impl Outbox {
         self.read(|connection| {
             connection
                 .prepare_cached(
-                    "select sequence, salesforce_id from orders
+                    "select sequence, salesforce_id, external_id, accepted_at from orders
                      where state = 'sent' and sequence > ?1 order by sequence limit ?2",
                 )?
                 .query_map(params![sequence, most], |row| {
                     Ok(SentOrder {
                         sequence: row.get(0)?,
                         salesforce_id: row.get(1)?,
+                        external_id: row.get(2)?,
+                        accepted_at: row.get(3)?,
                     })
                 })?
                 .collect()
