@@ -6,6 +6,9 @@
 //! that order at once share its cost; each piece of work has a savepoint, so that one which fails takes none
 //! with it. Answers are given after the commit, never before. What people do to single writes ([`desk`]) may come
 //! from another process: each deed is a transaction of its own, which the daemon's next look finds.
+//!
+//! Queries of the queue name their index: without statistics SQLite would take the one by state, and walk through
+//! all that waits for each claim.
 
 pub mod desk;
 pub mod open_orders;

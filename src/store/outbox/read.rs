@@ -128,7 +128,7 @@ impl Outbox {
         self.read(|connection| {
             connection
                 .prepare_cached(
-                    "select min(due_at) from writes where behind = 0 and state in ('queued', 'waiting')",
+                    "select min(due_at) from writes indexed by writes_due where behind = 0 and state in ('queued', 'waiting')",
                 )?
                 .query_row([], |row| row.get(0))
         })
@@ -139,7 +139,7 @@ impl Outbox {
         self.read(|connection| {
             connection
                 .prepare_cached(
-                    "select sequence, kind, external_id, salesforce_id, updated_at from writes
+                    "select sequence, kind, external_id, salesforce_id, updated_at from writes indexed by writes_sent
                      where state = 'sent' and sequence > ?1 order by sequence limit ?2",
                 )?
                 .query_map(params![sequence, most], |row| {
