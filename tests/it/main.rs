@@ -3,6 +3,7 @@
 
 mod chaos;
 mod events_decode;
+mod fault_matrix;
 mod inbound;
 mod journeys;
 mod outbound;
