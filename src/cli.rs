@@ -44,6 +44,9 @@ pub enum Command {
     Status(StatusArgs),
     /// Compare the cache with the org, down to the rows and fields that differ; exits 1 where any does
     Verify(VerifyArgs),
+    /// Look at what storefronts sent, and help what could not be delivered
+    #[command(subcommand)]
+    Orders(OrdersCommand),
     /// Look at events as they came off the wire
     #[command(subcommand)]
     Events(EventsCommand),
@@ -76,6 +79,101 @@ pub enum EventsCommand {
         #[arg(long)]
         json: bool,
     },
+}
+
+/// A write is named by its order's key (WEB-1001), by kind and key (case:K-1), or by number (#17). Everything works
+/// beside a running daemon, and without one.
+#[derive(Debug, Subcommand)]
+pub enum OrdersCommand {
+    /// List writes: those that need attention, unless another state is asked for
+    List {
+        #[command(flatten)]
+        filter: OrdersFilter,
+        /// Most that are listed
+        #[arg(long, default_value_t = 100, value_name = "N")]
+        limit: u32,
+        /// Only those after this number
+        #[arg(long, default_value_t = 0, value_name = "NUMBER")]
+        after: i64,
+        /// Print one JSON object instead of text
+        #[arg(long)]
+        json: bool,
+    },
+    /// Show one write: what it holds, every attempt with request and answer, and what people did
+    Show {
+        reference: String,
+        /// Print one JSON object instead of text
+        #[arg(long)]
+        json: bool,
+    },
+    /// Send again: one write, or all that a filter takes; each is looked up in the org first
+    Retry {
+        /// One write; without it all that the filter takes
+        reference: Option<String>,
+        #[command(flatten)]
+        filter: OrdersFilter,
+        /// All of them, whatever the reason
+        #[arg(long)]
+        all: bool,
+        /// How many of them a second
+        #[arg(long, default_value_t = 10, value_name = "N")]
+        per_second: u32,
+    },
+    /// Change what a write holds before it is sent again; prints what changed
+    Edit {
+        reference: String,
+        /// A value to set, as JSON or as text: customer.email=ana@example.com; null takes a member away
+        #[arg(long, value_name = "PATH=VALUE")]
+        set: Vec<String>,
+        /// A JSON merge patch over the body; - for standard input
+        #[arg(long, value_name = "FILE")]
+        patch: Option<PathBuf>,
+    },
+    /// Give a write up; its history stays
+    Discard {
+        reference: String,
+        /// Why, for whoever asks later
+        #[arg(long, value_name = "TEXT")]
+        reason: String,
+    },
+    /// Take up again what was given up
+    Reopen { reference: String },
+    /// Print writes with bodies, attempts and deeds, one JSON object a line
+    Export {
+        #[command(flatten)]
+        filter: OrdersFilter,
+    },
+    /// List every value that is written and the field of the org that it goes into
+    Map,
+}
+
+/// Which writes are meant; all that is given has to hold.
+#[derive(Clone, Debug, Default, Args)]
+pub struct OrdersFilter {
+    /// order, order_update, customer, case, lead, campaign_member, asset or form_submission
+    #[arg(long, value_name = "KIND")]
+    pub kind: Option<String>,
+    /// queued, sending, waiting, sent, confirmed, needs_attention, discarded, or any
+    #[arg(long, value_name = "STATE")]
+    pub state: Option<String>,
+    /// The code of the last error: REQUIRED_FIELD_MISSING
+    #[arg(long, value_name = "CODE")]
+    pub code: Option<String>,
+    /// The id of a store
+    #[arg(long, value_name = "ID")]
+    pub store: Option<String>,
+    /// The key of a customer
+    #[arg(long, value_name = "KEY")]
+    pub customer: Option<String>,
+    /// A part of the key, the error or the body
+    #[arg(long, value_name = "TEXT")]
+    pub text: Option<String>,
+    /// Accepted at this time or later: 2026-11-22T09:30:00Z
+    #[arg(long, value_name = "TIME")]
+    pub since: Option<String>,
+    /// Accepted before this time
+    #[arg(long, value_name = "TIME")]
+    pub until: Option<String>,
 }
 
 #[derive(Debug, Args)]

@@ -189,13 +189,73 @@ pub struct Admin {
     pub listen: SocketAddr,
 }
 
-/// `[orders]`: how orders are written to the org.
-#[derive(Clone, Debug, Default, Deserialize)]
+/// `[orders]`: how orders, and what else storefronts send, are written to the org.
+#[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Orders {
     /// The external id that makes an order unique. Where none is given: `External_ID__c`, else
     /// `s_c__sC_Id__c`, whichever the org has as a unique external id.
     pub external_id_field: Option<String>,
+    /// Whose fields are written; that of `[sync]` where none is given.
+    pub profile: Option<Profile>,
+    /// Fields in the place of the profile's, by `kind.member`; an empty name leaves the member out.
+    pub map: BTreeMap<String, String>,
+    /// Fields of the org that storefronts may set, as `Object.Field`, by store (id, code or domain; `*` for all).
+    pub fields: BTreeMap<String, Vec<String>>,
+    /// Whether an order may have other prices than the store's price book.
+    pub prices: Prices,
+    /// What customers are in the org.
+    pub customers: Customers,
+    /// The code of the product that stands for shipping, and of the one that stands for discounts.
+    pub shipping_product: Option<String>,
+    pub discount_product: Option<String>,
+    /// The status an order is given once it is complete; orders stay drafts where none is given.
+    pub status: Option<String>,
+    /// The status of a cancelled order.
+    pub cancelled_status: String,
+    /// How much of the org's daily API allowance is kept for orders: other writes wait once only that is left.
+    pub api_reserve_percent: u32,
+    /// How long the org may take to tell of what was sent before it is asked.
+    pub echo_seconds: u32,
+}
+
+/// Which prices an order may have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Prices {
+    /// Those that the storefront says: it may have applied a promotion.
+    Storefront,
+    /// Those of the store's price book alone; others are refused.
+    Book,
+}
+
+/// What a customer is in the org.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Customers {
+    /// A contact of an account.
+    Contacts,
+    /// A person account.
+    Persons,
+}
+
+impl Default for Orders {
+    fn default() -> Self {
+        Self {
+            external_id_field: None,
+            profile: None,
+            map: BTreeMap::new(),
+            fields: BTreeMap::new(),
+            prices: Prices::Storefront,
+            customers: Customers::Contacts,
+            shipping_product: None,
+            discount_product: None,
+            status: None,
+            cancelled_status: "Cancelled".to_owned(),
+            api_reserve_percent: 5,
+            echo_seconds: 600,
+        }
+    }
 }
 
 /// `[log]`: what the daemon tells of itself.
@@ -418,6 +478,11 @@ mod tests {
         assert_eq!(config.sync.poll_seconds, Sync::default().poll_seconds);
         assert_eq!(config.sync.verify_hours, Sync::default().verify_hours);
         assert_eq!(config.sync.api_share_percent, Sync::default().api_share_percent);
+        let (orders, usual) = (&config.orders, Orders::default());
+        assert_eq!((orders.prices, orders.customers), (usual.prices, usual.customers));
+        assert_eq!(orders.cancelled_status, usual.cancelled_status);
+        assert_eq!(orders.api_reserve_percent, usual.api_reserve_percent);
+        assert_eq!(orders.echo_seconds, usual.echo_seconds);
         assert_eq!(config.serve.listen, Serve::default().listen);
         assert_eq!(config.admin.listen, Admin::default().listen);
     }
@@ -433,7 +498,15 @@ mod tests {
             .collect::<Vec<_>>()
             .join("\n");
         let config = parse(&uncommented, &[]).unwrap();
-        assert_eq!(config.orders.external_id_field.as_deref(), Some("External_ID__c"));
+        let orders = &config.orders;
+        assert_eq!(orders.external_id_field.as_deref(), Some("External_ID__c"));
+        assert_eq!(orders.map["order.email"], "Web_Email__c");
+        assert_eq!(
+            orders.fields["*"],
+            ["Order.Gift_Note__c", "OrderItem.Engraving__c"]
+        );
+        assert_eq!(orders.status.as_deref(), Some("Activated"));
+        assert_eq!(orders.shipping_product.as_deref(), Some("SHIPPING"));
         assert!(config.org.ca_file.is_some());
         let rules = config.sync.rules("pricebookentry");
         assert_eq!(rules.filter.as_deref(), Some("IsActive = true"));

@@ -188,7 +188,11 @@ fn supervise(stages: &mut Stages, world: &World, hangup: Signal) {
 fn serve(stages: &mut Stages, world: &World, listeners: Listeners) -> anyhow::Result<()> {
     let shown = serve::World {
         reader: world.reader.clone(),
-        intake: Intake::new(world.outbox.clone(), world.clock.clone()),
+        intake: Intake::new(
+            world.outbox.clone(),
+            world.config.orders.clone(),
+            world.clock.clone(),
+        ),
         health: world.health.subscribe(),
         clock: world.clock.clone(),
         dir: world.config.state.dir.as_path().into(),
@@ -235,6 +239,8 @@ fn start(stages: &mut Stages, world: World, plan: Plan, cache: Cache, journal: J
     stages.spawn_blocking(move || ("checkpoint", checkpoint::run(&dir, &checkpoints)));
 
     let confirm = confirm::World {
+        org: org.clone(),
+        echo_seconds: config.orders.echo_seconds,
         outbox: outbox.clone(),
         reader: reader.clone(),
         revisions: bells.rev.subscribe(),
@@ -244,16 +250,16 @@ fn start(stages: &mut Stages, world: World, plan: Plan, cache: Cache, journal: J
     spawn(stages, "confirm", async move {
         Ok(confirm::run(confirm, confirm_stop).await?)
     });
-    let key_field = config.orders.external_id_field.clone();
     let push = push::World {
         org: org.clone(),
         outbox,
-        key_field,
+        config: config.orders,
+        profile: config.sync.profile,
         clock: clock.clone(),
+        problem: watch::Sender::new(None),
     };
     spawn(stages, "push", orders(push, Arc::clone(&health), stop.clone()));
-    let topics = plan.channels.iter();
-    let topics = topics.map(|channel| channel.topic.clone()).collect();
+    let topics = topics(&plan);
     spawn(
         stages,
         "health",
@@ -278,6 +284,11 @@ fn start(stages: &mut Stages, world: World, plan: Plan, cache: Cache, journal: J
         config.sync,
         &limits,
     );
+}
+
+fn topics(plan: &Plan) -> Vec<String> {
+    let channels = plan.channels.iter();
+    channels.map(|channel| channel.topic.clone()).collect()
 }
 
 /// Starts what brings the org's changes to the door.
@@ -321,7 +332,18 @@ async fn orders(
     health: Arc<watch::Sender<Health>>,
     stop: CancellationToken,
 ) -> anyhow::Result<()> {
-    match push::run(world, stop.clone()).await {
+    let mut problem = world.problem.subscribe();
+    let told = async {
+        while problem.changed().await.is_ok() {
+            let sentence = problem.borrow_and_update().clone();
+            health.send_modify(|health| health.orders_problem = sentence);
+        }
+    };
+    let pushed = tokio::select! {
+        pushed = push::run(world, stop.clone()) => pushed,
+        () = told => Ok(()),
+    };
+    match pushed {
         Err(push::PushError::Misfit(sentence)) => {
             tracing::error!("orders are kept and not sent: {sentence}");
             health.send_modify(|health| health.orders_problem = Some(sentence));

@@ -1,15 +1,16 @@
 //! What people ask beside the running daemon: how things stand, and whether anything is missing.
 //!
 //! [`decode`] shows one event as the daemon reads it. Everything else reads the files that the daemon writes, and
-//! never waits for it. The one thing that is
-//! written is an entry of the ledger, by [`verify`] and when asked: a transaction of its own that the daemon
-//! finds, so that mirrored rows are still changed by the daemon alone.
+//! never waits for it. Two things are written, each
+//! by a transaction of its own that the daemon finds: an entry of the ledger, by [`verify`] and when asked, so that
+//! mirrored rows are still changed by the daemon alone; and what people do to single writes, by [`orders`].
 
 pub mod backup;
 pub mod check;
 pub mod decode;
 pub mod events;
 pub mod manual;
+pub mod orders;
 pub mod status;
 pub mod verify;
 

@@ -60,6 +60,7 @@ fn run(cli: Cli) -> anyhow::Result<Exit> {
             Command::Restore(args) => inspect::backup::restore(&Config::load(config)?, &args),
             Command::Completions { shell } => Ok(inspect::manual::completions(shell)),
             Command::Man { dir } => inspect::manual::pages(&dir),
+            Command::Orders(command) => inspect::orders::run(&Config::load(config)?, command),
             Command::Sandbox(args) => run_sandbox(args, stop).await.map(|()| Exit::Ok),
             Command::Demo(args) => Box::pin(demo::run(args, stop)).await,
         }

@@ -9,3 +9,4 @@ pub mod order;
 pub mod retry;
 pub mod row;
 pub mod text;
+pub mod write;

@@ -4,11 +4,13 @@
 //! answer says how fresh it is. Orders are answered once they are on the disk. Nothing here calls the org.
 
 mod admin;
+mod admin_orders;
 mod catalogue;
 mod metrics;
 mod orders;
 mod problem;
 mod reply;
+mod writes;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -28,8 +30,8 @@ use crate::outbound::outbox::Intake;
 use crate::serve::problem::Problem;
 use crate::store::reader::Reader;
 
-/// Largest body taken: an order of 497 items is a tenth of it.
-const BODY_BYTES_MAX: usize = 256 * 1024;
+/// Largest body taken: an order of 2,000 items is a fifth of it.
+const BODY_BYTES_MAX: usize = 1024 * 1024;
 /// Longest time for one request.
 const REQUEST_MAX: Duration = Duration::from_secs(30);
 
@@ -102,13 +104,26 @@ async fn serve(listener: TcpListener, router: Router, stop: CancellationToken) -
 
 /// The storefronts' routes. Others may be merged with it: a page on top of this interface.
 pub fn storefront(world: World) -> Router {
-    let routes = Router::new()
+    let posted = writes::routes().fold(Router::new(), |routes, (path, take)| routes.route(&path, take));
+    let routes = posted
         .route("/v1/stores", get(catalogue::stores))
         .route("/v1/stores/{store}", get(catalogue::store))
         .route("/v1/stores/{store}/products", get(catalogue::products))
         .route("/v1/stores/{store}/products/{product}", get(catalogue::product))
         .route("/v1/stores/{store}/orders", axum::routing::post(orders::place))
         .route("/v1/stores/{store}/orders/{external_id}", get(orders::status))
+        .route(
+            "/v1/stores/{store}/orders/{external_id}/updates",
+            axum::routing::post(writes::update_order),
+        )
+        .route(
+            "/v1/stores/{store}/customers/{key}",
+            axum::routing::patch(writes::change_customer),
+        )
+        .route(
+            "/v1/stores/{store}/writes/{kind}/{external_id}",
+            get(writes::status),
+        )
         .route("/v1/objects/{object}", get(catalogue::objects))
         .route("/v1/objects/{object}/{id}", get(catalogue::object))
         .with_state(world);
@@ -122,6 +137,7 @@ pub fn operators(world: World) -> Router {
         .route("/readyz", get(admin::readyz))
         .route("/status", get(admin::status))
         .route("/metrics", get(metrics::metrics))
+        .merge(admin_orders::routes())
         .with_state(world);
     limited(routes, "admin")
 }
@@ -220,7 +236,7 @@ mod tests {
             let (health, seen) = watch::channel(Health::default());
             let world = World {
                 reader: Reader::new(dir.path()),
-                intake: Intake::new(outbox.clone(), Clock::System),
+                intake: Intake::new(outbox.clone(), crate::config::Orders::default(), Clock::System),
                 health: seen,
                 clock: Clock::System,
                 dir: dir.path().into(),
@@ -364,7 +380,7 @@ mod tests {
         assert_eq!((status, &first["state"]), (202, &json!("queued")));
         let reopened = rusqlite::Connection::open(shop.dir.path().join("outbox.db")).unwrap();
         let body: String = reopened
-            .query_row("select body from orders", [], |row| row.get(0))
+            .query_row("select body from writes", [], |row| row.get(0))
             .unwrap();
         let lines = serde_json::from_str::<Value>(&body).unwrap()["lines"].clone();
         assert_eq!(

@@ -6,6 +6,7 @@
 
 pub mod card;
 pub mod decimal;
+pub(in crate::model) mod members;
 pub mod parse;
 
 use std::collections::BTreeMap;
@@ -16,9 +17,8 @@ use serde::{Deserialize, Serialize};
 use crate::model::clock::Millis;
 pub use crate::model::order::decimal::Decimal;
 
-/// Most items of one order. With its account, its contact and itself that is what one request of the org's
-/// graph interface takes.
-pub const ITEMS_MAX: usize = 497;
+/// Most items of one order. What one request of the org cannot take is sent in several.
+pub const ITEMS_MAX: usize = 2_000;
 
 /// Values for fields of the org, by the org's field names; text, numbers, booleans or null.
 pub type Fields = BTreeMap<String, serde_json::Value>;
@@ -33,6 +33,13 @@ pub struct Order {
     pub shipping_address: Option<Address>,
     pub billing_address: Option<Address>,
     pub items: Vec<Item>,
+    // Left out of the fingerprint where they are not given, so that orders from before there were any keep theirs.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub shipping: Option<Charge>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub discounts: Vec<Charge>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub payments: Vec<Payment>,
     pub fields: Fields,
 }
 
@@ -44,6 +51,48 @@ pub struct Customer {
     pub first_name: Option<String>,
     pub last_name: Option<String>,
     pub phone: Option<String>,
+    /// The name of the account, where that is a company's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub company: Option<String>,
+    /// The key of the account, where several people order for one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub account_external_id: Option<String>,
+}
+
+impl Customer {
+    /// The key of the customer's account. A guest's is that of what the guest sends, so that guests never share an
+    /// account and wait for each other's row locks.
+    pub fn account_key<'a>(&'a self, own: &'a str) -> &'a str {
+        self.account_external_id
+            .as_deref()
+            .unwrap_or_else(|| self.contact_key(own))
+    }
+
+    /// The key of the customer as a person.
+    pub fn contact_key<'a>(&'a self, own: &'a str) -> &'a str {
+        self.external_id.as_deref().unwrap_or(own)
+    }
+}
+
+/// What an order costs or saves besides its items. It becomes an item of a product that stands for it.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Charge {
+    /// That of the configuration where none is given.
+    pub product: Option<ProductReference>,
+    /// Above zero, for discounts too.
+    pub amount: Decimal,
+    pub label: Option<String>,
+}
+
+/// How an order was paid, or is to be: what the payment provider calls it, never a card.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Payment {
+    pub reference: String,
+    pub amount: Option<Decimal>,
+    pub method: Option<String>,
+    pub status: Option<String>,
+    /// ISO 8601 with a zone.
+    pub paid_at: Option<String>,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -74,6 +123,16 @@ pub enum ProductReference {
     PricebookEntryId(String),
 }
 
+/// Which prices an order may have, and which products stand for what it costs besides its items.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Pricing<'a> {
+    /// Only those of the price book.
+    pub book_only: bool,
+    /// Product codes.
+    pub shipping_product: Option<&'a str>,
+    pub discount_product: Option<&'a str>,
+}
+
 /// An order ready to be sent: what the outbox keeps.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Placed {
@@ -87,6 +146,8 @@ pub struct Placed {
     pub shipping_address: Option<Address>,
     pub billing_address: Option<Address>,
     pub lines: Vec<Line>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub payments: Vec<Payment>,
     #[serde(default)]
     pub fields: Fields,
 }
@@ -97,20 +158,17 @@ pub struct Line {
     pub pricebook_entry_id: String,
     pub quantity: Decimal,
     pub unit_price: Decimal,
+    /// What people read at the line: of shipping and discounts, what they are called.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub description: Option<String>,
     #[serde(default)]
     pub fields: Fields,
 }
 
 impl Placed {
-    /// The key of the customer's account and contact. A guest's is the order's own, so that guests never
-    /// share an account and wait for each other's row locks.
-    pub fn customer_key(&self) -> &str {
-        self.customer.external_id.as_deref().unwrap_or(&self.external_id)
-    }
-
-    /// Orders of one lane are sent one at a time. The org compares keys without regard to case.
+    /// Writes of one lane are sent one at a time. The org compares keys without regard to case.
     pub fn lane(&self) -> String {
-        self.customer_key().to_ascii_lowercase()
+        self.customer.account_key(&self.external_id).to_ascii_lowercase()
     }
 }
 

@@ -1,21 +1,31 @@
-//! Makes one all-or-none request of an order.
+//! Makes requests of writes. Pure.
 //!
-//! The customer's account and contact are upserted by key; the order itself is created, never upserted, with
-//! its key among its values: sent a second time, the whole request fails as a duplicate and writes nothing.
-//! Up to 25 parts travel as a composite request, more as one graph. Pure.
+//! People are upserted by key; what they send is created, never upserted, with its key among its values: sent a
+//! second time, the whole request fails as a duplicate and writes nothing. Up to 25 parts travel as a composite
+//! request, more as one graph; an order that is too long for either goes in [`staged`] pieces.
 
-use serde_json::{Map, Value, json};
+mod customer;
+mod entry;
+pub mod staged;
 
-use crate::model::order::{Address, Fields, Line, Placed, Problem};
+#[cfg(test)]
+mod tests;
+
+use serde_json::{Value, json};
+
+use crate::config::Customers;
+use crate::model::order::{Line, Payment, Placed, Problem};
+use crate::outbound::mapping::Mapping;
+use crate::outbound::record::{Record, derived_key, key_field, part};
 use crate::outbound::shape::{Shape, Writable};
 
 /// Most parts of a composite request.
-const COMPOSITE_PARTS_MAX: usize = 25;
+pub const COMPOSITE_PARTS_MAX: usize = 25;
 /// Most parts of a graph.
-const GRAPH_PARTS_MAX: usize = 500;
+pub const GRAPH_PARTS_MAX: usize = 500;
 
-/// The part that makes the order; its id is the order's.
-pub const ORDER_REFERENCE: &str = "order";
+/// The part that makes the record; its id is the write's.
+pub const RECORD: &str = "record";
 
 /// What to send, and by which of the org's interfaces.
 #[derive(Clone, Debug, PartialEq)]
@@ -24,405 +34,199 @@ pub enum Request {
     Graph(Vec<Value>),
 }
 
-/// Composes an order for an org; a problem where the order cannot be written there as it is.
-pub fn compose(order: &Placed, shape: &Shape, data_path: &str) -> Result<Request, Problem> {
-    let mut parts = vec![
-        account(order, shape, data_path)?,
-        contact(order, shape, data_path)?,
-    ];
-    parts.push(part(
-        "POST",
-        &format!("{data_path}/sobjects/Order"),
-        ORDER_REFERENCE,
-        &header(order, shape)?,
-    ));
-    for (index, line) in order.lines.iter().enumerate() {
-        let body = item(order, line, index, &shape.item)?;
-        parts.push(part(
+impl Request {
+    /// All parts or none, in their order.
+    pub fn of(parts: Vec<Value>) -> Result<Self, Problem> {
+        match parts.len() {
+            count if count <= COMPOSITE_PARTS_MAX => Ok(Self::Composite(json!({
+                "allOrNone": true,
+                // Collated parts may run in another order than they are written in.
+                "collateSubrequests": false,
+                "compositeRequest": parts,
+            }))),
+            count if count <= GRAPH_PARTS_MAX => Ok(Self::Graph(parts)),
+            count => Err(Problem::new(
+                "TOO_MANY_PARTS",
+                format!("it makes {count} records and one request takes {GRAPH_PARTS_MAX}: split it"),
+            )),
+        }
+    }
+
+    /// As attempts keep it.
+    pub fn json(&self) -> Value {
+        match self {
+            Self::Composite(body) => body["compositeRequest"].clone(),
+            Self::Graph(parts) => parts.clone().into(),
+        }
+    }
+}
+
+/// What requests are made with.
+#[derive(Clone, Copy)]
+pub struct Composer<'a> {
+    pub shape: &'a Shape,
+    pub mapping: &'a Mapping,
+    pub customers: Customers,
+    /// The status a complete order is given.
+    pub status: Option<&'a str>,
+    pub cancelled_status: &'a str,
+    /// `/services/data/vNN.N`
+    pub data_path: &'a str,
+}
+
+impl<'a> Composer<'a> {
+    fn url(&self, shape: &Writable) -> String {
+        format!("{}/sobjects/{}", self.data_path, shape.object)
+    }
+
+    /// The whole order in one request, where one request takes it; with its status only where the parts run in
+    /// their order.
+    pub fn order(&self, order: &Placed) -> Result<Option<Request>, Problem> {
+        let mut parts = self.head(order, &order.external_id)?;
+        for index in 0..order.lines.len() {
+            parts.push(self.item(order, index, &format!("@{{{RECORD}.id}}"))?);
+        }
+        if parts.len() > GRAPH_PARTS_MAX {
+            return Ok(None);
+        }
+        if let Some(status) = self.status.filter(|_| parts.len() < COMPOSITE_PARTS_MAX) {
+            parts.push(self.activation(&format!("@{{{RECORD}.id}}"), status));
+        }
+        Request::of(parts).map(Some)
+    }
+
+    /// Customer, order and payments: all but the items.
+    fn head(&self, order: &Placed, key: &str) -> Result<Vec<Value>, Problem> {
+        let shipping = order.shipping_address.as_ref();
+        let billing = order.billing_address.as_ref().or(shipping);
+        let mut parts = self.customer(&order.customer, &order.external_id, (billing, shipping), None)?;
+        let header = self.header(order, key)?;
+        parts.push(part("POST", &self.url(&self.shape.order), RECORD, &header));
+        for (index, payment) in order.payments.iter().enumerate() {
+            let suffix = format!("pay{}", index + 1);
+            parts.extend(self.payment(
+                payment,
+                &order.external_id,
+                &suffix,
+                json!(format!("@{{{RECORD}.id}}")),
+            )?);
+        }
+        Ok(parts)
+    }
+
+    fn header(&self, order: &Placed, key: &str) -> Result<Record<'a>, Problem> {
+        let mut record = Record::new(&self.shape.order);
+        let field = key_field(&self.shape.order, &order.external_id)?;
+        let map = |name: &str| self.mapping.field(name);
+        let contacts = self.customers == Customers::Contacts;
+        let contact = contacts.then_some("@{contact.id}");
+        let reference = order.payments.first().map(|payment| payment.reference.clone());
+        record
+            .require(field, key)
+            .require("AccountId", "@{account.id}")
+            .require("EffectiveDate", order.effective_date.clone())
+            .require("Status", "Draft")
+            .require("Pricebook2Id", order.pricebook_id.clone())
+            .set("BillToContactId", contact)
+            .set("ShipToContactId", contact)
+            .set("CurrencyIsoCode", order.currency.clone())
+            .place(map("order.store"), Some(order.store_id.clone()))
+            .place(map("order.email"), order.customer.email.clone())
+            .place(map("order.phone"), order.customer.phone.clone())
+            .place(map("order.payment_reference"), reference);
+        let billing = order.billing_address.as_ref().or(order.shipping_address.as_ref());
+        record
+            .address("Billing", billing)
+            .address("Shipping", order.shipping_address.as_ref());
+        record.add(&order.fields)?;
+        Ok(record)
+    }
+
+    /// The part of one item. Items are numbered from 1, as people do.
+    fn item(&self, order: &Placed, index: usize, order_id: &str) -> Result<Value, Problem> {
+        let line: &Line = &order.lines[index];
+        let mut record = Record::new(&self.shape.item);
+        if let Some((field, key)) = self.item_key(order, index) {
+            record.require(&field, key);
+        }
+        record
+            .require("OrderId", order_id)
+            .require("PricebookEntryId", line.pricebook_entry_id.clone())
+            .require("Quantity", line.quantity.to_json_number())
+            .require("UnitPrice", line.unit_price.to_json_number())
+            .place(
+                self.mapping.field("order_item.description"),
+                line.description.clone(),
+            );
+        record.add(&line.fields)?;
+        Ok(part(
             "POST",
-            &format!("{data_path}/sobjects/OrderItem"),
+            &self.url(&self.shape.item),
             &format!("item{index}"),
-            &body,
-        ));
-    }
-    match parts.len() {
-        count if count <= COMPOSITE_PARTS_MAX => Ok(Request::Composite(json!({
-            "allOrNone": true,
-            // Collated parts may run in another order than they are written in.
-            "collateSubrequests": false,
-            "compositeRequest": parts,
-        }))),
-        count if count <= GRAPH_PARTS_MAX => Ok(Request::Graph(parts)),
-        count => Err(Problem::new(
-            "TOO_MANY_ITEMS",
-            format!(
-                "the order makes {count} records and one request takes {GRAPH_PARTS_MAX}: split the order"
-            ),
-        )),
-    }
-}
-
-fn part(method: &str, url: &str, reference: &str, body: &Record<'_>) -> Value {
-    json!({"method": method, "url": url, "referenceId": reference, "body": body.values})
-}
-
-/// Values for one record, holding back those that the org would refuse.
-struct Record<'a> {
-    shape: &'a Writable,
-    values: Map<String, Value>,
-}
-
-impl<'a> Record<'a> {
-    fn new(shape: &'a Writable) -> Self {
-        Self {
-            shape,
-            values: Map::new(),
-        }
+            &record,
+        ))
     }
 
-    /// Sets a field where the org has it and there is a value.
-    fn set(&mut self, field: &str, value: Option<impl Into<Value>>) -> &mut Self {
-        if let (Some(name), Some(value)) = (self.shape.createable(field), value) {
-            self.values.insert(name.to_owned(), value.into());
-        }
-        self
+    /// The key field of items and the key of one, where items have keys.
+    pub fn item_key(&self, order: &Placed, index: usize) -> Option<(String, String)> {
+        derived_key(&self.shape.item, &order.external_id, &(index + 1).to_string())
     }
 
-    /// Sets a field that the record cannot be without: describe calls some of them read-only that are not.
-    fn require(&mut self, field: &str, value: impl Into<Value>) -> &mut Self {
-        self.values.insert(field.to_owned(), value.into());
-        self
+    /// The status is the only value that may change with it.
+    fn activation(&self, order_id: &str, status: &str) -> Value {
+        let url = format!("{}/{order_id}", self.url(&self.shape.order));
+        let mut record = Record::new(&self.shape.order);
+        record.require("Status", status);
+        part("PATCH", &url, "status", &record)
     }
 
-    /// Adds the storefront's own values. What the order is made of is not theirs to set.
-    fn add(&mut self, fields: &Fields) -> Result<(), Problem> {
-        for (field, value) in fields {
-            let object = &self.shape.object;
-            let Some(name) = self.shape.createable(field) else {
-                return Err(Problem::new(
-                    "FIELD_NOT_WRITABLE",
-                    format!(
-                        "{object} has no field {field} that the user may set: remove it from \"fields\", or give the user access to it in the org"
-                    ),
-                ));
-            };
-            let reserved = RESERVED
-                .iter()
-                .any(|reserved| reserved.eq_ignore_ascii_case(name))
-                || self.values.contains_key(name);
-            if reserved {
-                return Err(Problem::new(
-                    "FIELD_RESERVED",
-                    format!("{object}.{name} is set from the order itself: remove it from \"fields\""),
-                ));
-            }
-            self.values.insert(name.to_owned(), value.clone());
-        }
-        Ok(())
-    }
-}
-
-/// Never a storefront's to set, whether or not this order sets them.
-const RESERVED: [&str; 8] = [
-    "AccountId",
-    "OwnerId",
-    "OrderId",
-    "Pricebook2Id",
-    "PricebookEntryId",
-    "Status",
-    "Product2Id",
-    "OriginalOrderId",
-];
-
-/// The address of a record by its key, where the key fits.
-fn by_key(shape: &Writable, key: &str, data_path: &str) -> Result<String, Problem> {
-    let field = key_field(shape, key)?;
-    Ok(format!("{data_path}/sobjects/{}/{field}/{key}", shape.object))
-}
-
-fn key_field<'a>(shape: &'a Writable, key: &str) -> Result<&'a str, Problem> {
-    let object = &shape.object;
-    let Some(field) = &shape.key_field else {
-        return Err(Problem::new(
-            "NO_KEY_FIELD",
-            format!("{object} has no key field: see orders.external_id_field"),
-        ));
-    };
-    if field.length > 0 && key.len() > field.length as usize {
-        return Err(Problem::new(
-            "KEY_TOO_LONG",
-            format!(
-                "{object}.{} takes {} characters and the key {key} has {}: use a shorter key",
-                field.field,
-                field.length,
-                key.len()
-            ),
-        ));
-    }
-    Ok(&field.field)
-}
-
-fn account(order: &Placed, shape: &Shape, data_path: &str) -> Result<Value, Problem> {
-    let mut record = Record::new(&shape.account);
-    record
-        .require("Name", account_name(order))
-        .set("Phone", order.customer.phone.clone());
-    let billing = order.billing_address.as_ref().or(order.shipping_address.as_ref());
-    address(&mut record, "Billing", billing);
-    address(&mut record, "Shipping", order.shipping_address.as_ref());
-    let url = by_key(&shape.account, order.customer_key(), data_path)?;
-    Ok(part("PATCH", &url, "account", &record))
-}
-
-fn contact(order: &Placed, shape: &Shape, data_path: &str) -> Result<Value, Problem> {
-    let customer = &order.customer;
-    let mut record = Record::new(&shape.contact);
-    record
-        .require("AccountId", "@{account.id}")
-        .require(
-            "LastName",
-            customer.last_name.clone().unwrap_or_else(|| last_name(order)),
-        )
-        .set("FirstName", customer.first_name.clone())
-        .set("Email", customer.email.clone())
-        .set("Phone", customer.phone.clone());
-    let mailing = order.shipping_address.as_ref().or(order.billing_address.as_ref());
-    address(&mut record, "Mailing", mailing);
-    let url = by_key(&shape.contact, order.customer_key(), data_path)?;
-    Ok(part("PATCH", &url, "contact", &record))
-}
-
-fn header<'a>(order: &Placed, shape: &'a Shape) -> Result<Record<'a>, Problem> {
-    let customer = &order.customer;
-    let mut record = Record::new(&shape.order);
-    let key = key_field(&shape.order, &order.external_id)?;
-    record
-        .require(key, order.external_id.clone())
-        .require("AccountId", "@{account.id}")
-        .require("EffectiveDate", order.effective_date.clone())
-        .require("Status", "Draft")
-        .require("Pricebook2Id", order.pricebook_id.clone())
-        .set("BillToContactId", Some("@{contact.id}"))
-        .set("ShipToContactId", Some("@{contact.id}"))
-        .set("CurrencyIsoCode", order.currency.clone())
-        .set("s_c__Store_Id__c", Some(order.store_id.clone()))
-        .set("s_c__Checkout_Email__c", customer.email.clone())
-        .set("s_c__Checkout_Phone__c", customer.phone.clone());
-    let billing = order.billing_address.as_ref().or(order.shipping_address.as_ref());
-    address(&mut record, "Billing", billing);
-    address(&mut record, "Shipping", order.shipping_address.as_ref());
-    record.add(&order.fields)?;
-    Ok(record)
-}
-
-fn item<'a>(order: &Placed, line: &Line, index: usize, shape: &'a Writable) -> Result<Record<'a>, Problem> {
-    let mut record = Record::new(shape);
-    if let Ok(field) = key_field(shape, &item_key(order, index)) {
-        record.require(field, item_key(order, index));
-    }
-    record
-        .require("OrderId", format!("@{{{ORDER_REFERENCE}.id}}"))
-        .require("PricebookEntryId", line.pricebook_entry_id.clone())
-        .require("Quantity", line.quantity.to_json_number())
-        .require("UnitPrice", line.unit_price.to_json_number());
-    record.add(&line.fields)?;
-    Ok(record)
-}
-
-/// Items are numbered from 1, as people do.
-fn item_key(order: &Placed, index: usize) -> String {
-    format!("{}-{}", order.external_id, index + 1)
-}
-
-fn account_name(order: &Placed) -> String {
-    let customer = &order.customer;
-    match (&customer.first_name, &customer.last_name) {
-        (Some(first), Some(last)) => format!("{first} {last}"),
-        _ => customer.last_name.clone().unwrap_or_else(|| last_name(order)),
-    }
-}
-
-/// The org wants a name of everyone: what else the customer is known by.
-fn last_name(order: &Placed) -> String {
-    let customer = &order.customer;
-    customer
-        .first_name
-        .clone()
-        .or_else(|| customer.email.clone())
-        .unwrap_or_else(|| order.customer_key().to_owned())
-}
-
-/// Sets the parts of an address. Orgs with state and country lists take codes for them.
-fn address(record: &mut Record<'_>, prefix: &str, address: Option<&Address>) {
-    let Some(address) = address else { return };
-    let is_code =
-        |text: &String| (2..=3).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_uppercase());
-    record
-        .set(&format!("{prefix}Street"), address.street.clone())
-        .set(&format!("{prefix}City"), address.city.clone())
-        .set(&format!("{prefix}PostalCode"), address.postal_code.clone());
-    for (part, value) in [("State", &address.state), ("Country", &address.country)] {
-        let code = format!("{prefix}{part}Code");
-        let takes_code = value.as_ref().is_some_and(is_code) && record.shape.createable(&code).is_some();
-        let field = if takes_code {
-            code
+    /// The row of a payment, where the mapping has an object for them. `order` is the value of its lookup.
+    fn payment(
+        &self,
+        payment: &Payment,
+        key: &str,
+        suffix: &str,
+        order: Value,
+    ) -> Result<Option<Value>, Problem> {
+        let map = |name: &str| self.mapping.field(name);
+        let (Some(object), Some(lookup)) = (map("payment.object"), map("payment.order")) else {
+            return Ok(None);
+        };
+        let shape = self.shape.object(object)?;
+        let mut record = Record::new(shape);
+        // Without a key a payment that is sent alone could be doubled.
+        let Some((field, own)) = derived_key(shape, key, suffix) else {
+            return Err(key_field(shape, key)
+                .err()
+                .unwrap_or_else(|| Problem::new("NO_KEY_FIELD", object)));
+        };
+        match order {
+            Value::Object(by_key) => record.require(&relationship(lookup), Value::Object(by_key)),
+            id => record.require(lookup, id),
+        };
+        record
+            .require(&field, own)
+            .place(map("payment.reference"), Some(payment.reference.clone()))
+            .place(
+                map("payment.amount"),
+                payment.amount.map(|amount| amount.to_json_number()),
+            )
+            .place(map("payment.method"), payment.method.clone())
+            .place(map("payment.status"), payment.status.clone())
+            .place(map("payment.paid_at"), payment.paid_at.clone());
+        let reference = if suffix.is_empty() {
+            RECORD.to_owned()
         } else {
-            format!("{prefix}{part}")
+            suffix.to_owned()
         };
-        record.set(&field, value.clone());
+        Ok(Some(part("POST", &self.url(shape), &reference, &record)))
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::model::order::{Customer, Decimal};
-    use crate::salesforce::describe::{Describe, Field};
-
-    fn describe(object: &str, fields: &[&str]) -> Describe {
-        let fields = fields.iter().map(|name| Field {
-            name: (*name).to_owned(),
-            kind: "string".to_owned(),
-            length: 36,
-            external_id: *name == "External_ID__c",
-            unique: *name == "External_ID__c",
-            createable: true,
-            updateable: true,
-            calculated: false,
-            compound: None,
-        });
-        Describe {
-            name: object.to_owned(),
-            label: object.to_owned(),
-            key_prefix: None,
-            queryable: true,
-            createable: true,
-            updateable: true,
-            record_types: Vec::new(),
-            fields: fields.collect(),
-        }
-    }
-
-    fn shape() -> Shape {
-        let order = [
-            "External_ID__c",
-            "BillToContactId",
-            "ShippingStreet",
-            "ShippingCountryCode",
-            "ShippingCountry",
-            "Note__c",
-        ];
-        Shape::of(
-            &describe("Order", &order),
-            &describe("Account", &["External_ID__c", "Name", "BillingCity"]),
-            &describe("Contact", &["External_ID__c", "Email", "FirstName"]),
-            &describe("OrderItem", &["Gift__c"]),
-            None,
-        )
-        .unwrap()
-    }
-
-    fn placed(lines: usize) -> Placed {
-        let line = Line {
-            pricebook_entry_id: "01uA".to_owned(),
-            quantity: Decimal::parse("2").unwrap(),
-            unit_price: Decimal::parse("19.90").unwrap(),
-            fields: [("Gift__c".to_owned(), json!(true))].into(),
-        };
-        Placed {
-            external_id: "WEB-1".to_owned(),
-            store_id: "a00".to_owned(),
-            pricebook_id: "01s".to_owned(),
-            currency: Some("AUD".to_owned()),
-            effective_date: "2026-11-22".to_owned(),
-            customer: Customer {
-                external_id: Some("C-7".to_owned()),
-                email: Some("ana@example.com".to_owned()),
-                first_name: Some("Ana".to_owned()),
-                last_name: Some("Lee".to_owned()),
-                phone: None,
-            },
-            shipping_address: Some(Address {
-                street: Some("1 High St".to_owned()),
-                city: Some("Hobart".to_owned()),
-                country: Some("AU".to_owned()),
-                ..Address::default()
-            }),
-            billing_address: None,
-            lines: vec![line; lines],
-            fields: [("note__c".to_owned(), json!("gift"))].into(),
-        }
-    }
-
-    #[test]
-    fn makes_one_request_of_an_order() {
-        let Ok(Request::Composite(body)) = compose(&placed(1), &shape(), "/services/data/v67.0") else {
-            panic!("a small order is a composite");
-        };
-        let expected = json!({
-            "allOrNone": true, "collateSubrequests": false,
-            "compositeRequest": [
-                {"method": "PATCH", "url": "/services/data/v67.0/sobjects/Account/External_ID__c/C-7",
-                 "referenceId": "account", "body": {"Name": "Ana Lee", "BillingCity": "Hobart"}},
-                {"method": "PATCH", "url": "/services/data/v67.0/sobjects/Contact/External_ID__c/C-7",
-                 "referenceId": "contact", "body": {"AccountId": "@{account.id}", "LastName": "Lee",
-                    "FirstName": "Ana", "Email": "ana@example.com"}},
-                {"method": "POST", "url": "/services/data/v67.0/sobjects/Order", "referenceId": "order",
-                 "body": {"External_ID__c": "WEB-1", "AccountId": "@{account.id}", "EffectiveDate": "2026-11-22",
-                    "Status": "Draft", "Pricebook2Id": "01s", "BillToContactId": "@{contact.id}",
-                    "ShippingStreet": "1 High St", "ShippingCountryCode": "AU", "Note__c": "gift"}},
-                {"method": "POST", "url": "/services/data/v67.0/sobjects/OrderItem", "referenceId": "item0",
-                 "body": {"OrderId": "@{order.id}", "PricebookEntryId": "01uA", "Quantity": 2, "UnitPrice": 19.9,
-                    "Gift__c": true}},
-            ]
-        });
-        assert_eq!(body, expected);
-    }
-
-    #[test]
-    fn many_parts_travel_as_a_graph() {
-        let parts = |lines| match compose(&placed(lines), &shape(), "/v") {
-            Ok(Request::Composite(body)) => ("composite", body["compositeRequest"].as_array().unwrap().len()),
-            Ok(Request::Graph(parts)) => ("graph", parts.len()),
-            Err(_) => ("refused", 0),
-        };
-        assert_eq!(parts(22), ("composite", 25));
-        assert_eq!(parts(23), ("graph", 26));
-        assert_eq!(parts(497), ("graph", 500));
-        assert_eq!(parts(498), ("refused", 0));
-    }
-
-    #[test]
-    fn a_guest_has_an_account_of_its_own() {
-        let mut order = placed(1);
-        order.customer = Customer {
-            email: Some("ana@example.com".to_owned()),
-            ..Customer::default()
-        };
-        let Ok(Request::Composite(body)) = compose(&order, &shape(), "/v") else {
-            panic!()
-        };
-        let account = &body["compositeRequest"][0];
-        assert_eq!(account["url"], "/v/sobjects/Account/External_ID__c/WEB-1");
-        assert_eq!(account["body"]["Name"], "ana@example.com");
-        assert_eq!(body["compositeRequest"][1]["body"]["LastName"], "ana@example.com");
-    }
-
-    #[test]
-    fn nothing_is_dropped_in_silence() {
-        let code = |change: &dyn Fn(&mut Placed)| {
-            let mut order = placed(1);
-            change(&mut order);
-            compose(&order, &shape(), "/v").unwrap_err().code
-        };
-        assert_eq!(
-            code(&|order| drop(order.fields.insert("Nope__c".to_owned(), json!(1)))),
-            "FIELD_NOT_WRITABLE"
-        );
-        assert_eq!(
-            code(&|order| drop(order.fields.insert("external_id__c".to_owned(), json!(1)))),
-            "FIELD_RESERVED"
-        );
-        assert_eq!(code(&|order| order.external_id = "K".repeat(37)), "KEY_TOO_LONG");
+/// The relationship of a lookup: `Shop__r` of `Shop__c`, `Account` of `AccountId`.
+fn relationship(lookup: &str) -> String {
+    match lookup.strip_suffix("__c") {
+        Some(name) => format!("{name}__r"),
+        None => lookup.strip_suffix("Id").unwrap_or(lookup).to_owned(),
     }
 }

@@ -1,7 +1,9 @@
-//! Closes an order when it comes back as a change of the org's.
+//! Closes a write when it comes back as a change of the org's.
 //!
-//! An order that is `sent` and whose id is in the cache has gone all the way round. Nothing depends on it
-//! being seen at once: the rows stay what they are, so a look that comes late finds the same.
+//! What is `sent` and whose id is in the cache has gone all the way round: by its id, whoever wrote it. Nothing
+//! depends on it being seen at once: the rows stay what they are, so a look that comes late finds the same. What the
+//! org has not told of for long, because its object is not mirrored or an event was lost, is asked for by id; a
+//! record that is gone is a person's matter.
 
 use std::time::Duration;
 
@@ -9,13 +11,16 @@ use tokio::sync::watch;
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
-use crate::model::clock::Clock;
-use crate::store::outbox::{Outbox, OutboxError, SentOrder};
+use crate::model::clock::{Clock, Millis};
+use crate::model::order::Problem;
+use crate::model::write::{Kind, kinds};
+use crate::salesforce::Org;
+use crate::store::outbox::{Outbox, OutboxError, Sent};
 use crate::store::reader::Reader;
 use crate::store::storefront;
 use crate::telemetry::traces::Span;
 
-/// Most orders looked up at once.
+/// Most writes looked up at once.
 const PAGE_ROWS: u32 = 256;
 /// Looks even if no change was told of.
 const IDLE_MAX: Duration = Duration::from_secs(30);
@@ -24,24 +29,28 @@ const REST: Duration = Duration::from_millis(100);
 
 /// What confirm works with.
 pub struct World {
+    pub org: Org,
     pub outbox: Outbox,
     pub reader: Reader,
     /// The cache's newest revision.
     pub revisions: watch::Receiver<i64>,
+    /// How long the org may take to tell of a write.
+    pub echo_seconds: u32,
     pub clock: Clock,
 }
 
-/// Confirms orders until it is stopped.
+/// Confirms writes until it is stopped.
 pub async fn run(mut world: World, stop: CancellationToken) -> Result<(), OutboxError> {
     // Ends when the one who tells of changes has ended; the slow timer then goes on alone.
     let mut told = true;
+    let echo = Duration::from_secs(u64::from(world.echo_seconds)).max(REST);
     loop {
         look(&world).await?;
         let woken = async {
             sleep(REST).await;
             tokio::select! {
                 changed = world.revisions.changed(), if told => changed.is_ok(),
-                () = sleep(IDLE_MAX) => told,
+                () = sleep(IDLE_MAX.min(echo)) => told,
             }
         };
         told = tokio::select! {
@@ -51,42 +60,124 @@ pub async fn run(mut world: World, stop: CancellationToken) -> Result<(), Outbox
     }
 }
 
-/// Goes through all orders that wait for it.
+/// Goes through all writes that wait for it.
 async fn look(world: &World) -> Result<(), OutboxError> {
     let mut after = 0;
     loop {
         let sent = world.outbox.sent_after(after, PAGE_ROWS)?;
         let Some(last) = sent.last() else { return Ok(()) };
         after = last.sequence;
-        let ids: Vec<&str> = sent.iter().map(|order| order.salesforce_id.as_str()).collect();
-        let arrived = match world
-            .reader
-            .with(|connection| storefront::orders_present(connection, &ids))
-        {
-            Ok(arrived) => arrived,
-            Err(error) => {
-                tracing::warn!(%error, "sent orders cannot be confirmed: the cache cannot be read");
-                return Ok(());
-            }
-        };
-        let arrived: Vec<&SentOrder> = sent
-            .iter()
-            .zip(arrived)
-            .filter_map(|(order, arrived)| arrived.then_some(order))
-            .collect();
-        let sequences: Vec<i64> = arrived.iter().map(|order| order.sequence).collect();
-        if !sequences.is_empty() {
-            match world.outbox.confirm(sequences, world.clock.now()).await {
-                Ok(confirmed) => {
-                    tracing::debug!(confirmed, "orders came back from the org");
-                    for order in arrived {
-                        Span::order(&order.external_id, order.accepted_at, world.clock.now()).tell();
-                    }
+        let mut arrived = Vec::new();
+        let mut silent = Vec::new();
+        let overdue = world.clock.now() - Millis::from(world.echo_seconds) * 1_000;
+        for write in sent {
+            match is_mirrored(world, &write) {
+                Ok(true) => arrived.push(write),
+                Ok(false) if write.sent_at < overdue => silent.push(write),
+                Ok(false) => {}
+                Err(error) => {
+                    tracing::warn!(%error, "what was sent cannot be confirmed: the cache cannot be read");
+                    return Ok(());
                 }
-                // The writer has told of it; they are found again.
-                Err(OutboxError::Write(_)) => return Ok(()),
-                Err(error) => return Err(error),
             }
         }
+        if !close(world, arrived).await? || !ask(world, silent).await? {
+            return Ok(());
+        }
     }
+}
+
+/// The objects whose record a write's id may be of.
+fn objects(kind: Kind) -> &'static [&'static str] {
+    match kind {
+        Kind::Order => &["Order"],
+        Kind::OrderUpdate => &["Order", "s_c__Payment__c"],
+        Kind::Customer => &["Contact", "Account"],
+        Kind::Case => &["Case"],
+        Kind::Lead => &["Lead"],
+        Kind::CampaignMember => &["CampaignMember"],
+        Kind::Asset => &["Asset"],
+        Kind::FormSubmission => &[kinds::FORM_SUBMISSION_OBJECT],
+    }
+}
+
+fn is_mirrored(world: &World, write: &Sent) -> anyhow::Result<bool> {
+    for object in objects(write.kind) {
+        let id = write.salesforce_id.as_str();
+        if world
+            .reader
+            .with(|connection| storefront::is_present(connection, object, id))?
+        {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+/// Marks what came back; `false` where the outbox cannot be written just now.
+async fn close(world: &World, arrived: Vec<Sent>) -> Result<bool, OutboxError> {
+    if arrived.is_empty() {
+        return Ok(true);
+    }
+    let sequences = arrived.iter().map(|write| write.sequence).collect();
+    match world.outbox.confirm(sequences, world.clock.now()).await {
+        Ok(confirmed) => {
+            for write in arrived {
+                Span::order(&write.external_id, write.accepted_at, world.clock.now()).tell();
+            }
+            tracing::debug!(confirmed, "writes came back from the org");
+            Ok(true)
+        }
+        // The writer has told of it; they are found again.
+        Err(OutboxError::Write(_)) => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+/// Asks the org for what it has not told of; `false` where there is no answer just now.
+async fn ask(world: &World, silent: Vec<Sent>) -> Result<bool, OutboxError> {
+    for write in silent {
+        let mut found = false;
+        for object in objects(write.kind) {
+            let ids = [write.salesforce_id.clone()];
+            match world.org.retrieve(object, &ids, &["Id".to_owned()]).await {
+                Ok(rows) => found |= rows.into_iter().any(|row| row.is_some()),
+                // An object that the org does not have cannot hold it either.
+                Err(error)
+                    if error.api_code() == Some("NOT_FOUND") || error.api_code() == Some("INVALID_TYPE") => {}
+                Err(error)
+                    if error.api_code() == Some("MALFORMED_ID")
+                        || error.api_code() == Some("INVALID_ID_FIELD") => {}
+                Err(error) => {
+                    tracing::warn!(%error, "what the org has not told of cannot be asked for");
+                    return Ok(false);
+                }
+            }
+        }
+        if found {
+            if !close(world, vec![write]).await? {
+                return Ok(false);
+            }
+            continue;
+        }
+        let key = &write.external_id;
+        tracing::warn!(%key, "{key} was sent and is not in the org any more");
+        let problem = Problem::new(
+            "NOT_IN_ORG",
+            format!(
+                "the org took it as {} and has it no more: restore it there, or retry to make it again",
+                write.salesforce_id
+            ),
+        );
+        match world
+            .outbox
+            .lost(write.sequence, problem, world.clock.now())
+            .await
+        {
+            Ok(_) => {}
+            Err(OutboxError::Write(_)) => return Ok(false),
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(true)
 }

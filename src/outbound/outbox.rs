@@ -1,20 +1,24 @@
 //! The door of the outbox: what the HTTP side may use of it.
 //!
-//! Promises that [`Intake::accept`] returns only once the order is on the disk, and that the same order under
-//! the same key is one order, however often and however quickly it is posted.
+//! Promises that [`Intake::accept`] returns only once the write is on the disk, and that the same write under
+//! the same key is one write, however often and however quickly it is posted.
 
 use aws_lc_rs::digest::{SHA256, digest};
+use serde::Serialize;
 
+use crate::config::{Orders, Prices};
 use crate::model::clock::Clock;
-use crate::model::order::{Order, Placed};
-pub use crate::store::outbox::{Accepted, OrderView};
-use crate::store::outbox::{InState, NewOrder, Outbox, OutboxError};
+use crate::model::order::{Fields, Order, Placed};
+use crate::model::write::{Entry, Kind, Write};
+pub use crate::store::outbox::{Accepted, View, desk};
+use crate::store::outbox::{InState, NewWrite, Outbox, OutboxError};
 use crate::telemetry::traces::Span;
 
-/// Takes orders; cheap to clone.
+/// Takes writes; cheap to clone.
 #[derive(Clone)]
 pub struct Intake {
     outbox: Outbox,
+    policy: std::sync::Arc<Orders>,
     clock: Clock,
 }
 
@@ -27,8 +31,50 @@ pub struct Incoming {
 }
 
 impl Intake {
-    pub fn new(outbox: Outbox, clock: Clock) -> Self {
-        Self { outbox, clock }
+    pub fn new(outbox: Outbox, policy: Orders, clock: Clock) -> Self {
+        Self {
+            outbox,
+            policy: std::sync::Arc::new(policy),
+            clock,
+        }
+    }
+
+    /// The outbox, for what operators do with it.
+    pub fn outbox(&self) -> &Outbox {
+        &self.outbox
+    }
+
+    /// Which items an order may have, and at which prices.
+    pub fn pricing(&self) -> crate::model::order::Pricing<'_> {
+        crate::model::order::Pricing {
+            book_only: self.policy.prices == Prices::Book,
+            shipping_product: self.policy.shipping_product.as_deref(),
+            discount_product: self.policy.discount_product.as_deref(),
+        }
+    }
+
+    /// The first field that a storefront of these names (id, code, domain) may not set.
+    pub fn refused_field<'a>(
+        &self,
+        stores: &[Option<&str>],
+        object: &str,
+        fields: &'a Fields,
+    ) -> Option<&'a str> {
+        let of_store = |name: &str| {
+            name == "*"
+                || stores
+                    .iter()
+                    .flatten()
+                    .any(|store| store.eq_ignore_ascii_case(name))
+        };
+        let allowed = |field: &str| {
+            let wanted = format!("{object}.{field}");
+            let lists = self.policy.fields.iter().filter(|(store, _)| of_store(store));
+            lists
+                .flat_map(|(_, list)| list)
+                .any(|one| one.eq_ignore_ascii_case(&wanted))
+        };
+        fields.keys().map(String::as_str).find(|field| !allowed(field))
     }
 
     /// The answer to an order whose key was used before, even if it could not be placed any more.
@@ -38,40 +84,52 @@ impl Intake {
         store_id: &str,
         idempotency_key: Option<&str>,
     ) -> Result<Option<Accepted>, OutboxError> {
-        self.outbox.earlier(
-            &posted.external_id,
-            idempotency_key,
-            &fingerprint(posted, store_id),
-        )
+        let hash = fingerprint(posted, store_id);
+        self.outbox
+            .earlier(Kind::Order, &posted.external_id, idempotency_key, &hash)
     }
 
     /// Puts the order on the disk, unless it is there.
     pub async fn accept(&self, incoming: Incoming) -> Result<Accepted, OutboxError> {
-        let Incoming {
-            posted,
-            placed,
+        let body_hash = fingerprint(&incoming.posted, &incoming.placed.store_id);
+        self.keep(Write::Order(incoming.placed), body_hash, incoming.idempotency_key)
+            .await
+    }
+
+    /// Puts any other write on the disk, unless it is there.
+    pub async fn accept_entry(
+        &self,
+        kind: Kind,
+        entry: Entry,
+        idempotency_key: Option<String>,
+    ) -> Result<Accepted, OutboxError> {
+        let body_hash = fingerprint(&entry, kind.name());
+        self.keep(Write::Entry(kind, entry), body_hash, idempotency_key)
+            .await
+    }
+
+    async fn keep(
+        &self,
+        write: Write,
+        body_hash: [u8; 32],
+        idempotency_key: Option<String>,
+    ) -> Result<Accepted, OutboxError> {
+        let new = NewWrite {
+            write,
+            body_hash,
             idempotency_key,
-        } = incoming;
-        let body_hash = fingerprint(&posted, &placed.store_id);
+        };
+        let external_id = new.write.external_id().to_owned();
         let begun_at = self.clock.now();
-        let accepted = self
-            .outbox
-            .accept(
-                NewOrder {
-                    placed,
-                    body_hash,
-                    idempotency_key,
-                },
-                begun_at,
-            )
-            .await;
-        Span::of_order(&posted.external_id, "accept", 0, begun_at, self.clock.now()).tell();
+        let accepted = self.outbox.accept(new, begun_at).await;
+        crate::failpoint::reach("accept_after_commit");
+        Span::of_order(&external_id, "accept", 0, begun_at, self.clock.now()).tell();
         accepted
     }
 
-    /// What became of an order.
-    pub fn status(&self, external_id: &str) -> Result<Option<OrderView>, OutboxError> {
-        self.outbox.order(external_id)
+    /// What became of a write.
+    pub fn status(&self, kind: Kind, external_id: &str) -> Result<Option<View>, OutboxError> {
+        self.outbox.write(kind, external_id)
     }
 
     /// How much of the outbox is where, and since when.
@@ -85,10 +143,10 @@ impl Intake {
     }
 }
 
-/// Of the order as understood, so that blanks and the order of members make no difference, and without the
+/// Of a write as understood, so that blanks and the order of members make no difference, and without the
 /// prices that were looked up, which may have changed when it is posted again.
-fn fingerprint(posted: &Order, store_id: &str) -> [u8; 32] {
-    let text = serde_json::json!([store_id, posted]).to_string();
+fn fingerprint(posted: &impl Serialize, scope: &str) -> [u8; 32] {
+    let text = serde_json::json!([scope, posted]).to_string();
     let mut hash = [0; 32];
     hash.copy_from_slice(digest(&SHA256, text.as_bytes()).as_ref());
     hash

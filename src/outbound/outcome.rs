@@ -1,4 +1,4 @@
-//! Tells from an answer what to do with an order next. One table, pure.
+//! Tells from an answer what to do with a write next. One table, pure.
 //!
 //! The code of an error decides, then its text, the HTTP status last: the org sends one code with different
 //! statuses. Codes are open-ended, so what is not listed goes by the status: a refusal needs a person, and
@@ -9,7 +9,6 @@ mod codes;
 use serde_json::Value;
 
 use crate::model::order::Problem;
-use crate::outbound::compose::ORDER_REFERENCE;
 use crate::outbound::outcome::codes::{CODES, Class};
 use crate::salesforce::rest::PartResult;
 use crate::salesforce::{ApiError, Error};
@@ -17,8 +16,6 @@ use crate::salesforce::{ApiError, Error};
 /// What to do next.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Verdict {
-    /// The org has it.
-    Sent { salesforce_id: String },
     /// Nothing was written; the cause passes within seconds.
     RetrySoon {
         problem: Problem,
@@ -42,45 +39,78 @@ pub enum Verdict {
 
 /// How often an order is looked up that the org calls a duplicate and then does not find.
 const DUPLICATE_ATTEMPTS_MAX: u32 = 5;
+/// How often a write is tried that alone makes the org fail; trouble of the whole org does not count.
+const AMBIGUOUS_ATTEMPTS_MAX: u32 = 10;
 /// How often a parent that is not there yet is waited for.
 const PARENT_ATTEMPTS_MAX: u32 = 10;
+
+/// Codes of trouble that is the org's rather than the write's. Where several writes meet it one after the other,
+/// nothing is sent for a while.
+const SERVER_TROUBLE: [&str; 6] = [
+    "SERVER_UNAVAILABLE",
+    "UNKNOWN_EXCEPTION",
+    "ANSWER_LOST",
+    "ANSWER_UNREADABLE",
+    "QUERY_TIMEOUT",
+    "TXN_SECURITY_METERING_ERROR",
+];
+
+/// Whether a problem may be one of the whole org.
+pub fn is_server_trouble(code: &str) -> bool {
+    SERVER_TROUBLE.contains(&code) || code.starts_with("HTTP_5")
+}
+
+/// Whether what is known of the org's objects may be out of date.
+pub fn is_outdated_shape(code: &str) -> bool {
+    matches!(
+        code,
+        "INVALID_FIELD"
+            | "INVALID_FIELD_FOR_INSERT_UPDATE"
+            | "INVALID_TYPE"
+            | "NOT_FOUND"
+            | "FIELD_NOT_WRITABLE"
+            | "NO_OBJECT"
+            | "NO_KEY_FIELD"
+    )
+}
 
 /// Codes that tell of another part's failure.
 const BYSTANDERS: [&str; 2] = ["PROCESSING_HALTED", "ALL_OR_NONE_OPERATION_ROLLED_BACK"];
 
-/// The verdict on the answer to an order's parts. `key_field` is that of the order.
-pub fn of_results(results: &[PartResult], key_field: &str) -> Verdict {
+/// The answer to the parts of a request that is all or none: nothing to say where all was done. `key_field` is
+/// that of the record.
+pub fn of_results(results: &[PartResult], key_field: &str) -> Result<(), Verdict> {
     let failed = |part: &&PartResult| !(200..300).contains(&part.status);
-    let mut culprit: Option<(u16, ApiError)> = None;
-    let mut any_failed = false;
+    let mut any_failed = results.is_empty();
     for part in results.iter().filter(failed) {
         any_failed = true;
-        let errors = errors_of(&part.body);
-        let own = errors
+        let own = errors_of(&part.body)
             .into_iter()
             .find(|error| !BYSTANDERS.contains(&error.code.as_str()));
-        if let (None, Some(error)) = (&culprit, own) {
-            culprit = Some((part.status, error));
+        if let Some(error) = own {
+            return Err(of_api_error(part.status, &error, key_field));
         }
     }
-    if let Some((status, error)) = culprit {
-        return of_api_error(status, &error, key_field);
-    }
-    let order = results
+    if any_failed { Err(unclear()) } else { Ok(()) }
+}
+
+/// The id that a part made or found.
+pub fn id_of(results: &[PartResult], reference: &str) -> Option<String> {
+    let part = results
         .iter()
-        .find(|part| part.reference.as_deref() == Some(ORDER_REFERENCE));
-    let id = order.and_then(|part| part.body.get("id")).and_then(Value::as_str);
-    match id {
-        Some(id) if !any_failed => Verdict::Sent {
-            salesforce_id: id.to_owned(),
-        },
-        _ => Verdict::ReadBack {
-            problem: Problem::new(
-                "ANSWER_UNCLEAR",
-                "the org's answer tells neither the order's id nor an error",
-            ),
-            attempts_max: Some(DUPLICATE_ATTEMPTS_MAX),
-        },
+        .find(|part| part.reference.as_deref() == Some(reference))?;
+    let id = part.body.get("id").and_then(Value::as_str)?;
+    Some(id.to_owned())
+}
+
+/// Of an answer that tells neither an id nor an error.
+pub fn unclear() -> Verdict {
+    Verdict::ReadBack {
+        problem: Problem::new(
+            "ANSWER_UNCLEAR",
+            "the org's answer tells neither the record's id nor an error",
+        ),
+        attempts_max: Some(DUPLICATE_ATTEMPTS_MAX),
     }
 }
 
@@ -103,11 +133,11 @@ pub fn of_error(error: &Error, key_field: &str) -> Verdict {
         },
         Error::AnswerLost { .. } | Error::Stream { .. } => Verdict::ReadBack {
             problem: problem("ANSWER_LOST"),
-            attempts_max: None,
+            attempts_max: Some(AMBIGUOUS_ATTEMPTS_MAX),
         },
         Error::Unreadable { .. } => Verdict::ReadBack {
             problem: problem("ANSWER_UNREADABLE"),
-            attempts_max: None,
+            attempts_max: Some(AMBIGUOUS_ATTEMPTS_MAX),
         },
         Error::Refused { status, errors } => match errors.first() {
             Some(first) => of_api_error(*status, first, key_field),
@@ -161,7 +191,7 @@ fn of_api_error(status: u16, error: &ApiError, key_field: &str) -> Verdict {
         },
         Class::Ambiguous => Verdict::ReadBack {
             problem,
-            attempts_max: None,
+            attempts_max: Some(AMBIGUOUS_ATTEMPTS_MAX),
         },
         Class::OrgWide => Verdict::PauseLane { problem },
         Class::Refused => Verdict::NeedsAttention { problem },
@@ -202,7 +232,7 @@ fn of_status(status: u16, problem: Problem) -> Verdict {
         400..=499 => Verdict::NeedsAttention { problem },
         _ => Verdict::ReadBack {
             problem,
-            attempts_max: None,
+            attempts_max: Some(AMBIGUOUS_ATTEMPTS_MAX),
         },
     }
 }
@@ -224,7 +254,6 @@ mod tests {
 
     fn name(verdict: &Verdict) -> &'static str {
         match verdict {
-            Verdict::Sent { .. } => "sent",
             Verdict::RetrySoon { .. } => "soon",
             Verdict::RetryLater { .. } => "later",
             Verdict::ReadBack { .. } => "read back",
@@ -433,33 +462,32 @@ mod tests {
     }
 
     #[test]
-    fn the_order_s_id_is_taken_from_its_own_part() {
+    fn the_record_s_id_is_taken_from_its_own_part() {
         let results = [
             part("account", 200, json!({"id": "001", "success": true})),
-            part("order", 201, json!({"id": "801", "success": true})),
+            part("record", 201, json!({"id": "801", "success": true})),
             part("item0", 201, json!({"id": "802", "success": true})),
         ];
-        let sent = Verdict::Sent {
-            salesforce_id: "801".to_owned(),
-        };
-        assert_eq!(of_results(&results, "External_ID__c"), sent);
-        assert_eq!(name(&of_results(&results[..1], "External_ID__c")), "read back");
-        assert_eq!(name(&of_results(&[], "External_ID__c")), "read back");
+        assert_eq!(of_results(&results, "External_ID__c"), Ok(()));
+        assert_eq!(id_of(&results, "record").as_deref(), Some("801"));
+        assert_eq!(id_of(&results[..1], "record"), None);
+        assert_eq!(name(&of_results(&[], "External_ID__c").unwrap_err()), "read back");
     }
 
     #[test]
     fn bystanders_are_passed_over() {
         let results = [
             failure("account", "PROCESSING_HALTED"),
-            failure("order", "ALL_OR_NONE_OPERATION_ROLLED_BACK"),
+            failure("record", "ALL_OR_NONE_OPERATION_ROLLED_BACK"),
             failure("item0", "FIELD_INTEGRITY_EXCEPTION"),
             failure("item1", "PROCESSING_HALTED"),
         ];
-        let Verdict::NeedsAttention { problem } = of_results(&results, "External_ID__c") else {
+        let Err(Verdict::NeedsAttention { problem }) = of_results(&results, "External_ID__c") else {
             panic!("a refused item needs a person");
         };
         assert_eq!(problem.code, "FIELD_INTEGRITY_EXCEPTION");
         assert!(problem.message.starts_with("m: check the price book"));
-        assert_eq!(name(&of_results(&results[..2], "External_ID__c")), "read back");
+        let bystanders = of_results(&results[..2], "External_ID__c").unwrap_err();
+        assert_eq!(name(&bystanders), "read back");
     }
 }

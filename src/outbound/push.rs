@@ -1,102 +1,129 @@
 //! Sends what the outbox holds.
 //!
-//! It may send an order twice; it cannot make it twice, because the org refuses the second under the same
-//! key. It races with nobody: the outbox hands out an order to one claim at a time, and one order of a
-//! customer at a time. A crash between sending and writing down the outcome leaves the order `sending`, and
-//! the next start looks it up. The queue is the table, the bell only saves waiting: a bell that is missed
-//! costs at most half a minute.
+//! It may send a write twice; it cannot make it twice, because the org refuses the second under the same key. It
+//! races with nobody: the outbox hands out a write to one claim at a time, and one write of an account at a
+//! time. A crash between sending and writing down the outcome leaves the write `sending`, and the next start
+//! looks it up. The queue is the table, the bell only saves waiting: a bell that is missed, because the change
+//! was another process's, costs two seconds.
 
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use futures_util::stream::{FuturesUnordered, StreamExt};
-use serde_json::Value;
+use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
+use crate::config::{self, Profile};
 use crate::model::clock::{Clock, Millis};
-use crate::model::order::{OrderState, Outcome, Placed, Problem};
-use crate::model::retry::Policy;
-use crate::outbound::compose::{self, Request};
-use crate::outbound::outcome::{self, Verdict};
-use crate::outbound::read_back::{self, Found};
-use crate::outbound::shape::{Key, Shape, ShapeError};
-use crate::salesforce::rest::Scope;
-use crate::salesforce::{Error, Org};
-use crate::store::outbox::{Claimed, Outbox, OutboxError};
+use crate::model::order::{OrderState, Outcome};
+use crate::model::write::kinds::SPECS;
+use crate::outbound::compose::Composer;
+use crate::outbound::deliver;
+use crate::outbound::mapping::Mapping;
+use crate::outbound::outcome;
+use crate::outbound::schedule::{self, Circuit};
+use crate::outbound::shape::{Shape, ShapeError};
+use crate::salesforce::Org;
+use crate::store::outbox::{Claimed, Exchange, Outbox, OutboxError};
 use crate::telemetry::metrics;
 use crate::telemetry::pulse::Pulse;
 use crate::telemetry::traces::Span;
 
-/// Most orders on their way at once, each of another customer.
-const LANES_MAX: usize = 8;
 /// Longest wait without a look at the table.
-const IDLE_MAX: Duration = Duration::from_secs(30);
-/// Longest time for the calls that one order takes.
+const IDLE_MAX: Duration = Duration::from_secs(2);
+/// Longest time for the calls that one write takes.
 const ANSWERS_MAX: Duration = Duration::from_secs(400);
 /// How long what is on its way may take once storesync is stopping.
 const DRAIN_MAX: Duration = Duration::from_secs(15);
-
 /// How long nothing is claimed once the outbox could not be written.
 const UNWRITABLE_MILLIS: Millis = 1_000;
-
-const SOON: Policy = Policy {
-    first: Duration::from_millis(500),
-    longest: Duration::from_secs(60),
-};
-const LATER: Policy = Policy {
-    first: Duration::from_secs(15),
-    longest: Duration::from_secs(1_800),
-};
-const PAUSE: Policy = Policy {
-    first: Duration::from_millis(500),
-    longest: Duration::from_secs(60),
-};
+/// How old what is known of the org's objects gets, and how old it has to be to be asked for again at a hint.
+const SHAPE_AGE_MAX: Millis = 600_000;
+const SHAPE_AGE_MIN: Millis = 2_000;
+/// How long an org that is not set up for orders is left alone.
+const MISFIT_REST: Duration = Duration::from_secs(30);
 
 /// What push works with.
 pub struct World {
     pub org: Org,
     pub outbox: Outbox,
-    /// `orders.external_id_field` of the configuration.
-    pub key_field: Option<String>,
+    pub config: config::Orders,
+    /// That of `[sync]`.
+    pub profile: Profile,
     pub clock: Clock,
+    /// Why nothing is sent, for health.
+    pub problem: watch::Sender<Option<String>>,
 }
 
 /// Why push ends before it is stopped.
 #[derive(Debug, thiserror::Error)]
 pub enum PushError {
-    /// The org is not set up for orders.
+    /// The configuration cannot be meant.
     #[error("{0}")]
     Misfit(String),
     #[error("orders cannot be sent")]
     Outbox(#[from] OutboxError),
 }
 
-/// Sends orders until it is stopped.
+/// The org's objects, as they were at a time.
+struct Seen {
+    shape: Arc<Shape>,
+    at: Millis,
+}
+
+/// What the deliveries under way share.
+struct Shared<'a> {
+    world: &'a World,
+    mapping: Mapping,
+    circuit: Mutex<Circuit>,
+}
+
+impl Shared<'_> {
+    fn circuit(&self) -> MutexGuard<'_, Circuit> {
+        self.circuit.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Sends writes until it is stopped.
 pub async fn run(world: World, stop: CancellationToken) -> Result<(), PushError> {
-    let Some(shape) = shape(&world, &stop).await? else {
+    let profile = world.config.profile.unwrap_or(world.profile);
+    let mapping = Mapping::new(profile, &world.config.map).map_err(PushError::Misfit)?;
+    let shared = Shared {
+        world: &world,
+        mapping,
+        circuit: Mutex::new(Circuit::default()),
+    };
+    let Some(mut seen) = first_shape(&shared, &stop).await else {
         return Ok(());
     };
     let bell = world.outbox.bell();
     let pulse = Pulse::new("push");
-    let mut pause = Pause::default();
     let mut under_way = FuturesUnordered::new();
     loop {
         let now = world.clock.now();
-        let free = LANES_MAX - under_way.len();
-        if free > 0 && pause.is_over(now) {
-            for claimed in claim(&world, now, free, &mut pause).await? {
-                under_way.push(deliver(&world, &shape, claimed, pause.count));
+        if now - seen.at > SHAPE_AGE_MAX {
+            renew(&shared, &mut seen).await;
+        }
+        let free = shared.circuit().lanes().saturating_sub(under_way.len());
+        if free > 0 && shared.circuit().is_closed(now) {
+            for claimed in claim(&shared, now, free).await? {
+                under_way.push(deliver(&shared, Arc::clone(&seen.shape), claimed));
             }
         }
-        let idle = idle(&world, &pause)?;
+        let idle = idle(&shared)?;
         // With all lanes taken it turns when one is free again: a look-up and a delivery at most.
         pulse.quiet_for(IDLE_MAX + ANSWERS_MAX);
         tokio::select! {
             Some(delivered) = under_way.next(), if !under_way.is_empty() => {
-                pause.learn(&delivered?, world.clock.now());
+                let delivered: Outcome = delivered?;
+                shared.circuit().learn(&delivered, world.clock.now());
+                if is_outdated(&delivered) && world.clock.now() - seen.at > SHAPE_AGE_MIN {
+                    renew(&shared, &mut seen).await;
+                }
             }
-            () = bell.notified(), if under_way.len() < LANES_MAX => {}
-            () = sleep(idle), if under_way.len() < LANES_MAX => {}
+            () = bell.notified() => {}
+            () = sleep(idle) => {}
             () = stop.cancelled() => break,
         }
     }
@@ -104,15 +131,13 @@ pub async fn run(world: World, stop: CancellationToken) -> Result<(), PushError>
 }
 
 /// Claims what is due. While the outbox cannot be written nothing is sent, and nothing is lost.
-async fn claim(
-    world: &World,
-    now: Millis,
-    most: usize,
-    pause: &mut Pause,
-) -> Result<Vec<Claimed>, OutboxError> {
-    match world.outbox.claim(now, most).await {
+async fn claim(shared: &Shared<'_>, now: Millis, most: usize) -> Result<Vec<Claimed>, OutboxError> {
+    let world = shared.world;
+    let reserve = world.config.api_reserve_percent;
+    let orders_only = shared.circuit().orders_only(world.org.api_usage(), reserve, now);
+    match world.outbox.claim(now, most, orders_only).await {
         Err(OutboxError::Write(_)) => {
-            pause.until = now + UNWRITABLE_MILLIS;
+            shared.circuit().hold(now + UNWRITABLE_MILLIS);
             Ok(Vec::new())
         }
         claimed => claimed,
@@ -133,97 +158,120 @@ async fn drain(
 }
 
 /// How long there is nothing to do unless something happens.
-fn idle(world: &World, pause: &Pause) -> Result<Duration, OutboxError> {
-    let now = world.clock.now();
-    let next = match pause.until {
+fn idle(shared: &Shared<'_>) -> Result<Duration, OutboxError> {
+    let now = shared.world.clock.now();
+    let next = match shared.circuit().until() {
         until if until > now => Some(until),
-        _ => world.outbox.next_due()?,
+        _ => shared.world.outbox.next_due()?,
     };
-    // At least a moment, so that a clock that stands still cannot make a busy loop.
     let wait = next.map_or(IDLE_MAX, |at| {
         Duration::from_millis(u64::try_from(at - now).unwrap_or(0))
     });
+    // At least a moment, so that what is due and cannot be claimed yet does not make a busy loop.
     Ok(wait.clamp(Duration::from_millis(5), IDLE_MAX))
 }
 
-/// Trouble of the whole org, as one delivery after the other reports it.
-#[derive(Default)]
-struct Pause {
-    until: Millis,
-    /// Pauses since an order last got through.
-    count: u32,
-}
-
-impl Pause {
-    fn is_over(&self, now: Millis) -> bool {
-        now >= self.until
-    }
-
-    fn learn(&mut self, delivered: &Outcome, now: Millis) {
-        match delivered {
-            Outcome::Paused { problem, wait, .. } => {
-                if self.is_over(now) {
-                    self.count += 1;
-                    tracing::warn!(code = %problem.code, wait_seconds = wait.as_secs(), "sending orders pauses: {}", problem.code);
-                }
-                let wait = i64::try_from(wait.as_millis()).unwrap_or(i64::MAX);
-                self.until = self.until.max(now.saturating_add(wait));
-            }
-            Outcome::Sent { .. } => self.count = 0,
-            Outcome::Retry { .. } | Outcome::Refused { .. } => {}
+fn is_outdated(delivered: &Outcome) -> bool {
+    match delivered {
+        Outcome::Retry { problem, .. } | Outcome::Refused { problem } => {
+            outcome::is_outdated_shape(&problem.code)
         }
+        Outcome::Sent { .. } | Outcome::Paused { .. } => false,
     }
 }
 
-/// Learns the org's shape, however long it is out of reach. `None` when it is stopped first.
-async fn shape(world: &World, stop: &CancellationToken) -> Result<Option<Shape>, PushError> {
+async fn load(shared: &Shared<'_>) -> Result<Shape, ShapeError> {
+    let mut others: Vec<&str> = SPECS.iter().map(|spec| spec.object).collect();
+    let mapped = ["payment.object", "form_answer.object"];
+    others.extend(mapped.iter().filter_map(|name| shared.mapping.field(name)));
+    others.retain(|object| *object != "Contact");
+    let world = shared.world;
+    Shape::load(&world.org, world.config.external_id_field.as_deref(), &others).await
+}
+
+/// Learns the org's objects, however long it is out of reach or not set up. `None` when it is stopped first.
+async fn first_shape(shared: &Shared<'_>, stop: &CancellationToken) -> Option<Seen> {
     for attempt in 1_u32.. {
         let loaded = tokio::select! {
-            loaded = Shape::load(&world.org, world.key_field.as_deref()) => loaded,
-            () = stop.cancelled() => return Ok(None),
+            loaded = load(shared) => loaded,
+            () = stop.cancelled() => return None,
         };
-        match loaded {
-            Ok(shape) => return Ok(Some(shape)),
-            Err(ShapeError::Misfit(sentence)) => return Err(PushError::Misfit(sentence)),
-            Err(ShapeError::Org(error)) => {
-                let wait = PAUSE.delay(attempt);
-                tracing::warn!(%error, wait_seconds = wait.as_secs(), "orders wait: the org's order objects cannot be described");
-                tokio::select! {
-                    () = sleep(wait) => {}
-                    () = stop.cancelled() => return Ok(None),
-                }
+        let wait = match loaded {
+            Ok(shape) => {
+                shared.world.problem.send_replace(None);
+                return Some(Seen {
+                    shape: Arc::new(shape),
+                    at: shared.world.clock.now(),
+                });
             }
+            Err(ShapeError::Misfit(sentence)) => {
+                tracing::error!("orders are kept and not sent: {sentence}");
+                shared.world.problem.send_replace(Some(sentence));
+                MISFIT_REST
+            }
+            Err(ShapeError::Org(error)) => {
+                let wait = schedule::soon(attempt);
+                tracing::warn!(%error, wait_seconds = wait.as_secs(), "orders wait: the org's objects cannot be described");
+                wait
+            }
+        };
+        tokio::select! {
+            () = sleep(wait) => {}
+            () = stop.cancelled() => return None,
         }
     }
-    Ok(None)
+    None
 }
 
-/// Takes one order as far as it goes and writes down how far that was.
-async fn deliver(
-    world: &World,
-    shape: &Shape,
-    claimed: Claimed,
-    pauses: u32,
-) -> Result<Outcome, OutboxError> {
+/// Learns the org's objects again. What was known stays in use where that fails.
+async fn renew(shared: &Shared<'_>, seen: &mut Seen) {
+    seen.at = shared.world.clock.now();
+    match load(shared).await {
+        Ok(shape) => seen.shape = Arc::new(shape),
+        Err(error) => tracing::warn!(%error, "the org's objects cannot be described again"),
+    }
+}
+
+/// Takes one write as far as it goes and writes down how far that was.
+async fn deliver(shared: &Shared<'_>, shape: Arc<Shape>, claimed: Claimed) -> Result<Outcome, OutboxError> {
+    let world = shared.world;
+    let data_path = world.org.data_path();
+    let composer = Composer {
+        shape: &shape,
+        mapping: &shared.mapping,
+        customers: world.config.customers,
+        status: world.config.status.as_deref(),
+        cancelled_status: &world.config.cancelled_status,
+        data_path: &data_path,
+    };
     let begun_at = world.clock.now();
-    let outcome = attempt(world, shape, &claimed, pauses).await;
+    let (delivered, exchange) = deliver::deliver(&world.org, composer, &claimed).await;
+    let outcome = match delivered {
+        Ok(salesforce_id) => Outcome::Sent { salesforce_id },
+        Err(trouble) => shared.circuit().outcome(
+            claimed.sequence,
+            trouble.verdict,
+            claimed.failures,
+            trouble.looking,
+        ),
+    };
     tell(&claimed, &outcome, begun_at, world.clock.now());
     let sending = OrderState::Sending {
         attempt: claimed.attempt,
         failures: claimed.failures,
     };
     let state = sending.after(outcome.clone(), world.clock.now());
-    let (key, name) = (&claimed.external_id, state.name());
+    let (kind, key, name) = (claimed.kind.name(), &claimed.external_id, state.name());
     match &outcome {
         Outcome::Sent { salesforce_id } => {
-            tracing::info!(order = %key, %salesforce_id, attempt = claimed.attempt, "order {key} is in the org");
+            tracing::info!(kind, %key, %salesforce_id, attempt = claimed.attempt, "{kind} {key} is in the org");
         }
         Outcome::Retry { problem, .. } | Outcome::Paused { problem, .. } | Outcome::Refused { problem } => {
             let code = &problem.code;
-            tracing::warn!(order = %key, %code, attempt = claimed.attempt, state = name, "order {key} is not sent: {code}");
+            tracing::warn!(kind, %key, %code, attempt = claimed.attempt, state = name, "{kind} {key} is not sent: {code}");
         }
     }
-    write_down(world, &claimed, state).await?;
+    write_down(world, &claimed, state, exchange).await?;
     Ok(outcome)
 }
 
@@ -246,218 +294,30 @@ fn tell(claimed: &Claimed, outcome: &Outcome, begun_at: Millis, ended_at: Millis
 }
 
 /// The outcome must not be lost while the disk is full: it is tried until it is written.
-async fn write_down(world: &World, claimed: &Claimed, state: OrderState) -> Result<(), OutboxError> {
+async fn write_down(
+    world: &World,
+    claimed: &Claimed,
+    state: OrderState,
+    exchange: Exchange,
+) -> Result<(), OutboxError> {
     let mut failures = 0;
     loop {
-        match world
+        let recorded = world
             .outbox
-            .record(claimed, state.clone(), world.clock.now())
-            .await
-        {
+            .record(claimed, state.clone(), exchange.clone(), world.clock.now())
+            .await;
+        match recorded {
             Ok(true) => return Ok(()),
             Ok(false) => {
                 let key = &claimed.external_id;
-                tracing::error!(order = %key, "the outcome of order {key} was not written: its claim had ended");
+                tracing::error!(%key, "the outcome of {key} was not written: its claim had ended");
                 return Ok(());
             }
             Err(OutboxError::Write(_)) => {
                 failures += 1;
-                sleep(SOON.delay(failures)).await;
+                sleep(schedule::soon(failures)).await;
             }
             Err(error) => return Err(error),
         }
-    }
-}
-
-async fn attempt(world: &World, shape: &Shape, claimed: &Claimed, pauses: u32) -> Outcome {
-    let placed: Placed = match serde_json::from_str(&claimed.body) {
-        Ok(placed) => placed,
-        Err(_) => {
-            let message = "the stored order cannot be read: a newer storesync may have written it; install that version again";
-            return Outcome::Refused {
-                problem: Problem::new("ORDER_UNREADABLE", message),
-            };
-        }
-    };
-    let Some(key) = &shape.order.key_field else {
-        let message = "the org's Order has no key field: set orders.external_id_field";
-        return Outcome::Refused {
-            problem: Problem::new("NO_KEY_FIELD", message),
-        };
-    };
-    if claimed.read_back {
-        match look_up(&world.org, &placed, key).await {
-            Ok(Some(Found::Same { salesforce_id })) => return Outcome::Sent { salesforce_id },
-            Ok(Some(Found::Differs { problem })) => return Outcome::Refused { problem },
-            Ok(None) => {}
-            Err(error) => {
-                return outcome(
-                    outcome::of_error(&error, &key.field),
-                    claimed.failures,
-                    pauses,
-                    true,
-                );
-            }
-        }
-    }
-    let verdict = send(&world.org, &placed, shape, key).await;
-    outcome(verdict, claimed.failures, pauses, false)
-}
-
-async fn send(org: &Org, placed: &Placed, shape: &Shape, key: &Key) -> Verdict {
-    let results = match compose::compose(placed, shape, &org.data_path()) {
-        Ok(Request::Composite(body)) => org.composite(&body).await,
-        Ok(Request::Graph(parts)) => org.graph(&parts).await,
-        Err(problem) => return Verdict::NeedsAttention { problem },
-    };
-    match results {
-        Ok(results) => outcome::of_results(&results, &key.field),
-        Err(error) => outcome::of_error(&error, &key.field),
-    }
-}
-
-/// What the org has under the order's key, if anything.
-async fn look_up(org: &Org, placed: &Placed, key: &Key) -> Result<Option<Found>, Error> {
-    let record = org
-        .by_external_id("Order", &key.field, &placed.external_id, &["Id"])
-        .await?;
-    let Some(id) = record
-        .as_ref()
-        .and_then(|record| record.get("Id"))
-        .and_then(Value::as_str)
-    else {
-        return Ok(None);
-    };
-    let fields = read_back::ITEM_FIELDS.join(", ");
-    let mut page = org
-        .query(
-            &format!("SELECT {fields} FROM OrderItem WHERE OrderId = '{id}'"),
-            Scope::Live,
-        )
-        .await?;
-    let mut items = page.records;
-    while let Some(next) = page.next {
-        page = org.next_page(&next).await?;
-        items.append(&mut page.records);
-    }
-    Ok(Some(read_back::compare(placed, id, &items)))
-}
-
-/// Adds the waits to a verdict. `looking` tells that the verdict is on the look-up: nothing was sent, and the
-/// look-up is still to be done.
-fn outcome(verdict: Verdict, failures: u32, pauses: u32, looking: bool) -> Outcome {
-    let retry = |problem, policy: Policy, attempts_max: Option<u32>, read_back| Outcome::Retry {
-        problem,
-        wait: policy.delay(failures + 1),
-        // While looking, giving up would leave unknown whether the org has the order.
-        attempts_max: attempts_max.filter(|_| !looking),
-        read_back,
-    };
-    match verdict {
-        Verdict::Sent { salesforce_id } => Outcome::Sent { salesforce_id },
-        Verdict::RetrySoon {
-            problem,
-            attempts_max,
-        } => retry(problem, SOON, attempts_max, looking),
-        Verdict::RetryLater {
-            problem,
-            attempts_max,
-        } => retry(problem, LATER, attempts_max, looking),
-        Verdict::ReadBack {
-            problem,
-            attempts_max,
-        } => retry(problem, SOON, attempts_max, true),
-        Verdict::PauseLane { problem } => Outcome::Paused {
-            problem,
-            wait: PAUSE.delay(pauses + 1),
-            read_back: looking,
-        },
-        Verdict::NeedsAttention { problem } => Outcome::Refused { problem },
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn problem() -> Problem {
-        Problem::new("CODE", "a sentence")
-    }
-
-    #[test]
-    fn a_look_up_that_fails_is_repeated() {
-        for verdict in [
-            Verdict::RetrySoon {
-                problem: problem(),
-                attempts_max: Some(1),
-            },
-            Verdict::RetryLater {
-                problem: problem(),
-                attempts_max: Some(1),
-            },
-            Verdict::ReadBack {
-                problem: problem(),
-                attempts_max: Some(1),
-            },
-        ] {
-            let outcome = outcome(verdict, 0, 0, true);
-            assert!(matches!(
-                outcome,
-                Outcome::Retry {
-                    read_back: true,
-                    attempts_max: None,
-                    ..
-                }
-            ));
-        }
-        let paused = outcome(Verdict::PauseLane { problem: problem() }, 0, 0, true);
-        assert!(matches!(paused, Outcome::Paused { read_back: true, .. }));
-    }
-
-    #[test]
-    fn what_was_surely_not_written_is_sent_again_as_it_is() {
-        let soon = outcome(
-            Verdict::RetrySoon {
-                problem: problem(),
-                attempts_max: None,
-            },
-            3,
-            0,
-            false,
-        );
-        assert!(matches!(soon, Outcome::Retry { read_back: false, .. }));
-        let unclear = outcome(
-            Verdict::ReadBack {
-                problem: problem(),
-                attempts_max: None,
-            },
-            0,
-            0,
-            false,
-        );
-        assert!(matches!(unclear, Outcome::Retry { read_back: true, .. }));
-    }
-
-    #[test]
-    fn orders_that_fail_together_make_one_pause() {
-        let mut pause = Pause::default();
-        let paused = |seconds| Outcome::Paused {
-            problem: problem(),
-            wait: Duration::from_secs(seconds),
-            read_back: false,
-        };
-        pause.learn(&paused(2), 1_000);
-        pause.learn(&paused(1), 1_100);
-        assert_eq!((pause.count, pause.until), (1, 3_000));
-        assert!(!pause.is_over(2_999));
-        pause.learn(&paused(4), 3_000);
-        assert_eq!((pause.count, pause.until), (2, 7_000));
-        pause.learn(
-            &Outcome::Sent {
-                salesforce_id: String::new(),
-            },
-            7_000,
-        );
-        assert_eq!(pause.count, 0);
     }
 }

@@ -1,4 +1,4 @@
-//! What the org's order objects look like: the key fields, and which fields may be set.
+//! What the objects that are written look like in the org: the key fields, and which fields may be set.
 //!
 //! Orgs differ in features and permissions, so nothing is sent that describe does not show as createable.
 //! Without a unique external id on orders, accounts and contacts nothing is sent at all: a retry could double
@@ -6,6 +6,7 @@
 
 use std::collections::HashMap;
 
+use crate::model::order::Problem;
 use crate::salesforce::describe::{Describe, Field};
 use crate::salesforce::{Error, Org};
 
@@ -19,6 +20,8 @@ pub struct Shape {
     pub account: Writable,
     pub contact: Writable,
     pub item: Writable,
+    /// The objects of other writes, as far as the org has them, by name in lower case.
+    others: HashMap<String, Writable>,
 }
 
 /// One object: its key and the fields that may be set on a new record.
@@ -36,6 +39,8 @@ pub struct Writable {
 pub struct Key {
     pub field: String,
     pub length: u32,
+    /// Whether it may be changed later: what marks how far a long order has come, where its items have no keys.
+    pub updateable: bool,
 }
 
 /// Why there is no shape.
@@ -56,7 +61,7 @@ impl Writable {
             .map(String::as_str)
     }
 
-    fn of(describe: &Describe, configured: Option<&str>) -> Self {
+    pub fn of(describe: &Describe, configured: Option<&str>) -> Self {
         let key = candidates(configured)
             .filter_map(|name| describe.field(name))
             .find(|field| is_key(field));
@@ -65,6 +70,7 @@ impl Writable {
             key_field: key.map(|field| Key {
                 field: field.name.clone(),
                 length: field.length,
+                updateable: field.updateable,
             }),
             createable: describe
                 .fields
@@ -120,8 +126,8 @@ fn misfit(describe: &Describe, configured: Option<&str>) -> String {
 }
 
 impl Shape {
-    /// Asks the org. `key_field` is that of the configuration.
-    pub async fn load(org: &Org, key_field: Option<&str>) -> Result<Self, ShapeError> {
+    /// Asks the org. `key_field` is that of the configuration; `others` are objects that it need not have.
+    pub async fn load(org: &Org, key_field: Option<&str>, others: &[&str]) -> Result<Self, ShapeError> {
         let describe = async |object: &str| {
             org.describe(object).await?.ok_or_else(|| {
                 ShapeError::Misfit(format!(
@@ -129,13 +135,50 @@ impl Shape {
                 ))
             })
         };
-        Self::of(
-            &describe("Order").await?,
-            &describe("Account").await?,
-            &describe("Contact").await?,
-            &describe("OrderItem").await?,
-            key_field,
-        )
+        let (order, account, contact, item) = tokio::try_join!(
+            describe("Order"),
+            describe("Account"),
+            describe("Contact"),
+            describe("OrderItem"),
+        )?;
+        let mut shape = Self::of(&order, &account, &contact, &item, key_field)?;
+        let found = others.iter().map(|object| org.describe(object));
+        for describe in futures_util::future::try_join_all(found)
+            .await?
+            .into_iter()
+            .flatten()
+        {
+            shape.add(&describe, key_field);
+        }
+        Ok(shape)
+    }
+
+    /// Adds an object that only some writes need.
+    pub fn add(&mut self, describe: &Describe, key_field: Option<&str>) {
+        // Objects of a package have that package's key, whatever orders have.
+        let own = key_field.filter(|field| describe.field(field).is_some());
+        self.others
+            .insert(describe.name.to_ascii_lowercase(), Writable::of(describe, own));
+    }
+
+    /// An object by name.
+    pub fn object(&self, name: &str) -> Result<&Writable, Problem> {
+        let main = [&self.order, &self.account, &self.contact, &self.item];
+        let found = main
+            .into_iter()
+            .find(|writable| writable.object.eq_ignore_ascii_case(name))
+            .or_else(|| self.others.get(&name.to_ascii_lowercase()));
+        found.ok_or_else(|| {
+            Problem::new(
+                "NO_OBJECT",
+                format!("the org has no object {name} that the user may see: give the user access to it, then retry"),
+            )
+        })
+    }
+
+    /// Whether each item of an order can have a key of its own.
+    pub fn items_have_keys(&self) -> bool {
+        self.item.key_field.is_some()
     }
 
     pub fn of(
@@ -151,6 +194,7 @@ impl Shape {
             contact: Writable::with_key(contact, key_field)?,
             // Items need no key: they are made in the same transaction as their order.
             item: Writable::of(item, key_field),
+            others: HashMap::new(),
         })
     }
 }
@@ -202,7 +246,8 @@ mod tests {
             writable.key_field,
             Some(Key {
                 field: "s_c__sC_Id__c".to_owned(),
-                length: 36
+                length: 36,
+                updateable: true,
             })
         );
         assert_eq!(writable.createable("external_id__C"), Some("External_ID__c"));

@@ -11,10 +11,11 @@ use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
 use serde_json::{Value, json};
 
-use crate::model::clock::{format_date, format_datetime};
+use crate::model::clock::{Millis, format_date, format_datetime};
 use crate::model::order::parse::{self, Invalid};
-use crate::model::order::{Order, Placed};
-use crate::outbound::outbox::{Accepted, Incoming, OrderView};
+use crate::model::order::{Fields, Order, Placed};
+use crate::model::write::Kind;
+use crate::outbound::outbox::{Accepted, Incoming, View};
 use crate::serve::catalogue::find_store;
 use crate::serve::problem::Problem;
 use crate::serve::{World, reply};
@@ -29,23 +30,15 @@ pub async fn place(
     headers: HeaderMap,
     body: Result<Bytes, BytesRejection>,
 ) -> Result<Response, Problem> {
-    let body = body.map_err(|rejection| {
-        Problem::new(
-            rejection.status(),
-            "bad-body",
-            "the body cannot be taken: at most 256 KiB are",
-        )
-    })?;
-    let value: Value = serde_json::from_slice(&body)
-        .map_err(|error| Problem::bad_request(format!("the body is not JSON (line {})", error.line())))?;
+    let value = posted(body)?;
     let idempotency_key = idempotency_key(&headers)?;
     let order = parse::order(&value, idempotency_key.as_deref())?;
     let store = find_store(&world, &key)?;
     let external_id = order.external_id.clone();
-    let accepted = match world
+    let earlier = world
         .intake
-        .earlier(&order, &store.id, idempotency_key.as_deref())?
-    {
+        .earlier(&order, &store.id, idempotency_key.as_deref())?;
+    let accepted = match earlier {
         Some(accepted) => accepted,
         None => {
             let placed = placed(&world, &store, &order)?;
@@ -59,27 +52,49 @@ pub async fn place(
                 .await?
         }
     };
-    let (Accepted::New { accepted_at } | Accepted::Replay { accepted_at }) = accepted else {
-        let detail = format!(
-            "the key {external_id} belongs to another order: use a new one, or send the order as it was"
-        );
-        return Err(Problem::new(StatusCode::CONFLICT, "key-in-use", detail).on_field("external_id"));
-    };
-    // What it was when it was accepted, so that asking again gets the same answer.
+    let accepted_at = accepted_at(&accepted, &external_id)?;
+    let status_url = format!("/v1/stores/{}/orders/{external_id}", store.id);
+    Ok(acceptance(&world, &external_id, accepted_at, &status_url))
+}
+
+/// The body as JSON. What it holds is not repeated in what is said of it.
+pub fn posted(body: Result<Bytes, BytesRejection>) -> Result<Value, Problem> {
+    let body = body.map_err(|rejection| {
+        Problem::new(
+            rejection.status(),
+            "bad-body",
+            "the body cannot be taken: at most 1 MiB is, and it has to arrive whole",
+        )
+    })?;
+    serde_json::from_slice(&body)
+        .map_err(|error| Problem::bad_request(format!("the body is not JSON (line {})", error.line())))
+}
+
+/// When it was accepted, unless its key is another's.
+pub fn accepted_at(accepted: &Accepted, external_id: &str) -> Result<Millis, Problem> {
+    match accepted {
+        Accepted::New { accepted_at } | Accepted::Replay { accepted_at } => Ok(*accepted_at),
+        Accepted::Conflict => {
+            let detail = format!(
+                "the key {external_id} was used for something else: use a new one, or send again what was sent before"
+            );
+            Err(Problem::new(StatusCode::CONFLICT, "key-in-use", detail).on_field("external_id"))
+        }
+    }
+}
+
+/// What was so when it was accepted, so that asking again gets the same answer.
+pub fn acceptance(world: &World, external_id: &str, accepted_at: Millis, status_url: &str) -> Response {
     let answer = json!({
         "external_id": external_id,
         "state": "queued",
         "accepted_at": format_datetime(accepted_at),
-        "status_url": format!("/v1/stores/{}/orders/{external_id}", store.id),
+        "status_url": status_url,
     });
-    Ok(reply::json(
-        &world,
-        StatusCode::ACCEPTED,
-        answer.to_string().into_bytes(),
-    ))
+    reply::json(world, StatusCode::ACCEPTED, answer.to_string().into_bytes())
 }
 
-fn idempotency_key(headers: &HeaderMap) -> Result<Option<String>, Problem> {
+pub fn idempotency_key(headers: &HeaderMap) -> Result<Option<String>, Problem> {
     let Some(value) = headers.get(IDEMPOTENCY_KEY) else {
         return Ok(None);
     };
@@ -97,8 +112,41 @@ fn idempotency_key(headers: &HeaderMap) -> Result<Option<String>, Problem> {
     Ok(Some(key))
 }
 
+/// Refuses fields of the org that the store's list does not have.
+pub fn check_fields(
+    world: &World,
+    store: &Store,
+    object: &str,
+    fields: &Fields,
+    path: &str,
+) -> Result<(), Problem> {
+    let names = [
+        Some(store.id.as_str()),
+        store.code.as_deref(),
+        store.domain.as_deref(),
+    ];
+    match world.intake.refused_field(&names, object, fields) {
+        Some(field) => {
+            let message =
+                format!("is not a field that the store may set: allow {object}.{field} under orders.fields");
+            Err(Invalid::new(format!("{path}.{field}"), message).into())
+        }
+        None => Ok(()),
+    }
+}
+
 /// Ties an order to its store and its items to price book entries.
 fn placed(world: &World, store: &Store, order: &Order) -> Result<Placed, Problem> {
+    check_fields(world, store, "Order", &order.fields, "fields")?;
+    for (index, item) in order.items.iter().enumerate() {
+        check_fields(
+            world,
+            store,
+            "OrderItem",
+            &item.fields,
+            &format!("items[{index}].fields"),
+        )?;
+    }
     if let Some((currency, its)) = order.currency.as_deref().zip(store.currency.as_deref())
         && currency != its
     {
@@ -108,9 +156,10 @@ fn placed(world: &World, store: &Store, order: &Order) -> Result<Placed, Problem
         let detail = "the store has no price book: give it one in the org";
         return Err(Problem::new(StatusCode::CONFLICT, "no-price-book", detail));
     };
+    let pricing = world.intake.pricing();
     let lines = world
         .reader
-        .with(|cache| items::resolve(cache, store, &order.items))?;
+        .with(|cache| items::resolve(cache, store, order, &pricing))?;
     let lines = lines.map_err(|invalid| match world.health.borrow().initializing {
         true => Problem::unavailable("the first load is not complete yet: send the order again"),
         false => invalid.into(),
@@ -125,6 +174,7 @@ fn placed(world: &World, store: &Store, order: &Order) -> Result<Placed, Problem
         shipping_address: order.shipping_address.clone(),
         billing_address: order.billing_address.clone(),
         lines,
+        payments: order.payments.clone(),
         fields: order.fields.clone(),
     })
 }
@@ -134,7 +184,7 @@ pub async fn status(
     Path((key, external_id)): Path<(String, String)>,
 ) -> Result<Response, Problem> {
     let none = || Problem::not_found("the store has no such order");
-    let view = world.intake.status(&external_id)?.ok_or_else(none)?;
+    let view = world.intake.status(Kind::Order, &external_id)?.ok_or_else(none)?;
     // The store's own id needs no cache, so that orders are told of while it is being loaded.
     if view.store_id != key && view.store_id != find_store(&world, &key)?.id {
         return Err(none());
@@ -146,13 +196,14 @@ pub async fn status(
     ))
 }
 
-fn told(view: &OrderView) -> Value {
+pub fn told(view: &View) -> Value {
     json!({
         "external_id": view.external_id,
         "state": view.state,
         "salesforce_id": view.salesforce_id,
         "error": view.problem.as_ref().map(|problem| json!({"code": problem.code, "message": problem.message})),
         "attempts": view.attempts,
+        "waits_for": view.waits_for,
         "next_attempt_at": view.due_at.map(format_datetime),
         "accepted_at": format_datetime(view.accepted_at),
         "updated_at": format_datetime(view.updated_at),

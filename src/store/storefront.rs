@@ -56,13 +56,26 @@ pub fn index(connection: &Connection) -> rusqlite::Result<()> {
     Ok(())
 }
 
-/// Which of these orders of the org's are in the cache.
-pub fn orders_present(connection: &Connection, ids: &[&str]) -> rusqlite::Result<Vec<bool>> {
-    let Some(mut present) = absent(connection.prepare_cached("select 1 from \"order\" where id = ?1"))?
-    else {
-        return Ok(vec![false; ids.len()]);
+/// Whether a record is mirrored; never where its object is not.
+pub fn is_present(connection: &Connection, object: &str, id: &str) -> rusqlite::Result<bool> {
+    let table = object.to_ascii_lowercase();
+    let sql = format!("select 1 from \"{table}\" where id = ?1");
+    let Some(mut present) = absent(connection.prepare_cached(&sql))? else {
+        return Ok(false);
     };
-    ids.iter().map(|id| present.exists([id])).collect()
+    present.exists([id])
+}
+
+/// Whether an order of a store's is mirrored under a storefront's key.
+pub fn has_order(connection: &Connection, key: &str, store_id: &str) -> rusqlite::Result<bool> {
+    for field in ["external_id__c", "s_c__sc_id__c"] {
+        let sql = format!("select * from \"order\" where {field} = ?1 collate nocase limit 1");
+        let row = first(connection, &sql, [key], |row| text(row, "s_c__store_id__c"));
+        if let Some(Some(store)) = absent(row)? {
+            return Ok(store.is_none_or(|store| store == store_id));
+        }
+    }
+    Ok(false)
 }
 
 /// A mirrored object, for people.
@@ -175,15 +188,13 @@ mod tests {
     #[test]
     fn orders_are_absent_until_they_arrive() {
         let connection = Connection::open_in_memory().unwrap();
-        assert_eq!(orders_present(&connection, &["801A"]).unwrap(), [false]);
+        assert!(!is_present(&connection, "Order", "801A").unwrap());
         connection
             .execute_batch(
                 "create table \"order\" (id text primary key); insert into \"order\" values ('801B')",
             )
             .unwrap();
-        assert_eq!(
-            orders_present(&connection, &["801A", "801B"]).unwrap(),
-            [false, true]
-        );
+        assert!(!is_present(&connection, "Order", "801A").unwrap());
+        assert!(is_present(&connection, "Order", "801B").unwrap());
     }
 }

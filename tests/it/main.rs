@@ -4,10 +4,12 @@
 mod chaos;
 mod check;
 mod events_decode;
+mod fault_matrix;
 mod inbound;
 mod journeys;
 mod monitoring;
 mod privacy;
+mod outbound;
 mod refusals;
 mod sandbox_avro;
 mod sandbox_faults;

@@ -1,6 +1,7 @@
-//! Whole lives of a daemon, drawn from a seed: a merchant's edits of every kind, an org that misbehaves, and
-//! kills in between. Whatever happened, in the end the cache equals the org, what no event told was found by
-//! comparing, each change is in the feed once, and nothing is left in the ledger.
+//! Whole lives of a daemon, drawn from a seed: a merchant's edits of every kind, a shopper's orders, an org that
+//! misbehaves, and kills in between. Whatever happened, in the end the cache equals the org, what no event told was found by
+//! comparing, each change is in the feed once, nothing is left in the ledger, and each
+//! order is in the org once.
 //!
 //! `STORESYNC_SEEDS=200` tries so many seeds, `STORESYNC_SEEDS=17..18` these. What is drawn depends on the seed
 //! alone; what happens also on how the processes are scheduled, so a failing seed may have to be tried again.
@@ -12,6 +13,7 @@ use std::sync::Mutex;
 use fastrand::Rng;
 use serde_json::{Value, json};
 
+use crate::outbound::shopper::{STORES, Shopper};
 use crate::world::{Daemon, Sandbox, cache, converge, select};
 
 /// Seeds where none are given.
@@ -76,6 +78,7 @@ struct Life {
     uncounted: BTreeSet<String>,
     /// What was done, for whoever reads of a failure.
     diary: String,
+    shopper: Shopper,
 }
 
 async fn ids(org: &Sandbox, object: &str) -> Vec<String> {
@@ -87,7 +90,7 @@ async fn ids(org: &Sandbox, object: &str) -> Vec<String> {
 
 async fn live_through(seed: u64) {
     let org = Sandbox::start(&["--products", "8", "--stores", "1", "--seed", &seed.to_string()]).await;
-    let daemon = org.daemon_with(&[FEW_OBJECTS]).await;
+    let daemon = org.daemon_with(&[FEW_OBJECTS, STORES]).await;
     daemon.live().await;
     let mut life = Life {
         random: Rng::with_seed(seed),
@@ -102,6 +105,7 @@ async fn live_through(seed: u64) {
         changes: BTreeMap::new(),
         uncounted: BTreeSet::new(),
         diary: String::new(),
+        shopper: Shopper::enter(&org).await,
         org,
         daemon,
     };
@@ -126,7 +130,14 @@ impl Life {
 
     async fn step(&mut self, step: usize) {
         match self.random.u32(..100) {
-            0..45 => self.edit(step).await,
+            0..35 => self.edit(step).await,
+            35..45 => {
+                let ordered = self
+                    .shopper
+                    .order(&mut self.random, &self.org, &self.daemon, step)
+                    .await;
+                self.note(&ordered);
+            }
             45..65 => self.edit_from_inside(step).await,
             65..85 => self.misbehave().await,
             85..88 => self.migrate().await,
@@ -323,7 +334,7 @@ impl Life {
         } else {
             self.daemon.running.stop();
         }
-        self.daemon = self.org.daemon_with(&[FEW_OBJECTS]).await;
+        self.daemon = self.org.daemon_with(&[FEW_OBJECTS, STORES]).await;
     }
 
     async fn end(mut self) {
@@ -345,6 +356,7 @@ impl Life {
             }
         }
         assert_eq!(code, 0, "{report:#}\n{}", self.diary);
+        self.shopper.has_all(&self.org, &self.daemon, &self.diary).await;
         converge(&self.org).await;
         self.org.settled().await;
         self.check_feed();

@@ -16,7 +16,8 @@ const IMPORTS: &[(&str, &[&str])] = &[
     ("config", &[]),
     ("cli", &[]),
     ("telemetry", &["config", "cli"]),
-    ("store", &["model"]),
+    ("failpoint", &[]),
+    ("store", &["model", "failpoint"]),
     ("salesforce", &["model", "config", "proto", "telemetry::metrics"]),
     ("sandbox", &["model", "proto"]),
     (
@@ -25,11 +26,14 @@ const IMPORTS: &[(&str, &[&str])] = &[
     ),
     (
         "outbound",
-        &["model", "config", "store", "salesforce", "telemetry"],
-    ),
-    (
-        "inspect",
-        &["model", "config", "cli", "store", "salesforce", "inbound"],
+        &[
+            "model",
+            "config",
+            "store",
+            "salesforce",
+            "telemetry",
+            "failpoint",
+        ],
     ),
     (
         "serve",
@@ -43,7 +47,15 @@ const IMPORTS: &[(&str, &[&str])] = &[
     ),
     (
         "inspect",
-        &["model", "config", "cli", "store", "salesforce", "inbound"],
+        &[
+            "model",
+            "config",
+            "cli",
+            "store",
+            "salesforce",
+            "inbound",
+            "outbound::mapping",
+        ],
     ),
     (
         "daemon",

@@ -24,6 +24,7 @@ const ONE: i128 = 10_i128.pow(SCALE_MAX);
 
 impl Decimal {
     pub const ZERO: Self = Self { millionths: 0 };
+    pub const ONE: Self = Self { millionths: ONE };
 
     /// Reads `-12`, `19.90`; `None` for anything else, exponents and more than fifteen digits included.
     pub fn parse(text: &str) -> Option<Self> {
@@ -75,6 +76,18 @@ impl Decimal {
         self.to_string()
             .parse::<f64>()
             .map_or(serde_json::Value::Null, Into::into)
+    }
+
+    /// `None` where the product has more digits than are kept whole.
+    pub fn times(self, other: Self) -> Option<Self> {
+        let millionths = self.millionths.checked_mul(other.millionths)? / ONE;
+        Some(Self { millionths })
+    }
+
+    pub fn negated(self) -> Self {
+        Self {
+            millionths: -self.millionths,
+        }
     }
 
     pub fn is_positive(self) -> bool {
@@ -129,6 +142,13 @@ fn minor_digits(currency: &str) -> u32 {
         | "VUV" | "XAF" | "XOF" | "XPF" => 0,
         "BHD" | "IQD" | "JOD" | "KWD" | "LYD" | "OMR" | "TND" => 3,
         _ => 2,
+    }
+}
+
+impl std::iter::Sum for Decimal {
+    fn sum<I: Iterator<Item = Self>>(amounts: I) -> Self {
+        let millionths = amounts.map(|amount| amount.millionths).sum();
+        Self { millionths }
     }
 }
 

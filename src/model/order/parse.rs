@@ -1,45 +1,18 @@
 //! Reads a posted order and says what is wrong with it, naming the field.
-//!
-//! Written by hand rather than derived, because the answer to a storefront's developer is the field and what
-//! to put there. Unknown members are refused: one that is silently dropped is a lost part of an order.
 
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 use crate::model::order::decimal::Decimal;
-use crate::model::order::{Address, Customer, Fields, ITEMS_MAX, Item, Order, ProductReference, card};
+pub use crate::model::order::members::{Invalid, check_key, refuse_cards};
+use crate::model::order::members::{Members, address, customer, fields, payment};
+use crate::model::order::{Charge, ITEMS_MAX, Item, Order, ProductReference};
 
-/// Longest key. The org's field may be shorter; it is never longer.
-const KEY_CHARACTERS_MAX: usize = 255;
-/// Longest text of any member.
-const TEXT_CHARACTERS_MAX: usize = 4_000;
-/// Most members of `fields`.
-const FIELDS_MAX: usize = 100;
-
-/// What is wrong, and where.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Invalid {
-    /// `items[2].quantity`
-    pub field: String,
-    pub message: String,
-}
-
-impl Invalid {
-    pub fn new(field: impl Into<String>, message: impl Into<String>) -> Self {
-        Self {
-            field: field.into(),
-            message: message.into(),
-        }
-    }
-}
+/// Most discounts, and most payments, of one order.
+const FEW_MAX: usize = 20;
 
 /// Reads an order. `key` stands in for `external_id` where the order has none.
 pub fn order(value: &Value, key: Option<&str>) -> Result<Order, Invalid> {
-    if let Some(field) = card::find(value) {
-        return Err(Invalid::new(
-            field,
-            "holds a card number: card data is never taken, remove it",
-        ));
-    }
+    refuse_cards(value)?;
     let members = Members::of(value, "")?;
     members.only(&[
         "external_id",
@@ -48,6 +21,9 @@ pub fn order(value: &Value, key: Option<&str>) -> Result<Order, Invalid> {
         "shipping_address",
         "billing_address",
         "items",
+        "shipping",
+        "discounts",
+        "payments",
         "fields",
     ])?;
     let external_id = members.text("external_id")?.or_else(|| key.map(str::to_owned));
@@ -65,20 +41,22 @@ pub fn order(value: &Value, key: Option<&str>) -> Result<Order, Invalid> {
         shipping_address: address(&members, "shipping_address")?,
         billing_address: address(&members, "billing_address")?,
         items: items(&members)?,
+        shipping: members
+            .get("shipping")
+            .map(|value| charge(value, "shipping"))
+            .transpose()?,
+        discounts: members
+            .list("discounts", FEW_MAX)?
+            .iter()
+            .map(|(value, path)| charge(value, path))
+            .collect::<Result<_, _>>()?,
+        payments: members
+            .list("payments", FEW_MAX)?
+            .iter()
+            .map(|(value, path)| payment(value, path))
+            .collect::<Result<_, _>>()?,
         fields: fields(&members)?,
     })
-}
-
-/// Keys become parts of the org's addresses, where most other characters are unsafe.
-pub fn check_key(key: &str, field: &str) -> Result<(), Invalid> {
-    let safe = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_';
-    if key.is_empty() || key.len() > KEY_CHARACTERS_MAX || !key.bytes().all(safe) {
-        return Err(Invalid::new(
-            field,
-            format!("must be 1 to {KEY_CHARACTERS_MAX} letters, digits, dashes or underscores"),
-        ));
-    }
-    Ok(())
 }
 
 fn currency(members: &Members<'_>) -> Result<Option<String>, Invalid> {
@@ -89,55 +67,6 @@ fn currency(members: &Members<'_>) -> Result<Option<String>, Invalid> {
         ),
         _ => Ok(currency),
     }
-}
-
-fn customer(members: &Members<'_>) -> Result<Customer, Invalid> {
-    let Some(members) = members.object("customer")? else {
-        return Err(Invalid::new(
-            "customer",
-            "is missing: give at least an email address",
-        ));
-    };
-    members.only(&["external_id", "email", "first_name", "last_name", "phone"])?;
-    let customer = Customer {
-        external_id: members.text("external_id")?,
-        email: members.text("email")?,
-        first_name: members.text("first_name")?,
-        last_name: members.text("last_name")?,
-        phone: members.text("phone")?,
-    };
-    if let Some(key) = &customer.external_id {
-        check_key(key, "customer.external_id")?;
-    }
-    if let Some(email) = &customer.email {
-        let parts = email.split_once('@');
-        if parts.is_none_or(|(name, host)| name.is_empty() || host.is_empty())
-            || email.contains(char::is_whitespace)
-        {
-            return Err(Invalid::new("customer.email", "is not an email address"));
-        }
-    }
-    if customer.external_id.is_none() && customer.email.is_none() && customer.last_name.is_none() {
-        return Err(Invalid::new(
-            "customer",
-            "needs an external_id, an email or a last_name",
-        ));
-    }
-    Ok(customer)
-}
-
-fn address(members: &Members<'_>, name: &str) -> Result<Option<Address>, Invalid> {
-    let Some(members) = members.object(name)? else {
-        return Ok(None);
-    };
-    members.only(&["street", "city", "state", "postal_code", "country"])?;
-    Ok(Some(Address {
-        street: members.text("street")?,
-        city: members.text("city")?,
-        state: members.text("state")?,
-        postal_code: members.text("postal_code")?,
-        country: members.text("country")?,
-    }))
 }
 
 fn items(members: &Members<'_>) -> Result<Vec<Item>, Invalid> {
@@ -173,20 +102,8 @@ fn item(value: &Value, path: &str) -> Result<Item, Invalid> {
         "unit_price",
         "fields",
     ])?;
-    let product = match (
-        members.text("product_id")?,
-        members.text("product_code")?,
-        members.text("pricebook_entry_id")?,
-    ) {
-        (Some(id), None, None) => ProductReference::ProductId(id),
-        (None, Some(code), None) => ProductReference::ProductCode(code),
-        (None, None, Some(id)) => ProductReference::PricebookEntryId(id),
-        _ => {
-            return Err(Invalid::new(
-                path,
-                "must name its product by one of product_id, product_code and pricebook_entry_id",
-            ));
-        }
+    let Some(product) = product(&members)? else {
+        return Err(Invalid::new(path, ONE_PRODUCT));
     };
     let quantity = members.get("quantity").and_then(Decimal::from_json);
     let quantity = quantity.filter(|quantity| quantity.is_positive() && quantity.scale() <= 2);
@@ -198,132 +115,46 @@ fn item(value: &Value, path: &str) -> Result<Item, Invalid> {
                 "must be a number above zero with at most two digits after the point",
             )
         })?,
-        unit_price: unit_price(&members)?,
+        unit_price: members.amount("unit_price")?,
         fields: fields(&members)?,
     })
 }
 
-fn unit_price(members: &Members<'_>) -> Result<Option<Decimal>, Invalid> {
-    let wrong = || members.invalid("unit_price", "must be a decimal in quotes, such as \"19.90\"");
-    match members.get("unit_price") {
-        None => Ok(None),
-        Some(Value::String(text)) => {
-            let price = Decimal::parse(text).filter(|price| !price.is_negative());
-            price.map(Some).ok_or_else(wrong)
-        }
-        Some(_) => Err(wrong()),
+const ONE_PRODUCT: &str = "must name its product by one of product_id, product_code and pricebook_entry_id";
+
+/// The product that is named, by one name at most.
+fn product(members: &Members<'_>) -> Result<Option<ProductReference>, Invalid> {
+    let named = (
+        members.text("product_id")?,
+        members.text("product_code")?,
+        members.text("pricebook_entry_id")?,
+    );
+    match named {
+        (None, None, None) => Ok(None),
+        (Some(id), None, None) => Ok(Some(ProductReference::ProductId(id))),
+        (None, Some(code), None) => Ok(Some(ProductReference::ProductCode(code))),
+        (None, None, Some(id)) => Ok(Some(ProductReference::PricebookEntryId(id))),
+        _ => Err(Invalid::new(&members.path, ONE_PRODUCT)),
     }
 }
 
-/// Values for the org's own fields: a flat object.
-fn fields(members: &Members<'_>) -> Result<Fields, Invalid> {
-    let Some(members) = members.object("fields")? else {
-        return Ok(Fields::new());
-    };
-    if members.map.len() > FIELDS_MAX {
-        return Err(Invalid::new(
-            members.path,
-            format!("has more than {FIELDS_MAX} members"),
-        ));
-    }
-    let plain = |name: &str| {
-        let mut bytes = name.bytes();
-        bytes.next().is_some_and(|first| first.is_ascii_alphabetic())
-            && bytes.all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
-    };
-    for (name, value) in members.map {
-        if !plain(name) {
-            return Err(Invalid::new(
-                members.path,
-                "has a member whose name is not that of a field",
-            ));
-        }
-        match value {
-            Value::Array(_) | Value::Object(_) => {
-                return Err(members.invalid(name, "must be text, a number, true, false or null"));
-            }
-            Value::String(text) if too_long(text) => return Err(members.invalid(name, &too_long_message())),
-            _ => {}
-        }
-    }
-    Ok(members
-        .map
-        .iter()
-        .map(|(name, value)| (name.clone(), value.clone()))
-        .collect())
-}
-
-/// The members of one JSON object, with where it stands.
-struct Members<'a> {
-    path: String,
-    map: &'a Map<String, Value>,
-}
-
-impl<'a> Members<'a> {
-    fn of(value: &'a Value, path: &str) -> Result<Self, Invalid> {
-        match value {
-            Value::Object(map) => Ok(Self {
-                path: path.to_owned(),
-                map,
-            }),
-            _ => Err(Invalid::new(path, "must be an object")),
-        }
-    }
-
-    fn invalid(&self, name: &str, message: &str) -> Invalid {
-        Invalid::new(self.field(name), message)
-    }
-
-    fn field(&self, name: &str) -> String {
-        if self.path.is_empty() {
-            name.to_owned()
-        } else {
-            format!("{}.{name}", self.path)
-        }
-    }
-
-    /// Refuses members that are not in the list.
-    fn only(&self, known: &[&str]) -> Result<(), Invalid> {
-        match self.map.keys().find(|name| !known.contains(&name.as_str())) {
-            Some(name) => Err(self.invalid(
-                name,
-                "is not known here: the org's own fields go into \"fields\", by their names in the org",
-            )),
-            None => Ok(()),
-        }
-    }
-
-    /// A member that is there and not null.
-    fn get(&self, name: &str) -> Option<&'a Value> {
-        self.map.get(name).filter(|value| !value.is_null())
-    }
-
-    fn object(&self, name: &str) -> Result<Option<Members<'a>>, Invalid> {
-        self.get(name)
-            .map(|value| Members::of(value, &self.field(name)))
-            .transpose()
-    }
-
-    /// Text without blanks at its ends; empty text is no text.
-    fn text(&self, name: &str) -> Result<Option<String>, Invalid> {
-        match self.get(name) {
-            None => Ok(None),
-            Some(Value::String(text)) if too_long(text) => Err(self.invalid(name, &too_long_message())),
-            Some(Value::String(text)) => {
-                let text = text.trim();
-                Ok((!text.is_empty()).then(|| text.to_owned()))
-            }
-            Some(_) => Err(self.invalid(name, "must be text")),
-        }
-    }
-}
-
-fn too_long(text: &str) -> bool {
-    text.len() > TEXT_CHARACTERS_MAX && text.chars().count() > TEXT_CHARACTERS_MAX
-}
-
-fn too_long_message() -> String {
-    format!("has more than {TEXT_CHARACTERS_MAX} characters")
+/// What is charged or taken off besides the items.
+fn charge(value: &Value, path: &str) -> Result<Charge, Invalid> {
+    let members = Members::of(value, path)?;
+    members.only(&[
+        "amount",
+        "label",
+        "product_id",
+        "product_code",
+        "pricebook_entry_id",
+    ])?;
+    Ok(Charge {
+        product: product(&members)?,
+        amount: members
+            .amount("amount")?
+            .ok_or_else(|| members.invalid("amount", "is missing"))?,
+        label: members.text("label")?,
+    })
 }
 
 #[cfg(test)]
@@ -364,7 +195,7 @@ mod tests {
 
     #[test]
     fn names_the_field_that_is_wrong() {
-        let cases: [(&str, Value, &str); 17] = [
+        let cases: [(&str, Value, &str); 21] = [
             ("/external_id", json!("a/b"), "external_id"),
             ("/external_id", json!(7), "external_id"),
             ("/currency", json!("aud"), "currency"),
@@ -373,7 +204,7 @@ mod tests {
             ("/customer/email", json!("ana"), "customer.email"),
             ("/customer/external_id", json!("C 7"), "customer.external_id"),
             ("/items", json!([]), "items"),
-            ("/items", json!(vec![json!({}); 498]), "items"),
+            ("/items", json!(vec![json!({}); 2_001]), "items"),
             ("/items/0", json!({"quantity": 1}), "items[0]"),
             ("/items/0/quantity", json!(0), "items[0].quantity"),
             ("/items/0/quantity", json!(-1), "items[0].quantity"),
@@ -381,6 +212,14 @@ mod tests {
             ("/items/0/unit_price", json!(19.9), "items[0].unit_price"),
             ("/items/0/unit_price", json!("-1"), "items[0].unit_price"),
             ("/fields/Note__c", json!({"a": 1}), "fields.Note__c"),
+            ("/shipping", json!({"label": "Standard"}), "shipping.amount"),
+            ("/discounts", json!([{"amount": "-1"}]), "discounts[0].amount"),
+            ("/payments", json!([{"amount": "1"}]), "payments[0].reference"),
+            (
+                "/payments",
+                json!([{"reference": "r", "paid_at": "today"}]),
+                "payments[0].paid_at",
+            ),
             (
                 "/shipping_address/street",
                 json!("4111 1111 1111 1111"),
@@ -389,6 +228,9 @@ mod tests {
         ];
         for (pointer, value, field) in cases {
             let mut order_value = posted();
+            for absent in ["shipping", "discounts", "payments"] {
+                order_value[absent] = Value::Null;
+            }
             *order_value.pointer_mut(pointer).unwrap() = value;
             assert_eq!(order(&order_value, None).unwrap_err().field, field, "{pointer}");
         }

@@ -6,14 +6,19 @@ use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use crate::model::clock::Millis;
 use crate::model::order::Problem;
+use crate::model::write::Kind;
 use crate::store::database::{self, OpenError};
 use crate::store::outbox::{KIND, Outbox, OutboxError};
 
-/// An order as it stands, without what it holds.
+/// A write as it stands, without what it holds.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct OrderView {
+pub struct View {
+    pub sequence: i64,
+    pub kind: Kind,
     pub external_id: String,
     pub store_id: String,
+    /// The customer's key.
+    pub customer: Option<String>,
     pub state: String,
     pub salesforce_id: Option<String>,
     pub problem: Option<Problem>,
@@ -22,27 +27,38 @@ pub struct OrderView {
     pub due_at: Option<Millis>,
     pub accepted_at: Millis,
     pub updated_at: Millis,
+    /// The key of the order that has to be in the org first, while it is not.
+    pub waits_for: Option<String>,
 }
 
-/// One attempt to send an order.
+/// The columns of [`view`], of the table `w`.
+pub(super) const VIEW: &str = "w.sequence, w.kind, w.external_id, w.store_id, w.customer, w.state, w.salesforce_id, w.error_code,
+    w.error_message, w.attempt, w.due_at, w.accepted_at, w.updated_at,
+    (select p.external_id from writes p where p.sequence = w.parent and p.state not in ('sent', 'confirmed'))";
+
+/// One attempt to send a write.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Attempt {
     pub attempt: u32,
     pub began_at: Millis,
     /// `None` while it runs.
     pub ended_at: Option<Millis>,
-    /// The state the order was left in.
+    /// The state the write was left in.
     pub state: Option<String>,
     pub problem: Option<Problem>,
+    pub request: Option<String>,
+    pub response: Option<String>,
 }
 
-/// An order that the org has and that has not come back yet.
+/// A write that the org has and that has not come back yet.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct SentOrder {
+pub struct Sent {
     pub sequence: i64,
+    pub kind: Kind,
     pub external_id: String,
-    pub accepted_at: Millis,
     pub salesforce_id: String,
+    pub accepted_at: Millis,
+    pub sent_at: Millis,
 }
 
 /// How many orders are in each state, from beside the daemon; none where there is no outbox yet.
@@ -59,46 +75,34 @@ pub fn counts_in(dir: &Path) -> Result<Vec<(String, i64)>, OpenError> {
 
 fn counts(connection: &Connection) -> rusqlite::Result<Vec<(String, i64)>> {
     connection
-        .prepare_cached("select state, count(*) from orders group by state order by state")?
+        .prepare_cached(
+            "select state, count(*) from writes where kind = 'order' group by state order by state",
+        )?
         .query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?
         .collect()
 }
 
 impl Outbox {
-    /// An order by its key, whatever the key's case.
-    pub fn order(&self, external_id: &str) -> Result<Option<OrderView>, OutboxError> {
+    /// A write by its kind and key, whatever the key's case.
+    pub fn write(&self, kind: Kind, external_id: &str) -> Result<Option<View>, OutboxError> {
         self.read(|connection| {
             connection
-                .prepare_cached(
-                    "select external_id, store_id, state, salesforce_id, error_code, error_message, attempt, due_at,
-                         accepted_at, updated_at
-                     from orders where external_id = ?1",
-                )?
-                .query_row([external_id], order_view)
+                .prepare_cached(&format!(
+                    "select {VIEW} from writes w where w.kind = ?1 and w.external_id = ?2"
+                ))?
+                .query_row(params![kind.name(), external_id], view)
                 .optional()
         })
     }
 
-    /// All attempts at an order, the first one first.
-    pub fn attempts(&self, external_id: &str) -> Result<Vec<Attempt>, OutboxError> {
-        self.read(|connection| {
-            connection
-                .prepare_cached(
-                    "select a.attempt, a.began_at, a.ended_at, a.state, a.error_code, a.error_message
-                     from attempts a join orders o on o.sequence = a.order_sequence
-                     where o.external_id = ?1 order by a.attempt",
-                )?
-                .query_map([external_id], |row| {
-                    Ok(Attempt {
-                        attempt: row.get(0)?,
-                        began_at: row.get(1)?,
-                        ended_at: row.get(2)?,
-                        state: row.get(3)?,
-                        problem: problem(row, 4)?,
-                    })
-                })?
-                .collect()
-        })
+    /// An order by its key.
+    pub fn order(&self, external_id: &str) -> Result<Option<View>, OutboxError> {
+        self.write(Kind::Order, external_id)
+    }
+
+    /// All attempts at a write, the first one first.
+    pub fn attempts(&self, sequence: i64) -> Result<Vec<Attempt>, OutboxError> {
+        self.read(|connection| attempts(connection, sequence))
     }
 
     /// How many orders are in each state that any is in.
@@ -106,35 +110,47 @@ impl Outbox {
         self.read(counts)
     }
 
-    /// When the next order is due, as far as one waits.
+    /// Every kind and state that any write is in: how many, and when the oldest of them was accepted.
+    pub fn census(&self) -> Result<Vec<(Kind, String, i64, Millis)>, OutboxError> {
+        self.read(|connection| {
+            connection
+                .prepare_cached(
+                    "select kind, state, count(*), min(accepted_at) from writes group by kind, state",
+                )?
+                .query_map([], |row| {
+                    Ok((kind(row, 0)?, row.get(1)?, row.get(2)?, row.get(3)?))
+                })?
+                .collect()
+        })
+    }
+
+    /// When the next write is due, as far as one waits.
     pub fn next_due(&self) -> Result<Option<Millis>, OutboxError> {
         self.read(|connection| {
             connection
                 .prepare_cached(
-                    "select due_at from orders
-                     where state in ('queued', 'waiting')
-                         and not exists (select 1 from orders busy where busy.state = 'sending' and busy.lane = orders.lane)
-                     order by due_at, sequence limit 1",
+                    "select min(due_at) from writes indexed by writes_due where behind = 0 and state in ('queued', 'waiting')",
                 )?
                 .query_row([], |row| row.get(0))
-                .optional()
         })
     }
 
-    /// Sent orders that are not confirmed, in order of acceptance, after `sequence`.
-    pub fn sent_after(&self, sequence: i64, most: u32) -> Result<Vec<SentOrder>, OutboxError> {
+    /// Sent writes that are not confirmed, in order of acceptance, after `sequence`.
+    pub fn sent_after(&self, sequence: i64, most: u32) -> Result<Vec<Sent>, OutboxError> {
         self.read(|connection| {
             connection
                 .prepare_cached(
-                    "select sequence, salesforce_id, external_id, accepted_at from orders
+                    "select sequence, kind, external_id, salesforce_id, updated_at, accepted_at from writes indexed by writes_sent
                      where state = 'sent' and sequence > ?1 order by sequence limit ?2",
                 )?
                 .query_map(params![sequence, most], |row| {
-                    Ok(SentOrder {
+                    Ok(Sent {
                         sequence: row.get(0)?,
-                        salesforce_id: row.get(1)?,
+                        kind: kind(row, 1)?,
                         external_id: row.get(2)?,
-                        accepted_at: row.get(3)?,
+                        salesforce_id: row.get(3)?,
+                        sent_at: row.get(4)?,
+                        accepted_at: row.get(5)?,
                     })
                 })?
                 .collect()
@@ -142,17 +158,48 @@ impl Outbox {
     }
 }
 
-fn order_view(row: &Row<'_>) -> rusqlite::Result<OrderView> {
-    Ok(OrderView {
-        external_id: row.get(0)?,
-        store_id: row.get(1)?,
-        state: row.get(2)?,
-        salesforce_id: row.get(3)?,
-        problem: problem(row, 4)?,
-        attempts: row.get(6)?,
-        due_at: row.get(7)?,
-        accepted_at: row.get(8)?,
-        updated_at: row.get(9)?,
+pub(super) fn attempts(connection: &Connection, sequence: i64) -> rusqlite::Result<Vec<Attempt>> {
+    connection
+        .prepare_cached(
+            "select attempt, began_at, ended_at, state, error_code, error_message, request, response
+             from attempts where write_sequence = ?1 order by attempt",
+        )?
+        .query_map([sequence], |row| {
+            Ok(Attempt {
+                attempt: row.get(0)?,
+                began_at: row.get(1)?,
+                ended_at: row.get(2)?,
+                state: row.get(3)?,
+                problem: problem(row, 4)?,
+                request: row.get(6)?,
+                response: row.get(7)?,
+            })
+        })?
+        .collect()
+}
+
+/// The table's check lets no other name in.
+fn kind(row: &Row<'_>, index: usize) -> rusqlite::Result<Kind> {
+    let name: String = row.get(index)?;
+    Ok(Kind::from_name(&name).unwrap_or(Kind::Order))
+}
+
+/// Reads the columns of [`VIEW`].
+pub(super) fn view(row: &Row<'_>) -> rusqlite::Result<View> {
+    Ok(View {
+        sequence: row.get(0)?,
+        kind: kind(row, 1)?,
+        external_id: row.get(2)?,
+        store_id: row.get(3)?,
+        customer: row.get(4)?,
+        state: row.get(5)?,
+        salesforce_id: row.get(6)?,
+        problem: problem(row, 7)?,
+        attempts: row.get(9)?,
+        due_at: row.get(10)?,
+        accepted_at: row.get(11)?,
+        updated_at: row.get(12)?,
+        waits_for: row.get(13)?,
     })
 }
 

@@ -38,7 +38,7 @@ pub fn standing_in(dir: &Path) -> Result<Vec<InState>, OpenError> {
 
 fn standing(connection: &Connection) -> rusqlite::Result<Vec<InState>> {
     connection
-        .prepare_cached("select state, count(*), min(accepted_at) from orders group by state order by state")?
+        .prepare_cached("select state, count(*), min(accepted_at) from writes group by state order by state")?
         .query_map([], |row| {
             Ok(InState {
                 state: row.get(0)?,

@@ -3,35 +3,92 @@
 use rusqlite::Connection;
 
 use crate::model::order::parse::Invalid;
-use crate::model::order::{Item, Line, ProductReference};
+use crate::model::order::{Decimal, Fields, Item, Line, Order, Pricing, ProductReference};
 use crate::store::storefront::products::{Book, Entry};
 use crate::store::storefront::stores::Store;
 
-/// The lines of an order for a store, or the first item that is none.
+/// The lines of an order for a store: its items, then what it costs and saves besides. Or what is none.
 pub fn resolve(
     connection: &Connection,
     store: &Store,
-    items: &[Item],
+    order: &Order,
+    pricing: &Pricing<'_>,
 ) -> rusqlite::Result<Result<Vec<Line>, Invalid>> {
     let book = Book::of(connection, store)?;
-    let mut lines = Vec::with_capacity(items.len());
-    for (index, item) in items.iter().enumerate() {
-        match line(connection, &book, item, index)? {
+    let mut lines = Vec::with_capacity(order.items.len());
+    for (index, item) in order.items.iter().enumerate() {
+        let place = Place {
+            path: format!("items[{index}]"),
+            book_only: pricing.book_only,
+        };
+        match line(connection, &book, item, &place)? {
             Ok(line) => lines.push(line),
+            Err(invalid) => return Ok(Err(invalid)),
+        }
+    }
+    let shipping = order
+        .shipping
+        .iter()
+        .map(|charge| ("shipping".to_owned(), charge, true));
+    let discounts = order.discounts.iter().enumerate();
+    let discounts = discounts.map(|(index, charge)| (format!("discounts[{index}]"), charge, false));
+    for (path, charge, is_shipping) in shipping.chain(discounts) {
+        let usual = if is_shipping {
+            pricing.shipping_product
+        } else {
+            pricing.discount_product
+        };
+        let code = usual.map(|code| ProductReference::ProductCode(code.to_owned()));
+        let Some(product) = charge.product.clone().or(code) else {
+            let key = if is_shipping {
+                "shipping_product"
+            } else {
+                "discount_product"
+            };
+            let message =
+                format!("names no product that stands for it: give product_code, or set orders.{key}");
+            return Ok(Err(Invalid::new(path, message)));
+        };
+        let amount = if is_shipping {
+            charge.amount
+        } else {
+            charge.amount.negated()
+        };
+        let item = Item {
+            product,
+            quantity: Decimal::ONE,
+            unit_price: Some(amount),
+            fields: Fields::new(),
+        };
+        let place = Place {
+            path,
+            book_only: false,
+        };
+        match line(connection, &book, &item, &place)? {
+            Ok(line) => lines.push(Line {
+                description: charge.label.clone(),
+                ..line
+            }),
             Err(invalid) => return Ok(Err(invalid)),
         }
     }
     Ok(Ok(lines))
 }
 
+/// Where an item stands, and whether it may have a price of its own.
+struct Place {
+    path: String,
+    book_only: bool,
+}
+
 fn line(
     connection: &Connection,
     book: &Book<'_>,
     item: &Item,
-    index: usize,
+    place: &Place,
 ) -> rusqlite::Result<Result<Line, Invalid>> {
     let invalid =
-        |member: &str, message: String| Ok(Err(Invalid::new(format!("items[{index}].{member}"), message)));
+        |member: &str, message: String| Ok(Err(Invalid::new(format!("{}.{member}", place.path), message)));
     let (member, named, entry) = match &item.product {
         ProductReference::ProductId(id) => ("product_id", id, book.entry(connection, id)?),
         ProductReference::PricebookEntryId(id) => {
@@ -60,10 +117,21 @@ fn line(
             "is missing, and the price book has none for the product".to_owned(),
         );
     };
+    if place.book_only
+        && let Some(price) = entry.price.filter(|price| *price != unit_price)
+    {
+        return invalid(
+            "unit_price",
+            format!(
+                "is not the price book's: {price}; show the shopper the new price, or leave unit_price out"
+            ),
+        );
+    }
     Ok(Ok(Line {
         pricebook_entry_id: entry.id,
         quantity: item.quantity,
         unit_price,
+        description: None,
         fields: item.fields.clone(),
     }))
 }

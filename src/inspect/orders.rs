@@ -1,0 +1,247 @@
+//! `storesync orders`: what storefronts sent, and what people do with what could not be delivered.
+//!
+//! Works on `outbox.db` itself, beside a running daemon or without one: each deed is one transaction that is
+//! conditional on the state it finds, which SQLite keeps apart from the daemon's. The daemon notices within two
+//! seconds. The admin API does the same deeds through the daemon.
+
+mod text;
+
+use std::io::Write;
+use std::path::Path;
+
+use anyhow::{Context, anyhow};
+use serde_json::{Value, json};
+
+use crate::cli::{Exit, OrdersCommand, OrdersFilter};
+use crate::config::Config;
+use crate::inspect::{print, print_json};
+use crate::model::clock::{Clock, Millis, parse_datetime};
+use crate::model::write::{Kind, edit};
+use crate::outbound::mapping::Mapping;
+use crate::store::outbox::desk::{Action, Deed, Desk, DeskError, Done, Filter, PAGE_MAX};
+
+/// The arguments cannot be meant.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+struct Usage(String);
+
+pub fn run(config: &Config, command: OrdersCommand) -> anyhow::Result<Exit> {
+    let ended = done(config, command);
+    match ended {
+        Err(error) if error.is::<Usage>() => {
+            eprintln!("storesync: {error:#}");
+            Ok(Exit::Usage)
+        }
+        Err(error)
+            if matches!(
+                error.downcast_ref(),
+                Some(DeskError::None(_) | DeskError::OtherVersion)
+            ) =>
+        {
+            eprintln!("storesync: {error:#}");
+            Ok(Exit::Unavailable)
+        }
+        ended => ended,
+    }
+}
+
+fn done(config: &Config, command: OrdersCommand) -> anyhow::Result<Exit> {
+    let dir = config.state.dir.as_path();
+    match command {
+        OrdersCommand::List {
+            filter,
+            limit,
+            after,
+            json,
+        } => list(dir, &filter, limit.clamp(1, PAGE_MAX), after, json),
+        OrdersCommand::Show { reference, json } => show(dir, &reference, json),
+        OrdersCommand::Retry {
+            reference,
+            filter,
+            all,
+            per_second,
+        } => act(dir, retry(reference, &filter, all, per_second)?),
+        OrdersCommand::Edit {
+            reference,
+            set,
+            patch,
+        } => {
+            let patch = patch_of(&set, patch.as_deref())?;
+            act(dir, Action::Edit { reference, patch })
+        }
+        OrdersCommand::Discard { reference, reason } => act(dir, Action::Discard { reference, reason }),
+        OrdersCommand::Reopen { reference } => act(dir, Action::Reopen { reference }),
+        OrdersCommand::Export { filter } => export(dir, &filter),
+        OrdersCommand::Map => map(config),
+    }
+}
+
+fn list(dir: &Path, asked: &OrdersFilter, limit: u32, after: i64, json: bool) -> anyhow::Result<Exit> {
+    let desk = Desk::read(dir)?;
+    let views = desk.list(&filter(asked, Some("needs_attention"))?, after, limit)?;
+    let full = views.len() == limit as usize;
+    let next = views.last().filter(|_| full).map(|view| view.sequence);
+    if json {
+        let items: Vec<Value> = views.iter().map(|view| view.json()).collect();
+        print_json(&json!({"items": items, "next": next}));
+    } else {
+        print(&text::list(&views, next));
+    }
+    Ok(Exit::Ok)
+}
+
+fn show(dir: &Path, reference: &str, json: bool) -> anyhow::Result<Exit> {
+    let Some(detail) = Desk::read(dir)?.detail(reference)? else {
+        return Ok(none(reference));
+    };
+    if json {
+        print_json(&detail.json());
+    } else {
+        print(&text::detail(&detail));
+    }
+    Ok(Exit::Ok)
+}
+
+fn none(reference: &str) -> Exit {
+    eprintln!("storesync: there is no write {reference}: see `storesync orders list --state any`");
+    Exit::Failed
+}
+
+fn retry(
+    reference: Option<String>,
+    asked: &OrdersFilter,
+    all: bool,
+    per_second: u32,
+) -> anyhow::Result<Action> {
+    if let Some(reference) = reference {
+        return Ok(Action::Retry { reference });
+    }
+    let filter = filter(asked, Some("needs_attention"))?;
+    let narrowed = Filter {
+        state: None,
+        ..filter.clone()
+    };
+    if narrowed == Filter::default() && asked.state.is_none() && !all {
+        let sentence = "name a write, narrow them down by a filter, or say --all";
+        return Err(Usage(sentence.to_owned()).into());
+    }
+    Ok(Action::RetryAll { filter, per_second })
+}
+
+/// Does a deed and says what came of it.
+fn act(dir: &Path, action: Action) -> anyhow::Result<Exit> {
+    let deed = Deed {
+        actor: actor(),
+        action,
+    };
+    match Desk::write(dir)?.deed(&deed, Clock::System.now())? {
+        Done::Changed { count, changes } => {
+            print(&text::changes(count, &changes));
+            Ok(Exit::Ok)
+        }
+        Done::NoSuchWrite => {
+            eprintln!("storesync: there is no such write: see `storesync orders list --state any`");
+            Ok(Exit::Failed)
+        }
+        Done::Refused(sentence) => {
+            eprintln!("storesync: {sentence}");
+            Ok(Exit::Failed)
+        }
+    }
+}
+
+/// Who is at the keyboard, as far as the system tells.
+fn actor() -> String {
+    let names = ["SUDO_USER", "USER", "LOGNAME"];
+    let name = names.iter().find_map(|name| std::env::var(name).ok());
+    name.unwrap_or_else(|| "command line".to_owned())
+}
+
+fn filter(asked: &OrdersFilter, usual_state: Option<&str>) -> anyhow::Result<Filter> {
+    let time = |text: &Option<String>| -> anyhow::Result<Option<Millis>> {
+        text.as_deref()
+            .map(|text| {
+                parse_datetime(text).ok_or_else(|| {
+                    Usage(format!(
+                        "{text} is no date and time with a zone, such as 2026-11-22T09:30:00Z"
+                    ))
+                    .into()
+                })
+            })
+            .transpose()
+    };
+    let kind = asked.kind.as_deref().map(|name| {
+        Kind::from_name(name).ok_or_else(|| {
+            Usage(format!(
+                "there is no kind {name}: see `storesync orders list --help`"
+            ))
+        })
+    });
+    Ok(Filter {
+        kind: kind.transpose()?,
+        state: match asked.state.as_deref() {
+            Some("any") => None,
+            Some(state) => Some(state.to_owned()),
+            None => usual_state.map(str::to_owned),
+        },
+        code: asked.code.clone(),
+        store_id: asked.store.clone(),
+        customer: asked.customer.clone(),
+        text: asked.text.clone(),
+        since: time(&asked.since)?,
+        until: time(&asked.until)?,
+    })
+}
+
+/// The merge patch that the arguments make.
+fn patch_of(set: &[String], file: Option<&Path>) -> anyhow::Result<Value> {
+    let mut patch = match file {
+        None => json!({}),
+        Some(path) if path == Path::new("-") => {
+            serde_json::from_reader(std::io::stdin()).context("read the patch from standard input")?
+        }
+        Some(path) => {
+            let text = std::fs::read_to_string(path).with_context(|| format!("read {}", path.display()))?;
+            serde_json::from_str(&text).with_context(|| format!("{} is not JSON", path.display()))?
+        }
+    };
+    for assignment in set {
+        let (path, value) = assignment
+            .split_once('=')
+            .ok_or_else(|| Usage(format!("{assignment} is not of the form path=value")))?;
+        let value = serde_json::from_str(value).unwrap_or_else(|_| value.into());
+        edit::set(&mut patch, path, value);
+    }
+    Ok(patch)
+}
+
+fn export(dir: &Path, asked: &OrdersFilter) -> anyhow::Result<Exit> {
+    let (desk, filter) = (Desk::read(dir)?, filter(asked, None)?);
+    let mut out = std::io::stdout().lock();
+    let mut after = 0;
+    loop {
+        let page = desk.export(&filter, after)?;
+        let Some(last) = page.last() else {
+            return Ok(Exit::Ok);
+        };
+        after = last.view.sequence;
+        for detail in &page {
+            // Whoever closed it has read enough.
+            if writeln!(out, "{}", detail.json()).is_err() {
+                return Ok(Exit::Ok);
+            }
+        }
+    }
+}
+
+fn map(config: &Config) -> anyhow::Result<Exit> {
+    let profile = config.orders.profile.unwrap_or(config.sync.profile);
+    let mapping = Mapping::new(profile, &config.orders.map).map_err(|sentence| anyhow!(sentence))?;
+    for (name, field) in mapping.all() {
+        print(&format!(
+            "{name:34}{}\n",
+            if field.is_empty() { "-" } else { field }
+        ));
+    }
+    Ok(Exit::Ok)
+}

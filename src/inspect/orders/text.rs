@@ -1,0 +1,111 @@
+//! Writes as people read them on a terminal.
+
+use std::fmt::Write as _;
+
+use serde_json::Value;
+
+use crate::model::clock::format_datetime;
+use crate::model::write::edit::Change;
+use crate::store::outbox::desk::Detail;
+use crate::store::outbox::{Attempt, View};
+
+pub fn list(views: &[View], next: Option<i64>) -> String {
+    if views.is_empty() {
+        return "none\n".to_owned();
+    }
+    let mut text = String::new();
+    for view in views {
+        let _ = writeln!(
+            text,
+            "#{:<6} {:16} {:28} {:16} {:>3} attempts  {}",
+            view.sequence,
+            view.kind.name(),
+            view.external_id,
+            view.state,
+            view.attempts,
+            format_datetime(view.accepted_at),
+        );
+        if let Some(problem) = &view.problem {
+            let _ = writeln!(text, "        {}: {}", problem.code, problem.message);
+        }
+        if let Some(order) = &view.waits_for {
+            let _ = writeln!(text, "        waits for the order {order}");
+        }
+    }
+    if let Some(next) = next {
+        let _ = writeln!(text, "there are more: --after {next}");
+    }
+    text
+}
+
+pub fn detail(detail: &Detail) -> String {
+    let view = &detail.view;
+    let mut text = list(std::slice::from_ref(view), None);
+    if let Some(id) = &view.salesforce_id {
+        let _ = writeln!(text, "        in the org: {id}");
+    }
+    if let Some(due_at) = view.due_at {
+        let _ = writeln!(text, "        next attempt {}", format_datetime(due_at));
+    }
+    let _ = writeln!(text, "\n{:#}", detail.body);
+    for attempt in &detail.attempts {
+        text.push_str(&one_attempt(attempt));
+    }
+    for deed in &detail.audit {
+        let at = format_datetime(deed.at);
+        let reason = deed
+            .reason
+            .as_deref()
+            .map(|reason| format!(": {reason}"))
+            .unwrap_or_default();
+        let _ = writeln!(text, "\n{at} {} by {}{reason}", deed.action, deed.actor);
+        text.push_str(&differences(&deed.changes));
+    }
+    text
+}
+
+fn one_attempt(attempt: &Attempt) -> String {
+    let mut text = String::new();
+    let state = attempt.state.as_deref().unwrap_or("running");
+    let _ = writeln!(
+        text,
+        "\nattempt {} at {}: {state}",
+        attempt.attempt,
+        format_datetime(attempt.began_at)
+    );
+    if let Some(problem) = &attempt.problem {
+        let _ = writeln!(text, "  {}: {}", problem.code, problem.message);
+    }
+    for (name, exchanged) in [("sent", &attempt.request), ("answered", &attempt.response)] {
+        if let Some(exchanged) = exchanged {
+            let _ = writeln!(text, "  {name}: {exchanged}");
+        }
+    }
+    text
+}
+
+pub fn changes(count: usize, changes: &[Change]) -> String {
+    let mut text = differences(changes);
+    let _ = match count {
+        1 => writeln!(text, "1 write changed"),
+        count => writeln!(text, "{count} writes changed"),
+    };
+    text
+}
+
+fn differences(changes: &[Change]) -> String {
+    let value = |value: &Value| match value {
+        Value::Null => "nothing".to_owned(),
+        value => value.to_string(),
+    };
+    changes.iter().fold(String::new(), |mut text, change| {
+        let _ = writeln!(
+            text,
+            "  {}: {} -> {}",
+            change.path,
+            value(&change.from),
+            value(&change.to)
+        );
+        text
+    })
+}

@@ -1,0 +1,308 @@
+//! Takes what a storefront posts apart, member by member, and says which one is wrong.
+//!
+//! Written by hand rather than derived, because the answer to a storefront's developer is the field and what
+//! to put there. Unknown members are refused: one that is silently dropped is a lost part of an order.
+
+use serde_json::{Map, Value};
+
+use crate::model::order::decimal::Decimal;
+use crate::model::order::{Address, Customer, Fields, Payment, card};
+
+/// Longest key. The org's field may be shorter; it is never longer.
+const KEY_CHARACTERS_MAX: usize = 255;
+/// Longest text of any member.
+const TEXT_CHARACTERS_MAX: usize = 4_000;
+/// Most members of `fields`.
+const FIELDS_MAX: usize = 100;
+
+/// What is wrong, and where.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Invalid {
+    /// `items[2].quantity`
+    pub field: String,
+    pub message: String,
+}
+
+impl Invalid {
+    pub fn new(field: impl Into<String>, message: impl Into<String>) -> Self {
+        Self {
+            field: field.into(),
+            message: message.into(),
+        }
+    }
+}
+
+/// Keys become parts of the org's addresses, where most other characters are unsafe.
+pub fn check_key(key: &str, field: &str) -> Result<(), Invalid> {
+    let safe = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_';
+    if key.is_empty() || key.len() > KEY_CHARACTERS_MAX || !key.bytes().all(safe) {
+        return Err(Invalid::new(
+            field,
+            format!("must be 1 to {KEY_CHARACTERS_MAX} letters, digits, dashes or underscores"),
+        ));
+    }
+    Ok(())
+}
+
+/// Refuses what holds a card number anywhere. To be asked before anything else is said of a body.
+pub fn refuse_cards(value: &Value) -> Result<(), Invalid> {
+    match card::find(value) {
+        Some(field) => Err(Invalid::new(
+            field,
+            "holds a card number: card data is never taken, remove it",
+        )),
+        None => Ok(()),
+    }
+}
+
+/// The members that tell of a person.
+pub(in crate::model) const CUSTOMER: [&str; 7] = [
+    "external_id",
+    "email",
+    "first_name",
+    "last_name",
+    "phone",
+    "company",
+    "account_external_id",
+];
+
+/// The member `customer`, which must be there.
+pub(in crate::model) fn customer(members: &Members<'_>) -> Result<Customer, Invalid> {
+    let Some(members) = members.object("customer")? else {
+        return Err(Invalid::new(
+            "customer",
+            "is missing: give at least an email address",
+        ));
+    };
+    members.only(&CUSTOMER)?;
+    let customer = person(&members)?;
+    if customer.external_id.is_none() && customer.email.is_none() && customer.last_name.is_none() {
+        return Err(Invalid::new(
+            "customer",
+            "needs an external_id, an email or a last_name",
+        ));
+    }
+    Ok(customer)
+}
+
+/// A person whose members stand among others.
+pub(in crate::model) fn person(members: &Members<'_>) -> Result<Customer, Invalid> {
+    let customer = Customer {
+        external_id: members.key("external_id")?,
+        email: members.email("email")?,
+        first_name: members.text("first_name")?,
+        last_name: members.text("last_name")?,
+        phone: members.text("phone")?,
+        company: members.text("company")?,
+        account_external_id: members.key("account_external_id")?,
+    };
+    if customer.account_external_id.is_some() && customer.external_id.is_none() {
+        return Err(members.invalid(
+            "account_external_id",
+            "needs an external_id beside it: whoever orders for an account is known to the store",
+        ));
+    }
+    Ok(customer)
+}
+
+/// How something was paid.
+pub(in crate::model) fn payment(value: &Value, path: &str) -> Result<Payment, Invalid> {
+    let members = Members::of(value, path)?;
+    members.only(&["reference", "amount", "method", "status", "paid_at"])?;
+    let reference = members
+        .text("reference")?
+        .ok_or_else(|| members.invalid("reference", "is missing: give what the payment provider calls it"))?;
+    let paid_at = members.text("paid_at")?;
+    if paid_at
+        .as_deref()
+        .is_some_and(|at| crate::model::clock::parse_datetime(at).is_none())
+    {
+        return Err(members.invalid(
+            "paid_at",
+            "must be a date and time with a zone, such as 2026-11-22T09:30:00Z",
+        ));
+    }
+    Ok(Payment {
+        reference,
+        amount: members.amount("amount")?,
+        method: members.text("method")?,
+        status: members.text("status")?,
+        paid_at,
+    })
+}
+
+pub(in crate::model) fn address(members: &Members<'_>, name: &str) -> Result<Option<Address>, Invalid> {
+    let Some(members) = members.object(name)? else {
+        return Ok(None);
+    };
+    members.only(&["street", "city", "state", "postal_code", "country"])?;
+    Ok(Some(Address {
+        street: members.text("street")?,
+        city: members.text("city")?,
+        state: members.text("state")?,
+        postal_code: members.text("postal_code")?,
+        country: members.text("country")?,
+    }))
+}
+
+/// Values for the org's own fields: a flat object.
+pub(in crate::model) fn fields(members: &Members<'_>) -> Result<Fields, Invalid> {
+    let Some(members) = members.object("fields")? else {
+        return Ok(Fields::new());
+    };
+    if members.map.len() > FIELDS_MAX {
+        return Err(Invalid::new(
+            members.path,
+            format!("has more than {FIELDS_MAX} members"),
+        ));
+    }
+    let plain = |name: &str| {
+        let mut bytes = name.bytes();
+        bytes.next().is_some_and(|first| first.is_ascii_alphabetic())
+            && bytes.all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
+    };
+    for (name, value) in members.map {
+        if !plain(name) {
+            return Err(Invalid::new(
+                members.path,
+                "has a member whose name is not that of a field",
+            ));
+        }
+        match value {
+            Value::Array(_) | Value::Object(_) => {
+                return Err(members.invalid(name, "must be text, a number, true, false or null"));
+            }
+            Value::String(text) if too_long(text) => return Err(members.invalid(name, &too_long_message())),
+            _ => {}
+        }
+    }
+    Ok(members
+        .map
+        .iter()
+        .map(|(name, value)| (name.clone(), value.clone()))
+        .collect())
+}
+
+/// The members of one JSON object, with where it stands.
+pub(in crate::model) struct Members<'a> {
+    pub path: String,
+    pub map: &'a Map<String, Value>,
+}
+
+impl<'a> Members<'a> {
+    pub fn of(value: &'a Value, path: &str) -> Result<Self, Invalid> {
+        match value {
+            Value::Object(map) => Ok(Self {
+                path: path.to_owned(),
+                map,
+            }),
+            _ => Err(Invalid::new(path, "must be an object")),
+        }
+    }
+
+    pub fn invalid(&self, name: &str, message: &str) -> Invalid {
+        Invalid::new(self.field(name), message)
+    }
+
+    fn field(&self, name: &str) -> String {
+        if self.path.is_empty() {
+            name.to_owned()
+        } else {
+            format!("{}.{name}", self.path)
+        }
+    }
+
+    /// Refuses members that are not in the list.
+    pub fn only(&self, known: &[&str]) -> Result<(), Invalid> {
+        match self.map.keys().find(|name| !known.contains(&name.as_str())) {
+            Some(name) => Err(self.invalid(
+                name,
+                "is not known here: the org's own fields go into \"fields\", by their names in the org",
+            )),
+            None => Ok(()),
+        }
+    }
+
+    /// A member that is there and not null.
+    pub fn get(&self, name: &str) -> Option<&'a Value> {
+        self.map.get(name).filter(|value| !value.is_null())
+    }
+
+    pub fn object(&self, name: &str) -> Result<Option<Members<'a>>, Invalid> {
+        self.get(name)
+            .map(|value| Members::of(value, &self.field(name)))
+            .transpose()
+    }
+
+    /// Text without blanks at its ends; empty text is no text.
+    pub fn text(&self, name: &str) -> Result<Option<String>, Invalid> {
+        match self.get(name) {
+            None => Ok(None),
+            Some(Value::String(text)) if too_long(text) => Err(self.invalid(name, &too_long_message())),
+            Some(Value::String(text)) => {
+                let text = text.trim();
+                Ok((!text.is_empty()).then(|| text.to_owned()))
+            }
+            Some(_) => Err(self.invalid(name, "must be text")),
+        }
+    }
+
+    /// A key of the storefront's.
+    pub fn key(&self, name: &str) -> Result<Option<String>, Invalid> {
+        let key = self.text(name)?;
+        key.as_deref()
+            .map_or(Ok(()), |key| check_key(key, &self.field(name)))?;
+        Ok(key)
+    }
+
+    pub fn email(&self, name: &str) -> Result<Option<String>, Invalid> {
+        let email = self.text(name)?;
+        let well_formed = |email: &str| {
+            let parts = email.split_once('@');
+            parts.is_some_and(|(name, host)| !name.is_empty() && !host.is_empty())
+                && !email.contains(char::is_whitespace)
+        };
+        match &email {
+            Some(text) if !well_formed(text) => Err(self.invalid(name, "is not an email address")),
+            _ => Ok(email),
+        }
+    }
+
+    /// Money: a decimal in quotes, not below zero.
+    pub fn amount(&self, name: &str) -> Result<Option<Decimal>, Invalid> {
+        let wrong = || self.invalid(name, "must be a decimal in quotes, such as \"19.90\"");
+        match self.get(name) {
+            None => Ok(None),
+            Some(Value::String(text)) => {
+                let amount = Decimal::parse(text).filter(|amount| !amount.is_negative());
+                amount.map(Some).ok_or_else(wrong)
+            }
+            Some(_) => Err(wrong()),
+        }
+    }
+
+    /// Members of a list, with where each stands; none where the list is absent.
+    pub fn list(&self, name: &str, most: usize) -> Result<Vec<(&'a Value, String)>, Invalid> {
+        match self.get(name) {
+            None => Ok(Vec::new()),
+            Some(Value::Array(values)) if values.len() > most => Err(self.invalid(
+                name,
+                &format!("has {} members and at most {most} can be taken", values.len()),
+            )),
+            Some(Value::Array(values)) => Ok(values
+                .iter()
+                .enumerate()
+                .map(|(index, value)| (value, format!("{}[{index}]", self.field(name))))
+                .collect()),
+            Some(_) => Err(self.invalid(name, "must be a list")),
+        }
+    }
+}
+
+fn too_long(text: &str) -> bool {
+    text.len() > TEXT_CHARACTERS_MAX && text.chars().count() > TEXT_CHARACTERS_MAX
+}
+
+fn too_long_message() -> String {
+    format!("has more than {TEXT_CHARACTERS_MAX} characters")
+}

@@ -1,0 +1,208 @@
+//! Changes of a write that a person makes before it is sent again. Pure.
+//!
+//! An edit is a JSON merge patch (RFC 7396) over what is kept: members that are given take the place of those
+//! that are there, null takes one away, lists are replaced whole. The result has to be a write that could have
+//! been accepted, under the same key.
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use crate::model::order::card;
+use crate::model::write::{Kind, Write};
+
+/// One value that an edit changed.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Change {
+    /// `customer.email`, `lines[0].quantity`
+    pub path: String,
+    pub from: Value,
+    pub to: Value,
+}
+
+/// The write after the edit, and what is different. The error is one sentence.
+pub fn edit(kind: Kind, body: &str, patch: &Value) -> Result<(Write, Vec<Change>), String> {
+    if let Some(path) = card::find(patch) {
+        return Err(format!("{path} holds a card number: card data is never taken"));
+    }
+    let before: Value =
+        serde_json::from_str(body).map_err(|error| format!("what is kept cannot be read ({error})"))?;
+    let mut after = before.clone();
+    if !patch.is_object() {
+        return Err("an edit is a JSON object of the members to change".to_owned());
+    }
+    merge(&mut after, patch);
+    for fixed in ["external_id", "store_id", "order"] {
+        if before.get(fixed) != after.get(fixed) {
+            return Err(format!(
+                "{fixed} cannot be changed: discard this write and send another in its place"
+            ));
+        }
+    }
+    let write = Write::from_json(kind, &after.to_string())
+        .map_err(|error| format!("that would be no {} any more ({error})", kind.name()))?;
+    // Compared as it is understood, so that a member nobody knows is told instead of dropped.
+    let kept: Value = write
+        .to_json()
+        .and_then(|text| serde_json::from_str(&text))
+        .map_err(|error| error.to_string())?;
+    let mut lost = Vec::new();
+    differences("", &without_nulls(after), &without_nulls(kept), &mut lost);
+    if let Some(change) = lost.iter().find(|change| change.to.is_null()) {
+        return Err(format!(
+            "there is no {} in a write of this kind: see what `show` prints",
+            change.path
+        ));
+    }
+    let mut changes = Vec::new();
+    let after: Value = serde_json::from_str(&write.to_json().map_err(|error| error.to_string())?)
+        .map_err(|error| error.to_string())?;
+    differences("", &without_nulls(before), &without_nulls(after), &mut changes);
+    Ok((write, changes))
+}
+
+/// Sets `path` in a merge patch: `customer.email`. Lists are given whole.
+pub fn set(patch: &mut Value, path: &str, value: Value) {
+    if !patch.is_object() {
+        *patch = Value::Object(Map::new());
+    }
+    match path.split_once('.') {
+        Some((first, rest)) => set(&mut patch[first], rest, value),
+        None => patch[path] = value,
+    }
+}
+
+fn merge(target: &mut Value, patch: &Value) {
+    let Value::Object(patch) = patch else {
+        target.clone_from(patch);
+        return;
+    };
+    if !target.is_object() {
+        *target = Value::Object(Map::new());
+    }
+    let Value::Object(members) = target else { return };
+    for (name, value) in patch {
+        if value.is_null() {
+            members.shift_remove(name);
+        } else {
+            merge(members.entry(name.clone()).or_insert(Value::Null), value);
+        }
+    }
+}
+
+/// A member that is null is a member that is not there.
+fn without_nulls(value: Value) -> Value {
+    match value {
+        Value::Object(members) => members
+            .into_iter()
+            .filter(|(_, value)| !value.is_null())
+            .map(|(name, value)| (name, without_nulls(value)))
+            .filter(|(_, value)| value.as_object().is_none_or(|members| !members.is_empty()))
+            .collect(),
+        Value::Array(values) => values.into_iter().map(without_nulls).collect(),
+        value => value,
+    }
+}
+
+fn differences(path: &str, from: &Value, to: &Value, found: &mut Vec<Change>) {
+    let nothing = Value::Null;
+    match (from, to) {
+        (Value::Object(before), Value::Object(after)) => {
+            let names = before
+                .keys()
+                .chain(after.keys().filter(|name| !before.contains_key(*name)));
+            for name in names {
+                let path = if path.is_empty() {
+                    name.clone()
+                } else {
+                    format!("{path}.{name}")
+                };
+                let value = |members: &Map<String, Value>| members.get(name).cloned().unwrap_or(Value::Null);
+                differences(&path, &value(before), &value(after), found);
+            }
+        }
+        (Value::Array(before), Value::Array(after)) => {
+            for index in 0..before.len().max(after.len()) {
+                let (from, to) = (before.get(index), after.get(index));
+                let path = format!("{path}[{index}]");
+                differences(&path, from.unwrap_or(&nothing), to.unwrap_or(&nothing), found);
+            }
+        }
+        (from, to) if from != to => found.push(Change {
+            path: path.to_owned(),
+            from: from.clone(),
+            to: to.clone(),
+        }),
+        _ => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    const ORDER: &str = r#"{"external_id":"WEB-1","store_id":"a00","pricebook_id":"01s","currency":"AUD","effective_date":"2026-11-22",
+        "customer":{"external_id":"C-7","email":"ana@","first_name":null,"last_name":"Lee","phone":null},
+        "shipping_address":null,"billing_address":null,
+        "lines":[{"pricebook_entry_id":"01u","quantity":"2","unit_price":"19.9","fields":{}}],"fields":{"Note__c":"x"}}"#;
+
+    fn edited(patch: &Value) -> Result<Vec<Change>, String> {
+        edit(Kind::Order, ORDER, patch).map(|(_, changes)| changes)
+    }
+
+    #[test]
+    fn says_what_it_changes() {
+        let change = |path: &str, from: Value, to: Value| Change {
+            path: path.to_owned(),
+            from,
+            to,
+        };
+        for (patch, expected) in [
+            (
+                json!({"customer": {"email": "ana@example.com"}}),
+                change("customer.email", json!("ana@"), json!("ana@example.com")),
+            ),
+            (
+                json!({"fields": {"Note__c": null}}),
+                change("fields", json!({"Note__c": "x"}), Value::Null),
+            ),
+            (
+                json!({"lines": [{"pricebook_entry_id": "01u", "quantity": "3", "unit_price": "19.90"}]}),
+                change("lines[0].quantity", json!("2"), json!("3")),
+            ),
+        ] {
+            assert_eq!(edited(&patch).unwrap(), [expected]);
+        }
+        assert_eq!(edited(&json!({})).unwrap(), []);
+    }
+
+    #[test]
+    fn refuses_what_could_not_have_been_accepted() {
+        for (patch, word) in [
+            (json!({"external_id": "WEB-2"}), "external_id cannot"),
+            (json!({"lines": null}), "no order any more"),
+            (json!({"colour": "red"}), "no colour"),
+            (json!({"customer": {"nickname": "A"}}), "no customer.nickname"),
+            (
+                json!({"fields": {"Note__c": "4111 1111 1111 1111"}}),
+                "card number",
+            ),
+            (json!([]), "JSON object"),
+        ] {
+            let refusal = edited(&patch).unwrap_err();
+            assert!(refusal.contains(word), "{patch}: {refusal}");
+        }
+    }
+
+    #[test]
+    fn paths_make_a_patch() {
+        let mut patch = Value::Null;
+        set(&mut patch, "customer.email", json!("a@b"));
+        set(&mut patch, "customer.phone", Value::Null);
+        set(&mut patch, "currency", json!("EUR"));
+        assert_eq!(
+            patch,
+            json!({"customer": {"email": "a@b", "phone": null}, "currency": "EUR"})
+        );
+    }
+}

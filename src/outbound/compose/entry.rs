@@ -1,0 +1,192 @@
+//! Requests of all writes but orders, by the table of kinds.
+
+use serde_json::{Value, json};
+
+use super::{Composer, RECORD, Request, relationship};
+use crate::config::Customers;
+use crate::model::order::{Customer, Problem};
+use crate::model::write::kinds::{self, Person, Spec};
+use crate::model::write::{Entry, Kind};
+use crate::outbound::record::{Record, derived_key, key_field, part};
+
+impl Composer<'_> {
+    /// The request of a write that is no order.
+    pub fn entry(&self, kind: Kind, entry: &Entry) -> Result<Request, Problem> {
+        let Some(spec) = kinds::spec(kind) else {
+            return self.order_update(entry);
+        };
+        let (shipping, billing) = (entry.shipping_address.as_ref(), entry.billing_address.as_ref());
+        let mut parts = Vec::new();
+        if let (Person::Itself, Some(customer)) = (spec.person, &entry.customer) {
+            let addresses = (billing.or(shipping), shipping);
+            parts = self.customer(customer, &entry.external_id, addresses, Some(entry))?;
+            rename_last(&mut parts);
+            return Request::of(parts);
+        }
+        let shape = self.shape.object(spec.object)?;
+        let mut record = Record::new(shape);
+        let field = key_field(shape, &entry.external_id)?;
+        record.require(field, entry.external_id.clone());
+        self.owner(spec, entry, &mut record, &mut parts)?;
+        if let (Some(order), false) = (&entry.order, spec.order_field.is_empty()) {
+            record.require(&relationship(spec.order_field), self.order_by_key(order)?);
+        }
+        for (name, value) in &entry.values {
+            let field = self.mapping.field(&format!("{}.{name}", kind.name()));
+            record.place(field, Some(value.clone()));
+        }
+        if let Some(prefix) = spec.address {
+            record.address(prefix, shipping);
+        }
+        let store = self.mapping.field(&format!("{}.store", kind.name()));
+        record.place(store, Some(entry.store_id.clone()));
+        if kind == Kind::Lead && !record.values.contains_key("Company") {
+            // The org wants a company of every lead; people without one are their own.
+            let name = entry.values.get("last_name").cloned().unwrap_or_default();
+            record.set("Company", Some(name));
+        }
+        record.add(&entry.fields)?;
+        for (field, value) in spec.fixed {
+            if !record.values.contains_key(*field) {
+                record.set(field, Some(*value));
+            }
+        }
+        parts.push(part("POST", &self.url(shape), RECORD, &record));
+        parts.extend(self.answers(entry)?);
+        Request::of(parts)
+    }
+
+    /// The object, key field and key of the record that a write makes; `None` where it makes none that a second
+    /// delivery could double.
+    pub fn entry_key(&self, kind: Kind, entry: &Entry) -> Option<(String, String, String)> {
+        let object = match kinds::spec(kind) {
+            Some(spec) if spec.person == Person::Itself => return None,
+            Some(spec) => spec.object,
+            None if entry.payment.is_some() => self.mapping.field("payment.object")?,
+            None => return None,
+        };
+        let shape = self.shape.object(object).ok()?;
+        let (field, key) = derived_key(shape, &entry.external_id, "")?;
+        Some((shape.object.clone(), field, key))
+    }
+
+    /// Ties a record to its person: one that is described is brought along, one that is only named is referred to.
+    fn owner(
+        &self,
+        spec: &Spec,
+        entry: &Entry,
+        record: &mut Record<'_>,
+        parts: &mut Vec<Value>,
+    ) -> Result<(), Problem> {
+        let Some(customer) = &entry.customer else {
+            return Ok(());
+        };
+        if spec.kind == Kind::Case {
+            let name =
+                [&customer.first_name, &customer.last_name].map(|part| part.clone().unwrap_or_default());
+            let name = Some(name.join(" ").trim().to_owned()).filter(|name| !name.is_empty());
+            record
+                .set("SuppliedEmail", customer.email.clone())
+                .set("SuppliedName", name)
+                .set("SuppliedPhone", customer.phone.clone());
+        }
+        let persons = self.customers == Customers::Persons && customer.account_external_id.is_none();
+        if let (true, Some(key)) = (is_only_named(customer), &customer.external_id) {
+            if !spec.contact_field.is_empty() && !persons {
+                let field = key_field(&self.shape.contact, key)?;
+                record.require(&relationship(spec.contact_field), json!({ field: key }));
+            }
+            if !spec.account_field.is_empty() {
+                let key = customer.account_key(key);
+                let field = key_field(&self.shape.account, key)?;
+                record.require(&relationship(spec.account_field), json!({ field: key }));
+            }
+            return Ok(());
+        }
+        parts.extend(self.customer(customer, &entry.external_id, (None, None), None)?);
+        if !spec.contact_field.is_empty() && !persons {
+            record.require(spec.contact_field, "@{contact.id}");
+        }
+        if !spec.account_field.is_empty() {
+            record.require(spec.account_field, "@{account.id}");
+        }
+        Ok(())
+    }
+
+    fn order_by_key(&self, order: &str) -> Result<Value, Problem> {
+        let field = key_field(&self.shape.order, order)?;
+        Ok(json!({ field: order }))
+    }
+
+    fn answers(&self, entry: &Entry) -> Result<Vec<Value>, Problem> {
+        let map = |name: &str| self.mapping.field(name);
+        let (Some(object), Some(lookup)) = (map("form_answer.object"), map("form_answer.submission")) else {
+            return Ok(Vec::new());
+        };
+        if entry.answers.is_empty() {
+            return Ok(Vec::new());
+        }
+        let shape = self.shape.object(object)?;
+        let answers = entry.answers.iter().enumerate().map(|(index, answer)| {
+            let mut record = Record::new(shape);
+            if let Some((field, key)) = derived_key(shape, &entry.external_id, &(index + 1).to_string()) {
+                record.require(&field, key);
+            }
+            record
+                .require(lookup, format!("@{{{RECORD}.id}}"))
+                .place(map("form_answer.question_id"), answer.question_id.clone())
+                .place(map("form_answer.question"), answer.question.clone())
+                .place(map("form_answer.answer"), Some(answer.answer.clone()));
+            part("POST", &self.url(shape), &format!("answer{index}"), &record)
+        });
+        Ok(answers.collect())
+    }
+
+    /// A change of an order, by its key and only where it is there: it never makes a second one.
+    fn order_update(&self, entry: &Entry) -> Result<Request, Problem> {
+        let order = entry.order.as_deref().unwrap_or_default();
+        if let Some(payment) = &entry.payment
+            && let Some(row) = self.payment(payment, &entry.external_id, "", self.order_by_key(order)?)?
+        {
+            return Request::of(vec![row]);
+        }
+        let mut record = Record::new(&self.shape.order);
+        if let Some(payment) = &entry.payment {
+            let field = self.mapping.field("order.payment_reference");
+            record.place(field, Some(payment.reference.clone()));
+        }
+        if entry.values.contains_key("cancelled") {
+            record.require("Status", self.cancelled_status);
+            let reason = entry.values.get("reason").cloned();
+            record.place(self.mapping.field("order.reason"), reason);
+        }
+        record
+            .address("Billing", entry.billing_address.as_ref())
+            .address("Shipping", entry.shipping_address.as_ref());
+        record.add(&entry.fields)?;
+        if record.values.is_empty() {
+            let sentence = "the org has no field for what it changes: name one under orders.map, then retry";
+            return Err(Problem::new("NOTHING_TO_WRITE", sentence));
+        }
+        let field = key_field(&self.shape.order, order)?;
+        let url = format!("{}/{field}/{order}?updateOnly=true", self.url(&self.shape.order));
+        Request::of(vec![part("PATCH", &url, RECORD, &record)])
+    }
+}
+
+/// Whether nothing but the keys is said of a person.
+fn is_only_named(customer: &Customer) -> bool {
+    let keys = Customer {
+        external_id: customer.external_id.clone(),
+        account_external_id: customer.account_external_id.clone(),
+        ..Customer::default()
+    };
+    customer.external_id.is_some() && *customer == keys
+}
+
+/// The last part is the record that the write is about.
+fn rename_last(parts: &mut [Value]) {
+    if let Some(last) = parts.last_mut() {
+        last["referenceId"] = RECORD.into();
+    }
+}

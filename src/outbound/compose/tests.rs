@@ -1,0 +1,427 @@
+//! Requests, part by part.
+
+use std::collections::BTreeMap;
+
+use serde_json::{Value, json};
+
+use super::staged::{key_after, pieces};
+use super::*;
+use crate::config::Profile;
+use crate::model::order::{Address, Customer, Decimal};
+use crate::model::write::kinds::spec;
+use crate::model::write::{Kind, parse};
+use crate::salesforce::describe::{Describe, Field};
+
+fn describe(object: &str, fields: &[&str]) -> Describe {
+    let fields = fields.iter().map(|name| {
+        let is_key = matches!(*name, "External_ID__c" | "s_c__sC_Id__c");
+        Field {
+            name: (*name).to_owned(),
+            kind: "string".to_owned(),
+            length: 36,
+            external_id: is_key,
+            unique: is_key,
+            createable: true,
+            updateable: true,
+            calculated: false,
+            compound: None,
+        }
+    });
+    Describe {
+        name: object.to_owned(),
+        label: object.to_owned(),
+        key_prefix: None,
+        queryable: true,
+        createable: true,
+        fields: fields.collect(),
+    }
+}
+
+fn shape(item: &[&str]) -> Shape {
+    let order = [
+        "External_ID__c",
+        "BillToContactId",
+        "ShippingStreet",
+        "ShippingCountryCode",
+        "ShippingCountry",
+        "OrderReferenceNumber",
+        "Note__c",
+    ];
+    let mut shape = Shape::of(
+        &describe("Order", &order),
+        &describe(
+            "Account",
+            &[
+                "External_ID__c",
+                "Name",
+                "BillingCity",
+                "PersonEmail",
+                "PersonBirthdate",
+            ],
+        ),
+        &describe("Contact", &["External_ID__c", "Email", "FirstName", "Birthdate"]),
+        &describe("OrderItem", item),
+        None,
+    )
+    .unwrap();
+    for (object, fields) in [
+        (
+            "Case",
+            vec!["External_ID__c", "Subject", "Origin", "SuppliedEmail"],
+        ),
+        ("Lead", vec!["External_ID__c", "LastName", "Company", "City"]),
+        ("CampaignMember", vec!["External_ID__c", "CampaignId", "Status"]),
+        ("Asset", vec!["Name", "Price"]),
+        (
+            "s_c__Form_Submission__c",
+            vec!["s_c__sC_Id__c", "s_c__Form_Id__c", "s_c__Store_Id__c"],
+        ),
+        ("s_c__Form_Answer__c", vec!["s_c__sC_Id__c", "s_c__Answer__c"]),
+        (
+            "s_c__Payment__c",
+            vec!["s_c__sC_Id__c", "s_c__Amount__c", "s_c__Transaction_Number__c"],
+        ),
+    ] {
+        shape.add(&describe(object, &fields), None);
+    }
+    shape
+}
+
+fn placed(lines: usize) -> Placed {
+    let line = Line {
+        pricebook_entry_id: "01uA".to_owned(),
+        quantity: Decimal::parse("2").unwrap(),
+        unit_price: Decimal::parse("19.90").unwrap(),
+        description: None,
+        fields: [("Gift__c".to_owned(), json!(true))].into(),
+    };
+    Placed {
+        external_id: "WEB-1".to_owned(),
+        store_id: "a00".to_owned(),
+        pricebook_id: "01s".to_owned(),
+        currency: Some("AUD".to_owned()),
+        effective_date: "2026-11-22".to_owned(),
+        customer: Customer {
+            external_id: Some("C-7".to_owned()),
+            email: Some("ana@example.com".to_owned()),
+            first_name: Some("Ana".to_owned()),
+            last_name: Some("Lee".to_owned()),
+            ..Customer::default()
+        },
+        shipping_address: Some(Address {
+            street: Some("1 High St".to_owned()),
+            city: Some("Hobart".to_owned()),
+            country: Some("AU".to_owned()),
+            ..Address::default()
+        }),
+        billing_address: None,
+        lines: vec![line; lines],
+        payments: Vec::new(),
+        fields: [("note__c".to_owned(), json!("gift"))].into(),
+    }
+}
+
+/// Composes with the standard profile, or StoreConnect's, for an org.
+fn with<T>(profile: Profile, shape: &Shape, act: impl FnOnce(Composer<'_>) -> T) -> T {
+    let mapping = Mapping::new(profile, &BTreeMap::new()).unwrap();
+    act(Composer {
+        shape,
+        mapping: &mapping,
+        customers: Customers::Contacts,
+        status: None,
+        cancelled_status: "Cancelled",
+        data_path: "/v",
+    })
+}
+
+fn standard<T>(act: impl FnOnce(Composer<'_>) -> T) -> T {
+    with(Profile::Standard, &shape(&["Gift__c"]), act)
+}
+
+fn parts(request: Result<Option<Request>, Problem>) -> Vec<Value> {
+    let json = request.unwrap().expect("it fits into one request").json();
+    json.as_array().unwrap().clone()
+}
+
+#[test]
+fn makes_one_request_of_an_order() {
+    let request = standard(|composer| composer.order(&placed(1))).unwrap();
+    let expected = json!({
+        "allOrNone": true, "collateSubrequests": false,
+        "compositeRequest": [
+            {"method": "PATCH", "url": "/v/sobjects/Account/External_ID__c/C-7",
+             "referenceId": "account", "body": {"Name": "Ana Lee", "BillingCity": "Hobart"}},
+            {"method": "PATCH", "url": "/v/sobjects/Contact/External_ID__c/C-7",
+             "referenceId": "contact", "body": {"AccountId": "@{account.id}", "LastName": "Lee",
+                "FirstName": "Ana", "Email": "ana@example.com"}},
+            {"method": "POST", "url": "/v/sobjects/Order", "referenceId": "record",
+             "body": {"External_ID__c": "WEB-1", "AccountId": "@{account.id}", "EffectiveDate": "2026-11-22",
+                "Status": "Draft", "Pricebook2Id": "01s", "BillToContactId": "@{contact.id}",
+                "ShippingStreet": "1 High St", "ShippingCountryCode": "AU", "Note__c": "gift"}},
+            {"method": "POST", "url": "/v/sobjects/OrderItem", "referenceId": "item0",
+             "body": {"OrderId": "@{record.id}", "PricebookEntryId": "01uA", "Quantity": 2, "UnitPrice": 19.9,
+                "Gift__c": true}},
+        ]
+    });
+    assert_eq!(request, Some(Request::Composite(expected)));
+}
+
+#[test]
+fn many_parts_travel_as_a_graph_and_more_in_pieces() {
+    let kind = |lines, status| {
+        standard(|composer| {
+            let composer = Composer { status, ..composer };
+            match composer.order(&placed(lines)).unwrap() {
+                Some(Request::Composite(body)) => {
+                    ("composite", body["compositeRequest"].as_array().unwrap().len())
+                }
+                Some(Request::Graph(parts)) => ("graph", parts.len()),
+                None => ("pieces", pieces(lines)),
+            }
+        })
+    };
+    for (lines, status, expected) in [
+        (22, None, ("composite", 25)),
+        (21, Some("Activated"), ("composite", 25)),
+        // The status has to come after the items, and a graph orders its parts itself.
+        (22, Some("Activated"), ("composite", 25)),
+        (23, None, ("graph", 26)),
+        (497, None, ("graph", 500)),
+        (498, None, ("pieces", 3)),
+        (1_200, None, ("pieces", 6)),
+    ] {
+        assert_eq!(kind(lines, status), expected, "{lines}");
+    }
+}
+
+#[test]
+fn a_piece_is_undone_where_the_one_before_is_not_the_last() {
+    let order = placed(1_200);
+    let (header, piece) = standard(|composer| {
+        (
+            composer.staged_header(&order).unwrap().json(),
+            composer.staged_piece(&order, "801A", 5).unwrap().json(),
+        )
+    });
+    let first = key_after(&order, 0);
+    assert_eq!(first.len(), 36);
+    assert_eq!(header[2]["body"]["External_ID__c"], json!(first));
+    let before = key_after(&order, 5);
+    assert_eq!(
+        piece[0],
+        json!({"method": "GET", "url": format!("/v/sobjects/Order/External_ID__c/{before}?fields=Id"), "referenceId": "guard"})
+    );
+    assert_eq!(piece[1]["url"], "/v/sobjects/Order/@{guard.Id}");
+    assert_eq!(
+        piece[1]["body"],
+        json!({"External_ID__c": "WEB-1"}),
+        "the last gives the order its own key"
+    );
+    assert_eq!(piece.as_array().unwrap().len(), 202);
+    assert_eq!(piece[2]["referenceId"], "item1000");
+    assert_eq!(piece[2]["body"]["OrderId"], "801A");
+}
+
+#[test]
+fn items_have_keys_where_the_org_has_a_field_for_them() {
+    let shape = shape(&["External_ID__c", "Gift__c"]);
+    let mut order = placed(2);
+    let keys = |order: &Placed| {
+        with(Profile::Standard, &shape, |composer| {
+            let parts = parts(composer.order(order));
+            parts[3..]
+                .iter()
+                .map(|part| part["body"]["External_ID__c"].as_str().unwrap().to_owned())
+                .collect::<Vec<_>>()
+        })
+    };
+    assert_eq!(keys(&order), ["WEB-1-1", "WEB-1-2"]);
+    order.external_id = "0b5a9bd6-0d6b-4a3c-9b6e-0a3a0c1f2b7d".to_owned();
+    let derived = keys(&order);
+    assert_eq!(derived, keys(&order), "the same every time");
+    assert!(
+        derived.iter().all(|key| key.len() == 36) && derived[0] != derived[1],
+        "{derived:?}"
+    );
+}
+
+#[test]
+fn people_are_a_guest_a_customer_one_of_a_company_or_a_person_account() {
+    let compose = |customer: Customer, customers: Customers| {
+        let order = Placed {
+            customer,
+            ..placed(1)
+        };
+        standard(|composer| {
+            parts(
+                Composer {
+                    customers,
+                    ..composer
+                }
+                .order(&order),
+            )
+        })
+    };
+    let guest = Customer {
+        email: Some("ana@example.com".to_owned()),
+        ..Customer::default()
+    };
+    let made = compose(guest, Customers::Contacts);
+    assert_eq!(made[0]["url"], "/v/sobjects/Account/External_ID__c/WEB-1");
+    assert_eq!(made[0]["body"]["Name"], "ana@example.com");
+    assert_eq!(made[1]["body"]["LastName"], "ana@example.com");
+
+    let employee = Customer {
+        external_id: Some("C-7".to_owned()),
+        account_external_id: Some("ACME".to_owned()),
+        company: Some("Acme".to_owned()),
+        ..Customer::default()
+    };
+    let made = compose(employee.clone(), Customers::Persons);
+    assert_eq!(made[0]["url"], "/v/sobjects/Account/External_ID__c/ACME");
+    assert_eq!(made[0]["body"], json!({"Name": "Acme"}));
+    assert_eq!(made[1]["url"], "/v/sobjects/Contact/External_ID__c/C-7");
+
+    let made = compose(placed(1).customer, Customers::Persons);
+    assert_eq!(made[0]["url"], "/v/sobjects/Account/External_ID__c/C-7");
+    assert_eq!(
+        made[0]["body"],
+        json!({"LastName": "Lee", "PersonEmail": "ana@example.com", "BillingCity": "Hobart"})
+    );
+    assert_eq!(made[1]["referenceId"], "record");
+    assert!(made[1]["body"].get("BillToContactId").is_none());
+}
+
+#[test]
+fn payments_are_rows_or_a_reference_by_the_profile() {
+    let mut order = placed(1);
+    order.payments = vec![Payment {
+        reference: "pi_1".to_owned(),
+        amount: Decimal::parse("39.80"),
+        method: Some("card".to_owned()),
+        status: None,
+        paid_at: None,
+    }];
+    let made = standard(|composer| parts(composer.order(&order)));
+    assert_eq!(made[2]["body"]["OrderReferenceNumber"], "pi_1");
+    assert_eq!(made.len(), 4);
+    let made = with(Profile::Storeconnect, &shape(&[]), |composer| {
+        order.lines[0].fields.clear();
+        parts(composer.order(&order))
+    });
+    assert_eq!(made[3]["url"], "/v/sobjects/s_c__Payment__c");
+    assert_eq!(
+        made[3]["body"],
+        json!({"s_c__Order_Id__c": "@{record.id}", "s_c__sC_Id__c": "WEB-1-pay1", "s_c__Transaction_Number__c": "pi_1",
+            "s_c__Amount__c": 39.8})
+    );
+}
+
+#[test]
+fn nothing_is_dropped_in_silence() {
+    let code = |change: &dyn Fn(&mut Placed)| {
+        let mut order = placed(1);
+        change(&mut order);
+        standard(|composer| composer.order(&order)).unwrap_err().code
+    };
+    assert_eq!(
+        code(&|order| drop(order.fields.insert("Nope__c".to_owned(), json!(1)))),
+        "FIELD_NOT_WRITABLE"
+    );
+    assert_eq!(
+        code(&|order| drop(order.fields.insert("external_id__c".to_owned(), json!(1)))),
+        "FIELD_RESERVED"
+    );
+    assert_eq!(code(&|order| order.external_id = "K".repeat(37)), "KEY_TOO_LONG");
+}
+
+fn entry_parts(kind: Kind, posted: &Value, profile: Profile) -> Result<Vec<Value>, Problem> {
+    let entry = match spec(kind) {
+        Some(spec) => parse::entry(spec, posted, None).unwrap(),
+        None => parse::order_update(posted, "WEB-1", Some("U-1")).unwrap(),
+    };
+    let shape = shape(&[]);
+    with(profile, &shape, |composer| composer.entry(kind, &entry))
+        .map(|request| request.json().as_array().unwrap().clone())
+}
+
+#[test]
+fn each_kind_makes_its_record() {
+    let named = json!({"external_id": "C-7"});
+    let case = json!({"external_id": "K", "subject": "Late", "customer": named});
+    let case = entry_parts(Kind::Case, &case, Profile::Standard).unwrap();
+    assert_eq!(
+        case[0],
+        json!({"method": "POST", "url": "/v/sobjects/Case", "referenceId": "record", "body": {
+            "External_ID__c": "K", "Contact": {"External_ID__c": "C-7"}, "Account": {"External_ID__c": "C-7"},
+            "Subject": "Late", "Origin": "Web"}})
+    );
+    let known =
+        json!({"external_id": "K", "subject": "Late", "customer": {"external_id": "C-7", "email": "a@b"}});
+    let known = entry_parts(Kind::Case, &known, Profile::Standard).unwrap();
+    assert_eq!(
+        (known.len(), &known[2]["body"]["ContactId"]),
+        (3, &json!("@{contact.id}"))
+    );
+
+    let lead = json!({"external_id": "K", "last_name": "Lee", "address": {"city": "Hobart"}});
+    let lead = entry_parts(Kind::Lead, &lead, Profile::Standard).unwrap();
+    assert_eq!(
+        lead[0]["body"],
+        json!({"External_ID__c": "K", "LastName": "Lee", "City": "Hobart", "Company": "Lee"})
+    );
+
+    let asset = json!({"external_id": "K", "name": "Drill", "customer": named});
+    let refused = entry_parts(Kind::Asset, &asset, Profile::Standard).unwrap_err();
+    assert_eq!(refused.code, "NO_KEY_FIELD", "it could be doubled");
+
+    let customer = json!({"external_id": "C-7", "last_name": "Lee", "birthdate": "1990-02-01"});
+    let customer = entry_parts(Kind::Customer, &customer, Profile::Standard).unwrap();
+    assert_eq!(
+        customer[1],
+        json!({"method": "PATCH", "url": "/v/sobjects/Contact/External_ID__c/C-7", "referenceId": "record",
+            "body": {"AccountId": "@{account.id}", "LastName": "Lee", "Birthdate": "1990-02-01"}})
+    );
+
+    let form = json!({"external_id": "K", "form_id": "a11000000000001AAA", "order_external_id": "WEB-1",
+        "answers": [{"answer": ["a", "b"]}]});
+    let form = entry_parts(Kind::FormSubmission, &form, Profile::Storeconnect).unwrap();
+    assert_eq!(
+        form[0]["body"]["s_c__Order_Id__r"],
+        json!({"External_ID__c": "WEB-1"})
+    );
+    assert_eq!(
+        form[1]["body"],
+        json!({"s_c__sC_Id__c": "K-1", "s_c__Form_Submission_Id__c": "@{record.id}", "s_c__Answer__c": "a;b"})
+    );
+}
+
+#[test]
+fn an_update_finds_its_order_by_key_and_makes_none() {
+    let url = "/v/sobjects/Order/External_ID__c/WEB-1?updateOnly=true";
+    for (posted, body) in [
+        (json!({"cancelled": {}}), json!({"Status": "Cancelled"})),
+        (
+            json!({"shipping_address": {"street": "2 Low St"}}),
+            json!({"ShippingStreet": "2 Low St"}),
+        ),
+        (
+            json!({"payment": {"reference": "pi_1"}}),
+            json!({"OrderReferenceNumber": "pi_1"}),
+        ),
+    ] {
+        let parts = entry_parts(Kind::OrderUpdate, &posted, Profile::Standard).unwrap();
+        assert_eq!(
+            parts,
+            [json!({"method": "PATCH", "url": url, "referenceId": "record", "body": body})]
+        );
+    }
+    let paid = json!({"payment": {"reference": "pi_1", "amount": "5"}});
+    let paid = entry_parts(Kind::OrderUpdate, &paid, Profile::Storeconnect).unwrap();
+    assert_eq!(paid[0]["method"], "POST");
+    assert_eq!(
+        paid[0]["body"],
+        json!({"s_c__Order_Id__r": {"External_ID__c": "WEB-1"}, "s_c__sC_Id__c": "U-1",
+            "s_c__Transaction_Number__c": "pi_1", "s_c__Amount__c": 5})
+    );
+}

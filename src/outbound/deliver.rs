@@ -1,0 +1,197 @@
+//! Takes one write as far as it goes: looks up what the org has of it, sends what is missing, and tells what came
+//! of it.
+//!
+//! A write that may have been sent before is looked up first. A long order is sent piece by piece; after each the
+//! org itself says how far it is, so an attempt that ends anywhere is taken up by the next one.
+
+mod order;
+
+use serde_json::{Value, json};
+
+use crate::model::order::Problem;
+use crate::model::write::{Entry, Kind, Write};
+use crate::outbound::compose::{Composer, RECORD, Request};
+use crate::outbound::outcome::{self, Verdict};
+use crate::salesforce::rest::{PartResult, Scope};
+use crate::salesforce::{Error, Org};
+use crate::store::outbox::{Claimed, Exchange};
+
+/// Why an attempt did not get its write into the org.
+pub struct Trouble {
+    pub verdict: Verdict,
+    /// It came of looking: nothing was sent, and the look is still to be had.
+    pub looking: bool,
+}
+
+impl Trouble {
+    fn sending(verdict: Verdict) -> Self {
+        Self {
+            verdict,
+            looking: false,
+        }
+    }
+
+    /// What cannot be composed was not sent.
+    fn refused(problem: Problem) -> Self {
+        Self::sending(Verdict::NeedsAttention { problem })
+    }
+}
+
+/// One attempt at one write.
+pub struct Delivery<'a> {
+    org: &'a Org,
+    composer: Composer<'a>,
+    claimed: &'a Claimed,
+    exchange: Exchange,
+}
+
+/// Delivers a write; gives its Salesforce id, or what is in the way, and what was last said.
+pub async fn deliver(
+    org: &Org,
+    composer: Composer<'_>,
+    claimed: &Claimed,
+) -> (Result<String, Trouble>, Exchange) {
+    let mut delivery = Delivery {
+        org,
+        composer,
+        claimed,
+        exchange: Exchange::default(),
+    };
+    let delivered = match Write::from_json(claimed.kind, &claimed.body) {
+        Ok(Write::Order(order)) => delivery.order(&order).await,
+        Ok(Write::Entry(kind, entry)) => delivery.entry(kind, &entry).await,
+        Err(_) => Err(Trouble::refused(Problem::new(
+            "WRITE_UNREADABLE",
+            "what is kept cannot be read: a newer storesync may have written it; install that version again",
+        ))),
+    };
+    (delivered, delivery.exchange)
+}
+
+impl Delivery<'_> {
+    /// Any write but an order.
+    async fn entry(&mut self, kind: Kind, entry: &Entry) -> Result<String, Trouble> {
+        let request = self.composer.entry(kind, entry).map_err(Trouble::refused)?;
+        let created = self.composer.entry_key(kind, entry);
+        if self.claimed.read_back
+            && let Some((object, field, key)) = &created
+            && let Some(id) = self.existing(kind, entry, object, field, key).await?
+        {
+            return Ok(id);
+        }
+        let key_field = created.map(|(_, field, _)| field).unwrap_or_default();
+        let results = self.send(&request, &key_field).await.map_err(|trouble| {
+            // The org has one member of a campaign for each person, whoever made it.
+            let duplicate = matches!(&trouble.verdict, Verdict::NeedsAttention { problem } if problem.code == "DUPLICATE_VALUE");
+            match trouble.verdict {
+                Verdict::NeedsAttention { problem } if duplicate && kind == Kind::CampaignMember => {
+                    Trouble::sending(Verdict::ReadBack {
+                        problem,
+                        attempts_max: Some(3),
+                    })
+                }
+                verdict => Trouble { verdict, ..trouble },
+            }
+        })?;
+        outcome::id_of(&results, RECORD).ok_or_else(|| Trouble::sending(outcome::unclear()))
+    }
+
+    /// The record that an earlier attempt made, if one did.
+    async fn existing(
+        &mut self,
+        kind: Kind,
+        entry: &Entry,
+        object: &str,
+        field: &str,
+        key: &str,
+    ) -> Result<Option<String>, Trouble> {
+        let found = self.org.by_external_id(object, field, key, &["Id"]).await;
+        let found = self.looked(&json!({"object": object, "key": key}), found, field)?;
+        if let Some(id) = found
+            .as_ref()
+            .and_then(|row| row.get("Id"))
+            .and_then(Value::as_str)
+        {
+            return Ok(Some(id.to_owned()));
+        }
+        let person = entry
+            .customer
+            .as_ref()
+            .and_then(|customer| customer.external_id.as_deref());
+        let campaign = entry.values.get("campaign_id").and_then(Value::as_str);
+        let contact_key = self.composer.shape.contact.key_field.as_ref();
+        let (Kind::CampaignMember, Some(person), Some(campaign), Some(contact_key)) =
+            (kind, person, campaign, contact_key)
+        else {
+            return Ok(None);
+        };
+        let soql = format!(
+            "SELECT Id FROM CampaignMember WHERE CampaignId = '{campaign}' AND Contact.{} = '{person}'",
+            contact_key.field
+        );
+        let page = self.org.query(&soql, Scope::Live).await;
+        let page = self.looked(&json!(soql), page, field)?;
+        let id = page
+            .records
+            .first()
+            .and_then(|row| row.get("Id"))
+            .and_then(Value::as_str);
+        Ok(id.map(str::to_owned))
+    }
+
+    /// Sends a request; all of it was done where this gives its results.
+    async fn send(&mut self, request: &Request, key_field: &str) -> Result<Vec<PartResult>, Trouble> {
+        crate::failpoint::reach("push_before_send");
+        self.exchange.request = Some(request.json().to_string());
+        self.exchange.response = None;
+        let answer = match request {
+            Request::Composite(body) => self.org.composite(body).await,
+            Request::Graph(parts) => self.org.graph(parts).await,
+        };
+        crate::failpoint::reach("push_after_send");
+        match answer {
+            Ok(results) => {
+                self.exchange.response = Some(told(&results).to_string());
+                outcome::of_results(&results, key_field).map_err(Trouble::sending)?;
+                Ok(results)
+            }
+            Err(error) => {
+                self.exchange.response = Some(error_text(&error));
+                Err(Trouble::sending(outcome::of_error(&error, key_field)))
+            }
+        }
+    }
+
+    /// Notes a look and its answer.
+    fn looked<T>(&mut self, asked: &Value, answer: Result<T, Error>, key_field: &str) -> Result<T, Trouble> {
+        answer.map_err(|error| {
+            self.exchange.request = Some(json!({"look_up": asked}).to_string());
+            self.exchange.response = Some(error_text(&error));
+            Trouble {
+                verdict: outcome::of_error(&error, key_field),
+                looking: true,
+            }
+        })
+    }
+}
+
+/// Answers as attempts keep them.
+fn told(results: &[PartResult]) -> Value {
+    results
+        .iter()
+        .map(|part| json!({"referenceId": part.reference, "httpStatusCode": part.status, "body": part.body}))
+        .collect()
+}
+
+fn error_text(error: &Error) -> String {
+    match error {
+        Error::Refused { status, errors } => {
+            let errors: Vec<Value> = errors
+                .iter()
+                .map(|error| json!({"errorCode": error.code, "message": error.message, "fields": error.fields}))
+                .collect();
+            json!({"httpStatusCode": status, "body": errors}).to_string()
+        }
+        error => error.to_string(),
+    }
+}

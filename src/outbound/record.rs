@@ -1,0 +1,193 @@
+//! One record on its way to the org: its values, its key, and its place in a request. Pure.
+
+use aws_lc_rs::digest::{SHA256, digest};
+use serde_json::{Map, Value, json};
+
+use crate::model::order::{Address, Fields, Problem};
+use crate::outbound::shape::{Key, Writable};
+
+/// One part of a composite or graph request.
+pub fn part(method: &str, url: &str, reference: &str, record: &Record<'_>) -> Value {
+    json!({"method": method, "url": url, "referenceId": reference, "body": record.values})
+}
+
+/// Values for one record, holding back those that the org would refuse.
+pub struct Record<'a> {
+    pub shape: &'a Writable,
+    pub values: Map<String, Value>,
+}
+
+impl<'a> Record<'a> {
+    pub fn new(shape: &'a Writable) -> Self {
+        Self {
+            shape,
+            values: Map::new(),
+        }
+    }
+
+    /// Sets a field where the org has it and there is a value.
+    pub fn set(&mut self, field: &str, value: Option<impl Into<Value>>) -> &mut Self {
+        if let (Some(name), Some(value)) = (self.shape.createable(field), value) {
+            self.values.insert(name.to_owned(), value.into());
+        }
+        self
+    }
+
+    /// Sets what a mapping places, where it places it anywhere.
+    pub fn place(&mut self, field: Option<&str>, value: Option<impl Into<Value>>) -> &mut Self {
+        match field {
+            Some(field) => self.set(field, value),
+            None => self,
+        }
+    }
+
+    /// Sets a field that the record cannot be without: describe calls some of them read-only that are not.
+    pub fn require(&mut self, field: &str, value: impl Into<Value>) -> &mut Self {
+        self.values.insert(field.to_owned(), value.into());
+        self
+    }
+
+    /// Adds the storefront's own values. What the record is made of is not theirs to set.
+    pub fn add(&mut self, fields: &Fields) -> Result<(), Problem> {
+        for (field, value) in fields {
+            let object = &self.shape.object;
+            let Some(name) = self.shape.createable(field) else {
+                return Err(Problem::new(
+                    "FIELD_NOT_WRITABLE",
+                    format!(
+                        "{object} has no field {field} that the user may set: remove it from \"fields\", or give the user access to it in the org"
+                    ),
+                ));
+            };
+            let reserved = RESERVED
+                .iter()
+                .any(|reserved| reserved.eq_ignore_ascii_case(name))
+                || self.values.contains_key(name);
+            if reserved {
+                return Err(Problem::new(
+                    "FIELD_RESERVED",
+                    format!("{object}.{name} is set by storesync itself: remove it from \"fields\""),
+                ));
+            }
+            self.values.insert(name.to_owned(), value.clone());
+        }
+        Ok(())
+    }
+
+    /// Sets the parts of an address. Orgs with state and country lists take codes for them.
+    pub fn address(&mut self, prefix: &str, address: Option<&Address>) -> &mut Self {
+        let Some(address) = address else { return self };
+        let is_code = |text: &String| {
+            (2..=3).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_uppercase())
+        };
+        self.set(&format!("{prefix}Street"), address.street.clone())
+            .set(&format!("{prefix}City"), address.city.clone())
+            .set(&format!("{prefix}PostalCode"), address.postal_code.clone());
+        for (part, value) in [("State", &address.state), ("Country", &address.country)] {
+            let code = format!("{prefix}{part}Code");
+            let takes_code = value.as_ref().is_some_and(is_code) && self.shape.createable(&code).is_some();
+            let field = if takes_code {
+                code
+            } else {
+                format!("{prefix}{part}")
+            };
+            self.set(&field, value.clone());
+        }
+        self
+    }
+}
+
+/// Never a storefront's to set, whether or not this record sets them.
+const RESERVED: [&str; 8] = [
+    "AccountId",
+    "OwnerId",
+    "OrderId",
+    "Pricebook2Id",
+    "PricebookEntryId",
+    "Status",
+    "Product2Id",
+    "OriginalOrderId",
+];
+
+/// The key field of an object that cannot be without one, where the key fits into it.
+pub fn key_field<'a>(shape: &'a Writable, key: &str) -> Result<&'a str, Problem> {
+    let object = &shape.object;
+    let Some(field) = &shape.key_field else {
+        return Err(Problem::new(
+            "NO_KEY_FIELD",
+            format!(
+                "{object} has no unique external id that the user may set, so a repeated delivery could double it: add one to the object, see orders.external_id_field"
+            ),
+        ));
+    };
+    if !fits(field, key) {
+        return Err(Problem::new(
+            "KEY_TOO_LONG",
+            format!(
+                "{object}.{} takes {} characters and the key {key} has {}: use a shorter key",
+                field.field,
+                field.length,
+                key.len()
+            ),
+        ));
+    }
+    Ok(&field.field)
+}
+
+fn fits(field: &Key, key: &str) -> bool {
+    field.length == 0 || key.len() <= field.length as usize
+}
+
+/// The address of a record by its key.
+pub fn by_key(shape: &Writable, key: &str, data_path: &str) -> Result<String, Problem> {
+    let field = key_field(shape, key)?;
+    Ok(format!("{data_path}/sobjects/{}/{field}/{key}", shape.object))
+}
+
+/// A further record's key, made of the one it belongs to: `WEB-1-3` where that fits, else a GUID that is always
+/// the same; without a suffix it is the key itself. `None` where the object has no key field.
+pub fn derived_key(shape: &Writable, key: &str, suffix: &str) -> Option<(String, String)> {
+    let field = shape.key_field.as_ref()?;
+    let plain = match suffix {
+        "" => key.to_owned(),
+        suffix => format!("{key}-{suffix}"),
+    };
+    let derived = if fits(field, &plain) {
+        plain
+    } else {
+        guid(&format!("{}/{key}/{suffix}", shape.object))
+    };
+    Some((field.field.clone(), derived))
+}
+
+/// A GUID in version 8 form, of a text. Keys are compared without regard to case.
+pub fn guid(text: &str) -> String {
+    let hash = digest(&SHA256, text.to_ascii_lowercase().as_bytes());
+    let hex: String = hash.as_ref()[..16]
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect();
+    format!(
+        "{}-{}-8{}-8{}-{}",
+        &hex[..8],
+        &hex[8..12],
+        &hex[13..16],
+        &hex[17..20],
+        &hex[20..]
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_guid_is_one() {
+        let made = guid("Order/WEB-1/1");
+        assert_eq!(made.len(), 36);
+        assert_eq!(made, guid("order/web-1/1"));
+        assert_ne!(made, guid("Order/WEB-1/2"));
+        let lengths: Vec<usize> = made.split('-').map(str::len).collect();
+        assert_eq!(lengths, [8, 4, 4, 4, 12]);
+    }
+}

@@ -1,0 +1,199 @@
+//! What operators do with orders and other writes, over HTTP. The same deeds as `storesync orders`.
+//!
+//! - `GET /api/orders?kind=&state=&code=&store=&customer=&text=&since=&until=&limit=&cursor=`: `{"items", "next"}`.
+//! - `GET /api/orders/{reference}`: one with its body, every attempt with request and answer, and the audit.
+//!   A reference is an order's key, `kind:key` for other writes, or the number of any.
+//! - `POST /api/orders/{reference}/retry`, `/reopen`: `{"actor"}`; `/discard`: `{"actor", "reason"}`;
+//!   `/edit`: `{"actor", "patch"}`, a JSON merge patch over the body, answered with what it changed.
+//! - `POST /api/orders/retry`: `{"actor", "per_second", "filter": {...}}`: all that the filter takes.
+//! - `GET /api/orders/export?...`: the same filter, one JSON object a line, with bodies and attempts.
+//!
+//! Deeds are answered `{"changed": n, "changes": [{"path", "from", "to"}]}`; 404 where there is no such write, 409
+//! where its state forbids the deed.
+
+use axum::Router;
+use axum::body::{Body, Bytes};
+use axum::extract::{Path, Query, State};
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::Response;
+use axum::routing::{get, post};
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use crate::model::clock::parse_datetime;
+use crate::model::write::Kind;
+use crate::outbound::outbox::desk::{Action, Deed, Done, Filter, PAGE_MAX};
+use crate::serve::problem::Problem;
+use crate::serve::{World, reply};
+
+/// Rows of a page where none is asked for.
+const PAGE_USUAL: u32 = 100;
+
+pub fn routes() -> Router<World> {
+    Router::new()
+        .route("/api/orders", get(list))
+        .route("/api/orders/retry", post(retry_all))
+        .route("/api/orders/export", get(export))
+        .route("/api/orders/{reference}", get(show))
+        .route("/api/orders/{reference}/{deed}", post(one))
+}
+
+/// As it stands in an address or a body.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct Asked {
+    kind: Option<String>,
+    state: Option<String>,
+    code: Option<String>,
+    store: Option<String>,
+    customer: Option<String>,
+    text: Option<String>,
+    since: Option<String>,
+    until: Option<String>,
+    limit: Option<u32>,
+    cursor: Option<i64>,
+}
+
+impl Asked {
+    fn filter(&self) -> Result<Filter, Problem> {
+        let time = |text: &Option<String>, name: &str| match text {
+            None => Ok(None),
+            Some(text) => parse_datetime(text).map(Some).ok_or_else(|| {
+                Problem::bad_request(format!(
+                    "{name} must be a date and time with a zone, such as 2026-11-22T09:30:00Z"
+                ))
+            }),
+        };
+        let kind = match &self.kind {
+            None => None,
+            Some(name) => Some(Kind::from_name(name).ok_or_else(|| {
+                let known = Kind::ALL.map(Kind::name).join(", ");
+                Problem::bad_request(format!("there is no kind {name}: there are {known}"))
+            })?),
+        };
+        Ok(Filter {
+            kind,
+            state: self.state.clone(),
+            code: self.code.clone(),
+            store_id: self.store.clone(),
+            customer: self.customer.clone(),
+            text: self.text.clone(),
+            since: time(&self.since, "since")?,
+            until: time(&self.until, "until")?,
+        })
+    }
+}
+
+async fn list(State(world): State<World>, Query(asked): Query<Asked>) -> Result<Response, Problem> {
+    let limit = asked.limit.unwrap_or(PAGE_USUAL).clamp(1, PAGE_MAX);
+    let views = world
+        .intake
+        .outbox()
+        .list(&asked.filter()?, asked.cursor.unwrap_or(0), limit)?;
+    let full = views.len() == limit as usize;
+    let next = views.last().filter(|_| full).map(|view| view.sequence);
+    let items: Vec<Value> = views.iter().map(|view| view.json()).collect();
+    let body = json!({"items": items, "next": next}).to_string();
+    Ok(reply::json(&world, StatusCode::OK, body.into_bytes()))
+}
+
+async fn show(State(world): State<World>, Path(reference): Path<String>) -> Result<Response, Problem> {
+    let detail = world.intake.outbox().detail(&reference)?.ok_or_else(none)?;
+    let body = detail.json().to_string().into_bytes();
+    Ok(reply::json(&world, StatusCode::OK, body))
+}
+
+fn none() -> Problem {
+    Problem::not_found("there is no such write: see /api/orders")
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct Wanted {
+    actor: Option<String>,
+    reason: Option<String>,
+    patch: Value,
+    per_second: Option<u32>,
+    filter: Asked,
+}
+
+impl Wanted {
+    fn read(body: &Bytes) -> Result<Self, Problem> {
+        if body.is_empty() {
+            return Ok(Self::default());
+        }
+        serde_json::from_slice(body)
+            .map_err(|error| Problem::bad_request(format!("the body cannot be used: {error}")))
+    }
+
+    fn actor(&self) -> String {
+        self.actor.clone().unwrap_or_else(|| "admin API".to_owned())
+    }
+}
+
+async fn one(
+    State(world): State<World>,
+    Path((reference, deed)): Path<(String, String)>,
+    body: Bytes,
+) -> Result<Response, Problem> {
+    let wanted = Wanted::read(&body)?;
+    let actor = wanted.actor();
+    let action = match deed.as_str() {
+        "retry" => Action::Retry { reference },
+        "reopen" => Action::Reopen { reference },
+        "edit" => Action::Edit {
+            reference,
+            patch: wanted.patch,
+        },
+        "discard" => Action::Discard {
+            reference,
+            reason: wanted
+                .reason
+                .filter(|reason| !reason.trim().is_empty())
+                .ok_or_else(|| Problem::bad_request("reason is missing: say why it is given up"))?,
+        },
+        _ => return Err(Problem::not_found("there are retry, edit, discard and reopen")),
+    };
+    done(&world, Deed { actor, action }).await
+}
+
+async fn retry_all(State(world): State<World>, body: Bytes) -> Result<Response, Problem> {
+    let wanted = Wanted::read(&body)?;
+    let action = Action::RetryAll {
+        filter: wanted.filter.filter()?,
+        per_second: wanted.per_second.unwrap_or(10),
+    };
+    let actor = wanted.actor();
+    done(&world, Deed { actor, action }).await
+}
+
+async fn done(world: &World, deed: Deed) -> Result<Response, Problem> {
+    match world.intake.outbox().deed(deed, world.clock.now()).await? {
+        Done::Changed { count, changes } => {
+            let body = json!({"changed": count, "changes": changes}).to_string();
+            Ok(reply::json(world, StatusCode::OK, body.into_bytes()))
+        }
+        Done::NoSuchWrite => Err(none()),
+        Done::Refused(sentence) => Err(Problem::new(StatusCode::CONFLICT, "not-now", sentence)),
+    }
+}
+
+/// All that a filter takes, page by page, so that an export of any size takes little memory.
+async fn export(State(world): State<World>, Query(asked): Query<Asked>) -> Result<Response, Problem> {
+    let (outbox, filter) = (world.intake.outbox().clone(), asked.filter()?);
+    let pages = futures_util::stream::try_unfold(0, move |after| {
+        let page = outbox.export(&filter, after);
+        async move {
+            let page = page?;
+            let last = page.last().map(|detail| detail.view.sequence);
+            let lines: String = page.iter().map(|detail| format!("{}\n", detail.json())).collect();
+            Ok::<_, crate::store::outbox::OutboxError>(last.map(|last| (Bytes::from(lines), last)))
+        }
+    });
+    let mut response = Response::new(Body::from_stream(pages));
+    response.headers_mut().insert(
+        header::CONTENT_TYPE,
+        HeaderValue::from_static("application/x-ndjson"),
+    );
+    Ok(response)
+}

@@ -1,0 +1,151 @@
+//! Everything else that a storefront writes: customers, cases, leads, campaign members, assets, forms, and what
+//! happens to an order after it was placed. The same promises as for orders.
+//!
+//! - `POST /v1/stores/{store}/customers`, and `PATCH .../customers/{key}` with an Idempotency-Key, which tells one
+//!   change of a customer from the next;
+//! - `POST .../cases`, `/leads`, `/campaign-members`, `/assets`, `/form-submissions`;
+//! - `POST .../orders/{external_id}/updates` with one of `payment`, `cancelled` and the addresses: sent once the order
+//!   is in the org, and never before;
+//! - `GET .../writes/{kind}/{external_id}` tells what became of any of them.
+
+use axum::body::Bytes;
+use axum::extract::rejection::BytesRejection;
+use axum::extract::{Path, State};
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::Response;
+use axum::routing::{MethodRouter, post};
+
+use crate::model::order::parse::{self, Invalid};
+use crate::model::write::kinds::{self, SPECS, Spec};
+use crate::model::write::{Entry, Kind, parse as write_parse};
+use crate::serve::catalogue::find_store;
+use crate::serve::orders::{acceptance, accepted_at, check_fields, idempotency_key, posted, told};
+use crate::serve::problem::Problem;
+use crate::serve::{World, reply};
+use crate::store::storefront;
+use crate::store::storefront::stores::Store;
+
+/// The collections that are posted to, by their addresses.
+pub fn routes() -> impl Iterator<Item = (String, MethodRouter<World>)> {
+    SPECS.iter().map(|spec| {
+        let take = move |State(world): State<World>,
+                         Path(store): Path<String>,
+                         headers: HeaderMap,
+                         body: Result<Bytes, BytesRejection>| {
+            take(world, spec, store, headers, body)
+        };
+        (format!("/v1/stores/{{store}}/{}", spec.path), post(take))
+    })
+}
+
+async fn take(
+    world: World,
+    spec: &'static Spec,
+    store: String,
+    headers: HeaderMap,
+    body: Result<Bytes, BytesRejection>,
+) -> Result<Response, Problem> {
+    let value = posted(body)?;
+    let key = idempotency_key(&headers)?;
+    let entry = write_parse::entry(spec, &value, key.as_deref())?;
+    let store = find_store(&world, &store)?;
+    accept(&world, &store, spec.kind, entry, key).await
+}
+
+/// Changes a customer that may be there.
+pub async fn change_customer(
+    State(world): State<World>,
+    Path((store, customer)): Path<(String, String)>,
+    headers: HeaderMap,
+    body: Result<Bytes, BytesRejection>,
+) -> Result<Response, Problem> {
+    let mut value = posted(body)?;
+    parse::refuse_cards(&value)?;
+    parse::check_key(&customer, "the customer's key")?;
+    let Some(key) = idempotency_key(&headers)? else {
+        let message = "is missing: a customer changes more than once, and each change needs a key of its own";
+        return Err(Invalid::new("Idempotency-Key", message).into());
+    };
+    if let Some(members) = value.as_object_mut() {
+        members.insert("external_id".to_owned(), customer.into());
+    }
+    let Some(spec) = kinds::spec(Kind::Customer) else {
+        return Err(Problem::not_found("customers are not taken"));
+    };
+    let entry = write_parse::entry(spec, &value, Some(&key))?;
+    let store = find_store(&world, &store)?;
+    accept(&world, &store, Kind::Customer, entry, Some(key)).await
+}
+
+/// Takes what happens to an order after it was placed.
+pub async fn update_order(
+    State(world): State<World>,
+    Path((store, order)): Path<(String, String)>,
+    headers: HeaderMap,
+    body: Result<Bytes, BytesRejection>,
+) -> Result<Response, Problem> {
+    let value = posted(body)?;
+    parse::check_key(&order, "the order's key")?;
+    let key = idempotency_key(&headers)?;
+    let entry = write_parse::order_update(&value, &order, key.as_deref())?;
+    let store = find_store(&world, &store)?;
+    accept(&world, &store, Kind::OrderUpdate, entry, key).await
+}
+
+async fn accept(
+    world: &World,
+    store: &Store,
+    kind: Kind,
+    entry: Entry,
+    key: Option<String>,
+) -> Result<Response, Problem> {
+    let object = kinds::spec(kind).map_or("Order", |spec| spec.object);
+    check_fields(world, store, object, &entry.fields, "fields")?;
+    if let Some(order) = &entry.order {
+        known_order(world, store, order)?;
+    }
+    let entry = Entry {
+        store_id: store.id.clone(),
+        ..entry
+    };
+    let external_id = entry.external_id.clone();
+    let accepted = world.intake.accept_entry(kind, entry, key).await?;
+    let accepted_at = accepted_at(&accepted, &external_id)?;
+    let status_url = format!("/v1/stores/{}/writes/{}/{external_id}", store.id, kind.name());
+    Ok(acceptance(world, &external_id, accepted_at, &status_url))
+}
+
+/// The order has to be one of ours that was not given up, or one that is mirrored.
+fn known_order(world: &World, store: &Store, order: &str) -> Result<(), Problem> {
+    if let Some(view) = world.intake.status(Kind::Order, order)? {
+        if view.store_id != store.id {
+            return Err(Problem::not_found("the store has no such order"));
+        }
+        if view.state == "discarded" {
+            let detail = "the order was given up: place it again under a new key, or have it reopened";
+            return Err(Problem::new(StatusCode::CONFLICT, "order-discarded", detail));
+        }
+        return Ok(());
+    }
+    let mirrored = world
+        .reader
+        .with(|cache| storefront::has_order(cache, order, &store.id))?;
+    if mirrored {
+        return Ok(());
+    }
+    Err(Problem::not_found("the store has no such order: place it first"))
+}
+
+pub async fn status(
+    State(world): State<World>,
+    Path((store, kind, external_id)): Path<(String, String, String)>,
+) -> Result<Response, Problem> {
+    let none = || Problem::not_found("the store has sent nothing under this key");
+    let kind = Kind::from_name(&kind).ok_or_else(none)?;
+    let view = world.intake.status(kind, &external_id)?.ok_or_else(none)?;
+    if view.store_id != store && view.store_id != find_store(&world, &store)?.id {
+        return Err(none());
+    }
+    let body = told(&view).to_string().into_bytes();
+    Ok(reply::json(&world, StatusCode::OK, body))
+}

@@ -1,0 +1,263 @@
+//! The deeds themselves: which states each is for, and what it leaves.
+
+use rusqlite::{Connection, params};
+use serde_json::Value;
+
+use crate::model::clock::Millis;
+use crate::model::order::Problem;
+use crate::model::write::edit::{self, Change};
+use crate::model::write::{Kind, Write};
+use crate::store::outbox::desk::filter::{self, Filter};
+use crate::store::outbox::desk::{Done, PAGE_MAX, sequence};
+use crate::store::outbox::transitions::release;
+
+/// What a person does, and who it is.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Deed {
+    pub actor: String,
+    pub action: Action,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub enum Action {
+    /// Sends a parked or waiting write now. It is looked up first, and its attempts count anew.
+    Retry { reference: String },
+    /// The same for all that a filter takes, so many a second.
+    RetryAll { filter: Filter, per_second: u32 },
+    /// Changes what is kept by a JSON merge patch.
+    Edit { reference: String, patch: Value },
+    /// Gives a write up. Whatever waits for it is parked.
+    Discard { reference: String, reason: String },
+    /// Parks a write again that was given up.
+    Reopen { reference: String },
+}
+
+/// A write as a deed finds it.
+struct Row {
+    sequence: i64,
+    kind: Kind,
+    state: String,
+    lane: String,
+    parent: Option<i64>,
+}
+
+impl Deed {
+    pub(super) fn run(&self, connection: &Connection, now: Millis) -> rusqlite::Result<Done> {
+        match &self.action {
+            Action::Retry { reference } => {
+                self.one(connection, reference, |row| self.retry(connection, row, now, now))
+            }
+            Action::RetryAll { filter, per_second } => self.retry_all(connection, filter, *per_second, now),
+            Action::Edit { reference, patch } => self.one(connection, reference, |row| {
+                self.edit(connection, row, patch, now)
+            }),
+            Action::Discard { reference, reason } => self.one(connection, reference, |row| {
+                self.discard(connection, row, reason, now)
+            }),
+            Action::Reopen { reference } => {
+                self.one(connection, reference, |row| self.reopen(connection, row, now))
+            }
+        }
+    }
+
+    fn one(
+        &self,
+        connection: &Connection,
+        reference: &str,
+        act: impl FnOnce(&Row) -> rusqlite::Result<Done>,
+    ) -> rusqlite::Result<Done> {
+        match sequence(connection, reference)? {
+            Some(sequence) => act(&row(connection, sequence)?),
+            None => Ok(Done::NoSuchWrite),
+        }
+    }
+
+    fn retry(
+        &self,
+        connection: &Connection,
+        row: &Row,
+        due_at: Millis,
+        now: Millis,
+    ) -> rusqlite::Result<Done> {
+        if !matches!(row.state.as_str(), "needs_attention" | "waiting") {
+            return Ok(refused(row, "tried again: only what waits or needs attention is"));
+        }
+        let given_up = connection
+            .prepare_cached("select 1 from writes where sequence = ?1 and state = 'discarded'")?
+            .exists([row.parent])?;
+        if given_up {
+            let sentence = "its order was given up: reopen and retry the order first";
+            return Ok(Done::Refused(sentence.to_owned()));
+        }
+        connection
+            .prepare_cached(
+                "update writes set state = 'queued', behind = iif(state = 'waiting', behind, 1), failures = 0, due_at = ?2,
+                     read_back = read_back or attempt > 0, error_code = null, error_message = null, updated_at = ?3
+                 where sequence = ?1",
+            )?
+            .execute(params![row.sequence, due_at, now])?;
+        release(connection, &row.lane)?;
+        self.note(connection, row, "retry", None, &[], now)
+    }
+
+    fn retry_all(
+        &self,
+        connection: &Connection,
+        filter: &Filter,
+        per_second: u32,
+        now: Millis,
+    ) -> rusqlite::Result<Done> {
+        let interval = 1_000.0 / f64::from(per_second.max(1));
+        let (mut after, mut count) = (0, 0);
+        loop {
+            let page = filter::list(connection, filter, after, PAGE_MAX)?;
+            let Some(last) = page.last() else { break };
+            after = last.sequence;
+            for view in page
+                .iter()
+                .filter(|view| matches!(view.state.as_str(), "needs_attention" | "waiting"))
+            {
+                let row = row(connection, view.sequence)?;
+                #[expect(clippy::cast_possible_truncation, reason = "milliseconds of a schedule")]
+                let wait = (f64::from(u32::try_from(count).unwrap_or(u32::MAX)) * interval) as Millis;
+                self.retry(connection, &row, now + wait, now)?;
+                count += 1;
+            }
+        }
+        Ok(Done::Changed {
+            count,
+            changes: Vec::new(),
+        })
+    }
+
+    fn edit(&self, connection: &Connection, row: &Row, patch: &Value, now: Millis) -> rusqlite::Result<Done> {
+        if !matches!(row.state.as_str(), "needs_attention" | "waiting" | "queued") {
+            return Ok(refused(row, "edited: only what is not sent yet is"));
+        }
+        let body: String = connection
+            .prepare_cached("select body from writes where sequence = ?1")?
+            .query_row([row.sequence], |row| row.get(0))?;
+        let (write, changes) = match edit::edit(row.kind, &body, patch) {
+            Ok(edited) => edited,
+            Err(sentence) => return Ok(Done::Refused(sentence)),
+        };
+        if changes.is_empty() {
+            return Ok(Done::Refused("the edit changes nothing".to_owned()));
+        }
+        keep(connection, row, &write, now)?;
+        self.note(connection, row, "edit", None, &changes, now)
+    }
+
+    fn discard(
+        &self,
+        connection: &Connection,
+        row: &Row,
+        reason: &str,
+        now: Millis,
+    ) -> rusqlite::Result<Done> {
+        if !matches!(row.state.as_str(), "needs_attention" | "waiting" | "queued") {
+            return Ok(refused(row, "discarded: only what is not sent yet is"));
+        }
+        let problem = Problem::new("DISCARDED", format!("given up by {}: {reason}", self.actor));
+        connection
+            .prepare_cached(
+                "update writes set state = 'discarded', behind = 0, due_at = null, error_code = coalesce(error_code, ?2),
+                     error_message = coalesce(error_message, ?3), updated_at = ?4
+                 where sequence = ?1",
+            )?
+            .execute(params![row.sequence, problem.code, problem.message, now])?;
+        let sentence = "its order was given up: discard it too, or reopen the order and retry both";
+        connection
+            .prepare_cached(
+                "update writes set state = 'needs_attention', behind = 0, due_at = null, error_code = 'ORDER_DISCARDED',
+                     error_message = ?2, updated_at = ?3
+                 where parent = ?1 and state in ('queued', 'waiting')",
+            )?
+            .execute(params![row.sequence, sentence, now])?;
+        release(connection, &row.lane)?;
+        self.note(connection, row, "discard", Some(reason), &[], now)
+    }
+
+    fn reopen(&self, connection: &Connection, row: &Row, now: Millis) -> rusqlite::Result<Done> {
+        if row.state != "discarded" {
+            return Ok(refused(row, "reopened: only what was discarded is"));
+        }
+        connection
+            .prepare_cached(
+                "update writes set state = 'needs_attention', updated_at = ?2 where sequence = ?1",
+            )?
+            .execute(params![row.sequence, now])?;
+        self.note(connection, row, "reopen", None, &[], now)
+    }
+
+    fn note(
+        &self,
+        connection: &Connection,
+        row: &Row,
+        action: &str,
+        reason: Option<&str>,
+        changes: &[Change],
+        now: Millis,
+    ) -> rusqlite::Result<Done> {
+        let diff = match changes {
+            [] => None,
+            changes => serde_json::to_string(changes).ok(),
+        };
+        connection
+            .prepare_cached(
+                "insert into audit (write_sequence, at, action, actor, reason, diff) values (?1, ?2, ?3, ?4, ?5, ?6)",
+            )?
+            .execute(params![row.sequence, now, action, self.actor, reason, diff])?;
+        Ok(Done::Changed {
+            count: 1,
+            changes: changes.to_vec(),
+        })
+    }
+}
+
+fn refused(row: &Row, what: &str) -> Done {
+    Done::Refused(format!("a write that is {} cannot be {what}", row.state))
+}
+
+fn row(connection: &Connection, sequence: i64) -> rusqlite::Result<Row> {
+    connection
+        .prepare_cached("select sequence, kind, state, lane, parent from writes where sequence = ?1")?
+        .query_row([sequence], |row| {
+            let kind: String = row.get(1)?;
+            Ok(Row {
+                sequence: row.get(0)?,
+                kind: Kind::from_name(&kind).unwrap_or(Kind::Order),
+                state: row.get(2)?,
+                lane: row.get(3)?,
+                parent: row.get(4)?,
+            })
+        })
+}
+
+/// Keeps an edited write, in the lane that is its own now.
+fn keep(connection: &Connection, row: &Row, write: &Write, now: Millis) -> rusqlite::Result<()> {
+    let body = write
+        .to_json()
+        .map_err(|error| rusqlite::Error::ToSqlConversionFailure(Box::new(error)))?;
+    let lane = if row.parent.is_some() {
+        row.lane.clone()
+    } else {
+        write.lane()
+    };
+    let customer = write
+        .customer()
+        .and_then(|customer| customer.external_id.as_deref());
+    let moves = lane != row.lane;
+    connection
+        .prepare_cached(
+            "update writes set body = ?2, lane = ?3, customer = ?4, updated_at = ?5,
+                 behind = iif(?6 and state in ('queued', 'waiting'), 1, behind)
+             where sequence = ?1",
+        )?
+        .execute(params![row.sequence, body, lane, customer, now, moves])?;
+    if moves {
+        release(connection, &row.lane)?;
+        release(connection, &lane)?;
+    }
+    Ok(())
+}

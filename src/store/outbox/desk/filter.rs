@@ -1,0 +1,63 @@
+//! Which writes are meant.
+
+use rusqlite::{Connection, named_params};
+
+use crate::model::clock::Millis;
+use crate::model::write::Kind;
+use crate::store::outbox::desk::PAGE_MAX;
+use crate::store::outbox::read::{VIEW, View, view};
+
+/// All that is given has to hold.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Filter {
+    pub kind: Option<Kind>,
+    /// `needs_attention`, ...
+    pub state: Option<String>,
+    /// The code of the last problem.
+    pub code: Option<String>,
+    pub store_id: Option<String>,
+    /// The customer's key.
+    pub customer: Option<String>,
+    /// Part of the key, of the problem's sentence or of what is kept.
+    pub text: Option<String>,
+    /// Accepted at this time or later, and before that one.
+    pub since: Option<Millis>,
+    pub until: Option<Millis>,
+}
+
+/// The conditions, for the table `w`.
+pub(super) const CONDITIONS: &str =
+    "(:kind is null or w.kind = :kind) and (:state is null or w.state = :state)
+    and (:code is null or w.error_code = :code) and (:store is null or w.store_id = :store)
+    and (:customer is null or w.customer = :customer)
+    and (:text is null or instr(lower(w.external_id), :text) > 0 or instr(lower(w.error_message), :text) > 0
+        or instr(lower(w.body), :text) > 0)
+    and (:since is null or w.accepted_at >= :since) and (:until is null or w.accepted_at < :until)";
+
+pub(super) fn list(
+    connection: &Connection,
+    filter: &Filter,
+    after: i64,
+    most: u32,
+) -> rusqlite::Result<Vec<View>> {
+    connection
+        .prepare_cached(&format!(
+            "select {VIEW} from writes w where w.sequence > :after and {CONDITIONS} order by w.sequence limit :most"
+        ))?
+        .query_map(
+            named_params! {
+                ":kind": filter.kind.map(Kind::name),
+                ":state": filter.state,
+                ":code": filter.code,
+                ":store": filter.store_id,
+                ":customer": filter.customer,
+                ":text": filter.text.as_deref().map(str::to_lowercase),
+                ":since": filter.since,
+                ":until": filter.until,
+                ":after": after,
+                ":most": most.min(PAGE_MAX),
+            },
+            view,
+        )?
+        .collect()
+}

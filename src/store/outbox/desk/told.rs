@@ -1,0 +1,78 @@
+//! Writes as operators read them: one JSON shape for the admin API and for `--json`.
+
+use serde_json::{Value, json};
+
+use crate::model::clock::format_datetime;
+use crate::model::order::Problem;
+use crate::store::outbox::desk::Detail;
+use crate::store::outbox::read::{Attempt, View};
+
+fn error(problem: Option<&Problem>) -> Value {
+    problem.map_or(
+        Value::Null,
+        |problem| json!({"code": problem.code, "message": problem.message}),
+    )
+}
+
+impl View {
+    pub fn json(&self) -> Value {
+        json!({
+            "number": self.sequence,
+            "kind": self.kind.name(),
+            "external_id": self.external_id,
+            "store": self.store_id,
+            "customer": self.customer,
+            "state": self.state,
+            "salesforce_id": self.salesforce_id,
+            "error": error(self.problem.as_ref()),
+            "attempts": self.attempts,
+            "next_attempt_at": self.due_at.map(format_datetime),
+            "waits_for": self.waits_for,
+            "accepted_at": format_datetime(self.accepted_at),
+            "updated_at": format_datetime(self.updated_at),
+        })
+    }
+}
+
+/// Requests and answers are JSON unless they were cut.
+fn exchanged(text: Option<&str>) -> Value {
+    text.map_or(Value::Null, |text| {
+        serde_json::from_str(text).unwrap_or_else(|_| text.into())
+    })
+}
+
+impl Attempt {
+    pub fn json(&self) -> Value {
+        json!({
+            "attempt": self.attempt,
+            "began_at": format_datetime(self.began_at),
+            "ended_at": self.ended_at.map(format_datetime),
+            "state": self.state,
+            "error": error(self.problem.as_ref()),
+            "request": exchanged(self.request.as_deref()),
+            "response": exchanged(self.response.as_deref()),
+        })
+    }
+}
+
+impl Detail {
+    pub fn json(&self) -> Value {
+        let mut told = self.view.json();
+        told["body"] = self.body.clone();
+        told["history"] = self.attempts.iter().map(Attempt::json).collect();
+        told["audit"] = self
+            .audit
+            .iter()
+            .map(|deed| {
+                json!({
+                    "at": format_datetime(deed.at),
+                    "action": deed.action,
+                    "actor": deed.actor,
+                    "reason": deed.reason,
+                    "changes": deed.changes,
+                })
+            })
+            .collect();
+        told
+    }
+}

@@ -1,0 +1,517 @@
+//! The outbox over real files.
+
+use super::*;
+use crate::model::order::decimal::Decimal;
+use crate::model::order::{Customer, Fields, Line, OrderState, Placed, Problem};
+use crate::model::write::{Entry, Kind, Write};
+use crate::store::outbox::desk::{Action, Deed, Done, Filter};
+use std::path::PathBuf;
+use tempfile::TempDir;
+
+struct Shop {
+    dir: TempDir,
+    outbox: Outbox,
+    writer: Option<std::thread::JoinHandle<()>>,
+}
+
+impl Shop {
+    fn open(dir: TempDir, now: Millis) -> Self {
+        let (outbox, writer) = open(dir.path(), now).unwrap();
+        Self {
+            dir,
+            outbox,
+            writer: Some(std::thread::spawn(move || writer.run())),
+        }
+    }
+
+    /// Ends the process as a crash would: nothing is tidied up.
+    fn crash(mut self) -> TempDir {
+        drop(self.outbox);
+        self.writer.take().unwrap().join().unwrap();
+        self.dir
+    }
+
+    async fn place(&self, key: &str, customer: &str) -> Accepted {
+        self.outbox
+            .accept(new_order(key, customer, 1), 1_000)
+            .await
+            .unwrap()
+    }
+}
+
+fn shop() -> Shop {
+    Shop::open(tempfile::tempdir().unwrap(), 0)
+}
+
+fn new_order(key: &str, customer: &str, hash: u8) -> NewWrite {
+    let line = Line {
+        pricebook_entry_id: "01u".to_owned(),
+        quantity: Decimal::parse("2").unwrap(),
+        unit_price: Decimal::parse("19.90").unwrap(),
+        description: None,
+        fields: Fields::new(),
+    };
+    NewWrite {
+        write: Write::Order(Placed {
+            external_id: key.to_owned(),
+            store_id: "a00".to_owned(),
+            pricebook_id: "01s".to_owned(),
+            currency: None,
+            effective_date: "2026-11-22".to_owned(),
+            customer: Customer {
+                external_id: Some(customer.to_owned()),
+                ..Customer::default()
+            },
+            shipping_address: None,
+            billing_address: None,
+            lines: vec![line],
+            payments: Vec::new(),
+            fields: Fields::new(),
+        }),
+        body_hash: [hash; 32],
+        idempotency_key: None,
+    }
+}
+
+fn keys(claimed: &[Claimed]) -> Vec<&str> {
+    claimed.iter().map(|order| order.external_id.as_str()).collect()
+}
+
+#[tokio::test]
+async fn accepts_once_per_key() {
+    let shop = shop();
+    assert!(matches!(shop.place("A", "c").await, Accepted::New { .. }));
+    assert!(matches!(
+        shop.place("A", "c").await,
+        Accepted::Replay {
+            accepted_at: 1_000,
+            ..
+        }
+    ));
+    let other = shop.outbox.accept(new_order("a", "c", 2), 2_000).await.unwrap();
+    assert!(
+        matches!(other, Accepted::Conflict),
+        "the org does not tell A from a"
+    );
+    let keyed = |key: &str, hash| NewWrite {
+        idempotency_key: Some("I".to_owned()),
+        ..new_order(key, "c", hash)
+    };
+    shop.outbox.accept(keyed("B", 3), 3_000).await.unwrap();
+    let other = shop.outbox.accept(keyed("C", 4), 3_000).await.unwrap();
+    assert!(
+        matches!(other, Accepted::Conflict),
+        "one idempotency key, two orders"
+    );
+    assert_eq!(shop.outbox.counts().unwrap(), [("queued".to_owned(), 2)]);
+}
+
+#[tokio::test]
+async fn many_at_once_all_arrive_and_survive() {
+    let shop = shop();
+    let accepts = (0..200).map(|n| shop.outbox.accept(new_order(&format!("K{n}"), "c", 1), 0));
+    for accepted in futures_util::future::join_all(accepts).await {
+        assert!(matches!(accepted.unwrap(), Accepted::New { .. }));
+    }
+    let again = Shop::open(shop.crash(), 0);
+    assert_eq!(again.outbox.counts().unwrap(), [("queued".to_owned(), 200)]);
+}
+
+#[tokio::test]
+async fn one_customer_one_order_at_a_time() {
+    let shop = shop();
+    for (key, customer) in [("A1", "a"), ("A2", "a"), ("B1", "b"), ("A3", "A")] {
+        shop.place(key, customer).await;
+    }
+    let first = shop.outbox.claim(5_000, 8, false).await.unwrap();
+    assert_eq!(keys(&first), ["A1", "B1"]);
+    assert!(shop.outbox.claim(5_000, 8, false).await.unwrap().is_empty());
+    let sent = OrderState::Sent {
+        salesforce_id: "801A".to_owned(),
+    };
+    assert!(
+        shop.outbox
+            .record(&first[0], sent, Exchange::default(), 6_000)
+            .await
+            .unwrap()
+    );
+    assert_eq!(keys(&shop.outbox.claim(6_000, 8, false).await.unwrap()), ["A2"]);
+}
+
+#[tokio::test]
+async fn waits_until_due_and_keeps_its_history() {
+    let shop = shop();
+    shop.place("A", "a").await;
+    let claimed = shop.outbox.claim(1_000, 1, false).await.unwrap().remove(0);
+    let waiting = OrderState::Waiting {
+        failures: 1,
+        due_at: 9_000,
+        read_back: true,
+        problem: Problem::new("UNABLE_TO_LOCK_ROW", "locked"),
+    };
+    assert!(
+        shop.outbox
+            .record(&claimed, waiting.clone(), Exchange::default(), 2_000)
+            .await
+            .unwrap()
+    );
+    assert!(
+        !shop
+            .outbox
+            .record(&claimed, waiting.clone(), Exchange::default(), 2_000)
+            .await
+            .unwrap(),
+        "the claim is spent"
+    );
+    assert_eq!(shop.outbox.next_due().unwrap(), Some(9_000));
+    assert!(shop.outbox.claim(8_999, 1, false).await.unwrap().is_empty());
+    let view = shop.outbox.order("a").unwrap().unwrap();
+    assert_eq!((view.state.as_str(), view.attempts), ("waiting", 1));
+    assert_eq!(view.problem.unwrap().code, "UNABLE_TO_LOCK_ROW");
+    let again = shop.outbox.claim(9_000, 1, false).await.unwrap().remove(0);
+    assert_eq!((again.attempt, again.failures, again.read_back), (2, 1, true));
+    let history = shop.outbox.attempts(view.sequence).unwrap();
+    assert_eq!(history.len(), 2);
+    assert_eq!((history[0].ended_at, history[1].ended_at), (Some(2_000), None));
+}
+
+#[tokio::test]
+async fn an_order_caught_while_sending_is_looked_up_first() {
+    let shop = shop();
+    shop.place("A", "a").await;
+    shop.outbox.claim(1_000, 1, false).await.unwrap();
+    let shop = Shop::open(shop.crash(), 50_000);
+    let view = shop.outbox.order("A").unwrap().unwrap();
+    assert_eq!(view.state, "waiting");
+    assert_eq!(view.problem.unwrap().code, "INTERRUPTED");
+    let claimed = shop.outbox.claim(50_000, 1, false).await.unwrap().remove(0);
+    assert!(claimed.read_back);
+    assert_eq!(claimed.attempt, 2);
+}
+
+#[tokio::test]
+async fn confirms_what_was_sent() {
+    let shop = shop();
+    for (key, id) in [("A", "801A"), ("B", "801B")] {
+        shop.place(key, key).await;
+        let claimed = shop.outbox.claim(1_000, 1, false).await.unwrap().remove(0);
+        let sent = OrderState::Sent {
+            salesforce_id: id.to_owned(),
+        };
+        shop.outbox
+            .record(&claimed, sent, Exchange::default(), 2_000)
+            .await
+            .unwrap();
+    }
+    let sent = shop.outbox.sent_after(0, 10).unwrap();
+    assert_eq!(
+        sent.iter()
+            .map(|write| write.salesforce_id.as_str())
+            .collect::<Vec<_>>(),
+        ["801A", "801B"]
+    );
+    assert_eq!(
+        shop.outbox.confirm(vec![sent[0].sequence], 3_000).await.unwrap(),
+        1
+    );
+    assert_eq!(
+        shop.outbox.confirm(vec![sent[0].sequence], 3_000).await.unwrap(),
+        0
+    );
+    let view = shop.outbox.order("A").unwrap().unwrap();
+    assert_eq!(
+        (view.state.as_str(), view.salesforce_id.as_deref()),
+        ("confirmed", Some("801A"))
+    );
+}
+
+#[tokio::test]
+async fn work_that_fails_takes_none_with_it() {
+    let shop = shop();
+    let broken = shop
+        .outbox
+        .submit(|connection| connection.execute("insert into writes default values", []));
+    let (broken, accepted) = tokio::join!(broken, shop.outbox.accept(new_order("A", "a", 1), 0));
+    assert!(matches!(broken, Err(OutboxError::Write(_))));
+    assert!(matches!(accepted.unwrap(), Accepted::New { .. }));
+}
+
+#[tokio::test]
+async fn a_full_disk_refuses_and_loses_nothing() {
+    let shop = shop();
+    shop.place("A", "a").await;
+    let limit = |pages: &'static str| {
+        shop.outbox.submit(move |connection| {
+            connection.query_row(&format!("pragma max_page_count = {pages}"), [], |row| {
+                row.get::<_, i64>(0)
+            })
+        })
+    };
+    limit("1").await.unwrap();
+    let mut order = new_order("B", "b", 1);
+    if let Write::Order(placed) = &mut order.write {
+        placed.lines = vec![placed.lines[0].clone(); 497];
+    }
+    let refused = shop.outbox.accept(order.clone(), 0).await;
+    assert!(matches!(refused, Err(OutboxError::Write(_))), "{refused:?}");
+    limit("1000000").await.unwrap();
+    assert!(matches!(
+        shop.outbox.accept(order, 0).await.unwrap(),
+        Accepted::New { .. }
+    ));
+    assert_eq!(shop.outbox.counts().unwrap(), [("queued".to_owned(), 2)]);
+}
+
+#[tokio::test]
+async fn only_the_owner_may_read_the_file() {
+    let shop = shop();
+    let path: PathBuf = shop.dir.path().join("outbox.db");
+    let mode = std::os::unix::fs::PermissionsExt::mode(&std::fs::metadata(path).unwrap().permissions());
+    assert_eq!(mode & 0o777, 0o600);
+}
+
+/// A case of a customer's.
+fn case(key: &str, customer: &str) -> NewWrite {
+    let entry = Entry {
+        external_id: key.to_owned(),
+        store_id: "a00".to_owned(),
+        customer: Some(Customer {
+            external_id: Some(customer.to_owned()),
+            ..Customer::default()
+        }),
+        ..Entry::default()
+    };
+    NewWrite {
+        write: Write::Entry(Kind::Case, entry),
+        body_hash: [1; 32],
+        idempotency_key: None,
+    }
+}
+
+fn update(key: &str, order: &str) -> NewWrite {
+    let entry = Entry {
+        external_id: key.to_owned(),
+        order: Some(order.to_owned()),
+        ..Entry::default()
+    };
+    NewWrite {
+        write: Write::Entry(Kind::OrderUpdate, entry),
+        body_hash: [1; 32],
+        idempotency_key: None,
+    }
+}
+
+impl Shop {
+    async fn settle(&self, claimed: &Claimed, state: OrderState) {
+        let recorded = self
+            .outbox
+            .record(claimed, state, Exchange::default(), 2_000)
+            .await;
+        assert!(recorded.unwrap());
+    }
+
+    async fn deed(&self, action: Action) -> Done {
+        let actor = "kim".to_owned();
+        self.outbox.deed(Deed { actor, action }, 3_000).await.unwrap()
+    }
+
+    async fn due(&self, now: Millis) -> Vec<Claimed> {
+        self.outbox.claim(now, 8, false).await.unwrap()
+    }
+}
+
+fn parked() -> OrderState {
+    OrderState::NeedsAttention {
+        problem: Problem::new("REQUIRED_FIELD_MISSING", "a sentence"),
+    }
+}
+
+#[tokio::test]
+async fn a_lane_goes_in_sequence_and_passes_over_what_is_parked() {
+    let shop = shop();
+    for key in ["A1", "A2", "A3"] {
+        shop.place(key, "a").await;
+    }
+    let first = shop.due(1_000).await;
+    let waiting = OrderState::Waiting {
+        failures: 1,
+        due_at: 9_000,
+        read_back: false,
+        problem: Problem::new("UNABLE_TO_LOCK_ROW", "locked"),
+    };
+    shop.settle(&first[0], waiting).await;
+    assert!(shop.due(8_000).await.is_empty(), "A2 does not overtake A1");
+    let first = shop.due(9_000).await;
+    assert_eq!(keys(&first), ["A1"]);
+    shop.settle(&first[0], parked()).await;
+    assert_eq!(
+        keys(&shop.due(9_000).await),
+        ["A2"],
+        "nobody waits for a refused one"
+    );
+}
+
+#[tokio::test]
+async fn orders_go_before_other_writes_and_alone_when_the_allowance_is_short() {
+    let shop = shop();
+    shop.outbox.accept(case("K1", "k"), 1).await.unwrap();
+    shop.place("A1", "a").await;
+    assert_eq!(keys(&shop.outbox.claim(9_000, 1, false).await.unwrap()), ["A1"]);
+    assert!(shop.outbox.claim(9_000, 8, true).await.unwrap().is_empty());
+    assert_eq!(keys(&shop.due(9_000).await), ["K1"]);
+}
+
+#[tokio::test]
+async fn what_changes_an_order_waits_for_it_and_nobody_waits_for_that() {
+    let shop = shop();
+    shop.place("A1", "a").await;
+    shop.outbox.accept(update("U1", "A1"), 1_001).await.unwrap();
+    shop.place("A2", "a").await;
+    let first = shop.due(2_000).await;
+    assert_eq!(keys(&first), ["A1"]);
+    shop.settle(&first[0], parked()).await;
+    assert_eq!(
+        keys(&shop.due(2_000).await),
+        ["A2"],
+        "past the update of the parked order"
+    );
+    let view = shop.outbox.write(Kind::OrderUpdate, "U1").unwrap().unwrap();
+    assert_eq!(
+        (view.state.as_str(), view.waits_for.as_deref()),
+        ("queued", Some("A1"))
+    );
+    let retry = |reference: &str| Action::Retry {
+        reference: reference.to_owned(),
+    };
+    assert!(matches!(
+        shop.deed(retry("A1")).await,
+        Done::Changed { count: 1, .. }
+    ));
+    assert!(shop.due(9_000).await.is_empty(), "A2 is on its way");
+}
+
+#[tokio::test]
+async fn deeds_keep_history_and_say_who_did_what() {
+    let shop = shop();
+    shop.place("A1", "a").await;
+    shop.outbox.accept(update("U1", "A1"), 1_001).await.unwrap();
+    let claimed = shop.due(2_000).await.remove(0);
+    shop.settle(&claimed, parked()).await;
+    let reference = "A1".to_owned();
+    let patch = serde_json::json!({"customer": {"email": "ana@example.com"}});
+    let edit = Action::Edit {
+        reference: reference.clone(),
+        patch,
+    };
+    let Done::Changed { changes, .. } = shop.deed(edit).await else {
+        panic!("an order that needs attention can be edited");
+    };
+    assert_eq!(changes[0].path, "customer.email");
+    let discard = Action::Discard {
+        reference: reference.clone(),
+        reason: "called".to_owned(),
+    };
+    shop.deed(discard.clone()).await;
+    let child = shop.outbox.write(Kind::OrderUpdate, "U1").unwrap().unwrap();
+    assert_eq!(child.problem.unwrap().code, "ORDER_DISCARDED");
+    assert!(
+        matches!(shop.deed(discard).await, Done::Refused(_)),
+        "it is discarded already"
+    );
+    shop.deed(Action::Reopen {
+        reference: reference.clone(),
+    })
+    .await;
+    let all = Action::RetryAll {
+        filter: Filter {
+            code: Some("REQUIRED_FIELD_MISSING".to_owned()),
+            ..Filter::default()
+        },
+        per_second: 2,
+    };
+    assert!(matches!(shop.deed(all).await, Done::Changed { count: 1, .. }));
+    let detail = shop.outbox.detail("A1").unwrap().unwrap();
+    assert_eq!(detail.view.state, "queued");
+    assert_eq!(detail.body["customer"]["email"], "ana@example.com");
+    let deeds: Vec<&str> = detail.audit.iter().map(|deed| deed.action.as_str()).collect();
+    assert_eq!(deeds, ["edit", "discard", "reopen", "retry"]);
+    assert!(detail.audit.iter().all(|deed| deed.actor == "kim"));
+    assert_eq!(detail.attempts.len(), 1, "history stays");
+    assert_eq!(
+        shop.deed(Action::Reopen {
+            reference: "nobody".to_owned()
+        })
+        .await,
+        Done::NoSuchWrite
+    );
+}
+
+#[tokio::test]
+async fn a_retry_of_many_is_spread() {
+    let shop = shop();
+    for key in ["A", "B", "C"] {
+        shop.place(key, key).await;
+    }
+    for claimed in shop.due(1_000).await {
+        shop.settle(&claimed, parked()).await;
+    }
+    shop.deed(Action::RetryAll {
+        filter: Filter::default(),
+        per_second: 2,
+    })
+    .await;
+    assert_eq!(keys(&shop.due(3_000).await), ["A"]);
+    assert_eq!(keys(&shop.due(3_500).await), ["B"]);
+    assert_eq!(keys(&shop.due(4_000).await), ["C"]);
+}
+
+#[tokio::test]
+async fn a_customer_s_orders_are_seen_before_they_are_sent() {
+    let shop = shop();
+    shop.place("A1", "Ana").await;
+    shop.place("B1", "bob").await;
+    let orders = shop.outbox.customer_orders("ana").unwrap();
+    assert_eq!(orders.len(), 1);
+    let shown = orders[0].json();
+    assert_eq!(
+        (&shown["external_id"], &shown["total"]),
+        (&"A1".into(), &"39.80".into())
+    );
+}
+
+#[tokio::test]
+async fn orders_of_the_first_version_are_taken_over() {
+    let dir = tempfile::tempdir().unwrap();
+    let old = Kind1::open(dir.path());
+    old.execute_batch(
+        "insert into orders (external_id, body_hash, store_id, lane, body, state, due_at, accepted_at, updated_at)
+             values ('A1', zeroblob(32), 'a00', 'c', '{\"customer\":{\"external_id\":\"C\"}}', 'queued', 5, 5, 5),
+                    ('A2', zeroblob(32), 'a00', 'c', '{\"customer\":{\"external_id\":\"C\"}}', 'queued', 6, 6, 6);
+         insert into orders (external_id, body_hash, store_id, lane, body, state, attempt, salesforce_id, accepted_at, updated_at)
+             values ('A0', zeroblob(32), 'a00', 'c', '{}', 'sent', 1, '801', 4, 4);
+         insert into attempts (order_sequence, attempt, began_at, ended_at, state) values (3, 1, 4, 5, 'sent');",
+    )
+    .unwrap();
+    drop(old);
+    let shop = Shop::open(dir, 0);
+    assert_eq!(keys(&shop.due(9_000).await), ["A1"]);
+    assert_eq!(shop.outbox.attempts(3).unwrap().len(), 1);
+    let view = shop.outbox.order("A2").unwrap().unwrap();
+    assert_eq!(
+        (view.state.as_str(), view.customer.as_deref()),
+        ("queued", Some("C"))
+    );
+}
+
+/// The outbox as the first version made it.
+struct Kind1;
+
+impl Kind1 {
+    fn open(dir: &Path) -> Connection {
+        let first = database::Kind {
+            migrations: &KIND.migrations[..1],
+            ..KIND
+        };
+        database::open_writer(dir, first).unwrap()
+    }
+}

@@ -1,0 +1,210 @@
+//! What people do with writes that could not be delivered, on the command line and over the admin API.
+
+use serde_json::{Value, json};
+
+use super::{accepted, eventually_has};
+use crate::world::{Daemon, Sandbox, a_store, order};
+
+/// Orders under these keys are refused by a validation rule until their PO number is set.
+async fn a_rule(org: &Sandbox) {
+    let rule = json!({"validations": [{"object": "Order", "when": "ShippingCity = 'Nowhere'", "message": "No such city.", "field": "ShippingCity"}]});
+    org.control("rules", rule).await;
+}
+
+fn nowhere(key: &str, currency: &str, product: &str) -> Value {
+    let mut posted = order(key, currency, &[(product, 1)]);
+    posted["shipping_address"]["city"] = json!("Nowhere");
+    posted
+}
+
+/// An org with so many orders, BAD-1 and on, that it has refused; and the daemon and the store's id.
+async fn refused_orders(count: usize) -> (Sandbox, Daemon, String) {
+    let org = Sandbox::start(&[]).await;
+    a_rule(&org).await;
+    let daemon = org.daemon().await;
+    daemon.live().await;
+    let (store, currency, products) = a_store(&daemon).await;
+    for number in 1..=count {
+        let key = format!("BAD-{number}");
+        accepted(&daemon, &store, &nowhere(&key, &currency, &products[0])).await;
+        daemon
+            .until(&format!("/v1/stores/{store}/orders/{key}"), &["needs_attention"])
+            .await;
+    }
+    (org, daemon, store)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_refused_order_is_shown_edited_and_sent_beside_the_running_daemon() {
+    let (org, daemon, store) = refused_orders(1).await;
+    let (code, listed, _) = org
+        .verb(&[
+            "orders",
+            "list",
+            "--code",
+            "FIELD_CUSTOM_VALIDATION_EXCEPTION",
+            "--json",
+        ])
+        .await;
+    let listed: Value = serde_json::from_str(&listed).unwrap();
+    assert_eq!((code, listed["items"].as_array().unwrap().len()), (0, 1));
+    let (_, shown, _) = org.verb(&["orders", "show", "BAD-1", "--json"]).await;
+    let shown: Value = serde_json::from_str(&shown).unwrap();
+    let attempt = &shown["history"][0];
+    assert_eq!(attempt["error"]["code"], "FIELD_CUSTOM_VALIDATION_EXCEPTION");
+    assert_eq!(attempt["request"][2]["body"]["ShippingCity"], "Nowhere");
+    assert_eq!(attempt["response"][2]["body"][0]["message"], "No such city.");
+
+    let (code, edited, said) = org
+        .verb(&["orders", "edit", "BAD-1", "--set", "shipping_address.city=Hobart"])
+        .await;
+    assert_eq!(code, 0, "{said}");
+    assert!(
+        edited.contains("shipping_address.city: \"Nowhere\" -> \"Hobart\""),
+        "{edited}"
+    );
+    let (code, _, said) = org
+        .verb(&["orders", "edit", "BAD-1", "--set", "external_id=OTHER"])
+        .await;
+    assert!(
+        code == 1 && said.contains("external_id cannot be changed"),
+        "{said}"
+    );
+    let (code, _, said) = org.verb(&["orders", "retry", "BAD-1"]).await;
+    assert_eq!(code, 0, "{said}");
+    daemon
+        .until(
+            &format!("/v1/stores/{store}/orders/BAD-1"),
+            &["sent", "confirmed"],
+        )
+        .await;
+    let (_, shown, _) = org.verb(&["orders", "show", "BAD-1"]).await;
+    assert!(
+        shown.contains("edit by ") && shown.contains("retry by "),
+        "{shown}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn orders_are_given_up_taken_up_again_and_retried_together() {
+    let (org, daemon, store) = refused_orders(4).await;
+    let (code, ..) = org
+        .verb(&["orders", "discard", "BAD-2", "--reason", "the shopper called"])
+        .await;
+    assert_eq!(code, 0);
+    let discarded = daemon
+        .until(&format!("/v1/stores/{store}/orders/BAD-2"), &["discarded"])
+        .await;
+    assert_eq!(
+        discarded["error"]["code"], "FIELD_CUSTOM_VALIDATION_EXCEPTION",
+        "what was wrong stays"
+    );
+    let (code, ..) = org.verb(&["orders", "reopen", "BAD-2"]).await;
+    assert_eq!(code, 0);
+    let (code, _, said) = org.verb(&["orders", "retry"]).await;
+    assert!(code == 64 && said.contains("--all"), "{said}");
+    let (code, _, said) = org.verb(&["orders", "show", "NOBODY"]).await;
+    assert!(code == 1 && said.contains("NOBODY"), "{said}");
+
+    org.control("rules", json!({})).await;
+    let (code, told, _) = org
+        .verb(&["orders", "retry", "--text", "bad-", "--per-second", "50"])
+        .await;
+    assert_eq!((code, told.trim()), (0, "4 writes changed"));
+    eventually_has(&org, 4, "Order WHERE External_ID__c LIKE 'BAD-%'").await;
+    let (_, exported, _) = org.verb(&["orders", "export", "--kind", "order"]).await;
+    let exported: Vec<Value> = exported
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
+    assert_eq!(exported.len(), 4);
+    assert_eq!(exported[1]["audit"].as_array().unwrap().len(), 3);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_admin_api_does_the_same() {
+    let (_org, daemon, store) = refused_orders(2).await;
+    let page = daemon
+        .admin_get("/api/orders?state=needs_attention&limit=1")
+        .await;
+    assert_eq!(page["items"][0]["external_id"], "BAD-1");
+    let next = page["next"].as_i64().unwrap();
+    let page = daemon
+        .admin_get(&format!("/api/orders?state=needs_attention&cursor={next}"))
+        .await;
+    assert_eq!(
+        (page["items"].as_array().unwrap().len(), &page["next"]),
+        (1, &Value::Null)
+    );
+    assert_eq!(daemon.admin_get("/api/orders?kind=nonsense").await["status"], 400);
+
+    let edit = json!({"actor": "kim", "patch": {"shipping_address": {"city": "Hobart"}}});
+    let (status, edited) = daemon.admin_post("/api/orders/BAD-1/edit", &edit).await;
+    assert_eq!(status, 200);
+    assert_eq!(
+        edited["changes"],
+        json!([{"path": "shipping_address.city", "from": "Nowhere", "to": "Hobart"}])
+    );
+    let (status, problem) = daemon
+        .admin_post(
+            "/api/orders/BAD-1/edit",
+            &json!({"patch": {"customer": {"phone": "4111 1111 1111 1111"}}}),
+        )
+        .await;
+    assert_eq!(status, 409, "{problem}");
+    let all = json!({"actor": "kim", "per_second": 100, "filter": {"state": "needs_attention"}});
+    assert_eq!(
+        daemon.admin_post("/api/orders/retry", &all).await,
+        (200, json!({"changed": 2, "changes": []}))
+    );
+    daemon
+        .until(
+            &format!("/v1/stores/{store}/orders/BAD-1"),
+            &["sent", "confirmed"],
+        )
+        .await;
+    is_given_up_and_taken_up(&daemon, &store).await;
+}
+
+async fn is_given_up_and_taken_up(daemon: &Daemon, store: &str) {
+    let second = format!("/v1/stores/{store}/orders/BAD-2");
+    crate::world::eventually("BAD-2 is refused again", async || {
+        let (_, told) = daemon.get(&second).await?;
+        (told["state"] == "needs_attention" && told["attempts"] == 2).then_some(())
+    })
+    .await;
+    assert_eq!(
+        daemon
+            .admin_post("/api/orders/BAD-2/discard", &json!({"actor": "kim"}))
+            .await
+            .0,
+        400
+    );
+    let reason = json!({"actor": "kim", "reason": "called"});
+    assert_eq!(
+        daemon.admin_post("/api/orders/BAD-2/discard", &reason).await.0,
+        200
+    );
+    assert_eq!(
+        daemon.admin_post("/api/orders/BAD-2/retry", &json!({})).await.0,
+        409
+    );
+    assert_eq!(
+        daemon.admin_post("/api/orders/BAD-2/reopen", &json!({})).await.0,
+        200
+    );
+    assert_eq!(
+        daemon.admin_post("/api/orders/NOBODY/retry", &json!({})).await.0,
+        404
+    );
+    let shown = daemon.admin_get("/api/orders/BAD-2").await;
+    let deeds: Vec<&Value> = shown["audit"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|deed| &deed["action"])
+        .collect();
+    assert_eq!(deeds, ["retry", "discard", "reopen"]);
+    let exported = daemon.admin_get("/api/orders/export?kind=order").await;
+    assert_eq!(exported.as_str().unwrap().lines().count(), 2);
+}
