@@ -67,6 +67,13 @@ impl Wires {
         Arc::clone(&self.planned.borrow())
     }
 
+    /// One mirrored object, its name in any case.
+    pub fn find_any(&self, name: &str) -> Option<Planned> {
+        let planned = self.planned.borrow();
+        let same = |planned: &&Planned| planned.table.object.eq_ignore_ascii_case(name);
+        planned.iter().find(same).cloned()
+    }
+
     /// One mirrored object.
     pub fn find(&self, object: &str) -> Option<Planned> {
         let planned = self.planned.borrow();

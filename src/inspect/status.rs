@@ -19,9 +19,6 @@ use crate::store::cache::repairs::{self, Kind, Repair};
 use crate::store::database;
 use crate::store::outbox::counts_in;
 
-/// How long the org keeps events, and so positions.
-const REPLAY_WINDOW_MILLIS: Millis = 72 * 3_600_000;
-
 /// Entries of the ledger that are listed one by one.
 const LISTED_MAX: usize = 50;
 
@@ -141,12 +138,13 @@ impl Standing {
             .cursors
             .iter()
             .map(|cursor| {
-                let left = REPLAY_WINDOW_MILLIS - (now - cursor.position_at);
+                let left = cursor.replay_window_left(now);
                 json!({
                     "topic": cursor.topic,
                     "heard_seconds_ago": ((now - cursor.heard_at) / 1_000).max(0),
                     "position_age_seconds": ((now - cursor.position_at) / 1_000).max(0),
                     "replay_window_left_hours": left / 3_600_000,
+                    "replay_window_left_seconds": left / 1_000,
                     "last_commit_at": cursor.committed_at.map(format_datetime),
                     "problem": problem(&cursor.topic).map(|(_, problem, _)| problem),
                 })

@@ -2,6 +2,7 @@
 
 mod events;
 mod feed;
+mod identity;
 mod ledger;
 mod load;
 mod outages;
