@@ -285,6 +285,7 @@ fn follow(
     spawn(stages, "snapshot", snapshot);
     let poll = inbound::poll::run(wires.clone(), config.poll_seconds, budget);
     spawn(stages, "poll", poll);
+    spawn(stages, "progress", inbound::progress::run(wires.clone()));
     spawn(stages, "repair", inbound::repair::run(wires.clone()));
     spawn(stages, "catch_up", inbound::catch_up::run(wires.clone()));
     let verify = inbound::verify::run(wires.clone(), config.verify_hours, budget);

@@ -12,6 +12,8 @@
 //!    position was lost; [`verify`] compares with the org, and [`evolve`] follows its schema. All of them write
 //!    through the door, and what is left to do is in the ledger ([`crate::store::cache::repairs`]).
 //!
+//! People at a terminal see the first load by [`progress`].
+//!
 //! Load, poll, repair and stream run at the same time. What keeps them from undoing each other is in
 //! [`crate::store::cache::rows`]. [`mapping`] says which objects and fields are mirrored, and which never;
 //! [`budget`] which of this waits when the org's API allowance runs out.
@@ -28,6 +30,7 @@ pub mod mapping;
 pub mod plan;
 pub mod poll;
 pub mod prepare;
+pub mod progress;
 pub mod repair;
 pub mod snapshot;
 pub mod subscribe;

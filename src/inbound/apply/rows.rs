@@ -115,16 +115,28 @@ impl World {
                 write(batch, mirror, id, record)
             })?
         };
-        for id in newer {
-            self.repair(batch, index, &id, CHANGED_MEANWHILE)?;
-        }
-        for id in changed {
-            self.read_dependants(batch, index, &id)?;
-        }
+        self.follow_up(batch, index, &newer, &changed)?;
         if let Ok(rows) = read {
             batch.advance_load(object, &load, rows, place)?;
         }
         Ok(read)
+    }
+
+    /// What a page asks for besides: rows that the stream disagreed on, and rows whose change others show.
+    fn follow_up(
+        &mut self,
+        batch: &mut Batch<'_>,
+        index: usize,
+        newer: &[String],
+        changed: &[String],
+    ) -> rusqlite::Result<()> {
+        for id in newer {
+            self.repair(batch, index, id, CHANGED_MEANWHILE)?;
+        }
+        for id in changed {
+            self.read_dependants(batch, index, id)?;
+        }
+        Ok(())
     }
 
     /// Rows of REST, of a load or a poll.
