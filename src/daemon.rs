@@ -305,6 +305,7 @@ fn follow(
     spawn(stages, "snapshot", snapshot);
     let poll = inbound::poll::run(wires.clone(), limits.clone());
     spawn(stages, "poll", poll);
+    spawn(stages, "progress", inbound::progress::run(wires.clone()));
     spawn(stages, "repair", inbound::repair::run(wires.clone()));
     spawn(stages, "catch_up", inbound::catch_up::run(wires.clone()));
     let verify = inbound::verify::run(wires.clone(), limits.clone());
@@ -367,13 +368,17 @@ async fn watch_health(
         let heard = reader.with(cursors::cursors)?;
         // A channel that is no longer followed may have left its position.
         let followed = heard.iter().filter(|cursor| topics.contains(&cursor.topic));
-        let heard_at = followed.map(|cursor| cursor.heard_at).min();
+        let heard_at = followed.clone().map(|cursor| cursor.heard_at).min();
+        let window_left = followed
+            .map(|cursor| cursor.replay_window_left(clock.now()))
+            .min();
         let silent = heard_at.filter(|heard_at| clock.now() - heard_at > SILENCE_MAX_MILLIS);
         health.send_modify(|health| {
             health.initializing = objects
                 .iter()
                 .any(|object| matches!(object.state.as_str(), "waiting" | "loading"));
             health.stale_since = silent;
+            health.replay_window_left_millis = window_left;
         });
         tokio::select! {
             () = stop.cancelled() => {}

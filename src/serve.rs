@@ -57,6 +57,9 @@ pub struct Health {
     pub stale_since: Option<Millis>,
     /// From the newest change's commit in the org to its being visible here.
     pub lag_millis: Option<i64>,
+    /// How long the stream's position can still be resumed from, of the channel that has least left; `None` before
+    /// there is one.
+    pub replay_window_left_millis: Option<Millis>,
     /// Why no orders are sent, as one sentence. They are taken all the same.
     pub orders_problem: Option<String>,
 }

@@ -11,6 +11,7 @@
 //! queued is written; so the daemon keeps no sender itself.
 
 pub(in crate::inbound) mod cells;
+mod dependants;
 mod events;
 mod ledger;
 mod rows;
@@ -77,6 +78,10 @@ struct Mirrored {
     filtered: bool,
     /// Columns that the org computes.
     formulas: Vec<usize>,
+    /// Columns that records of other objects show.
+    shown: Vec<usize>,
+    /// The org's time before the newest read of the whole object began.
+    read_at: Option<Millis>,
     /// Rows that differed so far, while what changed during a lost position is read again.
     catching_up: Option<u64>,
 }
@@ -89,6 +94,8 @@ impl Mirrored {
             phase: Phase::Unloaded,
             filtered: planned.filter.is_some(),
             formulas: planned.formulas.iter().filter_map(position).collect(),
+            shown: dependants::shown_columns(&planned.table),
+            read_at: None,
             catching_up: None,
         }
     }
@@ -194,7 +201,9 @@ impl World {
             let object = &planned.table.object;
             let mirror = cache.mirror(planned.table.clone());
             let mut mirrored = Mirrored::new(mirror, planned);
-            let state = objects::object(cache.connection(), object)?.map(|object| object.state);
+            let stored = objects::object(cache.connection(), object)?;
+            mirrored.read_at = stored.as_ref().and_then(|object| object.watermark);
+            let state = stored.map(|object| object.state);
             let under_way = loads::load(cache.connection(), object)?;
             mirrored.phase = match (state, under_way) {
                 (Some(State::Loading | State::Reload), Some(progress)) => Phase::Loading {

@@ -55,8 +55,8 @@ const REFUSALS_MAX: u32 = 8;
 /// Failures in a row after which the status tells of them.
 const FAILURES_TOLD: u32 = 5;
 
-/// The org keeps events, and so positions, for 72 hours; a position this old is warned of.
-const POSITION_AGE_MILLIS: Millis = 48 * 3_600_000;
+/// A position that the org will have forgotten after so long is warned of.
+const POSITION_LEFT_MILLIS: Millis = 24 * 3_600_000;
 
 /// What to do when a stream ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -124,6 +124,8 @@ struct Stage {
     /// How often the org has refused a schema.
     refusals: HashMap<String, u32>,
     session: Option<Session>,
+    /// Where the org answered from when the stream last began.
+    instance_url: Option<String>,
     failures: u32,
     problem: Option<String>,
 }
@@ -151,11 +153,13 @@ pub async fn run(
         schemas: schema_ids,
         refusals: HashMap::new(),
         session: None,
+        instance_url: None,
         failures: 0,
         problem: None,
     };
     stage.problem = stage.known_problem();
     if stage.resume_after.is_some() {
+        stage.watch_position();
         stage.tell_position();
     }
     tokio::select! {
@@ -190,7 +194,12 @@ impl Stage {
                 End::Failed(error) => match self.after(&error).await {
                     Verdict::Stop => return self.stand_still(&error).await,
                     Verdict::WaitForAllowance => pause = ALLOWANCE,
-                    Verdict::Retry | Verdict::Renew | Verdict::PositionLost => {}
+                    Verdict::Renew => {
+                        if let Err(error) = self.renew().await {
+                            return self.stand_still(&error).await;
+                        }
+                    }
+                    Verdict::Retry | Verdict::PositionLost => {}
                 },
             }
             self.watch_position();
@@ -204,18 +213,10 @@ impl Stage {
         let topic = Arc::clone(&self.topic);
         let verdict = verdict(error);
         match verdict {
-            Verdict::Stop => {}
+            Verdict::Stop | Verdict::Renew => {}
             Verdict::PositionLost => {
                 tracing::error!(%topic, "the org no longer knows the position on {topic}: what changed since will be read again");
                 self.lost = true;
-            }
-            Verdict::Renew => {
-                tracing::info!(%topic, "the session of {topic} has ended: logging in again");
-                if let Some(stale) = self.session.take()
-                    && let Err(error) = self.wires.org.renew(&stale).await
-                {
-                    tracing::error!("logging in again failed, will be tried again: {error}");
-                }
             }
             Verdict::WaitForAllowance => {
                 tracing::warn!(%topic, "the org's daily allowance of event deliveries is spent: {topic} waits for it");
@@ -231,6 +232,23 @@ impl Stage {
                 .await;
         }
         verdict
+    }
+
+    /// Logs in again. Fails where that gives another org: a person has to say which is meant.
+    async fn renew(&mut self) -> Result<(), Error> {
+        let topic = Arc::clone(&self.topic);
+        tracing::info!(%topic, "the session of {topic} has ended: logging in again");
+        let Some(stale) = self.session.take() else {
+            return Ok(());
+        };
+        match self.wires.org.renew(&stale).await {
+            Ok(_) => Ok(()),
+            Err(error) if verdict(&error) == Verdict::Stop => Err(error),
+            Err(error) => {
+                tracing::error!("logging in again failed, will be tried again: {error}");
+                Ok(())
+            }
+        }
     }
 
     /// Trying again changes nothing. The other channels, reads and orders go on.
@@ -274,16 +292,23 @@ impl Stage {
             .reader
             .with(|connection| cursors::cursor(connection, &self.topic));
         let Ok(Some(cursor)) = cursor else { return };
-        let age = self.wires.org.org_time() - cursor.position_at;
-        if age > POSITION_AGE_MILLIS {
-            let (topic, hours) = (&self.topic, age / 3_600_000);
-            tracing::warn!(%topic, hours, "the position on {topic} is {hours} hours old: the org forgets it after 72");
+        let left = cursor.replay_window_left(self.wires.org.org_time());
+        if left < POSITION_LEFT_MILLIS {
+            let (topic, hours) = (&self.topic, left / 3_600_000);
+            tracing::warn!(%topic, hours, "the position on {topic} can be resumed for {hours} more hours: the org forgets it then");
         }
     }
 
     /// One subscription, until it ends.
     async fn stream(&mut self) -> Result<(), End> {
-        self.session = Some(self.wires.org.session().await?);
+        let session = self.wires.org.session().await?;
+        if self.instance_url.as_ref() != Some(&session.instance_url) {
+            let instance_url = session.instance_url.clone();
+            self.instance_url = Some(instance_url.clone());
+            let moved = Work::Moved { instance_url };
+            self.wires.work.send(moved).await.map_err(|_| Ended)?;
+        }
+        self.session = Some(session);
         let start = match &self.resume_after {
             Some(position) if !self.lost => Start::After(position.clone()),
             _ => Start::Latest,

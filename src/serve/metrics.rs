@@ -16,7 +16,7 @@ use crate::serve::problem::Problem;
 use crate::store::cache::cursors::Cursor;
 use crate::store::cache::objects::{ObjectState as ObjectStanding, State as ObjectState};
 use crate::store::cache::repairs::{self, Closed, Kind};
-use crate::store::standing::{Standing, window_left};
+use crate::store::standing::Standing;
 use crate::store::{allowance, cache, journal, outbox};
 use crate::telemetry::metrics::{self, describe, sample};
 
@@ -150,7 +150,7 @@ fn channels(out: &mut String, standing: &Standing, now: Millis) {
     let age = told(&|cursor| (now - cursor.position_at).max(0) as f64 / 1_000.0);
     let help = "Age of the stored position";
     gauge(out, "storesync_cursor_age_seconds", help, age);
-    let left = told(&|cursor| window_left(cursor, now) as f64 / 1_000.0);
+    let left = told(&|cursor| cursor.replay_window_left(now) as f64 / 1_000.0);
     let help = "Until the org forgets the stored position";
     gauge(out, "storesync_replay_window_remaining_seconds", help, left);
     let stands = |topic: &str| standing.problems.iter().any(|(of, ..)| of == topic);

@@ -168,25 +168,10 @@ impl Cache {
     /// Notes where the org answers from. Where that has changed, an entry to compare each object with it is
     /// opened, and the address it had is given.
     pub fn claim_instance(&mut self, url: &str, now: Millis) -> anyhow::Result<Option<String>> {
-        let stored = meta::<String>(&self.connection, "instance_url")?;
-        if stored.as_deref() == Some(url) {
-            return Ok(None);
-        }
-        let batch = self.batch()?;
-        batch.transaction.execute(
-            "insert into _meta values ('instance_url', ?1) on conflict do update set value = excluded.value",
-            [url],
-        )?;
-        if stored.is_some() {
-            batch.transaction.execute(
-                "insert into _repair (kind, object, reason, opened_at) \
-                 select 'verify', object, 'the org answers from another address', ?1 from _object where true \
-                 on conflict do nothing",
-                [now],
-            )?;
-        }
+        let mut batch = self.batch()?;
+        let before = batch.claim_instance(url, now)?;
         batch.commit()?;
-        Ok(stored)
+        Ok(before)
     }
 
     /// Prepares for writing rows of a table that [`Cache::ensure_object`] has made.

@@ -16,9 +16,6 @@ use crate::store::cache::objects::{self, ObjectState, State};
 use crate::store::cache::repairs::{self, Kind, Repair};
 use crate::store::outbox::InState;
 
-/// How long the org keeps events, and so positions.
-const REPLAY_WINDOW_MILLIS: Millis = 72 * 3_600_000;
-
 /// Entries of the ledger that are listed one by one.
 const LISTED_MAX: usize = 50;
 
@@ -148,7 +145,7 @@ impl Standing {
             .cursors
             .iter()
             .map(|cursor| {
-                let left = window_left(cursor, now);
+                let left = cursor.replay_window_left(now);
                 json!({
                     "topic": cursor.topic,
                     "heard_seconds_ago": seconds(now - cursor.heard_at),
@@ -221,11 +218,6 @@ fn allowed(allowance: &Allowance, now: Millis) -> Value {
         "api": {"used": allowance.api.used, "limit": allowance.api.limit},
         "event_deliveries": allowance.deliveries.map(|share| json!({"used": share.used, "limit": share.limit})),
     })
-}
-
-/// Until the org forgets a position; below zero where it has.
-pub fn window_left(cursor: &Cursor, now: Millis) -> Millis {
-    REPLAY_WINDOW_MILLIS - (now - cursor.position_at)
 }
 
 fn seconds(millis: Millis) -> i64 {

@@ -204,7 +204,6 @@ async fn a_reload_takes_what_it_can_and_names_what_it_cannot() {
     std::fs::write(&secret, right).unwrap();
     signal(&daemon.running, "-HUP");
     manager.until("READY=1 after the second reload", is_ready);
-    org.log_in().await;
     org.update("Product2", &id, json!({"Name": "After the reload"}))
         .await;
     eventually("the daemon logs in again and goes on", async || {

@@ -8,9 +8,10 @@ use std::fmt;
 use rusqlite::{Connection, OptionalExtension, params};
 
 use crate::model::clock::Millis;
-use crate::model::row::Table;
+use crate::model::row::{Table, quoted};
 use crate::store::cache::fields::{self, Evolved};
-use crate::store::cache::{Batch, Cache};
+use crate::store::cache::rows::Mirror;
+use crate::store::cache::{Batch, Cache, meta};
 
 /// How far an object is. Stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -172,6 +173,66 @@ impl Batch<'_> {
             .prepare_cached("update _object set state = 'reload' where object = ?1 and state = 'live'")?
             .execute([object])?;
         Ok(changed > 0)
+    }
+
+    /// As [`Cache::claim_instance`], within the transaction.
+    pub fn claim_instance(&mut self, url: &str, now: Millis) -> rusqlite::Result<Option<String>> {
+        let stored = meta::<String>(&self.transaction, "instance_url")?;
+        if stored.as_deref() == Some(url) {
+            return Ok(None);
+        }
+        self.transaction.execute(
+            "insert into _meta values ('instance_url', ?1) on conflict do update set value = excluded.value",
+            [url],
+        )?;
+        if stored.is_some() {
+            self.transaction.execute(
+                "insert into _repair (kind, object, reason, opened_at) \
+                 select 'verify', object, 'the org answers from another address', ?1 from _object where true \
+                 on conflict do nothing",
+                [now],
+            )?;
+        }
+        Ok(stored)
+    }
+
+    /// Takes up an object while others are mirrored: its table and its entry are made, or taken over as they were.
+    pub fn add_object(
+        &mut self,
+        table: &Table,
+        streamed: bool,
+        now: Millis,
+    ) -> rusqlite::Result<(Mirror, State, Evolved)> {
+        let evolved = fields::evolve(&self.transaction, table, now)?;
+        self.transaction.execute(
+            "insert into _object (object, table_name, state, streamed) values (?1, ?2, 'waiting', ?3) \
+             on conflict (object) do update set streamed = excluded.streamed, problem = null",
+            params![table.object, table.name, streamed],
+        )?;
+        let stored = object(&self.transaction, &table.object)?.ok_or(rusqlite::Error::QueryReturnedNoRows)?;
+        let mirror = Mirror::new(table.clone(), self.memory.counts.len());
+        self.memory.counts.push((table.object.clone(), 0));
+        Ok((mirror, stored.state, evolved))
+    }
+
+    /// The rows whose column points at a record, so many at most.
+    pub fn pointing_at(
+        &self,
+        mirror: &Mirror,
+        reference: usize,
+        id: &str,
+        limit: usize,
+    ) -> rusqlite::Result<Vec<String>> {
+        let (table, column) = (&mirror.table.name, &mirror.table.columns[reference].name);
+        let sql = format!(
+            "select id from {} where {} = ?1 limit {limit}",
+            quoted(table),
+            quoted(column)
+        );
+        self.transaction
+            .prepare_cached(&sql)?
+            .query_map([id], |row| row.get(0))?
+            .collect()
     }
 
     /// The table follows what the org shows now.
