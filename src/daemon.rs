@@ -11,7 +11,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, anyhow};
-use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
@@ -29,13 +28,14 @@ use crate::outbound::outbox::Intake;
 use crate::outbound::{confirm, push};
 use crate::salesforce::Org;
 use crate::salesforce::pubsub::PubSub;
-use crate::serve::{self, Health};
+use crate::serve::{self, Feed, Health, Listener, Tokens};
 use crate::store::cache::{Cache, OtherOrg, cursors};
 use crate::store::database::{self, OpenError};
 use crate::store::journal::Journal;
 use crate::store::outbox::{self, Outbox};
 use crate::store::reader::Reader;
-use crate::store::{checkpoint, storefront};
+use crate::store::storefront::{self, BookStore};
+use crate::store::checkpoint;
 
 /// How long the stages may take to end.
 const STOP_MAX: Duration = Duration::from_secs(20);
@@ -55,22 +55,22 @@ const AWAY: Policy = Policy {
 type Stages = JoinSet<(&'static str, anyhow::Result<()>)>;
 
 /// The two listeners, bound before anything else is done.
-#[derive(Debug)]
 pub struct Listeners {
-    pub storefront: TcpListener,
-    pub admin: TcpListener,
+    pub storefront: Listener,
+    pub admin: Listener,
 }
 
 impl Listeners {
     pub async fn bind(config: &Config) -> anyhow::Result<Self> {
-        let bind = async |key: &str, address: std::net::SocketAddr| {
-            TcpListener::bind(address).await.with_context(|| {
-                format!("{key} {address} cannot be listened on: stop what uses it, or set another address")
+        let bind = async |key: &str, listen: &config::Listen, tls: Option<&config::Tls>| {
+            Listener::bind(listen, tls).await.with_context(|| {
+                format!("{key} {listen} cannot be listened on: stop what uses it, or set another address")
             })
         };
+        let (serve, admin) = (&config.serve, &config.admin);
         Ok(Self {
-            storefront: bind("[serve] listen", config.serve.listen).await?,
-            admin: bind("[admin] listen", config.admin.listen).await?,
+            storefront: bind("[serve] listen", &serve.listen, serve.tls.as_ref()).await?,
+            admin: bind("[admin] listen", &admin.listen, admin.tls.as_ref()).await?,
         })
     }
 }
@@ -121,10 +121,10 @@ pub async fn run(config: Config, listeners: Listeners, stop: CancellationToken) 
     let first_start = world.reader.with(storefront::object_states)?.is_empty();
     if first_start {
         let plan = prepare(&world, &mut cache, &journal).await?;
-        serve(&mut stages, &world, listeners)?;
+        serve(&mut stages, &world, listeners);
         start(&mut stages, world, plan, cache, journal);
     } else {
-        serve(&mut stages, &world, listeners)?;
+        serve(&mut stages, &world, listeners);
         let Some(plan) = prepare_when_reachable(&world, &mut cache, &journal).await? else {
             return Ok(());
         };
@@ -140,8 +140,28 @@ pub async fn run(config: Config, listeners: Listeners, stop: CancellationToken) 
 async fn prepare(world: &World, cache: &mut Cache, journal: &Journal) -> anyhow::Result<Plan> {
     let (sync, now) = (&world.config.sync, world.clock.now());
     let plan = inbound::prepare(&world.org, &world.pubsub, cache, journal, sync, now).await?;
-    storefront::index(cache.connection()).context("make the indexes of the cache")?;
+    let stores: Vec<BookStore> = sync.stores.iter().map(book_store).collect();
+    storefront::prepare(cache.connection(), &stores).context("make the storefront's views")?;
+    for (object, field) in storefront::gaps(cache.connection())? {
+        match field {
+            Some(field) => tracing::debug!("{object} has no {field}: where stores show it, it is empty"),
+            None => tracing::debug!("{object} is not mirrored: what stores show of it is empty"),
+        }
+    }
     Ok(plan)
+}
+
+fn book_store(store: &config::BookStore) -> BookStore {
+    BookStore {
+        pricebook_id: store.pricebook_id.clone(),
+        code: store.code.clone(),
+        name: store.name.clone().unwrap_or_else(|| store.code.clone()),
+        domain: store.domain.clone(),
+        path: store.path.clone(),
+        currency: store.currency.clone(),
+        locale: store.locale.clone(),
+        timezone: store.timezone.clone(),
+    }
 }
 
 /// As [`prepare`], for as long as the org is away; `None` when stopped meanwhile.
@@ -175,27 +195,23 @@ async fn prepare_when_reachable(
     }
 }
 
-fn serve(stages: &mut Stages, world: &World, listeners: Listeners) -> anyhow::Result<()> {
+fn serve(stages: &mut Stages, world: &World, listeners: Listeners) {
     let shown = serve::World {
         reader: world.reader.clone(),
         intake: Intake::new(world.outbox.clone(), world.clock.clone()),
         health: world.health.subscribe(),
+        revisions: world.bells.rev.subscribe(),
+        feed: Feed::default(),
+        tokens: Tokens::new(&world.config.serve.tokens),
+        admin_tokens: Tokens::new(&world.config.admin.tokens),
         clock: world.clock.clone(),
+        stop: world.stop.clone(),
     };
     let (storefront, admin) = (listeners.storefront, listeners.admin);
-    tracing::info!("storefronts are served on http://{}", storefront.local_addr()?);
-    tracing::info!("operators are served on http://{}", admin.local_addr()?);
-    spawn(
-        stages,
-        "serve",
-        serve::run(storefront, shown.clone(), world.stop.clone()),
-    );
-    spawn(
-        stages,
-        "admin",
-        serve::run_admin(admin, shown, world.stop.clone()),
-    );
-    Ok(())
+    tracing::info!("storefronts are served on {}", storefront.address());
+    tracing::info!("operators are served on {}", admin.address());
+    spawn(stages, "serve", serve::run(storefront, shown.clone()));
+    spawn(stages, "admin", serve::run_admin(admin, shown));
 }
 
 /// Starts what talks to the org, and the one door behind it.

@@ -19,7 +19,7 @@ const STORECONNECT: &str = "\
     Condition Reward Promotion2_Condition Promotion2_Product_Scope Promotion Promotion_Action Promotion_Scope \
     Discount Authentication_Provider Bookable_Location Product_Bookable_Location Bookable_Event Availability \
     Booking Form Form_Question Store_Form Product_Form =Account =Contact Account_Points_Ledger Account_Credit \
-    Subscription Voucher =Order =OrderItem";
+    Subscription Voucher =Order =OrderItem Store_Campaign =Campaign =Asset =Case Tax_Provider";
 
 /// Salesforce's own commerce objects.
 const STANDARD: &str = "=Product2 =Pricebook2 =PricebookEntry =Account =Contact =Order =OrderItem =Asset =Case \

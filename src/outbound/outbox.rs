@@ -8,7 +8,10 @@ use aws_lc_rs::digest::{SHA256, digest};
 use crate::model::clock::Clock;
 use crate::model::order::{Order, Placed};
 pub use crate::store::outbox::{Accepted, OrderView};
-use crate::store::outbox::{NewOrder, Outbox, OutboxError};
+use crate::store::outbox::{NewOrder, Outbox, OutboxError, PendingOrder};
+
+/// Orders on their way that one customer is told of.
+const PENDING_MAX: u32 = 100;
 
 /// Takes orders; cheap to clone.
 #[derive(Clone)]
@@ -67,6 +70,11 @@ impl Intake {
     /// What became of an order.
     pub fn status(&self, external_id: &str) -> Result<Option<OrderView>, OutboxError> {
         self.outbox.order(external_id)
+    }
+
+    /// A customer's orders that the org has not confirmed.
+    pub fn pending_of(&self, key: &str, email: &str) -> Result<Vec<PendingOrder>, OutboxError> {
+        self.outbox.pending_of(key, email, PENDING_MAX)
     }
 
     /// How many orders are in each state.

@@ -19,7 +19,7 @@ use tokio::sync::{Notify, mpsc, oneshot};
 use crate::model::clock::Millis;
 use crate::store::database::{self, Kind, OpenError};
 pub use queue::{Accepted, Claimed, NewOrder};
-pub use read::{Attempt, OrderView, SentOrder, counts_in};
+pub use read::{Attempt, OrderView, PendingOrder, SentOrder, counts_in};
 pub use writer::Writer;
 
 /// `outbox.db`

@@ -43,6 +43,17 @@ pub struct SentOrder {
     pub salesforce_id: String,
 }
 
+/// An order that the org has not confirmed, as its customer sees it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PendingOrder {
+    pub external_id: String,
+    pub store_id: String,
+    pub state: String,
+    pub salesforce_id: Option<String>,
+    pub currency: Option<String>,
+    pub accepted_at: Millis,
+}
+
 /// How many orders are in each state, from beside the daemon; none where there is no outbox yet.
 pub fn counts_in(dir: &Path) -> Result<Vec<(String, i64)>, OpenError> {
     if !dir.join(KIND.file_name).exists() {
@@ -93,6 +104,31 @@ impl Outbox {
                         ended_at: row.get(2)?,
                         state: row.get(3)?,
                         problem: problem(row, 4)?,
+                    })
+                })?
+                .collect()
+        })
+    }
+
+    /// A customer's orders that the org has not confirmed, by the customer's key or e-mail, whatever their case; the
+    /// newest first, at most `most`.
+    pub fn pending_of(&self, key: &str, email: &str, most: u32) -> Result<Vec<PendingOrder>, OutboxError> {
+        self.read(|connection| {
+            connection
+                .prepare_cached(
+                    "select external_id, store_id, state, salesforce_id, body ->> '$.currency', accepted_at from orders
+                     where state in ('queued', 'sending', 'waiting', 'sent', 'needs_attention')
+                         and (lane = lower(?1) or lower(body ->> '$.customer.email') = lower(?2))
+                     order by sequence desc limit ?3",
+                )?
+                .query_map(params![key, email, most], |row| {
+                    Ok(PendingOrder {
+                        external_id: row.get(0)?,
+                        store_id: row.get(1)?,
+                        state: row.get(2)?,
+                        salesforce_id: row.get(3)?,
+                        currency: row.get(4)?,
+                        accepted_at: row.get(5)?,
                     })
                 })?
                 .collect()

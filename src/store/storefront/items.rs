@@ -4,7 +4,8 @@ use rusqlite::Connection;
 
 use crate::model::order::parse::Invalid;
 use crate::model::order::{Item, Line, ProductReference};
-use crate::store::storefront::products::{Book, Entry};
+use crate::store::storefront::offer::Entry;
+use crate::store::storefront::prices::Book;
 use crate::store::storefront::stores::Store;
 
 /// The lines of an order for a store, or the first item that is none.
@@ -13,7 +14,7 @@ pub fn resolve(
     store: &Store,
     items: &[Item],
 ) -> rusqlite::Result<Result<Vec<Line>, Invalid>> {
-    let book = Book::of(connection, store)?;
+    let book = Book::of(store);
     let mut lines = Vec::with_capacity(items.len());
     for (index, item) in items.iter().enumerate() {
         match line(connection, &book, item, index)? {
