@@ -245,7 +245,11 @@ impl Token {
     /// The hash as bytes; empty where it is not well formed, which reading the configuration refuses.
     pub fn hash(&self) -> Vec<u8> {
         let text = self.sha256.as_bytes();
-        let digit = |byte: u8| char::from(byte).to_digit(16).and_then(|digit| u8::try_from(digit).ok());
+        let digit = |byte: u8| {
+            char::from(byte)
+                .to_digit(16)
+                .and_then(|digit| u8::try_from(digit).ok())
+        };
         let byte = |pair: &[u8]| Some(digit(*pair.first()?)? << 4 | digit(*pair.get(1)?)?);
         let bytes: Option<Vec<u8>> = text.chunks(2).map(byte).collect();
         bytes.filter(|bytes| bytes.len() == 32).unwrap_or_default()
@@ -536,7 +540,10 @@ mod tests {
             ["/data/AccountChangeEvent", "/data/OrderChangeEvent"]
         );
         assert_eq!(config.sync.poll_seconds, 5);
-        assert_eq!(config.serve.listen, Listen::Tcp(SocketAddr::from(([127, 0, 0, 1], 0))));
+        assert_eq!(
+            config.serve.listen,
+            Listen::Tcp(SocketAddr::from(([127, 0, 0, 1], 0)))
+        );
         let error = parse(SAMPLE, &[("STORESYNC__DIR", "x")]).unwrap_err().to_string();
         assert!(error.contains("STORESYNC__DIR"), "{error}");
     }
@@ -544,7 +551,10 @@ mod tests {
     #[test]
     fn what_other_machines_reach_is_encrypted_and_asks_for_a_token() {
         let tls = "tls = { cert_file = \"c.pem\", key_file = \"k.pem\" }";
-        let token = format!("tokens = [{{ name = \"web\", sha256 = \"{}\" }}]", "0a".repeat(32));
+        let token = format!(
+            "tokens = [{{ name = \"web\", sha256 = \"{}\" }}]",
+            "0a".repeat(32)
+        );
         let bad = "tokens = [{ name = \"web\", sha256 = \"plain\" }]";
         for (listen, more, refused) in [
             ("127.0.0.1:0", String::new(), None),
@@ -563,7 +573,10 @@ mod tests {
             let told = parse(&text, &[]).map(drop).map_err(|error| error.to_string());
             match refused {
                 None => assert_eq!(told, Ok(()), "{listen} {more}"),
-                Some(part) => assert!(told.clone().unwrap_err().contains(part), "{listen} {more}: {told:?}"),
+                Some(part) => assert!(
+                    told.clone().unwrap_err().contains(part),
+                    "{listen} {more}: {told:?}"
+                ),
             }
         }
     }

@@ -30,12 +30,12 @@ use crate::salesforce::Org;
 use crate::salesforce::pubsub::PubSub;
 use crate::serve::{self, Feed, Health, Listener, Tokens};
 use crate::store::cache::{Cache, OtherOrg, cursors};
+use crate::store::checkpoint;
 use crate::store::database::{self, OpenError};
 use crate::store::journal::Journal;
 use crate::store::outbox::{self, Outbox};
 use crate::store::reader::Reader;
 use crate::store::storefront::{self, BookStore};
-use crate::store::checkpoint;
 
 /// How long the stages may take to end.
 const STOP_MAX: Duration = Duration::from_secs(20);

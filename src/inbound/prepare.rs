@@ -245,7 +245,7 @@ pub async fn look_at_fields(org: &Org, config: &config::Sync, name: &str) -> Res
     let table = mapping::table(&describe, &rules);
     Ok(Some(Planned {
         streamed: false,
-        filter: rules.filter,
+        filter: mapping::filter(config.profile, &describe, rules.filter),
         formulas: mapping::formulas(&describe, &table),
         reread_hours: rules.reread_hours,
         table,

@@ -144,7 +144,10 @@ mod tests {
     fn a_day_begins_where_the_store_is() {
         let sunday_evening = parse_datetime("2026-11-22T20:15:00.000Z").unwrap();
         let utc = local(sunday_evening, None);
-        assert_eq!((utc.date.as_str(), utc.time.as_str(), utc.weekday), ("2026-11-22", "20:15:00", 0));
+        assert_eq!(
+            (utc.date.as_str(), utc.time.as_str(), utc.weekday),
+            ("2026-11-22", "20:15:00", 0)
+        );
         let sydney = local(sunday_evening, Some("Australia/Sydney"));
         assert_eq!((sydney.date.as_str(), sydney.weekday), ("2026-11-23", 1));
         assert_eq!(local(sunday_evening, Some("Nowhere/At_All")), utc);

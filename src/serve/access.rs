@@ -53,7 +53,9 @@ impl Grant {
     };
 
     pub fn holds(&self, store_id: &str) -> bool {
-        self.stores.as_ref().is_none_or(|stores| stores.contains(store_id))
+        self.stores
+            .as_ref()
+            .is_none_or(|stores| stores.contains(store_id))
     }
 
     pub fn is_for_all_stores(&self) -> bool {
@@ -167,7 +169,9 @@ fn granted(world: &World, token: &Token, access: Access, store: Option<String>) 
         orders: token.orders,
     };
     if access == Access::Org && !grant.is_for_all_stores() {
-        return Err(forbidden("this is for tokens of all stores: the token is for some"));
+        return Err(forbidden(
+            "this is for tokens of all stores: the token is for some",
+        ));
     }
     if access == Access::Customers && !grant.customers {
         return Err(forbidden("the token is not for data of customers"));

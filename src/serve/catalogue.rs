@@ -62,7 +62,12 @@ pub async fn store(
 }
 
 /// Reads who the visitor is; naming a customer needs a grant for that.
-pub(super) fn visitor(world: &World, store: &Store, grant: &Grant, asked: &mut Asked) -> Result<Visitor, Problem> {
+pub(super) fn visitor(
+    world: &World,
+    store: &Store,
+    grant: &Grant,
+    asked: &mut Asked,
+) -> Result<Visitor, Problem> {
     let named = Named {
         customer: asked.take("customer")?,
         membership: asked.take("membership")?,
@@ -75,13 +80,19 @@ pub(super) fn visitor(world: &World, store: &Store, grant: &Grant, asked: &mut A
         ));
     }
     let now = world.clock.now();
-    let found = world.reader.with(|cache| visitor::find(cache, store, &named, now))?;
+    let found = world
+        .reader
+        .with(|cache| visitor::find(cache, store, &named, now))?;
     found.ok_or_else(|| missing(world, "there is no such customer or membership"))
 }
 
 fn page(world: &World, headers: &HeaderMap, found: Found<Page>) -> Result<Response, Problem> {
     match found {
-        Found::Row(page) => Ok(reply::hashed(world, headers, json::list(&page.items, page.next.as_deref()))),
+        Found::Row(page) => Ok(reply::hashed(
+            world,
+            headers,
+            json::list(&page.items, page.next.as_deref()),
+        )),
         Found::NoRow => Err(missing(world, "the store has no such category")),
         Found::NoObject => Err(no_stores(world)),
     }
@@ -98,7 +109,9 @@ pub async fn products(
     let visitor = visitor(&world, &store, &grant, &mut asked)?;
     let query = product_query(&mut asked)?;
     asked.end()?;
-    let found = world.reader.with(|cache| Shelf::new(cache, &store, &visitor)?.list(&query))?;
+    let found = world
+        .reader
+        .with(|cache| Shelf::new(cache, &store, &visitor)?.list(&query))?;
     page(&world, &headers, found)
 }
 
@@ -113,7 +126,9 @@ pub async fn prices(
     let visitor = visitor(&world, &store, &grant, &mut asked)?;
     let query = product_query(&mut asked)?;
     asked.end()?;
-    let found = world.reader.with(|cache| Shelf::new(cache, &store, &visitor)?.prices(&query))?;
+    let found = world
+        .reader
+        .with(|cache| Shelf::new(cache, &store, &visitor)?.prices(&query))?;
     page(&world, &headers, found)
 }
 
@@ -146,7 +161,9 @@ pub async fn product(
     let store = find_store(&world, &key)?;
     let visitor = visitor(&world, &store, &grant, &mut asked)?;
     asked.end()?;
-    let found = world.reader.with(|cache| Shelf::new(cache, &store, &visitor)?.find(&product))?;
+    let found = world
+        .reader
+        .with(|cache| Shelf::new(cache, &store, &visitor)?.find(&product))?;
     match found {
         Found::Row(product) => Ok(reply::hashed(&world, &headers, product)),
         Found::NoRow | Found::NoObject => Err(missing(&world, "the store shows no such product")),
@@ -174,7 +191,12 @@ pub async fn object(
 ) -> Result<Response, Problem> {
     personal(&grant, &object)?;
     match world.reader.with(|cache| objects::row(cache, &object, &id))? {
-        Found::Row(row) => Ok(reply::tagged(&world, &headers, &row.revision.to_string(), row.json)),
+        Found::Row(row) => Ok(reply::tagged(
+            &world,
+            &headers,
+            &row.revision.to_string(),
+            row.json,
+        )),
         Found::NoRow => Err(missing(&world, "the object has no such row")),
         Found::NoObject => Err(missing(&world, "the object is not mirrored: see [sync] objects")),
     }
@@ -194,8 +216,15 @@ pub async fn objects(
         limit: asked.limit()?,
         equal: asked.rest(),
     };
-    match world.reader.with(|cache| objects::list(cache, &object, &selection))? {
-        Listed::Page(page) => Ok(reply::hashed(&world, &headers, json::list(&page.items, page.next.as_deref()))),
+    match world
+        .reader
+        .with(|cache| objects::list(cache, &object, &selection))?
+    {
+        Listed::Page(page) => Ok(reply::hashed(
+            &world,
+            &headers,
+            json::list(&page.items, page.next.as_deref()),
+        )),
         Listed::NoObject => Err(missing(&world, "the object is not mirrored: see [sync] objects")),
         Listed::NoColumn(name) => {
             Err(Problem::bad_request(format!("the object has no column {name}")).on_field(name))

@@ -137,7 +137,10 @@ impl Wanted {
             return false;
         }
         match &self.store {
-            Some(store) => entry.told.as_ref().is_some_and(|told| told.stores.contain(&store.id)),
+            Some(store) => entry
+                .told
+                .as_ref()
+                .is_some_and(|told| told.stores.contain(&store.id)),
             None => self.persons || !PERSONAL.contains(&object.as_str()),
         }
     }
@@ -187,7 +190,9 @@ pub async fn changes(
         Some(key) => Some(find_store(&world, &key)?),
         None => None,
     };
-    let held = store.as_ref().map_or(grant.is_for_all_stores(), |store| grant.holds(&store.id));
+    let held = store
+        .as_ref()
+        .map_or(grant.is_for_all_stores(), |store| grant.holds(&store.id));
     if !held {
         let detail = "the token is for some stores: name one of them with store=";
         return Err(Problem::new(StatusCode::FORBIDDEN, "forbidden", detail));
@@ -233,19 +238,30 @@ pub async fn changes(
         (header::CACHE_CONTROL, "no-store"),
         (header::HeaderName::from_static("x-accel-buffering"), "no"),
     ] {
-        response.headers_mut().insert(name, HeaderValue::from_static(value));
+        response
+            .headers_mut()
+            .insert(name, HeaderValue::from_static(value));
     }
     Ok(response)
 }
 
 /// Where the listener left: by the header that browsers send, or by `since`.
 fn position(headers: &HeaderMap, since: Option<String>) -> Result<Option<i64>, Problem> {
-    let header = headers.get("last-event-id").map(|value| value.to_str().unwrap_or("?").to_owned());
+    let header = headers
+        .get("last-event-id")
+        .map(|value| value.to_str().unwrap_or("?").to_owned());
     let Some(text) = header.filter(|text| !text.is_empty()).or(since) else {
         return Ok(None);
     };
-    let wrong = || Problem::bad_request("the position is not one of this stream: leave it out to begin anew").on_field("since");
-    text.parse().ok().filter(|rev| *rev >= 0).map(Some).ok_or_else(wrong)
+    let wrong = || {
+        Problem::bad_request("the position is not one of this stream: leave it out to begin anew")
+            .on_field("since")
+    };
+    text.parse()
+        .ok()
+        .filter(|rev| *rev >= 0)
+        .map(Some)
+        .ok_or_else(wrong)
 }
 
 impl Listener {
@@ -293,7 +309,10 @@ impl Listener {
             self.at = newest;
             return Ok(frame(newest, "reset", &json!({"rev": newest, "oldest": oldest})).into());
         }
-        let entries = self.world.reader.with(|cache| feed::after(cache, at, PAGE_ENTRIES))?;
+        let entries = self
+            .world
+            .reader
+            .with(|cache| feed::after(cache, at, PAGE_ENTRIES))?;
         self.behind = entries.len() == PAGE_ENTRIES;
         let lines: Vec<Line> = entries.into_iter().map(Line::from).collect();
         let out = self.written(&lines);
@@ -302,7 +321,9 @@ impl Listener {
     }
 
     fn written(&self, lines: &[Line]) -> Vec<u8> {
-        let wanted = lines.iter().filter(|line| line.entry.rev > self.at && self.wanted.wants(&line.entry));
+        let wanted = lines
+            .iter()
+            .filter(|line| line.entry.rev > self.at && self.wanted.wants(&line.entry));
         wanted.flat_map(|line| self.event(line)).collect()
     }
 
@@ -340,10 +361,17 @@ impl Listener {
         if let Some(store) = &self.wanted.store {
             let product = entry.told.as_ref()?.product_id.as_deref()?;
             let mut known = line.products.lock().unwrap_or_else(PoisonError::into_inner);
-            return known.entry(store.id.clone()).or_insert_with(|| self.product(store, product)).clone();
+            return known
+                .entry(store.id.clone())
+                .or_insert_with(|| self.product(store, product))
+                .clone();
         }
         let id = entry.record_id.as_deref()?;
-        let read = || match self.world.reader.with(|cache| objects::row(cache, &entry.object, id)) {
+        let read = || match self
+            .world
+            .reader
+            .with(|cache| objects::row(cache, &entry.object, id))
+        {
             Ok(Found::Row(row)) => Some(Bytes::from(row.json)),
             _ => None,
         };
@@ -375,7 +403,9 @@ mod tests {
 
     #[test]
     fn a_position_is_a_number_or_nothing() {
-        let headers = |text: &'static str| HeaderMap::from_iter([("last-event-id".parse().unwrap(), HeaderValue::from_static(text))]);
+        let headers = |text: &'static str| {
+            HeaderMap::from_iter([("last-event-id".parse().unwrap(), HeaderValue::from_static(text))])
+        };
         assert_eq!(position(&headers("7"), None).unwrap(), Some(7));
         assert_eq!(position(&headers("7"), Some("3".to_owned())).unwrap(), Some(7));
         assert_eq!(position(&headers(""), Some("3".to_owned())).unwrap(), Some(3));

@@ -16,7 +16,12 @@ use crate::store::storefront::customers::{self, Customer, Kind};
 fn find(world: &World, store: &str, key: &str) -> Result<Customer, Problem> {
     let store = find_store(world, store)?;
     let found = world.reader.with(|cache| customers::find(cache, &store, key))?;
-    found.ok_or_else(|| missing(world, "there is no such customer: name it by id, external id or e-mail"))
+    found.ok_or_else(|| {
+        missing(
+            world,
+            "there is no such customer: name it by id, external id or e-mail",
+        )
+    })
 }
 
 fn private(world: &World, body: &Value) -> Response {
@@ -55,14 +60,22 @@ pub async fn orders(
     let mut items = Vec::new();
     if after.is_empty() {
         let names = |customer: &Option<Customer>| {
-            let external_id = customer.as_ref().and_then(|customer| customer.external_id.clone());
+            let external_id = customer
+                .as_ref()
+                .and_then(|customer| customer.external_id.clone());
             let email = customer.as_ref().and_then(|customer| customer.email.clone());
-            (external_id.unwrap_or_else(|| key.clone()), email.unwrap_or_else(|| key.clone()))
+            (
+                external_id.unwrap_or_else(|| key.clone()),
+                email.unwrap_or_else(|| key.clone()),
+            )
         };
         let (external_id, email) = names(&found);
         for order in world.intake.pending_of(&external_id, &email)? {
             let id = order.salesforce_id.as_deref();
-            if !world.reader.with(|cache| customers::has_order(cache, id, &order.external_id))? {
+            if !world
+                .reader
+                .with(|cache| customers::has_order(cache, id, &order.external_id))?
+            {
                 items.push(pending(&order));
             }
         }
@@ -70,7 +83,9 @@ pub async fn orders(
     let mut next = None;
     match found {
         Some(customer) => {
-            let read = world.reader.with(|cache| customers::list(cache, &customer, Kind::Orders, &after, limit))?;
+            let read = world
+                .reader
+                .with(|cache| customers::list(cache, &customer, Kind::Orders, &after, limit))?;
             items.extend(read.0);
             next = read.1;
         }
@@ -93,22 +108,41 @@ fn pending(order: &PendingOrder) -> Value {
     })
 }
 
-fn listed(world: &World, (store, key): (String, String), mut asked: Asked, kind: Kind) -> Result<Response, Problem> {
+fn listed(
+    world: &World,
+    (store, key): (String, String),
+    mut asked: Asked,
+    kind: Kind,
+) -> Result<Response, Problem> {
     let (after, limit) = (asked.cursor()?, asked.limit()?);
     asked.end()?;
     let customer = find(world, &store, &key)?;
-    let (items, next) = world.reader.with(|cache| customers::list(cache, &customer, kind, &after, limit))?;
+    let (items, next) = world
+        .reader
+        .with(|cache| customers::list(cache, &customer, kind, &after, limit))?;
     Ok(private(world, &json!({"items": items, "next": next})))
 }
 
-pub async fn assets(State(world): State<World>, At(at): At<(String, String)>, asked: Asked) -> Result<Response, Problem> {
+pub async fn assets(
+    State(world): State<World>,
+    At(at): At<(String, String)>,
+    asked: Asked,
+) -> Result<Response, Problem> {
     listed(&world, at, asked, Kind::Assets)
 }
 
-pub async fn cases(State(world): State<World>, At(at): At<(String, String)>, asked: Asked) -> Result<Response, Problem> {
+pub async fn cases(
+    State(world): State<World>,
+    At(at): At<(String, String)>,
+    asked: Asked,
+) -> Result<Response, Problem> {
     listed(&world, at, asked, Kind::Cases)
 }
 
-pub async fn points(State(world): State<World>, At(at): At<(String, String)>, asked: Asked) -> Result<Response, Problem> {
+pub async fn points(
+    State(world): State<World>,
+    At(at): At<(String, String)>,
+    asked: Asked,
+) -> Result<Response, Problem> {
     listed(&world, at, asked, Kind::Points)
 }

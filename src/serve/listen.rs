@@ -95,7 +95,12 @@ fn is_socket(found: &std::fs::Metadata) -> bool {
 }
 
 fn acceptor(tls: &config::Tls) -> anyhow::Result<TlsAcceptor> {
-    let read = |path: &Path| format!("{} cannot be used: it has to be a PEM file that this user can read", path.display());
+    let read = |path: &Path| {
+        format!(
+            "{} cannot be used: it has to be a PEM file that this user can read",
+            path.display()
+        )
+    };
     let certificates: Vec<CertificateDer<'static>> = CertificateDer::pem_file_iter(&tls.cert_file)
         .and_then(Iterator::collect)
         .with_context(|| read(&tls.cert_file))?;
@@ -105,7 +110,12 @@ fn acceptor(tls: &config::Tls) -> anyhow::Result<TlsAcceptor> {
         .with_safe_default_protocol_versions()?
         .with_no_client_auth()
         .with_single_cert(certificates, key)
-        .with_context(|| format!("the key of {} and its certificate do not fit", tls.key_file.display()))?;
+        .with_context(|| {
+            format!(
+                "the key of {} and its certificate do not fit",
+                tls.key_file.display()
+            )
+        })?;
     config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
     Ok(TlsAcceptor::from(Arc::new(config)))
 }

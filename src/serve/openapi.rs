@@ -13,7 +13,10 @@ use crate::serve::{World, reply, schemas};
 const PARAMETERS: &[(&str, &str)] = &[
     ("store", "A store's id, code or domain"),
     ("product", "A product's id; in the path also its slug or code"),
-    ("customer", "A customer's id, external id or e-mail; needs a token for customers"),
+    (
+        "customer",
+        "A customer's id, external id or e-mail; needs a token for customers",
+    ),
     ("membership", "A membership's id, for a visitor who is not named"),
     ("object", "An object as the org or the cache names it"),
     ("id", "A record's id, 18 characters"),
@@ -54,7 +57,10 @@ const PROBLEMS: [(u16, &str); 8] = [
     (405, "This address takes another method"),
     (408, "The request took too long"),
     (414, "The address is too long"),
-    (503, "Not now: the first load is not complete, or something cannot be reached"),
+    (
+        503,
+        "Not now: the first load is not complete, or something cannot be reached",
+    ),
 ];
 
 pub async fn storefront(State(world): State<World>, headers: HeaderMap) -> Response {
@@ -86,18 +92,35 @@ pub fn document(title: &str, routes: impl Iterator<Item = &'static Route>) -> Va
 }
 
 fn operation(route: &Route) -> Value {
-    let in_path = route.path.split('/').filter_map(|part| part.strip_prefix('{')?.strip_suffix('}'));
-    let mut parameters: Vec<Value> = in_path.map(|name| parameter(name, "path", json!({"type": "string", "minLength": 1}))).collect();
-    parameters.extend(route.query.iter().map(|name| parameter(name, "query", query_schema(name))));
+    let in_path = route
+        .path
+        .split('/')
+        .filter_map(|part| part.strip_prefix('{')?.strip_suffix('}'));
+    let mut parameters: Vec<Value> = in_path
+        .map(|name| parameter(name, "path", &json!({"type": "string", "minLength": 1})))
+        .collect();
+    parameters.extend(
+        route
+            .query
+            .iter()
+            .map(|name| parameter(name, "query", &query_schema(name))),
+    );
     if route.gives == "Events" {
-        let mut resume = parameter("since", "header", json!({"type": "string", "pattern": "^[0-9]{1,18}$"}));
+        let mut resume = parameter(
+            "since",
+            "header",
+            &json!({"type": "string", "pattern": "^[0-9]{1,18}$"}),
+        );
         resume["name"] = "Last-Event-ID".into();
         parameters.push(resume);
     }
     let mut answers = Map::new();
     answers.insert(route.status.to_string(), answer(route));
     if route.method == "get" && route.gives != "Events" {
-        answers.insert("304".to_owned(), json!({"description": "What the asker has is still right"}));
+        answers.insert(
+            "304".to_owned(),
+            json!({"description": "What the asker has is still right"}),
+        );
     }
     for (status, description) in PROBLEMS {
         let problem = json!({"schema": {"$ref": "#/components/schemas/Problem"}});
@@ -117,7 +140,10 @@ fn operation(route: &Route) -> Value {
         operation["requestBody"] = json!({"required": true,
             "content": {"application/json": {"schema": {"$ref": format!("#/components/schemas/{schema}")}}}});
         for (status, description) in [
-            (StatusCode::CONFLICT, "The key belongs to another, or the store cannot take it"),
+            (
+                StatusCode::CONFLICT,
+                "The key belongs to another, or the store cannot take it",
+            ),
             (StatusCode::PAYLOAD_TOO_LARGE, "The body is too large"),
             (StatusCode::UNPROCESSABLE_ENTITY, "What is sent is not valid"),
         ] {
@@ -137,8 +163,11 @@ fn operation(route: &Route) -> Value {
     operation
 }
 
-fn parameter(name: &str, place: &str, schema: Value) -> Value {
-    let description = PARAMETERS.iter().find(|(known, _)| *known == name).map_or("", |(_, text)| text);
+fn parameter(name: &str, place: &str, schema: &Value) -> Value {
+    let description = PARAMETERS
+        .iter()
+        .find(|(known, _)| *known == name)
+        .map_or("", |(_, text)| text);
     json!({"name": name, "in": place, "required": place == "path", "description": description, "schema": schema})
 }
 
@@ -179,13 +208,25 @@ mod tests {
         let mut names = std::collections::HashSet::new();
         for route in routes::storefront().chain(routes::operators()) {
             for name in route.query {
-                assert!(PARAMETERS.iter().any(|(known, _)| known == name), "{name} of {}", route.path);
+                assert!(
+                    PARAMETERS.iter().any(|(known, _)| known == name),
+                    "{name} of {}",
+                    route.path
+                );
             }
-            let known = ["Events", "Text", "Page"].contains(&route.gives) || !schemas::all()[route.gives].is_null();
+            let known =
+                ["Events", "Text", "Page"].contains(&route.gives) || !schemas::all()[route.gives].is_null();
             assert!(known, "{} of {}", route.gives, route.path);
-            assert!(names.insert((route.name, route.access == Access::Admin)) || route.name == "openapi", "{} twice", route.name);
+            assert!(
+                names.insert((route.name, route.access == Access::Admin)) || route.name == "openapi",
+                "{} twice",
+                route.name
+            );
         }
         let document = document("t", routes::storefront());
-        assert_eq!(document["paths"]["/v1/stores/{store}/orders"]["post"]["operationId"], "placeOrder");
+        assert_eq!(
+            document["paths"]["/v1/stores/{store}/orders"]["post"]["operationId"],
+            "placeOrder"
+        );
     }
 }

@@ -25,7 +25,9 @@ impl<S: Send + Sync> FromRequestParts<S> for Asked {
             .await
             .map_err(|_| Problem::bad_request("the query is not well formed"))?;
         if let Some((name, _)) = pairs.iter().find(|(_, value)| value.len() > VALUE_CHARS_MAX) {
-            return Err(Problem::bad_request(format!("{name} is longer than {VALUE_CHARS_MAX} bytes")).on_field(name));
+            return Err(
+                Problem::bad_request(format!("{name} is longer than {VALUE_CHARS_MAX} bytes")).on_field(name),
+            );
         }
         if let Some((name, _)) = pairs.iter().find(|(_, value)| value.contains('\0')) {
             return Err(Problem::bad_request(format!("{name} holds a NUL")).on_field(name));
@@ -56,8 +58,13 @@ impl Asked {
 
     /// A number that is not negative.
     pub fn take_number(&mut self, name: &str) -> Result<Option<f64>, Problem> {
-        let Some(text) = self.take(name)? else { return Ok(None) };
-        let number = text.parse::<f64>().ok().filter(|number| number.is_finite() && *number >= 0.0);
+        let Some(text) = self.take(name)? else {
+            return Ok(None);
+        };
+        let number = text
+            .parse::<f64>()
+            .ok()
+            .filter(|number| number.is_finite() && *number >= 0.0);
         let wrong = || Problem::bad_request(format!("{name} must be a number from 0")).on_field(name);
         number.map(Some).ok_or_else(wrong)
     }

@@ -117,7 +117,8 @@ fn settings() -> Value {
 
 fn orders() -> Value {
     let text = json!({"type": "string"});
-    let number = json!({"anyOf": [{"type": "string", "pattern": "^[0-9]{1,9}(\\.[0-9]{1,2})?$"}, {"type": "number"}]});
+    let number =
+        json!({"anyOf": [{"type": "string", "pattern": "^[0-9]{1,9}(\\.[0-9]{1,2})?$"}, {"type": "number"}]});
     json!({
         "Address": {"type": "object", "properties": {
             "street": text, "city": text, "state": text, "postal_code": text, "country": text}},

@@ -36,7 +36,11 @@ pub async fn resolve(
             if !held(&found["store"]) {
                 return Err(Problem::not_found("no store is at this address"));
             }
-            Ok(reply::hashed(&world, &headers, only_held(found, held).to_string().into_bytes()))
+            Ok(reply::hashed(
+                &world,
+                &headers,
+                only_held(found, held).to_string().into_bytes(),
+            ))
         }
         Found::NoRow => Err(missing(&world, "no store is at this address")),
         Found::NoObject => Err(no_stores(&world)),
@@ -56,8 +60,14 @@ fn only_held(mut found: Value, held: impl Fn(&Value) -> bool) -> Value {
 
 fn place(asked: &mut Asked, prefix: &str) -> Result<Place, Problem> {
     let mut part = |name: &str| asked.take(&format!("{prefix}{name}"));
-    let (country, state, city, postcode) = (part("country")?, part("state")?, part("city")?, part("postcode")?);
-    Ok(Place::new(country.as_deref(), state.as_deref(), city.as_deref(), postcode.as_deref()))
+    let (country, state, city, postcode) =
+        (part("country")?, part("state")?, part("city")?, part("postcode")?);
+    Ok(Place::new(
+        country.as_deref(),
+        state.as_deref(),
+        city.as_deref(),
+        postcode.as_deref(),
+    ))
 }
 
 /// A list with more said beside it.
@@ -86,7 +96,10 @@ pub async fn taxes(
     };
     asked.end()?;
     let (items, engine) = world.reader.with(|cache| taxes::list(cache, &store, &query))?;
-    let more = [("tax_inclusive", store.tax_inclusive), ("needs_live_check", engine)];
+    let more = [
+        ("tax_inclusive", store.tax_inclusive),
+        ("needs_live_check", engine),
+    ];
     Ok(list(&world, &headers, &items, &more))
 }
 
@@ -105,7 +118,10 @@ pub async fn shipping_methods(
     };
     asked.end()?;
     let offered = world.reader.with(|cache| shipping::list(cache, &store, &query))?;
-    let more = [("shipping_required", offered.required), ("needs_live_check", offered.needs_live_check)];
+    let more = [
+        ("shipping_required", offered.required),
+        ("needs_live_check", offered.needs_live_check),
+    ];
     Ok(list(&world, &headers, &offered.items, &more))
 }
 
@@ -126,16 +142,31 @@ pub async fn promotions(
         coupon: asked.take("coupon")?,
     };
     asked.end()?;
-    let items = world.reader.with(|cache| promotions::list(cache, &store, &visitor, &moment))?;
+    let items = world
+        .reader
+        .with(|cache| promotions::list(cache, &store, &visitor, &moment))?;
     Ok(list(&world, &headers, &items, &[]))
 }
 
-fn listing(world: &World, key: &str, headers: &HeaderMap, mut asked: Asked, kind: Kind) -> Result<Response, Problem> {
+fn listing(
+    world: &World,
+    key: &str,
+    headers: &HeaderMap,
+    mut asked: Asked,
+    kind: Kind,
+) -> Result<Response, Problem> {
     let store: Store = find_store(world, key)?;
     let (after, limit) = (asked.cursor()?, asked.limit()?);
     asked.end()?;
-    match world.reader.with(|cache| listing::list(cache, kind, &store.id, &after, limit))? {
-        Found::Row(page) => Ok(reply::hashed(world, headers, json::list(&page.items, page.next.as_deref()))),
+    match world
+        .reader
+        .with(|cache| listing::list(cache, kind, &store.id, &after, limit))?
+    {
+        Found::Row(page) => Ok(reply::hashed(
+            world,
+            headers,
+            json::list(&page.items, page.next.as_deref()),
+        )),
         Found::NoRow | Found::NoObject => Err(no_stores(world)),
     }
 }

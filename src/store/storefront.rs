@@ -162,11 +162,13 @@ pub fn prepare(connection: &Connection, stores: &[BookStore]) -> rusqlite::Resul
 
 /// What views would read and this org lacks: objects, and fields of objects.
 pub fn gaps(connection: &Connection) -> rusqlite::Result<Vec<(String, Option<String>)>> {
-    let Some(mut gaps) = absent(connection.prepare("select object, field from store_gap_v1 order by object, field"))?
+    let Some(mut gaps) =
+        absent(connection.prepare("select object, field from store_gap_v1 order by object, field"))?
     else {
         return Ok(Vec::new());
     };
-    gaps.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?.collect()
+    gaps.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?
+        .collect()
 }
 
 #[cfg(test)]

@@ -12,5 +12,6 @@ mod sandbox_org;
 mod sandbox_pubsub;
 mod sandbox_rest;
 mod simulate;
+mod storefront;
 mod tidy;
 mod world;

@@ -20,7 +20,8 @@ pub fn find(connection: &Connection, store_id: &str, key: &str) -> rusqlite::Res
 
 /// The roots with their children, in the org's order; hidden ones too, marked so.
 pub fn tree(connection: &Connection, store_id: &str) -> rusqlite::Result<Vec<Value>> {
-    let sql = "select * from store_category_v1 where store_id = ?1 order by position is null, position, name, id";
+    let sql =
+        "select * from store_category_v1 where store_id = ?1 order by position is null, position, name, id";
     let mut statement = connection.prepare_cached(sql)?;
     let mut rows = statement.query([store_id])?;
     let mut children: BTreeMap<Option<String>, Vec<Value>> = BTreeMap::new();
@@ -33,14 +34,18 @@ pub fn tree(connection: &Connection, store_id: &str) -> rusqlite::Result<Vec<Val
     Ok(below(&mut children, None, DEPTH_MAX))
 }
 
-fn below(children: &mut BTreeMap<Option<String>, Vec<Value>>, parent: Option<String>, depth: usize) -> Vec<Value> {
+fn below(
+    children: &mut BTreeMap<Option<String>, Vec<Value>>,
+    parent: Option<&str>,
+    depth: usize,
+) -> Vec<Value> {
     if depth == 0 {
         return Vec::new();
     }
-    let mut own = children.remove(&parent).unwrap_or_default();
+    let mut own = children.remove(&parent.map(str::to_owned)).unwrap_or_default();
     for category in &mut own {
         let id = category["id"].as_str().map(str::to_owned);
-        category["children"] = below(children, id, depth - 1).into();
+        category["children"] = below(children, id.as_deref(), depth - 1).into();
     }
     own
 }

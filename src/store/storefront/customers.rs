@@ -108,7 +108,8 @@ const CONTACT: &str = "select id, name, firstname as first_name, lastname as las
     from _of_contact where id = ?1";
 
 const ACCOUNT: &str = "select id, name, external_id, sc_id, pricebook_id, coalesce(pay_by_account, 0) as can_pay_by_account,
-        coalesce(credit_hold, 0) as is_on_credit_hold, account_points_balance as points_balance, account_credit_balance as credit_balance
+        coalesce(credit_hold, 0) as is_on_credit_hold, account_points_balance as points_balance, currencyisocode as currency,
+        account_credit_balance as credit_balance_amount
     from _of_account where id = ?1";
 
 /// What a customer has a list of, across all stores.
@@ -127,8 +128,7 @@ impl Kind {
             Self::Orders => {
                 "select o.id, o.ordernumber as order_number, coalesce(o.external_id, o.sc_id) as external_id, o.status,
                     o.effectivedate as effective_date, o.submitted_date, o.currencyisocode as currency, o.totalamount as total_amount,
-                    o.store_id, 'confirmed' as state, (select json_group_array(json_object('product_id', i.product2id,
-                        'quantity', i.quantity, 'unit_price', i.unitprice)) from _of_orderitem i where i.orderid = o.id) as items_json
+                    o.store_id, 'confirmed' as state
                  from _of_order o where o.id in (select id from _of_order where accountid = ?2 union select id from _of_order where billtocontactid = ?1)"
             }
             Self::Assets => {
@@ -149,6 +149,10 @@ impl Kind {
     }
 }
 
+const LINES: &str = "select i.id, i.product2id as product_id, i.quantity, o.currencyisocode as currency, i.unitprice as unit_price_amount,
+        i.totalprice as total_amount
+    from _of_orderitem i join _of_order o on o.id = i.orderid where i.orderid = ?1 order by i.id";
+
 /// A page of what a customer has, by id.
 pub fn list(
     connection: &Connection,
@@ -159,10 +163,22 @@ pub fn list(
 ) -> rusqlite::Result<(Vec<Value>, Option<String>)> {
     let sql = format!("{} and o.id > ?3 order by o.id limit ?4", kind.sql());
     let most = i64::try_from(limit).unwrap_or(i64::MAX).saturating_add(1);
-    let mut items = rows(connection, &sql, params![customer.contact_id, customer.account_id, after, most])?;
+    let mut items = rows(
+        connection,
+        &sql,
+        params![customer.contact_id, customer.account_id, after, most],
+    )?;
+    if kind == Kind::Orders {
+        for order in &mut items {
+            order["items"] = rows(connection, LINES, params![order["id"].as_str()])?.into();
+        }
+    }
     let more = items.len() > limit;
     items.truncate(limit);
-    let last = items.last().and_then(|item| item["id"].as_str()).map(str::to_owned);
+    let last = items
+        .last()
+        .and_then(|item| item["id"].as_str())
+        .map(str::to_owned);
     Ok((items, last.filter(|_| more)))
 }
 
@@ -173,7 +189,11 @@ pub fn has_order(connection: &Connection, salesforce_id: Option<&str>, key: &str
         .exists(params![salesforce_id, key])
 }
 
-fn rows(connection: &Connection, sql: &str, parameters: impl rusqlite::Params) -> rusqlite::Result<Vec<Value>> {
+fn rows(
+    connection: &Connection,
+    sql: &str,
+    parameters: impl rusqlite::Params,
+) -> rusqlite::Result<Vec<Value>> {
     let mut statement = connection.prepare_cached(sql)?;
     let mut rows = statement.query(parameters)?;
     let mut items = Vec::new();

@@ -69,14 +69,30 @@ pub(super) const RULES: &[Rule] = &[
     rule("s_c__Web_Domain__c", "settings", Reach::Everyone),
     rule("s_c__Taxonomy__c", "categories", STORE),
     rule("s_c__Product_Category__c", "categories", Reach::ItsCategory),
-    rule("s_c__Product_Category_Hierarchy__c", "categories", Reach::Category("s_c__child_id__c")),
+    rule(
+        "s_c__Product_Category_Hierarchy__c",
+        "categories",
+        Reach::Category("s_c__child_id__c"),
+    ),
     rule("s_c__Products_Product_Categories__c", "products", PRODUCT),
     rule("Product2", "products", Reach::ItsProduct),
-    rule("s_c__Product_Variant__c", "products", Reach::Product("s_c__variant_product_id__c")),
+    rule(
+        "s_c__Product_Variant__c",
+        "products",
+        Reach::Product("s_c__variant_product_id__c"),
+    ),
     rule("s_c__Product_Media__c", "products", PRODUCT),
     rule("s_c__Trait__c", "products", PRODUCT),
-    rule("s_c__Product_Component__c", "products", Reach::Product("s_c__anchor_product_id__c")),
-    rule("PricebookEntry", "prices", Reach::Entry("pricebook2id", "product2id")),
+    rule(
+        "s_c__Product_Component__c",
+        "products",
+        Reach::Product("s_c__anchor_product_id__c"),
+    ),
+    rule(
+        "PricebookEntry",
+        "prices",
+        Reach::Entry("pricebook2id", "product2id"),
+    ),
     rule("Pricebook2", "prices", Reach::ItsBook),
     rule("s_c__Membership__c", "prices", Reach::Everyone),
     rule("s_c__Permitted_Restricted_Product__c", "prices", STORE),
@@ -94,7 +110,11 @@ pub(super) const RULES: &[Rule] = &[
     rule("s_c__Delivery_Window__c", "shipping", STORE),
     rule("s_c__Payment_Provider__c", "payment", STORE),
     rule("s_c__Authentication_Provider__c", "authentication", STORE),
-    rule("s_c__Promotion2__c", "promotions", Reach::Store("s_c__channel_scope_store_id__c")),
+    rule(
+        "s_c__Promotion2__c",
+        "promotions",
+        Reach::Store("s_c__channel_scope_store_id__c"),
+    ),
     rule("s_c__Promotion2_Condition__c", "promotions", Reach::Everyone),
     rule("s_c__Promotion2_Product_Scope__c", "promotions", Reach::Everyone),
     rule("s_c__Condition__c", "promotions", Reach::Everyone),
@@ -162,8 +182,9 @@ pub fn bounds(connection: &Connection) -> rusqlite::Result<(i64, i64)> {
 
 /// Up to `most` entries after a revision, in order.
 pub fn after(connection: &Connection, rev: i64, most: usize) -> rusqlite::Result<Vec<Entry>> {
-    let mut statement = connection
-        .prepare_cached("select rev, object, record_id, kind from _change where rev > ?1 order by rev limit ?2")?;
+    let mut statement = connection.prepare_cached(
+        "select rev, object, record_id, kind from _change where rev > ?1 order by rev limit ?2",
+    )?;
     let mut rows = statement.query(params![rev, i64::try_from(most).unwrap_or(i64::MAX)])?;
     let mut entries = Vec::new();
     while let Some(row) = rows.next()? {
@@ -189,7 +210,11 @@ fn told(connection: &Connection, entry: &Entry) -> rusqlite::Result<Option<Told>
         stores: Stores::All,
         product_id: None,
     };
-    let Some(id) = entry.record_id.as_deref().filter(|_| rule.reach != Reach::Everyone) else {
+    let Some(id) = entry
+        .record_id
+        .as_deref()
+        .filter(|_| rule.reach != Reach::Everyone)
+    else {
         return Ok(Some(told));
     };
     let mut stores = BTreeSet::new();
@@ -271,7 +296,9 @@ fn reached(
             None => none(),
         },
         Reach::ItsCategory => select(OF_CATEGORY, id)?,
-        Reach::Category(_) => first.as_ref().map_or(Ok(none()), |found| select(OF_CATEGORY, found))?,
+        Reach::Category(_) => first
+            .as_ref()
+            .map_or(Ok(none()), |found| select(OF_CATEGORY, found))?,
         Reach::Entry(..) => {
             product.clone_from(second);
             first.as_ref().map_or(Ok(none()), |book| select(OF_BOOK, book))?

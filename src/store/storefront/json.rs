@@ -90,7 +90,9 @@ pub fn view_row(out: &mut Vec<u8>, row: &Row<'_>) -> rusqlite::Result<()> {
 }
 
 fn is_flag(name: &str) -> bool {
-    ["is_", "can_", "has_", "needs_"].iter().any(|start| name.starts_with(start))
+    ["is_", "can_", "has_", "needs_"]
+        .iter()
+        .any(|start| name.starts_with(start))
 }
 
 pub fn flag(out: &mut Vec<u8>, flag: bool) {
@@ -227,7 +229,9 @@ mod tests {
         let sql = "select 's' as store_id, 'i' as id, 1 as is_default, 0 as can_pay, 'AUD' as currency, 5.5 as cost_amount,
             null as sale_amount, 'a; b;' as days_list, null as ways_list, '[1]' as things_json, 7 as _rev";
         let mut out = Vec::new();
-        connection.query_row(sql, [], |found| view_row(&mut out, found)).unwrap();
+        connection
+            .query_row(sql, [], |found| view_row(&mut out, found))
+            .unwrap();
         let read: Value = serde_json::from_slice(&out).unwrap();
         let expected = json!({"id": "i", "default": true, "can_pay": false, "currency": "AUD",
             "cost": {"amount": "5.50", "currency": "AUD"}, "sale": null, "days": ["a", "b"], "ways": [], "things": [1]});

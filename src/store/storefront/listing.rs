@@ -22,12 +22,18 @@ impl Kind {
     /// The view, and the key that its rows are in the order of: unique together with the id.
     fn view(self) -> (&'static str, &'static str) {
         match self {
-            Self::PaymentProviders => ("store_payment_provider_v1", "printf('%012.3f', coalesce(position, 99999999))"),
+            Self::PaymentProviders => (
+                "store_payment_provider_v1",
+                "printf('%012.3f', coalesce(position, 99999999))",
+            ),
             Self::AuthProviders => ("store_auth_provider_v1", "coalesce(name, '')"),
             Self::CollectionPoints => ("store_collection_point_v1", "coalesce(name, '')"),
             Self::DeliveryWindows => ("store_delivery_window_v1", "coalesce(name, '')"),
             Self::Forms => ("store_form_v1", "coalesce(name, '')"),
-            Self::Bookings => ("store_booking_v1", "coalesce(start_date, '') || coalesce(start_time, '')"),
+            Self::Bookings => (
+                "store_booking_v1",
+                "coalesce(start_date, '') || coalesce(start_time, '')",
+            ),
             Self::Availability => ("store_availability_v1", "coalesce(start_date, '')"),
             Self::Routes => ("store_route_v1", "coalesce(from_path, '')"),
         }
@@ -35,7 +41,13 @@ impl Kind {
 }
 
 /// A page of a store's list after the row that the last page ended with.
-pub fn list(connection: &Connection, kind: Kind, store_id: &str, after: &str, limit: usize) -> rusqlite::Result<Found<Page>> {
+pub fn list(
+    connection: &Connection,
+    kind: Kind,
+    store_id: &str,
+    after: &str,
+    limit: usize,
+) -> rusqlite::Result<Found<Page>> {
     let (view, key) = kind.view();
     let sql = format!(
         "select *, {key} || ' ' || id as _key from {view} where store_id = ?1 and {key} || ' ' || id > ?2 order by _key limit ?3"
@@ -48,7 +60,10 @@ pub fn list(connection: &Connection, kind: Kind, store_id: &str, after: &str, li
     let (mut items, mut last) = (Vec::new(), String::new());
     while let Some(row) = rows.next()? {
         if items.len() == limit {
-            return Ok(Found::Row(Page { items, next: Some(last) }));
+            return Ok(Found::Row(Page {
+                items,
+                next: Some(last),
+            }));
         }
         let mut out = Vec::with_capacity(256);
         json::view_row(&mut out, row)?;

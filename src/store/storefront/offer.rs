@@ -95,7 +95,10 @@ pub fn offer(entry: Option<&Entry>, facts: &Facts, unavailable_text: Option<&str
         (facts.stock.as_ref().is_some_and(sold_out), "out_of_stock"),
         (entry.price.is_none(), "no_price"),
     ];
-    let reason = reasons.iter().find(|(holds, _)| *holds).map(|(_, reason)| *reason);
+    let reason = reasons
+        .iter()
+        .find(|(holds, _)| *holds)
+        .map(|(_, reason)| *reason);
     let hidden = entry.hide_price;
     Offer {
         shown: true,
@@ -131,46 +134,84 @@ mod tests {
         format!("{price} {text} {}", offer.reason.unwrap_or("buy"))
     }
 
+    fn check(cases: &[(Option<&Entry>, Facts, &str)]) {
+        for (entry, facts, expected) in cases {
+            assert_eq!(told(*entry, facts), *expected, "{entry:?} {facts:?}");
+        }
+    }
+
+    /// Facts with one more.
+    fn with(change: impl FnOnce(&mut Facts)) -> Facts {
+        let mut facts = Facts::default();
+        change(&mut facts);
+        facts
+    }
+
+    /// An entry with one more.
+    fn which(from: &Entry, change: impl FnOnce(&mut Entry)) -> Entry {
+        let mut entry = from.clone();
+        change(&mut entry);
+        entry
+    }
+
     #[test]
-    fn an_offer_follows_entry_product_and_stock() {
-        let plain = Facts::default();
-        let approved = Facts { is_approved: true, ..plain.clone() };
-        let stock = |available, backorderable| Facts {
-            stock: Some(Stock { available, backorderable }),
-            ..Facts::default()
+    fn an_offer_follows_product_and_stock() {
+        let stock = |available, backorderable| {
+            let stock = Stock {
+                available,
+                backorderable,
+            };
+            with(|facts| facts.stock = Some(stock))
         };
-        let restricted = Entry { restricted: true, ..entry() };
-        let worded = Entry { restricted_text: Some("Ask us".to_owned()), ..restricted.clone() };
-        let unlisted = Entry { listed_if_restricted: false, ..restricted.clone() };
-        let hidden = Entry { hide_price: true, ..entry() };
-        let hidden_text = Entry { hide_price_text: Some("Call".to_owned()), ..hidden.clone() };
-        let bundle = Entry { bundle_only: true, ..entry() };
-        let cases = [
-            (Some(&entry()), plain.clone(), "5  buy"),
-            (None, plain.clone(), "- gone no_price"),
-            (Some(&restricted), plain.clone(), "5  restricted"),
-            (Some(&worded), plain.clone(), "- Ask us restricted"),
-            (Some(&unlisted), plain.clone(), "hidden"),
-            (Some(&restricted), approved.clone(), "5  buy"),
-            (Some(&unlisted), approved, "5  buy"),
-            (Some(&restricted), Facts { has_placeholder: true, ..plain.clone() }, "hidden"),
-            (Some(&entry()), Facts { is_placeholder: true, ..plain.clone() }, "hidden"),
+        let stands_in = with(|facts| facts.is_placeholder = true);
+        let needed = with(|facts| (facts.is_placeholder, facts.is_needed_as_placeholder) = (true, true));
+        check(&[
+            (Some(&entry()), Facts::default(), "5  buy"),
+            (None, Facts::default(), "- gone no_price"),
             (
                 Some(&entry()),
-                Facts { is_placeholder: true, is_needed_as_placeholder: true, ..plain.clone() },
-                "5  buy",
+                with(|facts| facts.is_early = true),
+                "5  not_yet_available",
             ),
-            (Some(&hidden), plain.clone(), "- POA price_on_application"),
-            (Some(&hidden_text), plain.clone(), "- Call price_on_application"),
-            (Some(&bundle), plain.clone(), "5  bundle_only"),
-            (Some(&entry()), Facts { is_early: true, ..plain.clone() }, "5  not_yet_available"),
-            (Some(&entry()), Facts { is_over: true, ..plain }, "5  discontinued"),
+            (
+                Some(&entry()),
+                with(|facts| facts.is_over = true),
+                "5  discontinued",
+            ),
+            (Some(&entry()), stands_in, "hidden"),
+            (Some(&entry()), needed, "5  buy"),
             (Some(&entry()), stock(0.0, false), "5  out_of_stock"),
             (Some(&entry()), stock(0.0, true), "5  buy"),
             (Some(&entry()), stock(1.0, false), "5  buy"),
-        ];
-        for (entry, facts, expected) in cases {
-            assert_eq!(told(entry, &facts), expected, "{entry:?} {facts:?}");
-        }
+        ]);
+    }
+
+    #[test]
+    fn an_offer_follows_the_entry() {
+        let approved = with(|facts| facts.is_approved = true);
+        let replaced = with(|facts| facts.has_placeholder = true);
+        let restricted = which(&entry(), |entry| entry.restricted = true);
+        let worded = which(&restricted, |entry| {
+            entry.restricted_text = Some("Ask us".to_owned())
+        });
+        let unlisted = which(&restricted, |entry| entry.listed_if_restricted = false);
+        let hidden = which(&entry(), |entry| entry.hide_price = true);
+        let hidden_text = which(&hidden, |entry| entry.hide_price_text = Some("Call".to_owned()));
+        let bundle = which(&entry(), |entry| entry.bundle_only = true);
+        check(&[
+            (Some(&restricted), Facts::default(), "5  restricted"),
+            (Some(&worded), Facts::default(), "- Ask us restricted"),
+            (Some(&unlisted), Facts::default(), "hidden"),
+            (Some(&restricted), approved.clone(), "5  buy"),
+            (Some(&unlisted), approved, "5  buy"),
+            (Some(&restricted), replaced, "hidden"),
+            (Some(&hidden), Facts::default(), "- POA price_on_application"),
+            (
+                Some(&hidden_text),
+                Facts::default(),
+                "- Call price_on_application",
+            ),
+            (Some(&bundle), Facts::default(), "5  bundle_only"),
+        ]);
     }
 }

@@ -69,7 +69,9 @@ impl<'a> Book<'a> {
 }
 
 fn entry(row: &Row<'_>) -> rusqlite::Result<Entry> {
-    let amount = |column: usize| Ok::<_, rusqlite::Error>(row.get::<_, Option<f64>>(column)?.and_then(Decimal::from_real));
+    let amount = |column: usize| {
+        Ok::<_, rusqlite::Error>(row.get::<_, Option<f64>>(column)?.and_then(Decimal::from_real))
+    };
     let list_price = amount(2)?;
     Ok(Entry {
         id: row.get(0)?,

@@ -110,9 +110,14 @@ impl<'a> Shelf<'a> {
         let mut rows = statement.query(params_from_iter(values))?;
         let (mut items, mut last) = (Vec::new(), String::new());
         while let Some(row) = rows.next()? {
-            let Some(json) = self.json(row, form)? else { continue };
+            let Some(json) = self.json(row, form)? else {
+                continue;
+            };
             if items.len() == query.limit {
-                return Ok(Found::Row(Page { items, next: Some(last) }));
+                return Ok(Found::Row(Page {
+                    items,
+                    next: Some(last),
+                }));
             }
             items.push(json);
             last = row.get("_key")?;
@@ -131,7 +136,12 @@ impl<'a> Shelf<'a> {
             return Ok(None);
         }
         let mut out = Vec::with_capacity(768);
-        json::member(&mut out, b'{', if form == Form::Price { "product_id" } else { "id" }, Some(&id));
+        json::member(
+            &mut out,
+            b'{',
+            if form == Form::Price { "product_id" } else { "id" },
+            Some(&id),
+        );
         if form != Form::Price {
             self.describe(&mut out, row)?;
         }
@@ -149,12 +159,28 @@ impl<'a> Shelf<'a> {
 
     fn describe(&self, out: &mut Vec<u8>, row: &Row<'_>) -> rusqlite::Result<()> {
         for name in [
-            "name", "product_code", "sku", "slug", "family", "description", "summary_markdown", "brand_id", "brand_name",
-            "master_id", "category_id", "available_on", "discontinue_on", "subscription_type",
+            "name",
+            "product_code",
+            "sku",
+            "slug",
+            "family",
+            "description",
+            "summary_markdown",
+            "brand_id",
+            "brand_name",
+            "master_id",
+            "category_id",
+            "available_on",
+            "discontinue_on",
+            "subscription_type",
         ] {
             json::member(out, b',', name, row.get::<_, Option<String>>(name)?.as_deref());
         }
-        for (name, column) in [("virtual", "is_virtual"), ("voucher", "is_voucher"), ("promotionable", "is_promotionable")] {
+        for (name, column) in [
+            ("virtual", "is_virtual"),
+            ("voucher", "is_voucher"),
+            ("promotionable", "is_promotionable"),
+        ] {
             out.extend_from_slice(format!(",\"{name}\":").as_bytes());
             json::flag(out, row.get(column)?);
         }
@@ -162,21 +188,38 @@ impl<'a> Shelf<'a> {
     }
 
     fn offered(&self, out: &mut Vec<u8>, entry: Option<&Entry>, offer: &Offer) {
-        let currency = entry.and_then(|entry| entry.currency.as_deref()).or(self.store.currency.as_deref());
+        let currency = entry
+            .and_then(|entry| entry.currency.as_deref())
+            .or(self.store.currency.as_deref());
         for (name, amount) in [("price", offer.price), ("list_price", offer.list_price)] {
             out.extend_from_slice(format!(",\"{name}\":").as_bytes());
             json::money(out, amount, currency);
         }
         json::member(out, b',', "price_text", offer.price_text.as_deref());
-        for (name, flag) in [("restricted", offer.restricted), ("purchasable", offer.purchasable)] {
+        for (name, flag) in [
+            ("restricted", offer.restricted),
+            ("purchasable", offer.purchasable),
+        ] {
             out.extend_from_slice(format!(",\"{name}\":").as_bytes());
             json::flag(out, flag);
         }
         json::member(out, b',', "unavailable_reason", offer.reason);
         json::member(out, b',', "pricebook_id", self.book.id());
-        json::member(out, b',', "pricebook_entry_id", entry.map(|entry| entry.id.as_str()));
-        json::member(out, b',', "tax_method", entry.and_then(|entry| entry.tax_method.as_deref()));
-        let most = entry.and_then(|entry| entry.quantity_max).map_or("null".to_owned(), |most| most.to_string());
+        json::member(
+            out,
+            b',',
+            "pricebook_entry_id",
+            entry.map(|entry| entry.id.as_str()),
+        );
+        json::member(
+            out,
+            b',',
+            "tax_method",
+            entry.and_then(|entry| entry.tax_method.as_deref()),
+        );
+        let most = entry
+            .and_then(|entry| entry.quantity_max)
+            .map_or("null".to_owned(), |most| most.to_string());
         out.extend_from_slice(format!(",\"order_quantity_max\":{most}").as_bytes());
     }
 
@@ -184,15 +227,31 @@ impl<'a> Shelf<'a> {
         if !row.get::<_, bool>("is_stock_tracked")? {
             return Ok(None);
         }
-        let sql = "select available, is_backorderable from store_stock_v1 where store_id = ?1 and product_id = ?2";
-        let stock = self.connection.prepare_cached(sql)?.query_row(params![self.store.id, id], |row| {
-            Ok(Stock { available: row.get(0)?, backorderable: row.get(1)? })
-        });
-        let nothing = Stock { available: 0.0, backorderable: false };
+        let sql =
+            "select available, is_backorderable from store_stock_v1 where store_id = ?1 and product_id = ?2";
+        let stock = self
+            .connection
+            .prepare_cached(sql)?
+            .query_row(params![self.store.id, id], |row| {
+                Ok(Stock {
+                    available: row.get(0)?,
+                    backorderable: row.get(1)?,
+                })
+            });
+        let nothing = Stock {
+            available: 0.0,
+            backorderable: false,
+        };
         Ok(Some(stock.optional()?.unwrap_or(nothing)))
     }
 
-    fn facts(&self, row: &Row<'_>, id: &str, entry: Option<&Entry>, stock: Option<Stock>) -> rusqlite::Result<Facts> {
+    fn facts(
+        &self,
+        row: &Row<'_>,
+        id: &str,
+        entry: Option<&Entry>,
+        stock: Option<Stock>,
+    ) -> rusqlite::Result<Facts> {
         let moment = |name: &str| row.get::<_, Option<String>>(name);
         let mut facts = Facts {
             is_early: moment("available_on")?.is_some_and(|from| from > self.now),
@@ -204,7 +263,9 @@ impl<'a> Shelf<'a> {
             facts.is_approved = visitor::is_approved(self.connection, self.store, self.visitor, id)?;
             facts.has_placeholder = self
                 .connection
-                .prepare_cached("select 1 from store_product_v1 where store_id = ?1 and placeholder_for_id = ?2")?
+                .prepare_cached(
+                    "select 1 from store_product_v1 where store_id = ?1 and placeholder_for_id = ?2",
+                )?
                 .exists(params![self.store.id, id])?;
         }
         if let Some(real) = moment("placeholder_for_id")? {
@@ -219,20 +280,35 @@ impl<'a> Shelf<'a> {
     fn image(&self, out: &mut Vec<u8>, id: &str) -> rusqlite::Result<()> {
         let sql = "select url from store_media_v1 where store_id = ?1 and product_id = ?2 and coalesce(file_type, 'image') = 'image' \
              order by position is null, position, id limit 1";
-        let url: Option<String> =
-            self.connection.prepare_cached(sql)?.query_row(params![self.store.id, id], |row| row.get(0)).optional()?;
+        let url: Option<String> = self
+            .connection
+            .prepare_cached(sql)?
+            .query_row(params![self.store.id, id], |row| row.get(0))
+            .optional()?;
         json::member(out, b',', "image_url", url.as_deref());
         Ok(())
     }
 
     fn details(&self, out: &mut Vec<u8>, id: &str, row: &Row<'_>) -> rusqlite::Result<()> {
-        for (name, column) in [("shipping_weight", "shipping_weight"), ("booking_minutes", "booking_minutes")] {
+        for (name, column) in [
+            ("shipping_weight", "shipping_weight"),
+            ("booking_minutes", "booking_minutes"),
+        ] {
             out.extend_from_slice(format!(",\"{name}\":").as_bytes());
             json::value(out, row.get_ref(column)?);
         }
-        json::member(out, b',', "shipping_weight_unit", row.get::<_, Option<String>>("shipping_weight_unit")?.as_deref());
+        json::member(
+            out,
+            b',',
+            "shipping_weight_unit",
+            row.get::<_, Option<String>>("shipping_weight_unit")?.as_deref(),
+        );
         let methods: Option<String> = row.get("shipping_methods_list")?;
-        let methods: Vec<&str> = methods.iter().flat_map(|list| list.split(';')).filter(|way| !way.is_empty()).collect();
+        let methods: Vec<&str> = methods
+            .iter()
+            .flat_map(|list| list.split(';'))
+            .filter(|way| !way.is_empty())
+            .collect();
         out.extend_from_slice(format!(",\"shipping_methods\":{}", serde_json::json!(methods)).as_bytes());
         for (name, sql) in DETAILS {
             out.extend_from_slice(format!(",\"{name}\":").as_bytes());
@@ -257,8 +333,13 @@ fn stocked(out: &mut Vec<u8>, tracked: bool, stock: Option<Stock>) {
     out.extend_from_slice(b",\"stock\":");
     match stock {
         Some(stock) if tracked => {
-            let Stock { available, backorderable } = stock;
-            out.extend_from_slice(format!("{{\"available\":{available},\"backorderable\":{backorderable}}}").as_bytes());
+            let Stock {
+                available,
+                backorderable,
+            } = stock;
+            out.extend_from_slice(
+                format!("{{\"available\":{available},\"backorderable\":{backorderable}}}").as_bytes(),
+            );
         }
         _ => out.extend_from_slice(b"null"),
     }

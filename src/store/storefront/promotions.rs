@@ -19,7 +19,12 @@ pub struct Moment {
 }
 
 /// What is open: within its days and times, in this store, to this customer, and with a coupon only to who has it.
-pub fn list(connection: &Connection, store: &Store, visitor: &Visitor, moment: &Moment) -> rusqlite::Result<Vec<Vec<u8>>> {
+pub fn list(
+    connection: &Connection,
+    store: &Store,
+    visitor: &Visitor,
+    moment: &Moment,
+) -> rusqlite::Result<Vec<Vec<u8>>> {
     // The coupon is not part of the answer: whoever has it has it.
     let sql = "select id, kind, name, description, starts_on, ends_on, starts_at, ends_at, days_of_week_list, membership_id,
             conditions_json, coupon is not null as needs_coupon, needs_live_check, account_id as _account, contact_id as _contact

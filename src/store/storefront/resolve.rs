@@ -37,11 +37,17 @@ pub fn resolve(connection: &Connection, query: &Query) -> rusqlite::Result<Found
     let Some(store) = store else {
         return Ok(Found::NoRow);
     };
-    let is_sibling = |other: &&Store| other.id != store.id && (store.group_id.is_none() || other.group_id == store.group_id);
+    let is_sibling = |other: &&Store| {
+        other.id != store.id && (store.group_id.is_none() || other.group_id == store.group_id)
+    };
     let suggested = if query.country.is_none() || in_zone(store) {
         None
     } else {
-        enabled().filter(is_sibling).find(|other| in_zone(other)).or(default).filter(|other| other.id != store.id)
+        enabled()
+            .filter(is_sibling)
+            .find(|other| in_zone(other))
+            .or(default)
+            .filter(|other| other.id != store.id)
     };
     Ok(Found::Row(json!({
         "store": brief(store),
@@ -67,7 +73,12 @@ fn by_host<'a>(
     host: &str,
     path: &str,
 ) -> rusqlite::Result<(Option<&'a Store>, Option<String>)> {
-    let host = host.split(':').next().unwrap_or_default().trim_end_matches('.').to_lowercase();
+    let host = host
+        .split(':')
+        .next()
+        .unwrap_or_default()
+        .trim_end_matches('.')
+        .to_lowercase();
     if let Some(store) = at(all, &host, path) {
         return Ok((Some(store), None));
     }
@@ -109,7 +120,9 @@ fn rest(store: &Store, path: &str) -> String {
 
 fn verified(connection: &Connection, store: &Store) -> rusqlite::Result<bool> {
     connection
-        .prepare_cached("select 1 from store_domain_v1 where store_id = ?1 and is_active = 1 and status = 'Success'")?
+        .prepare_cached(
+            "select 1 from store_domain_v1 where store_id = ?1 and is_active = 1 and status = 'Success'",
+        )?
         .exists([&store.id])
 }
 
@@ -140,7 +153,11 @@ mod tests {
             default,
             ..Store::default()
         };
-        let all = [store("root", None, true), store("nz", Some("/nz"), false), store("other", None, false)];
+        let all = [
+            store("root", None, true),
+            store("nz", Some("/nz"), false),
+            store("other", None, false),
+        ];
         for (path, expected, rest_of_it) in [
             ("/", "root", "/"),
             ("/mugs", "root", "/mugs"),
@@ -149,7 +166,11 @@ mod tests {
             ("/nzl", "root", "/nzl"),
         ] {
             let found = at(&all, "shop.example", path).unwrap();
-            assert_eq!((found.id.as_str(), rest(found, path).as_str()), (expected, rest_of_it), "{path}");
+            assert_eq!(
+                (found.id.as_str(), rest(found, path).as_str()),
+                (expected, rest_of_it),
+                "{path}"
+            );
         }
         assert!(at(&all, "other.example", "/").is_none());
     }

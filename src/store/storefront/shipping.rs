@@ -36,7 +36,7 @@ pub fn list(connection: &Connection, store: &Store, query: &Query) -> rusqlite::
     let zones = zones::of(connection, &query.place)?;
     let sql = "select * from store_shipping_v1 where store_id = ?1
             and (?2 is null or range_type <> 'price'
-                or (coalesce(order_price_minimum, ?2) <= ?2 and coalesce(order_price_maximum, ?2) >= ?2))
+                or (coalesce(order_price_minimum_amount, ?2) <= ?2 and coalesce(order_price_maximum_amount, ?2) >= ?2))
             and (?3 is null or range_type <> 'weight'
                 or (coalesce(order_weight_minimum, ?3) <= ?3 and coalesce(order_weight_maximum, ?3) >= ?3))
         order by cost_amount, name, id";
@@ -52,7 +52,8 @@ pub fn list(connection: &Connection, store: &Store, query: &Query) -> rusqlite::
             items.push(out);
         }
     }
-    let carriers = "select 1 from _of_shipping_provider where active = 1 and (store_id is null or store_id = ?1)";
+    let carriers =
+        "select 1 from _of_shipping_provider where active = 1 and (store_id is null or store_id = ?1)";
     Ok(Offered {
         items,
         required: true,
@@ -91,7 +92,11 @@ fn methods(connection: &Connection, product_ids: &[String]) -> rusqlite::Result<
         let mut rows = statement.query([id])?;
         let Some(row) = rows.next()? else { continue };
         let own: Option<String> = row.get(0)?;
-        let own: BTreeSet<String> = own.iter().flat_map(|list| list.split(';')).map(|way| way.trim().to_lowercase()).collect();
+        let own: BTreeSet<String> = own
+            .iter()
+            .flat_map(|list| list.split(';'))
+            .map(|way| way.trim().to_lowercase())
+            .collect();
         common = Some(match common {
             Some(common) => common.intersection(&own).cloned().collect(),
             None => own,

@@ -15,7 +15,8 @@ const OWN: &str = "insert into _store_product (store_id, product_id, category_id
     where place = 1";
 
 /// A variant without a category of its own stands where its master does.
-const BY_MASTER: &str = "insert or ignore into _store_product (store_id, product_id, category_id, position, master_id)
+const BY_MASTER: &str =
+    "insert or ignore into _store_product (store_id, product_id, category_id, position, master_id)
     select m.store_id, v.variant_product_id, m.category_id, m.position, v.master_product_id
     from _of_product_variant v
     join _store_product m on m.product_id = v.master_product_id and m.master_id is null
@@ -23,10 +24,15 @@ const BY_MASTER: &str = "insert or ignore into _store_product (store_id, product
 
 /// Finds the places of all products that were marked.
 pub fn settle(connection: &Connection) -> rusqlite::Result<()> {
-    if !connection.prepare_cached("select 1 from _store_dirty limit 1")?.exists([])? {
+    if !connection
+        .prepare_cached("select 1 from _store_dirty limit 1")?
+        .exists([])?
+    {
         return Ok(());
     }
-    let all = connection.prepare_cached("select 1 from _store_dirty where product_id = '*'")?.exists([])?;
+    let all = connection
+        .prepare_cached("select 1 from _store_dirty where product_id = '*'")?
+        .exists([])?;
     let steps = if all {
         vec![
             "delete from _store_product".to_owned(),
@@ -45,7 +51,11 @@ pub fn settle(connection: &Connection) -> rusqlite::Result<()> {
             BY_MASTER.replace("{which}", &format!("v.variant_product_id in {marked}")),
         ]
     };
-    for sql in steps.iter().map(String::as_str).chain(["delete from _store_dirty"]) {
+    for sql in steps
+        .iter()
+        .map(String::as_str)
+        .chain(["delete from _store_dirty"])
+    {
         connection.prepare_cached(sql)?.execute([])?;
     }
     Ok(())

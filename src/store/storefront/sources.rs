@@ -104,7 +104,7 @@ Product_Form: Product_Id Form_Id
 Store_Campaign: Campaign_Id Store_Id Opt_In_Text Information_Markdown Preselect_Opt_In
 =Campaign: =Name =IsActive
 =Account: =Name External_ID__c Pricebook_Id Pay_By_Account Credit_Hold Brand Display_Name Subdomain \
- Account_Points_Balance Account_Credit_Balance sC_Id =BillingCity =BillingCountry
+ Account_Points_Balance Account_Credit_Balance sC_Id =CurrencyIsoCode =BillingCity =BillingCountry
 =Contact: =Name =FirstName =LastName =Email =Phone =AccountId External_ID__c sC_Id Store_Id Can_Use_Account_Pricing \
  Can_Use_Account_Points Can_Use_Account_Credit Can_Purchase_For_Account =MailingStreet =MailingCity =MailingState \
  =MailingPostalCode =MailingCountry
@@ -185,7 +185,10 @@ pub(super) fn present(connection: &Connection) -> rusqlite::Result<Present> {
 /// The shim of an object, and what of it the org lacks: `(object, None)` or `(object, Some(field))`.
 pub(super) fn shim(source: &Source, present: &Present) -> (String, Vec<(String, Option<String>)>) {
     let table = source.table();
-    let mut sql = format!("create view {} as select id, ", quoted(&format!("_of_{}", source.short)));
+    let mut sql = format!(
+        "create view {} as select id, ",
+        quoted(&format!("_of_{}", source.short))
+    );
     let mut gaps = Vec::new();
     let Some(columns) = present.get(&table) else {
         sql = sql.replace("select id, ", "select null as id, 0 as _rev");
@@ -195,7 +198,11 @@ pub(super) fn shim(source: &Source, present: &Present) -> (String, Vec<(String, 
         sql.push_str(" where 0");
         return (sql, vec![(source.object.clone(), None)]);
     };
-    sql.push_str(if columns.contains("_rev") { "_rev" } else { "0 as _rev" });
+    sql.push_str(if columns.contains("_rev") {
+        "_rev"
+    } else {
+        "0 as _rev"
+    });
     for (field, column) in &source.columns {
         let stored = field.to_ascii_lowercase();
         if columns.contains(&stored) {
@@ -216,8 +223,15 @@ mod tests {
     #[test]
     fn names_fields_as_the_org_does_and_columns_shortly() {
         let source = source("=Account: =Name External_ID__c Pricebook_Id").unwrap();
-        assert_eq!((source.object.as_str(), source.short.as_str()), ("Account", "account"));
-        let columns: Vec<_> = source.columns.iter().map(|(f, c)| (f.as_str(), c.as_str())).collect();
+        assert_eq!(
+            (source.object.as_str(), source.short.as_str()),
+            ("Account", "account")
+        );
+        let columns: Vec<_> = source
+            .columns
+            .iter()
+            .map(|(f, c)| (f.as_str(), c.as_str()))
+            .collect();
         assert_eq!(
             columns,
             [
@@ -239,15 +253,22 @@ mod tests {
         let find = |short: &str| sources.iter().find(|source| source.short == short).unwrap();
         let (sql, gaps) = shim(find("zone"), &present);
         connection.execute_batch(&sql).unwrap();
-        assert_eq!(gaps, [("s_c__Zone__c".to_owned(), Some("s_c__Match__c".to_owned()))]);
+        assert_eq!(
+            gaps,
+            [("s_c__Zone__c".to_owned(), Some("s_c__Match__c".to_owned()))]
+        );
         let (sql, gaps) = shim(find("tax"), &present);
         connection.execute_batch(&sql).unwrap();
         assert_eq!(gaps, [("s_c__Tax__c".to_owned(), None)]);
         let row: (String, Option<String>) = connection
-            .query_row("select name, \"match\" from _of_zone", [], |row| Ok((row.get(0)?, row.get(1)?)))
+            .query_row("select name, \"match\" from _of_zone", [], |row| {
+                Ok((row.get(0)?, row.get(1)?))
+            })
             .unwrap();
         assert_eq!(row, ("Here".to_owned(), None));
-        let rows: i64 = connection.query_row("select count(rate_percentage) from _of_tax", [], |row| row.get(0)).unwrap();
+        let rows: i64 = connection
+            .query_row("select count(rate_percentage) from _of_tax", [], |row| row.get(0))
+            .unwrap();
         assert_eq!(rows, 0);
     }
 }

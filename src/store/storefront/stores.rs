@@ -28,7 +28,7 @@ pub struct Store {
     pub json: Vec<u8>,
 }
 
-const SELECT: &str = "select *, store_id as id from store_v1";
+const SELECT: &str = "select * from store_v1";
 
 /// A store by its id, its code or its domain.
 pub fn find(connection: &Connection, key: &str) -> rusqlite::Result<Found<Store>> {
@@ -37,7 +37,10 @@ pub fn find(connection: &Connection, key: &str) -> rusqlite::Result<Found<Store>
         (is_id(key), "store_id = ?1"),
         (true, "code = ?1 order by store_id limit 1"),
         // Of several stores at one domain, the primary one has its root.
-        (is_host, "domain = lower(?1) order by is_default desc, path is not null, store_id limit 1"),
+        (
+            is_host,
+            "domain = lower(?1) order by is_default desc, path is not null, store_id limit 1",
+        ),
     ];
     for (_, condition) in by.into_iter().filter(|(likely, _)| *likely) {
         let sql = format!("{SELECT} where {condition}");
@@ -45,7 +48,11 @@ pub fn find(connection: &Connection, key: &str) -> rusqlite::Result<Found<Store>
             return Ok(Found::Row(store));
         }
     }
-    Ok(if are_there(connection)? { Found::NoRow } else { Found::NoObject })
+    Ok(if are_there(connection)? {
+        Found::NoRow
+    } else {
+        Found::NoObject
+    })
 }
 
 /// All stores; an org has few.
@@ -67,10 +74,15 @@ fn are_there(connection: &Connection) -> rusqlite::Result<bool> {
 }
 
 fn store(row: &Row<'_>) -> rusqlite::Result<Store> {
+    let id: String = row.get("store_id")?;
     let mut all = Vec::with_capacity(1_024);
-    json::view_row(&mut all, row)?;
+    json::member(&mut all, b'{', "id", Some(&id));
+    let mut rest = Vec::with_capacity(1_024);
+    json::view_row(&mut rest, row)?;
+    all.push(b',');
+    all.extend_from_slice(&rest[1..]);
     Ok(Store {
-        id: row.get("id")?,
+        id,
         name: row.get("name")?,
         code: row.get("code")?,
         domain: row.get("domain")?,
@@ -94,8 +106,14 @@ pub fn with_settings(connection: &Connection, store: &Store) -> rusqlite::Result
     let mut out = store.json.clone();
     out.pop();
     for (name, sql) in [
-        ("variables", "select id, \"key\", value from store_variable_v1 where store_id = ?1 order by \"key\", id"),
-        ("domains", "select id, domain, is_active, status from store_domain_v1 where store_id = ?1 order by domain, id"),
+        (
+            "variables",
+            "select id, \"key\", value from store_variable_v1 where store_id = ?1 order by \"key\", id",
+        ),
+        (
+            "domains",
+            "select id, domain, is_active, status from store_domain_v1 where store_id = ?1 order by domain, id",
+        ),
         (
             "campaigns",
             "select id, campaign_id, name, opt_in_text, information_markdown, is_preselected from store_campaign_v1 \

@@ -20,7 +20,11 @@ pub struct Query {
 /// Taxes in force at the address; with a product only those that it has. Whether a tax engine has the last word.
 pub fn list(connection: &Connection, store: &Store, query: &Query) -> rusqlite::Result<(Vec<Vec<u8>>, bool)> {
     let shipped = zones::of(connection, &query.shipping)?;
-    let billed = if query.billing.is_empty() { shipped.clone() } else { zones::of(connection, &query.billing)? };
+    let billed = if query.billing.is_empty() {
+        shipped.clone()
+    } else {
+        zones::of(connection, &query.billing)?
+    };
     let sql = "select t.* from store_tax_v1 t where (t.effective_from is null or t.effective_from <= ?1)
             and (t.effective_to is null or t.effective_to >= ?1)
             and (?2 is null or exists (select 1 from store_product_tax_v1 x where x.product_id = ?2 and x.tax_id = t.id))
@@ -29,7 +33,9 @@ pub fn list(connection: &Connection, store: &Store, query: &Query) -> rusqlite::
     let mut rows = statement.query(params![query.today, query.product_id])?;
     let mut items = Vec::new();
     while let Some(row) = rows.next()? {
-        let Some(zone) = row.get::<_, Option<String>>("zone_id")? else { continue };
+        let Some(zone) = row.get::<_, Option<String>>("zone_id")? else {
+            continue;
+        };
         let by_shipping: bool = row.get("is_by_shipping_address")?;
         if (if by_shipping { &shipped } else { &billed }).contains(&zone) {
             let mut out = Vec::with_capacity(256);

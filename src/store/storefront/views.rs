@@ -36,10 +36,14 @@ pub fn build(connection: &Connection) -> rusqlite::Result<()> {
         gaps.extend(missing);
     }
     statements.push(shown_view(book_stores).to_owned());
-    statements.extend(VIEWS.split(";\n").map(str::trim).filter(|sql| !sql.is_empty()).map(str::to_owned));
-    statements.push(
-        "create view store_gap_v1 as select object, field from _gap".to_owned(),
+    statements.extend(
+        VIEWS
+            .split(";\n")
+            .map(str::trim)
+            .filter(|sql| !sql.is_empty())
+            .map(str::to_owned),
     );
+    statements.push("create view store_gap_v1 as select object, field from _gap".to_owned());
     statements.extend(place_triggers(&present));
     statements.extend(departure_triggers(&present));
     let mut hasher = DefaultHasher::new();
@@ -122,55 +126,116 @@ fn shown_view(book_stores: bool) -> &'static str {
     }
 }
 
-/// Marks the products whose place may change. A load that fills an empty table marks nothing: its end marks all.
-fn place_triggers(present: &Present) -> Vec<String> {
-    let mut made = Vec::new();
-    let mut on = |object: &str, columns: &[&str], quiet: bool, old: &str, new: &str| {
-        let table = object.to_ascii_lowercase();
-        let Some(there) = present.get(&table) else { return };
-        let columns: Vec<&str> = columns.iter().copied().filter(|column| there.contains(*column)).collect();
+/// What marks the products whose place a change to an object may move.
+struct Mark<'a> {
+    object: &'a str,
+    /// Columns that decide.
+    columns: &'a [&'a str],
+    /// Not while a load fills the empty table: its end marks all.
+    quiet: bool,
+    old: String,
+    new: String,
+}
+
+impl Mark<'_> {
+    fn triggers(&self, present: &Present) -> Vec<String> {
+        let table = self.object.to_ascii_lowercase();
+        let Some(there) = present.get(&table) else {
+            return Vec::new();
+        };
+        let columns: Vec<&str> = self
+            .columns
+            .iter()
+            .copied()
+            .filter(|column| there.contains(*column))
+            .collect();
         if columns.is_empty() {
-            return;
+            return Vec::new();
         }
-        let when = match quiet {
-            true => format!(" when (select state from _object where object = '{object}') is not 'loading'"),
+        let when = match self.quiet {
+            true => format!(
+                " when (select state from _object where object = '{}') is not 'loading'",
+                self.object
+            ),
             false => String::new(),
         };
-        let columns = columns.join(", ");
-        for (event, name, body) in [
-            ("insert".to_owned(), "in", new.to_owned()),
-            ("delete".to_owned(), "out", old.to_owned()),
-            (format!("update of {columns}"), "moved", format!("{old} {new}")),
-        ] {
-            made.push(format!(
-                "create trigger storefront_place_{table}_{name} after {event} on {table}{when} begin {body} end"
-            ));
-        }
-    };
-    let mark = |row: &str, column: &str| {
+        let made = [
+            ("insert".to_owned(), "in", self.new.clone()),
+            ("delete".to_owned(), "out", self.old.clone()),
+            (
+                format!("update of {}", columns.join(", ")),
+                "moved",
+                format!("{} {}", self.old, self.new),
+            ),
+        ];
+        made.iter()
+            .map(|(event, name, body)| {
+                format!("create trigger storefront_place_{table}_{name} after {event} on {table}{when} begin {body} end")
+            })
+            .collect()
+    }
+}
+
+/// Marks the products whose place may change.
+fn place_triggers(present: &Present) -> Vec<String> {
+    let product_of = |row: &str, column: &str| {
         format!("insert or ignore into _store_dirty select {row}.{column} where {row}.{column} is not null;")
     };
-    let all = "insert or ignore into _store_dirty values ('*');";
-    let product = "s_c__product_id__c";
-    on(
-        LINKS,
-        &[product, "s_c__category_id__c", "s_c__active__c", "s_c__position__c", "s_c__primary__c"],
-        true,
-        &mark("old", product),
-        &mark("new", product),
-    );
-    let variant = "s_c__variant_product_id__c";
-    let own = ["s_c__master_product_id__c", variant];
-    on(VARIANTS, &own, true, &mark("old", variant), &mark("new", variant));
-    on(TAXONOMIES, &["s_c__store_id__c", "s_c__position__c", "name"], false, all, all);
     let in_category = |row: &str| {
         format!(
             "insert or ignore into _store_dirty select product_id from _of_products_product_categories \
              where category_id = {row}.id and product_id is not null;"
         )
     };
-    on(CATEGORIES, &["s_c__taxonomy_id__c"], false, &in_category("old"), &in_category("new"));
-    on(STORES, &["id"], false, all, all);
+    let all = "insert or ignore into _store_dirty values ('*');";
+    let mark = |object: &str, columns: &[&str], quiet: bool, old: String, new: String| {
+        let mark = Mark {
+            object,
+            columns,
+            quiet,
+            old,
+            new,
+        };
+        mark.triggers(present)
+    };
+    let everything =
+        |object: &str, columns: &[&str]| mark(object, columns, false, all.to_owned(), all.to_owned());
+    let (product, variant) = ("s_c__product_id__c", "s_c__variant_product_id__c");
+    let placed = [
+        product,
+        "s_c__category_id__c",
+        "s_c__active__c",
+        "s_c__position__c",
+        "s_c__primary__c",
+    ];
+    let varied = ["s_c__master_product_id__c", variant];
+    let in_taxonomy = ["s_c__taxonomy_id__c"];
+    let mut made = [
+        mark(
+            LINKS,
+            &placed,
+            true,
+            product_of("old", product),
+            product_of("new", product),
+        ),
+        mark(
+            VARIANTS,
+            &varied,
+            true,
+            product_of("old", variant),
+            product_of("new", variant),
+        ),
+        mark(
+            CATEGORIES,
+            &in_taxonomy,
+            false,
+            in_category("old"),
+            in_category("new"),
+        ),
+        everything(TAXONOMIES, &["s_c__store_id__c", "s_c__position__c", "name"]),
+        everything(STORES, &["id"]),
+    ]
+    .concat();
     if !made.is_empty() {
         made.push(format!(
             "create trigger storefront_place_loaded after update of state on _object \
@@ -186,8 +251,14 @@ fn departure_triggers(present: &Present) -> Vec<String> {
     let mut made = Vec::new();
     for rule in RULES {
         let table = rule.object.to_ascii_lowercase();
-        let Some(there) = present.get(&table) else { continue };
-        let columns: Vec<&str> = rule.columns().into_iter().filter(|column| there.contains(*column)).collect();
+        let Some(there) = present.get(&table) else {
+            continue;
+        };
+        let columns: Vec<&str> = rule
+            .columns()
+            .into_iter()
+            .filter(|column| there.contains(*column))
+            .collect();
         if columns.is_empty() {
             continue;
         }
@@ -202,7 +273,10 @@ fn departure_triggers(present: &Present) -> Vec<String> {
             "create trigger storefront_gone_{table} after delete on {table} begin insert or replace into _departed \
              values ((select coalesce(max(rev), 0) + 1 from _change), {values}); end"
         ));
-        let moved: Vec<String> = columns.iter().map(|column| format!("old.{column} is not new.{column}")).collect();
+        let moved: Vec<String> = columns
+            .iter()
+            .map(|column| format!("old.{column} is not new.{column}"))
+            .collect();
         made.push(format!(
             "create trigger storefront_left_{table} after update of {} on {table} when {} begin \
              insert or replace into _departed values (new._rev, {values}); end",

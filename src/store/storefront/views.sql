@@ -86,7 +86,7 @@ group by p.store_id, p.product_id;
 create view store_product_v1 as
 select v.store_id, v.product_id, coalesce(nullif(p.display_name, ''), p.name) as name, p.productcode as product_code,
     p.stockkeepingunit as sku, p.slug, p.family, p.description, p.summary_markdown, p.brand_id,
-    b.display_name as brand_name, v.master_id, v.category_id, v.position, coalesce(p.is_master, 0) as is_master,
+    coalesce(nullif(b.display_name, ''), b.name) as brand_name, v.master_id, v.category_id, v.position, coalesce(p.is_master, 0) as is_master,
     coalesce(p.virtual, 0) as is_virtual, coalesce(p.is_voucher, 0) as is_voucher,
     coalesce(p.promotionable, 0) as is_promotionable, coalesce(p.track_inventory, 0) as is_stock_tracked,
     p.available_on, p.discontinue_on, p.placeholder_for_id, p.shipping_methods as shipping_methods_list,
@@ -161,7 +161,8 @@ from _of_tax t;
 create view store_shipping_v1 as
 select s.id as store_id, r.id, coalesce(nullif(r.display_name, ''), r.name) as name, r.method, r.instructions_markdown,
     s.currency, r.cost as cost_amount, r.unit_cost as unit_cost_amount, r.unit_quantity, r.zone_id,
-    lower(coalesce(r.order_total_range_type, 'price')) as range_type, r.order_price_minimum, r.order_price_maximum,
+    lower(coalesce(r.order_total_range_type, 'price')) as range_type, r.order_price_minimum as order_price_minimum_amount,
+    r.order_price_maximum as order_price_maximum_amount,
     r.order_weight_minimum, r.order_weight_maximum, r.order_total_range_unit as range_unit
 from _of_shipping_rate r join _of_store s on r.store_id = s.id or r.store_id is null;
 
@@ -196,13 +197,14 @@ select s.id as store_id, p.id, 'promotion' as kind, coalesce(nullif(p.display_na
     nullif(p.coupon_code, '') as coupon, p.start_date as starts_on, p.end_date as ends_on, p.start_time as starts_at,
     p.end_time as ends_at, p.days_of_week as days_of_week_list, p.customer_scope_account_id as account_id,
     p.customer_scope_contact_id as contact_id, p.customer_scope_membership_id as membership_id,
-    (select json_group_array(json_object('priority', j.priority, 'type', c.type, 'amount', c.amount, 'currency', c.currency,
+    (select json_group_array(json_object('priority', j.priority, 'type', c.type, 'amount', case when c.amount is not null then rtrim(rtrim(printf('%.6f', c.amount), '0'), '.') end, 'currency', c.currency,
             'reward', json_object('name', coalesce(w.display_name, w.identifier, w.name), 'type', w.reward_type,
-                'discount_type', w.discount_type, 'amount', coalesce(w.discount_amount, w.fixed_amount),
+                'discount_type', w.discount_type, 'amount', case when coalesce(w.discount_amount, w.fixed_amount) is not null
+                    then rtrim(rtrim(printf('%.6f', coalesce(w.discount_amount, w.fixed_amount)), '0'), '.') end,
                 'percentage', w.discount_percentage, 'apply_to', w.apply_to),
-            'scopes', (select json_group_array(json_object('type', o.scope_type, 'on', case when o.condition_id is null then 'reward' else 'condition' end,
+            'scopes', json((select json_group_array(json_object('type', o.scope_type, 'on', case when o.condition_id is null then 'reward' else 'condition' end,
                     'product_id', o.product_id, 'category_id', o.category_id, 'brand_id', o.brand_id, 'zone_id', o.zone_id))
-                from _of_promotion2_product_scope o where o.condition_id = c.id or o.reward_id = w.id)))
+                from _of_promotion2_product_scope o where o.condition_id = c.id or o.reward_id = w.id))))
         from _of_promotion2_condition j left join _of_condition c on c.id = j.condition_id
         left join _of_reward w on w.id = j.reward_id where j.promotion2_id = p.id) as conditions_json,
     exists (select 1 from _of_promotion2_condition j join _of_condition c on c.id = j.condition_id
@@ -213,14 +215,15 @@ union all
 select p.store_id, p.id, 'legacy', p.name, p.description, p.promotion_code, substr(p.starts_at, 1, 10),
     substr(p.expires_at, 1, 10), null, null, null, null, null, null,
     (select json_group_array(json_object('action', a.action, 'calculation', a.calculation, 'percentage', a.discount_percent,
-        'amount', a.discount_value)) from _of_promotion_action a where a.promotion_id = p.id),
+        'amount', case when a.discount_value is not null then rtrim(rtrim(printf('%.6f', a.discount_value), '0'), '.') end)) from _of_promotion_action a where a.promotion_id = p.id),
     exists (select 1 from _of_promotion_scope o where o.promotion_id = p.id and nullif(o.conditions, '') is not null)
         or exists (select 1 from _of_promotion_action a where a.promotion_id = p.id and nullif(a.dynamic_discount_value, '') is not null)
 from _of_promotion p where p.store_id is not null
 union all
 select s.id, d.id, 'discount', d.name, null, null, d.starting_date, d.ending_date, null, null, null, d.account_id, null, null,
     json_array(json_object('behaviour', d.behaviour_when_applied, 'calculation', d.calculation_type,
-        'price', d.discounted_price, 'percentage', d.percent_discount, 'amount', d.value_discount,
+        'price', case when d.discounted_price is not null then rtrim(rtrim(printf('%.6f', d.discounted_price), '0'), '.') end,
+        'percentage', d.percent_discount, 'amount', case when d.value_discount is not null then rtrim(rtrim(printf('%.6f', d.value_discount), '0'), '.') end,
         'product_id', d.product_id, 'brand_id', d.brand_id)), 0
 from _of_discount d join _of_store s on d.store_id = s.id or d.store_id is null where d.active = 1;
 

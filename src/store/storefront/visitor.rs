@@ -45,7 +45,12 @@ pub struct Named {
 }
 
 /// The visitor, or `None` where there is no such customer or membership.
-pub fn find(connection: &Connection, store: &Store, named: &Named, now: Millis) -> rusqlite::Result<Option<Visitor>> {
+pub fn find(
+    connection: &Connection,
+    store: &Store,
+    named: &Named,
+    now: Millis,
+) -> rusqlite::Result<Option<Visitor>> {
     let mut visitor = Visitor {
         now,
         ..Visitor::default()
@@ -68,7 +73,10 @@ pub fn find(connection: &Connection, store: &Store, named: &Named, now: Millis) 
         }
     }
     if let Some(membership) = &named.membership {
-        if !connection.prepare_cached("select 1 from _of_membership where id = ?1")?.exists([membership])? {
+        if !connection
+            .prepare_cached("select 1 from _of_membership where id = ?1")?
+            .exists([membership])?
+        {
             return Ok(None);
         }
         visitor.memberships.insert(0, membership.clone());
@@ -91,7 +99,8 @@ fn book(
         candidates.extend(found.map(|id| (BookKind::Membership, id)));
     }
     candidates.extend(store.pricebook_id.clone().map(|id| (BookKind::Store, id)));
-    let mut inactive = connection.prepare_cached("select 1 from _of_pricebook2 where id = ?1 and isactive = 0")?;
+    let mut inactive =
+        connection.prepare_cached("select 1 from _of_pricebook2 where id = ?1 and isactive = 0")?;
     for (kind, id) in candidates {
         if !inactive.exists([&id])? {
             return Ok(Some(Book { id, kind }));
@@ -118,7 +127,10 @@ pub fn is_approved(
             and (p.product_id = ?2 or p.product_category_id in (select category_id from above))
             and (p.approved_from is null or p.approved_from <= ?4) and (p.approved_until is null or p.approved_until > ?4)
             and (p.unlimited = 1 or coalesce(p.approved_quantity, 0) > coalesce(p.purchased_quantity, 0))";
-    connection
-        .prepare_cached(sql)?
-        .exists(params![account, product_id, store.id, format_datetime(visitor.now)])
+    connection.prepare_cached(sql)?.exists(params![
+        account,
+        product_id,
+        store.id,
+        format_datetime(visitor.now)
+    ])
 }

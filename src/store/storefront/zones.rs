@@ -37,13 +37,23 @@ const COUNTRIES: &str = "ADAND AEARE AFAFG AGATG AIAIA ALALB AMARM AOAGO AQATA A
 /// The three letters of a country that is named by two or three.
 pub fn country(code: &str) -> String {
     let code = code.trim().to_ascii_uppercase();
-    let known = COUNTRIES.split(' ').find(|pair| code.len() == 2 && pair.starts_with(&code));
+    let known = COUNTRIES
+        .split(' ')
+        .find(|pair| code.len() == 2 && pair.starts_with(&code));
     known.map_or(code, |pair| pair[2..].to_owned())
 }
 
 impl Place {
-    pub fn new(country_code: Option<&str>, state: Option<&str>, city: Option<&str>, postcode: Option<&str>) -> Self {
-        let upper = |text: Option<&str>| text.map(|text| text.trim().to_uppercase()).filter(|text| !text.is_empty());
+    pub fn new(
+        country_code: Option<&str>,
+        state: Option<&str>,
+        city: Option<&str>,
+        postcode: Option<&str>,
+    ) -> Self {
+        let upper = |text: Option<&str>| {
+            text.map(|text| text.trim().to_uppercase())
+                .filter(|text| !text.is_empty())
+        };
         Self {
             country: country_code.filter(|code| !code.trim().is_empty()).map(country),
             state: upper(state),
@@ -79,7 +89,8 @@ pub fn of(connection: &Connection, place: &Place) -> rusqlite::Result<BTreeSet<S
             zones.insert(zone.clone());
             continue;
         }
-        let mut kinds = connection.prepare_cached("select distinct kind from store_zone_v1 where zone_id = ?1")?;
+        let mut kinds =
+            connection.prepare_cached("select distinct kind from store_zone_v1 where zone_id = ?1")?;
         let kinds = kinds.query_map([zone], |row| row.get::<_, String>(0))?;
         let all = kinds
             .map(|kind| Ok(named.contains(&(zone.clone(), kind?))))
@@ -103,7 +114,13 @@ mod tests {
 
     #[test]
     fn countries_are_known_by_two_letters_and_three() {
-        for (code, expected) in [("au", "AUS"), ("AUS", "AUS"), (" de ", "DEU"), ("XX", "XX"), ("", "")] {
+        for (code, expected) in [
+            ("au", "AUS"),
+            ("AUS", "AUS"),
+            (" de ", "DEU"),
+            ("XX", "XX"),
+            ("", ""),
+        ] {
             assert_eq!(country(code), expected, "{code}");
         }
         assert!(Place::new(Some(" "), None, Some(""), None).is_empty());
