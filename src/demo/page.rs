@@ -123,7 +123,9 @@ async fn changes(State(shop): State<Shop>, Path(store): Path<String>) -> Result<
     });
     let mut response = Response::new(axum::body::Body::from_stream(body));
     let kind = axum::http::HeaderValue::from_static("text/event-stream");
-    response.headers_mut().insert(axum::http::header::CONTENT_TYPE, kind);
+    response
+        .headers_mut()
+        .insert(axum::http::header::CONTENT_TYPE, kind);
     Ok(response)
 }
 
