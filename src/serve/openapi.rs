@@ -137,30 +137,35 @@ fn operation(route: &Route) -> Value {
         "security": if route.access == Access::Open { json!([]) } else { json!([{"token": []}]) },
     });
     if let Some(schema) = route.takes {
-        operation["requestBody"] = json!({"required": true,
-            "content": {"application/json": {"schema": {"$ref": format!("#/components/schemas/{schema}")}}}});
-        for (status, description) in [
-            (
-                StatusCode::CONFLICT,
-                "The key belongs to another, or the store cannot take it",
-            ),
-            (StatusCode::PAYLOAD_TOO_LARGE, "The body is too large"),
-            (StatusCode::UNPROCESSABLE_ENTITY, "What is sent is not valid"),
-        ] {
-            let problem = json!({"schema": {"$ref": "#/components/schemas/Problem"}});
-            answers.insert(
-                status.as_u16().to_string(),
-                json!({"description": description, "content": {"application/problem+json": problem}}),
-            );
-        }
-        let key = json!({"name": "Idempotency-Key", "in": "header", "schema": {"type": "string"},
-            "description": "Makes sending again safe; external_id does as well"});
-        if let Some(parameters) = operation["parameters"].as_array_mut() {
-            parameters.push(key);
-        }
+        takes(&mut operation, &mut answers, schema);
     }
     operation["responses"] = answers.into();
     operation
+}
+
+/// What comes with a body: its schema, a key that makes sending again safe, and the ways to refuse it.
+fn takes(operation: &mut Value, answers: &mut Map<String, Value>, schema: &str) {
+    operation["requestBody"] = json!({"required": true,
+        "content": {"application/json": {"schema": {"$ref": format!("#/components/schemas/{schema}")}}}});
+    for (status, description) in [
+        (
+            StatusCode::CONFLICT,
+            "The key belongs to another, or the store cannot take it",
+        ),
+        (StatusCode::PAYLOAD_TOO_LARGE, "The body is too large"),
+        (StatusCode::UNPROCESSABLE_ENTITY, "What is sent is not valid"),
+    ] {
+        let problem = json!({"schema": {"$ref": "#/components/schemas/Problem"}});
+        answers.insert(
+            status.as_u16().to_string(),
+            json!({"description": description, "content": {"application/problem+json": problem}}),
+        );
+    }
+    let key = json!({"name": "Idempotency-Key", "in": "header", "schema": {"type": "string"},
+        "description": "Makes sending again safe; external_id does as well"});
+    if let Some(parameters) = operation["parameters"].as_array_mut() {
+        parameters.push(key);
+    }
 }
 
 fn parameter(name: &str, place: &str, schema: &Value) -> Value {

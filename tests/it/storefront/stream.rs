@@ -1,5 +1,6 @@
 //! What changes, told as it changes: to the right stores, once, and without a gap.
 
+use std::sync::LazyLock;
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -23,7 +24,13 @@ struct Event {
 
 impl Events {
     async fn open(daemon: &Daemon, query: &str, after: Option<&str>) -> Self {
-        let mut request = reqwest::Client::new().get(format!("{}/v1/changes{query}", daemon.api));
+        static CLIENT: LazyLock<reqwest::Client> = LazyLock::new(|| {
+            reqwest::Client::builder()
+                .pool_max_idle_per_host(0)
+                .build()
+                .unwrap()
+        });
+        let mut request = CLIENT.get(format!("{}/v1/changes{query}", daemon.api));
         if let Some(after) = after {
             request = request.header("last-event-id", after);
         }

@@ -1,5 +1,7 @@
 //! A token opens what it is for, and nothing else, at every address that the daemon itself lists.
 
+use std::sync::LazyLock;
+
 use aws_lc_rs::digest::{SHA256, digest};
 use serde_json::{Value, json};
 
@@ -28,7 +30,14 @@ fn token(section: &str, name: &str, rest: &str) -> String {
 
 async fn call(base: &str, method: &str, path: &str, token: &str) -> (u16, String) {
     let method = reqwest::Method::from_bytes(method.to_uppercase().as_bytes()).unwrap();
-    let mut request = reqwest::Client::new().request(method.clone(), format!("{base}{path}"));
+    // One for all calls: each would read the system's certificates anew.
+    static CLIENT: LazyLock<reqwest::Client> = LazyLock::new(|| {
+        reqwest::Client::builder()
+            .pool_max_idle_per_host(0)
+            .build()
+            .unwrap()
+    });
+    let mut request = CLIENT.request(method.clone(), format!("{base}{path}"));
     if !token.is_empty() {
         request = request.bearer_auth(token);
     }
