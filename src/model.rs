@@ -8,3 +8,4 @@ pub mod clock;
 pub mod order;
 pub mod retry;
 pub mod row;
+pub mod text;

@@ -172,7 +172,7 @@ impl World {
     ) -> rusqlite::Result<()> {
         let header = &change.header;
         let mut filled = false;
-        for id in &header.record_ids {
+        for id in header.record_ids.iter().map(|id| id.as_str()) {
             let action = match action(header.kind, id) {
                 Action::Write | Action::Update if self.objects[mapped.object].filtered => {
                     Action::Repair("only a read tells whether it is mirrored")
@@ -242,7 +242,11 @@ impl World {
             None | Some([]) => batch.update(mirror, id, sets, committed)?,
             Some(texts) => {
                 let mut all = sets.to_vec();
-                all.extend(texts.iter().map(|(column, text)| (*column, Value::Text(text))));
+                all.extend(
+                    texts
+                        .iter()
+                        .map(|(column, text)| (*column, Value::Text(text.as_str().into()))),
+                );
                 batch.update(mirror, id, &all, committed)?
             }
         };
@@ -406,7 +410,7 @@ impl Mapped {
                 return Ok(None);
             };
             let old = batch.text(mirror, id, *column)?.unwrap_or_default();
-            match patch(&old, difference) {
+            match patch(&old, difference.as_str()) {
                 Some(new) => texts.push((*column, new)),
                 None => return Ok(None),
             }
