@@ -1,6 +1,7 @@
 //! How fast, as ratios against something measured in turns with it in the same run.
 //!
-//! `cargo bench` runs all; `cargo bench -- decode`, `apply`, `load`, `stream`, `publish`, `orders` or `memory` one of them.
+//! `cargo bench` runs all; `cargo bench -- decode`, `apply`, `load`, `stream`, `publish`, `orders`, `read` or `memory` one
+//! of them.
 
 mod apply;
 mod decode;
@@ -9,7 +10,9 @@ mod fixture;
 mod load;
 mod memory;
 mod orders;
+mod peers;
 mod publish;
+mod read;
 mod stream;
 mod timing;
 
@@ -26,6 +29,7 @@ fn main() {
         ("stream", stream::run),
         ("publish", publish::run),
         ("orders", orders::run),
+        ("read", read::run),
         ("memory", memory::run),
     ];
     for (name, run) in benches {

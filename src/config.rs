@@ -130,6 +130,25 @@ pub struct Sync {
     pub api_share_percent: u32,
     /// What is particular to single objects, by name.
     pub object: BTreeMap<String, ObjectRules>,
+    /// Price books that are stores, where the org has no stores of its own.
+    pub stores: Vec<BookStore>,
+}
+
+/// `[[sync.stores]]`: a price book as a store. Its products are those with an active price in the book.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct BookStore {
+    /// The price book's id, 18 characters; it is the store's id as well.
+    pub pricebook_id: String,
+    pub code: String,
+    /// The code where none is given.
+    pub name: Option<String>,
+    pub domain: Option<String>,
+    pub path: Option<String>,
+    /// In an org of several currencies, the one whose prices are shown.
+    pub currency: Option<String>,
+    pub locale: Option<String>,
+    pub timezone: Option<String>,
 }
 
 /// `[sync.object.NAME]`: what is particular to an object.
@@ -179,14 +198,123 @@ pub struct State {
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Serve {
-    pub listen: SocketAddr,
+    pub listen: Listen,
+    /// PEM files; with them the listener speaks TLS.
+    pub tls: Option<Tls>,
+    /// Who may read; none means everyone who can reach the listener, which is allowed on this machine alone.
+    pub tokens: Vec<Token>,
 }
 
 /// `[admin]`: the operators' listener.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Admin {
-    pub listen: SocketAddr,
+    pub listen: Listen,
+    pub tls: Option<Tls>,
+    pub tokens: Vec<Token>,
+}
+
+/// Where a listener listens.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
+pub enum Listen {
+    Tcp(SocketAddr),
+    /// `unix:/run/storesync/serve.sock`
+    Unix(PathBuf),
+}
+
+impl TryFrom<String> for Listen {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        if let Some(path) = text.strip_prefix("unix:") {
+            return Ok(Self::Unix(path.into()));
+        }
+        text.parse().map(Self::Tcp).map_err(|_| {
+            format!("{text} is no address to listen on: give ADDRESS:PORT as in 127.0.0.1:8080, or unix:/path/to/socket")
+        })
+    }
+}
+
+impl Listen {
+    /// Whether only this machine can reach it.
+    fn is_local(&self) -> bool {
+        match self {
+            Self::Tcp(address) => address.ip().is_loopback(),
+            Self::Unix(_) => true,
+        }
+    }
+}
+
+impl fmt::Display for Listen {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tcp(address) => address.fmt(f),
+            Self::Unix(path) => write!(f, "unix:{}", path.display()),
+        }
+    }
+}
+
+/// Certificate chain and key of a listener.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Tls {
+    pub cert_file: PathBuf,
+    pub key_file: PathBuf,
+}
+
+/// Who may read what. Of the token itself only the hash is known.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Token {
+    /// For people: who has it.
+    pub name: String,
+    /// SHA-256 of the token, in hexadecimal.
+    pub sha256: String,
+    /// Ids, codes or domains; all stores, and raw rows, where none is named.
+    #[serde(default)]
+    pub stores: Vec<String>,
+    /// Whether data of customers may be read.
+    #[serde(default)]
+    pub customers: bool,
+    /// Whether orders may be placed and followed.
+    #[serde(default)]
+    pub orders: bool,
+}
+
+impl Token {
+    /// The hash as bytes; empty where it is not well formed, which reading the configuration refuses.
+    pub fn hash(&self) -> Vec<u8> {
+        let text = self.sha256.as_bytes();
+        let digit = |byte: u8| {
+            char::from(byte)
+                .to_digit(16)
+                .and_then(|digit| u8::try_from(digit).ok())
+        };
+        let byte = |pair: &[u8]| Some(digit(*pair.first()?)? << 4 | digit(*pair.get(1)?)?);
+        let bytes: Option<Vec<u8>> = text.chunks(2).map(byte).collect();
+        bytes.filter(|bytes| bytes.len() == 32).unwrap_or_default()
+    }
+}
+
+/// What reaches beyond this machine is encrypted and asks for a token.
+fn check_listener(section: &str, listen: &Listen, tls: bool, tokens: &[Token]) -> Result<(), ConfigError> {
+    if let Some(token) = tokens.iter().find(|token| token.hash().is_empty()) {
+        return Err(ConfigError(format!(
+            "[{section}] the token {} has no sha256 of 64 hexadecimal digits: make one with printf %s TOKEN | sha256sum",
+            token.name
+        )));
+    }
+    let lacks = match (listen.is_local(), tls, tokens.is_empty()) {
+        (true, ..) | (false, true, false) => return Ok(()),
+        (false, false, true) => "neither TLS nor tokens",
+        (false, false, false) => "no TLS",
+        (false, true, true) => "no tokens",
+    };
+    Err(ConfigError(format!(
+        "[{section}] listen {listen} can be reached from other machines and has {lacks}: set [{section}.tls] and \
+         [[{section}.tokens]], or listen on 127.0.0.1 or a unix: socket"
+    )))
 }
 
 /// `[orders]`: how orders, and what else storefronts send, are written to the org.
@@ -287,6 +415,7 @@ impl Default for Sync {
             verify_hours: 24,
             api_share_percent: 80,
             object: BTreeMap::new(),
+            stores: Vec::new(),
         }
     }
 }
@@ -294,7 +423,9 @@ impl Default for Sync {
 impl Default for Serve {
     fn default() -> Self {
         Self {
-            listen: SocketAddr::from(([127, 0, 0, 1], 8080)),
+            listen: Listen::Tcp(SocketAddr::from(([127, 0, 0, 1], 8080))),
+            tls: None,
+            tokens: Vec::new(),
         }
     }
 }
@@ -302,7 +433,9 @@ impl Default for Serve {
 impl Default for Admin {
     fn default() -> Self {
         Self {
-            listen: SocketAddr::from(([127, 0, 0, 1], 8081)),
+            listen: Listen::Tcp(SocketAddr::from(([127, 0, 0, 1], 8081))),
+            tls: None,
+            tokens: Vec::new(),
         }
     }
 }
@@ -368,7 +501,23 @@ impl Config {
             table.clone().try_into()
         };
         let parsed: Self = parsed.map_err(|error: toml::de::Error| ConfigError(one_line(&error)))?;
+        parsed.check()?;
         Ok(Self { raw: table, ..parsed })
+    }
+
+    /// What one key alone does not tell.
+    fn check(&self) -> Result<(), ConfigError> {
+        let (serve, admin) = (&self.serve, &self.admin);
+        check_listener("serve", &serve.listen, serve.tls.is_some(), &serve.tokens)?;
+        check_listener("admin", &admin.listen, admin.tls.is_some(), &admin.tokens)?;
+        let is_id = |id: &str| id.len() == 18 && id.bytes().all(|byte| byte.is_ascii_alphanumeric());
+        match self.sync.stores.iter().find(|store| !is_id(&store.pricebook_id)) {
+            Some(store) => Err(ConfigError(format!(
+                "[[sync.stores]] {} has no pricebook_id of 18 characters: take it from the price book's address in the org",
+                store.code
+            ))),
+            None => Ok(()),
+        }
     }
 
     /// The keys whose values differ, as `section.key`.
@@ -558,8 +707,44 @@ mod tests {
             ["/data/AccountChangeEvent", "/data/OrderChangeEvent"]
         );
         assert_eq!(config.sync.poll_seconds, 5);
-        assert_eq!(config.serve.listen.port(), 0);
+        assert_eq!(
+            config.serve.listen,
+            Listen::Tcp(SocketAddr::from(([127, 0, 0, 1], 0)))
+        );
         let error = parse(SAMPLE, &[("STORESYNC__DIR", "x")]).unwrap_err().to_string();
         assert!(error.contains("STORESYNC__DIR"), "{error}");
+    }
+
+    #[test]
+    fn what_other_machines_reach_is_encrypted_and_asks_for_a_token() {
+        let tls = "tls = { cert_file = \"c.pem\", key_file = \"k.pem\" }";
+        let token = format!(
+            "tokens = [{{ name = \"web\", sha256 = \"{}\" }}]",
+            "0a".repeat(32)
+        );
+        let bad = "tokens = [{ name = \"web\", sha256 = \"plain\" }]";
+        for (listen, more, refused) in [
+            ("127.0.0.1:0", String::new(), None),
+            ("[::1]:0", String::new(), None),
+            ("unix:/run/s.sock", String::new(), None),
+            ("0.0.0.0:443", String::new(), Some("neither TLS nor tokens")),
+            ("0.0.0.0:443", tls.to_owned(), Some("no tokens")),
+            ("0.0.0.0:443", token.clone(), Some("no TLS")),
+            ("0.0.0.0:443", format!("{tls}\n{token}"), None),
+            ("127.0.0.1:0", bad.to_owned(), Some("64 hexadecimal digits")),
+            ("localhost", String::new(), Some("no address to listen on")),
+        ] {
+            let text = format!(
+                "[org]\nlogin_url = \"https://a\"\nauth = \"jwt\"\nclient_id = \"c\"\n[state]\ndir = \"s\"\n[serve]\nlisten = \"{listen}\"\n{more}\n"
+            );
+            let told = parse(&text, &[]).map(drop).map_err(|error| error.to_string());
+            match refused {
+                None => assert_eq!(told, Ok(()), "{listen} {more}"),
+                Some(part) => assert!(
+                    told.clone().unwrap_err().contains(part),
+                    "{listen} {more}: {told:?}"
+                ),
+            }
+        }
     }
 }

@@ -32,13 +32,14 @@ use crate::outbound::outbox::Intake;
 use crate::outbound::{confirm, push};
 use crate::salesforce::Org;
 use crate::salesforce::pubsub::PubSub;
-use crate::serve::{self, Health};
+use crate::serve::{self, Feed, Health, Tokens};
 use crate::store::cache::{Cache, OtherOrg, cursors};
+use crate::store::checkpoint;
 use crate::store::database::{self, OpenError};
 use crate::store::journal::Journal;
 use crate::store::outbox::{self, Outbox};
 use crate::store::reader::Reader;
-use crate::store::{checkpoint, storefront};
+use crate::store::storefront::{self, BookStore};
 use crate::telemetry::traces;
 
 /// How long the stages may take to end.
@@ -111,10 +112,10 @@ pub async fn run(config: Config, listeners: Listeners, stop: CancellationToken) 
     let first_start = world.reader.with(storefront::object_states)?.is_empty();
     if first_start {
         let plan = prepare(&world, &mut cache, &journal).await?;
-        serve(&mut stages, &world, listeners)?;
+        serve(&mut stages, &world, listeners);
         start(&mut stages, world, plan, cache, journal);
     } else {
-        serve(&mut stages, &world, listeners)?;
+        serve(&mut stages, &world, listeners);
         let Some(plan) = prepare_when_reachable(&world, &mut cache, &journal).await? else {
             return Ok(());
         };
@@ -127,8 +128,28 @@ pub async fn run(config: Config, listeners: Listeners, stop: CancellationToken) 
 async fn prepare(world: &World, cache: &mut Cache, journal: &Journal) -> anyhow::Result<Plan> {
     let (sync, now) = (&world.config.sync, world.clock.now());
     let plan = inbound::prepare(&world.org, &world.pubsub, cache, journal, sync, now).await?;
-    storefront::index(cache.connection()).context("make the indexes of the cache")?;
+    let stores: Vec<BookStore> = sync.stores.iter().map(book_store).collect();
+    storefront::prepare(cache.connection(), &stores).context("make the storefront's views")?;
+    for (object, field) in storefront::gaps(cache.connection())? {
+        match field {
+            Some(field) => tracing::debug!("{object} has no {field}: where stores show it, it is empty"),
+            None => tracing::debug!("{object} is not mirrored: what stores show of it is empty"),
+        }
+    }
     Ok(plan)
+}
+
+fn book_store(store: &config::BookStore) -> BookStore {
+    BookStore {
+        pricebook_id: store.pricebook_id.clone(),
+        code: store.code.clone(),
+        name: store.name.clone().unwrap_or_else(|| store.code.clone()),
+        domain: store.domain.clone(),
+        path: store.path.clone(),
+        currency: store.currency.clone(),
+        locale: store.locale.clone(),
+        timezone: store.timezone.clone(),
+    }
 }
 
 /// As [`prepare`], for as long as the org is away; `None` when stopped meanwhile.
@@ -185,7 +206,7 @@ fn supervise(stages: &mut Stages, world: &World, hangup: Signal) {
     }
 }
 
-fn serve(stages: &mut Stages, world: &World, listeners: Listeners) -> anyhow::Result<()> {
+fn serve(stages: &mut Stages, world: &World, listeners: Listeners) {
     let shown = serve::World {
         reader: world.reader.clone(),
         intake: Intake::new(
@@ -194,24 +215,20 @@ fn serve(stages: &mut Stages, world: &World, listeners: Listeners) -> anyhow::Re
             world.clock.clone(),
         ),
         health: world.health.subscribe(),
+        revisions: world.bells.rev.subscribe(),
+        feed: Feed::default(),
+        tokens: Tokens::new(&world.config.serve.tokens),
+        admin_tokens: Tokens::new(&world.config.admin.tokens),
         clock: world.clock.clone(),
         dir: world.config.state.dir.as_path().into(),
         topics: world.config.sync.channels.clone().into(),
+        stop: world.stop.clone(),
     };
     let (storefront, admin) = (listeners.storefront, listeners.admin);
-    tracing::info!("storefronts are served on http://{}", storefront.local_addr()?);
-    tracing::info!("operators are served on http://{}", admin.local_addr()?);
-    spawn(
-        stages,
-        "serve",
-        serve::run(storefront, shown.clone(), world.stop.clone()),
-    );
-    spawn(
-        stages,
-        "admin",
-        serve::run_admin(admin, shown, world.stop.clone()),
-    );
-    Ok(())
+    tracing::info!("storefronts are served on {}", storefront.address());
+    tracing::info!("operators are served on {}", admin.address());
+    spawn(stages, "serve", serve::run(storefront, shown.clone()));
+    spawn(stages, "admin", serve::run_admin(admin, shown));
 }
 
 /// Starts what talks to the org, and the one door behind it.

@@ -7,4 +7,5 @@ cargo fmt --check
 cargo clippy --all-targets --quiet -- -D warnings
 RUSTDOCFLAGS="-D warnings" cargo doc --no-deps --quiet
 cargo test
-exec python3 tests/clients/run.py
+python3 tests/clients/run.py
+exec python3 tests/storefronts/run.py

@@ -4,30 +4,29 @@
 //! new process. Sockets are told apart by `FileDescriptorName=`: `storefront` and `admin`. One without a name of
 //! ours is the storefronts', as with a socket unit that does not say.
 
-use std::net::SocketAddr;
-
 use anyhow::{Context as _, anyhow};
 use listenfd::ListenFd;
 use tokio::net::TcpListener;
 
-use crate::config::Config;
+use crate::config::{self, Config};
+use crate::serve::Listener;
 
 /// Bound before anything else is done.
-#[derive(Debug)]
 pub struct Listeners {
-    pub storefront: TcpListener,
-    pub admin: TcpListener,
+    pub storefront: Listener,
+    pub admin: Listener,
 }
 
 impl Listeners {
     pub async fn bind(config: &Config) -> anyhow::Result<Self> {
         let mut given = Given::take()?;
+        let (serve, admin) = (&config.serve, &config.admin);
         Ok(Self {
             storefront: given
-                .or_bind("storefront", "[serve] listen", config.serve.listen)
+                .or_bind("storefront", "[serve] listen", &serve.listen, serve.tls.as_ref())
                 .await?,
             admin: given
-                .or_bind("admin", "[admin] listen", config.admin.listen)
+                .or_bind("admin", "[admin] listen", &admin.listen, admin.tls.as_ref())
                 .await?,
         })
     }
@@ -58,14 +57,20 @@ impl Given {
         Ok(Self { sockets })
     }
 
-    async fn or_bind(&mut self, role: &str, key: &str, address: SocketAddr) -> anyhow::Result<TcpListener> {
+    async fn or_bind(
+        &mut self,
+        role: &str,
+        key: &str,
+        listen: &config::Listen,
+        tls: Option<&config::Tls>,
+    ) -> anyhow::Result<Listener> {
         let Some(place) = self.sockets.iter().position(|(of, _)| of == role) else {
-            return TcpListener::bind(address).await.with_context(|| {
-                format!("{key} {address} cannot be listened on: stop what uses it, or set another address")
+            return Listener::bind(listen, tls).await.with_context(|| {
+                format!("{key} {listen} cannot be listened on: stop what uses it, or set another address")
             });
         };
         let (_, socket) = self.sockets.swap_remove(place);
-        Ok(TcpListener::from_std(socket)?)
+        Listener::new(TcpListener::from_std(socket)?, tls)
     }
 }
 

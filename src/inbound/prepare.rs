@@ -259,7 +259,7 @@ fn planned(config: &config::Sync, describe: &Describe) -> Planned {
     let table = mapping::table(describe, &rules);
     Planned {
         streamed: false,
-        filter: rules.filter,
+        filter: mapping::filter(config.profile, describe, rules.filter),
         formulas: mapping::formulas(describe, &table),
         reread_hours: rules.reread_hours,
         table,

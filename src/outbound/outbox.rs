@@ -11,8 +11,11 @@ use crate::model::clock::Clock;
 use crate::model::order::{Fields, Order, Placed};
 use crate::model::write::{Entry, Kind, Write};
 pub use crate::store::outbox::{Accepted, View, desk};
-use crate::store::outbox::{InState, NewWrite, Outbox, OutboxError};
+use crate::store::outbox::{InState, NewWrite, Outbox, OutboxError, PendingOrder};
 use crate::telemetry::traces::Span;
+
+/// Orders on their way that one customer is told of.
+const PENDING_MAX: u32 = 100;
 
 /// Takes writes; cheap to clone.
 #[derive(Clone)]
@@ -135,6 +138,11 @@ impl Intake {
     /// How much of the outbox is where, and since when.
     pub fn standing(&self) -> Result<Vec<InState>, OutboxError> {
         self.outbox.standing()
+    }
+
+    /// A customer's orders that the org has not confirmed.
+    pub fn pending_of(&self, key: &str, email: &str) -> Result<Vec<PendingOrder>, OutboxError> {
+        self.outbox.pending_of(key, email, PENDING_MAX)
     }
 
     /// How many orders are in each state.

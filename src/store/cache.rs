@@ -28,6 +28,7 @@ use crate::store::cache::applied::Applied;
 use crate::store::cache::rows::Mirror;
 use crate::store::checkpoint;
 use crate::store::database::{self, Kind, OpenError};
+use crate::store::storefront::shown;
 
 pub use crate::store::cache::objects::{ObjectState, State};
 
@@ -39,6 +40,7 @@ pub const KIND: Kind = Kind {
         include_str!("migrations/cache_1.sql"),
         include_str!("migrations/cache_2.sql"),
         include_str!("migrations/cache_3.sql"),
+        include_str!("migrations/cache_4.sql"),
     ],
     page_bytes: 2048,
     synchronous: "normal",
@@ -222,6 +224,7 @@ impl Batch<'_> {
     /// Makes everything in the batch visible.
     pub fn commit(self) -> rusqlite::Result<i64> {
         self.memory.applied.flush(&self.transaction)?;
+        shown::settle(&self.transaction)?;
         let rev = self.memory.rev;
         self.transaction
             .prepare_cached(
@@ -230,6 +233,9 @@ impl Batch<'_> {
             .execute([rev])?;
         self.transaction
             .prepare_cached("delete from _change where rev <= ?1")?
+            .execute([rev - FEED_ENTRIES_MAX])?;
+        self.transaction
+            .prepare_cached("delete from _departed where rev <= ?1")?
             .execute([rev - FEED_ENTRIES_MAX])?;
         for (object, rows) in self.memory.counts.iter_mut().filter(|(_, rows)| *rows != 0) {
             self.transaction

@@ -11,7 +11,7 @@
 //! all that waits for each claim.
 
 pub mod desk;
-pub mod open_orders;
+mod open_orders;
 mod queue;
 mod read;
 mod standing;
@@ -25,10 +25,11 @@ use rusqlite::Connection;
 use tokio::sync::{Notify, mpsc, oneshot};
 
 use crate::model::clock::Millis;
-pub use standing::{InState, standing_in};
 use crate::store::database::{self, OpenError};
+pub use open_orders::PendingOrder;
 pub use queue::{Accepted, Claimed, Exchange, NewWrite};
 pub use read::{Attempt, Sent, View, counts_in};
+pub use standing::{InState, standing_in};
 pub use writer::Writer;
 
 /// `outbox.db`

@@ -164,7 +164,7 @@ async fn the_watchdog_is_fed_by_progress_and_not_by_a_timer() {
 
 #[tokio::test]
 async fn a_reload_takes_what_it_can_and_names_what_it_cannot() {
-    let mut org = Sandbox::start(&["--products", "5"]).await;
+    let org = Sandbox::start(&["--products", "5"]).await;
     let manager = Manager::new();
     let daemon = org.daemon_with(&[("NOTIFY_SOCKET", &manager.path())]).await;
     manager.until("READY=1", is_ready);

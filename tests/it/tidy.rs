@@ -26,14 +26,7 @@ const IMPORTS: &[(&str, &[&str])] = &[
     ),
     (
         "outbound",
-        &[
-            "model",
-            "config",
-            "store",
-            "salesforce",
-            "telemetry",
-            "failpoint",
-        ],
+        &["model", "config", "store", "salesforce", "telemetry", "failpoint"],
     ),
     (
         "serve",

@@ -88,6 +88,24 @@ impl Running {
         (running, line)
     }
 
+    /// Started, and the first line of its log that has these words.
+    pub fn with_first_line_of_log(command: Command, words: &str) -> (Self, String) {
+        let (running, stdout) = Self::start(command);
+        std::thread::spawn(move || stdout.unwrap().read_to_end(&mut Vec::new()));
+        let started = Instant::now();
+        loop {
+            let said = running.said();
+            if let Some(line) = said.lines().find(|line| line.contains(words)) {
+                return (running, line.to_owned());
+            }
+            assert!(
+                started.elapsed() < PATIENCE,
+                "waited in vain for {words}; it said:\n{said}"
+            );
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+
     /// What it has said so far.
     pub fn said(&self) -> String {
         self.lines.lock().unwrap().join("\n")
@@ -491,7 +509,7 @@ impl Daemon {
             let status = self.status().await?;
             let objects = status["objects"].as_array()?;
             let live = objects.iter().all(|object| object["state"] == "live");
-            (live && !objects.is_empty()).then_some(())
+            (live && !objects.is_empty() && status["state"] != "initializing").then_some(())
         })
         .await;
     }
