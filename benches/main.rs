@@ -22,7 +22,7 @@ fn main() {
         .skip(1)
         .filter(|argument| !argument.starts_with('-'))
         .collect();
-    let benches: [(&str, fn()); 7] = [
+    let benches: [(&str, fn()); 8] = [
         ("decode", decode::run),
         ("apply", apply::run),
         ("load", load::run),

@@ -113,8 +113,8 @@ async fn serve(told: tokio::sync::oneshot::Sender<(String, String)>, stop: Cance
     let text = std::fs::read_to_string(sandbox.data_dir.join("config.toml")).expect("its configuration");
     let config = Config::parse(&text, []).expect("a configuration");
     let listeners = Listeners {
-        storefront: TcpListener::bind("127.0.0.1:0").await.expect("a port"),
-        admin: TcpListener::bind("127.0.0.1:0").await.expect("a port"),
+        storefront: TcpListener::bind("127.0.0.1:0").await.expect("a port").into(),
+        admin: TcpListener::bind("127.0.0.1:0").await.expect("a port").into(),
     };
     let api = format!(
         "http://{}",

@@ -139,13 +139,15 @@ fn over_http(dir: &Path) {
     );
     let world = serve::World {
         reader: Reader::new(dir),
-        intake: Intake::new(outbox, Clock::System),
+        intake: Intake::new(outbox, storesync::config::Orders::default(), Clock::System),
         health: watch::channel(Health::default()).1,
         revisions: watch::channel(0).1,
         feed: Feed::default(),
         tokens: Tokens::default(),
         admin_tokens: Tokens::default(),
         clock: Clock::System,
+        dir: dir.into(),
+        topics: Default::default(),
         stop: CancellationToken::new(),
     };
     runtime.spawn(serve::run(listener.into(), world));
