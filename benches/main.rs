@@ -1,6 +1,7 @@
 //! How fast, as ratios against something measured in turns with it in the same run.
 //!
-//! `cargo bench` runs all; `cargo bench -- decode`, `apply`, `load`, `stream`, `publish` or `memory` one of them.
+//! `cargo bench` runs all; `cargo bench -- decode`, `apply`, `load`, `stream`, `publish`, `orders`, `read` or `memory` one
+//! of them.
 
 mod apply;
 mod decode;
@@ -8,7 +9,10 @@ mod door;
 mod fixture;
 mod load;
 mod memory;
+mod orders;
+mod peers;
 mod publish;
+mod read;
 mod stream;
 mod timing;
 
@@ -18,12 +22,14 @@ fn main() {
         .skip(1)
         .filter(|argument| !argument.starts_with('-'))
         .collect();
-    let benches: [(&str, fn()); 6] = [
+    let benches: [(&str, fn()); 8] = [
         ("decode", decode::run),
         ("apply", apply::run),
         ("load", load::run),
         ("stream", stream::run),
         ("publish", publish::run),
+        ("orders", orders::run),
+        ("read", read::run),
         ("memory", memory::run),
     ];
     for (name, run) in benches {

@@ -14,7 +14,7 @@ pub struct Cli {
     #[arg(long, global = true, value_name = "FILE")]
     pub config: Option<PathBuf>,
 
-    /// How log lines are written to standard error; what is logged is set by STORESYNC_LOG (info)
+    /// How log lines are written to standard error; what is logged is set by [log] level, and by STORESYNC_LOG above it
     #[arg(long, global = true, value_enum, default_value_t = LogFormat::Text, value_name = "FORMAT")]
     pub log: LogFormat,
 
@@ -30,12 +30,16 @@ unavailable (org, port, state directory), 75 temporary failure such as a full di
 pub enum LogFormat {
     Text,
     Json,
+    /// To journald, each value a field of its own
+    Journal,
 }
 
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Run the daemon: mirror the org, serve storefronts, deliver their orders
     Run,
+    /// Say whether this machine, the configuration and the org can work together, and what to do where not
+    Check(CheckArgs),
     /// Say how everything stands: objects, channels, repairs, orders
     Status(StatusArgs),
     /// Compare the cache with the org, down to the rows and fields that differ; exits 1 where any does
@@ -52,6 +56,15 @@ pub enum Command {
     Bisect(BisectArgs),
     /// Send the journal, or a part of it, through the door again
     Replay(ReplayArgs),
+    /// Copy the three databases while the daemon runs, and check the copies
+    Backup(BackupArgs),
+    /// Put a backup into the state directory, with no daemon running
+    Restore(RestoreArgs),
+    /// Print completions for a shell
+    Completions { shell: clap_complete::Shell },
+    /// Write the man pages into a directory
+    #[command(hide = true)]
+    Man { dir: PathBuf },
     /// Run a local org that speaks Salesforce's protocols
     Sandbox(SandboxArgs),
     /// Run the whole tour on this machine: a sandbox org, the daemon and a storefront page
@@ -317,7 +330,46 @@ pub struct OrdersFilter {
 }
 
 #[derive(Debug, Args)]
+pub struct CheckArgs {
+    /// Leave the org alone: look at the configuration, files, permissions and space only
+    #[arg(long)]
+    pub offline: bool,
+    /// Print one JSON object instead of text
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct BackupArgs {
+    /// A directory that is new or empty
+    #[arg(value_name = "DIR")]
+    pub to: PathBuf,
+    /// Print one JSON object instead of text
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct RestoreArgs {
+    /// A directory that storesync backup has made
+    #[arg(value_name = "DIR")]
+    pub from: PathBuf,
+    /// Check the backup, and restore nothing
+    #[arg(long)]
+    pub check: bool,
+    /// Move the files that are there aside, as NAME.before-restore
+    #[arg(long)]
+    pub replace: bool,
+    /// Print one JSON object instead of text
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Debug, Args)]
 pub struct StatusArgs {
+    /// Show it again every two seconds, until Ctrl-C
+    #[arg(long)]
+    pub watch: bool,
     /// Print one JSON object instead of text
     #[arg(long)]
     pub json: bool,

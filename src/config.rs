@@ -2,7 +2,9 @@
 //!
 //! `config.toml` at the top of the project documents every key and is parsed in a test. Every key may be
 //! overridden by an environment variable `STORESYNC__SECTION__KEY`. Secrets are never in it: it names files
-//! that hold them. Unknown keys are refused, since a misspelt key is a setting that silently does not apply.
+//! that hold them, see [`credentials`]. Unknown keys are refused, since a misspelt key is a setting that silently does not apply.
+
+pub mod credentials;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -25,6 +27,14 @@ pub struct Config {
     pub admin: Admin,
     #[serde(default)]
     pub orders: Orders,
+    #[serde(default)]
+    pub log: Log,
+    /// The file it was read from.
+    #[serde(skip)]
+    pub origin: Option<PathBuf>,
+    /// All keys as they were read, overrides laid over.
+    #[serde(skip)]
+    raw: toml::Table,
 }
 
 /// `[org]`: which org, and how to log in.
@@ -72,6 +82,37 @@ impl Auth {
     }
 }
 
+impl Org {
+    /// The keys that name files with secrets, and those files.
+    pub fn secret_files(&self) -> Vec<(&'static str, &Path)> {
+        let named = [
+            ("[org] client_secret_file", &self.client_secret_file),
+            ("[org] password_file", &self.password_file),
+            ("[org] private_key_file", &self.private_key_file),
+            ("[org] refresh_token_file", &self.refresh_token_file),
+        ];
+        named
+            .into_iter()
+            .filter_map(|(key, path)| Some((key, path.as_deref()?)))
+            .collect()
+    }
+
+    /// Takes secrets from where systemd has put them, see [`credentials`].
+    fn resolve_secrets(&mut self, directory: Option<&Path>) {
+        for path in [
+            &mut self.client_secret_file,
+            &mut self.password_file,
+            &mut self.private_key_file,
+            &mut self.refresh_token_file,
+        ]
+        .into_iter()
+        .flatten()
+        {
+            *path = credentials::resolve(path, directory);
+        }
+    }
+}
+
 /// `[sync]`: what is mirrored.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -89,6 +130,25 @@ pub struct Sync {
     pub api_share_percent: u32,
     /// What is particular to single objects, by name.
     pub object: BTreeMap<String, ObjectRules>,
+    /// Price books that are stores, where the org has no stores of its own.
+    pub stores: Vec<BookStore>,
+}
+
+/// `[[sync.stores]]`: a price book as a store. Its products are those with an active price in the book.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct BookStore {
+    /// The price book's id, 18 characters; it is the store's id as well.
+    pub pricebook_id: String,
+    pub code: String,
+    /// The code where none is given.
+    pub name: Option<String>,
+    pub domain: Option<String>,
+    pub path: Option<String>,
+    /// In an org of several currencies, the one whose prices are shown.
+    pub currency: Option<String>,
+    pub locale: Option<String>,
+    pub timezone: Option<String>,
 }
 
 /// `[sync.object.NAME]`: what is particular to an object.
@@ -141,14 +201,123 @@ pub struct State {
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Serve {
-    pub listen: SocketAddr,
+    pub listen: Listen,
+    /// PEM files; with them the listener speaks TLS.
+    pub tls: Option<Tls>,
+    /// Who may read; none means everyone who can reach the listener, which is allowed on this machine alone.
+    pub tokens: Vec<Token>,
 }
 
 /// `[admin]`: the operators' listener.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Admin {
-    pub listen: SocketAddr,
+    pub listen: Listen,
+    pub tls: Option<Tls>,
+    pub tokens: Vec<Token>,
+}
+
+/// Where a listener listens.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
+pub enum Listen {
+    Tcp(SocketAddr),
+    /// `unix:/run/storesync/serve.sock`
+    Unix(PathBuf),
+}
+
+impl TryFrom<String> for Listen {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        if let Some(path) = text.strip_prefix("unix:") {
+            return Ok(Self::Unix(path.into()));
+        }
+        text.parse().map(Self::Tcp).map_err(|_| {
+            format!("{text} is no address to listen on: give ADDRESS:PORT as in 127.0.0.1:8080, or unix:/path/to/socket")
+        })
+    }
+}
+
+impl Listen {
+    /// Whether only this machine can reach it.
+    fn is_local(&self) -> bool {
+        match self {
+            Self::Tcp(address) => address.ip().is_loopback(),
+            Self::Unix(_) => true,
+        }
+    }
+}
+
+impl fmt::Display for Listen {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tcp(address) => address.fmt(f),
+            Self::Unix(path) => write!(f, "unix:{}", path.display()),
+        }
+    }
+}
+
+/// Certificate chain and key of a listener.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Tls {
+    pub cert_file: PathBuf,
+    pub key_file: PathBuf,
+}
+
+/// Who may read what. Of the token itself only the hash is known.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Token {
+    /// For people: who has it.
+    pub name: String,
+    /// SHA-256 of the token, in hexadecimal.
+    pub sha256: String,
+    /// Ids, codes or domains; all stores, and raw rows, where none is named.
+    #[serde(default)]
+    pub stores: Vec<String>,
+    /// Whether data of customers may be read.
+    #[serde(default)]
+    pub customers: bool,
+    /// Whether orders may be placed and followed.
+    #[serde(default)]
+    pub orders: bool,
+}
+
+impl Token {
+    /// The hash as bytes; empty where it is not well formed, which reading the configuration refuses.
+    pub fn hash(&self) -> Vec<u8> {
+        let text = self.sha256.as_bytes();
+        let digit = |byte: u8| {
+            char::from(byte)
+                .to_digit(16)
+                .and_then(|digit| u8::try_from(digit).ok())
+        };
+        let byte = |pair: &[u8]| Some(digit(*pair.first()?)? << 4 | digit(*pair.get(1)?)?);
+        let bytes: Option<Vec<u8>> = text.chunks(2).map(byte).collect();
+        bytes.filter(|bytes| bytes.len() == 32).unwrap_or_default()
+    }
+}
+
+/// What reaches beyond this machine is encrypted and asks for a token.
+fn check_listener(section: &str, listen: &Listen, tls: bool, tokens: &[Token]) -> Result<(), ConfigError> {
+    if let Some(token) = tokens.iter().find(|token| token.hash().is_empty()) {
+        return Err(ConfigError(format!(
+            "[{section}] the token {} has no sha256 of 64 hexadecimal digits: make one with printf %s TOKEN | sha256sum",
+            token.name
+        )));
+    }
+    let lacks = match (listen.is_local(), tls, tokens.is_empty()) {
+        (true, ..) | (false, true, false) => return Ok(()),
+        (false, false, true) => "neither TLS nor tokens",
+        (false, false, false) => "no TLS",
+        (false, true, true) => "no tokens",
+    };
+    Err(ConfigError(format!(
+        "[{section}] listen {listen} can be reached from other machines and has {lacks}: set [{section}.tls] and \
+         [[{section}.tokens]], or listen on 127.0.0.1 or a unix: socket"
+    )))
 }
 
 /// `[orders]`: how orders, and what else storefronts send, are written to the org.
@@ -220,6 +389,25 @@ impl Default for Orders {
     }
 }
 
+/// `[log]`: what the daemon tells of itself.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Log {
+    /// A level, or levels by module: `info,storesync::inbound=debug`.
+    pub level: String,
+    /// A collector of traces, OTLP over HTTP; none are made where it is not set.
+    pub otlp_url: Option<String>,
+}
+
+impl Default for Log {
+    fn default() -> Self {
+        Self {
+            level: "info".to_owned(),
+            otlp_url: None,
+        }
+    }
+}
+
 impl Default for Sync {
     fn default() -> Self {
         Self {
@@ -230,6 +418,7 @@ impl Default for Sync {
             verify_hours: 24,
             api_share_percent: 80,
             object: BTreeMap::new(),
+            stores: Vec::new(),
         }
     }
 }
@@ -237,7 +426,9 @@ impl Default for Sync {
 impl Default for Serve {
     fn default() -> Self {
         Self {
-            listen: SocketAddr::from(([127, 0, 0, 1], 8080)),
+            listen: Listen::Tcp(SocketAddr::from(([127, 0, 0, 1], 8080))),
+            tls: None,
+            tokens: Vec::new(),
         }
     }
 }
@@ -245,7 +436,9 @@ impl Default for Serve {
 impl Default for Admin {
     fn default() -> Self {
         Self {
-            listen: SocketAddr::from(([127, 0, 0, 1], 8081)),
+            listen: Listen::Tcp(SocketAddr::from(([127, 0, 0, 1], 8081))),
+            tls: None,
+            tokens: Vec::new(),
         }
     }
 }
@@ -290,7 +483,11 @@ impl Config {
             ))
         })?;
         let overrides = std::env::vars().filter(|(name, _)| name.starts_with(OVERRIDE_PREFIX));
-        Self::parse(&text, overrides).map_err(|error| ConfigError(format!("{}: {error}", path.display())))
+        let mut config = Self::parse(&text, overrides)
+            .map_err(|error| ConfigError(format!("{}: {error}", path.display())))?;
+        config.org.resolve_secrets(credentials::directory().as_deref());
+        config.origin = Some(path);
+        Ok(config)
     }
 
     /// Reads the text of a configuration, with overrides named `STORESYNC__SECTION__KEY`.
@@ -300,18 +497,50 @@ impl Config {
     ) -> Result<Self, ConfigError> {
         let mut table: toml::Table = toml::from_str(text)
             .map_err(|error| ConfigError(format!("not valid TOML: {}", one_line(&error))))?;
-        let mut overridden = false;
         for (name, value) in overrides {
             apply_override(&mut table, &name, &value)?;
-            overridden = true;
         }
+        let given: toml::Table = toml::from_str(text).unwrap_or_default();
         // Parsed from the text where nothing is overridden, so that the message can name the line.
-        let parsed = if overridden {
-            table.try_into()
-        } else {
+        let parsed = if table == given {
             toml::from_str(text)
+        } else {
+            table.clone().try_into()
         };
-        parsed.map_err(|error: toml::de::Error| ConfigError(one_line(&error)))
+        let parsed: Self = parsed.map_err(|error: toml::de::Error| ConfigError(one_line(&error)))?;
+        parsed.check()?;
+        Ok(Self { raw: table, ..parsed })
+    }
+
+    /// What one key alone does not tell.
+    fn check(&self) -> Result<(), ConfigError> {
+        let (serve, admin) = (&self.serve, &self.admin);
+        check_listener("serve", &serve.listen, serve.tls.is_some(), &serve.tokens)?;
+        check_listener("admin", &admin.listen, admin.tls.is_some(), &admin.tokens)?;
+        let is_id = |id: &str| id.len() == 18 && id.bytes().all(|byte| byte.is_ascii_alphanumeric());
+        match self.sync.stores.iter().find(|store| !is_id(&store.pricebook_id)) {
+            Some(store) => Err(ConfigError(format!(
+                "[[sync.stores]] {} has no pricebook_id of 18 characters: take it from the price book's address in the org",
+                store.code
+            ))),
+            None => Ok(()),
+        }
+    }
+
+    /// The keys whose values differ, as `section.key`.
+    pub fn differences(&self, other: &Self) -> Vec<String> {
+        let mut differing = std::collections::BTreeSet::new();
+        for (one, two) in [(&self.raw, &other.raw), (&other.raw, &self.raw)] {
+            for (section, keys) in one {
+                for (key, value) in keys.as_table().into_iter().flatten() {
+                    let there = two.get(section).and_then(|keys| keys.get(key));
+                    if there != Some(value) {
+                        differing.insert(format!("{section}.{key}"));
+                    }
+                }
+            }
+        }
+        differing.into_iter().collect()
     }
 }
 
@@ -457,6 +686,21 @@ mod tests {
     }
 
     #[test]
+    fn differences_are_named_by_key() {
+        let one = parse(SAMPLE, &[]).unwrap();
+        assert_eq!(one.differences(&one), Vec::<String>::new());
+        let changed = SAMPLE
+            .replace("poll_seconds = 60", "poll_seconds = 61")
+            .replace("objects = []", "");
+        let other = parse(&changed, &[("STORESYNC__LOG__LEVEL", "debug")]).unwrap();
+        assert_eq!(
+            one.differences(&other),
+            ["log.level", "sync.objects", "sync.poll_seconds"]
+        );
+        assert_eq!(other.log.level, "debug");
+    }
+
+    #[test]
     fn variables_override_keys() {
         let overrides = [
             ("STORESYNC__STATE__DIR", "/srv/state"),
@@ -474,8 +718,44 @@ mod tests {
             ["/data/AccountChangeEvent", "/data/OrderChangeEvent"]
         );
         assert_eq!(config.sync.poll_seconds, 5);
-        assert_eq!(config.serve.listen.port(), 0);
+        assert_eq!(
+            config.serve.listen,
+            Listen::Tcp(SocketAddr::from(([127, 0, 0, 1], 0)))
+        );
         let error = parse(SAMPLE, &[("STORESYNC__DIR", "x")]).unwrap_err().to_string();
         assert!(error.contains("STORESYNC__DIR"), "{error}");
+    }
+
+    #[test]
+    fn what_other_machines_reach_is_encrypted_and_asks_for_a_token() {
+        let tls = "tls = { cert_file = \"c.pem\", key_file = \"k.pem\" }";
+        let token = format!(
+            "tokens = [{{ name = \"web\", sha256 = \"{}\" }}]",
+            "0a".repeat(32)
+        );
+        let bad = "tokens = [{ name = \"web\", sha256 = \"plain\" }]";
+        for (listen, more, refused) in [
+            ("127.0.0.1:0", String::new(), None),
+            ("[::1]:0", String::new(), None),
+            ("unix:/run/s.sock", String::new(), None),
+            ("0.0.0.0:443", String::new(), Some("neither TLS nor tokens")),
+            ("0.0.0.0:443", tls.to_owned(), Some("no tokens")),
+            ("0.0.0.0:443", token.clone(), Some("no TLS")),
+            ("0.0.0.0:443", format!("{tls}\n{token}"), None),
+            ("127.0.0.1:0", bad.to_owned(), Some("64 hexadecimal digits")),
+            ("localhost", String::new(), Some("no address to listen on")),
+        ] {
+            let text = format!(
+                "[org]\nlogin_url = \"https://a\"\nauth = \"jwt\"\nclient_id = \"c\"\n[state]\ndir = \"s\"\n[serve]\nlisten = \"{listen}\"\n{more}\n"
+            );
+            let told = parse(&text, &[]).map(drop).map_err(|error| error.to_string());
+            match refused {
+                None => assert_eq!(told, Ok(()), "{listen} {more}"),
+                Some(part) => assert!(
+                    told.clone().unwrap_err().contains(part),
+                    "{listen} {more}: {told:?}"
+                ),
+            }
+        }
     }
 }

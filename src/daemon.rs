@@ -7,24 +7,25 @@
 //! Reads and order intake begin as soon as there is a cache, and go on while the org is away. Only a first
 //! start, with nothing to serve, needs the org at once and ends where it cannot be had.
 
+mod exit;
+mod listeners;
+mod reload;
+mod supervise;
+
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, anyhow};
-use tokio::net::TcpListener;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::cli::Exit;
-use crate::config::{self, Config, ConfigError};
+use crate::config::{self, Config};
 use crate::inbound::apply::{self, Bells};
-use crate::inbound::budget::Budget;
-use crate::inbound::history::NoJournal;
+use crate::inbound::budget::Limits;
 use crate::inbound::{self, Plan, Wires};
-use crate::inspect::Misused;
-use crate::inspect::NoCache;
 use crate::model::clock::{Clock, Millis};
 use crate::model::retry::Policy;
 use crate::outbound::outbox::Intake;
@@ -32,13 +33,15 @@ use crate::outbound::{confirm, push};
 use crate::salesforce::Org;
 use crate::salesforce::pubsub::PubSub;
 use crate::serve::console::Console;
-use crate::serve::{self, Health};
-use crate::store::cache::{Cache, OtherOrg, cursors};
-use crate::store::database::{self, OpenError};
+use crate::serve::{self, Feed, Health, Tokens};
+use crate::store::cache::{Cache, cursors};
+use crate::store::checkpoint;
+use crate::store::database;
 use crate::store::journal::Journal;
 use crate::store::outbox::{self, Outbox};
 use crate::store::reader::Reader;
-use crate::store::{checkpoint, storefront};
+use crate::store::storefront::{self, BookStore};
+use crate::telemetry::traces;
 
 /// How long the stages may take to end.
 const STOP_MAX: Duration = Duration::from_secs(20);
@@ -55,28 +58,10 @@ const AWAY: Policy = Policy {
     longest: Duration::from_secs(60),
 };
 
+pub use exit::exit_of;
+pub use listeners::Listeners;
+
 type Stages = JoinSet<(&'static str, anyhow::Result<()>)>;
-
-/// The two listeners, bound before anything else is done.
-#[derive(Debug)]
-pub struct Listeners {
-    pub storefront: TcpListener,
-    pub admin: TcpListener,
-}
-
-impl Listeners {
-    pub async fn bind(config: &Config) -> anyhow::Result<Self> {
-        let bind = async |key: &str, address: std::net::SocketAddr| {
-            TcpListener::bind(address).await.with_context(|| {
-                format!("{key} {address} cannot be listened on: stop what uses it, or set another address")
-            })
-        };
-        Ok(Self {
-            storefront: bind("[serve] listen", config.serve.listen).await?,
-            admin: bind("[admin] listen", config.admin.listen).await?,
-        })
-    }
-}
 
 /// What the stages are built from.
 struct World {
@@ -87,12 +72,15 @@ struct World {
     reader: Reader,
     outbox: Outbox,
     bells: Bells,
+    limits: Limits,
     health: Arc<watch::Sender<Health>>,
     stop: CancellationToken,
 }
 
 /// Runs until `stop`, or until a stage ends in an error.
 pub async fn run(config: Config, listeners: Listeners, stop: CancellationToken) -> anyhow::Result<()> {
+    // Caught from here on: a reload that is asked for during the start is done after it.
+    let hangup = signal(SignalKind::hangup())?;
     let clock = Clock::System;
     let dir = config.state.dir.clone();
     let org = Org::new(&config.org, clock.clone())?;
@@ -104,6 +92,7 @@ pub async fn run(config: Config, listeners: Listeners, stop: CancellationToken) 
     let (outbox, writer) = outbox::open(&dir, clock.now())?;
     let reader = Reader::new(&dir);
     let world = World {
+        limits: Limits::new(&config.sync),
         bells: Bells::new(cache.rev()),
         health: Arc::new(watch::Sender::new(Health {
             initializing: true,
@@ -122,20 +111,18 @@ pub async fn run(config: Config, listeners: Listeners, stop: CancellationToken) 
         writer.run();
         ("outbox", Ok(()))
     });
+    supervise(&mut stages, &world, hangup);
     let first_start = world.reader.with(storefront::object_states)?.is_empty();
     if first_start {
         let plan = prepare(&world, &mut cache, &mut journal).await?;
-        serve(&mut stages, &world, listeners)?;
+        serve(&mut stages, &world, listeners);
         start(&mut stages, world, plan, cache, journal);
     } else {
-        serve(&mut stages, &world, listeners)?;
+        serve(&mut stages, &world, listeners);
         let Some(plan) = prepare_when_reachable(&world, &mut cache, &mut journal).await? else {
             return Ok(());
         };
         start(&mut stages, world, plan, cache, journal);
-    }
-    if let Err(error) = sd_notify::notify(&[sd_notify::NotifyState::Ready]) {
-        tracing::warn!("systemd could not be told that the daemon is ready ({error})");
     }
     finish(stages, &stop).await
 }
@@ -144,8 +131,28 @@ pub async fn run(config: Config, listeners: Listeners, stop: CancellationToken) 
 async fn prepare(world: &World, cache: &mut Cache, journal: &mut Journal) -> anyhow::Result<Plan> {
     let (sync, now) = (&world.config.sync, world.clock.now());
     let plan = inbound::prepare(&world.org, &world.pubsub, cache, journal, sync, now).await?;
-    storefront::index(cache.connection()).context("make the indexes of the cache")?;
+    let stores: Vec<BookStore> = sync.stores.iter().map(book_store).collect();
+    storefront::prepare(cache.connection(), &stores).context("make the storefront's views")?;
+    for (object, field) in storefront::gaps(cache.connection())? {
+        match field {
+            Some(field) => tracing::debug!("{object} has no {field}: where stores show it, it is empty"),
+            None => tracing::debug!("{object} is not mirrored: what stores show of it is empty"),
+        }
+    }
     Ok(plan)
+}
+
+fn book_store(store: &config::BookStore) -> BookStore {
+    BookStore {
+        pricebook_id: store.pricebook_id.clone(),
+        code: store.code.clone(),
+        name: store.name.clone().unwrap_or_else(|| store.code.clone()),
+        domain: store.domain.clone(),
+        path: store.path.clone(),
+        currency: store.currency.clone(),
+        locale: store.locale.clone(),
+        timezone: store.timezone.clone(),
+    }
 }
 
 /// As [`prepare`], for as long as the org is away; `None` when stopped meanwhile.
@@ -179,7 +186,30 @@ async fn prepare_when_reachable(
     }
 }
 
-fn serve(stages: &mut Stages, world: &World, listeners: Listeners) -> anyhow::Result<()> {
+/// Starts what the service manager is told by, and what it asks for.
+fn supervise(stages: &mut Stages, world: &World, hangup: Signal) {
+    let seen = supervise::World {
+        reader: world.reader.clone(),
+        outbox: world.outbox.clone(),
+        health: world.health.subscribe(),
+        clock: world.clock.clone(),
+    };
+    spawn(stages, "supervise", supervise::run(seen, world.stop.clone()));
+    let reached = reload::World {
+        config: world.config.clone(),
+        org: world.org.clone(),
+        limits: world.limits.clone(),
+    };
+    spawn(stages, "reload", reload::run(reached, hangup, world.stop.clone()));
+    let (org, dir) = (world.org.clone(), world.config.state.dir.clone());
+    let allowance = inbound::allowance::run(org, dir, world.stop.clone());
+    spawn(stages, "allowance", allowance);
+    if let Some(url) = world.config.log.otlp_url.clone() {
+        spawn(stages, "traces", traces::run(url, world.stop.clone()));
+    }
+}
+
+fn serve(stages: &mut Stages, world: &World, listeners: Listeners) {
     let shown = serve::World {
         reader: world.reader.clone(),
         intake: Intake::new(
@@ -188,23 +218,21 @@ fn serve(stages: &mut Stages, world: &World, listeners: Listeners) -> anyhow::Re
             world.clock.clone(),
         ),
         health: world.health.subscribe(),
+        revisions: world.bells.rev.subscribe(),
+        feed: Feed::default(),
+        tokens: Tokens::new(&world.config.serve.tokens),
+        admin_tokens: Tokens::new(&world.config.admin.tokens),
         clock: world.clock.clone(),
         console: Arc::new(Console::new(&world.config)),
+        dir: world.config.state.dir.as_path().into(),
+        topics: world.config.sync.channels.clone().into(),
+        stop: world.stop.clone(),
     };
     let (storefront, admin) = (listeners.storefront, listeners.admin);
-    tracing::info!("storefronts are served on http://{}", storefront.local_addr()?);
-    tracing::info!("operators are served on http://{}", admin.local_addr()?);
-    spawn(
-        stages,
-        "serve",
-        serve::run(storefront, shown.clone(), world.stop.clone()),
-    );
-    spawn(
-        stages,
-        "admin",
-        serve::run_admin(admin, shown, world.stop.clone()),
-    );
-    Ok(())
+    tracing::info!("storefronts are served on {}", storefront.address());
+    tracing::info!("operators are served on {}", admin.address());
+    spawn(stages, "serve", serve::run(storefront, shown.clone()));
+    spawn(stages, "admin", serve::run_admin(admin, shown));
 }
 
 /// Starts what talks to the org, and the one door behind it.
@@ -217,12 +245,12 @@ fn start(stages: &mut Stages, world: World, plan: Plan, cache: Cache, journal: J
         reader,
         outbox,
         bells,
+        limits,
         health,
         stop,
     } = world;
     let (work, queue) = mpsc::channel(apply::QUEUE_MAX);
-    let planned = plan.objects.clone();
-    let (door_clock, door_bells) = (clock.clone(), bells.clone());
+    let (planned, door_clock, door_bells) = (plan.objects.clone(), clock.clone(), bells.clone());
     stages.spawn_blocking(move || {
         let applied = apply::run(cache, journal, &planned, queue, &door_clock, &door_bells);
         ("apply", applied)
@@ -275,6 +303,7 @@ fn start(stages: &mut Stages, world: World, plan: Plan, cache: Cache, journal: J
         plan.channels,
         &plan.schema_ids,
         config.sync,
+        &limits,
     );
 }
 
@@ -291,17 +320,16 @@ fn follow(
     channels: Vec<inbound::prepare::Channel>,
     schema_ids: &std::collections::HashSet<String>,
     config: config::Sync,
+    limits: &Limits,
 ) {
-    let budget = Budget {
-        share_percent: config.api_share_percent,
-    };
-    let snapshot = inbound::snapshot::run(wires.clone(), channels.len(), budget);
+    let snapshot = inbound::snapshot::run(wires.clone(), channels.len(), limits.clone());
     spawn(stages, "snapshot", snapshot);
-    let poll = inbound::poll::run(wires.clone(), config.poll_seconds, budget);
+    let poll = inbound::poll::run(wires.clone(), limits.clone());
     spawn(stages, "poll", poll);
+    spawn(stages, "progress", inbound::progress::run(wires.clone()));
     spawn(stages, "repair", inbound::repair::run(wires.clone()));
     spawn(stages, "catch_up", inbound::catch_up::run(wires.clone()));
-    let verify = inbound::verify::run(wires.clone(), config.verify_hours, budget);
+    let verify = inbound::verify::run(wires.clone(), limits.clone());
     spawn(stages, "verify", verify);
     let evolve = inbound::evolve::run(wires.clone(), pubsub.clone(), config);
     spawn(stages, "evolve", evolve);
@@ -361,13 +389,17 @@ async fn watch_health(
         let heard = reader.with(cursors::cursors)?;
         // A channel that is no longer followed may have left its position.
         let followed = heard.iter().filter(|cursor| topics.contains(&cursor.topic));
-        let heard_at = followed.map(|cursor| cursor.heard_at).min();
+        let heard_at = followed.clone().map(|cursor| cursor.heard_at).min();
+        let window_left = followed
+            .map(|cursor| cursor.replay_window_left(clock.now()))
+            .min();
         let silent = heard_at.filter(|heard_at| clock.now() - heard_at > SILENCE_MAX_MILLIS);
         health.send_modify(|health| {
             health.initializing = objects
                 .iter()
                 .any(|object| matches!(object.state.as_str(), "waiting" | "loading"));
             health.stale_since = silent;
+            health.replay_window_left_millis = window_left;
         });
         tokio::select! {
             () = stop.cancelled() => {}
@@ -433,42 +465,4 @@ pub fn stop_on_signals() -> anyhow::Result<CancellationToken> {
         }
     });
     Ok(stop)
-}
-
-/// The exit status that an error calls for.
-pub fn exit_of(error: &anyhow::Error) -> Exit {
-    use crate::salesforce::Error as OrgError;
-    for cause in error.chain() {
-        if cause.is::<ConfigError>() || cause.is::<OtherOrg>() {
-            return Exit::Configuration;
-        }
-        if cause.is::<Misused>() {
-            return Exit::Usage;
-        }
-        if cause.is::<NoCache>() || cause.is::<NoJournal>() {
-            return Exit::Unavailable;
-        }
-        match cause.downcast_ref::<OpenError>() {
-            Some(OpenError::Newer { .. } | OpenError::Foreign { .. }) => return Exit::Configuration,
-            Some(OpenError::InUse { .. }) => return Exit::Unavailable,
-            Some(OpenError::Directory { .. } | OpenError::Database { .. }) => return Exit::Temporary,
-            None => {}
-        }
-        match cause.downcast_ref::<OrgError>() {
-            Some(OrgError::Secret(_) | OrgError::Login { .. } | OrgError::OtherOrg { .. }) => {
-                return Exit::Configuration;
-            }
-            Some(_) => return Exit::Unavailable,
-            None => {}
-        }
-        if cause.downcast_ref::<std::io::Error>().is_some_and(|error| {
-            matches!(
-                error.kind(),
-                std::io::ErrorKind::AddrInUse | std::io::ErrorKind::AddrNotAvailable
-            )
-        }) {
-            return Exit::Unavailable;
-        }
-    }
-    Exit::Temporary
 }

@@ -44,12 +44,14 @@ pub async fn run(args: DemoArgs, stop: CancellationToken) -> anyhow::Result<Exit
         ..sandbox::Options::default()
     })
     .await?;
+    let (api, admin) = (bind(API).await?, bind(ADMIN).await?);
+    let (api_address, admin_address) = (api.local_addr()?, admin.local_addr()?);
     let listeners = Listeners {
-        storefront: bind(API).await?,
-        admin: bind(ADMIN).await?,
+        storefront: api.into(),
+        admin: admin.into(),
     };
     let page = bind(PAGE).await?;
-    let shop = Shop::new(listeners.storefront.local_addr()?, listeners.admin.local_addr()?)?;
+    let shop = Shop::new(api_address, admin_address)?;
     let env = sandbox.env.clone();
     let config = sandbox.data_dir.join("config.toml");
     let overrides = [("STORESYNC__SYNC__POLL_SECONDS".to_owned(), "1".to_owned())];
@@ -60,8 +62,8 @@ pub async fn run(args: DemoArgs, stop: CancellationToken) -> anyhow::Result<Exit
     let guard = parts.clone().drop_guard();
     let addresses = Addresses {
         page: page.local_addr()?,
-        api: listeners.storefront.local_addr()?,
-        admin: listeners.admin.local_addr()?,
+        api: api_address,
+        admin: admin_address,
         org: sandbox.http_url.clone(),
         state: config.state.dir.clone(),
     };

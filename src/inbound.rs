@@ -12,10 +12,13 @@
 //!    position was lost; [`verify`] compares with the org, and [`evolve`] follows its schema. All of them write
 //!    through the door, and what is left to do is in the ledger ([`crate::store::cache::repairs`]).
 //!
+//! People at a terminal see the first load by [`progress`].
+//!
 //! Load, poll, repair and stream run at the same time. What keeps them from undoing each other is in
 //! [`crate::store::cache::rows`]. [`mapping`] says which objects and fields are mirrored, and which never;
 //! [`budget`] which of this waits when the org's API allowance runs out.
 
+pub mod allowance;
 pub mod apply;
 pub mod budget;
 pub mod cadence;
@@ -29,6 +32,7 @@ pub mod mapping;
 pub mod plan;
 pub mod poll;
 pub mod prepare;
+pub mod progress;
 pub mod repair;
 pub mod replay;
 pub mod snapshot;
@@ -69,6 +73,13 @@ impl Wires {
     /// What is mirrored now.
     pub fn planned(&self) -> Arc<[Planned]> {
         Arc::clone(&self.planned.borrow())
+    }
+
+    /// One mirrored object, its name in any case.
+    pub fn find_any(&self, name: &str) -> Option<Planned> {
+        let planned = self.planned.borrow();
+        let same = |planned: &&Planned| planned.table.object.eq_ignore_ascii_case(name);
+        planned.iter().find(same).cloned()
     }
 
     /// One mirrored object.

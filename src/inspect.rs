@@ -5,11 +5,14 @@
 //! records to be read again, by [`verify`] and when asked, so that mirrored rows are still changed by the daemon alone;
 //! and what people do to single writes, by [`orders`]. [`replay`] writes where nobody else does.
 
+pub mod backup;
+pub mod check;
 pub mod decode;
 pub mod events;
 pub mod export;
 pub mod history;
 pub mod listing;
+pub mod manual;
 pub mod orders;
 pub mod replay;
 pub mod status;

@@ -45,11 +45,13 @@ fn run(cli: Cli) -> anyhow::Result<Exit> {
         match cli.command {
             Command::Run => {
                 let config = Config::load(config)?;
+                telemetry::set_level(&config.log.level);
                 let listeners = daemon::Listeners::bind(&config).await?;
                 daemon::run(config, listeners, stop).await.map(|()| Exit::Ok)
             }
             Command::Events(EventsCommand::Decode { schema }) => Ok(decode_event(&schema)),
-            Command::Status(args) => inspect::status::run(&Config::load(config)?, &args),
+            Command::Check(args) => inspect::check::run(config, &args).await,
+            Command::Status(args) => inspect::status::run(&Config::load(config)?, &args, stop).await,
             Command::Verify(args) => inspect::verify::run(&Config::load(config)?, &args).await,
             Command::Events(EventsCommand::Parked { json }) => {
                 inspect::events::parked(&Config::load(config)?, json)
@@ -66,6 +68,10 @@ fn run(cli: Cli) -> anyhow::Result<Exit> {
             Command::History(args) => inspect::history::run(config, &args),
             Command::Bisect(args) => inspect::history::bisect(config, &args),
             Command::Replay(args) => inspect::replay::run(config, &args),
+            Command::Backup(args) => inspect::backup::make(&Config::load(config)?, &args),
+            Command::Restore(args) => inspect::backup::restore(&Config::load(config)?, &args),
+            Command::Completions { shell } => Ok(inspect::manual::completions(shell)),
+            Command::Man { dir } => inspect::manual::pages(&dir),
             Command::Orders(command) => inspect::orders::run(&Config::load(config)?, command),
             Command::Sandbox(args) => run_sandbox(args, stop).await.map(|()| Exit::Ok),
             Command::Demo(args) => Box::pin(demo::run(args, stop)).await,

@@ -8,4 +8,5 @@ pub mod clock;
 pub mod order;
 pub mod retry;
 pub mod row;
+pub mod text;
 pub mod write;

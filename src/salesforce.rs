@@ -6,6 +6,7 @@
 
 pub mod auth;
 pub mod bulk;
+mod client;
 pub mod describe;
 pub mod error;
 pub mod pubsub;

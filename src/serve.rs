@@ -3,25 +3,35 @@
 //! Reads come from the cache, on the thread that handles the request, and go on while the org is away; every
 //! answer says how fresh it is. Orders are answered once they are on the disk. Nothing here calls the org.
 
+mod access;
 mod admin;
 mod admin_orders;
 mod catalogue;
+mod changes;
 pub mod console;
+mod customers;
+mod listen;
+mod metrics;
+mod openapi;
 mod orders;
 mod problem;
+mod query;
 mod reply;
+mod routes;
+mod schemas;
+mod settings;
 mod writes;
 
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::http::StatusCode;
-use axum::routing::get;
-use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
+use tower_http::compression::CompressionLayer;
 use tower_http::timeout::TimeoutLayer;
 
 use crate::model::clock::{Clock, Millis};
@@ -29,6 +39,10 @@ use crate::outbound::outbox::Intake;
 use crate::serve::console::Console;
 use crate::serve::problem::Problem;
 use crate::store::reader::Reader;
+
+pub use access::Tokens;
+pub use changes::Feed;
+pub use listen::Listener;
 
 /// Largest body taken: an order of 2,000 items is a fifth of it.
 const BODY_BYTES_MAX: usize = 1024 * 1024;
@@ -41,8 +55,19 @@ pub struct World {
     pub reader: Reader,
     pub intake: Intake,
     pub health: watch::Receiver<Health>,
+    /// Rung with the newest revision after each commit.
+    pub revisions: watch::Receiver<i64>,
+    pub feed: Feed,
+    /// Of the storefronts' listener; none means that everything is open.
+    pub tokens: Tokens,
+    pub admin_tokens: Tokens,
     pub clock: Clock,
     pub console: Arc<Console>,
+    /// The state directory.
+    pub dir: Arc<Path>,
+    /// The channels that are followed.
+    pub topics: Arc<[String]>,
+    pub stop: CancellationToken,
 }
 
 /// How well the cache follows the org, as the daemon sees it.
@@ -54,6 +79,9 @@ pub struct Health {
     pub stale_since: Option<Millis>,
     /// From the newest change's commit in the org to its being visible here.
     pub lag_millis: Option<i64>,
+    /// How long the stream's position can still be resumed from, of the channel that has least left; `None` before
+    /// there is one.
+    pub replay_window_left_millis: Option<Millis>,
     /// Why no orders are sent, as one sentence. They are taken all the same.
     pub orders_problem: Option<String>,
 }
@@ -83,63 +111,36 @@ impl Health {
 }
 
 /// Serves storefronts until it is stopped; requests under way are answered.
-pub async fn run(listener: TcpListener, world: World, stop: CancellationToken) -> anyhow::Result<()> {
-    serve(listener, storefront(world), stop).await
+pub async fn run(listener: Listener, world: World) -> anyhow::Result<()> {
+    let stop = world.stop.clone();
+    let (served, followed) = tokio::join!(
+        listen::serve(listener, storefront(world.clone()), stop),
+        changes::follow(world)
+    );
+    served.and(followed)
 }
 
 /// Serves operators until it is stopped.
-pub async fn run_admin(listener: TcpListener, world: World, stop: CancellationToken) -> anyhow::Result<()> {
-    serve(listener, operators(world), stop).await
+pub async fn run_admin(listener: Listener, world: World) -> anyhow::Result<()> {
+    let stop = world.stop.clone();
+    listen::serve(listener, operators(world), stop).await
 }
 
-async fn serve(listener: TcpListener, router: Router, stop: CancellationToken) -> anyhow::Result<()> {
-    axum::serve(listener, router)
-        .with_graceful_shutdown(stop.cancelled_owned())
-        .await?;
-    Ok(())
-}
-
-/// The storefronts' routes. Others may be merged with it: a page on top of this interface.
+/// The storefronts' routes.
 pub fn storefront(world: World) -> Router {
-    let posted = writes::routes().fold(Router::new(), |routes, (path, take)| routes.route(&path, take));
-    let routes = posted
-        .route("/v1/stores", get(catalogue::stores))
-        .route("/v1/stores/{store}", get(catalogue::store))
-        .route("/v1/stores/{store}/products", get(catalogue::products))
-        .route("/v1/stores/{store}/products/{product}", get(catalogue::product))
-        .route("/v1/stores/{store}/orders", axum::routing::post(orders::place))
-        .route("/v1/stores/{store}/orders/{external_id}", get(orders::status))
-        .route(
-            "/v1/stores/{store}/orders/{external_id}/updates",
-            axum::routing::post(writes::update_order),
-        )
-        .route(
-            "/v1/stores/{store}/customers/{key}",
-            axum::routing::patch(writes::change_customer),
-        )
-        .route(
-            "/v1/stores/{store}/writes/{kind}/{external_id}",
-            get(writes::status),
-        )
-        .route("/v1/objects/{object}", get(catalogue::objects))
-        .route("/v1/objects/{object}/{id}", get(catalogue::object))
-        .with_state(world);
-    limited(routes)
+    limited(
+        routes::router(routes::storefront(), &world).with_state(world),
+        "storefront",
+    )
 }
 
 /// The operators' routes.
 pub fn operators(world: World) -> Router {
-    let routes = Router::new()
-        .route("/livez", get(admin::livez))
-        .route("/readyz", get(admin::readyz))
-        .route("/status", get(admin::status))
-        .merge(admin_orders::routes())
-        .merge(console::routes())
-        .with_state(world);
-    limited(routes)
+    let router = routes::router(routes::operators(), &world).merge(console::routes(&world));
+    limited(router.with_state(world), "admin")
 }
 
-fn limited(routes: Router) -> Router {
+fn limited(routes: Router, listener: &'static str) -> Router {
     routes
         .fallback(|| async { Problem::not_found("there is nothing at this address") })
         .method_not_allowed_fallback(|| async {
@@ -150,10 +151,14 @@ fn limited(routes: Router) -> Router {
             )
         })
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
+        .layer(CompressionLayer::new())
         .layer(TimeoutLayer::with_status_code(
             StatusCode::SERVICE_UNAVAILABLE,
             REQUEST_MAX,
         ))
+        .layer(axum::middleware::from_fn(move |request, next| {
+            metrics::count(listener, request, next)
+        }))
 }
 
 #[cfg(test)]
@@ -179,13 +184,15 @@ mod tests {
         assert_eq!((new.state(), new.lag_seconds(9_000)), ("initializing", None));
     }
 
+    use crate::store::cache::Cache;
     use crate::store::outbox::{self, Outbox};
+    use crate::store::storefront as views;
     use reqwest::Client;
     use serde_json::{Value, json};
+    use tokio::net::TcpListener;
 
     const CACHE: &str = "
-        create table _object (object text primary key, table_name text, state text, streamed integer, rows integer);
-        insert into _object values ('Product2', 'product2', 'live', 1, 4);
+        insert into _object (object, table_name, state, streamed, rows) values ('Product2', 'product2', 'live', 1, 4);
         create table s_c__store__c (id text primary key, name text, s_c__code__c text, s_c__domain__c text,
             s_c__currency__c text, s_c__pricebook_id__c text, _rev integer);
         insert into s_c__store__c values ('a00000000000001AAA', 'Main', 'main', 'shop.example.com', 'AUD', '01s1', 1),
@@ -208,8 +215,7 @@ mod tests {
             isactive integer, currencyisocode text, s_c__sale_price__c real, _rev integer);
         insert into pricebookentry values ('01u1', '01s1', '01t000000000001AAA', 19.9, 1, 'AUD', null, 20),
             ('01u2', '01s1', '01t000000000002AAA', 25.0, 1, 'AUD', 20.0, 21), ('01u3', '01s1', '01t000000000001AAA', 15.0, 1, 'USD', null, 22),
-            ('01u5', '01s1', '01t000000000005AAA', 9.0, 0, 'AUD', null, 23);
-        pragma journal_mode = wal;";
+            ('01u5', '01s1', '01t000000000005AAA', 9.0, 0, 'AUD', null, 23);";
 
     struct Shop {
         dir: tempfile::TempDir,
@@ -223,8 +229,9 @@ mod tests {
     impl Shop {
         async fn open(cache: &str) -> Self {
             let dir = tempfile::tempdir().unwrap();
-            let writer = rusqlite::Connection::open(dir.path().join("cache.db")).unwrap();
-            writer.execute_batch(cache).unwrap();
+            let writer = Cache::open(dir.path()).unwrap();
+            writer.connection().execute_batch(cache).unwrap();
+            views::prepare(writer.connection(), &[]).unwrap();
             let (outbox, writer) = outbox::open(dir.path(), 0).unwrap();
             std::thread::spawn(move || writer.run());
             let (health, seen) = watch::channel(Health::default());
@@ -232,17 +239,22 @@ mod tests {
                 reader: Reader::new(dir.path()),
                 intake: Intake::new(outbox.clone(), crate::config::Orders::default(), Clock::System),
                 health: seen,
+                revisions: watch::channel(0).1,
+                feed: Feed::default(),
+                tokens: Tokens::default(),
+                admin_tokens: Tokens::default(),
                 clock: Clock::System,
-                console: Arc::new(Console::new(
-                    &crate::config::Config::parse(include_str!("../config.toml"), []).unwrap(),
-                )),
+                console: Arc::default(),
+                dir: dir.path().into(),
+                topics: Arc::new([]),
+                stop: CancellationToken::new(),
             };
-            let stop = CancellationToken::new();
+            let stop = world.stop.clone();
             let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
             let address = format!("http://{}", listener.local_addr().unwrap());
             let both = storefront(world.clone()).merge(Router::new().nest("/admin", operators(world)));
-            let router = limited(both.reset_fallback());
-            tokio::task::spawn(serve(listener, router, stop.clone()));
+            let router = limited(both.reset_fallback(), "both");
+            tokio::task::spawn(listen::serve(listener.into(), router, stop.clone()));
             Self {
                 dir,
                 address,
@@ -472,11 +484,5 @@ mod tests {
             (503, &json!(true), &json!(false))
         );
         assert_eq!(shop.get("/admin/livez").await.0, 200);
-        let full = Shop::open(CACHE).await;
-        let (_, told) = full.get("/admin/status").await;
-        assert_eq!(
-            told["objects"][0],
-            json!({"object": "Product2", "state": "live", "kept_by": "stream", "rows": 4})
-        );
     }
 }

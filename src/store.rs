@@ -7,10 +7,13 @@
 //! Three files, so that a bulk load never makes an order wait for a writer lock and each has its own
 //! permissions. Each has one writer connection, owned by one stage; readers open their own and never block.
 
+pub mod allowance;
+pub mod backup;
 pub mod cache;
 pub mod checkpoint;
 pub mod database;
 pub mod journal;
 pub mod outbox;
 pub mod reader;
+pub mod standing;
 pub mod storefront;

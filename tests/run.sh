@@ -8,4 +8,5 @@ cargo clippy --all-targets --quiet -- -D warnings
 RUSTDOCFLAGS="-D warnings" cargo doc --no-deps --quiet
 cargo test
 sh tests/browser/run.sh
-exec python3 tests/clients/run.py
+python3 tests/clients/run.py
+exec python3 tests/storefronts/run.py

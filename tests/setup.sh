@@ -9,6 +9,9 @@ command -v python3 >/dev/null 2>&1 || missing="$missing python3"
 python3 -c 'import ensurepip, venv' >/dev/null 2>&1 || missing="$missing python3-venv"
 command -v node >/dev/null 2>&1 || missing="$missing nodejs"
 command -v npm >/dev/null 2>&1 || missing="$missing npm"
+command -v promtool >/dev/null 2>&1 || missing="$missing prometheus"
+command -v systemd-analyze >/dev/null 2>&1 || missing="$missing systemd"
+command -v ruby >/dev/null 2>&1 && ruby -e 'require "sqlite3"' 2>/dev/null || missing="$missing ruby ruby-sqlite3"
 command -v chromium >/dev/null 2>&1 || missing="$missing chromium"
 command -v cargo >/dev/null 2>&1 || {
     echo "setup: cargo is not on the PATH: install Rust 1.95 or newer first" >&2

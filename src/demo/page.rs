@@ -1,7 +1,7 @@
 //! A storefront, as small as one can be: its products with their prices, and a form that places an order.
 //!
 //! Server-rendered, no framework. Every page asks the daemon's API anew, so what it shows is what the cache
-//! holds at that moment; a few lines of script ask again twice a second.
+//! holds at that moment; a few lines of script listen to the daemon's changes and ask again when there is one.
 
 use axum::extract::{Form, Path, State};
 use axum::http::StatusCode;
@@ -21,13 +21,15 @@ pub async fn run(listener: TcpListener, shop: Shop, stop: CancellationToken) -> 
         .route("/", get(stores))
         .route("/{store}", get(products))
         .route("/{store}/prices", get(prices))
+        .route("/{store}/changes", get(changes))
         .route("/{store}/orders", post(place))
         .route("/{store}/orders/{external_id}", get(order))
         .with_state(shop);
-    serve(listener, app)
-        .with_graceful_shutdown(stop.cancelled_owned())
-        .await?;
-    Ok(())
+    // A browser that listens would keep the page's server open for good.
+    tokio::select! {
+        () = stop.cancelled() => Ok(()),
+        served = async { serve(listener, app).await } => Ok(served?),
+    }
 }
 
 /// A page of this storefront could not be made: the visitor gets the reason.
@@ -87,10 +89,18 @@ async fn products(State(shop): State<Shop>, Path(store): Path<String>) -> Result
 </form>
 <div id="prices">{table}</div>
 <script>
-setInterval(async () => {{
+let due = false;
+async function draw() {{
+  due = false;
   const answer = await fetch("/{store}/prices");
   if (answer.ok) document.getElementById("prices").innerHTML = await answer.text();
-}}, 500);
+}}
+const changes = new EventSource("/{store}/changes");
+for (const event of ["ready", "reset", "change"]) changes.addEventListener(event, () => {{
+  // Changes that come together are drawn together.
+  if (!due) setTimeout(draw, 50);
+  due = true;
+}});
 </script>"#,
         table = table(&products)
     );
@@ -99,6 +109,24 @@ setInterval(async () => {{
 
 async fn prices(State(shop): State<Shop>, Path(store): Path<String>) -> Result<Html<String>, Failure> {
     Ok(Html(table(&shop.products(&store).await?)))
+}
+
+/// The daemon's stream of changes, passed on as it comes.
+async fn changes(State(shop): State<Shop>, Path(store): Path<String>) -> Result<Response, Failure> {
+    let stream = shop.changes(&store).await?;
+    let body = futures_util::stream::unfold(stream, |mut stream| async move {
+        match stream.chunk().await {
+            Ok(Some(chunk)) => Some((Ok::<_, std::convert::Infallible>(chunk), stream)),
+            // The daemon has stopped: the browser asks again by itself.
+            Ok(None) | Err(_) => None,
+        }
+    });
+    let mut response = Response::new(axum::body::Body::from_stream(body));
+    let kind = axum::http::HeaderValue::from_static("text/event-stream");
+    response
+        .headers_mut()
+        .insert(axum::http::header::CONTENT_TYPE, kind);
+    Ok(response)
 }
 
 fn table(products: &[Product]) -> String {

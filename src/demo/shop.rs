@@ -93,6 +93,14 @@ impl Shop {
         Ok((status, answer.json().await?))
     }
 
+    /// The stream of what changes in a store.
+    pub async fn changes(&self, store: &str) -> anyhow::Result<reqwest::Response> {
+        let url = format!("{}/v1/changes?store={store}", self.api);
+        // It has no end, so no time is set for it.
+        let streaming = reqwest::Client::new();
+        Ok(streaming.get(url).send().await?.error_for_status()?)
+    }
+
     pub async fn order(&self, store: &str, external_id: &str) -> anyhow::Result<Value> {
         self.get(&format!("/v1/stores/{store}/orders/{external_id}"))
             .await

@@ -12,13 +12,16 @@
 
 pub(in crate::inbound) mod again;
 pub(in crate::inbound) mod cells;
+mod dependants;
 mod events;
 mod ledger;
 pub mod log;
 mod rows;
+mod tally;
 pub mod work;
 
 use std::collections::HashMap;
+use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use tokio::sync::{mpsc, watch};
@@ -33,6 +36,9 @@ use crate::store::cache::repairs::{self, Kind};
 use crate::store::cache::rows::Mirror;
 use crate::store::cache::{Batch, Cache, State, objects};
 use crate::store::journal::Journal;
+use crate::telemetry::metrics;
+use crate::telemetry::pulse::Pulse;
+use crate::telemetry::traces::Span;
 
 pub use work::Work;
 
@@ -41,6 +47,9 @@ pub const EVENTS_PER_BATCH_MAX: usize = 1_000;
 
 /// Work that may wait in the queue. A response holds at most 100 events and 3 MB.
 pub const QUEUE_MAX: usize = 16;
+
+/// Longest time for a batch: a page of a load, on a disk that is slow and busy.
+const BATCH_MAX: Duration = Duration::from_secs(120);
 
 /// What is rung when there is something to look at. A bell that rings while nobody waits is not lost: who waits
 /// next finds that the number has changed.
@@ -72,6 +81,10 @@ struct Mirrored {
     filtered: bool,
     /// Columns that the org computes.
     formulas: Vec<usize>,
+    /// Columns that records of other objects show.
+    shown: Vec<usize>,
+    /// The org's time before the newest read of the whole object began.
+    read_at: Option<Millis>,
     /// Rows that differed so far, while what changed during a lost position is read again.
     catching_up: Option<u64>,
 }
@@ -84,6 +97,8 @@ impl Mirrored {
             phase: Phase::Unloaded,
             filtered: planned.filter.is_some(),
             formulas: planned.formulas.iter().filter_map(position).collect(),
+            shown: dependants::shown_columns(&planned.table),
+            read_at: None,
             catching_up: None,
         }
     }
@@ -116,6 +131,7 @@ pub(in crate::inbound) struct World {
     runs: u64,
     replies: Vec<Box<dyn FnOnce()>>,
     ledger_rings: bool,
+    tally: tally::Tally,
 }
 
 /// Writes what arrives until every sender is gone.
@@ -130,8 +146,12 @@ pub fn run(
 ) -> anyhow::Result<()> {
     let mut world = World::new(&mut cache, &journal.schemas()?, planned)?;
     let mut batch = Vec::new();
+    let pulse = Pulse::new("apply");
+    pulse.idle();
     while let Some(first) = work.blocking_recv() {
+        pulse.quiet_for(BATCH_MAX);
         drain(first, &mut work, &mut batch);
+        let started = Instant::now();
         world.now = clock.now();
         let number = world.journal(&mut journal, &cache, &batch).context(
             "the journal cannot be written: check the space left on the disk of [state] dir and start again; nothing is lost",
@@ -139,9 +159,20 @@ pub fn run(
         let rev = world.apply(&mut cache, &mut batch, number).context(
             "the cache cannot be written: check the space left on the disk of [state] dir and start again; nothing is lost",
         )?;
+        metrics::APPLY_BATCHES.count([]);
+        metrics::APPLY_DURATION.observe([], started.elapsed());
+        Span::batch(rev, world.now, clock.now())
+            .with("events", &world.tally.events())
+            .tell();
+        world.tally.tell(clock.now(), name_of(&world.objects));
         world.tell(rev, bells);
+        pulse.idle();
     }
     Ok(())
+}
+
+fn name_of(objects: &[Mirrored]) -> impl Fn(usize) -> String {
+    |index| objects[index].mirror.table.object.clone()
 }
 
 /// Takes what is queued. A page of a load is as much as a batch of events.
@@ -171,12 +202,15 @@ impl World {
             runs: 0,
             replies: Vec::new(),
             ledger_rings: false,
+            tally: tally::Tally::default(),
         };
         for planned in planned {
             let object = &planned.table.object;
             let mirror = cache.mirror(planned.table.clone());
             let mut mirrored = Mirrored::new(mirror, planned);
-            let state = objects::object(cache.connection(), object)?.map(|object| object.state);
+            let stored = objects::object(cache.connection(), object)?;
+            mirrored.read_at = stored.as_ref().and_then(|object| object.watermark);
+            let state = stored.map(|object| object.state);
             let under_way = loads::load(cache.connection(), object)?;
             mirrored.phase = match (state, under_way) {
                 (Some(State::Loading | State::Reload), Some(progress)) => Phase::Loading {
@@ -242,6 +276,7 @@ impl World {
         for work in works.drain(..) {
             self.handle(&mut batch, work)?;
         }
+        self.tally.store(&mut batch, name_of(&self.objects))?;
         let rev = batch.commit()?;
         cache.bound_log()?;
         Ok(rev)

@@ -4,12 +4,55 @@
 //! holds back before it is spent: comparing waits first, polling then slows down; records that are known to
 //! differ are read as long as the org answers at all.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
+use crate::config;
 use crate::salesforce::rest::ApiUsage;
 
 /// How much slower polls are beyond the share.
 const SLOWER: u32 = 8;
+
+/// What of `[sync]` may be changed while the daemon runs; clones share it.
+#[derive(Clone, Debug)]
+pub struct Limits {
+    inner: Arc<[AtomicU32; 3]>,
+}
+
+impl Limits {
+    pub fn new(config: &config::Sync) -> Self {
+        let limits = Self {
+            inner: Arc::default(),
+        };
+        limits.set(config);
+        limits
+    }
+
+    /// All of it takes effect with the next look of who uses it.
+    pub fn set(&self, config: &config::Sync) {
+        let values = [config.api_share_percent, config.poll_seconds, config.verify_hours];
+        for (cell, value) in self.inner.iter().zip(values) {
+            cell.store(value, Ordering::Relaxed);
+        }
+    }
+
+    pub fn budget(&self) -> Budget {
+        Budget {
+            share_percent: self.inner[0].load(Ordering::Relaxed),
+        }
+    }
+
+    /// The longest time between two polls of an object.
+    pub fn poll(&self) -> Duration {
+        Duration::from_secs(u64::from(self.inner[1].load(Ordering::Relaxed).max(1)))
+    }
+
+    /// How often every object is compared; 0 for never.
+    pub fn verify_hours(&self) -> u32 {
+        self.inner[2].load(Ordering::Relaxed)
+    }
+}
 
 /// How much of the allowance may be used before reading holds back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -28,6 +28,7 @@ use self::payload::{Cursor, Fault};
 use self::schema::{Node, Nodes};
 use crate::model::change::ChangeKind;
 use crate::model::row::Value;
+use crate::model::text::Text;
 
 /// Why an event can not be read. It is parked with its bytes.
 ///
@@ -142,16 +143,16 @@ impl EventSchema {
         ];
         for (entries, bits) in lists {
             for entry in entries {
-                self.read_bitmap(entry, &into.values, bits)
-                    .ok_or_else(|| DecodeError::Bitmap((*entry).to_owned()))?;
+                self.read_bitmap(*entry, &into.values, bits)
+                    .ok_or_else(|| DecodeError::Bitmap(entry.as_str().to_owned()))?;
             }
         }
         Ok(())
     }
 
     /// `None` where the entry is malformed or names a position that the schema does not have.
-    fn read_bitmap(&self, entry: &str, values: &[(usize, Value<'_>)], bits: &mut Bits) -> Option<()> {
-        let entry = Entry::parse(entry)?;
+    fn read_bitmap(&self, entry: Text<'_>, values: &[(usize, Value<'_>)], bits: &mut Bits) -> Option<()> {
+        let entry = Entry::parse(entry.as_bytes())?;
         let Some(parent) = entry.parent else {
             for position in entry.positions() {
                 match self.body.targets.get(position)? {

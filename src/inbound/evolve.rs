@@ -10,10 +10,10 @@ use std::time::Duration;
 use tokio::time::timeout;
 
 use crate::config;
-use crate::inbound::Wires;
 use crate::inbound::apply::Work;
 use crate::inbound::apply::work::{Ended, ask};
 use crate::inbound::prepare::{HIDDEN, Planned, look, own_members, tell};
+use crate::inbound::{Wires, mapping};
 use crate::salesforce::Error;
 use crate::salesforce::pubsub::PubSub;
 
@@ -47,6 +47,7 @@ pub async fn run(wires: Wires, pubsub: PubSub, config: config::Sync) -> anyhow::
 
 async fn round(wires: &Wires, pubsub: &PubSub, config: &config::Sync) -> anyhow::Result<()> {
     let members = own_members(&wires.org, config).await?;
+    look_for_more(wires, pubsub, config, &members).await?;
     for before in &*wires.planned() {
         let object = &before.table.object;
         match look(&wires.org, pubsub, config, &members, object).await {
@@ -67,6 +68,41 @@ async fn round(wires: &Wires, pubsub: &PubSub, config: &config::Sync) -> anyhow:
             }
         }
     }
+    Ok(())
+}
+
+/// Takes up objects that the org did not show when the daemon started. One that cannot be described is left to the
+/// next round.
+async fn look_for_more(
+    wires: &Wires,
+    pubsub: &PubSub,
+    config: &config::Sync,
+    members: &[String],
+) -> anyhow::Result<()> {
+    let shown = wires.org.object_names().await?;
+    for name in mapping::objects(config) {
+        let listed = shown.iter().any(|shown| shown.eq_ignore_ascii_case(&name));
+        if listed
+            && wires.find_any(&name).is_none()
+            && let Ok(Some(planned)) = look(&wires.org, pubsub, config, members, &name).await
+        {
+            take_up(wires, planned).await?;
+        }
+    }
+    Ok(())
+}
+
+async fn take_up(wires: &Wires, shown: Planned) -> anyhow::Result<()> {
+    let object = shown.table.object.clone();
+    tracing::info!(%object, "{object} is shown by the org now: it is mirrored from here on");
+    let planned = shown.clone();
+    ask(&wires.work, |done| Work::Changed { planned, done }).await?;
+    wires.planned.send_modify(|all| {
+        let with_it = all.iter().cloned().chain([shown]);
+        *all = with_it.collect::<Vec<_>>().into();
+    });
+    // Rung once more: a look for what is to be loaded may have come before the line above.
+    wires.bells.ledger.send_modify(|rung| *rung += 1);
     Ok(())
 }
 

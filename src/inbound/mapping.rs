@@ -19,7 +19,7 @@ const STORECONNECT: &str = "\
     Condition Reward Promotion2_Condition Promotion2_Product_Scope Promotion Promotion_Action Promotion_Scope \
     Discount Authentication_Provider Bookable_Location Product_Bookable_Location Bookable_Event Availability \
     Booking Form Form_Question Store_Form Product_Form =Account =Contact Account_Points_Ledger Account_Credit \
-    Subscription Voucher =Order =OrderItem";
+    Subscription Voucher =Order =OrderItem Store_Campaign =Campaign =Asset =Case Tax_Provider";
 
 /// Salesforce's own commerce objects.
 const STANDARD: &str = "=Product2 =Pricebook2 =PricebookEntry =Account =Contact =Order =OrderItem =Asset =Case \
@@ -115,6 +115,27 @@ pub fn table(describe: &Describe, rules: &ObjectRules) -> Table {
         object: describe.name.clone(),
         name: describe.name.to_ascii_lowercase(),
         columns,
+    }
+}
+
+/// The field by which an org that runs StoreConnect chooses single records, and the value of those that it chose.
+const OPT_IN: (&str, &str) = ("StoreConnect_Sync__c", "enable_sync");
+
+/// Which rows of an object are mirrored: those that its rules name, and of Salesforce's own objects those that the
+/// org opted in, where it does so record by record. A record that is opted out again is read again, not found, and
+/// removed.
+pub fn filter(profile: Profile, describe: &Describe, own: Option<String>) -> Option<String> {
+    let (field, value) = OPT_IN;
+    let chooses = profile == Profile::Storeconnect
+        && !describe.name.ends_with("__c")
+        && describe
+            .fields
+            .iter()
+            .any(|present| present.name.eq_ignore_ascii_case(field));
+    let opted = chooses.then(|| format!("{field} = '{value}'"));
+    match (opted, own) {
+        (Some(opted), Some(own)) => Some(format!("{opted} AND ({own})")),
+        (opted, own) => opted.or(own),
     }
 }
 
@@ -233,6 +254,8 @@ mod tests {
             key_prefix: None,
             queryable: true,
             createable: true,
+            updateable: true,
+            record_types: Vec::new(),
             fields: [
                 ("Id", "id"),
                 ("Name", "string"),
@@ -307,5 +330,59 @@ mod tests {
         assert_eq!(objects.last().map(String::as_str), Some("Invoice__c"));
         assert_eq!(topic("Account"), "/data/AccountChangeEvent");
         assert_eq!(topic("s_c__Store__c"), "/data/s_c__Store__ChangeEvent");
+    }
+
+    #[test]
+    fn records_are_mirrored_that_the_org_opted_in() {
+        let describe = |name: &str, fields: &[&str]| Describe {
+            name: name.to_owned(),
+            label: String::new(),
+            key_prefix: None,
+            queryable: true,
+            createable: true,
+            updateable: true,
+            record_types: Vec::new(),
+            fields: fields.iter().map(|name| field(name, "string")).collect(),
+        };
+        let own = || Some("IsActive = true".to_owned());
+        let opted = "StoreConnect_Sync__c = 'enable_sync'";
+        let cases = [
+            (
+                Profile::Storeconnect,
+                "Account",
+                vec!["StoreConnect_Sync__c"],
+                None,
+                Some(opted.to_owned()),
+            ),
+            (
+                Profile::Storeconnect,
+                "Account",
+                vec!["storeconnect_sync__C"],
+                own(),
+                Some(format!("{opted} AND (IsActive = true)")),
+            ),
+            (Profile::Storeconnect, "Account", vec!["Name"], own(), own()),
+            (
+                Profile::Storeconnect,
+                "s_c__Store__c",
+                vec!["StoreConnect_Sync__c"],
+                None,
+                None,
+            ),
+            (
+                Profile::Standard,
+                "Account",
+                vec!["StoreConnect_Sync__c"],
+                None,
+                None,
+            ),
+        ];
+        for (profile, name, fields, own, expected) in cases {
+            assert_eq!(
+                filter(profile, &describe(name, &fields), own),
+                expected,
+                "{profile:?} {name} {fields:?}"
+            );
+        }
     }
 }

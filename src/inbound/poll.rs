@@ -16,12 +16,13 @@ use crate::inbound::Wires;
 use crate::inbound::apply::Work;
 use crate::inbound::apply::cells;
 use crate::inbound::apply::work::{Ended, Source, ask};
-use crate::inbound::budget::Budget;
+use crate::inbound::budget::Limits;
 use crate::inbound::mapping::stamp_field;
 use crate::inbound::prepare::Planned;
 use crate::model::clock::{Millis, format_datetime};
 use crate::salesforce::rest::Scope;
 use crate::store::cache::{State, objects};
+use crate::telemetry::pulse::Pulse;
 
 const OVERLAP_MILLIS: Millis = 60_000;
 
@@ -31,21 +32,25 @@ const CLOCK_MILLIS: Millis = 5_000;
 /// Between two looks at what is due.
 const LOOK: Duration = Duration::from_millis(250);
 
+/// Longest time for one object, however many of its rows changed.
+const POLL_MAX: Duration = Duration::from_secs(1_800);
+
 /// Ids handed to the ledger at a time.
 const IDS_MAX: usize = 2_000;
 
-/// Polls every object that is not streamed, at least every `poll_seconds`.
-pub async fn run(wires: Wires, poll_seconds: u32, budget: Budget) -> anyhow::Result<()> {
-    let longest = Duration::from_secs(u64::from(poll_seconds.max(1)));
+/// Polls every object that is not streamed, at least as often as the limits say.
+pub async fn run(wires: Wires, limits: Limits) -> anyhow::Result<()> {
     let mut stage = Stage {
         wires: &wires,
         due: HashMap::new(),
         told: HashSet::new(),
     };
+    let pulse = Pulse::new("poll");
     let keep_going = async {
         loop {
             for planned in &*wires.planned() {
-                match stage.poll_where_due(planned, longest, budget).await {
+                pulse.quiet_for(POLL_MAX);
+                match stage.poll_where_due(planned, &limits).await {
                     Ok(()) => {}
                     Err(error) if error.is::<Ended>() => return Ok(()),
                     Err(error) => {
@@ -54,6 +59,7 @@ pub async fn run(wires: Wires, poll_seconds: u32, budget: Budget) -> anyhow::Res
                     }
                 }
             }
+            pulse.quiet_for(LOOK);
             sleep(LOOK).await;
         }
     };
@@ -71,12 +77,8 @@ struct Stage<'a> {
 }
 
 impl Stage<'_> {
-    async fn poll_where_due(
-        &mut self,
-        planned: &Planned,
-        longest: Duration,
-        budget: Budget,
-    ) -> anyhow::Result<()> {
+    async fn poll_where_due(&mut self, planned: &Planned, limits: &Limits) -> anyhow::Result<()> {
+        let (longest, budget) = (limits.poll(), limits.budget());
         let object = &planned.table.object;
         let now = Instant::now();
         if planned.streamed || self.due.get(object).is_some_and(|due| *due > now) {

@@ -15,6 +15,7 @@ use crate::inbound::mapping;
 use crate::model::change::ReplayId;
 use crate::model::clock::Millis;
 use crate::model::row::Table;
+use crate::salesforce::describe::Describe;
 use crate::salesforce::pubsub::PubSub;
 use crate::salesforce::{Error, Org};
 use crate::store::cache::fields::Evolved;
@@ -91,7 +92,7 @@ impl Planned {
     }
 
     /// A query of anything of the rows that are mirrored and meet these conditions.
-    pub(super) fn query(&self, what: &str, conditions: &[&str]) -> String {
+    pub fn query(&self, what: &str, conditions: &[&str]) -> String {
         let filter = self.filter.as_ref().map(|filter| format!("({filter})"));
         let all: Vec<&str> = conditions.iter().copied().chain(filter.as_deref()).collect();
         let condition = match all.as_slice() {
@@ -237,7 +238,7 @@ pub(super) fn tell(object: &str, evolved: &Evolved) {
 
 /// The topics of the objects that channels of the org's own carry. Where the org does not tell, there are none
 /// here: those objects are polled then, besides what their events bring.
-pub(super) async fn own_members(org: &Org, config: &config::Sync) -> Result<Vec<String>, Error> {
+pub async fn own_members(org: &Org, config: &config::Sync) -> Result<Vec<String>, Error> {
     let mut topics = Vec::new();
     for channel in config
         .channels
@@ -264,9 +265,20 @@ pub async fn look(
     own_members: &[String],
     name: &str,
 ) -> Result<Option<Planned>, Error> {
-    let Some(mut planned) = look_at_fields(org, config, name).await? else {
-        return Ok(None);
-    };
+    match org.describe(name).await?.filter(|describe| describe.queryable) {
+        Some(describe) => plan_of(pubsub, config, own_members, &describe).await.map(Some),
+        None => Ok(None),
+    }
+}
+
+/// How a described object is mirrored, and whether its changes can be subscribed to.
+pub async fn plan_of(
+    pubsub: &PubSub,
+    config: &config::Sync,
+    own_members: &[String],
+    describe: &Describe,
+) -> Result<Planned, Error> {
+    let mut planned = planned(config, describe);
     let topic = mapping::topic(&planned.table.object);
     let covered = config.channels.iter().any(|channel| carries(channel, &topic));
     planned.streamed = own_members.contains(&topic)
@@ -275,23 +287,25 @@ pub async fn look(
                 .topic(&topic)
                 .await?
                 .is_some_and(|topic| topic.can_subscribe));
-    Ok(Some(planned))
+    Ok(planned)
 }
 
 /// As [`look`], without asking whether it publishes change events.
 pub async fn look_at_fields(org: &Org, config: &config::Sync, name: &str) -> Result<Option<Planned>, Error> {
-    let Some(describe) = org.describe(name).await?.filter(|describe| describe.queryable) else {
-        return Ok(None);
-    };
+    let describe = org.describe(name).await?.filter(|describe| describe.queryable);
+    Ok(describe.map(|describe| planned(config, &describe)))
+}
+
+fn planned(config: &config::Sync, describe: &Describe) -> Planned {
     let rules = config.rules(&describe.name);
-    let table = mapping::table(&describe, &rules);
-    Ok(Some(Planned {
+    let table = mapping::table(describe, &rules);
+    Planned {
         streamed: false,
-        filter: rules.filter,
-        formulas: mapping::formulas(&describe, &table),
+        filter: mapping::filter(config.profile, describe, rules.filter),
+        formulas: mapping::formulas(describe, &table),
         reread_hours: rules.reread_hours,
         table,
-    }))
+    }
 }
 
 /// By its name; what a channel of the org's own carries, only the org can tell.

@@ -17,7 +17,7 @@ use crate::inbound::Wires;
 use crate::inbound::apply::Work;
 use crate::inbound::apply::log::Packed;
 use crate::inbound::apply::work::{Ended, Source, Written, ask};
-use crate::inbound::budget::Budget;
+use crate::inbound::budget::Limits;
 use crate::inbound::prepare::Planned;
 use crate::model::retry::Policy;
 use crate::salesforce::Error;
@@ -50,15 +50,15 @@ const RETRY: Policy = Policy {
 struct Stage<'a> {
     wires: &'a Wires,
     pages: Semaphore,
-    budget: Budget,
+    limits: Limits,
 }
 
 /// Keeps every object loaded, once the positions of this many channels are stored.
-pub async fn run(wires: Wires, channels: usize, budget: Budget) -> anyhow::Result<()> {
+pub async fn run(wires: Wires, channels: usize, limits: Limits) -> anyhow::Result<()> {
     let stage = Stage {
         wires: &wires,
         pages: Semaphore::new(PAGES_MAX),
-        budget,
+        limits,
     };
     let keep_going = async {
         wait_for_positions(&wires, channels).await?;
@@ -118,7 +118,7 @@ impl Stage<'_> {
 
     /// Marks objects whose time to be read again as a whole has come.
     async fn by_schedule(&self) -> anyhow::Result<()> {
-        if !self.budget.allows_comparing(self.wires.org.api_usage()) {
+        if !self.limits.budget().allows_comparing(self.wires.org.api_usage()) {
             return Ok(());
         }
         let states = self.wires.reader.with(objects::objects)?;

@@ -32,6 +32,8 @@ use crate::salesforce::Error;
 use crate::salesforce::auth::Session;
 use crate::salesforce::pubsub::{PubSub, Response, Start, Subscription};
 use crate::store::cache::cursors;
+use crate::telemetry::metrics;
+use crate::telemetry::pulse::Pulse;
 
 const RETRY: Policy = Policy {
     first: Duration::from_millis(500),
@@ -44,14 +46,17 @@ const ALLOWANCE: Policy = Policy {
     longest: Duration::from_secs(900),
 };
 
+/// Longest time for a login or for fetching schemas, and until apply has taken a response.
+const CALLS_MAX: Duration = Duration::from_secs(300);
+
 /// After so many refusals of its schema an event is parked.
 const REFUSALS_MAX: u32 = 8;
 
 /// Failures in a row after which the status tells of them.
 const FAILURES_TOLD: u32 = 5;
 
-/// The org keeps events, and so positions, for 72 hours; a position this old is warned of.
-const POSITION_AGE_MILLIS: Millis = 48 * 3_600_000;
+/// A position that the org will have forgotten after so long is warned of.
+const POSITION_LEFT_MILLIS: Millis = 24 * 3_600_000;
 
 /// What to do when a stream ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -78,6 +83,19 @@ enum End {
     ApplyEnded,
 }
 
+impl End {
+    /// As the metrics name it.
+    fn name(&self) -> &'static str {
+        match self {
+            Self::Closed => "closed",
+            Self::Silent(_) => "silent",
+            Self::NoSchema(..) => "schema",
+            Self::Failed(_) => "failed",
+            Self::ApplyEnded => "stopping",
+        }
+    }
+}
+
 impl From<Error> for End {
     fn from(error: Error) -> Self {
         Self::Failed(error)
@@ -92,6 +110,7 @@ impl From<Ended> for End {
 
 struct Stage {
     wires: Wires,
+    pulse: Pulse,
     pubsub: PubSub,
     topic: Arc<str>,
     /// Those that the channel was known to carry in the beginning.
@@ -105,6 +124,8 @@ struct Stage {
     /// How often the org has refused a schema.
     refusals: HashMap<String, u32>,
     session: Option<Session>,
+    /// Where the org answered from when the stream last began.
+    instance_url: Option<String>,
     failures: u32,
     problem: Option<String>,
 }
@@ -121,6 +142,7 @@ pub async fn run(
     let stop = wires.stop.clone();
     let mut stage = Stage {
         wires,
+        pulse: Pulse::new(format!("subscribe {}", channel.topic)),
         pubsub,
         topic: channel.topic.into(),
         objects: channel.objects,
@@ -131,11 +153,13 @@ pub async fn run(
         schemas: schema_ids,
         refusals: HashMap::new(),
         session: None,
+        instance_url: None,
         failures: 0,
         problem: None,
     };
     stage.problem = stage.known_problem();
     if stage.resume_after.is_some() {
+        stage.watch_position();
         stage.tell_position();
     }
     tokio::select! {
@@ -151,6 +175,8 @@ impl Stage {
             self.failures += 1;
             let topic = Arc::clone(&self.topic);
             let mut pause = RETRY;
+            metrics::STREAM_ENDS.count([&topic, end.name()]);
+            self.pulse.quiet_for(CALLS_MAX);
             match end {
                 End::ApplyEnded => return Ok(()),
                 End::Closed => {
@@ -168,11 +194,18 @@ impl Stage {
                 End::Failed(error) => match self.after(&error).await {
                     Verdict::Stop => return self.stand_still(&error).await,
                     Verdict::WaitForAllowance => pause = ALLOWANCE,
-                    Verdict::Retry | Verdict::Renew | Verdict::PositionLost => {}
+                    Verdict::Renew => {
+                        if let Err(error) = self.renew().await {
+                            return self.stand_still(&error).await;
+                        }
+                    }
+                    Verdict::Retry | Verdict::PositionLost => {}
                 },
             }
             self.watch_position();
-            sleep(pause.delay(self.failures)).await;
+            let pause = pause.delay(self.failures);
+            self.pulse.quiet_for(pause + CALLS_MAX);
+            sleep(pause).await;
         }
     }
 
@@ -180,18 +213,10 @@ impl Stage {
         let topic = Arc::clone(&self.topic);
         let verdict = verdict(error);
         match verdict {
-            Verdict::Stop => {}
+            Verdict::Stop | Verdict::Renew => {}
             Verdict::PositionLost => {
                 tracing::error!(%topic, "the org no longer knows the position on {topic}: what changed since will be read again");
                 self.lost = true;
-            }
-            Verdict::Renew => {
-                tracing::info!(%topic, "the session of {topic} has ended: logging in again");
-                if let Some(stale) = self.session.take()
-                    && let Err(error) = self.wires.org.renew(&stale).await
-                {
-                    tracing::error!("logging in again failed, will be tried again: {error}");
-                }
             }
             Verdict::WaitForAllowance => {
                 tracing::warn!(%topic, "the org's daily allowance of event deliveries is spent: {topic} waits for it");
@@ -209,12 +234,30 @@ impl Stage {
         verdict
     }
 
+    /// Logs in again. Fails where that gives another org: a person has to say which is meant.
+    async fn renew(&mut self) -> Result<(), Error> {
+        let topic = Arc::clone(&self.topic);
+        tracing::info!(%topic, "the session of {topic} has ended: logging in again");
+        let Some(stale) = self.session.take() else {
+            return Ok(());
+        };
+        match self.wires.org.renew(&stale).await {
+            Ok(_) => Ok(()),
+            Err(error) if verdict(&error) == Verdict::Stop => Err(error),
+            Err(error) => {
+                tracing::error!("logging in again failed, will be tried again: {error}");
+                Ok(())
+            }
+        }
+    }
+
     /// Trying again changes nothing. The other channels, reads and orders go on.
     async fn stand_still(&mut self, error: &Error) -> anyhow::Result<()> {
         let topic = Arc::clone(&self.topic);
         tracing::error!(%topic, "the subscription to {topic} cannot go on until this is put right and the daemon started again: {error}");
         self.tell_problem(&format!("stopped until the daemon is started again: {error}"))
             .await;
+        self.pulse.idle();
         // The first load of what other channels carry must not wait for this one.
         if !self.position_told {
             self.tell_position();
@@ -249,16 +292,23 @@ impl Stage {
             .reader
             .with(|connection| cursors::cursor(connection, &self.topic));
         let Ok(Some(cursor)) = cursor else { return };
-        let age = self.wires.org.org_time() - cursor.position_at;
-        if age > POSITION_AGE_MILLIS {
-            let (topic, hours) = (&self.topic, age / 3_600_000);
-            tracing::warn!(%topic, hours, "the position on {topic} is {hours} hours old: the org forgets it after 72");
+        let left = cursor.replay_window_left(self.wires.org.org_time());
+        if left < POSITION_LEFT_MILLIS {
+            let (topic, hours) = (&self.topic, left / 3_600_000);
+            tracing::warn!(%topic, hours, "the position on {topic} can be resumed for {hours} more hours: the org forgets it then");
         }
     }
 
     /// One subscription, until it ends.
     async fn stream(&mut self) -> Result<(), End> {
-        self.session = Some(self.wires.org.session().await?);
+        let session = self.wires.org.session().await?;
+        if self.instance_url.as_ref() != Some(&session.instance_url) {
+            let instance_url = session.instance_url.clone();
+            self.instance_url = Some(instance_url.clone());
+            let moved = Work::Moved { instance_url };
+            self.wires.work.send(moved).await.map_err(|_| Ended)?;
+        }
+        self.session = Some(session);
         let start = match &self.resume_after {
             Some(position) if !self.lost => Start::After(position.clone()),
             _ => Start::Latest,
@@ -272,10 +322,13 @@ impl Stage {
         let mut resumed = true;
         loop {
             let waiting_since = Instant::now();
+            self.pulse.quiet_for(cadence.silence_max());
             let response = next(&mut subscription, cadence.silence_max()).await?;
             cadence.heard(response.events.len(), waiting_since.elapsed());
             self.failures = 0;
             credit.received(response.events.len(), response.pending);
+            // Handing over waits for apply, which the watchdog asks by itself.
+            self.pulse.quiet_for(CALLS_MAX);
             // Asked for before any work is done on what came: the org's answer takes its time anyway.
             ask_for(&subscription, credit.request(self.wires.work.capacity() > 0))?;
             self.deliver(response, resumed).await?;
@@ -341,7 +394,10 @@ impl Stage {
                 continue;
             }
             match self.pubsub.schema(id).await {
-                Ok(json) => fetched.push((id.clone(), json)),
+                Ok(json) => {
+                    metrics::SCHEMA_FETCHES.count([]);
+                    fetched.push((id.clone(), json));
+                }
                 Err(error) if is_schema_refusal(&error) => {
                     let refusals = self.refusals.entry(id.clone()).or_default();
                     *refusals += 1;

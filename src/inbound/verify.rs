@@ -10,7 +10,7 @@ use tokio::time::timeout;
 use crate::inbound::Wires;
 use crate::inbound::apply::Work;
 use crate::inbound::apply::work::{Ended, ask};
-use crate::inbound::budget::Budget;
+use crate::inbound::budget::Limits;
 use crate::inbound::compare::{Depth, RESTAMPED, compare};
 use crate::inbound::prepare::Planned;
 use crate::store::cache::repairs::{self, Kind, Repair};
@@ -22,13 +22,13 @@ const POLL_MAX: Duration = Duration::from_secs(300);
 /// How often to look whether anything is to be compared.
 const INTERVAL: Duration = Duration::from_secs(10);
 
-/// Compares what is due: what the ledger asks for, and every object every `hours` (0 for never).
-pub async fn run(wires: Wires, hours: u32, budget: Budget) -> anyhow::Result<()> {
+/// Compares what is due: what the ledger asks for, and every object as often as the limits say.
+pub async fn run(wires: Wires, limits: Limits) -> anyhow::Result<()> {
     let keep_going = async {
         let mut bell = wires.bells.ledger.subscribe();
         loop {
             bell.borrow_and_update();
-            match round(&wires, hours, budget).await {
+            match round(&wires, &limits).await {
                 Ok(()) => {}
                 Err(error) if error.is::<Ended>() => return Ok(()),
                 Err(error) => return Err(error),
@@ -43,8 +43,8 @@ pub async fn run(wires: Wires, hours: u32, budget: Budget) -> anyhow::Result<()>
     }
 }
 
-async fn round(wires: &Wires, hours: u32, budget: Budget) -> anyhow::Result<()> {
-    if !budget.allows_comparing(wires.org.api_usage()) {
+async fn round(wires: &Wires, limits: &Limits) -> anyhow::Result<()> {
+    if !limits.budget().allows_comparing(wires.org.api_usage()) {
         return Ok(());
     }
     let asked = wires
@@ -60,7 +60,7 @@ async fn round(wires: &Wires, hours: u32, budget: Budget) -> anyhow::Result<()> 
         if catching_up.iter().any(|entry| entry.object == *object) {
             continue;
         }
-        if !is_due(wires, planned, entry, hours)? {
+        if !is_due(wires, planned, entry, limits.verify_hours())? {
             continue;
         }
         if let Err(error) = compare_and_hand_over(wires, planned, entry).await {

@@ -71,7 +71,7 @@ fn fields(schema: &EventSchema, change: &Change<'_>) -> Json {
                 Json::from(number)
             }
             Value::Real(number) => Json::from(number),
-            Value::Text(text) => Json::from(text),
+            Value::Text(text) => Json::from(text.as_str()),
         };
         (leaf.path.clone(), value)
     });

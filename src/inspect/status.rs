@@ -1,210 +1,60 @@
-//! `storesync status`: how everything stands, from the files alone.
+//! `storesync status`: how everything stands, from the files alone, for people and machines.
 //!
-//! The JSON is a contract: keys are added, never renamed. Times are ISO 8601, ages and rates plain numbers with
-//! their unit in the name.
+//! What is told is in [`crate::store::standing`]. `--watch` shows it again every two seconds until it is stopped.
 
-use rusqlite::Connection;
-use serde_json::{Map, Value, json};
+use std::io::IsTerminal as _;
+use std::time::Duration;
+
+use serde_json::Value;
+use tokio_util::sync::CancellationToken;
 
 use crate::cli::{Exit, StatusArgs};
 use crate::config::Config;
 use crate::inspect::{print, print_json, reader};
-use crate::model::clock::{Clock, Millis, format_datetime};
-use crate::store::cache::cursors::{self, Cursor};
-use crate::store::cache::fields::{self, Missing};
-use crate::store::cache::loads::{self, Progress};
-use crate::store::cache::meta;
-use crate::store::cache::objects::{self, ObjectState, State};
-use crate::store::cache::repairs::{self, Kind, Repair};
-use crate::store::database;
-use crate::store::outbox::counts_in;
+use crate::model::clock::Clock;
+use crate::store::standing::Standing;
+use crate::store::{allowance, database, outbox};
 
-/// How long the org keeps events, and so positions.
-const REPLAY_WINDOW_MILLIS: Millis = 72 * 3_600_000;
+/// Between two looks of `--watch`.
+const INTERVAL: Duration = Duration::from_secs(2);
 
-/// Entries of the ledger that are listed one by one.
-const LISTED_MAX: usize = 50;
+/// Puts the cursor to the upper left and clears what is below it.
+const FRESH_SCREEN: &str = "\x1b[H\x1b[J";
 
-pub fn run(config: &Config, args: &StatusArgs) -> anyhow::Result<Exit> {
+pub async fn run(config: &Config, args: &StatusArgs, stop: CancellationToken) -> anyhow::Result<Exit> {
+    loop {
+        let status = status(config)?;
+        if args.json {
+            // One object a line where there are to be several.
+            if args.watch {
+                print(&format!("{status}\n"))
+            } else {
+                print_json(&status)
+            }
+        } else {
+            let text = as_text(&status);
+            if args.watch && std::io::stdout().is_terminal() {
+                print(FRESH_SCREEN);
+            }
+            print(&text);
+        }
+        if !args.watch {
+            return Ok(Exit::Ok);
+        }
+        tokio::select! {
+            () = stop.cancelled() => return Ok(Exit::Ok),
+            () = tokio::time::sleep(INTERVAL) => {}
+        }
+    }
+}
+
+fn status(config: &Config) -> anyhow::Result<Value> {
     let dir = &config.state.dir;
     let mut standing = reader(dir)?.with(Standing::read)?;
-    // A channel that is no longer followed may have left its position.
-    let followed = |topic: &String| config.sync.channels.contains(topic);
-    standing.cursors.retain(|cursor| followed(&cursor.topic));
-    standing.problems.retain(|(topic, ..)| followed(topic));
-    let running = database::is_held(dir);
-    let orders = counts_in(dir)?;
-    let status = standing.as_json(running, &orders, Clock::System.now());
-    if args.json {
-        print_json(&status);
-    } else {
-        print(&as_text(&status));
-    }
-    Ok(Exit::Ok)
-}
-
-/// What one look at the cache gives.
-struct Standing {
-    org_id: Option<String>,
-    instance_url: Option<String>,
-    objects: Vec<ObjectState>,
-    loads: Vec<Progress>,
-    missing: Vec<Missing>,
-    cursors: Vec<Cursor>,
-    problems: Vec<(String, String, Millis)>,
-    open_counts: Vec<(Kind, u64, Millis)>,
-    open: Vec<Repair>,
-}
-
-impl Standing {
-    fn read(connection: &Connection) -> rusqlite::Result<Self> {
-        // All of it of one commit.
-        let transaction = connection.unchecked_transaction()?;
-        let mut open = Vec::new();
-        for kind in Kind::ALL {
-            open.extend(repairs::open(&transaction, kind, LISTED_MAX)?);
-        }
-        Ok(Self {
-            org_id: meta(&transaction, "org_id")?,
-            instance_url: meta(&transaction, "instance_url")?,
-            objects: objects::objects(&transaction)?,
-            loads: loads::loads(&transaction)?,
-            missing: fields::missing(&transaction)?,
-            cursors: cursors::cursors(&transaction)?,
-            problems: cursors::problems(&transaction)?,
-            open_counts: repairs::open_counts(&transaction)?,
-            open,
-        })
-    }
-
-    fn as_json(&self, running: bool, orders: &[(String, i64)], now: Millis) -> Value {
-        let orders: Map<String, Value> = orders
-            .iter()
-            .map(|(state, count)| (state.clone(), (*count).into()))
-            .collect();
-        let objects: Vec<Value> = self
-            .objects
-            .iter()
-            .map(|object| self.object(object, now))
-            .collect();
-        let channels: Vec<Value> = self.channels(now);
-        json!({
-            "running": running,
-            "org_id": self.org_id,
-            "instance_url": self.instance_url,
-            "objects": objects,
-            "channels": channels,
-            "repairs": self.repairs(now),
-            "orders": orders,
-        })
-    }
-
-    fn object(&self, object: &ObjectState, now: Millis) -> Value {
-        let load = self.loads.iter().find(|load| load.object == object.object);
-        let missing = self
-            .missing
-            .iter()
-            .filter(|missing| missing.object == object.object);
-        let missing =
-            missing.map(|missing| json!({"field": missing.field, "since": format_datetime(missing.since)}));
-        json!({
-            "object": object.object,
-            "table": object.table,
-            "state": object.state.as_str(),
-            "kept_by": if object.streamed { "stream" } else { "poll" },
-            "rows": object.rows,
-            "lag_seconds": self.lag(object, now),
-            "loaded_at": object.loaded_at.map(format_datetime),
-            "load": load.map(|load| progress(load, now)),
-            "verified_at": object.verified_at.map(format_datetime),
-            "drift": object.drift,
-            "missing_fields": missing.collect::<Vec<_>>(),
-            "problem": object.problem,
-        })
-    }
-
-    /// How old what is here may be at most: since the org last said anything of it.
-    fn lag(&self, object: &ObjectState, now: Millis) -> Option<i64> {
-        let current = match object.state {
-            State::Waiting | State::Loading => None,
-            State::Live | State::Reload if object.streamed => {
-                self.cursors.iter().map(|cursor| cursor.heard_at).min()
-            }
-            State::Live | State::Reload => object.watermark,
-        };
-        current.map(|current| ((now - current) / 1_000).max(0))
-    }
-
-    fn channels(&self, now: Millis) -> Vec<Value> {
-        let problem = |topic: &str| self.problems.iter().find(|(of, ..)| of == topic);
-        let mut channels: Vec<Value> = self
-            .cursors
-            .iter()
-            .map(|cursor| {
-                let left = REPLAY_WINDOW_MILLIS - (now - cursor.position_at);
-                json!({
-                    "topic": cursor.topic,
-                    "heard_seconds_ago": ((now - cursor.heard_at) / 1_000).max(0),
-                    "position_age_seconds": ((now - cursor.position_at) / 1_000).max(0),
-                    "replay_window_left_hours": left / 3_600_000,
-                    "last_commit_at": cursor.committed_at.map(format_datetime),
-                    "problem": problem(&cursor.topic).map(|(_, problem, _)| problem),
-                })
-            })
-            .collect();
-        let stopped = self
-            .problems
-            .iter()
-            .filter(|(topic, ..)| self.cursors.iter().all(|cursor| cursor.topic != *topic));
-        channels.extend(stopped.map(|(topic, problem, _)| json!({"topic": topic, "problem": problem})));
-        channels
-    }
-
-    fn repairs(&self, now: Millis) -> Value {
-        let open: Map<String, Value> = Kind::ALL
-            .iter()
-            .map(|kind| {
-                let count = self.open_counts.iter().find(|(of, ..)| of == kind);
-                (
-                    kind.as_str().to_owned(),
-                    count.map_or(0, |(_, count, _)| *count).into(),
-                )
-            })
-            .collect();
-        let oldest = self.open_counts.iter().map(|(.., opened_at)| *opened_at).min();
-        let list = self.open.iter().map(|repair| {
-            json!({
-                "number": repair.number,
-                "kind": repair.kind.as_str(),
-                "object": repair.object,
-                "record_id": repair.record_id,
-                "reason": repair.reason,
-                "opened_at": format_datetime(repair.opened_at),
-                "attempts": repair.attempts,
-                "error": repair.error,
-            })
-        });
-        json!({
-            "open": open,
-            "oldest_seconds": oldest.map(|oldest| ((now - oldest) / 1_000).max(0)),
-            "list": list.collect::<Vec<_>>(),
-        })
-    }
-}
-
-/// How far a load is. A load that goes on after a stop counts the pause as its own time.
-fn progress(load: &Progress, now: Millis) -> Value {
-    let seconds = ((now - load.begun_at) / 1_000).max(1).unsigned_abs();
-    let rate = load.rows / seconds;
-    let total = load.place.as_ref().map(|place| place.total);
-    let left = total.map(|total| total.saturating_sub(load.rows) / rate.max(1));
-    json!({
-        "rows": load.rows,
-        "rows_total": total,
-        "rows_per_second": rate,
-        "seconds_left": left,
-        "begun_at": format_datetime(load.begun_at),
-    })
+    standing.follow_only(&config.sync.channels);
+    standing.orders = outbox::standing_in(dir)?;
+    standing.allowance = allowance::read(dir);
+    Ok(standing.as_json(database::is_held(dir), Clock::System.now()))
 }
 
 /// The same for people.
@@ -221,13 +71,19 @@ fn as_text(status: &Value) -> String {
     )];
     lines.extend(list(&status["channels"]).iter().map(channel_line));
     lines.push(format!(
-        "{:<40} {:<8} {:<7} {:>9} {:>8}",
-        "object", "state", "by", "rows", "lag s"
+        "{:<40} {:<8} {:<7} {:>9} {:>8} {:<24}",
+        "object", "state", "by", "rows", "lag s", "last event"
     ));
     lines.extend(list(&status["objects"]).iter().map(object_line));
     lines.push(counted("open repairs", &status["repairs"]["open"]));
     lines.extend(list(&status["repairs"]["list"]).iter().map(repair_line));
     lines.push(counted("orders", &status["orders"]));
+    lines.push(format!(
+        "outbox: {} to be sent, the oldest for {} s",
+        words(&status["outbox"]["depth"]),
+        words(&status["outbox"]["oldest_seconds"])
+    ));
+    lines.push(allowance_line(&status["allowance"]));
     lines.join("\n") + "\n"
 }
 
@@ -258,12 +114,29 @@ fn object_line(object: &Value) -> String {
         notes.push_str(&format!("; {} rows differed when last compared", object["drift"]));
     }
     format!(
-        "{:<40} {:<8} {:<7} {:>9} {:>8}{notes}",
+        "{:<40} {:<8} {:<7} {:>9} {:>8} {:<24}{notes}",
         words(&object["object"]),
         words(&object["state"]),
         words(&object["kept_by"]),
         words(&object["rows"]),
         words(&object["lag_seconds"]),
+        words(&object["last_event_at"]),
+    )
+}
+
+fn allowance_line(allowance: &Value) -> String {
+    let share = |name: &str| {
+        let share = &allowance[name];
+        format!("{} of {}", words(&share["used"]), words(&share["limit"]))
+    };
+    if allowance.is_null() {
+        return "allowance: not told yet".to_owned();
+    }
+    format!(
+        "allowance in 24 h: {} API requests, {} event deliveries, told {} s ago",
+        share("api"),
+        share("event_deliveries"),
+        words(&allowance["told_seconds_ago"])
     )
 }
 

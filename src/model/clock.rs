@@ -101,6 +101,29 @@ pub fn parse_date(text: &str) -> Option<Millis> {
     )
 }
 
+/// A moment as a place's clocks and calendars show it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Local {
+    /// `2026-11-22`
+    pub date: String,
+    /// `09:30:00`
+    pub time: String,
+    /// 0 is Sunday.
+    pub weekday: u8,
+}
+
+/// A moment in a time zone by its IANA name; in UTC where there is none, or none that this machine knows.
+pub fn local(millis: Millis, zone: Option<&str>) -> Local {
+    let zone = zone.and_then(|name| jiff::tz::TimeZone::get(name).ok());
+    let timestamp = Timestamp::from_millisecond(millis).unwrap_or(Timestamp::MAX);
+    let zoned = timestamp.to_zoned(zone.unwrap_or(jiff::tz::TimeZone::UTC));
+    Local {
+        date: zoned.date().to_string(),
+        time: format!("{:02}:{:02}:{:02}", zoned.hour(), zoned.minute(), zoned.second()),
+        weekday: u8::try_from(zoned.weekday().to_sunday_zero_offset()).unwrap_or(0),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -115,5 +138,18 @@ mod tests {
         assert_eq!(parse_datetime("2026-11-22T09:30:00.000+0000"), Some(instant));
         assert_eq!(parse_date("1970-01-02"), Some(86_400_000));
         assert_eq!(parse_datetime("yesterday"), None);
+    }
+
+    #[test]
+    fn a_day_begins_where_the_store_is() {
+        let sunday_evening = parse_datetime("2026-11-22T20:15:00.000Z").unwrap();
+        let utc = local(sunday_evening, None);
+        assert_eq!(
+            (utc.date.as_str(), utc.time.as_str(), utc.weekday),
+            ("2026-11-22", "20:15:00", 0)
+        );
+        let sydney = local(sunday_evening, Some("Australia/Sydney"));
+        assert_eq!((sydney.date.as_str(), sydney.weekday), ("2026-11-23", 1));
+        assert_eq!(local(sunday_evening, Some("Nowhere/At_All")), utc);
     }
 }

@@ -6,6 +6,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::model::clock::{Millis, format_date, format_datetime, format_time};
+use crate::model::text::Text;
 
 /// Columns that every mirrored table has besides its fields.
 ///
@@ -68,7 +69,7 @@ pub enum Value<'a> {
     Null,
     Integer(i64),
     Real(f64),
-    Text(&'a str),
+    Text(Text<'a>),
     /// Milliseconds since 1970.
     DateTime(Millis),
     /// Milliseconds since 1970 at midnight UTC.

@@ -18,6 +18,7 @@ use crate::salesforce::Org;
 use crate::store::outbox::{Outbox, OutboxError, Sent};
 use crate::store::reader::Reader;
 use crate::store::storefront;
+use crate::telemetry::traces::Span;
 
 /// Most writes looked up at once.
 const PAGE_ROWS: u32 = 256;
@@ -71,7 +72,7 @@ async fn look(world: &World) -> Result<(), OutboxError> {
         let overdue = world.clock.now() - Millis::from(world.echo_seconds) * 1_000;
         for write in sent {
             match is_mirrored(world, &write) {
-                Ok(true) => arrived.push(write.sequence),
+                Ok(true) => arrived.push(write),
                 Ok(false) if write.sent_at < overdue => silent.push(write),
                 Ok(false) => {}
                 Err(error) => {
@@ -114,12 +115,16 @@ fn is_mirrored(world: &World, write: &Sent) -> anyhow::Result<bool> {
 }
 
 /// Marks what came back; `false` where the outbox cannot be written just now.
-async fn close(world: &World, sequences: Vec<i64>) -> Result<bool, OutboxError> {
-    if sequences.is_empty() {
+async fn close(world: &World, arrived: Vec<Sent>) -> Result<bool, OutboxError> {
+    if arrived.is_empty() {
         return Ok(true);
     }
+    let sequences = arrived.iter().map(|write| write.sequence).collect();
     match world.outbox.confirm(sequences, world.clock.now()).await {
         Ok(confirmed) => {
+            for write in arrived {
+                Span::order(&write.external_id, write.accepted_at, world.clock.now()).tell();
+            }
             tracing::debug!(confirmed, "writes came back from the org");
             Ok(true)
         }
@@ -150,7 +155,7 @@ async fn ask(world: &World, silent: Vec<Sent>) -> Result<bool, OutboxError> {
             }
         }
         if found {
-            if !close(world, vec![write.sequence]).await? {
+            if !close(world, vec![write]).await? {
                 return Ok(false);
             }
             continue;

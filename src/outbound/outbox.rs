@@ -11,7 +11,11 @@ use crate::model::clock::Clock;
 use crate::model::order::{Fields, Order, Placed};
 use crate::model::write::{Entry, Kind, Write};
 pub use crate::store::outbox::{Accepted, View, desk};
-use crate::store::outbox::{NewWrite, Outbox, OutboxError};
+use crate::store::outbox::{InState, NewWrite, Outbox, OutboxError, PendingOrder};
+use crate::telemetry::traces::Span;
+
+/// Orders on their way that one customer is told of.
+const PENDING_MAX: u32 = 100;
 
 /// Takes writes; cheap to clone.
 #[derive(Clone)]
@@ -118,14 +122,27 @@ impl Intake {
             body_hash,
             idempotency_key,
         };
-        let accepted = self.outbox.accept(new, self.clock.now()).await;
+        let external_id = new.write.external_id().to_owned();
+        let begun_at = self.clock.now();
+        let accepted = self.outbox.accept(new, begun_at).await;
         crate::failpoint::reach("accept_after_commit");
+        Span::of_order(&external_id, "accept", 0, begun_at, self.clock.now()).tell();
         accepted
     }
 
     /// What became of a write.
     pub fn status(&self, kind: Kind, external_id: &str) -> Result<Option<View>, OutboxError> {
         self.outbox.write(kind, external_id)
+    }
+
+    /// How much of the outbox is where, and since when.
+    pub fn standing(&self) -> Result<Vec<InState>, OutboxError> {
+        self.outbox.standing()
+    }
+
+    /// A customer's orders that the org has not confirmed.
+    pub fn pending_of(&self, key: &str, email: &str) -> Result<Vec<PendingOrder>, OutboxError> {
+        self.outbox.pending_of(key, email, PENDING_MAX)
     }
 
     /// How many orders are in each state.

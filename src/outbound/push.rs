@@ -26,9 +26,14 @@ use crate::outbound::schedule::{self, Circuit};
 use crate::outbound::shape::{Shape, ShapeError};
 use crate::salesforce::Org;
 use crate::store::outbox::{Claimed, Exchange, Outbox, OutboxError};
+use crate::telemetry::metrics;
+use crate::telemetry::pulse::Pulse;
+use crate::telemetry::traces::Span;
 
 /// Longest wait without a look at the table.
 const IDLE_MAX: Duration = Duration::from_secs(2);
+/// Longest time for the calls that one write takes.
+const ANSWERS_MAX: Duration = Duration::from_secs(400);
 /// How long what is on its way may take once storesync is stopping.
 const DRAIN_MAX: Duration = Duration::from_secs(15);
 /// How long nothing is claimed once the outbox could not be written.
@@ -93,6 +98,7 @@ pub async fn run(world: World, stop: CancellationToken) -> Result<(), PushError>
         return Ok(());
     };
     let bell = world.outbox.bell();
+    let pulse = Pulse::new("push");
     let mut under_way = FuturesUnordered::new();
     loop {
         let now = world.clock.now();
@@ -106,6 +112,8 @@ pub async fn run(world: World, stop: CancellationToken) -> Result<(), PushError>
             }
         }
         let idle = idle(&shared)?;
+        // With all lanes taken it turns when one is free again: a look-up and a delivery at most.
+        pulse.quiet_for(IDLE_MAX + ANSWERS_MAX);
         tokio::select! {
             Some(delivered) = under_way.next(), if !under_way.is_empty() => {
                 let delivered: Outcome = delivered?;
@@ -236,6 +244,7 @@ async fn deliver(shared: &Shared<'_>, shape: Arc<Shape>, claimed: Claimed) -> Re
         cancelled_status: &world.config.cancelled_status,
         data_path: &data_path,
     };
+    let begun_at = world.clock.now();
     let (delivered, exchange) = deliver::deliver(&world.org, composer, &claimed).await;
     let outcome = match delivered {
         Ok(salesforce_id) => Outcome::Sent { salesforce_id },
@@ -246,6 +255,7 @@ async fn deliver(shared: &Shared<'_>, shape: Arc<Shape>, claimed: Claimed) -> Re
             trouble.looking,
         ),
     };
+    tell(&claimed, &outcome, begun_at, world.clock.now());
     let sending = OrderState::Sending {
         attempt: claimed.attempt,
         failures: claimed.failures,
@@ -263,6 +273,24 @@ async fn deliver(shared: &Shared<'_>, shape: Arc<Shape>, claimed: Claimed) -> Re
     }
     write_down(world, &claimed, state, exchange).await?;
     Ok(outcome)
+}
+
+fn tell(claimed: &Claimed, outcome: &Outcome, begun_at: Millis, ended_at: Millis) {
+    let (name, problem) = match outcome {
+        Outcome::Sent { .. } => ("sent", None),
+        Outcome::Retry { problem, .. } => ("retry", Some(problem)),
+        Outcome::Paused { problem, .. } => ("paused", Some(problem)),
+        Outcome::Refused { problem } => ("refused", Some(problem)),
+    };
+    let code = problem.map(|problem| problem.code.as_str());
+    metrics::ORDERS_PUSHED.count([name, code.unwrap_or_default()]);
+    let time = Duration::from_millis(u64::try_from(ended_at - begun_at).unwrap_or(0));
+    metrics::ORDER_PUSH_DURATION.observe([name], time);
+    Span::of_order(&claimed.external_id, "send", claimed.attempt, begun_at, ended_at)
+        .with("attempt", &claimed.attempt)
+        .with("outcome", &name)
+        .failed(code)
+        .tell();
 }
 
 /// The outcome must not be lost while the disk is full: it is tried until it is written.

@@ -226,6 +226,8 @@ mod tests {
             key_prefix: None,
             queryable: true,
             createable: true,
+            updateable: true,
+            record_types: Vec::new(),
             fields: fields.collect(),
         }
     }

@@ -5,6 +5,7 @@
 use reqwest::Method;
 use serde::Deserialize;
 
+use crate::salesforce::rest::ApiUsage;
 use crate::salesforce::{Error, Org};
 
 /// An object, as far as anyone here asks.
@@ -20,7 +21,24 @@ pub struct Describe {
     pub queryable: bool,
     #[serde(default)]
     pub createable: bool,
+    #[serde(default)]
+    pub updateable: bool,
+    #[serde(default, rename = "recordTypeInfos")]
+    pub record_types: Vec<RecordType>,
     pub fields: Vec<Field>,
+}
+
+/// A record type, as this user may use it.
+#[derive(Clone, Debug, Deserialize)]
+pub struct RecordType {
+    pub name: String,
+    #[serde(default)]
+    pub available: bool,
+    #[serde(default)]
+    pub active: bool,
+    /// What a record is that is made without saying which.
+    #[serde(default, rename = "defaultRecordTypeMapping")]
+    pub default: bool,
 }
 
 /// A field.
@@ -67,6 +85,33 @@ struct Named {
     name: String,
 }
 
+#[derive(Deserialize)]
+struct Version {
+    version: String,
+}
+
+#[derive(Deserialize)]
+struct User {
+    preferred_username: String,
+}
+
+/// The org may give a limit further members, for single apps.
+#[derive(Deserialize)]
+struct Limit {
+    #[serde(rename = "Max")]
+    max: u64,
+    #[serde(rename = "Remaining")]
+    remaining: u64,
+}
+
+/// What the org's `limits` tell, as far as anyone here asks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    pub api: ApiUsage,
+    /// Change and platform events delivered to subscribers; `None` where the org's edition does not tell.
+    pub delivered_events: Option<ApiUsage>,
+}
+
 impl Org {
     /// The names of all objects that the user may see.
     pub async fn object_names(&self) -> Result<Vec<String>, Error> {
@@ -94,6 +139,41 @@ impl Org {
             let Some(next) = page.next else { return Ok(members) };
             page = self.next_page(&next).await?;
         }
+    }
+
+    /// The versions that the org speaks, the oldest first; asked without a session.
+    pub async fn versions(&self) -> Result<Vec<String>, Error> {
+        let path = "/services/data";
+        let answer = self.ask_openly(path).await?;
+        let versions: Vec<Version> = self.json(path, &answer.body)?;
+        Ok(versions.into_iter().map(|version| version.version).collect())
+    }
+
+    /// The name of the user who is logged in.
+    pub async fn user_name(&self) -> Result<String, Error> {
+        let path = "/services/oauth2/userinfo";
+        let answer = self.call(Method::GET, path, None).await?;
+        let user: User = self.json(path, &answer.body)?;
+        Ok(user.preferred_username)
+    }
+
+    /// What may be used within 24 hours, and how much of it is.
+    pub async fn limits(&self) -> Result<Limits, Error> {
+        let path = format!("{}/limits", self.data_path());
+        let answer = self.call(Method::GET, &path, None).await?;
+        let limits: std::collections::HashMap<String, Limit> = self.json(&path, &answer.body)?;
+        let usage = |name: &str| {
+            limits.get(name).map(|limit| ApiUsage {
+                used: limit.max.saturating_sub(limit.remaining),
+                limit: limit.max,
+            })
+        };
+        let api =
+            usage("DailyApiRequests").ok_or_else(|| self.unreadable(&path, "it has no DailyApiRequests"))?;
+        Ok(Limits {
+            api,
+            delivered_events: usage("DailyDeliveredPlatformEvents"),
+        })
     }
 
     /// One object; `None` where the org has no such object, or hides it.

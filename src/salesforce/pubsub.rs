@@ -17,7 +17,7 @@ use crate::model::change::{RawEvent, ReplayId};
 use crate::proto::pub_sub_client::PubSubClient;
 use crate::proto::{ConsumerEvent, FetchRequest, FetchResponse, ReplayPreset, SchemaRequest, TopicRequest};
 use crate::salesforce::auth::Session;
-use crate::salesforce::rest::ca_pem;
+use crate::salesforce::client::ca_pem;
 use crate::salesforce::{Error, Org};
 
 const ERROR_CODE_PREFIX: &str = "sfdc.platform.eventbus.grpc.";
@@ -28,6 +28,7 @@ const UNARY_TIMEOUT: Duration = Duration::from_secs(30);
 pub struct PubSub {
     org: Org,
     client: PubSubClient<Channel>,
+    endpoint: Endpoint,
 }
 
 /// Where a subscription begins.
@@ -105,6 +106,22 @@ impl PubSub {
         Ok(Self {
             org: org.clone(),
             client: PubSubClient::new(endpoint.connect_lazy()),
+            endpoint,
+        })
+    }
+
+    /// Whether a connection can be made at all: name, network, TLS.
+    pub async fn connect(&self) -> Result<(), Error> {
+        let connected = self.endpoint.connect().await;
+        connected.map(drop).map_err(|error| {
+            let mut cause: &dyn std::error::Error = &error;
+            while let Some(next) = cause.source() {
+                cause = next;
+            }
+            Error::Unreachable {
+                url: self.org.pubsub_url().to_owned(),
+                reason: cause.to_string(),
+            }
         })
     }
 

@@ -6,7 +6,6 @@
 
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
 
 use bytes::Bytes;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
@@ -17,11 +16,7 @@ use serde_json::{Map, Value, json};
 use crate::config;
 use crate::model::clock::{Clock, Millis};
 use crate::salesforce::auth::{Grant, Session, log_in};
-use crate::salesforce::{ApiError, Error};
-
-/// A request that has not been answered for this long counts as lost; the org may still finish it.
-const ANSWER_TIMEOUT: Duration = Duration::from_secs(120);
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+use crate::salesforce::{ApiError, Error, client};
 
 /// The org refuses addresses of more than 16 KiB, and proxies on the way those of more than 8.
 const ADDRESS_BYTES_MAX: usize = 8_000;
@@ -94,7 +89,7 @@ impl Org {
     /// Reads the secrets and certificates that the configuration names, without calling the org.
     pub fn new(config: &config::Org, clock: Clock) -> Result<Self, Error> {
         let inner = Inner {
-            http: http_client(config)?,
+            http: client::http(config)?,
             config: config.clone(),
             login: tokio::sync::Mutex::new(Grant::read(config)?),
             session: Mutex::new(None),
@@ -111,6 +106,11 @@ impl Org {
         &self.inner.config
     }
 
+    /// Where the Pub/Sub API is.
+    pub fn pubsub_url(&self) -> &str {
+        &self.inner.config.pubsub_url
+    }
+
     /// The current session, logging in where there is none.
     pub async fn session(&self) -> Result<Session, Error> {
         if let Some(session) = self.current() {
@@ -121,6 +121,13 @@ impl Org {
             Some(session) => Ok(session),
             None => self.log_in(&mut grant).await,
         }
+    }
+
+    /// Reads the secrets again, for the next login; the session goes on. What cannot be read changes nothing.
+    pub async fn read_secrets(&self) -> Result<(), Error> {
+        let fresh = Grant::read(&self.inner.config)?;
+        *self.inner.login.lock().await = fresh;
+        Ok(())
     }
 
     /// Logs in again, unless the session is already another than `stale`.
@@ -335,6 +342,13 @@ impl Org {
         }
     }
 
+    /// A call to the login address that needs no session.
+    pub(super) async fn ask_openly(&self, path: &str) -> Result<Answer, Error> {
+        let url = format!("{}{path}", self.inner.config.login_url.trim_end_matches('/'));
+        self.answer(self.inner.http.get(&url).header(ACCEPT, "application/json"), path)
+            .await
+    }
+
     async fn send(
         &self,
         session: &Session,
@@ -353,6 +367,16 @@ impl Org {
             Some(body) => request.json(body),
             None => request,
         };
+        self.answer(request, path).await
+    }
+
+    async fn answer(&self, request: reqwest::RequestBuilder, path: &str) -> Result<Answer, Error> {
+        let answered = self.answer_of(request, path).await;
+        client::count(path, answered.as_ref().err());
+        answered
+    }
+
+    async fn answer_of(&self, request: reqwest::RequestBuilder, path: &str) -> Result<Answer, Error> {
         let lost = |error: reqwest::Error| transport_error(path, &error);
         let answer = request.send().await.map_err(lost)?;
         let (status, headers) = (answer.status(), answer.headers().clone());
@@ -426,7 +450,7 @@ fn transport_error(path: &str, error: &reqwest::Error) -> Error {
 }
 
 /// Queries may hold customers' keys, which logs must not.
-fn without_query(path: &str) -> &str {
+pub(super) fn without_query(path: &str) -> &str {
     path.split_once('?').map_or(path, |(path, _)| path)
 }
 
@@ -455,38 +479,6 @@ fn api_usage(header: &str) -> Option<ApiUsage> {
         used: used.parse().ok()?,
         limit: limit.parse().ok()?,
     })
-}
-
-fn http_client(config: &config::Org) -> Result<reqwest::Client, Error> {
-    let mut builder = reqwest::Client::builder()
-        .user_agent(concat!("storesync/", env!("CARGO_PKG_VERSION")))
-        .connect_timeout(CONNECT_TIMEOUT)
-        .timeout(ANSWER_TIMEOUT)
-        .redirect(reqwest::redirect::Policy::none());
-    if let Some(pem) = ca_pem(config)? {
-        let certificates = reqwest::Certificate::from_pem_bundle(&pem)
-            .map_err(|error| bad_certificates(config, &reason(&error)))?;
-        builder = builder.tls_certs_merge(certificates);
-    }
-    builder
-        .build()
-        .map_err(|error| Error::Secret(format!("the HTTPS client cannot be set up ({})", reason(&error))))
-}
-
-/// The certificates of `ca_file`, where the configuration names one.
-pub(super) fn ca_pem(config: &config::Org) -> Result<Option<Vec<u8>>, Error> {
-    let read = |path: &std::path::PathBuf| {
-        std::fs::read(path).map_err(|error| bad_certificates(config, &error.to_string()))
-    };
-    config.ca_file.as_ref().map(read).transpose()
-}
-
-fn bad_certificates(config: &config::Org, reason: &str) -> Error {
-    let path = config.ca_file.clone().unwrap_or_default();
-    Error::Secret(format!(
-        "ca_file {} cannot be used ({reason}): it must hold PEM certificates",
-        path.display()
-    ))
 }
 
 #[cfg(test)]

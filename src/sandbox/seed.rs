@@ -7,6 +7,7 @@
 mod catalogue;
 mod customers;
 mod offers;
+mod particulars;
 mod places;
 mod stores;
 mod words;
@@ -59,6 +60,9 @@ pub fn fill(catalog: &Catalog, records: &mut Records, options: &OrgOptions) -> R
     catalogue::sow(&mut sower, &stores, standard_book, options.products)?;
     offers::sow(&mut sower, &stores)?;
     customers::sow(&mut sower, &stores, options.products)?;
+    if options.products <= DETAILED_PRODUCTS_MAX {
+        particulars::sow(&mut sower, &stores, standard_book)?;
+    }
     add_up(&mut sower);
     sower.records.pack();
     Ok(Seeded {

@@ -3,11 +3,12 @@
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
-use serde_json::{Map, Value, json};
+use serde_json::json;
 
 use crate::serve::problem::Problem;
 use crate::serve::{World, reply};
-use crate::store::storefront;
+use crate::store::standing::Standing;
+use crate::store::{allowance, storefront};
 
 /// The process answers.
 pub async fn livez(State(world): State<World>) -> Response {
@@ -33,34 +34,16 @@ pub async fn readyz(State(world): State<World>) -> Response {
     reply::json(&world, status, body.to_string().into_bytes())
 }
 
-/// Objects and orders, counted.
+/// How everything stands, as `storesync status --json` tells it, and what only the running daemon knows.
 pub async fn status(State(world): State<World>) -> Result<Response, Problem> {
-    let health = world.health.borrow().clone();
-    let objects: Vec<Value> = world
-        .reader
-        .with(storefront::object_states)?
-        .into_iter()
-        .map(|object| {
-            json!({
-                "object": object.object,
-                "state": object.state,
-                "kept_by": if object.streamed { "stream" } else { "poll" },
-                "rows": object.rows,
-            })
-        })
-        .collect();
-    let orders: Map<String, Value> = world
-        .intake
-        .counts()?
-        .into_iter()
-        .map(|(state, count)| (state, count.into()))
-        .collect();
-    let body = json!({
-        "state": health.state(),
-        "lag_seconds": health.lag_seconds(world.clock.now()),
-        "objects": objects,
-        "orders": orders,
-        "orders_problem": health.orders_problem,
-    });
+    let (health, now) = (world.health.borrow().clone(), world.clock.now());
+    let mut standing = world.reader.with(Standing::read)?;
+    standing.follow_only(&world.topics);
+    standing.orders = world.intake.standing()?;
+    standing.allowance = allowance::read(&world.dir);
+    let mut body = standing.as_json(true, now);
+    body["state"] = health.state().into();
+    body["lag_seconds"] = health.lag_seconds(now).into();
+    body["orders_problem"] = health.orders_problem.into();
     Ok(reply::json(&world, StatusCode::OK, body.to_string().into_bytes()))
 }

@@ -11,12 +11,10 @@
 //! Deeds are answered `{"changed": n, "changes": [{"path", "from", "to"}]}`; 404 where there is no such write, 409
 //! where its state forbids the deed.
 
-use axum::Router;
 use axum::body::{Body, Bytes};
 use axum::extract::{Path, Query, State};
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::Response;
-use axum::routing::{get, post};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -29,19 +27,10 @@ use crate::serve::{World, reply};
 /// Rows of a page where none is asked for.
 const PAGE_USUAL: u32 = 100;
 
-pub fn routes() -> Router<World> {
-    Router::new()
-        .route("/api/orders", get(list))
-        .route("/api/orders/retry", post(retry_all))
-        .route("/api/orders/export", get(export))
-        .route("/api/orders/{reference}", get(show))
-        .route("/api/orders/{reference}/{deed}", post(one))
-}
-
 /// As it stands in an address or a body.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-struct Asked {
+pub struct Asked {
     kind: Option<String>,
     state: Option<String>,
     code: Option<String>,
@@ -84,7 +73,7 @@ impl Asked {
     }
 }
 
-async fn list(State(world): State<World>, Query(asked): Query<Asked>) -> Result<Response, Problem> {
+pub async fn list(State(world): State<World>, Query(asked): Query<Asked>) -> Result<Response, Problem> {
     let limit = asked.limit.unwrap_or(PAGE_USUAL).clamp(1, PAGE_MAX);
     let views = world
         .intake
@@ -97,7 +86,7 @@ async fn list(State(world): State<World>, Query(asked): Query<Asked>) -> Result<
     Ok(reply::json(&world, StatusCode::OK, body.into_bytes()))
 }
 
-async fn show(State(world): State<World>, Path(reference): Path<String>) -> Result<Response, Problem> {
+pub async fn show(State(world): State<World>, Path(reference): Path<String>) -> Result<Response, Problem> {
     let detail = world.intake.outbox().detail(&reference)?.ok_or_else(none)?;
     let body = detail.json().to_string().into_bytes();
     Ok(reply::json(&world, StatusCode::OK, body))
@@ -131,7 +120,7 @@ impl Wanted {
     }
 }
 
-async fn one(
+pub async fn one(
     State(world): State<World>,
     Path((reference, deed)): Path<(String, String)>,
     body: Bytes,
@@ -157,7 +146,7 @@ async fn one(
     done(&world, Deed { actor, action }).await
 }
 
-async fn retry_all(State(world): State<World>, body: Bytes) -> Result<Response, Problem> {
+pub async fn retry_all(State(world): State<World>, body: Bytes) -> Result<Response, Problem> {
     let wanted = Wanted::read(&body)?;
     let action = Action::RetryAll {
         filter: wanted.filter.filter()?,
@@ -179,7 +168,7 @@ async fn done(world: &World, deed: Deed) -> Result<Response, Problem> {
 }
 
 /// All that a filter takes, page by page, so that an export of any size takes little memory.
-async fn export(State(world): State<World>, Query(asked): Query<Asked>) -> Result<Response, Problem> {
+pub async fn export(State(world): State<World>, Query(asked): Query<Asked>) -> Result<Response, Problem> {
     let (outbox, filter) = (world.intake.outbox().clone(), asked.filter()?);
     let pages = futures_util::stream::try_unfold(0, move |after| {
         let page = outbox.export(&filter, after);

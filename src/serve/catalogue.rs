@@ -1,90 +1,195 @@
-//! Stores, their products, and rows as they are.
+//! Stores, what they show to a visitor, and rows as they are.
 
-use axum::extract::{Path, Query, State};
+use axum::Extension;
+use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
 
+use crate::serve::access::Grant;
 use crate::serve::problem::Problem;
+use crate::serve::query::{Asked, At};
 use crate::serve::{World, reply};
-use crate::store::storefront::objects::{self, Listed, Selection};
+use crate::store::storefront::objects::{self, Listed, Page, Selection};
+use crate::store::storefront::products::{Query, Shelf};
 use crate::store::storefront::stores::{self, Store};
-use crate::store::storefront::{Found, json, products};
+use crate::store::storefront::visitor::{self, Named, Visitor};
+use crate::store::storefront::{Found, categories, json};
 
-const LIMIT_DEFAULT: usize = 50;
-const LIMIT_MAX: usize = 500;
+/// Objects whose rows are about persons.
+pub const PERSONAL: [&str; 15] = [
+    "account",
+    "contact",
+    "lead",
+    "case",
+    "asset",
+    "user",
+    "order",
+    "orderitem",
+    "campaignmember",
+    "s_c__subscription__c",
+    "s_c__account_points_ledger__c",
+    "s_c__account_credit__c",
+    "s_c__voucher__c",
+    "s_c__booking__c",
+    "s_c__permitted_restricted_product__c",
+];
 
-/// `limit`, `cursor` and the rest of a query.
-type Asked = Query<Vec<(String, String)>>;
-
-pub async fn stores(State(world): State<World>) -> Result<Response, Problem> {
-    let found = world.reader.with(stores::list)?;
-    let Found::Row(all) = found else {
+pub async fn stores(
+    State(world): State<World>,
+    Extension(grant): Extension<Grant>,
+    headers: HeaderMap,
+    asked: Asked,
+) -> Result<Response, Problem> {
+    asked.end()?;
+    let Found::Row(all) = world.reader.with(stores::list)? else {
         return Err(no_stores(&world));
     };
-    let items: Vec<Vec<u8>> = all.iter().map(Store::json).collect();
-    Ok(reply::json(&world, StatusCode::OK, json::list(&items, None)))
+    let held = all.into_iter().filter(|store| grant.holds(&store.id));
+    let items: Vec<Vec<u8>> = held.map(|store| store.json).collect();
+    Ok(reply::hashed(&world, &headers, json::list(&items, None)))
 }
 
 pub async fn store(
     State(world): State<World>,
-    Path(key): Path<String>,
+    At(key): At<String>,
     headers: HeaderMap,
+    asked: Asked,
 ) -> Result<Response, Problem> {
+    asked.end()?;
     let store = find_store(&world, &key)?;
-    Ok(reply::tagged(
-        &world,
-        &headers,
-        &store.revision.to_string(),
-        store.json_with_fields(),
-    ))
+    let body = world.reader.with(|cache| stores::with_settings(cache, &store))?;
+    Ok(reply::hashed(&world, &headers, body))
+}
+
+/// Reads who the visitor is; naming a customer needs a grant for that.
+pub(super) fn visitor(
+    world: &World,
+    store: &Store,
+    grant: &Grant,
+    asked: &mut Asked,
+) -> Result<Visitor, Problem> {
+    let named = Named {
+        customer: asked.take("customer")?,
+        membership: asked.take("membership")?,
+    };
+    if named.customer.is_some() && !grant.customers {
+        return Err(Problem::new(
+            StatusCode::FORBIDDEN,
+            "forbidden",
+            "the token is not for data of customers",
+        ));
+    }
+    let now = world.clock.now();
+    let found = world
+        .reader
+        .with(|cache| visitor::find(cache, store, &named, now))?;
+    found.ok_or_else(|| missing(world, "there is no such customer or membership"))
+}
+
+fn page(world: &World, headers: &HeaderMap, found: Found<Page>) -> Result<Response, Problem> {
+    match found {
+        Found::Row(page) => Ok(reply::hashed(
+            world,
+            headers,
+            json::list(&page.items, page.next.as_deref()),
+        )),
+        Found::NoRow => Err(missing(world, "the store has no such category")),
+        Found::NoObject => Err(no_stores(world)),
+    }
 }
 
 pub async fn products(
     State(world): State<World>,
-    Path(key): Path<String>,
-    Query(asked): Asked,
+    Extension(grant): Extension<Grant>,
+    At(key): At<String>,
+    headers: HeaderMap,
+    mut asked: Asked,
 ) -> Result<Response, Problem> {
-    let selection = selection(asked)?;
-    if let Some((name, _)) = selection.equal.first() {
-        return Err(
-            Problem::bad_request(format!("products take limit and cursor, not {name}")).on_field(name),
-        );
-    }
     let store = find_store(&world, &key)?;
+    let visitor = visitor(&world, &store, &grant, &mut asked)?;
+    let query = product_query(&mut asked)?;
+    asked.end()?;
     let found = world
         .reader
-        .with(|cache| products::list(cache, &store, &selection.after, selection.limit))?;
-    match found {
-        Found::Row(page) => Ok(reply::json(
-            &world,
-            StatusCode::OK,
-            json::list(&page.items, page.next.as_deref()),
-        )),
-        Found::NoRow | Found::NoObject => Err(no_stores(&world)),
+        .with(|cache| Shelf::new(cache, &store, &visitor)?.list(&query))?;
+    page(&world, &headers, found)
+}
+
+pub async fn prices(
+    State(world): State<World>,
+    Extension(grant): Extension<Grant>,
+    At(key): At<String>,
+    headers: HeaderMap,
+    mut asked: Asked,
+) -> Result<Response, Problem> {
+    let store = find_store(&world, &key)?;
+    let visitor = visitor(&world, &store, &grant, &mut asked)?;
+    let query = product_query(&mut asked)?;
+    asked.end()?;
+    let found = world
+        .reader
+        .with(|cache| Shelf::new(cache, &store, &visitor)?.prices(&query))?;
+    page(&world, &headers, found)
+}
+
+fn product_query(asked: &mut Asked) -> Result<Query, Problem> {
+    let mut query = Query {
+        after: asked.cursor()?,
+        limit: asked.limit()?,
+        category: asked.take("category")?,
+        equal: Vec::new(),
+    };
+    for (name, column) in [
+        ("product", "product_id"),
+        ("product_code", "product_code"),
+        ("family", "family"),
+        ("brand", "brand_id"),
+        ("master", "master_id"),
+    ] {
+        query.equal.extend(asked.take(name)?.map(|value| (column, value)));
     }
+    Ok(query)
 }
 
 pub async fn product(
     State(world): State<World>,
-    Path((key, product)): Path<(String, String)>,
+    Extension(grant): Extension<Grant>,
+    At((key, product)): At<(String, String)>,
     headers: HeaderMap,
+    mut asked: Asked,
 ) -> Result<Response, Problem> {
     let store = find_store(&world, &key)?;
-    match world
+    let visitor = visitor(&world, &store, &grant, &mut asked)?;
+    asked.end()?;
+    let found = world
         .reader
-        .with(|cache| products::find(cache, &store, &product))?
-    {
-        Found::Row(product) => Ok(reply::tagged(&world, &headers, &product.tag, product.json)),
-        Found::NoRow => Err(missing(&world, "the store shows no such product")),
-        Found::NoObject => Err(no_stores(&world)),
+        .with(|cache| Shelf::new(cache, &store, &visitor)?.find(&product))?;
+    match found {
+        Found::Row(product) => Ok(reply::hashed(&world, &headers, product)),
+        Found::NoRow | Found::NoObject => Err(missing(&world, "the store shows no such product")),
     }
+}
+
+pub async fn categories(
+    State(world): State<World>,
+    At(key): At<String>,
+    headers: HeaderMap,
+    asked: Asked,
+) -> Result<Response, Problem> {
+    asked.end()?;
+    let store = find_store(&world, &key)?;
+    let items = world.reader.with(|cache| categories::tree(cache, &store.id))?;
+    let body = serde_json::json!({"items": items, "next": null}).to_string();
+    Ok(reply::hashed(&world, &headers, body.into_bytes()))
 }
 
 pub async fn object(
     State(world): State<World>,
-    Path((object, id)): Path<(String, String)>,
+    Extension(grant): Extension<Grant>,
+    At((object, id)): At<(String, String)>,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
+    personal(&grant, &object)?;
     match world.reader.with(|cache| objects::row(cache, &object, &id))? {
         Found::Row(row) => Ok(reply::tagged(
             &world,
@@ -99,17 +204,25 @@ pub async fn object(
 
 pub async fn objects(
     State(world): State<World>,
-    Path(object): Path<String>,
-    Query(asked): Asked,
+    Extension(grant): Extension<Grant>,
+    At(object): At<String>,
+    headers: HeaderMap,
+    mut asked: Asked,
 ) -> Result<Response, Problem> {
-    let selection = selection(asked)?;
+    personal(&grant, &object)?;
+    let selection = Selection {
+        columns: asked.take_list("fields")?,
+        after: asked.cursor()?,
+        limit: asked.limit()?,
+        equal: asked.rest(),
+    };
     match world
         .reader
         .with(|cache| objects::list(cache, &object, &selection))?
     {
-        Listed::Page(page) => Ok(reply::json(
+        Listed::Page(page) => Ok(reply::hashed(
             &world,
-            StatusCode::OK,
+            &headers,
             json::list(&page.items, page.next.as_deref()),
         )),
         Listed::NoObject => Err(missing(&world, "the object is not mirrored: see [sync] objects")),
@@ -117,6 +230,16 @@ pub async fn objects(
             Err(Problem::bad_request(format!("the object has no column {name}")).on_field(name))
         }
     }
+}
+
+/// Rows about persons need a grant for them.
+fn personal(grant: &Grant, object: &str) -> Result<(), Problem> {
+    let personal = PERSONAL.iter().any(|name| name.eq_ignore_ascii_case(object));
+    if personal && !grant.customers {
+        let detail = "the token is not for data of customers";
+        return Err(Problem::new(StatusCode::FORBIDDEN, "forbidden", detail));
+    }
+    Ok(())
 }
 
 /// A store by id, code or domain.
@@ -131,40 +254,18 @@ pub fn find_store(world: &World, key: &str) -> Result<Store, Problem> {
     }
 }
 
-fn no_stores(world: &World) -> Problem {
+pub(super) fn no_stores(world: &World) -> Problem {
     missing(
         world,
-        "the cache has no StoreConnect objects, so there are no stores: see [sync] profile",
+        "the cache has no StoreConnect objects, so there are no stores: see [sync] profile and stores",
     )
 }
 
 /// What is not in the cache may be on its way while the first load runs.
-fn missing(world: &World, detail: &str) -> Problem {
+pub(super) fn missing(world: &World, detail: &str) -> Problem {
     if world.health.borrow().initializing {
         Problem::unavailable("the first load is not complete yet: try again")
     } else {
         Problem::not_found(detail)
     }
-}
-
-/// Reads the query: `limit` and `cursor`, and what is left as filters.
-fn selection(asked: Vec<(String, String)>) -> Result<Selection, Problem> {
-    let mut selection = Selection {
-        limit: LIMIT_DEFAULT,
-        ..Selection::default()
-    };
-    for (name, value) in asked {
-        match name.as_str() {
-            "limit" => {
-                let limit = value.parse().ok().filter(|limit| (1..=LIMIT_MAX).contains(limit));
-                selection.limit = limit.ok_or_else(|| {
-                    Problem::bad_request(format!("limit must be a number from 1 to {LIMIT_MAX}"))
-                        .on_field("limit")
-                })?;
-            }
-            "cursor" => selection.after = value,
-            _ => selection.equal.push((name, value)),
-        }
-    }
-    Ok(selection)
 }

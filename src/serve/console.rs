@@ -7,6 +7,7 @@
 
 mod events;
 mod html;
+mod login;
 mod orders;
 mod record;
 mod repairs;
@@ -19,6 +20,7 @@ use aws_lc_rs::constant_time::verify_slices_are_equal;
 use axum::Router;
 use axum::body::Body;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::middleware::from_fn_with_state;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 
@@ -45,7 +47,7 @@ const PAGES: [(&str, &str); 6] = [
 ];
 
 /// What the console knows besides what is served anyway.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Console {
     /// The state directory.
     dir: PathBuf,
@@ -53,6 +55,8 @@ pub struct Console {
     settings: Vec<(String, Vec<(String, String)>)>,
     /// What forms carry.
     token: String,
+    /// The operators' listener has a certificate.
+    speaks_tls: bool,
 }
 
 impl Console {
@@ -67,22 +71,15 @@ impl Console {
             dir: config.state.dir.clone(),
             settings: settings::shown(config),
             token,
+            speaks_tls: config.admin.tls.is_some(),
         }
     }
 }
 
-pub fn routes() -> Router<World> {
+pub fn routes(world: &World) -> Router<World> {
     Router::new()
         .route("/", get(status::page))
         .route("/console/pulse", get(status::pulse))
-        .route(
-            "/console/console.css",
-            get(async || asset("text/css; charset=utf-8", STYLE)),
-        )
-        .route(
-            "/console/console.js",
-            get(async || asset("text/javascript; charset=utf-8", SCRIPT)),
-        )
         .route("/events", get(events::page))
         .route("/events/{number}", get(events::one))
         .route("/parked", get(events::parked))
@@ -92,6 +89,16 @@ pub fn routes() -> Router<World> {
         .route("/orders/{reference}", get(orders::one))
         .route("/orders/{reference}/{deed}", post(orders::deed))
         .route("/config", get(settings::page))
+        .route_layer(from_fn_with_state(world.clone(), login::required))
+        .route("/login", get(login::page).post(login::enter))
+        .route(
+            "/console/console.css",
+            get(async || asset("text/css; charset=utf-8", STYLE)),
+        )
+        .route(
+            "/console/console.js",
+            get(async || asset("text/javascript; charset=utf-8", SCRIPT)),
+        )
 }
 
 fn asset(kind: &'static str, content: &'static str) -> Response {

@@ -46,6 +46,10 @@ impl Problem {
         }
     }
 
+    pub fn is_not_found(&self) -> bool {
+        self.status == StatusCode::NOT_FOUND
+    }
+
     pub fn on_field(self, field: impl Into<String>) -> Self {
         Self {
             field: Some(field.into()),

@@ -1,5 +1,7 @@
 //! Answers with what every one of them says: how fresh it is, and how to ask whether it has changed.
 
+use std::hash::{DefaultHasher, Hasher};
+
 use axum::body::Body;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::response::Response;
@@ -16,6 +18,13 @@ pub fn json(world: &World, status: StatusCode, body: Vec<u8>) -> Response {
         .headers_mut()
         .insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
     response
+}
+
+/// An answer tagged by what it says, or word that the asker's copy is still right.
+pub fn hashed(world: &World, asked: &HeaderMap, body: Vec<u8>) -> Response {
+    let mut hasher = DefaultHasher::new();
+    hasher.write(&body);
+    tagged(world, asked, &format!("{:016x}", hasher.finish()), body)
 }
 
 /// An answer with a tag, or word that the asker's copy is still right.

@@ -1,7 +1,7 @@
 //! Everything else that a storefront writes: customers, cases, leads, campaign members, assets, forms, and what
 //! happens to an order after it was placed. The same promises as for orders.
 //!
-//! - `POST /v1/stores/{store}/customers`, and `PATCH .../customers/{key}` with an Idempotency-Key, which tells one
+//! - `POST /v1/stores/{store}/customers`, and `PATCH .../customers/{customer}` with an Idempotency-Key, which tells one
 //!   change of a customer from the next;
 //! - `POST .../cases`, `/leads`, `/campaign-members`, `/assets`, `/form-submissions`;
 //! - `POST .../orders/{external_id}/updates` with one of `payment`, `cancelled` and the addresses: sent once the order
@@ -16,7 +16,7 @@ use axum::response::Response;
 use axum::routing::{MethodRouter, post};
 
 use crate::model::order::parse::{self, Invalid};
-use crate::model::write::kinds::{self, SPECS, Spec};
+use crate::model::write::kinds::{self};
 use crate::model::write::{Entry, Kind, parse as write_parse};
 use crate::serve::catalogue::find_store;
 use crate::serve::orders::{acceptance, accepted_at, check_fields, idempotency_key, posted, told};
@@ -25,26 +25,26 @@ use crate::serve::{World, reply};
 use crate::store::storefront;
 use crate::store::storefront::stores::Store;
 
-/// The collections that are posted to, by their addresses.
-pub fn routes() -> impl Iterator<Item = (String, MethodRouter<World>)> {
-    SPECS.iter().map(|spec| {
-        let take = move |State(world): State<World>,
-                         Path(store): Path<String>,
-                         headers: HeaderMap,
-                         body: Result<Bytes, BytesRejection>| {
-            take(world, spec, store, headers, body)
-        };
-        (format!("/v1/stores/{{store}}/{}", spec.path), post(take))
-    })
+/// Where one kind is posted.
+pub fn collection(kind: Kind) -> MethodRouter<World> {
+    post(
+        move |State(world): State<World>,
+              Path(store): Path<String>,
+              headers: HeaderMap,
+              body: Result<Bytes, BytesRejection>| take(world, kind, store, headers, body),
+    )
 }
 
 async fn take(
     world: World,
-    spec: &'static Spec,
+    kind: Kind,
     store: String,
     headers: HeaderMap,
     body: Result<Bytes, BytesRejection>,
 ) -> Result<Response, Problem> {
+    let Some(spec) = kinds::spec(kind) else {
+        return Err(Problem::not_found("this is not taken"));
+    };
     let value = posted(body)?;
     let key = idempotency_key(&headers)?;
     let entry = write_parse::entry(spec, &value, key.as_deref())?;

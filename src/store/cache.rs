@@ -29,6 +29,7 @@ use crate::store::cache::applied::Applied;
 use crate::store::cache::rows::Mirror;
 use crate::store::checkpoint;
 use crate::store::database::{self, Kind, OpenError};
+use crate::store::storefront::shown;
 
 pub use crate::store::cache::objects::{ObjectState, State};
 
@@ -40,10 +41,13 @@ pub const KIND: Kind = Kind {
         include_str!("migrations/cache_1.sql"),
         include_str!("migrations/cache_2.sql"),
         include_str!("migrations/cache_3.sql"),
+        include_str!("migrations/cache_4.sql"),
+        include_str!("migrations/cache_5.sql"),
     ],
     page_bytes: 2048,
     synchronous: "normal",
     mode: 0o640,
+    kept_before_upgrade: false,
 };
 
 /// Feed entries kept; a reader that is further behind has to read its objects again.
@@ -176,25 +180,10 @@ impl Cache {
     /// Notes where the org answers from. Where that has changed, an entry to compare each object with it is
     /// opened, and the address it had is given.
     pub fn claim_instance(&mut self, url: &str, now: Millis) -> anyhow::Result<Option<String>> {
-        let stored = meta::<String>(&self.connection, "instance_url")?;
-        if stored.as_deref() == Some(url) {
-            return Ok(None);
-        }
-        let batch = self.batch()?;
-        batch.transaction.execute(
-            "insert into _meta values ('instance_url', ?1) on conflict do update set value = excluded.value",
-            [url],
-        )?;
-        if stored.is_some() {
-            batch.transaction.execute(
-                "insert into _repair (kind, object, reason, opened_at) \
-                 select 'verify', object, 'the org answers from another address', ?1 from _object where true \
-                 on conflict do nothing",
-                [now],
-            )?;
-        }
+        let mut batch = self.batch()?;
+        let before = batch.claim_instance(url, now)?;
         batch.commit()?;
-        Ok(stored)
+        Ok(before)
     }
 
     /// Prepares for writing rows of a table that [`Cache::ensure_object`] has made.
@@ -260,6 +249,7 @@ impl Batch<'_> {
     /// Makes everything in the batch visible.
     pub fn commit(self) -> rusqlite::Result<i64> {
         self.memory.applied.flush(&self.transaction)?;
+        shown::settle(&self.transaction)?;
         let rev = self.memory.rev;
         self.transaction
             .prepare_cached(
@@ -268,6 +258,9 @@ impl Batch<'_> {
             .execute([rev, self.memory.journalled])?;
         self.transaction
             .prepare_cached("delete from _change where rev <= ?1")?
+            .execute([rev - FEED_ENTRIES_MAX])?;
+        self.transaction
+            .prepare_cached("delete from _departed where rev <= ?1")?
             .execute([rev - FEED_ENTRIES_MAX])?;
         for (object, rows) in self.memory.counts.iter_mut().filter(|(_, rows)| *rows != 0) {
             self.transaction

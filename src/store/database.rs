@@ -10,6 +10,8 @@ use std::path::{Path, PathBuf};
 
 use rusqlite::{Connection, OpenFlags};
 
+use crate::store::backup;
+
 /// What one of our database files is.
 #[derive(Clone, Copy, Debug)]
 pub struct Kind {
@@ -23,6 +25,9 @@ pub struct Kind {
     /// `FULL` where a commit must survive a power cut, else `NORMAL`.
     pub synchronous: &'static str,
     pub mode: u32,
+    /// A copy is kept of what an older version wrote, before the schema is brought up to date: what cannot be made
+    /// again must be there for a way back.
+    pub kept_before_upgrade: bool,
 }
 
 /// Why a database cannot be used.
@@ -38,6 +43,8 @@ pub enum OpenError {
     InUse { dir: PathBuf },
     #[error("the state directory {dir} cannot be used ({source}): check that it exists and is writable")]
     Directory { dir: PathBuf, source: std::io::Error },
+    #[error("{path} cannot be copied before its schema is brought up to date ({reason}): free some space")]
+    Unkept { path: PathBuf, reason: String },
     #[error("{path} cannot be opened ({source}): check its permissions and the space left on the disk")]
     Database { path: PathBuf, source: rusqlite::Error },
 }
@@ -90,6 +97,9 @@ pub fn open_writer(dir: &Path, kind: Kind) -> Result<Connection, OpenError> {
     };
     let mut connection = Connection::open(&path).map_err(database)?;
     let version = identify(&connection, kind, &path)?;
+    if kind.kept_before_upgrade && (1..kind.migrations.len()).contains(&version) {
+        keep(&connection, kind, &path, version)?;
+    }
     (|| {
         connection.pragma_update(None, "page_size", kind.page_bytes)?;
         connection.pragma_update(None, "journal_mode", "wal")?;
@@ -100,6 +110,29 @@ pub fn open_writer(dir: &Path, kind: Kind) -> Result<Connection, OpenError> {
     })()
     .map_err(database)?;
     Ok(connection)
+}
+
+/// The schema of a file that is there, from beside the daemon; an error where [`open_writer`] would refuse it.
+pub fn version(dir: &Path, kind: Kind) -> Result<usize, OpenError> {
+    let connection = open_reader(dir, kind)?;
+    identify(&connection, kind, &dir.join(kind.file_name))
+}
+
+/// Copies the file to `NAME.schema-N`, which the version before can go on with.
+fn keep(connection: &Connection, kind: Kind, path: &Path, version: usize) -> Result<(), OpenError> {
+    let to = path.with_file_name(format!("{}.schema-{version}", kind.file_name));
+    if to.exists() {
+        return Ok(());
+    }
+    tracing::info!(
+        "{} is brought up to date; as it was it is kept in {}",
+        kind.file_name,
+        to.display()
+    );
+    backup::copy(connection, kind, &to).map_err(|error| OpenError::Unkept {
+        path: path.to_owned(),
+        reason: error.to_string(),
+    })
 }
 
 /// Opens a read-only connection to a database that a writer has made.
@@ -119,7 +152,7 @@ pub fn open_reader(dir: &Path, kind: Kind) -> Result<Connection, OpenError> {
 }
 
 /// Makes the file with its permissions before SQLite would make it with the umask's.
-fn create_with_mode(path: &Path, mode: u32) -> std::io::Result<()> {
+pub(super) fn create_with_mode(path: &Path, mode: u32) -> std::io::Result<()> {
     OpenOptions::new()
         .create(true)
         .truncate(false)
@@ -181,6 +214,7 @@ mod tests {
         page_bytes: 4096,
         synchronous: "normal",
         mode: 0o600,
+        kept_before_upgrade: true,
     };
 
     #[test]

@@ -37,6 +37,7 @@ pub const KIND: Kind = Kind {
     page_bytes: 4096,
     synchronous: "normal",
     mode: 0o600,
+    kept_before_upgrade: false,
 };
 
 /// Events kept.

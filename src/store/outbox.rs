@@ -6,11 +6,15 @@
 //! that order at once share its cost; each piece of work has a savepoint, so that one which fails takes none
 //! with it. Answers are given after the commit, never before. What people do to single writes ([`desk`]) may come
 //! from another process: each deed is a transaction of its own, which the daemon's next look finds.
+//!
+//! Queries of the queue name their index: without statistics SQLite would take the one by state, and walk through
+//! all that waits for each claim.
 
 pub mod desk;
-pub mod open_orders;
+mod open_orders;
 mod queue;
 mod read;
+mod standing;
 mod transitions;
 mod writer;
 
@@ -22,8 +26,10 @@ use tokio::sync::{Notify, mpsc, oneshot};
 
 use crate::model::clock::Millis;
 use crate::store::database::{self, OpenError};
+pub use open_orders::PendingOrder;
 pub use queue::{Accepted, Claimed, Exchange, NewWrite};
 pub use read::{Attempt, Sent, View, counts_in};
+pub use standing::{InState, standing_in};
 pub use writer::Writer;
 
 /// `outbox.db`
@@ -37,6 +43,7 @@ pub const KIND: database::Kind = database::Kind {
     page_bytes: 4096,
     synchronous: "full",
     mode: 0o600,
+    kept_before_upgrade: true,
 };
 
 /// Most work that waits for the writer; more waits at the door.

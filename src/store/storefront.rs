@@ -2,14 +2,30 @@
 //!
 //! Everything here reads through a reader's connection and sees one commit. Rows are written as JSON straight
 //! from SQLite's values, without a tree in between, because that is what most requests cost. Tables and
-//! fields differ between orgs: a table that is not there is an answer ([`Found::NoObject`]), and so is a field
-//! that is not there (no value).
+//! fields differ between orgs: what stores show is read through the views of [`views`], in which what an org lacks
+//! is null; of raw rows, a table that is not there is an answer ([`Found::NoObject`]).
 
+pub mod categories;
+pub mod customers;
+pub mod feed;
+mod index;
 pub mod items;
 pub mod json;
+pub mod listing;
 pub mod objects;
+pub mod offer;
+pub mod prices;
 pub mod products;
+pub mod promotions;
+pub mod resolve;
+pub mod shipping;
+pub mod shown;
+mod sources;
 pub mod stores;
+pub mod taxes;
+pub mod views;
+pub mod visitor;
+pub mod zones;
 
 use rusqlite::{Connection, Error, OptionalExtension, Row};
 
@@ -32,30 +48,6 @@ impl<T> Found<T> {
     }
 }
 
-/// Indexes that these queries need to stay quick: table and columns.
-const INDEXES: [(&str, &str); 7] = [
-    ("pricebookentry", "product2id, pricebook2id"),
-    ("s_c__products_product_categories__c", "s_c__product_id__c"),
-    ("s_c__product_variant__c", "s_c__variant_product_id__c"),
-    ("product2", "productcode"),
-    ("product2", "s_c__slug__c"),
-    ("s_c__store__c", "s_c__code__c"),
-    ("s_c__store__c", "s_c__domain__c"),
-];
-
-/// Makes the indexes, as far as the cache has their tables and columns. For the cache's writer, best after a
-/// first load; repeating it costs nothing.
-pub fn index(connection: &Connection) -> rusqlite::Result<()> {
-    for (table, columns) in INDEXES {
-        let name = columns.replace(", ", "_");
-        let made = connection.execute_batch(&format!(
-            "create index if not exists storefront_{table}_{name} on {table} ({columns})"
-        ));
-        absent(made)?;
-    }
-    Ok(())
-}
-
 /// Whether a record is mirrored; never where its object is not.
 pub fn is_present(connection: &Connection, object: &str, id: &str) -> rusqlite::Result<bool> {
     let table = object.to_ascii_lowercase();
@@ -70,7 +62,11 @@ pub fn is_present(connection: &Connection, object: &str, id: &str) -> rusqlite::
 pub fn has_order(connection: &Connection, key: &str, store_id: &str) -> rusqlite::Result<bool> {
     for field in ["external_id__c", "s_c__sc_id__c"] {
         let sql = format!("select * from \"order\" where {field} = ?1 collate nocase limit 1");
-        let row = first(connection, &sql, [key], |row| text(row, "s_c__store_id__c"));
+        let row = first(connection, &sql, [key], |row| {
+            Ok(row
+                .get::<_, Option<String>>("s_c__store_id__c")
+                .unwrap_or_default())
+        });
         if let Some(Some(store)) = absent(row)? {
             return Ok(store.is_none_or(|store| store == store_id));
         }
@@ -143,47 +139,58 @@ fn first<T>(
         .optional()
 }
 
-/// Text in a column, where there is such a column and a value.
-fn text(row: &Row<'_>, column: &str) -> rusqlite::Result<Option<String>> {
-    optional(row.get(column))
+/// A store that the configuration makes of a price book.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct BookStore {
+    /// The price book's id, 18 characters; also the store's.
+    pub pricebook_id: String,
+    pub code: String,
+    pub name: String,
+    pub domain: Option<String>,
+    pub path: Option<String>,
+    pub currency: Option<String>,
+    pub locale: Option<String>,
+    pub timezone: Option<String>,
 }
 
-fn flag(row: &Row<'_>, column: &str) -> rusqlite::Result<bool> {
-    Ok(optional::<bool>(row.get(column))?.unwrap_or(false))
-}
-
-fn real(row: &Row<'_>, column: &str) -> rusqlite::Result<Option<f64>> {
-    optional(row.get(column))
-}
-
-fn optional<T>(value: rusqlite::Result<Option<T>>) -> rusqlite::Result<Option<T>> {
-    match value {
-        Err(Error::InvalidColumnName(_)) => Ok(None),
-        value => value,
+/// Makes the views and what they need, and the stores that the configuration makes of price books. For the cache's
+/// writer, once the tables are there; repeating it costs nothing.
+pub fn prepare(connection: &Connection, stores: &[BookStore]) -> rusqlite::Result<()> {
+    let transaction = connection.unchecked_transaction()?;
+    transaction.execute("delete from _book_store", [])?;
+    for store in stores {
+        transaction.execute(
+            "insert into _book_store values (?1, ?2, ?3, lower(?4), ?5, ?6, ?7, ?8)",
+            rusqlite::params![
+                store.pricebook_id,
+                store.name,
+                store.code,
+                store.domain,
+                store.path,
+                store.currency,
+                store.locale,
+                store.timezone
+            ],
+        )?;
     }
+    views::build(&transaction)?;
+    transaction.commit()
+}
+
+/// What views would read and this org lacks: objects, and fields of objects.
+pub fn gaps(connection: &Connection) -> rusqlite::Result<Vec<(String, Option<String>)>> {
+    let Some(mut gaps) =
+        absent(connection.prepare("select object, field from store_gap_v1 order by object, field"))?
+    else {
+        return Ok(Vec::new());
+    };
+    gaps.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?
+        .collect()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn indexes_what_is_there() {
-        let connection = Connection::open_in_memory().unwrap();
-        connection
-            .execute_batch("create table product2 (id text primary key, productcode text)")
-            .unwrap();
-        index(&connection).unwrap();
-        index(&connection).unwrap();
-        let made: i64 = connection
-            .query_row(
-                "select count(*) from sqlite_schema where type = 'index' and name like 'storefront%'",
-                [],
-                |row| row.get(0),
-            )
-            .unwrap();
-        assert_eq!(made, 1);
-    }
 
     #[test]
     fn orders_are_absent_until_they_arrive() {

@@ -2,17 +2,24 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on says so by panicking")]
 
 mod chaos;
+mod check;
 mod engineers;
 mod events_decode;
+mod fault_matrix;
 mod inbound;
 mod journeys;
+mod monitoring;
 mod outbound;
+mod privacy;
 mod refusals;
 mod sandbox_avro;
 mod sandbox_faults;
 mod sandbox_org;
 mod sandbox_pubsub;
 mod sandbox_rest;
+mod service;
 mod simulate;
+mod state;
+mod storefront;
 mod tidy;
 mod world;

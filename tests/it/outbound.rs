@@ -4,6 +4,7 @@ mod cards;
 mod desk;
 mod edges;
 mod kinds;
+pub mod shopper;
 mod volume;
 
 use reqwest::Method;

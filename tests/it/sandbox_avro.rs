@@ -385,7 +385,7 @@ fn read_by_daemon(schema: &Reader, payload: &[u8], commit_number: i64) -> Said {
             | row::Value::Date(number)
             | row::Value::Time(number) => number.to_string(),
             row::Value::Real(number) => format!("{number:?}"),
-            row::Value::Text(text) => text.to_owned(),
+            row::Value::Text(text) => text.as_str().to_owned(),
         };
         (leaves[*leaf].path.clone(), written)
     });

@@ -1,6 +1,7 @@
-//! Whole lives of a daemon, drawn from a seed: a merchant's edits of every kind, an org that misbehaves, and
-//! kills in between. Whatever happened, in the end the cache equals the org, what no event told was found by
-//! comparing, each change is in the feed once, and nothing is left in the ledger.
+//! Whole lives of a daemon, drawn from a seed: a merchant's edits of every kind, a shopper's orders, an org that
+//! misbehaves, and kills in between. Whatever happened, in the end the cache equals the org, what no event told was found by
+//! comparing, each change is in the feed once, nothing is left in the ledger, and each
+//! order is in the org once.
 //!
 //! `STORESYNC_SEEDS=200` tries so many seeds, `STORESYNC_SEEDS=17..18` these. What is drawn depends on the seed
 //! alone; what happens also on how the processes are scheduled, so a failing seed may have to be tried again.
@@ -12,18 +13,30 @@ use std::sync::Mutex;
 use fastrand::Rng;
 use serde_json::{Value, json};
 
+use crate::outbound::shopper::{STORES, Shopper};
 use crate::world::{Daemon, Sandbox, cache, converge, select};
 
 /// Seeds where none are given.
-const SEEDS: u64 = 8;
+const SEEDS: u64 = 200;
 
 /// Worlds at a time: most of a world's life is waiting.
-const WORLDS: usize = 4;
+const WORLDS: usize = 10;
 
 const STEPS: usize = 40;
 
 /// Loads of a dozen objects take a moment.
 const FEW_OBJECTS: (&str, &str) = ("STORESYNC__SYNC__PROFILE", "standard");
+
+/// The ways that the same changes are followed.
+const CHANNELS: [&str; 3] = [
+    "/data/ChangeEvents",
+    "/data/AccountChangeEvent,/data/OrderChangeEvent,/data/OrderItemChangeEvent,/data/Product2ChangeEvent,\
+     /data/PricebookEntryChangeEvent",
+    "/data/Shop__chn,/data/Product2ChangeEvent",
+];
+
+/// Older than what the org keeps.
+const LONG_MILLIS: u64 = 80 * 3_600_000;
 
 fn seeds() -> std::ops::Range<u64> {
     let given = std::env::var("STORESYNC_SEEDS").unwrap_or_default();
@@ -58,6 +71,7 @@ fn whatever_happens_the_cache_ends_up_equal_to_the_org() {
 /// What was done to the org, as far as the end depends on it.
 struct Life {
     random: Rng,
+    channels: &'static str,
     org: Sandbox,
     daemon: Daemon,
     accounts: Vec<String>,
@@ -69,6 +83,8 @@ struct Life {
     silent: BTreeSet<String>,
     /// Records that were changed without a stamp: only their events tell, and those are lost where a position is.
     unstamped: BTreeSet<String>,
+    /// Products whose price book entries change in silence: what tells of it comes with the product.
+    renamed: BTreeSet<String>,
     migrated: bool,
     /// Changes of accounts made here, each a transaction of its own.
     changes: BTreeMap<String, usize>,
@@ -76,6 +92,7 @@ struct Life {
     uncounted: BTreeSet<String>,
     /// What was done, for whoever reads of a failure.
     diary: String,
+    shopper: Shopper,
 }
 
 async fn ids(org: &Sandbox, object: &str) -> Vec<String> {
@@ -85,12 +102,26 @@ async fn ids(org: &Sandbox, object: &str) -> Vec<String> {
         .collect()
 }
 
+async fn started(org: &Sandbox, channels: &'static str) -> Daemon {
+    let variables = [FEW_OBJECTS, STORES, ("STORESYNC__SYNC__CHANNELS", channels)];
+    org.daemon_with(&variables).await
+}
+
 async fn live_through(seed: u64) {
     let org = Sandbox::start(&["--products", "8", "--stores", "1", "--seed", &seed.to_string()]).await;
-    let daemon = org.daemon_with(&[FEW_OBJECTS]).await;
+    let mut random = Rng::with_seed(seed);
+    let channels = CHANNELS[random.usize(..CHANNELS.len())];
+    let members = json!([{"object": "Account", "enriched": ["Industry"]}, {"object": "PricebookEntry"}]);
+    org.control(
+        "pubsub/channels",
+        json!({"name": "Shop__chn", "members": members}),
+    )
+    .await;
+    let daemon = started(&org, channels).await;
     daemon.live().await;
     let mut life = Life {
-        random: Rng::with_seed(seed),
+        random,
+        channels,
         accounts: Vec::new(),
         deleted: Vec::new(),
         products: ids(&org, "Product2").await,
@@ -98,10 +129,12 @@ async fn live_through(seed: u64) {
         contacts: ids(&org, "Contact").await,
         silent: BTreeSet::new(),
         unstamped: BTreeSet::new(),
+        renamed: BTreeSet::new(),
         migrated: false,
         changes: BTreeMap::new(),
         uncounted: BTreeSet::new(),
         diary: String::new(),
+        shopper: Shopper::enter(&org).await,
         org,
         daemon,
     };
@@ -109,6 +142,14 @@ async fn live_through(seed: u64) {
         life.step(step).await;
     }
     life.end().await;
+}
+
+impl Drop for Life {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!("--- the life was:\n{}", self.diary);
+        }
+    }
 }
 
 impl Life {
@@ -126,7 +167,14 @@ impl Life {
 
     async fn step(&mut self, step: usize) {
         match self.random.u32(..100) {
-            0..45 => self.edit(step).await,
+            0..35 => self.edit(step).await,
+            35..45 => {
+                let ordered = self
+                    .shopper
+                    .order(&mut self.random, &self.org, &self.daemon, step)
+                    .await;
+                self.note(&ordered);
+            }
             45..65 => self.edit_from_inside(step).await,
             65..85 => self.misbehave().await,
             85..88 => self.migrate().await,
@@ -175,9 +223,12 @@ impl Life {
                     return;
                 };
                 let description = self.random.bool().then_some(text);
-                self.org
-                    .update("Product2", &id, json!({"Description": description}))
-                    .await;
+                let mut fields = json!({"Description": description});
+                if self.random.bool() {
+                    fields["Name"] = json!(format!("Product {step}"));
+                    self.renamed.insert(id.clone());
+                }
+                self.org.update("Product2", &id, fields).await;
             }
             7..9 => {
                 let Some(id) = self.one(|life| &life.entries) else {
@@ -226,8 +277,8 @@ impl Life {
             {"attributes": {"type": "Product2"}, "Id": product, "Description": format!("inside {step}")},
         ]});
         match (told, self.one(|life| &life.deleted)) {
-            ("events" | "silently", Some(deleted)) if self.random.bool() => {
-                if self.random.bool() {
+            ("events" | "silently" | "gaps", Some(deleted)) if self.random.bool() => {
+                if told != "gaps" && self.random.bool() {
                     body["hard_delete"] = json!([deleted]);
                 } else {
                     body["undelete"] = json!([deleted]);
@@ -238,8 +289,29 @@ impl Life {
             }
             _ => {}
         }
+        if self.random.u32(..3) == 0
+            && let Some(gone) = self
+                .one(|life| &life.accounts)
+                .filter(|gone| *gone != account && body["undelete"][0] != gone.as_str())
+        {
+            body["delete"] = json!([gone]);
+            self.accounts.retain(|account| *account != gone);
+            self.touch(&gone, told);
+            self.deleted.push(gone);
+        }
+        if self.random.u32(..3) == 0 {
+            body["create"] = json!([{"attributes": {"type": "Account"}, "Name": format!("Inside {step}")}]);
+        }
         self.note(&format!("from inside: {body}"));
-        self.org.control("changes", body).await;
+        for made in self.org.control("changes", body).await["created"]
+            .as_array()
+            .unwrap()
+        {
+            let made = made.as_str().unwrap();
+            self.note(&format!("made inside: {made}"));
+            self.touch(made, told);
+            self.accounts.push(made.to_owned());
+        }
         self.touch(&account, told);
         self.touch(&product, told);
         if stamps == "none" {
@@ -257,45 +329,75 @@ impl Life {
     async fn misbehave(&mut self) {
         let times = self.random.u32(1..4);
         let rule = match self.random.u32(..3) {
-            0 => {
-                let faults = [
-                    "end",
-                    "reset",
-                    "service_unavailable",
-                    "unavailable",
-                    "resource_exhausted",
-                    "revoke_token",
-                    "duplicate",
-                    "blank_event_id",
-                    "truncate_payload",
-                    "unknown_schema",
-                ];
-                let fault = faults[self.random.usize(..faults.len())];
-                json!({"rpc": "Subscribe", "on": "events", "times": times, "fault": fault})
-            }
-            1 => {
-                let rpc = ["GetSchema", "GetTopic", "Subscribe"][self.random.usize(..3)];
-                json!({"rpc": rpc, "on": "call", "times": times, "fault": "service_unavailable"})
-            }
-            _ => {
-                let path = [
-                    "/query",
-                    "/composite/sobjects",
-                    "/jobs/query",
-                    "/describe",
-                    "/token",
-                ][self.random.usize(..5)];
-                let fault = match self.random.u32(..4) {
-                    0 => json!({"status": 503}),
-                    1 => json!("drop_before"),
-                    2 => json!("drop_mid_body"),
-                    _ => json!({"delay_ms": 300}),
-                };
-                json!({"path": path, "times": times, "fault": fault})
-            }
+            0 => self.misbehave_in_the_stream(times),
+            1 => self.misbehave_when_called(times),
+            _ => self.misbehave_over_http(times),
         };
         self.note(&format!("misbehave: {rule}"));
         self.org.fault(rule).await;
+    }
+
+    fn misbehave_in_the_stream(&mut self, times: u32) -> Value {
+        let faults = [
+            json!("end"),
+            json!("reset"),
+            json!("service_unavailable"),
+            json!("unavailable"),
+            json!("resource_exhausted"),
+            json!("maintenance"),
+            json!("revoke_token"),
+            json!("duplicate"),
+            json!("blank_event_id"),
+            json!("truncate_payload"),
+            json!("unknown_schema"),
+            json!({"delay_ms": 200}),
+        ];
+        // These two cost a wait of seconds.
+        let slow = [json!("silence"), json!("delivery_limit")];
+        let (fault, times) = match self.random.usize(..faults.len() * 8) {
+            at @ 0..2 => (slow[at].clone(), 1),
+            at => (faults[at % faults.len()].clone(), times),
+        };
+        json!({"rpc": "Subscribe", "on": "events", "times": times, "fault": fault})
+    }
+
+    fn misbehave_when_called(&mut self, times: u32) -> Value {
+        let rpc = ["GetSchema", "GetTopic", "Subscribe"][self.random.usize(..3)];
+        let fault = match self.random.u32(..4) {
+            0 => json!("service_unavailable"),
+            1 => json!("maintenance"),
+            2 => json!("revoke_token"),
+            _ => json!({"delay_ms": 300}),
+        };
+        json!({"rpc": rpc, "on": "call", "times": times, "fault": fault})
+    }
+
+    fn misbehave_over_http(&mut self, times: u32) -> Value {
+        let paths = [
+            "/query",
+            "/composite/sobjects",
+            "/jobs/query",
+            "/describe",
+            "/token",
+        ];
+        let path = paths[self.random.usize(..paths.len())];
+        let fault = match self.random.u32(..10) {
+            0..2 => json!({"status": 503}),
+            2 => json!({"status": 502, "html": true}),
+            3 => json!("drop_before"),
+            4 => json!("drop_after_commit"),
+            5 => json!("drop_mid_body"),
+            6 => json!("maintenance"),
+            7 => json!("limit_exceeded"),
+            8 => json!({"delay_ms": 300}),
+            _ => return self.end_sessions(),
+        };
+        json!({"path": path, "times": times, "fault": fault})
+    }
+
+    fn end_sessions(&mut self) -> Value {
+        let fault = ["expire_sessions", "move_instance"][self.random.usize(..2)];
+        json!({"path": "/query", "times": 1, "fault": fault})
     }
 
     async fn migrate(&mut self) {
@@ -323,7 +425,14 @@ impl Life {
         } else {
             self.daemon.running.stop();
         }
-        self.daemon = self.org.daemon_with(&[FEW_OBJECTS]).await;
+        if self.random.u32(..8) == 0 {
+            self.note("80 hours pass");
+            self.migrated = true;
+            self.org
+                .control("clock", json!({"advance_ms": LONG_MILLIS}))
+                .await;
+        }
+        self.daemon = started(&self.org, self.channels).await;
     }
 
     async fn end(mut self) {
@@ -332,6 +441,12 @@ impl Life {
         self.org.http.delete(url).send().await.unwrap();
         if self.migrated {
             self.silent.append(&mut self.unstamped);
+        }
+        for product in std::mem::take(&mut self.renamed) {
+            let soql = format!("SELECT Id FROM PricebookEntry WHERE Product2Id = '{product}'");
+            let entries = self.org.query(&soql).await;
+            let entries = entries.iter().map(|row| row["Id"].as_str().unwrap().to_owned());
+            self.silent.extend(entries);
         }
         let (code, report) = self.verified().await;
         for object in report["objects"].as_array().unwrap() {
@@ -345,6 +460,7 @@ impl Life {
             }
         }
         assert_eq!(code, 0, "{report:#}\n{}", self.diary);
+        self.shopper.has_all(&self.org, &self.daemon, &self.diary).await;
         converge(&self.org).await;
         self.org.settled().await;
         self.check_feed();

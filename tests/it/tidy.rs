@@ -18,16 +18,26 @@ const IMPORTS: &[(&str, &[&str])] = &[
     ("telemetry", &["config", "cli"]),
     ("failpoint", &[]),
     ("store", &["model", "failpoint"]),
-    ("salesforce", &["model", "config", "proto"]),
+    ("salesforce", &["model", "config", "proto", "telemetry::metrics"]),
     ("sandbox", &["model", "proto"]),
-    ("inbound", &["model", "config", "store", "salesforce"]),
+    (
+        "inbound",
+        &["model", "config", "store", "salesforce", "telemetry"],
+    ),
     (
         "outbound",
-        &["model", "config", "store", "salesforce", "failpoint"],
+        &["model", "config", "store", "salesforce", "telemetry", "failpoint"],
     ),
     (
         "serve",
-        &["model", "config", "store", "outbound::outbox", "inbound::history"],
+        &[
+            "model",
+            "config",
+            "store",
+            "outbound::outbox",
+            "inbound::history",
+            "telemetry::metrics",
+        ],
     ),
     (
         "inspect",
@@ -54,6 +64,7 @@ const IMPORTS: &[(&str, &[&str])] = &[
             "inspect::NoCache",
             "outbound",
             "serve",
+            "telemetry",
         ],
     ),
     ("demo", &["model", "config", "cli", "daemon", "sandbox"]),

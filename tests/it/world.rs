@@ -19,15 +19,18 @@ pub const PATIENCE: Duration = Duration::from_secs(120);
 
 pub type Row = Map<String, Value>;
 
+const DATA_PATH: &str = "/services/data/v67.0";
+
 pub fn storesync() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_storesync"));
     command.env_remove("STORESYNC_LOG");
     command
 }
 
-/// Asks until there is an answer.
+/// Asks until there is an answer, ever less often: who asks takes of the time that the answer needs.
 pub async fn eventually<T>(what: &str, mut ask: impl AsyncFnMut() -> Option<T>) -> T {
     let started = Instant::now();
+    let mut pause = Duration::from_millis(5);
     loop {
         if let Some(answer) = ask().await {
             return answer;
@@ -37,7 +40,8 @@ pub async fn eventually<T>(what: &str, mut ask: impl AsyncFnMut() -> Option<T>) 
             "waited {} s in vain: {what}",
             PATIENCE.as_secs()
         );
-        tokio::time::sleep(Duration::from_millis(20)).await;
+        tokio::time::sleep(pause).await;
+        pause = (pause * 2).min(Duration::from_millis(100));
     }
 }
 
@@ -66,6 +70,13 @@ impl Running {
         (Self { child, lines }, stdout)
     }
 
+    /// Started; what it prints is not looked at.
+    pub fn quiet(command: Command) -> Self {
+        let (running, stdout) = Self::start(command);
+        std::thread::spawn(move || stdout.map(|mut stdout| stdout.read_to_end(&mut Vec::new())));
+        running
+    }
+
     /// Started, and the first line that it printed.
     pub fn with_first_line(command: Command) -> (Self, String) {
         let (running, stdout) = Self::start(command);
@@ -75,6 +86,24 @@ impl Running {
         // Read to the end, so that the pipe never fills.
         std::thread::spawn(move || stdout.read_to_end(&mut Vec::new()));
         (running, line)
+    }
+
+    /// Started, and the first line of its log that has these words.
+    pub fn with_first_line_of_log(command: Command, words: &str) -> (Self, String) {
+        let (running, stdout) = Self::start(command);
+        std::thread::spawn(move || stdout.unwrap().read_to_end(&mut Vec::new()));
+        let started = Instant::now();
+        loop {
+            let said = running.said();
+            if let Some(line) = said.lines().find(|line| line.contains(words)) {
+                return (running, line.to_owned());
+            }
+            assert!(
+                started.elapsed() < PATIENCE,
+                "waited in vain for {words}; it said:\n{said}"
+            );
+            std::thread::sleep(Duration::from_millis(20));
+        }
     }
 
     /// What it has said so far.
@@ -121,12 +150,30 @@ impl Drop for Running {
     }
 }
 
+/// Address and access token of a new session. An org that is made to misbehave is asked again.
+async fn log_in(http: &reqwest::Client, env: &BTreeMap<String, String>) -> (String, String) {
+    let form = [
+        ("grant_type", "client_credentials"),
+        ("client_id", env["SANDBOX_CLIENT_ID"].as_str()),
+        ("client_secret", env["SANDBOX_CLIENT_SECRET"].as_str()),
+    ];
+    let url = format!("{}/services/oauth2/token", env["SANDBOX_HTTP"]);
+    eventually("the org logs the test in", async || {
+        let answer = http.post(&url).form(&form).send().await.ok()?;
+        let answer: Value = answer.json().await.ok()?;
+        let text = |key: &str| answer[key].as_str().map(str::to_owned);
+        Some((text("instance_url")?, text("access_token")?))
+    })
+    .await
+}
+
 /// A sandbox org.
 pub struct Sandbox {
     pub env: BTreeMap<String, String>,
     pub dir: tempfile::TempDir,
     pub http: reqwest::Client,
-    token: String,
+    /// Where the org answers, and the token for it.
+    session: Mutex<(String, String)>,
     _running: Running,
 }
 
@@ -161,33 +208,32 @@ impl Sandbox {
             }
             None => reqwest::Client::new(),
         };
-        let form = [
-            ("grant_type", "client_credentials"),
-            ("client_id", env["SANDBOX_CLIENT_ID"].as_str()),
-            ("client_secret", env["SANDBOX_CLIENT_SECRET"].as_str()),
-        ];
-        let url = format!("{}/services/oauth2/token", env["SANDBOX_HTTP"]);
-        let answer: Value = http
-            .post(url)
-            .form(&form)
-            .send()
-            .await
-            .unwrap()
-            .json()
-            .await
-            .unwrap();
-        let token = answer["access_token"].as_str().expect("a token").to_owned();
+        let session = log_in(&http, &env).await;
         Self {
             env,
             dir,
             http,
-            token,
+            session: Mutex::new(session),
             _running: running,
         }
     }
 
+    /// Sends what `make` makes of the org's address and a token, and again with others where the session has ended
+    /// or the org has moved.
+    async fn send(&self, make: impl Fn(&str, &str) -> reqwest::RequestBuilder) -> reqwest::Response {
+        loop {
+            let (base, token) = self.session.lock().unwrap().clone();
+            let answer = make(&base, &token).send().await.unwrap();
+            if answer.status() != reqwest::StatusCode::UNAUTHORIZED {
+                return answer;
+            }
+            let renewed = log_in(&self.http, &self.env).await;
+            *self.session.lock().unwrap() = renewed;
+        }
+    }
+
     pub fn url(&self, resource: &str) -> String {
-        format!("{}/services/data/v67.0/{resource}", self.env["SANDBOX_HTTP"])
+        format!("{}{DATA_PATH}/{resource}", self.env["SANDBOX_HTTP"])
     }
 
     pub fn state(&self) -> PathBuf {
@@ -200,9 +246,19 @@ impl Sandbox {
 
     pub async fn query(&self, soql: &str) -> Vec<Row> {
         let mut rows = Vec::new();
-        let mut request = self.http.get(self.url("query")).query(&[("q", soql)]);
+        let mut next: Option<String> = None;
         loop {
-            let answer = request.bearer_auth(&self.token).send().await.unwrap();
+            let request = |base: &str, token: &str| {
+                let request = match &next {
+                    Some(next) => self.http.get(format!("{base}{next}")),
+                    None => self
+                        .http
+                        .get(format!("{base}{DATA_PATH}/query"))
+                        .query(&[("q", soql)]),
+                };
+                request.bearer_auth(token)
+            };
+            let answer = self.send(request).await;
             let status = answer.status();
             let mut page: Value = answer.json().await.unwrap();
             assert!(status.is_success(), "{soql}: {page}");
@@ -220,32 +276,32 @@ impl Sandbox {
                         .collect(),
                 );
             }
-            match page["nextRecordsUrl"].as_str() {
-                Some(next) => request = self.http.get(format!("{}{next}", self.env["SANDBOX_HTTP"])),
-                None => return rows,
+            next = page["nextRecordsUrl"].as_str().map(str::to_owned);
+            if next.is_none() {
+                return rows;
             }
         }
     }
 
     pub async fn count(&self, from: &str) -> u64 {
         let soql = format!("SELECT COUNT() FROM {from}");
-        let answer = self
-            .http
-            .get(self.url("query"))
-            .query(&[("q", soql)])
-            .bearer_auth(&self.token);
-        let page: Value = answer.send().await.unwrap().json().await.unwrap();
+        let request = |base: &str, token: &str| {
+            let request = self.http.get(format!("{base}{DATA_PATH}/query"));
+            request.query(&[("q", &soql)]).bearer_auth(token)
+        };
+        let page: Value = self.send(request).await.json().await.unwrap();
         page["totalSize"].as_u64().unwrap()
     }
 
     /// Any call with a JSON body; gives status and answer.
     pub async fn call(&self, method: reqwest::Method, resource: &str, body: &Value) -> (u16, Value) {
-        let request = self
-            .http
-            .request(method, self.url(resource))
-            .bearer_auth(&self.token)
-            .json(body);
-        let answer = request.send().await.unwrap();
+        let request = |base: &str, token: &str| {
+            let request = self
+                .http
+                .request(method.clone(), format!("{base}{DATA_PATH}/{resource}"));
+            request.bearer_auth(token).json(body)
+        };
+        let answer = self.send(request).await;
         let status = answer.status().as_u16();
         (
             status,
@@ -298,6 +354,13 @@ impl Sandbox {
         let text = answer.text().await.unwrap();
         assert!(status.is_success(), "{path} {body}: {text}");
         serde_json::from_str(&text).unwrap_or_default()
+    }
+
+    /// Ends all sessions: the next call has to log in again.
+    pub async fn end_sessions(&self) {
+        let url = format!("{}/sandbox/sessions", self.env["SANDBOX_HTTP"]);
+        let answer = self.http.delete(url).send().await.unwrap();
+        assert!(answer.status().is_success());
     }
 
     /// Runs a verb with this sandbox's configuration: exit status, standard output, standard error.
@@ -446,7 +509,7 @@ impl Daemon {
             let status = self.status().await?;
             let objects = status["objects"].as_array()?;
             let live = objects.iter().all(|object| object["state"] == "live");
-            (live && !objects.is_empty()).then_some(())
+            (live && !objects.is_empty() && status["state"] != "initializing").then_some(())
         })
         .await;
     }
@@ -537,15 +600,16 @@ pub async fn differences(sandbox: &Sandbox) -> Vec<String> {
     found
 }
 
-/// What shows a field of another record changes without an event and without a stamp: it is read again with its
-/// own record, and by schedule, so nothing can be demanded of it at once. Describe tells of formulas, not of the two
-/// fields that a price book entry has from its product.
+/// A formula that shows a field of another record changes without an event and without a stamp: it is read again
+/// with its own record, and by schedule, so nothing can be demanded of it at once.
 async fn without_formulas_over_others(sandbox: &Sandbox, table: &str, columns: Vec<String>) -> Vec<String> {
-    let describe = sandbox.url(&format!("sobjects/{table}/describe"));
-    let request = sandbox.http.get(describe).bearer_auth(&sandbox.token);
-    let describe: Value = request.send().await.unwrap().json().await.unwrap();
+    let request = |base: &str, token: &str| {
+        let describe = format!("{base}{DATA_PATH}/sobjects/{table}/describe");
+        sandbox.http.get(describe).bearer_auth(token)
+    };
+    let describe: Value = sandbox.send(request).await.json().await.unwrap();
     let fields = describe["fields"].as_array().unwrap().iter();
-    let mut over_others: BTreeSet<String> = fields
+    let over_others: BTreeSet<String> = fields
         .filter(|field| {
             field["calculatedFormula"]
                 .as_str()
@@ -553,9 +617,6 @@ async fn without_formulas_over_others(sandbox: &Sandbox, table: &str, columns: V
         })
         .map(|field| field["name"].as_str().unwrap().to_lowercase())
         .collect();
-    if table == "pricebookentry" {
-        over_others.extend(["name", "productcode"].map(str::to_owned));
-    }
     columns
         .into_iter()
         .filter(|column| !over_others.contains(column))

@@ -6,7 +6,7 @@ use serde_json::{Map, Value};
 
 use crate::inbound::apply::log::Note;
 use crate::inbound::apply::work::{Events, RepairedRow, Source};
-use crate::inbound::apply::{Phase, World};
+use crate::inbound::apply::{Phase, World, name_of};
 use crate::model::change::{RawEvent, ReplayId};
 use crate::model::clock::Millis;
 use crate::store::cache::{Batch, Cache};
@@ -66,6 +66,8 @@ impl World {
             }
             self.work_again(&mut batch, work)?;
         }
+        // Stored as it was, and told to nobody: it happened long ago.
+        std::mem::take(&mut self.tally).store(&mut batch, name_of(&self.objects))?;
         batch.commit()?;
         cache.bound_log()?;
         self.replies.clear();

@@ -16,14 +16,14 @@ pub(in crate::inbound) fn from_text(kind: ColumnKind, text: &str) -> Value<'_> {
         return Value::Null;
     }
     match kind {
-        ColumnKind::Text | ColumnKind::Time => Value::Text(text),
+        ColumnKind::Text | ColumnKind::Time => Value::Text(text.into()),
         ColumnKind::Boolean => match text {
             "true" | "1" => Value::Integer(1),
             "false" | "0" => Value::Integer(0),
-            _ => Value::Text(text),
+            _ => Value::Text(text.into()),
         },
-        ColumnKind::Integer => integer(text).map_or(Value::Text(text), Value::Integer),
-        ColumnKind::Real => text.parse().map_or(Value::Text(text), Value::Real),
+        ColumnKind::Integer => integer(text).map_or(Value::Text(text.into()), Value::Integer),
+        ColumnKind::Real => text.parse().map_or(Value::Text(text.into()), Value::Real),
         ColumnKind::Date => date(text),
         ColumnKind::DateTime => datetime(text),
     }
@@ -45,7 +45,7 @@ pub(super) fn from_json<'v>(
         Json::Number(number) if kind == ColumnKind::Real => number.as_f64().map_or(Value::Null, Value::Real),
         Json::String(text) => from_text(kind, text),
         Json::Bool(_) | Json::Number(_) | Json::Array(_) | Json::Object(_) => {
-            written.map_or(Value::Null, |text| Value::Text(text))
+            written.map_or(Value::Null, |text| Value::Text((&**text).into()))
         }
     }
 }
@@ -106,10 +106,10 @@ fn integer(text: &str) -> Option<i64> {
 
 fn date(text: &str) -> Value<'_> {
     match text.len() {
-        10 => Value::Text(text),
+        10 => Value::Text(text.into()),
         _ => parse_datetime(text)
             .or_else(|| parse_date(text))
-            .map_or(Value::Text(text), Value::Date),
+            .map_or(Value::Text(text.into()), Value::Date),
     }
 }
 
@@ -117,9 +117,9 @@ fn datetime(text: &str) -> Value<'_> {
     let bytes = text.as_bytes();
     let stored_form = bytes.len() == 24 && bytes[23] == b'Z' && bytes[10] == b'T' && bytes[19] == b'.';
     if stored_form {
-        Value::Text(text)
+        Value::Text(text.into())
     } else {
-        parse_datetime(text).map_or(Value::Text(text), Value::DateTime)
+        parse_datetime(text).map_or(Value::Text(text.into()), Value::DateTime)
     }
 }
 
@@ -159,17 +159,17 @@ mod tests {
         let instant = 1_545_166_299_000;
         let cases = [
             (ColumnKind::Text, "", Value::Null),
-            (ColumnKind::Text, "a", Value::Text("a")),
+            (ColumnKind::Text, "a", Value::Text("a".into())),
             (ColumnKind::Boolean, "true", Value::Integer(1)),
             (ColumnKind::Boolean, "false", Value::Integer(0)),
             (ColumnKind::Real, "9.12260031E8", Value::Real(912_260_031.0)),
             (ColumnKind::Integer, "1.2E3", Value::Integer(1_200)),
             (ColumnKind::Integer, "12", Value::Integer(12)),
-            (ColumnKind::Integer, "1.5", Value::Text("1.5")),
+            (ColumnKind::Integer, "1.5", Value::Text("1.5".into())),
             (
                 ColumnKind::DateTime,
                 "2018-12-18T20:51:39.000Z",
-                Value::Text("2018-12-18T20:51:39.000Z"),
+                Value::Text("2018-12-18T20:51:39.000Z".into()),
             ),
             (
                 ColumnKind::DateTime,
@@ -181,8 +181,8 @@ mod tests {
                 "2018-12-18T20:51:39.000+0000",
                 Value::DateTime(instant),
             ),
-            (ColumnKind::Date, "2018-12-18", Value::Text("2018-12-18")),
-            (ColumnKind::Real, "?", Value::Text("?")),
+            (ColumnKind::Date, "2018-12-18", Value::Text("2018-12-18".into())),
+            (ColumnKind::Real, "?", Value::Text("?".into())),
         ];
         for (kind, text, expected) in cases {
             assert_eq!(from_text(kind, text), expected, "{kind:?} {text}");
@@ -195,7 +195,7 @@ mod tests {
             (ColumnKind::Boolean, serde_json::json!(true), Value::Integer(1)),
             (ColumnKind::Integer, serde_json::json!(7.0), Value::Real(7.0)),
             (ColumnKind::Real, serde_json::json!(400), Value::Real(400.0)),
-            (ColumnKind::Text, serde_json::json!(5), Value::Text("5")),
+            (ColumnKind::Text, serde_json::json!(5), Value::Text("5".into())),
             (ColumnKind::Text, serde_json::json!(null), Value::Null),
         ];
         for (kind, json, expected) in &cases {

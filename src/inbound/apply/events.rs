@@ -19,6 +19,10 @@ use crate::store::cache::Batch;
 use crate::store::cache::cursors::Cursor;
 use crate::store::cache::repairs::{Entry, Kind};
 use crate::store::cache::rows::{Mirror, Outcome};
+use crate::telemetry::metrics;
+
+/// Commit times are whole seconds, and so is what is known of the org's clock.
+const CLOCK_MILLIS: i64 = 2_000;
 
 /// What is known of the schemas that events name.
 #[derive(Default)]
@@ -28,8 +32,8 @@ pub(super) struct Schemas {
 
 #[derive(Clone)]
 enum Known {
-    /// Of an object that is not mirrored.
-    Unmapped,
+    /// Of an object that is not mirrored, and may be later.
+    Unmapped(Arc<EventSchema>),
     Mapped(Arc<Mapped>),
     /// Why, and whose events it describes as far as its name tells.
     Unusable(Arc<str>, Option<Arc<str>>),
@@ -63,7 +67,7 @@ impl Schemas {
         let known = match EventSchema::compile(json) {
             Err(error) => Known::Unusable(error.to_string().into(), named(json).map(Into::into)),
             Ok(schema) => match by_name.get(schema.entity()) {
-                None => Known::Unmapped,
+                None => Known::Unmapped(Arc::new(schema)),
                 Some(&object) => {
                     Known::Mapped(Arc::new(Mapped::new(Arc::new(schema), object, &objects[object])))
                 }
@@ -72,14 +76,20 @@ impl Schemas {
         self.by_id.insert(id.to_owned(), known);
     }
 
-    /// The columns of an object have changed.
+    /// The columns of an object have changed, or it was not mirrored before.
     pub(super) fn map_again(&mut self, object: usize, objects: &[Mirrored]) {
+        let name = &objects[object].mirror.table.object;
         for known in self.by_id.values_mut() {
-            if let Known::Mapped(mapped) = known
-                && mapped.object == object
-            {
-                *mapped = Arc::new(Mapped::new(Arc::clone(&mapped.schema), object, &objects[object]));
-            }
+            let schema = match known {
+                Known::Mapped(mapped) if mapped.object == object => &mapped.schema,
+                Known::Unmapped(schema) if schema.entity() == name => schema,
+                Known::Mapped(_) | Known::Unmapped(_) | Known::Unusable(..) => continue,
+            };
+            *known = Known::Mapped(Arc::new(Mapped::new(
+                Arc::clone(schema),
+                object,
+                &objects[object],
+            )));
         }
     }
 }
@@ -135,7 +145,7 @@ impl World {
         sets: &mut Vec<(usize, Value<'e>)>,
     ) -> rusqlite::Result<Option<i64>> {
         let mapped = match self.schemas.by_id.get(&event.schema_id) {
-            Some(Known::Unmapped) => return Ok(None),
+            Some(Known::Unmapped(_)) => return Ok(None),
             Some(Known::Mapped(mapped)) => Arc::clone(mapped),
             Some(Known::Unusable(reason, entity)) => {
                 let (reason, entity) = (Arc::clone(reason), entity.clone());
@@ -159,6 +169,9 @@ impl World {
         }
         if batch.first_time(key(event, mapped.schema.entity(), change)) {
             self.change(batch, &mapped, change, sets)?;
+            let header = &change.header;
+            self.tally
+                .event(mapped.object, header.kind, header.commit_timestamp);
         }
         Ok(Some(change.header.commit_timestamp))
     }
@@ -172,7 +185,7 @@ impl World {
     ) -> rusqlite::Result<()> {
         let header = &change.header;
         let mut filled = false;
-        for id in &header.record_ids {
+        for id in header.record_ids.iter().map(|id| id.as_str()) {
             let action = match action(header.kind, id) {
                 Action::Write | Action::Update if self.objects[mapped.object].filtered => {
                     Action::Repair("only a read tells whether it is mirrored")
@@ -191,6 +204,9 @@ impl World {
                 Action::Update => {
                     self.update(batch, mapped, id, sets, change)?;
                     self.formulas(batch, mapped, id, change)?;
+                    if self.is_shown(mapped.object, sets) {
+                        self.read_dependants(batch, mapped.object, id)?;
+                    }
                 }
                 Action::Delete => self.delete(batch, mapped.object, id, header.commit_timestamp)?,
                 Action::Repair(reason) => self.repair(batch, mapped.object, id, reason)?,
@@ -214,11 +230,23 @@ impl World {
         }
         let mirror = &mut self.objects[mapped.object].mirror;
         let present = sets.iter().copied().filter(|(_, value)| *value != Value::Null);
-        if !batch.insert(mirror, id, present, committed, 0)? {
+        let inserted = batch.insert(mirror, id, present, committed, 0)?;
+        if !inserted {
             batch.update(mirror, id, sets, committed)?;
         }
         if change.name_parts_changed() {
             batch.rebuild_name(mirror, id)?;
+        }
+        // A read of the whole object that began later has not seen it: it may be gone, and no event may tell.
+        let mirrored = &self.objects[mapped.object];
+        let read_later = mirrored.read_at.is_some_and(|at| committed + CLOCK_MILLIS < at);
+        if inserted && read_later && !matches!(mirrored.phase, Phase::Unloaded) {
+            self.repair(
+                batch,
+                mapped.object,
+                id,
+                "made before the object was read, and not seen",
+            )?;
         }
         Ok(())
     }
@@ -242,7 +270,11 @@ impl World {
             None | Some([]) => batch.update(mirror, id, sets, committed)?,
             Some(texts) => {
                 let mut all = sets.to_vec();
-                all.extend(texts.iter().map(|(column, text)| (*column, Value::Text(text))));
+                all.extend(
+                    texts
+                        .iter()
+                        .map(|(column, text)| (*column, Value::Text(text.as_str().into()))),
+                );
                 batch.update(mirror, id, &all, committed)?
             }
         };
@@ -329,6 +361,7 @@ impl World {
         object: Option<&str>,
         reason: &str,
     ) -> rusqlite::Result<()> {
+        metrics::EVENTS_PARKED.count([]);
         let position = format!("{topic} {} {}", event.replay_id, event.event_id);
         tracing::error!(topic, replay_id = %event.replay_id, "an event on {topic} was parked: {reason}");
         let reason_told = format!("undecodable: {reason}");
@@ -406,7 +439,7 @@ impl Mapped {
                 return Ok(None);
             };
             let old = batch.text(mirror, id, *column)?.unwrap_or_default();
-            match patch(&old, difference) {
+            match patch(&old, difference.as_str()) {
                 Some(new) => texts.push((*column, new)),
                 None => return Ok(None),
             }

@@ -50,6 +50,7 @@ impl World {
                 let evolved = self.changed(batch, &planned)?;
                 self.reply(done, evolved);
             }
+            Work::Moved { instance_url } => self.moved(batch, &instance_url)?,
             Work::Failed { numbers, error } => {
                 for number in numbers {
                     batch.fail_repair(number, &error)?;
@@ -206,16 +207,48 @@ impl World {
         Ok(())
     }
 
+    /// The org answers from another address: whether it is what it was, only comparing tells.
+    fn moved(&mut self, batch: &mut Batch<'_>, instance_url: &str) -> rusqlite::Result<()> {
+        if let Some(before) = batch.claim_instance(instance_url, self.now)? {
+            tracing::warn!(
+                "the org answers from {instance_url} and no longer from {before}: every object will be compared with it"
+            );
+            self.ledger_rings = true;
+        }
+        Ok(())
+    }
+
+    /// Takes up an object that the org did not show before.
+    fn added(&mut self, batch: &mut Batch<'_>, planned: &Planned) -> anyhow::Result<Evolved> {
+        let (mirror, state, evolved) = batch.add_object(&planned.table, planned.streamed, self.now)?;
+        let mut mirrored = Mirrored::new(mirror, planned);
+        if matches!(state, State::Live | State::Reload) {
+            mirrored.phase = Phase::Settled;
+        }
+        let index = self.objects.len();
+        self.by_name.insert(planned.table.object.clone(), index);
+        self.objects.push(mirrored);
+        self.schemas.map_again(index, &self.objects);
+        if !matches!(self.objects[index].phase, Phase::Unloaded) {
+            self.reload(batch, &planned.table.object, "the org shows it again")?;
+        }
+        self.ledger_rings = true;
+        Ok(evolved)
+    }
+
     /// Takes over what the org shows of an object now. Where rows lack values that the org has, it is read again.
     pub(super) fn changed(&mut self, batch: &mut Batch<'_>, planned: &Planned) -> anyhow::Result<Evolved> {
         let object = &planned.table.object;
-        let index = self.index(object)?;
+        let Some(index) = self.by_name.get(object).copied() else {
+            return self.added(batch, planned);
+        };
         let evolved = batch.evolve(&planned.table, self.now)?;
         let before = &mut self.objects[index];
         let mirror = before.mirror.with_table(planned.table.clone());
         let mut after = Mirrored::new(mirror, planned);
         after.phase = std::mem::replace(&mut before.phase, Phase::Unloaded);
         after.catching_up = before.catching_up;
+        after.read_at = before.read_at;
         let filter_changed = before.filtered != after.filtered;
         *before = after;
         self.schemas.map_again(index, &self.objects);

@@ -3,6 +3,7 @@
 use csv::{Reader, StringRecord};
 use serde_json::{Map, Value as Json};
 
+use crate::inbound::apply::dependants::texts;
 use crate::inbound::apply::work::{RepairedRow, Source, Written};
 use crate::inbound::apply::{Phase, World, cells};
 use crate::inbound::mapping::stamp_field;
@@ -29,6 +30,7 @@ impl World {
         self.runs += 1;
         let load = batch.begin_load(&self.objects[index].mirror, self.runs, watermark, self.now)?;
         self.objects[index].phase = Phase::Loading { load, again: false };
+        self.objects[index].read_at = Some(watermark);
         Ok(load)
     }
 
@@ -77,11 +79,15 @@ impl World {
         let Some(columns) = columns else {
             return Ok(Err(format!("a page of {object} has no column Id")));
         };
+        let shown = self.objects[index].shown.clone();
         let mirror = &mut self.objects[index].mirror;
-        let mut newer = Vec::new();
+        let (mut newer, mut changed) = (Vec::new(), Vec::new());
         let mut write = |batch: &mut Batch<'_>, mirror: &mut Mirror, id: &str, record: &StringRecord| {
-            if columns.write(batch, mirror, &load, id, record)? == Whole::Newer {
-                newer.push(id.to_owned());
+            let before = texts(batch, mirror, &shown, id)?;
+            match columns.write(batch, mirror, &load, id, record)? {
+                Whole::Newer => newer.push(id.to_owned()),
+                Whole::Updated if texts(batch, mirror, &shown, id)? != before => changed.push(id.to_owned()),
+                Whole::Updated | Whole::Same | Whole::Inserted => {}
             }
             Ok(())
         };
@@ -109,13 +115,28 @@ impl World {
                 write(batch, mirror, id, record)
             })?
         };
-        for id in newer {
-            self.repair(batch, index, &id, CHANGED_MEANWHILE)?;
-        }
+        self.follow_up(batch, index, &newer, &changed)?;
         if let Ok(rows) = read {
             batch.advance_load(object, &load, rows, place)?;
         }
         Ok(read)
+    }
+
+    /// What a page asks for besides: rows that the stream disagreed on, and rows whose change others show.
+    fn follow_up(
+        &mut self,
+        batch: &mut Batch<'_>,
+        index: usize,
+        newer: &[String],
+        changed: &[String],
+    ) -> rusqlite::Result<()> {
+        for id in newer {
+            self.repair(batch, index, id, CHANGED_MEANWHILE)?;
+        }
+        for id in changed {
+            self.read_dependants(batch, index, id)?;
+        }
+        Ok(())
     }
 
     /// Rows of REST, of a load or a poll.
@@ -139,15 +160,20 @@ impl World {
             let Some(id) = row.get("Id").and_then(Json::as_str) else {
                 return Ok(Err(format!("a row of {object} has no Id")));
             };
-            let mirror = &mut self.objects[index].mirror;
             let (differed, too_late) = if row.get("IsDeleted") == Some(&Json::Bool(true)) {
+                let mirror = &self.objects[index].mirror;
                 let outcome = batch.delete_untouched(mirror, id, read_rev)?;
                 (outcome == Outcome::Changed, outcome == Outcome::AlreadyCurrent)
             } else {
                 if let Some(load) = load.filter(|load| !load.fresh) {
                     batch.mark_seen(&load, id)?;
                 }
+                let shown = self.shown(batch, index, id)?;
+                let mirror = &mut self.objects[index].mirror;
                 let whole = write_json(batch, mirror, id, row, read_rev)?;
+                if whole == Whole::Updated {
+                    self.compare_shown(batch, index, id, &shown)?;
+                }
                 (
                     matches!(whole, Whole::Inserted | Whole::Updated),
                     whole == Whole::Newer,
@@ -188,12 +214,16 @@ impl World {
             if !batch.is_open(*number)? {
                 continue;
             }
+            let shown = self.shown(batch, index, id)?;
             let mirror = &mut self.objects[index].mirror;
             let found = match row {
                 Some(row) => match write_json(batch, mirror, id, row, read_rev)? {
                     Whole::Newer => None,
                     Whole::Same => Some("same"),
-                    Whole::Updated => Some("changed"),
+                    Whole::Updated => {
+                        self.compare_shown(batch, index, id, &shown)?;
+                        Some("changed")
+                    }
                     Whole::Inserted => Some("missing here"),
                 },
                 None => match batch.delete_untouched(mirror, id, read_rev)? {

@@ -96,10 +96,15 @@ pub enum Work {
         object: String,
         reason: &'static str,
     },
-    /// The org shows other fields of the object, or it is kept current another way, than was known.
+    /// The org shows other fields of the object, or it is kept current another way, than was known; or the org did
+    /// not show it at all.
     Changed {
         planned: Planned,
         done: oneshot::Sender<Evolved>,
+    },
+    /// The org answers from this address, which may be another than before.
+    Moved {
+        instance_url: String,
     },
     /// What stands in the way of an object, or that nothing does any more.
     ObjectProblem {

@@ -15,15 +15,12 @@ pub(super) struct Entry<'a> {
 
 impl<'a> Entry<'a> {
     /// `None` where the text is not of the form.
-    pub fn parse(text: &'a str) -> Option<Self> {
-        let (parent, hex) = match text.split_once('-') {
-            Some((parent, hex)) => (Some(position(parent)?), hex),
+    pub fn parse(text: &'a [u8]) -> Option<Self> {
+        let (parent, hex) = match text.iter().position(|byte| *byte == b'-') {
+            Some(dash) => (Some(position(&text[..dash])?), &text[dash + 1..]),
             None => (None, text),
         };
-        let digits = hex
-            .strip_prefix("0x")
-            .or_else(|| hex.strip_prefix("0X"))?
-            .as_bytes();
+        let digits = hex.strip_prefix(b"0x").or_else(|| hex.strip_prefix(b"0X"))?;
         let whole = !digits.is_empty() && digits.len().is_multiple_of(2);
         (whole && digits.iter().all(u8::is_ascii_hexdigit)).then_some(Self { parent, digits })
     }
@@ -43,9 +40,9 @@ impl<'a> Entry<'a> {
 }
 
 /// A decimal position. `parse` alone would take a sign.
-fn position(text: &str) -> Option<usize> {
-    if text.bytes().all(|byte| byte.is_ascii_digit()) {
-        text.parse().ok()
+fn position(text: &[u8]) -> Option<usize> {
+    if text.iter().all(u8::is_ascii_digit) {
+        str::from_utf8(text).ok()?.parse().ok()
     } else {
         None
     }
@@ -67,7 +64,7 @@ mod tests {
             ("12-0x01", Some(12), &[0]),
         ];
         for (text, parent, expected) in cases {
-            let entry = Entry::parse(text).unwrap();
+            let entry = Entry::parse(text.as_bytes()).unwrap();
             assert_eq!(entry.parent, parent, "{text}");
             assert_eq!(entry.positions().collect::<Vec<_>>(), expected, "{text}");
         }
@@ -92,7 +89,7 @@ mod tests {
             "0x0é",
         ];
         for text in cases {
-            assert_eq!(Entry::parse(text), None, "{text}");
+            assert_eq!(Entry::parse(text.as_bytes()), None, "{text}");
         }
     }
 }

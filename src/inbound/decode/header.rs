@@ -7,40 +7,41 @@ use super::payload::{Cursor, Fault};
 use super::schema::{Node, Nodes, RecordField, SchemaError};
 use crate::model::change::ChangeKind;
 use crate::model::clock::Millis;
+use crate::model::text::Text;
 
 /// What an event says besides its values.
 #[derive(Debug)]
 pub struct Header<'a> {
-    pub entity: &'a str,
+    pub entity: Text<'a>,
     /// 18 characters each; several where one change was made to several records. A wildcard or a row of zeros
     /// stands for records that the org did not list.
-    pub record_ids: Vec<&'a str>,
+    pub record_ids: Vec<Text<'a>>,
     pub kind: ChangeKind,
     /// The client that made the change; empty for the platform itself.
-    pub origin: &'a str,
-    pub transaction_key: &'a str,
+    pub origin: Text<'a>,
+    pub transaction_key: Text<'a>,
     /// From 1 within the transaction, with gaps for objects that are not selected.
     pub sequence_number: i32,
     pub commit_timestamp: Millis,
     pub commit_number: i64,
-    pub commit_user: &'a str,
-    pub(super) nulled: Vec<&'a str>,
-    pub(super) diffed: Vec<&'a str>,
-    pub(super) changed: Vec<&'a str>,
+    pub commit_user: Text<'a>,
+    pub(super) nulled: Vec<Text<'a>>,
+    pub(super) diffed: Vec<Text<'a>>,
+    pub(super) changed: Vec<Text<'a>>,
 }
 
 impl Default for Header<'_> {
     fn default() -> Self {
         Self {
-            entity: "",
+            entity: Text::default(),
             record_ids: Vec::new(),
             kind: ChangeKind::Snapshot,
-            origin: "",
-            transaction_key: "",
+            origin: Text::default(),
+            transaction_key: Text::default(),
             sequence_number: 0,
             commit_timestamp: 0,
             commit_number: 0,
-            commit_user: "",
+            commit_user: Text::default(),
             nulled: Vec::new(),
             diffed: Vec::new(),
             changed: Vec::new(),
@@ -51,9 +52,9 @@ impl Default for Header<'_> {
 /// The header's bitmaps as they came: `0x400800`, `4-0x01`.
 #[derive(Clone, Copy, Debug)]
 pub struct Bitmaps<'h> {
-    pub nulled: &'h [&'h str],
-    pub diffed: &'h [&'h str],
-    pub changed: &'h [&'h str],
+    pub nulled: &'h [Text<'h>],
+    pub diffed: &'h [Text<'h>],
+    pub changed: &'h [Text<'h>],
 }
 
 impl Header<'_> {
@@ -71,7 +72,8 @@ impl Header<'_> {
         self.nulled.clear();
         self.diffed.clear();
         self.changed.clear();
-        (self.entity, self.origin, self.transaction_key, self.commit_user) = ("", "", "", "");
+        (self.entity, self.origin) = (Text::default(), Text::default());
+        (self.transaction_key, self.commit_user) = (Text::default(), Text::default());
         (self.sequence_number, self.commit_timestamp, self.commit_number) = (0, 0, 0);
         self.kind = ChangeKind::Snapshot;
     }

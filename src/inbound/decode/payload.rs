@@ -5,6 +5,7 @@
 //! Nothing is allocated.
 
 use super::schema::{Node, Nodes};
+use crate::model::text::Text;
 
 /// What is wrong with the bytes; where, the cursor knows. One byte, so that a result travels in registers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -139,8 +140,8 @@ impl<'a> Cursor<'a> {
     }
 
     #[inline(always)]
-    pub fn text(&mut self) -> Result<&'a str, Fault> {
-        str::from_utf8(self.blob()?).map_err(|_| Fault::NoUtf8)
+    pub fn text(&mut self) -> Result<Text<'a>, Fault> {
+        Text::checked(self.blob()?).ok_or(Fault::NoUtf8)
     }
 
     /// The index of a union's branch or of an enum's symbol, of which there are `count`.
@@ -187,7 +188,7 @@ impl<'a> Cursor<'a> {
     }
 
     /// Reads an array of texts into a list that is reused.
-    pub fn texts(&mut self, into: &mut Vec<&'a str>) -> Result<(), Fault> {
+    pub fn texts(&mut self, into: &mut Vec<Text<'a>>) -> Result<(), Fault> {
         loop {
             let count = self.block()?;
             if count == 0 {
@@ -201,7 +202,7 @@ impl<'a> Cursor<'a> {
 
     /// [`Cursor::texts`] by value.
     #[inline(always)]
-    pub fn after_texts(self, into: &mut Vec<&'a str>) -> Result<Self, Fault> {
+    pub fn after_texts(self, into: &mut Vec<Text<'a>>) -> Result<Self, Fault> {
         let mut there = self;
         there.texts(into)?;
         Ok(there)
@@ -334,7 +335,10 @@ mod tests {
         let mut texts = Vec::new();
         let mut cursor = Cursor::new(&bytes);
         assert_eq!(cursor.texts(&mut texts), Ok(()));
-        assert_eq!(texts, ["a", "b", "c"]);
+        assert_eq!(
+            texts.iter().map(|text| text.as_str()).collect::<Vec<_>>(),
+            ["a", "b", "c"]
+        );
         assert_eq!(cursor.end(), Ok(()));
     }
 

@@ -223,10 +223,14 @@ pub(super) fn said(schema: &EventSchema, payload: &[u8]) -> Result<Said, String>
     Ok(Said {
         object: schema.entity().to_owned(),
         kind: header.kind,
-        record_ids: header.record_ids.iter().map(|id| (*id).to_owned()).collect(),
-        origin: header.origin.to_owned(),
-        user: header.commit_user.to_owned(),
-        transaction: header.transaction_key.to_owned(),
+        record_ids: header
+            .record_ids
+            .iter()
+            .map(|id| id.as_str().to_owned())
+            .collect(),
+        origin: header.origin.as_str().to_owned(),
+        user: header.commit_user.as_str().to_owned(),
+        transaction: header.transaction_key.as_str().to_owned(),
         sequence: header.sequence_number,
         committed_at: header.commit_timestamp,
         fields,
@@ -247,7 +251,7 @@ pub(super) fn plain(value: Value<'_>) -> Json {
         Value::Null => Json::Null,
         Value::Integer(number) => Json::from(number),
         Value::Real(number) => Json::from(number),
-        Value::Text(text) => Json::from(text),
+        Value::Text(text) => Json::from(text.as_str()),
         Value::DateTime(_) | Value::Date(_) | Value::Time(_) => Json::from(value.formatted()),
     }
 }

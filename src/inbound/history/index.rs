@@ -60,7 +60,7 @@ impl History {
             // Of an event that cannot be read its header may still name the records.
             drop(schema.decode(&kept.payload, &mut change));
             let ids = change.header.record_ids.iter();
-            touched.extend(ids.map(|id| ((*id).to_owned(), kept.number)));
+            touched.extend(ids.map(|id| (id.as_str().to_owned(), kept.number)));
         }
         Ok((touched, to))
     }

@@ -137,7 +137,10 @@ impl<'f> Filter<'f> {
             // It is parked again.
             Err(_) => return Ok(true),
         };
-        Ok(ids.iter().any(|id| self.only.has_record(id) || id.ends_with('*')))
+        Ok(ids
+            .iter()
+            .map(|id| id.as_str())
+            .any(|id| self.only.has_record(id) || id.ends_with('*')))
     }
 
     /// A page without the other records.

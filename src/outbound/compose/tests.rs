@@ -33,6 +33,8 @@ fn describe(object: &str, fields: &[&str]) -> Describe {
         key_prefix: None,
         queryable: true,
         createable: true,
+        updateable: true,
+        record_types: Vec::new(),
         fields: fields.collect(),
     }
 }

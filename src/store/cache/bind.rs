@@ -4,7 +4,7 @@
 //! for each would be a visible part of applying an event.
 
 use rusqlite::Statement;
-use rusqlite::types::ValueRef;
+use rusqlite::types::{ToSqlOutput, ValueRef};
 
 use crate::model::clock::Millis;
 use crate::model::row::Value;
@@ -31,16 +31,26 @@ impl Written {
         Self(text)
     }
 
-    pub(super) fn datetime(&self) -> &str {
-        std::str::from_utf8(&self.0).unwrap_or_default()
+    pub(super) fn datetime(&self) -> SqlText<'_> {
+        SqlText(&self.0)
     }
 
-    fn date(&self) -> &str {
-        &self.datetime()[..10]
+    fn date(&self) -> SqlText<'_> {
+        SqlText(&self.0[..10])
     }
 
-    fn time(&self) -> &str {
-        &self.datetime()[11..]
+    fn time(&self) -> SqlText<'_> {
+        SqlText(&self.0[11..])
+    }
+}
+
+/// UTF-8 as SQLite takes it.
+#[derive(Debug, PartialEq)]
+pub(super) struct SqlText<'t>(pub(super) &'t [u8]);
+
+impl rusqlite::ToSql for SqlText<'_> {
+    fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
+        Ok(ToSqlOutput::Borrowed(ValueRef::Text(self.0)))
     }
 }
 
@@ -73,7 +83,7 @@ pub(super) fn bind(statement: &mut Statement<'_>, index: usize, value: Value<'_>
         Value::Null => statement.raw_bind_parameter(index, rusqlite::types::Null),
         Value::Integer(number) => statement.raw_bind_parameter(index, number),
         Value::Real(number) => statement.raw_bind_parameter(index, number),
-        Value::Text(text) => statement.raw_bind_parameter(index, text),
+        Value::Text(text) => statement.raw_bind_parameter(index, SqlText(text.as_bytes())),
         Value::DateTime(millis) => statement.raw_bind_parameter(index, Written::new(millis).datetime()),
         Value::Date(millis) => statement.raw_bind_parameter(index, Written::new(millis).date()),
         Value::Time(millis) => {
@@ -85,7 +95,7 @@ pub(super) fn bind(statement: &mut Statement<'_>, index: usize, value: Value<'_>
 /// Whether binding the value to this column would leave it as it is.
 #[allow(clippy::cast_precision_loss, clippy::float_cmp)]
 pub(super) fn same(stored: ValueRef<'_>, value: Value<'_>) -> bool {
-    let text = |text: &str| matches!(stored, ValueRef::Text(bytes) if bytes == text.as_bytes());
+    let text = |text: SqlText<'_>| stored == ValueRef::Text(text.0);
     match value {
         Value::Null => stored == ValueRef::Null,
         Value::Integer(number) => match stored {
@@ -98,7 +108,7 @@ pub(super) fn same(stored: ValueRef<'_>, value: Value<'_>) -> bool {
             ValueRef::Real(stored) => stored == number,
             _ => false,
         },
-        Value::Text(value) => text(value),
+        Value::Text(value) => text(SqlText(value.as_bytes())),
         Value::DateTime(millis) => text(Written::new(millis).datetime()),
         Value::Date(millis) => text(Written::new(millis).date()),
         Value::Time(millis) => text(Written::new(millis.rem_euclid(DAY_MILLIS)).time()),
@@ -119,9 +129,12 @@ mod tests {
             .chain((0..10_000).map(|_| random.i64(-30_000_000_000_000..100_000_000_000_000)))
         {
             let written = Written::new(millis);
-            assert_eq!(written.datetime(), format_datetime(millis));
-            assert_eq!(written.date(), format_date(millis));
+            assert_eq!(written.datetime(), SqlText(format_datetime(millis).as_bytes()));
+            assert_eq!(written.date(), SqlText(format_date(millis).as_bytes()));
         }
-        assert_eq!(Written::new(34_200_000).time(), format_time(34_200_000));
+        assert_eq!(
+            Written::new(34_200_000).time(),
+            SqlText(format_time(34_200_000).as_bytes())
+        );
     }
 }

@@ -175,7 +175,7 @@ fn value_json(value: Value<'_>) -> Json {
         Value::Null => Json::Null,
         Value::Integer(number) => json!(number),
         Value::Real(number) => json!(number),
-        Value::Text(text) => json!(text),
+        Value::Text(text) => json!(text.as_str()),
         Value::DateTime(_) | Value::Date(_) | Value::Time(_) => json!(value.formatted()),
     }
 }
@@ -274,8 +274,8 @@ mod tests {
     fn a_row_is_compared_value_by_value() {
         let connection = database(&[Some(0)]);
         let table = table();
-        let compare = |id: &str, name| {
-            let values = [Value::Text(name), Value::DateTime(T0 + 9_000)];
+        let compare = |id: &str, name: &str| {
+            let values = [Value::Text(name.into()), Value::DateTime(T0 + 9_000)];
             differences(&connection, &table, id, &values).unwrap()
         };
         assert_eq!(compare("80", "n").unwrap()[0].field, "SystemModstamp");

@@ -26,6 +26,16 @@ pub struct Cursor {
     pub position_at: Millis,
 }
 
+/// How long the org keeps events, and so positions.
+const REPLAY_WINDOW_MILLIS: Millis = 72 * 3_600_000;
+
+impl Cursor {
+    /// How long the position can still be resumed from, in milliseconds; below zero where the org has forgotten it.
+    pub fn replay_window_left(&self, now: Millis) -> Millis {
+        REPLAY_WINDOW_MILLIS - (now - self.position_at)
+    }
+}
+
 const SELECT: &str = "select topic, resume_after, last_seen, committed_at, heard_at, coalesce(position_at, heard_at) from _cursor";
 
 fn read(row: &rusqlite::Row<'_>) -> rusqlite::Result<Cursor> {

@@ -14,6 +14,7 @@ use rusqlite::{Connection, params};
 
 use crate::model::clock::Millis;
 use crate::model::row::{Column, ColumnKind, Table, quoted};
+use crate::store::storefront::views;
 
 /// How a table differs from what it was: names of fields.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -118,6 +119,9 @@ pub(super) fn evolve(connection: &Connection, table: &Table, now: Millis) -> rus
         }
     }
     evolved.missing.sort();
+    if !present.is_empty() && evolved.wants_values() {
+        views::build(connection)?;
+    }
     Ok(evolved)
 }
 
@@ -167,6 +171,8 @@ fn retype(connection: &Connection, table: &Table, column: &Column, before: &str)
     for index in indexes {
         connection.execute_batch(&format!("drop index {}", quoted(&index)))?;
     }
+    // Nor one that a view or a trigger names.
+    views::drop_all(connection)?;
     let (name, gone) = (quoted(&table.name), quoted(&column.name));
     connection.execute_batch(&format!("alter table {name} drop column {gone}"))?;
     add(connection, table, column)

@@ -8,9 +8,10 @@ use std::fmt;
 use rusqlite::{Connection, OptionalExtension, params};
 
 use crate::model::clock::Millis;
-use crate::model::row::Table;
+use crate::model::row::{Table, quoted};
 use crate::store::cache::fields::{self, Evolved};
-use crate::store::cache::{Batch, Cache};
+use crate::store::cache::rows::Mirror;
+use crate::store::cache::{Batch, Cache, meta};
 
 /// How far an object is. Stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -67,10 +68,12 @@ pub struct ObjectState {
     /// When it was last compared with the org, and how many rows differed.
     pub verified_at: Option<Millis>,
     pub drift: Option<u64>,
+    /// Commit of the newest change event that was applied.
+    pub last_event_at: Option<Millis>,
 }
 
 const SELECT: &str = "select object, table_name, state, streamed, watermark, rows, loaded_at, problem, verified_at, \
-     drift from _object";
+     drift, last_event_at from _object";
 
 fn read(row: &rusqlite::Row<'_>) -> rusqlite::Result<ObjectState> {
     let state: String = row.get(2)?;
@@ -85,6 +88,7 @@ fn read(row: &rusqlite::Row<'_>) -> rusqlite::Result<ObjectState> {
         problem: row.get(7)?,
         verified_at: row.get(8)?,
         drift: row.get::<_, Option<i64>>(9)?.map(i64::unsigned_abs),
+        last_event_at: row.get(10)?,
     })
 }
 
@@ -171,6 +175,66 @@ impl Batch<'_> {
         Ok(changed > 0)
     }
 
+    /// As [`Cache::claim_instance`], within the transaction.
+    pub fn claim_instance(&mut self, url: &str, now: Millis) -> rusqlite::Result<Option<String>> {
+        let stored = meta::<String>(&self.transaction, "instance_url")?;
+        if stored.as_deref() == Some(url) {
+            return Ok(None);
+        }
+        self.transaction.execute(
+            "insert into _meta values ('instance_url', ?1) on conflict do update set value = excluded.value",
+            [url],
+        )?;
+        if stored.is_some() {
+            self.transaction.execute(
+                "insert into _repair (kind, object, reason, opened_at) \
+                 select 'verify', object, 'the org answers from another address', ?1 from _object where true \
+                 on conflict do nothing",
+                [now],
+            )?;
+        }
+        Ok(stored)
+    }
+
+    /// Takes up an object while others are mirrored: its table and its entry are made, or taken over as they were.
+    pub fn add_object(
+        &mut self,
+        table: &Table,
+        streamed: bool,
+        now: Millis,
+    ) -> rusqlite::Result<(Mirror, State, Evolved)> {
+        let evolved = fields::evolve(&self.transaction, table, now)?;
+        self.transaction.execute(
+            "insert into _object (object, table_name, state, streamed) values (?1, ?2, 'waiting', ?3) \
+             on conflict (object) do update set streamed = excluded.streamed, problem = null",
+            params![table.object, table.name, streamed],
+        )?;
+        let stored = object(&self.transaction, &table.object)?.ok_or(rusqlite::Error::QueryReturnedNoRows)?;
+        let mirror = Mirror::new(table.clone(), self.memory.counts.len());
+        self.memory.counts.push((table.object.clone(), 0));
+        Ok((mirror, stored.state, evolved))
+    }
+
+    /// The rows whose column points at a record, so many at most.
+    pub fn pointing_at(
+        &self,
+        mirror: &Mirror,
+        reference: usize,
+        id: &str,
+        limit: usize,
+    ) -> rusqlite::Result<Vec<String>> {
+        let (table, column) = (&mirror.table.name, &mirror.table.columns[reference].name);
+        let sql = format!(
+            "select id from {} where {} = ?1 order by id limit {limit}",
+            quoted(table),
+            quoted(column)
+        );
+        self.transaction
+            .prepare_cached(&sql)?
+            .query_map([id], |row| row.get(0))?
+            .collect()
+    }
+
     /// The table follows what the org shows now.
     pub fn evolve(&mut self, table: &Table, now: Millis) -> rusqlite::Result<Evolved> {
         fields::evolve(&self.transaction, table, now)
@@ -183,6 +247,16 @@ impl Batch<'_> {
             .prepare_cached("update _object set streamed = ?2 where object = ?1 and streamed <> ?2")?
             .execute(params![object, streamed])?;
         Ok(changed > 0)
+    }
+
+    /// A change event of the object was applied that was committed at this time.
+    pub fn set_last_event(&mut self, object: &str, committed_at: Millis) -> rusqlite::Result<()> {
+        self.transaction
+            .prepare_cached(
+                "update _object set last_event_at = max(?2, coalesce(last_event_at, ?2)) where object = ?1",
+            )?
+            .execute(params![object, committed_at])?;
+        Ok(())
     }
 
     /// Says what stands in an object's way, or that nothing does any more. Whether that is news.

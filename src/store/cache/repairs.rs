@@ -160,6 +160,30 @@ pub fn outstanding(connection: &Connection, records: &[(String, String)]) -> rus
     Ok(open)
 }
 
+/// Repairs of one kind that were done, and for how long all of them had been open.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Closed {
+    pub kind: String,
+    pub count: i64,
+    pub millis: i64,
+}
+
+/// What the ledger holds of repairs that were done.
+pub fn closed(connection: &Connection) -> rusqlite::Result<Vec<Closed>> {
+    connection
+        .prepare_cached(
+            "select kind, count(*), sum(closed_at - opened_at) from _repair where closed_at is not null group by kind",
+        )?
+        .query_map([], |row| {
+            Ok(Closed {
+                kind: row.get(0)?,
+                count: row.get(1)?,
+                millis: row.get(2)?,
+            })
+        })?
+        .collect()
+}
+
 /// How many entries of each kind are open, and when the oldest was opened.
 pub fn open_counts(connection: &Connection) -> rusqlite::Result<Vec<(Kind, u64, Millis)>> {
     connection

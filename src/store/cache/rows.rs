@@ -386,7 +386,7 @@ impl Batch<'_> {
                     }
                 }
                 let newer = match row.get_ref(1)? {
-                    ValueRef::Text(modified) => Written::new(stamp).datetime().as_bytes() > modified,
+                    ValueRef::Text(modified) => Written::new(stamp).datetime().0 > modified,
                     _ => true,
                 };
                 let replaceable = newer || row.get::<_, i64>(0)? <= read_rev;

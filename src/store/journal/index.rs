@@ -17,6 +17,7 @@ pub const KIND: Kind = Kind {
     page_bytes: 4096,
     synchronous: "off",
     mode: 0o600,
+    kept_before_upgrade: false,
 };
 
 /// What has been indexed: the number of the last event, and the bus's id of it.

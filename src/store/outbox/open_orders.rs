@@ -1,76 +1,47 @@
-//! The orders of a customer that are not yet, or not surely, among those mirrored: what makes a storefront see its
-//! own orders at once.
+//! The orders of a customer that the org has not confirmed: what makes a storefront see its own orders at once.
 //!
-//! A list of a customer's orders is the mirrored ones, and before them those of [`Outbox::customer_orders`] whose
-//! `salesforce_id` and `external_id` are not among the mirrored: so an order stands there once before, while and
-//! after its echo arrives.
+//! A list of a customer's orders is the mirrored ones, and before them those of [`Outbox::pending_of`] that are not
+//! mirrored under their id or key: so an order stands there once before, while and after its echo arrives.
 
-use rusqlite::{Connection, params};
-use serde_json::{Value, json};
+use rusqlite::params;
 
-use crate::model::clock::format_datetime;
-use crate::model::order::{Decimal, Placed};
-use crate::store::outbox::read::{VIEW, View, view};
+use crate::model::clock::Millis;
 use crate::store::outbox::{Outbox, OutboxError};
 
-/// Most orders given at once.
-const ORDERS_MAX: u32 = 200;
-
-/// An accepted order with what was ordered.
-#[derive(Clone, Debug, PartialEq)]
-pub struct OpenOrder {
-    pub view: View,
-    pub placed: Placed,
-}
-
-impl OpenOrder {
-    /// What the order comes to, by its own lines.
-    pub fn total(&self) -> Option<String> {
-        let lines = self.placed.lines.iter();
-        let total = lines
-            .map(|line| line.unit_price.times(line.quantity))
-            .sum::<Option<Decimal>>()?;
-        Some(total.as_amount(self.placed.currency.as_deref().unwrap_or_default()))
-    }
-
-    /// As lists of a customer's orders show it.
-    pub fn json(&self) -> Value {
-        json!({
-            "external_id": self.view.external_id,
-            "salesforce_id": self.view.salesforce_id,
-            "store_id": self.view.store_id,
-            "state": self.view.state,
-            "currency": self.placed.currency,
-            "total": self.total(),
-            "items": self.placed.lines.len(),
-            "accepted_at": format_datetime(self.view.accepted_at),
-        })
-    }
+/// An order that the org has not confirmed, as its customer sees it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PendingOrder {
+    pub external_id: String,
+    pub store_id: String,
+    pub state: String,
+    pub salesforce_id: Option<String>,
+    pub currency: Option<String>,
+    pub accepted_at: Millis,
 }
 
 impl Outbox {
-    /// The newest orders of a customer, by the customer's key, but for those that were given up.
-    pub fn customer_orders(&self, customer: &str) -> Result<Vec<OpenOrder>, OutboxError> {
-        self.read(|connection| customer_orders(connection, customer))
+    /// A customer's orders that are open, by the customer's key or e-mail, whatever their case; the newest first, at
+    /// most `most`.
+    pub fn pending_of(&self, key: &str, email: &str, most: u32) -> Result<Vec<PendingOrder>, OutboxError> {
+        self.read(|connection| {
+            connection
+                .prepare_cached(
+                    "select external_id, store_id, state, salesforce_id, body ->> '$.currency', accepted_at from writes
+                     where kind = 'order' and state in ('queued', 'sending', 'waiting', 'sent', 'needs_attention')
+                         and (customer = ?1 or lower(body ->> '$.customer.email') = lower(?2))
+                     order by sequence desc limit ?3",
+                )?
+                .query_map(params![key, email, most], |row| {
+                    Ok(PendingOrder {
+                        external_id: row.get(0)?,
+                        store_id: row.get(1)?,
+                        state: row.get(2)?,
+                        salesforce_id: row.get(3)?,
+                        currency: row.get(4)?,
+                        accepted_at: row.get(5)?,
+                    })
+                })?
+                .collect()
+        })
     }
-}
-
-fn customer_orders(connection: &Connection, customer: &str) -> rusqlite::Result<Vec<OpenOrder>> {
-    let mut orders = connection.prepare_cached(&format!(
-        "select {VIEW}, w.body from writes w
-         where w.customer = ?1 and w.kind = 'order' and w.state <> 'discarded' order by w.sequence desc limit ?2"
-    ))?;
-    let read = orders.query_map(params![customer, ORDERS_MAX], |row| {
-        let body: String = row.get(14)?;
-        Ok((view(row)?, body))
-    })?;
-    let mut found = Vec::new();
-    for order in read {
-        let (view, body) = order?;
-        // One that a newer version wrote is left out here and told of where it is sent.
-        if let Ok(placed) = serde_json::from_str(&body) {
-            found.push(OpenOrder { view, placed });
-        }
-    }
-    Ok(found)
 }

@@ -57,6 +57,7 @@ pub struct Sent {
     pub kind: Kind,
     pub external_id: String,
     pub salesforce_id: String,
+    pub accepted_at: Millis,
     pub sent_at: Millis,
 }
 
@@ -128,7 +129,7 @@ impl Outbox {
         self.read(|connection| {
             connection
                 .prepare_cached(
-                    "select min(due_at) from writes where behind = 0 and state in ('queued', 'waiting')",
+                    "select min(due_at) from writes indexed by writes_due where behind = 0 and state in ('queued', 'waiting')",
                 )?
                 .query_row([], |row| row.get(0))
         })
@@ -139,7 +140,7 @@ impl Outbox {
         self.read(|connection| {
             connection
                 .prepare_cached(
-                    "select sequence, kind, external_id, salesforce_id, updated_at from writes
+                    "select sequence, kind, external_id, salesforce_id, updated_at, accepted_at from writes indexed by writes_sent
                      where state = 'sent' and sequence > ?1 order by sequence limit ?2",
                 )?
                 .query_map(params![sequence, most], |row| {
@@ -149,6 +150,7 @@ impl Outbox {
                         external_id: row.get(2)?,
                         salesforce_id: row.get(3)?,
                         sent_at: row.get(4)?,
+                        accepted_at: row.get(5)?,
                     })
                 })?
                 .collect()

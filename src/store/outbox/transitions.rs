@@ -24,7 +24,7 @@ pub(super) fn release(connection: &Connection, lane: &str) -> rusqlite::Result<(
         .prepare_cached(
             "update writes set behind = 0 where sequence = (
                  select sequence from writes w
-                 where lane = ?1 and state in ('queued', 'waiting') and (
+                 where lane = ?1 and state in ('queued', 'waiting', 'sending') and state <> 'sending' and (
                      parent is null
                      or exists (select 1 from writes p where p.sequence = w.parent and p.state in ('sent', 'confirmed'))
                  )

@@ -4,7 +4,8 @@ use rusqlite::Connection;
 
 use crate::model::order::parse::Invalid;
 use crate::model::order::{Decimal, Fields, Item, Line, Order, Pricing, ProductReference};
-use crate::store::storefront::products::{Book, Entry};
+use crate::store::storefront::offer::Entry;
+use crate::store::storefront::prices::Book;
 use crate::store::storefront::stores::Store;
 
 /// The lines of an order for a store: its items, then what it costs and saves besides. Or what is none.
@@ -14,7 +15,7 @@ pub fn resolve(
     order: &Order,
     pricing: &Pricing<'_>,
 ) -> rusqlite::Result<Result<Vec<Line>, Invalid>> {
-    let book = Book::of(connection, store)?;
+    let book = Book::of(store);
     let mut lines = Vec::with_capacity(order.items.len());
     for (index, item) in order.items.iter().enumerate() {
         let place = Place {

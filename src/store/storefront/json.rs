@@ -1,9 +1,14 @@
 //! Writes JSON from SQLite's values, without a tree in between.
+//!
+//! Rows of mirrored objects are written as they are; rows of the storefront's views by the meaning that the names of
+//! their columns have: see `views.sql`.
 
 use std::io::Write;
 
 use rusqlite::Row;
 use rusqlite::types::ValueRef;
+
+use crate::model::order::Decimal;
 
 /// Columns that are the cache's own business.
 const HIDDEN: [&str; 1] = ["_base"];
@@ -28,6 +33,99 @@ pub fn row(out: &mut Vec<u8>, row: &Row<'_>) -> rusqlite::Result<()> {
     }
     out.push(b'}');
     Ok(())
+}
+
+/// Writes a row of a view as an object: flags as true and false, money with its currency, lists as arrays. Columns
+/// whose names begin with an underscore are left out, and so is the store's own id where it comes first: the asker named it.
+pub fn view_row(out: &mut Vec<u8>, row: &Row<'_>) -> rusqlite::Result<()> {
+    let statement = row.as_ref();
+    let currency = match statement.column_index("currency") {
+        Ok(index) => row.get::<_, Option<String>>(index)?,
+        Err(_) => None,
+    };
+    let mut open = b'{';
+    for index in 0..statement.column_count() {
+        let name = statement.column_name(index)?;
+        if name.starts_with('_') || name == "store_id" && index == 0 {
+            continue;
+        }
+        out.push(open);
+        open = b',';
+        let stored = row.get_ref(index)?;
+        if let Some(bare) = name.strip_suffix("_amount") {
+            string(out, bare);
+            out.push(b':');
+            let amount = match stored {
+                ValueRef::Real(real) => Decimal::from_real(real),
+                ValueRef::Integer(integer) => Decimal::parse(&integer.to_string()),
+                _ => None,
+            };
+            money(out, amount, currency.as_deref());
+        } else if let Some(bare) = name.strip_suffix("_list") {
+            string(out, bare);
+            out.push(b':');
+            list_of(out, stored);
+        } else if let Some(bare) = name.strip_suffix("_json") {
+            string(out, bare);
+            out.push(b':');
+            match stored {
+                ValueRef::Text(json) => out.extend_from_slice(json),
+                _ => out.extend_from_slice(b"[]"),
+            }
+        } else if is_flag(name) {
+            string(out, name.strip_prefix("is_").unwrap_or(name));
+            out.push(b':');
+            flag(out, matches!(stored, ValueRef::Integer(1)));
+        } else {
+            string(out, name);
+            out.push(b':');
+            value(out, stored);
+        }
+    }
+    if open == b'{' {
+        out.push(open);
+    }
+    out.push(b'}');
+    Ok(())
+}
+
+fn is_flag(name: &str) -> bool {
+    ["is_", "can_", "has_", "needs_"]
+        .iter()
+        .any(|start| name.starts_with(start))
+}
+
+pub fn flag(out: &mut Vec<u8>, flag: bool) {
+    out.extend_from_slice(if flag { b"true" } else { b"false" });
+}
+
+/// Values separated by semicolons, as an array of text.
+fn list_of(out: &mut Vec<u8>, stored: ValueRef<'_>) {
+    let text = match stored {
+        ValueRef::Text(bytes) => String::from_utf8_lossy(bytes),
+        _ => return out.extend_from_slice(b"[]"),
+    };
+    let mut open = b'[';
+    for item in text.split(';').map(str::trim).filter(|item| !item.is_empty()) {
+        out.push(open);
+        open = b',';
+        string(out, item);
+    }
+    if open == b'[' {
+        out.push(open);
+    }
+    out.push(b']');
+}
+
+/// Writes `{"amount": "19.90", "currency": "AUD"}`, or null.
+pub fn money(out: &mut Vec<u8>, amount: Option<Decimal>, currency: Option<&str>) {
+    let Some(amount) = amount else {
+        return out.extend_from_slice(b"null");
+    };
+    let written = amount.as_amount(currency.unwrap_or_default());
+    member(out, b'{', "amount", Some(&written));
+    member(out, b',', "currency", currency);
+    out.push(b'}');
 }
 
 pub fn value(out: &mut Vec<u8>, value: ValueRef<'_>) {
@@ -123,6 +221,21 @@ mod tests {
                 .unwrap()
                 .starts_with("{\"isactive\":1,\"price\":19.9,")
         );
+    }
+
+    #[test]
+    fn writes_views_by_the_names_of_their_columns() {
+        let connection = Connection::open_in_memory().unwrap();
+        let sql = "select 's' as store_id, 'i' as id, 1 as is_default, 0 as can_pay, 'AUD' as currency, 5.5 as cost_amount,
+            null as sale_amount, 'a; b;' as days_list, null as ways_list, '[1]' as things_json, 7 as _rev";
+        let mut out = Vec::new();
+        connection
+            .query_row(sql, [], |found| view_row(&mut out, found))
+            .unwrap();
+        let read: Value = serde_json::from_slice(&out).unwrap();
+        let expected = json!({"id": "i", "default": true, "can_pay": false, "currency": "AUD",
+            "cost": {"amount": "5.50", "currency": "AUD"}, "sale": null, "days": ["a", "b"], "ways": [], "things": [1]});
+        assert_eq!(read, expected);
     }
 
     #[test]

@@ -35,6 +35,8 @@ pub enum Listed {
 pub struct Selection {
     /// Column and value that rows must have.
     pub equal: Vec<(String, String)>,
+    /// The columns that are wanted; all where none is named. The id is always among them.
+    pub columns: Vec<String>,
     /// The id after which the page begins.
     pub after: String,
     pub limit: usize,
@@ -73,7 +75,20 @@ pub fn list(connection: &Connection, object: &str, selection: &Selection) -> rus
         return Ok(Listed::NoObject);
     };
     let columns: Vec<&str> = all.column_names().collect();
-    let mut sql = format!("select * from {table} where id > ?1");
+    let mut wanted = Vec::with_capacity(selection.columns.len());
+    for name in &selection.columns {
+        let name = name.to_ascii_lowercase();
+        if !columns.contains(&name.as_str()) || name == "_base" {
+            return Ok(Listed::NoColumn(name));
+        }
+        wanted.push(quoted(&name));
+    }
+    let wanted = match wanted.as_slice() {
+        [] => "*".to_owned(),
+        some if some.iter().any(|name| name == "\"id\"") => some.join(", "),
+        some => format!("id, {}", some.join(", ")),
+    };
+    let mut sql = format!("select {wanted} from {table} where id > ?1");
     let mut parameters = vec![Value::Text(selection.after.clone())];
     for (name, value) in &selection.equal {
         let name = name.to_ascii_lowercase();
@@ -145,6 +160,7 @@ mod tests {
             .collect();
         Selection {
             equal,
+            columns: Vec::new(),
             after: after.to_owned(),
             limit,
         }
@@ -209,5 +225,13 @@ mod tests {
         assert_eq!(names(&page), (vec!["One".to_owned()], None));
         let wrong = list(&cache, "product2", &select(&[("nope", "1")], "", 2)).unwrap();
         assert_eq!(wrong, Listed::NoColumn("nope".to_owned()));
+        let sparse = Selection {
+            columns: vec!["Name".to_owned()],
+            ..select(&[], "", 1)
+        };
+        let Listed::Page(page) = list(&cache, "product2", &sparse).unwrap() else {
+            panic!()
+        };
+        assert_eq!(page.items, [br#"{"id":"01t000000000001AAA","name":"One"}"#]);
     }
 }

@@ -1,261 +1,386 @@
-//! The products that a store shows, with the prices of its price book.
+//! The products that a store shows to a visitor, with what they are offered for.
 //!
 //! A product is shown when it is active, not archived, and has an active link into a category of the store's
-//! taxonomy, or is a variant of a master that has one. Its price is that of its active entry in the store's
-//! price book and currency; a product without one is shown without a price.
+//! taxonomy, or is a variant of a shown master. What its entry in the book in effect says of it is decided by
+//! [`offer`]; a product without an entry is shown without a price.
 
-use rusqlite::{Connection, Row, params};
+use rusqlite::{Connection, OptionalExtension, Row, params, params_from_iter};
 
-use crate::model::order::Decimal;
+use crate::model::clock::format_datetime;
 use crate::store::storefront::objects::Page;
+use crate::store::storefront::offer::{self, Entry, Facts, Offer, Stock};
+use crate::store::storefront::prices::Book;
 use crate::store::storefront::stores::Store;
-use crate::store::storefront::{Found, absent, first, flag, is_id, json, real, text};
+use crate::store::storefront::visitor::{self, Visitor};
+use crate::store::storefront::{Found, categories, is_id, json};
 
-/// ?1 is the taxonomy.
-const VISIBLE: &str = "p.isactive = 1 and (
-    exists (
-        select 1 from s_c__products_product_categories__c l
-        join s_c__product_category__c c on c.id = l.s_c__category_id__c
-        where l.s_c__product_id__c = p.id and l.s_c__active__c = 1 and c.s_c__taxonomy_id__c = ?1
-    ) or exists (
-        select 1 from s_c__product_variant__c v
-        join product2 m on m.id = v.s_c__master_product_id__c
-        join s_c__products_product_categories__c l on l.s_c__product_id__c = m.id
-        join s_c__product_category__c c on c.id = l.s_c__category_id__c
-        where v.s_c__variant_product_id__c = p.id and m.isactive = 1 and l.s_c__active__c = 1
-            and c.s_c__taxonomy_id__c = ?1
-    )
-)";
-
-/// A product as JSON, with a tag that changes when what it shows does.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Product {
-    pub tag: String,
-    pub json: Vec<u8>,
+/// Which products.
+#[derive(Clone, Debug, Default)]
+pub struct Query {
+    /// The key after which the page begins: an id, or in a category its place, name and id.
+    pub after: String,
+    pub limit: usize,
+    /// A category by id or path, with those below it.
+    pub category: Option<String>,
+    /// Columns of `store_product_v1` and the value that they must have.
+    pub equal: Vec<(&'static str, String)>,
 }
 
-/// An active entry of a price book.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Entry {
-    pub id: String,
-    pub product_id: Option<String>,
-    /// What is to be paid: the sale price where there is one.
-    pub price: Option<Decimal>,
-    pub list_price: Option<Decimal>,
-    pub currency: Option<String>,
-    pub revision: i64,
+/// What list a product's JSON is for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Form {
+    Item,
+    /// With variants, media, traits and categories.
+    Detail,
+    /// Only what is offered.
+    Price,
 }
 
-/// One product by id, slug or code, where the store shows it.
-pub fn find(connection: &Connection, store: &Store, key: &str) -> rusqlite::Result<Found<Product>> {
-    let Some(taxonomy) = absent(taxonomy(connection, store))? else {
-        return Ok(Found::NoObject);
-    };
-    let by = [
-        (is_id(key), "p.id = ?2"),
-        (true, "p.s_c__slug__c = ?2"),
-        (true, "p.productcode = ?2"),
-    ];
-    let book = Book::of(connection, store)?;
-    let mut mirrored = false;
-    for (_, condition) in by.into_iter().filter(|(likely, _)| *likely) {
-        let sql = format!("select p.* from product2 p where {condition} and {VISIBLE} order by p.id limit 1");
-        let found = first(connection, &sql, params![taxonomy, key], |row| {
-            if flag(row, "isarchived")? {
-                Ok(None)
-            } else {
-                product(connection, &book, row).map(Some)
-            }
-        });
-        let Some(found) = absent(found)? else { continue };
-        mirrored = true;
-        if let Some(product) = found.flatten() {
-            return Ok(Found::Row(product));
-        }
-    }
-    Ok(if mirrored { Found::NoRow } else { Found::NoObject })
-}
-
-/// A page of the store's products in the order of their ids.
-pub fn list(
-    connection: &Connection,
-    store: &Store,
-    after: &str,
-    limit: usize,
-) -> rusqlite::Result<Found<Page>> {
-    let Some(taxonomy) = absent(taxonomy(connection, store))? else {
-        return Ok(Found::NoObject);
-    };
-    let sql = format!("select p.* from product2 p where p.id > ?2 and {VISIBLE} order by p.id");
-    let Some(mut statement) = absent(connection.prepare_cached(&sql))? else {
-        return Ok(Found::NoObject);
-    };
-    let book = Book::of(connection, store)?;
-    let mut rows = statement.query(params![taxonomy, after])?;
-    let (mut items, mut last) = (Vec::new(), String::new());
-    while let Some(row) = rows.next()? {
-        if flag(row, "isarchived")? {
-            continue;
-        }
-        if items.len() == limit {
-            return Ok(Found::Row(Page {
-                items,
-                next: Some(last),
-            }));
-        }
-        items.push(product(connection, &book, row)?.json);
-        last = row.get("id")?;
-    }
-    Ok(Found::Row(Page { items, next: None }))
-}
-
-/// The taxonomy a store uses: of several, the one that is placed first.
-fn taxonomy(connection: &Connection, store: &Store) -> rusqlite::Result<Option<String>> {
-    let sql = "select id from s_c__taxonomy__c where s_c__store_id__c = ?1
-         order by s_c__position__c is null, s_c__position__c, name, id limit 1";
-    first(connection, sql, [&store.id], |row| row.get(0))
-}
-
-/// A store's price book, where it is to be used.
-pub(super) struct Book<'a> {
+/// Looks at products with the eyes of one visitor.
+pub struct Shelf<'a> {
+    connection: &'a Connection,
     store: &'a Store,
-    id: Option<&'a str>,
+    visitor: &'a Visitor,
+    book: Book<'a>,
+    unavailable_text: Option<String>,
+    now: String,
 }
 
-impl<'a> Book<'a> {
-    pub(super) fn of(connection: &Connection, store: &'a Store) -> rusqlite::Result<Self> {
-        let id = store.pricebook_id.as_deref();
-        let inactive = match id {
-            Some(id) => absent(first(
-                connection,
-                "select isactive from pricebook2 where id = ?1",
-                [id],
-                |row| row.get::<_, Option<bool>>(0),
-            ))?
-            .flatten()
-            .is_some_and(|active| active == Some(false)),
-            None => false,
-        };
+impl<'a> Shelf<'a> {
+    pub fn new(connection: &'a Connection, store: &'a Store, visitor: &'a Visitor) -> rusqlite::Result<Self> {
+        let book = Book::in_effect(store, visitor);
         Ok(Self {
+            unavailable_text: book.unavailable_text(connection)?,
+            now: format_datetime(visitor.now),
+            connection,
             store,
-            id: id.filter(|_| !inactive),
+            visitor,
+            book,
         })
     }
 
-    /// The active entry of a product in the book and the store's currency.
-    pub(super) fn entry(&self, connection: &Connection, product_id: &str) -> rusqlite::Result<Option<Entry>> {
-        let Some(book) = self.id else { return Ok(None) };
-        let sql = "select * from pricebookentry
-             where product2id = ?1 and pricebook2id = ?2 and isactive = 1 order by id";
-        self.pick(connection, sql, product_id, book)
-    }
-
-    /// An entry by its id, where it is an active one of the book.
-    pub(super) fn entry_by_id(&self, connection: &Connection, id: &str) -> rusqlite::Result<Option<Entry>> {
-        let Some(book) = self.id else { return Ok(None) };
-        let sql = "select * from pricebookentry where id = ?1 and pricebook2id = ?2 and isactive = 1";
-        self.pick(connection, sql, id, book)
-    }
-
-    fn pick(
-        &self,
-        connection: &Connection,
-        sql: &str,
-        key: &str,
-        book: &str,
-    ) -> rusqlite::Result<Option<Entry>> {
-        let Some(mut statement) = absent(connection.prepare_cached(sql))? else {
-            return Ok(None);
-        };
-        let mut rows = statement.query([key, book])?;
-        while let Some(row) = rows.next()? {
-            let entry = self.read(row)?;
-            // Orgs with one currency have no such column.
-            let other = entry.currency.as_deref().zip(self.store.currency.as_deref());
-            if other.is_none_or(|(entry, store)| entry == store) {
-                return Ok(Some(entry));
+    /// One product by id, slug or code, where the visitor is shown it.
+    pub fn find(&self, key: &str) -> rusqlite::Result<Found<Vec<u8>>> {
+        for condition in [
+            is_id(key).then_some("product_id = ?2"),
+            Some("slug = ?2"),
+            Some("product_code = ?2 order by product_id"),
+        ] {
+            let Some(condition) = condition else { continue };
+            let sql = format!("select * from store_product_v1 where store_id = ?1 and {condition}");
+            let mut statement = self.connection.prepare_cached(&sql)?;
+            let mut rows = statement.query(params![self.store.id, key])?;
+            while let Some(row) = rows.next()? {
+                if let Some(json) = self.json(row, Form::Detail)? {
+                    return Ok(Found::Row(json));
+                }
             }
         }
-        Ok(None)
+        Ok(Found::NoRow)
     }
 
-    fn read(&self, row: &Row<'_>) -> rusqlite::Result<Entry> {
-        let amount = |column: &str| Ok::<_, rusqlite::Error>(real(row, column)?.and_then(Decimal::from_real));
-        let list_price = amount("unitprice")?;
-        Ok(Entry {
-            id: row.get("id")?,
-            product_id: text(row, "product2id")?,
-            price: amount("s_c__sale_price__c")?.or(list_price),
-            list_price,
-            currency: text(row, "currencyisocode")?,
-            revision: row.get("_rev")?,
-        })
+    /// A page of products, by id.
+    pub fn list(&self, query: &Query) -> rusqlite::Result<Found<Page>> {
+        self.page(query, Form::Item)
+    }
+
+    /// A page of what products are offered for.
+    pub fn prices(&self, query: &Query) -> rusqlite::Result<Found<Page>> {
+        self.page(query, Form::Price)
+    }
+
+    fn page(&self, query: &Query, form: Form) -> rusqlite::Result<Found<Page>> {
+        let mut values = vec![self.store.id.clone(), query.after.clone()];
+        let mut sql = match &query.category {
+            None => "select p.*, p.product_id as _key from store_product_v1 p where p.store_id = ?1 and p.product_id > ?2".to_owned(),
+            Some(category) => {
+                let Some(id) = categories::find(self.connection, &self.store.id, category)? else {
+                    return Ok(Found::NoRow);
+                };
+                values.push(id);
+                IN_CATEGORY.to_owned()
+            }
+        };
+        for (column, value) in &query.equal {
+            values.push(value.clone());
+            sql.push_str(&format!(" and p.{column} = ?{}", values.len()));
+        }
+        sql.push_str(" order by _key");
+        let mut statement = self.connection.prepare_cached(&sql)?;
+        let mut rows = statement.query(params_from_iter(values))?;
+        let (mut items, mut last) = (Vec::new(), String::new());
+        while let Some(row) = rows.next()? {
+            let Some(json) = self.json(row, form)? else {
+                continue;
+            };
+            if items.len() == query.limit {
+                return Ok(Found::Row(Page {
+                    items,
+                    next: Some(last),
+                }));
+            }
+            items.push(json);
+            last = row.get("_key")?;
+        }
+        Ok(Found::Row(Page { items, next: None }))
+    }
+
+    /// A product as JSON; `None` where this visitor is not shown it.
+    fn json(&self, row: &Row<'_>, form: Form) -> rusqlite::Result<Option<Vec<u8>>> {
+        let id: String = row.get("product_id")?;
+        let entry = self.book.entry(self.connection, &id)?;
+        let stock = self.stock(row, &id)?;
+        let facts = self.facts(row, &id, entry.as_ref(), stock)?;
+        let offer = offer::offer(entry.as_ref(), &facts, self.unavailable_text.as_deref());
+        if !offer.shown {
+            return Ok(None);
+        }
+        let mut out = Vec::with_capacity(768);
+        json::member(
+            &mut out,
+            b'{',
+            if form == Form::Price { "product_id" } else { "id" },
+            Some(&id),
+        );
+        if form != Form::Price {
+            self.describe(&mut out, row)?;
+        }
+        self.offered(&mut out, entry.as_ref(), &offer);
+        if form != Form::Price {
+            stocked(&mut out, row.get("is_stock_tracked")?, stock);
+            self.image(&mut out, &id)?;
+        }
+        if form == Form::Detail {
+            self.details(&mut out, &id, row)?;
+        }
+        out.push(b'}');
+        Ok(Some(out))
+    }
+
+    fn describe(&self, out: &mut Vec<u8>, row: &Row<'_>) -> rusqlite::Result<()> {
+        for name in [
+            "name",
+            "product_code",
+            "sku",
+            "slug",
+            "family",
+            "description",
+            "summary_markdown",
+            "brand_id",
+            "brand_name",
+            "master_id",
+            "category_id",
+            "available_on",
+            "discontinue_on",
+            "subscription_type",
+        ] {
+            json::member(out, b',', name, row.get::<_, Option<String>>(name)?.as_deref());
+        }
+        for (name, column) in [
+            ("virtual", "is_virtual"),
+            ("voucher", "is_voucher"),
+            ("promotionable", "is_promotionable"),
+        ] {
+            out.extend_from_slice(format!(",\"{name}\":").as_bytes());
+            json::flag(out, row.get(column)?);
+        }
+        Ok(())
+    }
+
+    fn offered(&self, out: &mut Vec<u8>, entry: Option<&Entry>, offer: &Offer) {
+        let currency = entry
+            .and_then(|entry| entry.currency.as_deref())
+            .or(self.store.currency.as_deref());
+        for (name, amount) in [("price", offer.price), ("list_price", offer.list_price)] {
+            out.extend_from_slice(format!(",\"{name}\":").as_bytes());
+            json::money(out, amount, currency);
+        }
+        json::member(out, b',', "price_text", offer.price_text.as_deref());
+        for (name, flag) in [
+            ("restricted", offer.restricted),
+            ("purchasable", offer.purchasable),
+        ] {
+            out.extend_from_slice(format!(",\"{name}\":").as_bytes());
+            json::flag(out, flag);
+        }
+        json::member(out, b',', "unavailable_reason", offer.reason);
+        json::member(out, b',', "pricebook_id", self.book.id());
+        json::member(
+            out,
+            b',',
+            "pricebook_entry_id",
+            entry.map(|entry| entry.id.as_str()),
+        );
+        json::member(
+            out,
+            b',',
+            "tax_method",
+            entry.and_then(|entry| entry.tax_method.as_deref()),
+        );
+        let most = entry
+            .and_then(|entry| entry.quantity_max)
+            .map_or("null".to_owned(), |most| most.to_string());
+        out.extend_from_slice(format!(",\"order_quantity_max\":{most}").as_bytes());
+    }
+
+    fn stock(&self, row: &Row<'_>, id: &str) -> rusqlite::Result<Option<Stock>> {
+        if !row.get::<_, bool>("is_stock_tracked")? {
+            return Ok(None);
+        }
+        let sql =
+            "select available, is_backorderable from store_stock_v1 where store_id = ?1 and product_id = ?2";
+        let stock = self
+            .connection
+            .prepare_cached(sql)?
+            .query_row(params![self.store.id, id], |row| {
+                Ok(Stock {
+                    available: row.get(0)?,
+                    backorderable: row.get(1)?,
+                })
+            });
+        let nothing = Stock {
+            available: 0.0,
+            backorderable: false,
+        };
+        Ok(Some(stock.optional()?.unwrap_or(nothing)))
+    }
+
+    fn facts(
+        &self,
+        row: &Row<'_>,
+        id: &str,
+        entry: Option<&Entry>,
+        stock: Option<Stock>,
+    ) -> rusqlite::Result<Facts> {
+        let moment = |name: &str| row.get::<_, Option<String>>(name);
+        let mut facts = Facts {
+            is_early: moment("available_on")?.is_some_and(|from| from > self.now),
+            is_over: moment("discontinue_on")?.is_some_and(|until| until <= self.now),
+            stock,
+            ..Facts::default()
+        };
+        if entry.is_some_and(|entry| entry.restricted) {
+            facts.is_approved = visitor::is_approved(self.connection, self.store, self.visitor, id)?;
+            facts.has_placeholder = self
+                .connection
+                .prepare_cached(
+                    "select 1 from store_product_v1 where store_id = ?1 and placeholder_for_id = ?2",
+                )?
+                .exists(params![self.store.id, id])?;
+        }
+        if let Some(real) = moment("placeholder_for_id")? {
+            facts.is_placeholder = true;
+            let real_entry = self.book.entry(self.connection, &real)?;
+            facts.is_needed_as_placeholder = real_entry.is_some_and(|entry| entry.restricted)
+                && !visitor::is_approved(self.connection, self.store, self.visitor, &real)?;
+        }
+        Ok(facts)
+    }
+
+    fn image(&self, out: &mut Vec<u8>, id: &str) -> rusqlite::Result<()> {
+        let sql = "select url from store_media_v1 where store_id = ?1 and product_id = ?2 and coalesce(file_type, 'image') = 'image' \
+             order by position is null, position, id limit 1";
+        let url: Option<String> = self
+            .connection
+            .prepare_cached(sql)?
+            .query_row(params![self.store.id, id], |row| row.get(0))
+            .optional()?;
+        json::member(out, b',', "image_url", url.as_deref());
+        Ok(())
+    }
+
+    fn details(&self, out: &mut Vec<u8>, id: &str, row: &Row<'_>) -> rusqlite::Result<()> {
+        for (name, column) in [
+            ("shipping_weight", "shipping_weight"),
+            ("booking_minutes", "booking_minutes"),
+        ] {
+            out.extend_from_slice(format!(",\"{name}\":").as_bytes());
+            json::value(out, row.get_ref(column)?);
+        }
+        json::member(
+            out,
+            b',',
+            "shipping_weight_unit",
+            row.get::<_, Option<String>>("shipping_weight_unit")?.as_deref(),
+        );
+        let methods: Option<String> = row.get("shipping_methods_list")?;
+        let methods: Vec<&str> = methods
+            .iter()
+            .flat_map(|list| list.split(';'))
+            .filter(|way| !way.is_empty())
+            .collect();
+        out.extend_from_slice(format!(",\"shipping_methods\":{}", serde_json::json!(methods)).as_bytes());
+        for (name, sql) in DETAILS {
+            out.extend_from_slice(format!(",\"{name}\":").as_bytes());
+            let mut statement = self.connection.prepare_cached(sql)?;
+            let mut rows = statement.query(params![self.store.id, id])?;
+            let mut open = b'[';
+            while let Some(row) = rows.next()? {
+                out.push(open);
+                open = b',';
+                json::view_row(out, row)?;
+            }
+            if open == b'[' {
+                out.push(open);
+            }
+            out.push(b']');
+        }
+        Ok(())
     }
 }
 
-fn product(connection: &Connection, book: &Book<'_>, row: &Row<'_>) -> rusqlite::Result<Product> {
-    let id: String = row.get("id")?;
-    let revision: i64 = row.get("_rev")?;
-    let entry = book.entry(connection, &id)?;
-    let mut out = Vec::with_capacity(512);
-    json::member(&mut out, b'{', "id", Some(&id));
-    let name = text(row, "s_c__display_name__c")?.filter(|name| !name.is_empty());
-    json::member(&mut out, b',', "name", name.or(text(row, "name")?).as_deref());
-    for (member, column) in [
-        ("product_code", "productcode"),
-        ("sku", "stockkeepingunit"),
-        ("slug", "s_c__slug__c"),
-        ("family", "family"),
-        ("description", "description"),
-    ] {
-        json::member(&mut out, b',', member, text(row, column)?.as_deref());
+fn stocked(out: &mut Vec<u8>, tracked: bool, stock: Option<Stock>) {
+    out.extend_from_slice(b",\"stock\":");
+    match stock {
+        Some(stock) if tracked => {
+            let Stock {
+                available,
+                backorderable,
+            } = stock;
+            out.extend_from_slice(
+                format!("{{\"available\":{available},\"backorderable\":{backorderable}}}").as_bytes(),
+            );
+        }
+        _ => out.extend_from_slice(b"null"),
     }
-    let currency = entry
-        .as_ref()
-        .and_then(|entry| entry.currency.as_deref())
-        .or(book.store.currency.as_deref());
-    amount(
-        &mut out,
-        "price",
-        entry.as_ref().and_then(|entry| entry.price),
-        currency,
-    );
-    amount(
-        &mut out,
-        "list_price",
-        entry.as_ref().and_then(|entry| entry.list_price),
-        currency,
-    );
-    json::member(
-        &mut out,
-        b',',
-        "pricebook_entry_id",
-        entry.as_ref().map(|entry| entry.id.as_str()),
-    );
-    out.push(b'}');
-    // All that goes into it: a single number would come back when a price is taken away again.
-    let tag = format!(
-        "{revision}.{}.{}",
-        entry.map_or(0, |entry| entry.revision),
-        book.store.revision
-    );
-    Ok(Product { tag, json: out })
 }
 
-fn amount(out: &mut Vec<u8>, name: &str, amount: Option<Decimal>, currency: Option<&str>) {
-    let Some(amount) = amount else {
-        json::member(out, b',', name, None);
-        return;
-    };
-    out.push(b',');
-    json::string(out, name);
-    out.push(b':');
-    json::member(
-        out,
-        b'{',
-        "amount",
-        Some(&amount.as_amount(currency.unwrap_or_default())),
-    );
-    json::member(out, b',', "currency", currency);
-    out.push(b'}');
-}
+/// ?3 is the category; ordered by place, then name.
+const IN_CATEGORY: &str = "with recursive below (category_id) as (
+        select ?3 union select h.child_id from below b join _of_product_category_hierarchy h on h.parent_id = b.category_id),
+    placed (product_id, place) as (
+        select l.product_id, min(coalesce(l.position, 99999999)) from _linked l
+        where l.store_id = ?1 and l.category_id in (select category_id from below) group by l.product_id)
+    select p.*, printf('%012.3f', c.place) || ' ' || coalesce(p.name, '') || ' ' || p.product_id as _key
+    from placed c join store_product_v1 p on p.product_id = c.product_id and p.store_id = ?1
+    where printf('%012.3f', c.place) || ' ' || coalesce(p.name, '') || ' ' || p.product_id > ?2";
+
+const DETAILS: [(&str, &str); 5] = [
+    (
+        "variants",
+        "select v.product_id, v.type, v.value, v.label, p.name, p.product_code, p.slug from store_variant_v1 v \
+         join store_product_v1 p on p.store_id = v.store_id and p.product_id = v.product_id \
+         where v.store_id = ?1 and v.master_product_id = ?2 order by v.position is null, v.position, v.value, v.id",
+    ),
+    (
+        "media",
+        "select url, alt_text, file_type, category from store_media_v1 where store_id = ?1 and product_id = ?2 \
+         order by position is null, position, id",
+    ),
+    (
+        "traits",
+        "select type, value, unit, is_filter from store_trait_v1 where store_id = ?1 and product_id = ?2 \
+         order by position is null, position, id",
+    ),
+    (
+        "categories",
+        "select c.id, c.name, c.path from store_category_v1 c where c.store_id = ?1 and c.id in \
+         (select l.category_id from _linked l where l.store_id = ?1 and l.product_id = ?2) order by c.id",
+    ),
+    (
+        "components",
+        "select x.component_product_id as product_id, x.min_quantity, x.max_quantity, x.default_quantity, \
+         coalesce(x.required, 0) as is_required from _of_product_component x \
+         where x.anchor_product_id = ?2 and ?1 is not null order by x.position is null, x.position, x.id",
+    ),
+];

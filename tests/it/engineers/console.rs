@@ -185,3 +185,51 @@ async fn an_order_is_helped_by_a_form_of_the_console_alone() {
     })
     .await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn where_there_are_tokens_a_browser_logs_in() {
+    let org = Sandbox::start(&[]).await;
+    let mut config = std::fs::read_to_string(org.config()).unwrap();
+    // The hash of `open sesame`.
+    config.push_str(
+        "\n[[admin.tokens]]\nname = \"ops\"\nsha256 = \"41ef4bb0b23661e66301aac36066912dac037827b4ae63a7b1165a5aa93ed4eb\"\n",
+    );
+    std::fs::write(org.config(), config).unwrap();
+    let daemon = org.daemon().await;
+    let client = reqwest::Client::builder()
+        .redirect(reqwest::redirect::Policy::none())
+        .build()
+        .unwrap();
+    let get = async |path: &str, cookie: &str| {
+        let request = client
+            .get(format!("{}{path}", daemon.admin))
+            .header("cookie", cookie);
+        let answer = request.send().await.unwrap();
+        let to = answer.headers().get("location").cloned();
+        (
+            answer.status().as_u16(),
+            to.map(|to| to.to_str().unwrap().to_owned()),
+        )
+    };
+    for path in ["/", "/events", "/orders/WEB-1", "/console/pulse"] {
+        assert_eq!(get(path, "").await, (303, Some("/login".to_owned())), "{path}");
+    }
+    assert_eq!(get("/login", "").await.0, 200);
+    let enter = async |token: &str| {
+        let request = client
+            .post(format!("{}/login", daemon.admin))
+            .form(&[("token", token)]);
+        request.send().await.unwrap()
+    };
+    assert_eq!(enter("guessed").await.status(), 403);
+    let entered = enter("open sesame").await;
+    assert_eq!(entered.status(), 303);
+    let cookie = entered.headers()["set-cookie"].to_str().unwrap();
+    assert!(
+        cookie.contains("HttpOnly") && cookie.contains("SameSite=Strict"),
+        "{cookie}"
+    );
+    let kept = cookie.split(';').next().unwrap();
+    assert_eq!(get("/config", kept).await.0, 200);
+    assert_eq!(get("/config", "storesync_admin=guessed").await.0, 303);
+}

@@ -48,6 +48,7 @@ async fn a_load_that_was_killed_goes_on_with_the_next_page() {
         "{said}"
     );
     assert!(!said.contains("begins anew"), "{said}");
+    assert!(!said.contains('\r'), "a bar is for terminals: {said}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 
+use super::feed::{assert_told, revision};
 use crate::world::{Sandbox, converge, differences, eventually};
 
 async fn verify(org: &Sandbox, arguments: &[&str]) -> (i32, Value) {
@@ -120,4 +121,52 @@ async fn the_daemon_compares_by_schedule() {
     .await;
     converge(&org).await;
     org.settled().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_hard_delete_of_a_thousand_rows_is_found_row_by_row_and_put_right() {
+    const ROWS: usize = 1_000;
+    let org = Sandbox::start(&["--products", "20", "--stores", "1"]).await;
+    let daemon = org.daemon_with(&[("STORESYNC__SYNC__PROFILE", "standard")]).await;
+    daemon.live().await;
+    let create: Vec<Value> = (0..ROWS)
+        .map(|at| json!({"attributes": {"type": "Account"}, "Name": format!("Account {at}")}))
+        .collect();
+    let made = org.control("changes", json!({"create": create})).await["created"].clone();
+    let mut ids: Vec<&str> = made
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|id| id.as_str().unwrap())
+        .collect();
+    ids.sort_unstable();
+    converge(&org).await;
+    let before = revision(&org);
+    org.control("changes", json!({"told": "silently", "hard_delete": made}))
+        .await;
+
+    let (code, report) = verify(&org, &["--object", "Account"]).await;
+    assert_eq!((code, &report["drift"]), (1, &json!(ROWS)));
+    let drift = object(&report, "Account")["drift"].as_array().unwrap();
+    assert!(drift.iter().all(|row| row["kind"] == "extra"));
+    let mut found: Vec<&str> = drift.iter().map(|row| row["id"].as_str().unwrap()).collect();
+    found.sort_unstable();
+    assert_eq!(found, ids, "each of them, and no other");
+
+    let (code, report) = verify(&org, &["--object", "Account", "--repair"]).await;
+    assert_eq!(
+        (code, &report["repairs"]),
+        (0, &json!({"asked": ROWS, "open": 0}))
+    );
+    converge(&org).await;
+    let ledger = org.settled().await;
+    assert_eq!(
+        ledger
+            .iter()
+            .filter(|entry| entry["found"] == "deleted in the org")
+            .count(),
+        ROWS
+    );
+    let expected: Vec<(&str, &[&str])> = ids.iter().map(|id| (*id, &["deleted"][..])).collect();
+    assert_told(&org, "Account", before, &expected);
 }

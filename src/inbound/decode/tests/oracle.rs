@@ -185,7 +185,7 @@ fn written(value: Value<'_>) -> String {
             number.to_string()
         }
         Value::Real(number) => format!("{number:?}"),
-        Value::Text(text) => text.to_owned(),
+        Value::Text(text) => text.as_str().to_owned(),
     }
 }
 

@@ -1,0 +1,103 @@
+//! The two listeners: systemd's where it hands them over, else our own.
+//!
+//! With socket activation systemd holds the socket, and connections made while the daemon restarts wait for the
+//! new process. Sockets are told apart by `FileDescriptorName=`: `storefront` and `admin`. One without a name of
+//! ours is the storefronts', as with a socket unit that does not say.
+
+use anyhow::{Context as _, anyhow};
+use listenfd::ListenFd;
+use tokio::net::TcpListener;
+
+use crate::config::{self, Config};
+use crate::serve::Listener;
+
+/// Bound before anything else is done.
+pub struct Listeners {
+    pub storefront: Listener,
+    pub admin: Listener,
+}
+
+impl Listeners {
+    pub async fn bind(config: &Config) -> anyhow::Result<Self> {
+        let mut given = Given::take()?;
+        let (serve, admin) = (&config.serve, &config.admin);
+        Ok(Self {
+            storefront: given
+                .or_bind("storefront", "[serve] listen", &serve.listen, serve.tls.as_ref())
+                .await?,
+            admin: given
+                .or_bind("admin", "[admin] listen", &admin.listen, admin.tls.as_ref())
+                .await?,
+        })
+    }
+}
+
+/// The sockets that systemd has handed over, by name.
+#[derive(Debug, Default)]
+struct Given {
+    sockets: Vec<(String, std::net::TcpListener)>,
+}
+
+impl Given {
+    fn take() -> anyhow::Result<Self> {
+        let names = std::env::var("LISTEN_FDNAMES").unwrap_or_default();
+        let mut names = names.split(':');
+        // Empty where the sockets are for another process.
+        let mut handed = ListenFd::from_env();
+        let mut sockets = Vec::new();
+        for place in 0..handed.len() {
+            let name = names.next().unwrap_or_default();
+            let socket = handed.take_tcp_listener(place).with_context(|| {
+                format!("the socket {name:?} that systemd hands over cannot be used: it must be a ListenStream= of TCP")
+            })?;
+            let socket = socket.ok_or_else(|| anyhow!("systemd hands over the socket {name:?} twice"))?;
+            socket.set_nonblocking(true)?;
+            sockets.push((role(name).to_owned(), socket));
+        }
+        Ok(Self { sockets })
+    }
+
+    async fn or_bind(
+        &mut self,
+        role: &str,
+        key: &str,
+        listen: &config::Listen,
+        tls: Option<&config::Tls>,
+    ) -> anyhow::Result<Listener> {
+        let Some(place) = self.sockets.iter().position(|(of, _)| of == role) else {
+            return Listener::bind(listen, tls).await.with_context(|| {
+                format!("{key} {listen} cannot be listened on: stop what uses it, or set another address")
+            });
+        };
+        let (_, socket) = self.sockets.swap_remove(place);
+        Listener::new(TcpListener::from_std(socket)?, tls)
+    }
+}
+
+/// What a socket is for.
+fn role(name: &str) -> &'static str {
+    if name == "admin" || name.starts_with("storesync-admin") {
+        "admin"
+    } else {
+        "storefront"
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sockets_are_told_apart_by_name() {
+        let cases = [
+            ("storefront", "storefront"),
+            ("admin", "admin"),
+            ("storesync.socket", "storefront"),
+            ("storesync-admin.socket", "admin"),
+            ("unknown", "storefront"),
+        ];
+        for (name, expected) in cases {
+            assert_eq!(role(name), expected, "{name}");
+        }
+    }
+}

@@ -1,0 +1,75 @@
+//! SIGHUP: the configuration and its secrets are read again.
+//!
+//! What can take effect while it runs does: the log level, secrets, limits. What cannot is named, one line for each
+//! key, and takes effect with the next start. A configuration that cannot be read changes nothing.
+
+use sd_notify::NotifyState;
+use tokio::signal::unix::Signal;
+use tokio_util::sync::CancellationToken;
+
+use crate::config::Config;
+use crate::daemon::supervise::notify;
+use crate::inbound::budget::Limits;
+use crate::salesforce::Org;
+use crate::telemetry;
+
+/// Keys that take effect at once.
+const TAKEN: [&str; 4] = [
+    "log.level",
+    "sync.api_share_percent",
+    "sync.poll_seconds",
+    "sync.verify_hours",
+];
+
+/// What a reload reaches.
+pub(super) struct World {
+    /// As it was loaded last.
+    pub(super) config: Config,
+    pub(super) org: Org,
+    pub(super) limits: Limits,
+}
+
+/// Reloads with each signal until it is stopped.
+pub(super) async fn run(mut world: World, mut hangup: Signal, stop: CancellationToken) -> anyhow::Result<()> {
+    loop {
+        tokio::select! {
+            () = stop.cancelled() => return Ok(()),
+            _ = hangup.recv() => {}
+        }
+        // systemd tells by the time which reload this answers.
+        match NotifyState::monotonic_usec_now() {
+            Ok(now) => notify(&[NotifyState::Reloading, now]),
+            Err(error) => tracing::warn!("the monotonic clock cannot be read ({error})"),
+        }
+        world.reload().await;
+        notify(&[NotifyState::Ready]);
+    }
+}
+
+impl World {
+    async fn reload(&mut self) {
+        let fresh = match Config::load(self.config.origin.as_deref()) {
+            Ok(fresh) => fresh,
+            Err(error) => {
+                tracing::error!("the configuration was not reloaded, all goes on as before: {error}");
+                return;
+            }
+        };
+        for key in self.config.differences(&fresh) {
+            if TAKEN.contains(&key.as_str()) {
+                tracing::info!(%key, "reloaded: {key} has changed");
+            } else {
+                tracing::warn!(%key, "{key} has changed, which takes effect when the daemon is started again");
+            }
+        }
+        telemetry::set_level(&fresh.log.level);
+        self.limits.set(&fresh.sync);
+        match self.org.read_secrets().await {
+            Ok(()) => tracing::info!("reloaded: the secrets were read again and are used for the next login"),
+            Err(error) => {
+                tracing::error!("the secrets were not reloaded, those from before are kept: {error}")
+            }
+        }
+        self.config = fresh;
+    }
+}

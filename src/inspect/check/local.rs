@@ -1,0 +1,241 @@
+//! What can be seen without the network: the configuration's sense, files, permissions, space.
+
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
+
+use crate::config::{Auth, Config};
+use crate::inspect::check::{Area, Report};
+use crate::store::{cache, database, journal, outbox};
+
+/// Below this the daemon works, but a load or a day of events may not fit any more.
+const SPACE_BYTES_WARN: u64 = 5 << 30;
+
+/// Below this writing will soon fail.
+const SPACE_BYTES_FAIL: u64 = 256 << 20;
+
+/// Values that are readable and make no sense.
+pub(super) fn configuration(report: &mut Report, config: &Config) {
+    let area = Area::Configuration;
+    for (key, url) in [
+        ("[org] login_url", &config.org.login_url),
+        ("[org] pubsub_url", &config.org.pubsub_url),
+    ] {
+        if url.starts_with("https://") {
+            report.ok(area, key, url);
+        } else if url.starts_with("http://") {
+            report.warn(
+                area,
+                key,
+                &format!("{url} is not encrypted"),
+                "use https for everything but a sandbox org on this machine",
+            );
+        } else {
+            report.fail(
+                area,
+                key,
+                &format!("{url} is no address"),
+                "give one that begins with https://",
+            );
+        }
+    }
+    if config.org.auth == Auth::ClientCredentials && config.org.login_url.contains("login.salesforce.com") {
+        report.fail(
+            area,
+            "[org] login_url",
+            "client_credentials is refused at login.salesforce.com",
+            "give the org's My Domain address, https://NAME.my.salesforce.com",
+        );
+    }
+    let version: Option<u32> = config
+        .org
+        .api_version
+        .trim_start_matches('v')
+        .split('.')
+        .next()
+        .and_then(|n| n.parse().ok());
+    match version {
+        Some(version) if version >= 60 => report.ok(area, "[org] api_version", &config.org.api_version),
+        _ => report.fail(
+            area,
+            "[org] api_version",
+            &format!("{} is not spoken here", config.org.api_version),
+            "give 60.0 or newer",
+        ),
+    };
+    if config.sync.channels.is_empty() {
+        report.warn(
+            area,
+            "[sync] channels",
+            "no channel is named: every object is polled, and changes show after a minute",
+            "name \"/data/ChangeEvents\", where the org selects objects for change data capture",
+        );
+    }
+}
+
+/// Secrets, certificates, the state directory and what is in it.
+pub(super) fn files(report: &mut Report, config: &Config) {
+    for (key, path) in config.org.secret_files() {
+        secret(report, key, path);
+    }
+    if let Some(path) = &config.org.ca_file {
+        readable(report, "[org] ca_file", path);
+    }
+    state(report, &config.state.dir);
+}
+
+fn readable(report: &mut Report, key: &str, path: &Path) -> bool {
+    let shown = path.display();
+    match std::fs::read(path) {
+        Ok(bytes) if bytes.iter().all(u8::is_ascii_whitespace) => {
+            report.fail(
+                Area::Files,
+                key,
+                &format!("{shown} is empty"),
+                "write into it what the key names",
+            );
+            false
+        }
+        Ok(_) => {
+            report.ok(Area::Files, key, &format!("{shown} is readable"));
+            true
+        }
+        Err(error) => {
+            report.fail(
+                Area::Files,
+                key,
+                &format!("{shown} cannot be read ({error})"),
+                "make it, readable by the user storesync runs as; under systemd put it into the folder that LoadCredential names",
+            );
+            false
+        }
+    }
+}
+
+fn secret(report: &mut Report, key: &str, path: &Path) {
+    if !readable(report, key, path) {
+        return;
+    }
+    let Ok(file) = std::fs::metadata(path) else { return };
+    let mode = file.permissions().mode() & 0o777;
+    if mode & 0o077 != 0 {
+        report.warn(
+            Area::Files,
+            key,
+            &format!(
+                "{} may be read by others than its owner (mode {mode:o})",
+                path.display()
+            ),
+            &format!("chmod 600 {}", path.display()),
+        );
+    }
+}
+
+fn state(report: &mut Report, dir: &Path) {
+    let area = Area::Files;
+    let shown = dir.display().to_string();
+    let existing = dir
+        .ancestors()
+        .find(|place| place.exists())
+        .unwrap_or(Path::new("/"));
+    if dir.is_dir() {
+        match tempfile::Builder::new().prefix(".check").tempfile_in(dir) {
+            Ok(_) => report.ok(area, "[state] dir", &format!("{shown} is writable")),
+            Err(error) => report.fail(
+                area,
+                "[state] dir",
+                &format!("{shown} cannot be written ({error})"),
+                "make the user storesync runs as its owner, or set another directory",
+            ),
+        };
+    } else {
+        report.warn(
+            area,
+            "[state] dir",
+            &format!("{shown} is not there yet"),
+            "nothing, if the daemon has not been started: it makes it where it may",
+        );
+    }
+    for kind in [cache::KIND, journal::KIND, outbox::KIND] {
+        database_file(report, dir, kind);
+    }
+    let running = database::is_held(dir);
+    report.ok(
+        area,
+        "daemon",
+        if running {
+            "one runs on this directory"
+        } else {
+            "none runs on this directory"
+        },
+    );
+    space(report, existing);
+}
+
+fn database_file(report: &mut Report, dir: &Path, kind: database::Kind) {
+    let (area, path) = (Area::Files, dir.join(kind.file_name));
+    let Ok(file) = std::fs::metadata(&path) else {
+        return;
+    };
+    let mode = file.permissions().mode() & 0o777;
+    if mode & !kind.mode & 0o077 != 0 {
+        report.warn(
+            area,
+            kind.file_name,
+            &format!("it may be read by more than it is meant for (mode {mode:o})"),
+            &format!("chmod {:o} {}", kind.mode, path.display()),
+        );
+    }
+    match database::version(dir, kind) {
+        Ok(version) => {
+            let (known, bytes) = (kind.migrations.len(), file.len());
+            let told = match version == known {
+                true => format!("schema {version}, {} MB", bytes >> 20),
+                false => format!(
+                    "schema {version} of {known}, {} MB: brought up to date at the next start",
+                    bytes >> 20
+                ),
+            };
+            report
+                .ok(area, kind.file_name, &told)
+                .with("bytes", bytes)
+                .with("schema", version);
+        }
+        Err(error) => {
+            report.fail(
+                area,
+                kind.file_name,
+                &error.to_string(),
+                "see above; a backup is made with storesync backup",
+            );
+        }
+    }
+}
+
+fn space(report: &mut Report, place: &Path) {
+    let told = match rustix::fs::statvfs(place) {
+        Ok(disk) => disk,
+        Err(error) => {
+            let told = format!("what is left at {} cannot be told ({error})", place.display());
+            report.warn(Area::Files, "disk space", &told, "look with df");
+            return;
+        }
+    };
+    let left = told.f_bavail.saturating_mul(told.f_frsize);
+    let words = format!("{} MB are left at {}", left >> 20, place.display());
+    let line = match left {
+        ..SPACE_BYTES_FAIL => report.fail(
+            Area::Files,
+            "disk space",
+            &words,
+            "free some now: orders are refused when they cannot be written",
+        ),
+        SPACE_BYTES_FAIL..SPACE_BYTES_WARN => report.warn(
+            Area::Files,
+            "disk space",
+            &words,
+            "free some: a load of a large org, or some days of events, may need more",
+        ),
+        _ => report.ok(Area::Files, "disk space", &words),
+    };
+    line.with("bytes_left", left);
+}

@@ -1,0 +1,322 @@
+//! Whether this user may write what an order is made of.
+//!
+//! The same questions that the sender asks of the org before it sends, and those that only the first order would
+//! answer: rights on each object, and on each field that an order sets.
+
+use crate::inspect::check::reach::World;
+use crate::inspect::check::{Area, Report};
+use crate::salesforce::describe::{Describe, Field};
+
+/// The usual external ids, where the configuration names none; the sender looks in the same order.
+const KEY_FIELDS: [&str; 2] = ["External_ID__c", "s_c__sC_Id__c"];
+
+/// What the sender needs of an object.
+struct Need {
+    object: &'static str,
+    /// It carries the key by which a retry is recognised.
+    keyed: bool,
+    /// An order with this customer may come again: the record is then updated.
+    updated: bool,
+    /// No order can be written without these.
+    must: &'static [&'static str],
+    /// Set where the org lets them be, else left out.
+    may: &'static [&'static str],
+}
+
+const NEEDS: [Need; 4] = [
+    Need {
+        object: "Account",
+        keyed: true,
+        updated: true,
+        must: &["Name"],
+        may: &[
+            "Phone",
+            "BillingStreet",
+            "BillingCity",
+            "BillingPostalCode",
+            "ShippingStreet",
+            "ShippingCity",
+            "ShippingPostalCode",
+        ],
+    },
+    Need {
+        object: "Contact",
+        keyed: true,
+        updated: true,
+        must: &["AccountId", "LastName"],
+        may: &[
+            "FirstName",
+            "Email",
+            "Phone",
+            "MailingStreet",
+            "MailingCity",
+            "MailingPostalCode",
+        ],
+    },
+    Need {
+        object: "Order",
+        keyed: true,
+        updated: true,
+        must: &["AccountId", "EffectiveDate", "Status", "Pricebook2Id"],
+        may: &[
+            "BillToContactId",
+            "ShipToContactId",
+            "BillingStreet",
+            "BillingCity",
+            "BillingPostalCode",
+            "ShippingStreet",
+            "ShippingCity",
+            "ShippingPostalCode",
+        ],
+    },
+    Need {
+        object: "OrderItem",
+        keyed: false,
+        updated: false,
+        must: &["OrderId", "PricebookEntryId", "Quantity", "UnitPrice"],
+        may: &[],
+    },
+];
+
+/// Checks each object that an order is written to.
+pub(super) async fn rights(report: &mut Report, world: &World, configured: Option<&str>) {
+    for need in &NEEDS {
+        match world.org.describe(need.object).await {
+            Ok(Some(describe)) => {
+                object(report, need, &describe);
+                fields(report, need, &describe);
+                if need.keyed {
+                    key(report, &describe, configured);
+                }
+                record_types(report, &describe);
+            }
+            Ok(None) => {
+                report.fail(
+                    Area::Orders,
+                    need.object,
+                    "the org has no such object, or hides it from this user: orders are kept and not sent",
+                    "enable orders in the org's setup (Order Settings), and give the user Create and Edit",
+                );
+            }
+            Err(error) => {
+                report.fail(Area::Orders, need.object, &error.to_string(), "check again");
+            }
+        }
+    }
+}
+
+fn object(report: &mut Report, need: &Need, describe: &Describe) {
+    let lacks: Vec<&str> = [
+        (!describe.createable, "Create"),
+        (need.updated && !describe.updateable, "Edit"),
+    ]
+    .into_iter()
+    .filter_map(|(lacking, right)| lacking.then_some(right))
+    .collect();
+    if lacks.is_empty() {
+        report.ok(
+            Area::Orders,
+            need.object,
+            "the user may create it, and edit it where that is needed",
+        );
+    } else {
+        let rights = lacks.join(" and ");
+        report.fail(
+            Area::Orders,
+            need.object,
+            &format!("the user lacks {rights}: orders are kept and not sent"),
+            &format!("give it {rights} on {} in a permission set", need.object),
+        );
+    }
+}
+
+fn fields(report: &mut Report, need: &Need, describe: &Describe) {
+    let writable = |name: &&&str| describe.field(name).is_some_and(|field| field.createable);
+    let refused: Vec<&str> = need.must.iter().filter(|name| !writable(name)).copied().collect();
+    let left_out: Vec<&str> = need.may.iter().filter(|name| !writable(name)).copied().collect();
+    let subject = format!("{} fields", need.object);
+    if !refused.is_empty() {
+        report.fail(
+            Area::Orders,
+            &subject,
+            &format!(
+                "the user may not set {}: no order can be written without",
+                refused.join(", ")
+            ),
+            "give it Edit on these fields in a permission set",
+        );
+    } else if !left_out.is_empty() {
+        report.warn(
+            Area::Orders,
+            &subject,
+            &format!(
+                "the user may not set {}: orders are written without them",
+                left_out.join(", ")
+            ),
+            "give it Edit on these fields, where the shops fill them",
+        );
+    } else {
+        let count = need.must.len() + need.may.len();
+        report.ok(
+            Area::Orders,
+            &subject,
+            &format!("all {count} that orders set may be set"),
+        );
+    }
+}
+
+/// By the rule of the sender: the first that is a unique external id and may be set.
+fn key(report: &mut Report, describe: &Describe, configured: Option<&str>) {
+    let candidates: Vec<&str> = configured.map_or(KEY_FIELDS.to_vec(), |name| vec![name]);
+    let found: Vec<&Field> = candidates
+        .iter()
+        .filter_map(|name| describe.field(name))
+        .collect();
+    let subject = format!("{} key", describe.name);
+    let usable = |field: &&&Field| field.external_id && field.unique && field.createable;
+    match (found.iter().find(usable), found.first()) {
+        (Some(field), _) => {
+            report.ok(
+                Area::Orders,
+                &subject,
+                &format!("{} is a unique external id and may be set", field.name),
+            );
+        }
+        (None, Some(field)) => {
+            let lacks: Vec<&str> = [
+                (!field.external_id, "not an external id"),
+                (!field.unique, "not unique"),
+                (!field.createable, "not writable by the user"),
+            ]
+            .into_iter()
+            .filter_map(|(lacking, what)| lacking.then_some(what))
+            .collect();
+            report.fail(
+                Area::Orders,
+                &subject,
+                &format!(
+                    "{} is {}: orders are kept and not sent",
+                    field.name,
+                    lacks.join(" and ")
+                ),
+                "change the field in the org, or name another with [orders] external_id_field",
+            );
+        }
+        (None, None) => {
+            report.fail(
+                Area::Orders,
+                &subject,
+                &format!(
+                    "there is no field {} that the user may see: orders are kept and not sent",
+                    candidates.join(" or ")
+                ),
+                "make one: text, external id, unique; or name yours with [orders] external_id_field",
+            );
+        }
+    }
+}
+
+fn record_types(report: &mut Report, describe: &Describe) {
+    let usable = describe
+        .record_types
+        .iter()
+        .filter(|kind| kind.available && kind.active);
+    let subject = format!("{} record types", describe.name);
+    let names: Vec<&str> = usable.clone().map(|kind| kind.name.as_str()).collect();
+    match usable.clone().find(|kind| kind.default) {
+        Some(default) => {
+            report.ok(
+                Area::Orders,
+                &subject,
+                &format!("{} is the user's default of {}", default.name, names.join(", ")),
+            );
+        }
+        None if describe.record_types.is_empty() => {}
+        None => {
+            report.fail(
+                Area::Orders,
+                &subject,
+                "the user has no default record type",
+                "assign one in the user's profile or permission set",
+            );
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::salesforce::describe::RecordType;
+
+    fn order(external_id: bool, unique: bool, createable: bool) -> Describe {
+        let field = |name: &str, external_id, unique| Field {
+            name: name.to_owned(),
+            kind: "string".to_owned(),
+            length: 36,
+            external_id,
+            unique,
+            createable,
+            updateable: createable,
+            calculated: false,
+            compound: None,
+        };
+        Describe {
+            name: "Order".to_owned(),
+            label: String::new(),
+            key_prefix: None,
+            queryable: true,
+            createable,
+            updateable: true,
+            record_types: vec![RecordType {
+                name: "Master".to_owned(),
+                available: true,
+                active: true,
+                default: true,
+            }],
+            fields: NEEDS[2]
+                .must
+                .iter()
+                .map(|name| field(name, false, false))
+                .chain([field("External_ID__c", external_id, unique)])
+                .collect(),
+        }
+    }
+
+    #[test]
+    fn says_what_an_order_would_fail_on() {
+        let cases = [
+            (
+                order(true, true, true),
+                "ok",
+                "External_ID__c is a unique external id",
+            ),
+            (order(true, false, true), "fail", "External_ID__c is not unique:"),
+            (
+                order(false, true, true),
+                "fail",
+                "External_ID__c is not an external id:",
+            ),
+            (
+                order(true, true, false),
+                "fail",
+                "External_ID__c is not writable by the user:",
+            ),
+        ];
+        for (describe, verdict, told) in cases {
+            let mut report = Report::default();
+            key(&mut report, &describe, None);
+            let line = &report.as_json()["lines"][0];
+            assert_eq!(line["verdict"], verdict);
+            assert!(line["told"].as_str().unwrap().starts_with(told), "{line}");
+        }
+        let mut report = Report::default();
+        object(&mut report, &NEEDS[2], &order(true, true, false));
+        fields(&mut report, &NEEDS[2], &order(true, true, false));
+        let text = report.as_text();
+        assert!(text.contains("the user lacks Create:"), "{text}");
+        assert!(
+            text.contains("the user may not set AccountId, EffectiveDate, Status, Pricebook2Id:"),
+            "{text}"
+        );
+    }
+}

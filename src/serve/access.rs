@@ -1,0 +1,237 @@
+//! Who may read what: bearer tokens, kept as hashes, each with the stores and the kinds of data that it is for.
+//!
+//! Where no token is configured everything is open, which is allowed on this machine alone. The check stands in front
+//! of the handlers and follows from the table of routes, so a new route can not be without one.
+
+use std::collections::BTreeSet;
+
+use aws_lc_rs::constant_time::verify_slices_are_equal;
+use aws_lc_rs::digest::{SHA256, digest};
+use axum::extract::{RawPathParams, Request, State};
+use axum::http::{HeaderMap, header};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+
+use crate::config;
+use crate::serve::World;
+use crate::serve::problem::Problem;
+use crate::store::storefront::{Found, stores};
+
+/// What a route is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Access {
+    /// Anyone.
+    Open,
+    /// Any token: the handler leaves out what its grant does not hold.
+    Any,
+    /// Tokens for the store that the path names.
+    Store,
+    /// As `Store`, for data of customers.
+    Customers,
+    /// As `Store`, for placing and following orders.
+    Orders,
+    /// Tokens that are for all stores.
+    Org,
+    /// Tokens of the operators' listener.
+    Admin,
+}
+
+/// What a request may do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Grant {
+    /// Ids; `None` for all stores.
+    stores: Option<BTreeSet<String>>,
+    pub customers: bool,
+    orders: bool,
+}
+
+impl Grant {
+    const ALL: Self = Self {
+        stores: None,
+        customers: true,
+        orders: true,
+    };
+
+    pub fn holds(&self, store_id: &str) -> bool {
+        self.stores
+            .as_ref()
+            .is_none_or(|stores| stores.contains(store_id))
+    }
+
+    pub fn is_for_all_stores(&self) -> bool {
+        self.stores.is_none()
+    }
+}
+
+/// The tokens of a listener.
+#[derive(Clone, Debug, Default)]
+pub struct Tokens(Vec<Token>);
+
+#[derive(Clone, Debug)]
+struct Token {
+    hash: Vec<u8>,
+    stores: Vec<String>,
+    customers: bool,
+    orders: bool,
+}
+
+impl Tokens {
+    /// Tokens as configured; their form was checked when the configuration was read.
+    pub fn new(configured: &[config::Token]) -> Self {
+        let tokens = configured.iter().map(|token| Token {
+            hash: token.hash(),
+            stores: token.stores.clone(),
+            customers: token.customers,
+            orders: token.orders,
+        });
+        Self(tokens.collect())
+    }
+
+    /// The token that a request brings. All are compared, each in constant time.
+    fn find(&self, headers: &HeaderMap) -> Option<&Token> {
+        let value = headers.get(header::AUTHORIZATION)?.to_str().ok()?;
+        let (scheme, secret) = value.split_once(' ')?;
+        if !scheme.eq_ignore_ascii_case("bearer") {
+            return None;
+        }
+        self.with_secret(secret)
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Whether there is such a token.
+    pub fn holds(&self, secret: &str) -> bool {
+        self.with_secret(secret).is_some()
+    }
+
+    fn with_secret(&self, secret: &str) -> Option<&Token> {
+        let hash = digest(&SHA256, secret.trim().as_bytes());
+        let mut found = None;
+        for token in &self.0 {
+            if verify_slices_are_equal(&token.hash, hash.as_ref()).is_ok() {
+                found = Some(token);
+            }
+        }
+        found
+    }
+}
+
+fn unauthorised() -> Response {
+    let problem = Problem::new(
+        axum::http::StatusCode::UNAUTHORIZED,
+        "unauthorised",
+        "this needs a token: send it as Authorization: Bearer",
+    );
+    let mut response = problem.into_response();
+    let value = axum::http::HeaderValue::from_static("Bearer");
+    response.headers_mut().insert(header::WWW_AUTHENTICATE, value);
+    response
+}
+
+fn forbidden(detail: &'static str) -> Problem {
+    Problem::new(axum::http::StatusCode::FORBIDDEN, "forbidden", detail)
+}
+
+/// Lets a request through that its token is for, with its grant beside it.
+pub async fn authorise(
+    State((world, access)): State<(World, Access)>,
+    parameters: Result<RawPathParams, axum::extract::rejection::RawPathParamsRejection>,
+    mut request: Request,
+    next: Next,
+) -> Response {
+    let tokens = match access {
+        Access::Admin => &world.admin_tokens,
+        _ => &world.tokens,
+    };
+    let grant = if access == Access::Open || tokens.0.is_empty() {
+        Grant::ALL
+    } else {
+        let Some(token) = tokens.find(request.headers()) else {
+            return unauthorised();
+        };
+        let store = parameters.ok().and_then(|parameters| {
+            let found = parameters.iter().find(|(name, _)| *name == "store");
+            found.map(|(_, value)| value.to_owned())
+        });
+        match granted(&world, token, access, store) {
+            Ok(grant) => grant,
+            Err(problem) => return problem.into_response(),
+        }
+    };
+    request.extensions_mut().insert(grant);
+    next.run(request).await
+}
+
+fn granted(world: &World, token: &Token, access: Access, store: Option<String>) -> Result<Grant, Problem> {
+    let stores = if token.stores.is_empty() {
+        None
+    } else {
+        let mut ids = BTreeSet::new();
+        for key in &token.stores {
+            if let Found::Row(store) = world.reader.with(|cache| stores::find(cache, key))? {
+                ids.insert(store.id);
+            }
+        }
+        Some(ids)
+    };
+    let grant = Grant {
+        stores,
+        customers: token.customers,
+        orders: token.orders,
+    };
+    if access == Access::Org && !grant.is_for_all_stores() {
+        return Err(forbidden(
+            "this is for tokens of all stores: the token is for some",
+        ));
+    }
+    if access == Access::Customers && !grant.customers {
+        return Err(forbidden("the token is not for data of customers"));
+    }
+    if access == Access::Orders && !grant.orders {
+        return Err(forbidden("the token is not for orders"));
+    }
+    if let Some(key) = store.filter(|_| !grant.is_for_all_stores()) {
+        // Whether another store exists is not told either.
+        let held = match world.reader.with(|cache| stores::find(cache, &key))? {
+            Found::Row(store) => grant.holds(&store.id),
+            _ => false,
+        };
+        if !held {
+            return Err(forbidden("the token is not for this store"));
+        }
+    }
+    Ok(grant)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_token_is_found_by_its_hash() {
+        let hash = digest(&SHA256, b"long and random");
+        let hash: String = hash.as_ref().iter().map(|byte| format!("{byte:02x}")).collect();
+        let token = config::Token {
+            name: "web".to_owned(),
+            sha256: hash,
+            stores: vec!["a".to_owned()],
+            customers: true,
+            orders: false,
+        };
+        let tokens = Tokens::new(&[token]);
+        for (value, found) in [
+            ("Bearer long and random", true),
+            ("bearer long and random", true),
+            ("Bearer long and randoM", false),
+            ("Basic long and random", false),
+            ("long and random", false),
+            ("Bearer ", false),
+        ] {
+            let headers = HeaderMap::from_iter([(header::AUTHORIZATION, value.parse().unwrap())]);
+            assert_eq!(tokens.find(&headers).is_some(), found, "{value}");
+        }
+        assert!(tokens.find(&HeaderMap::new()).is_none());
+    }
+}

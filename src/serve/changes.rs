@@ -1,0 +1,416 @@
+//! What changed, as it changes: server-sent events that a listener can take up again where it left.
+//!
+//! One reader follows the feed and hands each batch to all listeners; a listener that is behind, or comes back with
+//! `Last-Event-ID`, reads the feed itself in pages until it has caught up. So a listener costs a cursor and a place in
+//! a queue of batches that all share, and one that does not read costs no more: the queue is bounded, and whoever
+//! falls out of it reads the feed again. What the feed no longer holds is told as `reset`: read all of it anew.
+
+use std::collections::{BTreeMap, HashSet};
+use std::convert::Infallible;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::time::Duration;
+
+use axum::Extension;
+use axum::body::Body;
+use axum::extract::State;
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::response::Response;
+use bytes::Bytes;
+use futures_util::stream;
+use serde_json::{Value, json};
+use tokio::sync::broadcast;
+use tokio::sync::broadcast::error::RecvError;
+
+use crate::serve::World;
+use crate::serve::access::Grant;
+use crate::serve::catalogue::{PERSONAL, find_store};
+use crate::serve::problem::Problem;
+use crate::serve::query::Asked;
+use crate::store::storefront::feed::{self, Entry, Stores};
+use crate::store::storefront::products::Shelf;
+use crate::store::storefront::stores::Store;
+use crate::store::storefront::visitor::{self, Named};
+use crate::store::storefront::{Found, objects};
+
+/// Entries read at a time.
+const PAGE_ENTRIES: usize = 256;
+/// Batches that a listener may be behind before it reads the feed itself.
+const BATCHES_MAX: usize = 64;
+/// Listeners at a time.
+const LISTENERS_MAX: usize = 10_000;
+/// So often a quiet stream says that it is alive, and where it stands.
+const HEARTBEAT: Duration = Duration::from_secs(15);
+
+/// Where listeners get what the one reader has read; cheap to clone.
+#[derive(Clone)]
+pub struct Feed {
+    batches: broadcast::Sender<Arc<Batch>>,
+    listeners: Arc<AtomicUsize>,
+}
+
+impl Default for Feed {
+    fn default() -> Self {
+        Self {
+            batches: broadcast::Sender::new(BATCHES_MAX),
+            listeners: Arc::default(),
+        }
+    }
+}
+
+/// Entries read together.
+struct Batch {
+    /// The revision that the reader stood at before.
+    after: i64,
+    lines: Vec<Line>,
+}
+
+impl Batch {
+    fn end(&self) -> i64 {
+        self.lines.last().map_or(self.after, |line| line.entry.rev)
+    }
+}
+
+/// An entry with what listeners are sent of it, made once for all of them.
+struct Line {
+    entry: Entry,
+    row: OnceLock<Option<Bytes>>,
+    /// By store.
+    products: Mutex<BTreeMap<String, Option<Bytes>>>,
+}
+
+impl From<Entry> for Line {
+    fn from(entry: Entry) -> Self {
+        Self {
+            entry,
+            row: OnceLock::new(),
+            products: Mutex::default(),
+        }
+    }
+}
+
+/// Reads the feed for all listeners until the daemon stops. Nothing is read while nobody listens.
+pub async fn follow(world: World) -> anyhow::Result<()> {
+    let mut revisions = world.revisions.clone();
+    let mut at = world.reader.with(feed::bounds)?.1;
+    loop {
+        tokio::select! {
+            () = world.stop.cancelled() => return Ok(()),
+            changed = revisions.changed() => if changed.is_err() {
+                // The door is closed: nothing will change any more.
+                world.stop.cancelled().await;
+                return Ok(());
+            },
+        }
+        let newest = *revisions.borrow_and_update();
+        while at < newest && world.feed.batches.receiver_count() > 0 {
+            let lines = world.reader.with(|cache| feed::after(cache, at, PAGE_ENTRIES))?;
+            if lines.is_empty() {
+                break;
+            }
+            let batch = Batch {
+                after: at,
+                lines: lines.into_iter().map(Line::from).collect(),
+            };
+            at = batch.end();
+            // Without a listener there is no one to miss it.
+            let _sent = world.feed.batches.send(Arc::new(batch));
+            tokio::task::yield_now().await;
+        }
+        at = at.max(newest);
+    }
+}
+
+/// What a listener wants to hear of.
+struct Wanted {
+    store: Option<Store>,
+    /// In lower case; all where none is named.
+    objects: HashSet<String>,
+    rows: bool,
+    persons: bool,
+}
+
+impl Wanted {
+    fn wants(&self, entry: &Entry) -> bool {
+        let object = entry.object.to_ascii_lowercase();
+        if !self.objects.is_empty() && !self.objects.contains(&object) {
+            return false;
+        }
+        match &self.store {
+            Some(store) => entry
+                .told
+                .as_ref()
+                .is_some_and(|told| told.stores.contain(&store.id)),
+            None => self.persons || !PERSONAL.contains(&object.as_str()),
+        }
+    }
+}
+
+/// One listener.
+struct Listener {
+    world: World,
+    wanted: Wanted,
+    at: i64,
+    batches: broadcast::Receiver<Arc<Batch>>,
+    /// Written before anything else.
+    first: Option<Bytes>,
+    behind: bool,
+    _seat: Seat,
+}
+
+/// A place among the listeners, free again when it is dropped.
+struct Seat(Arc<AtomicUsize>);
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+impl Feed {
+    fn seat(&self) -> Option<Seat> {
+        let taken = self.listeners.fetch_add(1, Ordering::Relaxed);
+        let seat = Seat(Arc::clone(&self.listeners));
+        (taken < LISTENERS_MAX).then_some(seat)
+    }
+
+    /// How many listen.
+    pub fn listeners(&self) -> usize {
+        self.listeners.load(Ordering::Relaxed)
+    }
+}
+
+pub async fn changes(
+    State(world): State<World>,
+    Extension(grant): Extension<Grant>,
+    headers: HeaderMap,
+    mut asked: Asked,
+) -> Result<Response, Problem> {
+    let store = match asked.take("store")? {
+        Some(key) => Some(find_store(&world, &key)?),
+        None => None,
+    };
+    let held = store
+        .as_ref()
+        .map_or(grant.is_for_all_stores(), |store| grant.holds(&store.id));
+    if !held {
+        let detail = "the token is for some stores: name one of them with store=";
+        return Err(Problem::new(StatusCode::FORBIDDEN, "forbidden", detail));
+    }
+    let objects = asked.take_list("objects")?;
+    let wanted = Wanted {
+        store,
+        objects: objects.iter().map(|name| name.to_ascii_lowercase()).collect(),
+        rows: asked.take_flag("rows")?,
+        persons: grant.customers,
+    };
+    let since = asked.take("since")?;
+    asked.end()?;
+    let since = position(&headers, since)?;
+    let Some(seat) = world.feed.seat() else {
+        return Err(Problem::unavailable("too many listen already: try again"));
+    };
+    // Subscribed first: what is committed from here on is in the queue.
+    let batches = world.feed.batches.subscribe();
+    let (oldest, newest) = world.reader.with(feed::bounds)?;
+    let lost = since.is_some_and(|since| since > newest || since < newest && since + 1 < oldest);
+    let at = since.filter(|_| !lost).unwrap_or(newest);
+    let first = match lost {
+        true => frame(at, "reset", &json!({"rev": newest, "oldest": oldest})),
+        false => frame(at, "ready", &json!({"rev": at})),
+    };
+    let listener = Listener {
+        world,
+        wanted,
+        at,
+        batches,
+        first: Some(Bytes::from([b"retry: 2000\n".as_slice(), &first].concat())),
+        behind: at < newest,
+        _seat: seat,
+    };
+    let body = stream::unfold(listener, |mut listener| async move {
+        let next = listener.next().await?;
+        Some((Ok::<_, Infallible>(next), listener))
+    });
+    let mut response = Response::new(Body::from_stream(body));
+    for (name, value) in [
+        (header::CONTENT_TYPE, "text/event-stream"),
+        (header::CACHE_CONTROL, "no-store"),
+        (header::HeaderName::from_static("x-accel-buffering"), "no"),
+    ] {
+        response
+            .headers_mut()
+            .insert(name, HeaderValue::from_static(value));
+    }
+    Ok(response)
+}
+
+/// Where the listener left: by the header that browsers send, or by `since`.
+fn position(headers: &HeaderMap, since: Option<String>) -> Result<Option<i64>, Problem> {
+    let header = headers
+        .get("last-event-id")
+        .map(|value| value.to_str().unwrap_or("?").to_owned());
+    let Some(text) = header.filter(|text| !text.is_empty()).or(since) else {
+        return Ok(None);
+    };
+    let wrong = || {
+        Problem::bad_request("the position is not one of this stream: leave it out to begin anew")
+            .on_field("since")
+    };
+    text.parse()
+        .ok()
+        .filter(|rev| *rev >= 0)
+        .map(Some)
+        .ok_or_else(wrong)
+}
+
+impl Listener {
+    /// What is written next; `None` ends the stream.
+    async fn next(&mut self) -> Option<Bytes> {
+        if let Some(first) = self.first.take() {
+            return Some(first);
+        }
+        loop {
+            if self.behind {
+                match self.page() {
+                    Ok(page) if page.is_empty() => tokio::task::yield_now().await,
+                    Ok(page) => return Some(page),
+                    Err(error) => {
+                        tracing::error!(error = format!("{error:#}"), "the change feed cannot be read");
+                        return None;
+                    }
+                }
+                continue;
+            }
+            let received = tokio::select! {
+                () = self.world.stop.cancelled() => return None,
+                () = tokio::time::sleep(HEARTBEAT) => return Some(Bytes::from(format!("id: {}\n\n", self.at))),
+                received = self.batches.recv() => received,
+            };
+            match received {
+                Ok(batch) if batch.after <= self.at => {
+                    let out = self.written(&batch.lines);
+                    self.at = self.at.max(batch.end());
+                    if !out.is_empty() {
+                        return Some(out.into());
+                    }
+                }
+                Ok(_) | Err(RecvError::Lagged(_)) => self.behind = true,
+                Err(RecvError::Closed) => return None,
+            }
+        }
+    }
+
+    /// Reads the feed itself, one page.
+    fn page(&mut self) -> anyhow::Result<Bytes> {
+        let at = self.at;
+        let (oldest, newest) = self.world.reader.with(feed::bounds)?;
+        if at + 1 < oldest && at < newest {
+            self.at = newest;
+            return Ok(frame(newest, "reset", &json!({"rev": newest, "oldest": oldest})).into());
+        }
+        let entries = self
+            .world
+            .reader
+            .with(|cache| feed::after(cache, at, PAGE_ENTRIES))?;
+        self.behind = entries.len() == PAGE_ENTRIES;
+        let lines: Vec<Line> = entries.into_iter().map(Line::from).collect();
+        let out = self.written(&lines);
+        self.at = lines.last().map_or(at.max(newest), |line| line.entry.rev);
+        Ok(out.into())
+    }
+
+    fn written(&self, lines: &[Line]) -> Vec<u8> {
+        let wanted = lines
+            .iter()
+            .filter(|line| line.entry.rev > self.at && self.wanted.wants(&line.entry));
+        wanted.flat_map(|line| self.event(line)).collect()
+    }
+
+    fn event(&self, line: &Line) -> Vec<u8> {
+        let entry = &line.entry;
+        let mut data = json!({
+            "rev": entry.rev, "object": entry.object, "id": entry.record_id, "kind": entry.kind,
+        });
+        if let Some(told) = &entry.told {
+            data["topic"] = told.topic.into();
+            data["product_id"] = told.product_id.clone().into();
+            data["stores"] = match (&self.wanted.store, &told.stores) {
+                (Some(store), _) => json!([store.id]),
+                (None, Stores::All) => Value::Null,
+                (None, Stores::These(ids)) => json!(ids),
+            };
+        }
+        let row = if self.wanted.rows { self.row(line) } else { None };
+        let mut text = data.to_string().into_bytes();
+        if self.wanted.rows {
+            text.pop();
+            text.extend_from_slice(b",\"row\":");
+            text.extend_from_slice(row.as_deref().unwrap_or(b"null"));
+            text.push(b'}');
+        }
+        let mut out = format!("id: {}\nevent: change\ndata: ", entry.rev).into_bytes();
+        out.extend_from_slice(&text);
+        out.extend_from_slice(b"\n\n");
+        out
+    }
+
+    /// For a store, the product as anyone sees it there; else the row as it is.
+    fn row(&self, line: &Line) -> Option<Bytes> {
+        let entry = &line.entry;
+        if let Some(store) = &self.wanted.store {
+            let product = entry.told.as_ref()?.product_id.as_deref()?;
+            let mut known = line.products.lock().unwrap_or_else(PoisonError::into_inner);
+            return known
+                .entry(store.id.clone())
+                .or_insert_with(|| self.product(store, product))
+                .clone();
+        }
+        let id = entry.record_id.as_deref()?;
+        let read = || match self
+            .world
+            .reader
+            .with(|cache| objects::row(cache, &entry.object, id))
+        {
+            Ok(Found::Row(row)) => Some(Bytes::from(row.json)),
+            _ => None,
+        };
+        line.row.get_or_init(read).clone()
+    }
+
+    fn product(&self, store: &Store, product: &str) -> Option<Bytes> {
+        let now = self.world.clock.now();
+        let found = self.world.reader.with(|cache| {
+            let Some(anyone) = visitor::find(cache, store, &Named::default(), now)? else {
+                return Ok(Found::NoRow);
+            };
+            Shelf::new(cache, store, &anyone)?.find(product)
+        });
+        match found {
+            Ok(Found::Row(json)) => Some(json.into()),
+            _ => None,
+        }
+    }
+}
+
+fn frame(rev: i64, event: &str, data: &Value) -> Vec<u8> {
+    format!("id: {rev}\nevent: {event}\ndata: {data}\n\n").into_bytes()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_position_is_a_number_or_nothing() {
+        let headers = |text: &'static str| {
+            HeaderMap::from_iter([("last-event-id".parse().unwrap(), HeaderValue::from_static(text))])
+        };
+        assert_eq!(position(&headers("7"), None).unwrap(), Some(7));
+        assert_eq!(position(&headers("7"), Some("3".to_owned())).unwrap(), Some(7));
+        assert_eq!(position(&headers(""), Some("3".to_owned())).unwrap(), Some(3));
+        assert_eq!(position(&HeaderMap::new(), None).unwrap(), None);
+        assert!(position(&headers("-1"), None).is_err());
+        assert!(position(&HeaderMap::new(), Some("soon".to_owned())).is_err());
+    }
+}

@@ -1,0 +1,148 @@
+//! Customers, for storefronts that are allowed to know them. Nothing of this may be kept by a cache on the way.
+
+use axum::extract::State;
+use axum::http::{HeaderValue, header};
+use axum::response::Response;
+use serde_json::{Value, json};
+
+use crate::model::clock::format_datetime;
+use crate::serve::catalogue::{find_store, missing};
+use crate::serve::problem::Problem;
+use crate::serve::query::{Asked, At};
+use crate::serve::{World, reply};
+use crate::store::outbox::PendingOrder;
+use crate::store::storefront::customers::{self, Customer, Kind};
+
+fn find(world: &World, store: &str, key: &str) -> Result<Customer, Problem> {
+    let store = find_store(world, store)?;
+    let found = world.reader.with(|cache| customers::find(cache, &store, key))?;
+    found.ok_or_else(|| {
+        missing(
+            world,
+            "there is no such customer: name it by id, external id or e-mail",
+        )
+    })
+}
+
+fn private(world: &World, body: &Value) -> Response {
+    let mut response = reply::json(world, axum::http::StatusCode::OK, body.to_string().into_bytes());
+    let value = HeaderValue::from_static("private, no-store");
+    response.headers_mut().insert(header::CACHE_CONTROL, value);
+    response
+}
+
+pub async fn customer(
+    State(world): State<World>,
+    At((store, key)): At<(String, String)>,
+    asked: Asked,
+) -> Result<Response, Problem> {
+    asked.end()?;
+    let customer = find(&world, &store, &key)?;
+    let told = world.reader.with(|cache| customers::describe(cache, &customer))?;
+    Ok(private(&world, &told))
+}
+
+/// Orders across all stores: on the first page those that the org has not confirmed yet, then the org's own. An
+/// order that is in both is told once.
+pub async fn orders(
+    State(world): State<World>,
+    At((store, key)): At<(String, String)>,
+    mut asked: Asked,
+) -> Result<Response, Problem> {
+    let (after, limit) = (asked.cursor()?, asked.limit()?);
+    asked.end()?;
+    let found = match find(&world, &store, &key) {
+        Ok(customer) => Some(customer),
+        // A new customer's first orders may be on their way before the customer is known.
+        Err(problem) if problem.is_not_found() => None,
+        Err(problem) => return Err(problem),
+    };
+    let mut items = Vec::new();
+    if after.is_empty() {
+        let names = |customer: &Option<Customer>| {
+            let external_id = customer
+                .as_ref()
+                .and_then(|customer| customer.external_id.clone());
+            let email = customer.as_ref().and_then(|customer| customer.email.clone());
+            (
+                external_id.unwrap_or_else(|| key.clone()),
+                email.unwrap_or_else(|| key.clone()),
+            )
+        };
+        let (external_id, email) = names(&found);
+        for order in world.intake.pending_of(&external_id, &email)? {
+            let id = order.salesforce_id.as_deref();
+            if !world
+                .reader
+                .with(|cache| customers::has_order(cache, id, &order.external_id))?
+            {
+                items.push(pending(&order));
+            }
+        }
+    }
+    let mut next = None;
+    match found {
+        Some(customer) => {
+            let read = world
+                .reader
+                .with(|cache| customers::list(cache, &customer, Kind::Orders, &after, limit))?;
+            items.extend(read.0);
+            next = read.1;
+        }
+        None if items.is_empty() => return Err(missing(&world, "there is no such customer")),
+        None => {}
+    }
+    Ok(private(&world, &json!({"items": items, "next": next})))
+}
+
+fn pending(order: &PendingOrder) -> Value {
+    json!({
+        "id": order.salesforce_id,
+        "order_number": null,
+        "external_id": order.external_id,
+        "status": null,
+        "state": order.state,
+        "store_id": order.store_id,
+        "currency": order.currency,
+        "accepted_at": format_datetime(order.accepted_at),
+    })
+}
+
+fn listed(
+    world: &World,
+    (store, key): (String, String),
+    mut asked: Asked,
+    kind: Kind,
+) -> Result<Response, Problem> {
+    let (after, limit) = (asked.cursor()?, asked.limit()?);
+    asked.end()?;
+    let customer = find(world, &store, &key)?;
+    let (items, next) = world
+        .reader
+        .with(|cache| customers::list(cache, &customer, kind, &after, limit))?;
+    Ok(private(world, &json!({"items": items, "next": next})))
+}
+
+pub async fn assets(
+    State(world): State<World>,
+    At(at): At<(String, String)>,
+    asked: Asked,
+) -> Result<Response, Problem> {
+    listed(&world, at, asked, Kind::Assets)
+}
+
+pub async fn cases(
+    State(world): State<World>,
+    At(at): At<(String, String)>,
+    asked: Asked,
+) -> Result<Response, Problem> {
+    listed(&world, at, asked, Kind::Cases)
+}
+
+pub async fn points(
+    State(world): State<World>,
+    At(at): At<(String, String)>,
+    asked: Asked,
+) -> Result<Response, Problem> {
+    listed(&world, at, asked, Kind::Points)
+}

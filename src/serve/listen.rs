@@ -1,0 +1,221 @@
+//! Sockets: plain, TLS, or in the file system; bounded in number, and emptied in order when the daemon stops.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context;
+use axum::Router;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::conn::auto::Builder;
+use hyper_util::service::TowerToHyperService;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpListener, UnixListener};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::task::JoinSet;
+use tokio_rustls::TlsAcceptor;
+use tokio_util::sync::CancellationToken;
+
+use crate::config;
+
+/// Connections at a time; the next wait in the system's queue.
+const CONNECTIONS_MAX: usize = 16_384;
+/// How long a client may take for a handshake.
+const HANDSHAKE_MAX: Duration = Duration::from_secs(10);
+/// How long it may take for a request's head, and stay silent between two.
+const HEAD_MAX: Duration = Duration::from_secs(75);
+/// How long the requests at hand may take once the daemon stops.
+const DRAIN_MAX: Duration = Duration::from_secs(10);
+/// Largest head of a request.
+const HEAD_BYTES_MAX: usize = 64 * 1024;
+
+/// Where clients come in.
+pub struct Listener {
+    socket: Socket,
+    tls: Option<TlsAcceptor>,
+}
+
+enum Socket {
+    Tcp(TcpListener),
+    Unix(UnixListener, PathBuf),
+}
+
+impl From<TcpListener> for Listener {
+    fn from(socket: TcpListener) -> Self {
+        Self {
+            socket: Socket::Tcp(socket),
+            tls: None,
+        }
+    }
+}
+
+impl Listener {
+    /// On a socket that is bound.
+    pub fn new(socket: TcpListener, tls: Option<&config::Tls>) -> anyhow::Result<Self> {
+        Ok(Self {
+            socket: Socket::Tcp(socket),
+            tls: tls.map(acceptor).transpose()?,
+        })
+    }
+
+    /// Binds what the configuration says.
+    pub async fn bind(listen: &config::Listen, tls: Option<&config::Tls>) -> anyhow::Result<Self> {
+        let socket = match listen {
+            config::Listen::Tcp(address) => Socket::Tcp(TcpListener::bind(address).await?),
+            config::Listen::Unix(path) => {
+                // One that a killed process left behind; another that lives holds the lock of the state directory.
+                if std::fs::symlink_metadata(path).is_ok_and(|found| is_socket(&found)) {
+                    std::fs::remove_file(path)?;
+                }
+                Socket::Unix(UnixListener::bind(path)?, path.clone())
+            }
+        };
+        let tls = tls.map(acceptor).transpose()?;
+        Ok(Self { socket, tls })
+    }
+
+    /// The address of a TCP listener.
+    pub fn local_addr(&self) -> Option<SocketAddr> {
+        match &self.socket {
+            Socket::Tcp(socket) => socket.local_addr().ok(),
+            Socket::Unix(..) => None,
+        }
+    }
+
+    /// For people: `http://127.0.0.1:8080`.
+    pub fn address(&self) -> String {
+        let scheme = if self.tls.is_some() { "https" } else { "http" };
+        match &self.socket {
+            Socket::Tcp(socket) => match socket.local_addr() {
+                Ok(address) => format!("{scheme}://{address}"),
+                Err(error) => format!("{scheme}, at an address that cannot be told ({error})"),
+            },
+            Socket::Unix(_, path) => format!("unix:{}", path.display()),
+        }
+    }
+}
+
+fn is_socket(found: &std::fs::Metadata) -> bool {
+    std::os::unix::fs::FileTypeExt::is_socket(&found.file_type())
+}
+
+fn acceptor(tls: &config::Tls) -> anyhow::Result<TlsAcceptor> {
+    let read = |path: &Path| {
+        format!(
+            "{} cannot be used: it has to be a PEM file that this user can read",
+            path.display()
+        )
+    };
+    let certificates: Vec<CertificateDer<'static>> = CertificateDer::pem_file_iter(&tls.cert_file)
+        .and_then(Iterator::collect)
+        .with_context(|| read(&tls.cert_file))?;
+    let key = PrivateKeyDer::from_pem_file(&tls.key_file).with_context(|| read(&tls.key_file))?;
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let mut config = rustls::ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()?
+        .with_no_client_auth()
+        .with_single_cert(certificates, key)
+        .with_context(|| {
+            format!(
+                "the key of {} and its certificate do not fit",
+                tls.key_file.display()
+            )
+        })?;
+    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    Ok(TlsAcceptor::from(Arc::new(config)))
+}
+
+/// Serves until `stop`; then the requests at hand are answered, for a while.
+pub async fn serve(listener: Listener, router: Router, stop: CancellationToken) -> anyhow::Result<()> {
+    let seats = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+    let mut connections = JoinSet::new();
+    loop {
+        let seat = tokio::select! {
+            () = stop.cancelled() => break,
+            seat = Arc::clone(&seats).acquire_owned() => seat?,
+        };
+        tokio::select! {
+            () = stop.cancelled() => break,
+            accepted = accept(&listener, seat, &router, &stop, &mut connections) => {
+                if let Err(error) = accepted {
+                    // Out of file descriptors, most likely: clients that leave give some back.
+                    tracing::warn!("a connection could not be taken ({error})");
+                    tokio::time::sleep(Duration::from_millis(100)).await;
+                }
+            }
+        }
+        // So that ended ones do not pile up.
+        while connections.try_join_next().is_some() {}
+    }
+    let drained = async { while connections.join_next().await.is_some() {} };
+    if tokio::time::timeout(DRAIN_MAX, drained).await.is_err() {
+        tracing::warn!("some requests were cut off after {} s", DRAIN_MAX.as_secs());
+    }
+    if let Socket::Unix(_, path) = &listener.socket {
+        std::fs::remove_file(path)?;
+    }
+    Ok(())
+}
+
+async fn accept(
+    listener: &Listener,
+    seat: OwnedSemaphorePermit,
+    router: &Router,
+    stop: &CancellationToken,
+    connections: &mut JoinSet<()>,
+) -> std::io::Result<()> {
+    let (router, stop) = (router.clone(), stop.clone());
+    match &listener.socket {
+        Socket::Unix(socket, _) => {
+            let (stream, _) = socket.accept().await?;
+            connections.spawn(one(stream, router, stop, seat));
+        }
+        Socket::Tcp(socket) => {
+            let (stream, _) = socket.accept().await?;
+            stream.set_nodelay(true)?;
+            match listener.tls.clone() {
+                None => connections.spawn(one(stream, router, stop, seat)),
+                Some(tls) => connections.spawn(async move {
+                    match tokio::time::timeout(HANDSHAKE_MAX, tls.accept(stream)).await {
+                        Ok(Ok(stream)) => one(stream, router, stop, seat).await,
+                        Ok(Err(error)) => tracing::debug!("a handshake failed: {error}"),
+                        Err(_) => tracing::debug!("a handshake took too long"),
+                    }
+                }),
+            };
+        }
+    }
+    Ok(())
+}
+
+/// A connection ends with an error whenever its client goes away, which is nothing to tell.
+async fn one(
+    stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    router: Router,
+    stop: CancellationToken,
+    seat: OwnedSemaphorePermit,
+) {
+    let mut builder = Builder::new(TokioExecutor::new());
+    builder
+        .http1()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEAD_MAX)
+        .max_buf_size(HEAD_BYTES_MAX)
+        .pipeline_flush(true);
+    let serving = builder.serve_connection(TokioIo::new(stream), TowerToHyperService::new(router));
+    let mut serving = std::pin::pin!(serving);
+    let ended = tokio::select! {
+        ended = serving.as_mut() => ended,
+        () = stop.cancelled() => {
+            serving.as_mut().graceful_shutdown();
+            serving.await
+        }
+    };
+    if let Err(error) = ended {
+        tracing::debug!("a connection ended: {error}");
+    }
+    drop(seat);
+}

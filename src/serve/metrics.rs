@@ -1,0 +1,255 @@
+//! `/metrics`: what is counted, and how things stand when it is asked, in the text format of Prometheus.
+//!
+//! Gauges are read from the files as readers see them, in one transaction; the names are a contract: they are added
+//! to, never renamed.
+
+use std::path::Path;
+
+use axum::extract::{MatchedPath, Request, State};
+use axum::http::header::CONTENT_TYPE;
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+
+use crate::model::clock::Millis;
+use crate::serve::World;
+use crate::serve::problem::Problem;
+use crate::store::cache::cursors::Cursor;
+use crate::store::cache::objects::{ObjectState as ObjectStanding, State as ObjectState};
+use crate::store::cache::repairs::{self, Closed, Kind};
+use crate::store::standing::Standing;
+use crate::store::{allowance, cache, journal, outbox};
+use crate::telemetry::metrics::{self, describe, sample};
+
+/// `text/plain; version=0.0.4` is what every collector reads.
+const FORMAT: &str = "text/plain; version=0.0.4; charset=utf-8";
+
+/// All that an order can be in.
+const ORDER_STATES: [&str; 7] = [
+    "queued",
+    "sending",
+    "waiting",
+    "sent",
+    "confirmed",
+    "needs_attention",
+    "discarded",
+];
+
+/// Everything, for a collector.
+pub async fn metrics(State(world): State<World>) -> Result<Response, Problem> {
+    let now = world.clock.now();
+    let (mut standing, closed) = world
+        .reader
+        .with(|connection| Ok((Standing::read(connection)?, repairs::closed(connection)?)))?;
+    standing.follow_only(&world.topics);
+    standing.orders = world.intake.standing()?;
+    standing.allowance = allowance::read(&world.dir);
+    let mut out = String::with_capacity(16 * 1024);
+    let version = vec![("version", env!("CARGO_PKG_VERSION").to_owned())];
+    let help = "The program that runs";
+    gauge(&mut out, "storesync_build_info", help, [(version, 1.0)]);
+    let state = world.health.borrow().state();
+    let states = ["initializing", "live", "stale"];
+    let states = states.map(|name| (vec![("state", name.to_owned())], flag(name == state)));
+    let help = "1 for what storefronts are answered from: no complete cache, a current one, an old one";
+    gauge(&mut out, "storesync_serving", help, states);
+    objects(&mut out, &standing, now);
+    channels(&mut out, &standing, now);
+    ledger(&mut out, &standing, &closed, now);
+    orders(&mut out, &standing, now);
+    allowances(&mut out, &standing);
+    files(&mut out, &world.dir);
+    metrics::render(&mut out);
+    Ok(([(CONTENT_TYPE, FORMAT)], out).into_response())
+}
+
+type Labels = Vec<(&'static str, String)>;
+
+fn gauge(out: &mut String, name: &str, help: &str, samples: impl IntoIterator<Item = (Labels, f64)>) {
+    describe(out, name, help, "gauge");
+    for (labels, value) in samples {
+        let labels: Vec<(&str, &str)> = labels.iter().map(|(name, text)| (*name, text.as_str())).collect();
+        sample(out, name, &labels, value);
+    }
+}
+
+/// One value, without labels.
+fn single(out: &mut String, name: &str, help: &str, value: f64) {
+    gauge(out, name, help, [(Vec::new(), value)]);
+}
+
+fn flag(holds: bool) -> f64 {
+    f64::from(u8::from(holds))
+}
+
+fn objects(out: &mut String, standing: &Standing, now: Millis) {
+    states(out, standing);
+    let told = |value: &dyn Fn(&ObjectStanding) -> Option<f64>| -> Vec<(Labels, f64)> {
+        let objects = standing.objects.iter();
+        let told = objects.filter_map(|object| Some((&object.object, value(object)?)));
+        told.map(|(object, value)| (vec![("object", object.clone())], value))
+            .collect()
+    };
+    let rows = told(&|object| Some(object.rows as f64));
+    gauge(out, "storesync_object_rows", "Rows mirrored", rows);
+    let events = told(&|object| Some(object.last_event_at? as f64 / 1_000.0));
+    let help = "Commit of the newest event applied";
+    gauge(out, "storesync_object_last_event_timestamp_seconds", help, events);
+    let drift = told(&|object| Some(object.drift? as f64));
+    let help = "Rows that differed from the org when last compared";
+    gauge(out, "storesync_drift_rows", help, drift);
+    let lag = told(&|object| Some(standing.lag(object, now)? as f64));
+    let help = "How old what is here may be at most";
+    gauge(out, "storesync_object_lag_seconds", help, lag);
+    let loads = standing.loads.iter().filter_map(|load| {
+        let total = load.place.as_ref()?.total.max(1);
+        let ratio = (load.rows as f64 / total as f64).min(1.0);
+        Some((vec![("object", load.object.clone())], ratio))
+    });
+    let help = "How far a load is, 0 to 1";
+    gauge(out, "storesync_snapshot_progress_ratio", help, loads);
+}
+
+fn states(out: &mut String, standing: &Standing) {
+    let all = [
+        ObjectState::Waiting,
+        ObjectState::Loading,
+        ObjectState::Live,
+        ObjectState::Reload,
+    ];
+    let each = standing
+        .objects
+        .iter()
+        .flat_map(|object| all.map(|state| (object, state)));
+    let samples = each.map(|(object, state)| {
+        let kept_by = if object.streamed { "stream" } else { "poll" };
+        let labels = vec![
+            ("object", object.object.clone()),
+            ("state", state.as_str().to_owned()),
+            ("kept_by", kept_by.to_owned()),
+        ];
+        (labels, flag(object.state == state))
+    });
+    let help = "1 for the state that an object is in";
+    gauge(out, "storesync_object_state", help, samples);
+}
+
+fn channels(out: &mut String, standing: &Standing, now: Millis) {
+    let told = |value: &dyn Fn(&Cursor) -> f64| -> Vec<(Labels, f64)> {
+        let cursors = standing.cursors.iter();
+        let told = cursors.map(|cursor| (vec![("topic", cursor.topic.clone())], value(cursor)));
+        told.collect()
+    };
+    let heard = told(&|cursor| cursor.heard_at as f64 / 1_000.0);
+    let help = "When the org last said anything";
+    gauge(
+        out,
+        "storesync_stream_last_message_timestamp_seconds",
+        help,
+        heard,
+    );
+    let age = told(&|cursor| (now - cursor.position_at).max(0) as f64 / 1_000.0);
+    let help = "Age of the stored position";
+    gauge(out, "storesync_cursor_age_seconds", help, age);
+    let left = told(&|cursor| cursor.replay_window_left(now) as f64 / 1_000.0);
+    let help = "Until the org forgets the stored position";
+    gauge(out, "storesync_replay_window_remaining_seconds", help, left);
+    let stands = |topic: &str| standing.problems.iter().any(|(of, ..)| of == topic);
+    let problem = told(&|cursor| flag(stands(&cursor.topic)));
+    let help = "1 where something stands in a channel's way";
+    gauge(out, "storesync_stream_problem", help, problem);
+}
+
+fn ledger(out: &mut String, standing: &Standing, closed: &[Closed], now: Millis) {
+    let open = |kind: Kind| standing.open_counts.iter().find(|(of, ..)| *of == kind);
+    let counts = Kind::ALL.into_iter().map(|kind| {
+        let count = open(kind).map_or(0, |(_, count, _)| *count);
+        (vec![("kind", kind.as_str().to_owned())], count as f64)
+    });
+    gauge(out, "storesync_gap_open", "Repairs to be done", counts);
+    let oldest = standing.open_counts.iter().map(|(kind, _, opened_at)| {
+        let seconds = (now - opened_at).max(0) as f64 / 1_000.0;
+        (vec![("kind", kind.as_str().to_owned())], seconds)
+    });
+    let help = "Age of the oldest repair to be done";
+    gauge(out, "storesync_gap_oldest_seconds", help, oldest);
+    let name = "storesync_repair_duration_seconds";
+    let help = "From finding a difference until it was repaired, of the repairs in the ledger";
+    describe(out, name, help, "summary");
+    for closed in closed {
+        let labels = [("kind", closed.kind.as_str())];
+        let (seconds, count) = (closed.millis as f64 / 1_000.0, closed.count as f64);
+        sample(out, &format!("{name}_sum"), &labels, seconds);
+        sample(out, &format!("{name}_count"), &labels, count);
+    }
+}
+
+fn orders(out: &mut String, standing: &Standing, now: Millis) {
+    let count = |state: &str| {
+        let found = standing.orders.iter().find(|orders| orders.state == state);
+        found.map_or(0, |orders| orders.count) as f64
+    };
+    let states = ORDER_STATES.map(|state| (vec![("state", state.to_owned())], count(state)));
+    gauge(out, "storesync_orders", "Orders in the outbox", states);
+    let pending = || standing.orders.iter().filter(|orders| orders.is_pending());
+    let number: u64 = pending().map(|orders| orders.count).sum();
+    let help = "Orders that the org does not have yet";
+    single(out, "storesync_orders_pending", help, number as f64);
+    let oldest = pending().map(|orders| orders.oldest_at).min();
+    let waited = oldest.map_or(0, |oldest| (now - oldest).max(0)) as f64 / 1_000.0;
+    let help = "How long the oldest of them has waited";
+    single(out, "storesync_order_oldest_pending_seconds", help, waited);
+    let help = "Orders that a person has to look at";
+    single(out, "storesync_dlq_depth", help, count("needs_attention"));
+}
+
+fn allowances(out: &mut String, standing: &Standing) {
+    let Some(allowance) = standing.allowance else {
+        return;
+    };
+    let (limit, used) = (allowance.api.limit, allowance.api.used);
+    let help = "API requests that the org allows in 24 hours";
+    single(out, "storesync_sf_api_limit", help, limit as f64);
+    let (help, left) = ("API requests left in 24 hours", limit.saturating_sub(used));
+    single(out, "storesync_sf_api_limit_remaining", help, left as f64);
+    if let Some(deliveries) = allowance.deliveries {
+        let help = "Share of the event deliveries of 24 hours";
+        single(
+            out,
+            "storesync_event_delivery_used_ratio",
+            help,
+            deliveries.ratio(),
+        );
+    }
+}
+
+fn files(out: &mut String, dir: &Path) {
+    let size = |name: &str| std::fs::metadata(dir.join(name)).map_or(0, |file| file.len());
+    let kinds = [
+        ("cache", cache::KIND),
+        ("journal", journal::KIND),
+        ("outbox", outbox::KIND),
+    ];
+    let sizes = kinds.map(|(name, kind)| {
+        let bytes = size(kind.file_name) + size(&format!("{}-wal", kind.file_name));
+        (vec![("db", name.to_owned())], bytes as f64)
+    });
+    let help = "Size of a database, its write-ahead log included";
+    gauge(out, "storesync_db_size_bytes", help, sizes);
+    if let Ok(disk) = rustix::fs::statvfs(dir) {
+        let left = disk.f_bavail.saturating_mul(disk.f_frsize);
+        let help = "What is left where the databases are";
+        single(out, "storesync_disk_free_bytes", help, left as f64);
+    }
+}
+
+/// Counts a request by its route, never by its address: that may hold keys.
+pub async fn count(listener: &'static str, request: Request, next: Next) -> Response {
+    let started = std::time::Instant::now();
+    let method = request.method().as_str().to_owned();
+    let route = request.extensions().get::<MatchedPath>();
+    let route = route.map_or("none".to_owned(), |path| path.as_str().to_owned());
+    let answer = next.run(request).await;
+    metrics::HTTP_REQUESTS.count([listener, &method, &route, answer.status().as_str()]);
+    metrics::HTTP_DURATION.observe([listener], started.elapsed());
+    answer
+}

@@ -1,0 +1,253 @@
+//! The OpenAPI 3.1 documents, made from the tables of routes.
+
+use axum::extract::State;
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::Response;
+use serde_json::{Map, Value, json};
+
+use crate::serve::access::Access;
+use crate::serve::routes::{self, Route};
+use crate::serve::{World, reply, schemas};
+
+/// What may stand in a query or a path, and what it is.
+const PARAMETERS: &[(&str, &str)] = &[
+    ("store", "A store's id, code or domain"),
+    ("product", "A product's id; in the path also its slug or code"),
+    (
+        "customer",
+        "A customer's id, external id or e-mail; needs a token for customers",
+    ),
+    ("membership", "A membership's id, for a visitor who is not named"),
+    ("object", "An object as the org or the cache names it"),
+    ("id", "A record's id, 18 characters"),
+    ("external_id", "An order's key"),
+    ("limit", "Most items of the page"),
+    ("cursor", "`next` of the page before"),
+    ("category", "A category's id or path; those below it are included"),
+    ("product_code", "A product code"),
+    ("family", "A product family"),
+    ("brand", "The id of a brand's account"),
+    ("master", "The id of the product that variants are wanted of"),
+    ("country", "ISO 3166, two letters or three"),
+    ("state", "The code of a state"),
+    ("city", "A city"),
+    ("postcode", "A postcode"),
+    ("billing_country", "Of the billing address, where it is another"),
+    ("billing_state", "Of the billing address"),
+    ("billing_city", "Of the billing address"),
+    ("billing_postcode", "Of the billing address"),
+    ("total", "The order's price"),
+    ("weight", "The order's weight, in the unit of the rates"),
+    ("products", "Ids of the order's products, separated by commas"),
+    ("host", "The host that was asked for"),
+    ("path", "The path that was asked for"),
+    ("coupon", "A coupon that the visitor has"),
+    ("fields", "Columns that are wanted, separated by commas"),
+    ("objects", "Objects to hear of, separated by commas"),
+    ("rows", "Whether the rows come with the changes"),
+    (
+        "since",
+        "Of changes, the position to go on after, unless Last-Event-ID says it; of writes, the oldest time",
+    ),
+    ("until", "The newest time, such as 2026-11-22T09:30:00Z"),
+    ("kind", "What kind of write: order, customer, case and so on"),
+    ("code", "A code of the trouble"),
+    ("text", "Any part of what was written"),
+    (
+        "reference",
+        "A write: its number, or its kind and key as in order:WEB-1",
+    ),
+    ("deed", "retry, edit, discard or reopen"),
+];
+
+/// Answers that any address may give.
+const PROBLEMS: [(u16, &str); 8] = [
+    (400, "What is asked is not well formed"),
+    (401, "A token is needed"),
+    (403, "The token is not for this"),
+    (404, "There is no such thing"),
+    (405, "This address takes another method"),
+    (408, "The request took too long"),
+    (414, "The address is too long"),
+    (
+        503,
+        "Not now: the first load is not complete, or something cannot be reached",
+    ),
+];
+
+pub async fn storefront(State(world): State<World>, headers: HeaderMap) -> Response {
+    let document = document("storesync: storefronts", routes::storefront());
+    reply::hashed(&world, &headers, document.to_string().into_bytes())
+}
+
+pub async fn operators(State(world): State<World>, headers: HeaderMap) -> Response {
+    let document = document("storesync: operators", routes::operators());
+    reply::hashed(&world, &headers, document.to_string().into_bytes())
+}
+
+/// The document of a listener.
+pub fn document(title: &str, routes: impl Iterator<Item = &'static Route>) -> Value {
+    let mut paths: Map<String, Value> = Map::new();
+    for route in routes {
+        let path = paths.entry(route.path).or_insert_with(|| json!({}));
+        path[route.method] = operation(route);
+    }
+    json!({
+        "openapi": "3.1.0",
+        "info": {"title": title, "version": env!("CARGO_PKG_VERSION"), "license": {"name": "MIT OR Apache-2.0"}},
+        "paths": paths,
+        "components": {
+            "schemas": schemas::all(),
+            "securitySchemes": {"token": {"type": "http", "scheme": "bearer"}},
+        },
+    })
+}
+
+fn operation(route: &Route) -> Value {
+    let in_path = route
+        .path
+        .split('/')
+        .filter_map(|part| part.strip_prefix('{')?.strip_suffix('}'));
+    let mut parameters: Vec<Value> = in_path
+        .map(|name| parameter(name, "path", &json!({"type": "string", "minLength": 1})))
+        .collect();
+    parameters.extend(
+        route
+            .query
+            .iter()
+            .map(|name| parameter(name, "query", &query_schema(route, name))),
+    );
+    if route.gives == "Events" {
+        let mut resume = parameter(
+            "since",
+            "header",
+            &json!({"type": "string", "pattern": "^[0-9]{1,18}$"}),
+        );
+        resume["name"] = "Last-Event-ID".into();
+        parameters.push(resume);
+    }
+    let mut answers = Map::new();
+    answers.insert(route.status.to_string(), answer(route));
+    if route.method == "get" && route.gives != "Events" {
+        answers.insert(
+            "304".to_owned(),
+            json!({"description": "What the asker has is still right"}),
+        );
+    }
+    for (status, description) in PROBLEMS {
+        let problem = json!({"schema": {"$ref": "#/components/schemas/Problem"}});
+        let told = json!({"description": description, "content": {"application/problem+json": problem}});
+        answers.entry(status.to_string()).or_insert(told);
+    }
+    if route.name == "readyz" {
+        answers["503"]["content"] = json!({"application/json": {"schema": {}}});
+    }
+    let mut operation = json!({
+        "operationId": route.name,
+        "summary": route.summary,
+        "parameters": parameters,
+        "security": if route.access == Access::Open { json!([]) } else { json!([{"token": []}]) },
+    });
+    if let Some(schema) = route.takes {
+        takes(&mut operation, &mut answers, schema, route.access);
+    }
+    operation["responses"] = answers.into();
+    operation
+}
+
+/// What comes with a body: its schema, a key that makes sending again safe, and the ways to refuse it.
+fn takes(operation: &mut Value, answers: &mut Map<String, Value>, schema: &str, access: Access) {
+    operation["requestBody"] = json!({"required": true,
+        "content": {"application/json": {"schema": {"$ref": format!("#/components/schemas/{schema}")}}}});
+    for (status, description) in [
+        (
+            StatusCode::CONFLICT,
+            "The key belongs to another, or the store cannot take it",
+        ),
+        (StatusCode::PAYLOAD_TOO_LARGE, "The body is too large"),
+        (StatusCode::UNPROCESSABLE_ENTITY, "What is sent is not valid"),
+    ] {
+        let problem = json!({"schema": {"$ref": "#/components/schemas/Problem"}});
+        answers.insert(
+            status.as_u16().to_string(),
+            json!({"description": description, "content": {"application/problem+json": problem}}),
+        );
+    }
+    if access == Access::Admin {
+        return;
+    }
+    let key = json!({"name": "Idempotency-Key", "in": "header", "schema": {"type": "string"},
+        "description": "Makes sending again safe; external_id does as well"});
+    if let Some(parameters) = operation["parameters"].as_array_mut() {
+        parameters.push(key);
+    }
+}
+
+fn parameter(name: &str, place: &str, schema: &Value) -> Value {
+    let description = PARAMETERS
+        .iter()
+        .find(|(known, _)| *known == name)
+        .map_or("", |(_, text)| text);
+    json!({"name": name, "in": place, "required": place == "path", "description": description, "schema": schema})
+}
+
+fn query_schema(route: &Route, name: &str) -> Value {
+    match name {
+        "limit" => json!({"type": "integer", "minimum": 1, "maximum": 500, "default": 50}),
+        "total" | "weight" => json!({"type": "number", "minimum": 0}),
+        "rows" => json!({"type": "boolean", "default": false}),
+        "since" if route.gives == "Events" => json!({"type": "integer", "minimum": 0}),
+        _ => json!({"type": "string", "maxLength": 400}),
+    }
+}
+
+fn answer(route: &Route) -> Value {
+    let content = match route.gives {
+        "Events" => json!({"text/event-stream": {"schema": {"type": "string"}}}),
+        "Text" => json!({"text/plain": {"schema": {"type": "string"}}}),
+        "Lines" => json!({"application/x-ndjson": {"schema": {"type": "string"}}}),
+        "Page" => json!({"text/html": {"schema": {"type": "string"}}}),
+        schema => json!({"application/json": {"schema": {"$ref": format!("#/components/schemas/{schema}")}}}),
+    };
+    let header = |description: &str, schema: Value| json!({"description": description, "schema": schema});
+    json!({
+        "description": route.summary,
+        "headers": {
+            "Storesync-State": header("How well the cache follows the org", json!({"type": "string", "enum": ["initializing", "live", "stale"]})),
+            "Storesync-Lag-Seconds": header("How old the answer may be, where that is known", json!({"type": "integer"})),
+        },
+        "content": content,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_name_of_a_route_is_described() {
+        let mut names = std::collections::HashSet::new();
+        for route in routes::storefront().chain(routes::operators()) {
+            for name in route.query {
+                assert!(
+                    PARAMETERS.iter().any(|(known, _)| known == name),
+                    "{name} of {}",
+                    route.path
+                );
+            }
+            let known = ["Events", "Text", "Page", "Lines"].contains(&route.gives)
+                || !schemas::all()[route.gives].is_null();
+            assert!(known, "{} of {}", route.gives, route.path);
+            assert!(
+                names.insert((route.name, route.access == Access::Admin)) || route.name == "openapi",
+                "{} twice",
+                route.name
+            );
+        }
+        let document = document("t", routes::storefront());
+        assert_eq!(
+            document["paths"]["/v1/stores/{store}/orders"]["post"]["operationId"],
+            "placeOrder"
+        );
+    }
+}

@@ -1,0 +1,120 @@
+//! What is asked in a query: each name once, nothing unknown, with limits.
+//!
+//! An unknown name is refused: a filter that is misspelt and silently ignored shows too much.
+
+use axum::extract::{FromRequestParts, Path, Query};
+use axum::http::request::Parts;
+use serde::de::DeserializeOwned;
+
+use crate::serve::problem::Problem;
+
+pub const LIMIT_DEFAULT: usize = 50;
+pub const LIMIT_MAX: usize = 500;
+
+/// The longest value taken.
+const VALUE_CHARS_MAX: usize = 400;
+
+/// Names and values of a query, taken one by one.
+pub struct Asked(Vec<(String, String)>);
+
+impl<S: Send + Sync> FromRequestParts<S> for Asked {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        let Query(pairs) = Query::<Vec<(String, String)>>::from_request_parts(parts, state)
+            .await
+            .map_err(|_| Problem::bad_request("the query is not well formed"))?;
+        if let Some((name, _)) = pairs.iter().find(|(_, value)| value.len() > VALUE_CHARS_MAX) {
+            return Err(
+                Problem::bad_request(format!("{name} is longer than {VALUE_CHARS_MAX} bytes")).on_field(name),
+            );
+        }
+        if let Some((name, _)) = pairs.iter().find(|(_, value)| value.contains('\0')) {
+            return Err(Problem::bad_request(format!("{name} holds a NUL")).on_field(name));
+        }
+        Ok(Self(pairs))
+    }
+}
+
+impl Asked {
+    /// The value of a name; given twice it is refused.
+    pub fn take(&mut self, name: &str) -> Result<Option<String>, Problem> {
+        let Some(at) = self.0.iter().position(|(given, _)| given == name) else {
+            return Ok(None);
+        };
+        let (_, value) = self.0.remove(at);
+        if self.0.iter().any(|(given, _)| given == name) {
+            return Err(Problem::bad_request(format!("{name} is given twice")).on_field(name));
+        }
+        Ok(Some(value).filter(|value| !value.is_empty()))
+    }
+
+    /// Values separated by commas.
+    pub fn take_list(&mut self, name: &str) -> Result<Vec<String>, Problem> {
+        let text = self.take(name)?.unwrap_or_default();
+        let items = text.split(',').map(str::trim).filter(|item| !item.is_empty());
+        Ok(items.map(str::to_owned).collect())
+    }
+
+    /// A number that is not negative.
+    pub fn take_number(&mut self, name: &str) -> Result<Option<f64>, Problem> {
+        let Some(text) = self.take(name)? else {
+            return Ok(None);
+        };
+        let number = text
+            .parse::<f64>()
+            .ok()
+            .filter(|number| number.is_finite() && *number >= 0.0);
+        let wrong = || Problem::bad_request(format!("{name} must be a number from 0")).on_field(name);
+        number.map(Some).ok_or_else(wrong)
+    }
+
+    pub fn take_flag(&mut self, name: &str) -> Result<bool, Problem> {
+        match self.take(name)?.as_deref() {
+            None | Some("false" | "0") => Ok(false),
+            Some("true" | "1") => Ok(true),
+            Some(_) => Err(Problem::bad_request(format!("{name} must be true or false")).on_field(name)),
+        }
+    }
+
+    pub fn limit(&mut self) -> Result<usize, Problem> {
+        let Some(text) = self.take("limit")? else {
+            return Ok(LIMIT_DEFAULT);
+        };
+        let limit = text.parse().ok().filter(|limit| (1..=LIMIT_MAX).contains(limit));
+        limit.ok_or_else(|| {
+            Problem::bad_request(format!("limit must be a number from 1 to {LIMIT_MAX}")).on_field("limit")
+        })
+    }
+
+    pub fn cursor(&mut self) -> Result<String, Problem> {
+        Ok(self.take("cursor")?.unwrap_or_default())
+    }
+
+    /// Nothing else may have been asked.
+    pub fn end(self) -> Result<(), Problem> {
+        match self.0.into_iter().next() {
+            None => Ok(()),
+            Some((name, _)) => Err(Problem::bad_request(format!("{name} is not known here")).on_field(name)),
+        }
+    }
+
+    /// What is left.
+    pub fn rest(self) -> Vec<(String, String)> {
+        self.0
+    }
+}
+
+/// Parts of the path, as [`Path`] gives them, refused as every other mistake is.
+pub struct At<T>(pub T);
+
+impl<S: Send + Sync, T: DeserializeOwned + Send> FromRequestParts<S> for At<T> {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        match Path::<T>::from_request_parts(parts, state).await {
+            Ok(Path(found)) => Ok(Self(found)),
+            Err(_) => Err(Problem::bad_request("the address is not well formed")),
+        }
+    }
+}

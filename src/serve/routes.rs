@@ -1,0 +1,227 @@
+//! All addresses of both listeners, in one table each.
+//!
+//! The router, the check of tokens and the OpenAPI document are all made from it, so that a new address cannot be
+//! without one of them.
+
+use axum::Router;
+use axum::middleware::from_fn_with_state;
+use axum::routing::{MethodRouter, get, patch, post};
+
+use crate::model::write::Kind;
+use crate::serve::access::{Access, authorise};
+use crate::serve::{
+    World, admin, admin_orders, catalogue, changes, customers, metrics, openapi, orders, settings, writes,
+};
+
+/// One address and method.
+pub struct Route {
+    pub method: &'static str,
+    pub path: &'static str,
+    pub access: Access,
+    /// Of the operation, for clients that are generated from the document.
+    pub name: &'static str,
+    pub summary: &'static str,
+    /// What may stand in the query: names in [`openapi::PARAMETERS`].
+    pub query: &'static [&'static str],
+    /// Schema of the body that is sent.
+    pub takes: Option<&'static str>,
+    pub status: u16,
+    /// Schema of the answer where all goes well.
+    pub gives: &'static str,
+    handler: fn() -> MethodRouter<World>,
+}
+
+/// What is the same for most.
+const GET: Route = Route {
+    method: "get",
+    path: "",
+    access: Access::Store,
+    name: "",
+    summary: "",
+    query: &[],
+    takes: None,
+    status: 200,
+    gives: "List",
+    handler: || get(|| async {}),
+};
+
+macro_rules! routes {
+    ($($method:literal $path:literal $access:ident $name:literal $summary:literal [$($query:literal)*] => $gives:literal, $handler:expr;)*) => {
+        &[$(Route {
+            method: $method,
+            path: $path,
+            access: Access::$access,
+            name: $name,
+            summary: $summary,
+            query: &[$($query),*],
+            gives: $gives,
+            handler: $handler,
+            ..GET
+        }),*]
+    };
+}
+
+/// Addresses that take a body.
+macro_rules! posted {
+    ($($method:literal $path:literal $access:ident $name:literal $summary:literal $takes:literal $status:literal => $gives:literal, $handler:expr;)*) => {
+        &[$(Route {
+            method: $method,
+            path: $path,
+            access: Access::$access,
+            name: $name,
+            summary: $summary,
+            takes: Some($takes),
+            status: $status,
+            gives: $gives,
+            handler: $handler,
+            ..GET
+        }),*]
+    };
+}
+
+/// What storefronts reach; all but what they write.
+const READ: &[Route] = routes! {
+    "get" "/openapi.json" Open "openapi" "This document" [] => "Any", || get(openapi::storefront);
+    "get" "/v1/resolve" Any "resolve" "The store at a host and path, and the one to suggest for a country"
+        ["host" "path" "country"] => "Resolved", || get(settings::resolve);
+    "get" "/v1/stores" Any "listStores" "All stores" [] => "StoreList", || get(catalogue::stores);
+    "get" "/v1/stores/{store}" Store "getStore" "A store with its settings" [] => "Store", || get(catalogue::store);
+    "get" "/v1/stores/{store}/products" Store "listProducts" "What the store shows to a visitor"
+        ["limit" "cursor" "customer" "membership" "category" "product" "product_code" "family" "brand" "master"]
+        => "ProductList", || get(catalogue::products);
+    "get" "/v1/stores/{store}/products/{product}" Store "getProduct" "A product by id, slug or code, with variants and media"
+        ["customer" "membership"] => "Product", || get(catalogue::product);
+    "get" "/v1/stores/{store}/prices" Store "listPrices" "What products are offered for to a visitor"
+        ["limit" "cursor" "customer" "membership" "category" "product" "product_code" "family" "brand" "master"]
+        => "PriceList", || get(catalogue::prices);
+    "get" "/v1/stores/{store}/categories" Store "listCategories" "The categories as a tree" [] => "CategoryList",
+        || get(catalogue::categories);
+    "get" "/v1/stores/{store}/taxes" Store "listTaxes" "Taxes in force at an address"
+        ["country" "state" "city" "postcode" "billing_country" "billing_state" "billing_city" "billing_postcode" "product"]
+        => "TaxList", || get(settings::taxes);
+    "get" "/v1/stores/{store}/shipping-methods" Store "listShippingMethods" "Rates that an address and an order qualify for"
+        ["country" "state" "city" "postcode" "total" "weight" "products"] => "ShippingList", || get(settings::shipping_methods);
+    "get" "/v1/stores/{store}/collection-points" Store "listCollectionPoints" "Where orders may be collected"
+        ["limit" "cursor"] => "List", || get(settings::collection_points);
+    "get" "/v1/stores/{store}/delivery-windows" Store "listDeliveryWindows" "When orders may be delivered"
+        ["limit" "cursor"] => "List", || get(settings::delivery_windows);
+    "get" "/v1/stores/{store}/payment-providers" Store "listPaymentProviders" "Ways to pay" ["limit" "cursor"] => "List",
+        || get(settings::payment_providers);
+    "get" "/v1/stores/{store}/auth-providers" Store "listAuthProviders" "Ways to log in" ["limit" "cursor"] => "List",
+        || get(settings::auth_providers);
+    "get" "/v1/stores/{store}/promotions" Store "listPromotions" "Promotions and discounts that are open to a visitor now"
+        ["customer" "membership" "coupon"] => "PromotionList", || get(settings::promotions);
+    "get" "/v1/stores/{store}/forms" Store "listForms" "Forms with their questions" ["limit" "cursor"] => "List",
+        || get(settings::forms);
+    "get" "/v1/stores/{store}/bookings" Store "listBookings" "Dated events with the places left" ["limit" "cursor"] => "List",
+        || get(settings::bookings);
+    "get" "/v1/stores/{store}/availability" Store "listAvailability" "Recurring times that can be booked, or are blocked"
+        ["limit" "cursor"] => "List", || get(settings::availability);
+    "get" "/v1/stores/{store}/routes" Store "listRoutes" "Redirects and rewrites for paths with nothing at them"
+        ["limit" "cursor"] => "List", || get(settings::routes);
+    "get" "/v1/stores/{store}/customers/{customer}" Customers "getCustomer" "A customer by id, external id or e-mail"
+        [] => "Customer", || get(customers::customer);
+    "get" "/v1/stores/{store}/customers/{customer}/orders" Customers "listCustomerOrders"
+        "Orders across all stores, those on their way first" ["limit" "cursor"] => "List", || get(customers::orders);
+    "get" "/v1/stores/{store}/customers/{customer}/assets" Customers "listCustomerAssets" "What the customer owns"
+        ["limit" "cursor"] => "List", || get(customers::assets);
+    "get" "/v1/stores/{store}/customers/{customer}/cases" Customers "listCustomerCases" "Service requests"
+        ["limit" "cursor"] => "List", || get(customers::cases);
+    "get" "/v1/stores/{store}/customers/{customer}/points" Customers "listCustomerPoints" "Entries of the points ledger"
+        ["limit" "cursor"] => "List", || get(customers::points);
+    "get" "/v1/objects/{object}" Org "listObject" "Rows of a mirrored object; any column may be asked to equal a value"
+        ["limit" "cursor" "fields"] => "List", || get(catalogue::objects);
+    "get" "/v1/objects/{object}/{id}" Org "getObject" "A row of a mirrored object" [] => "Row", || get(catalogue::object);
+    "get" "/v1/changes" Any "followChanges" "What changes, as server-sent events" ["store" "objects" "rows" "since"]
+        => "Events", || get(changes::changes);
+};
+
+/// Orders in, and what became of them.
+const ORDERS: &[Route] = &[
+    Route {
+        method: "post",
+        path: "/v1/stores/{store}/orders",
+        access: Access::Orders,
+        name: "placeOrder",
+        summary: "Takes an order, once",
+        takes: Some("NewOrder"),
+        status: 202,
+        gives: "Accepted",
+        handler: || post(orders::place),
+        ..GET
+    },
+    Route {
+        path: "/v1/stores/{store}/orders/{external_id}",
+        access: Access::Orders,
+        name: "getOrder",
+        summary: "What became of an order",
+        gives: "OrderState",
+        handler: || get(orders::status),
+        ..GET
+    },
+];
+
+/// What storefronts write besides orders.
+const WRITES: &[Route] = posted! {
+    "post" "/v1/stores/{store}/customers" Orders "putCustomer" "Takes a customer who signs up or is changed, once" "NewWrite" 202 => "Accepted",
+        || writes::collection(Kind::Customer);
+    "post" "/v1/stores/{store}/cases" Orders "createCase" "Takes a service request, once" "NewWrite" 202 => "Accepted",
+        || writes::collection(Kind::Case);
+    "post" "/v1/stores/{store}/leads" Orders "createLead" "Takes a lead, once" "NewWrite" 202 => "Accepted",
+        || writes::collection(Kind::Lead);
+    "post" "/v1/stores/{store}/campaign-members" Orders "joinCampaign" "Takes a campaign member, once" "NewWrite" 202 => "Accepted",
+        || writes::collection(Kind::CampaignMember);
+    "post" "/v1/stores/{store}/assets" Orders "createAsset" "Takes an asset, once" "NewWrite" 202 => "Accepted",
+        || writes::collection(Kind::Asset);
+    "post" "/v1/stores/{store}/form-submissions" Orders "submitForm" "Takes a form with its answers, once" "NewWrite" 202 => "Accepted",
+        || writes::collection(Kind::FormSubmission);
+    "patch" "/v1/stores/{store}/customers/{customer}" Orders "changeCustomer" "Takes a change of a customer, once" "NewWrite" 202
+        => "Accepted", || patch(writes::change_customer);
+    "post" "/v1/stores/{store}/orders/{external_id}/updates" Orders "updateOrder"
+        "Takes what happens to an order after it was placed: payment, cancelled, addresses" "NewWrite" 202 => "Accepted",
+        || post(writes::update_order);
+};
+
+const WRITTEN: &[Route] = routes! {
+    "get" "/v1/stores/{store}/writes/{kind}/{external_id}" Orders "getWrite" "What became of anything that was written" []
+        => "OrderState", || get(writes::status);
+};
+
+const DEEDS: &[Route] = posted! {
+    "post" "/api/orders/retry" Admin "retryWrites" "Sends again all that a filter takes, so many a second" "RetryAll" 200
+        => "Any", || post(admin_orders::retry_all);
+    "post" "/api/orders/{reference}/{deed}" Admin "actOnWrite" "Retries, edits, discards or reopens one write" "Deed" 200
+        => "Any", || post(admin_orders::one);
+};
+
+const OPERATORS: &[Route] = routes! {
+    "get" "/openapi.json" Open "openapi" "This document" [] => "Any", || get(openapi::operators);
+    "get" "/livez" Open "livez" "The process answers" [] => "Any", || get(admin::livez);
+    "get" "/readyz" Open "readyz" "Whether reads and orders are to be sent here" [] => "Any", || get(admin::readyz);
+    "get" "/metrics" Admin "metrics" "Counters and gauges in Prometheus' text form" [] => "Text", || get(metrics::metrics);
+    "get" "/api/orders" Admin "listWrites" "Orders and other writes, the newest first"
+        ["kind" "state" "code" "store" "customer" "text" "since" "until" "limit" "cursor"] => "Any", || get(admin_orders::list);
+    "get" "/api/orders/export" Admin "exportWrites" "All that a filter takes, a line each with attempts and deeds"
+        ["kind" "state" "code" "store" "customer" "text" "since" "until"] => "Lines", || get(admin_orders::export);
+    "get" "/api/orders/{reference}" Admin "getWrite" "One write with its attempts and what people did" [] => "Any",
+        || get(admin_orders::show);
+    "get" "/status" Admin "status" "Objects and orders, counted" [] => "Any", || get(admin::status);
+};
+
+/// The storefronts' addresses.
+pub fn storefront() -> impl Iterator<Item = &'static Route> {
+    READ.iter().chain(ORDERS).chain(WRITES).chain(WRITTEN)
+}
+
+/// The operators' addresses.
+pub fn operators() -> impl Iterator<Item = &'static Route> {
+    OPERATORS.iter().chain(DEEDS)
+}
+
+/// Serves the addresses, each behind its check.
+pub fn router(routes: impl Iterator<Item = &'static Route>, world: &World) -> Router<World> {
+    routes.fold(Router::new(), |router, route| {
+        let check = from_fn_with_state((world.clone(), route.access), authorise);
+        router.route(route.path, (route.handler)().layer(check))
+    })
+}

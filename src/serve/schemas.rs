@@ -1,0 +1,147 @@
+//! The shapes of what goes in and out, as JSON Schema. More members may stand beside those that are named.
+
+use serde_json::{Value, json};
+
+/// All of them by name.
+pub fn all() -> Value {
+    let mut all = catalogue();
+    for more in [settings(), orders()] {
+        if let (Some(all), Value::Object(more)) = (all.as_object_mut(), more) {
+            all.extend(more);
+        }
+    }
+    all
+}
+
+fn text_or_null() -> Value {
+    json!({"type": ["string", "null"]})
+}
+
+fn list(of: &str) -> Value {
+    list_with(of, &json!({}))
+}
+
+/// A list with members beside it.
+fn list_with(of: &str, more: &Value) -> Value {
+    let mut properties = json!({
+        "items": {"type": "array", "items": {"$ref": format!("#/components/schemas/{of}")}},
+        "next": text_or_null(),
+    });
+    let mut required = vec!["items", "next"];
+    if let (Some(properties), Some(more)) = (properties.as_object_mut(), more.as_object()) {
+        properties.extend(more.clone());
+        required.extend(more.keys().map(String::as_str));
+    }
+    json!({"type": "object", "properties": properties, "required": required})
+}
+
+fn reference(name: &str) -> Value {
+    json!({"$ref": format!("#/components/schemas/{name}")})
+}
+
+fn or_null(name: &str) -> Value {
+    json!({"anyOf": [reference(name), {"type": "null"}]})
+}
+
+fn catalogue() -> Value {
+    let offered = json!({
+        "price": or_null("Money"), "list_price": or_null("Money"), "price_text": text_or_null(),
+        "restricted": {"type": "boolean"}, "purchasable": {"type": "boolean"},
+        "unavailable_reason": {"enum": ["no_price", "restricted", "not_yet_available", "discontinued",
+            "price_on_application", "bundle_only", "out_of_stock", null]},
+        "pricebook_id": text_or_null(), "pricebook_entry_id": text_or_null(), "tax_method": text_or_null(),
+        "order_quantity_max": {"type": ["integer", "null"]},
+    });
+    let mut product = json!({
+        "id": {"type": "string"}, "name": text_or_null(), "product_code": text_or_null(), "sku": text_or_null(),
+        "slug": text_or_null(), "family": text_or_null(), "master_id": text_or_null(), "category_id": text_or_null(),
+        "image_url": text_or_null(),
+        "stock": {"anyOf": [{"type": "null"}, {"type": "object", "properties": {
+            "available": {"type": "number"}, "backorderable": {"type": "boolean"}}, "required": ["available", "backorderable"]}]},
+    });
+    if let (Some(product), Some(offered)) = (product.as_object_mut(), offered.as_object()) {
+        product.extend(offered.clone());
+    }
+    let mut price = json!({"product_id": {"type": "string"}});
+    if let (Some(price), Some(offered)) = (price.as_object_mut(), offered.as_object()) {
+        price.extend(offered.clone());
+    }
+    json!({
+        "Any": {},
+        "Row": {"type": "object", "properties": {"id": {"type": "string"}}, "required": ["id"]},
+        "List": list("Row"),
+        "Money": {"type": "object", "required": ["amount", "currency"], "properties": {
+            "amount": {"type": "string", "pattern": "^-?[0-9]+(\\.[0-9]+)?$"}, "currency": text_or_null()}},
+        "Product": {"type": "object", "properties": product, "required": ["id", "name", "product_code", "price", "purchasable"]},
+        "ProductList": list("Product"),
+        "Price": {"type": "object", "properties": price, "required": ["product_id", "price", "purchasable"]},
+        "PriceList": list("Price"),
+        "Category": {"type": "object", "required": ["id", "name", "children"], "properties": {
+            "id": {"type": "string"}, "name": text_or_null(), "path": text_or_null(), "parent_id": text_or_null(),
+            "hidden": {"type": "boolean"}, "children": {"type": "array", "items": reference("Category")}}},
+        "CategoryList": list("Category"),
+    })
+}
+
+fn settings() -> Value {
+    let flag = json!({"type": "boolean"});
+    json!({
+        "Store": {"type": "object", "required": ["id", "default", "disabled"], "properties": {
+            "id": {"type": "string"}, "name": text_or_null(), "code": text_or_null(), "domain": text_or_null(),
+            "path": text_or_null(), "currency": text_or_null(), "locale": text_or_null(), "timezone": text_or_null(),
+            "default": flag, "disabled": flag, "tax_inclusive": flag}},
+        "StoreList": list("Store"),
+        "Resolved": {"type": "object", "required": ["store", "siblings", "suggested", "route"], "properties": {
+            "store": reference("Store"), "siblings": {"type": "array", "items": reference("Store")},
+            "suggested": or_null("Store"), "path": {"type": "string"}, "account_id": text_or_null(),
+            "domain_verified": flag, "route": {"type": ["object", "null"]}}},
+        "Tax": {"type": "object", "required": ["id", "rate_percentage"], "properties": {
+            "id": {"type": "string"}, "name": text_or_null(), "rate_percentage": {"type": ["number", "null"]}}},
+        "TaxList": list_with("Tax", &json!({"tax_inclusive": flag, "needs_live_check": flag})),
+        "Rate": {"type": "object", "required": ["id", "cost"], "properties": {
+            "id": {"type": "string"}, "name": text_or_null(), "method": text_or_null(), "cost": or_null("Money")}},
+        "ShippingList": list_with("Rate", &json!({"shipping_required": flag, "needs_live_check": flag})),
+        "Promotion": {"type": "object", "required": ["id", "kind", "needs_coupon", "needs_live_check"], "properties": {
+            "id": {"type": "string"}, "kind": {"enum": ["promotion", "legacy", "discount"]}, "name": text_or_null(),
+            "needs_coupon": flag, "needs_live_check": flag, "conditions": {"type": "array"}}},
+        "PromotionList": list("Promotion"),
+        "Customer": {"type": "object", "required": ["id", "contact", "account", "points"], "properties": {
+            "id": {"type": "string"}, "external_id": text_or_null(), "contact": {"type": ["object", "null"]},
+            "account": {"type": ["object", "null"]}, "memberships": {"type": "array"}, "points": {"type": "array"},
+            "subscriptions": {"type": "array"}}},
+        "Problem": {"type": "object", "required": ["type", "title", "status", "detail"], "properties": {
+            "type": {"type": "string"}, "title": {"type": "string"}, "status": {"type": "integer"},
+            "detail": {"type": "string"}, "field": {"type": "string"}}},
+    })
+}
+
+fn orders() -> Value {
+    let text = json!({"type": "string"});
+    let number =
+        json!({"anyOf": [{"type": "string", "pattern": "^[0-9]{1,9}(\\.[0-9]{1,2})?$"}, {"type": "number"}]});
+    json!({
+        "Address": {"type": "object", "properties": {
+            "street": text, "city": text, "state": text, "postal_code": text, "country": text}},
+        "NewOrder": {"type": "object", "required": ["customer", "items"], "properties": {
+            "external_id": text, "currency": text,
+            "customer": {"type": "object", "properties": {
+                "external_id": text, "email": text, "first_name": text, "last_name": text, "phone": text}},
+            "shipping_address": reference("Address"), "billing_address": reference("Address"),
+            "items": {"type": "array", "minItems": 1, "items": {"type": "object", "required": ["quantity"], "properties": {
+                "product_id": text, "product_code": text, "pricebook_entry_id": text, "quantity": number,
+                "unit_price": number, "fields": {"type": "object"}}}},
+            "fields": {"type": "object"}}},
+        "NewWrite": {"type": "object", "properties": {"external_id": text, "fields": {"type": "object"}}},
+        "Deed": {"type": "object", "additionalProperties": false, "properties": {
+            "actor": text, "reason": text, "patch": {"type": "object"}}},
+        "RetryAll": {"type": "object", "additionalProperties": false, "properties": {
+            "actor": text, "per_second": {"type": "integer", "minimum": 1, "maximum": 1000},
+            "filter": {"type": "object"}}},
+        "Accepted": {"type": "object", "required": ["external_id", "state"], "properties": {
+            "external_id": text, "state": text, "accepted_at": text, "status_url": text}},
+        "OrderState": {"type": "object", "required": ["external_id", "state", "salesforce_id", "error", "attempts"], "properties": {
+            "external_id": text,
+            "state": {"enum": ["queued", "sending", "waiting", "sent", "confirmed", "needs_attention", "discarded"]},
+            "salesforce_id": text_or_null(), "error": {"type": ["object", "null"]}, "attempts": {"type": "integer"}}},
+    })
+}

@@ -1,0 +1,225 @@
+//! How everything stands: one look at the cache, the outbox and what the org last told.
+//!
+//! The JSON is a contract of `storesync status --json` and of `/status`: keys are added, never renamed. Times are ISO
+//! 8601, ages and rates plain numbers with their unit in the name.
+
+use rusqlite::Connection;
+use serde_json::{Map, Value, json};
+
+use crate::model::clock::{Millis, format_datetime};
+use crate::store::allowance::Allowance;
+use crate::store::cache::cursors::{self, Cursor};
+use crate::store::cache::fields::{self, Missing};
+use crate::store::cache::loads::{self, Progress};
+use crate::store::cache::meta;
+use crate::store::cache::objects::{self, ObjectState, State};
+use crate::store::cache::repairs::{self, Kind, Repair};
+use crate::store::outbox::InState;
+
+/// Entries of the ledger that are listed one by one.
+const LISTED_MAX: usize = 50;
+
+/// What one look at the cache gives.
+pub struct Standing {
+    pub org_id: Option<String>,
+    pub instance_url: Option<String>,
+    pub objects: Vec<ObjectState>,
+    pub loads: Vec<Progress>,
+    pub missing: Vec<Missing>,
+    pub cursors: Vec<Cursor>,
+    /// Topic, what stands in its way, and since when.
+    pub problems: Vec<(String, String, Millis)>,
+    /// Kind, how many are open, and when the oldest of them was opened.
+    pub open_counts: Vec<(Kind, u64, Millis)>,
+    pub open: Vec<Repair>,
+    /// Of the outbox, which is another file; empty until told.
+    pub orders: Vec<InState>,
+    pub allowance: Option<Allowance>,
+}
+
+impl Standing {
+    /// From one commit of the cache.
+    pub fn read(connection: &Connection) -> rusqlite::Result<Self> {
+        let transaction = connection.unchecked_transaction()?;
+        let mut open = Vec::new();
+        for kind in Kind::ALL {
+            open.extend(repairs::open(&transaction, kind, LISTED_MAX)?);
+        }
+        Ok(Self {
+            org_id: meta(&transaction, "org_id")?,
+            instance_url: meta(&transaction, "instance_url")?,
+            objects: objects::objects(&transaction)?,
+            loads: loads::loads(&transaction)?,
+            missing: fields::missing(&transaction)?,
+            cursors: cursors::cursors(&transaction)?,
+            problems: cursors::problems(&transaction)?,
+            open_counts: repairs::open_counts(&transaction)?,
+            open,
+            orders: Vec::new(),
+            allowance: None,
+        })
+    }
+
+    /// Leaves out the channels that are not followed: they may have left their positions.
+    pub fn follow_only(&mut self, topics: &[String]) {
+        self.cursors.retain(|cursor| topics.contains(&cursor.topic));
+        self.problems.retain(|(topic, ..)| topics.contains(topic));
+    }
+
+    /// `running` is whether a daemon holds the directory.
+    pub fn as_json(&self, running: bool, now: Millis) -> Value {
+        let orders: Map<String, Value> = self
+            .orders
+            .iter()
+            .map(|orders| (orders.state.clone(), orders.count.into()))
+            .collect();
+        let objects: Vec<Value> = self
+            .objects
+            .iter()
+            .map(|object| self.object(object, now))
+            .collect();
+        let channels: Vec<Value> = self.channels(now);
+        json!({
+            "running": running,
+            "org_id": self.org_id,
+            "instance_url": self.instance_url,
+            "objects": objects,
+            "channels": channels,
+            "repairs": self.repairs(now),
+            "orders": orders,
+            "outbox": self.outbox(now),
+            "allowance": self.allowance.map(|allowance| allowed(&allowance, now)),
+        })
+    }
+
+    /// What is still to be sent, and how long the oldest has waited.
+    fn outbox(&self, now: Millis) -> Value {
+        let pending = self.orders.iter().filter(|orders| orders.is_pending());
+        let oldest = pending.clone().map(|orders| orders.oldest_at).min();
+        json!({
+            "depth": pending.map(|orders| orders.count).sum::<u64>(),
+            "oldest_seconds": oldest.map(|oldest| seconds(now - oldest)),
+        })
+    }
+
+    fn object(&self, object: &ObjectState, now: Millis) -> Value {
+        let load = self.loads.iter().find(|load| load.object == object.object);
+        let missing = self
+            .missing
+            .iter()
+            .filter(|missing| missing.object == object.object);
+        let missing =
+            missing.map(|missing| json!({"field": missing.field, "since": format_datetime(missing.since)}));
+        json!({
+            "object": object.object,
+            "table": object.table,
+            "state": object.state.as_str(),
+            "kept_by": if object.streamed { "stream" } else { "poll" },
+            "rows": object.rows,
+            "lag_seconds": self.lag(object, now),
+            "last_event_at": object.last_event_at.map(format_datetime),
+            "loaded_at": object.loaded_at.map(format_datetime),
+            "load": load.map(|load| progress(load, now)),
+            "verified_at": object.verified_at.map(format_datetime),
+            "drift": object.drift,
+            "missing_fields": missing.collect::<Vec<_>>(),
+            "problem": object.problem,
+        })
+    }
+
+    /// How old what is here may be at most: since the org last said anything of it.
+    pub fn lag(&self, object: &ObjectState, now: Millis) -> Option<i64> {
+        let current = match object.state {
+            State::Waiting | State::Loading => None,
+            State::Live | State::Reload if object.streamed => {
+                self.cursors.iter().map(|cursor| cursor.heard_at).min()
+            }
+            State::Live | State::Reload => object.watermark,
+        };
+        current.map(|current| seconds(now - current))
+    }
+
+    fn channels(&self, now: Millis) -> Vec<Value> {
+        let problem = |topic: &str| self.problems.iter().find(|(of, ..)| of == topic);
+        let mut channels: Vec<Value> = self
+            .cursors
+            .iter()
+            .map(|cursor| {
+                let left = cursor.replay_window_left(now);
+                json!({
+                    "topic": cursor.topic,
+                    "heard_seconds_ago": seconds(now - cursor.heard_at),
+                    "position_age_seconds": seconds(now - cursor.position_at),
+                    "replay_window_left_hours": left / 3_600_000,
+                    "replay_window_left_seconds": left / 1_000,
+                    "last_commit_at": cursor.committed_at.map(format_datetime),
+                    "problem": problem(&cursor.topic).map(|(_, problem, _)| problem),
+                })
+            })
+            .collect();
+        let stopped = self
+            .problems
+            .iter()
+            .filter(|(topic, ..)| self.cursors.iter().all(|cursor| cursor.topic != *topic));
+        channels.extend(stopped.map(|(topic, problem, _)| json!({"topic": topic, "problem": problem})));
+        channels
+    }
+
+    fn repairs(&self, now: Millis) -> Value {
+        let open: Map<String, Value> = Kind::ALL
+            .iter()
+            .map(|kind| {
+                let count = self.open_counts.iter().find(|(of, ..)| of == kind);
+                (
+                    kind.as_str().to_owned(),
+                    count.map_or(0, |(_, count, _)| *count).into(),
+                )
+            })
+            .collect();
+        let oldest = self.open_counts.iter().map(|(.., opened_at)| *opened_at).min();
+        let list = self.open.iter().map(|repair| {
+            json!({
+                "number": repair.number,
+                "kind": repair.kind.as_str(),
+                "object": repair.object,
+                "record_id": repair.record_id,
+                "reason": repair.reason,
+                "opened_at": format_datetime(repair.opened_at),
+                "attempts": repair.attempts,
+                "error": repair.error,
+            })
+        });
+        json!({
+            "open": open,
+            "oldest_seconds": oldest.map(|oldest| seconds(now - oldest)),
+            "list": list.collect::<Vec<_>>(),
+        })
+    }
+}
+
+/// How far a load is. A load that goes on after a stop counts the pause as its own time.
+fn progress(load: &Progress, now: Millis) -> Value {
+    let seconds = ((now - load.begun_at) / 1_000).max(1).unsigned_abs();
+    let rate = load.rows / seconds;
+    let total = load.place.as_ref().map(|place| place.total);
+    let left = total.map(|total| total.saturating_sub(load.rows) / rate.max(1));
+    json!({
+        "rows": load.rows,
+        "rows_total": total,
+        "rows_per_second": rate,
+        "seconds_left": left,
+        "begun_at": format_datetime(load.begun_at),
+    })
+}
+
+fn allowed(allowance: &Allowance, now: Millis) -> Value {
+    json!({
+        "told_seconds_ago": seconds(now - allowance.at),
+        "api": {"used": allowance.api.used, "limit": allowance.api.limit},
+        "event_deliveries": allowance.deliveries.map(|share| json!({"used": share.used, "limit": share.limit})),
+    })
+}
+
+fn seconds(millis: Millis) -> i64 {
+    (millis / 1_000).max(0)
+}

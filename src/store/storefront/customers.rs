@@ -1,0 +1,206 @@
+//! Customers: who they are, and what they have across all stores.
+
+use rusqlite::{Connection, Row, params};
+use serde_json::Value;
+
+use crate::store::storefront::stores::Store;
+use crate::store::storefront::{first, is_id, json};
+
+/// A customer: a contact with its account, or an account alone.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Customer {
+    pub contact_id: Option<String>,
+    pub account_id: Option<String>,
+    pub external_id: Option<String>,
+    pub email: Option<String>,
+    pub account_book: Option<String>,
+    pub may_use_account_pricing: bool,
+}
+
+/// `?1` is the key. Contacts before accounts: a person who logs in is a contact.
+const BY: [(&str, bool); 7] = [
+    ("contact where id = ?1", true),
+    ("account where id = ?1", true),
+    ("contact where external_id = ?1", false),
+    ("contact where sc_id = ?1", false),
+    ("account where external_id = ?1", false),
+    ("account where sc_id = ?1", false),
+    ("contact where email = ?1 collate nocase", false),
+];
+
+/// By id, external id or e-mail. Of several contacts with one address, the one whose home is the store comes first.
+pub fn find(connection: &Connection, store: &Store, key: &str) -> rusqlite::Result<Option<Customer>> {
+    for (place, only_ids) in BY {
+        let is_mail = place.contains("email");
+        if only_ids && !is_id(key) || is_mail && !key.contains('@') {
+            continue;
+        }
+        let found = if place.starts_with("contact") {
+            let sql = format!(
+                "select id, accountid, coalesce(external_id, sc_id), email, coalesce(can_use_account_pricing, 0) \
+                 from _of_{place} order by store_id is not ?2, id limit 1"
+            );
+            first(connection, &sql, params![key, store.id], contact)?
+        } else {
+            let sql = format!("select id, coalesce(external_id, sc_id) from _of_{place} order by id limit 1");
+            first(connection, &sql, [key], account)?
+        };
+        if let Some(mut customer) = found {
+            if let Some(account) = &customer.account_id {
+                let sql = "select pricebook_id from _of_account where id = ?1";
+                customer.account_book = first(connection, sql, [account], |row| row.get(0))?.flatten();
+            }
+            return Ok(Some(customer));
+        }
+    }
+    Ok(None)
+}
+
+fn contact(row: &Row<'_>) -> rusqlite::Result<Customer> {
+    Ok(Customer {
+        contact_id: row.get(0)?,
+        account_id: row.get(1)?,
+        external_id: row.get(2)?,
+        email: row.get(3)?,
+        may_use_account_pricing: row.get(4)?,
+        account_book: None,
+    })
+}
+
+/// Whoever names the account itself speaks for it.
+fn account(row: &Row<'_>) -> rusqlite::Result<Customer> {
+    Ok(Customer {
+        account_id: row.get(0)?,
+        external_id: row.get(1)?,
+        may_use_account_pricing: true,
+        ..Customer::default()
+    })
+}
+
+/// A customer as JSON: contact, account, memberships, points by store, subscriptions.
+pub fn describe(connection: &Connection, customer: &Customer) -> rusqlite::Result<Value> {
+    let (contact, account) = (customer.contact_id.as_deref(), customer.account_id.as_deref());
+    let all = |sql: &str, key: Option<&str>| rows(connection, sql, params![key]);
+    let one = |sql: &str, key: Option<&str>| Ok::<_, rusqlite::Error>(all(sql, key)?.into_iter().next());
+    Ok(serde_json::json!({
+        "id": contact.or(account),
+        "external_id": customer.external_id,
+        "contact": one(CONTACT, contact)?,
+        "account": one(ACCOUNT, account)?,
+        "memberships": all(
+            "select membership_id as id, name, pricebook_id from store_membership_v1 where account_id = ?1 order by name, membership_id",
+            account,
+        )?,
+        "points": all(
+            "select sum(points) as points, store_id, points_usage as \"usage\" from store_loyalty_v1 where account_id = ?1 \
+             group by store_id, points_usage order by points_usage, store_id",
+            account,
+        )?,
+        "subscriptions": all("select * from store_subscription_v1 where contact_id = ?1 order by id", contact)?,
+    }))
+}
+
+const CONTACT: &str = "select id, name, firstname as first_name, lastname as last_name, email, phone, external_id, sc_id,
+        store_id as home_store_id, mailingstreet as street, mailingcity as city, mailingstate as state,
+        mailingpostalcode as postal_code, mailingcountry as country,
+        coalesce(can_use_account_pricing, 0) as can_use_account_pricing, coalesce(can_use_account_points, 0) as can_use_account_points,
+        coalesce(can_use_account_credit, 0) as can_use_account_credit, coalesce(can_purchase_for_account, 0) as can_purchase_for_account
+    from _of_contact where id = ?1";
+
+const ACCOUNT: &str = "select id, name, external_id, sc_id, pricebook_id, coalesce(pay_by_account, 0) as can_pay_by_account,
+        coalesce(credit_hold, 0) as is_on_credit_hold, account_points_balance as points_balance, currencyisocode as currency,
+        account_credit_balance as credit_balance_amount
+    from _of_account where id = ?1";
+
+/// What a customer has a list of, across all stores.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    Orders,
+    Assets,
+    Cases,
+    Points,
+}
+
+impl Kind {
+    /// ?1 is the contact, ?2 the account.
+    fn sql(self) -> &'static str {
+        match self {
+            Self::Orders => {
+                "select o.id, o.ordernumber as order_number, coalesce(o.external_id, o.sc_id) as external_id, o.status,
+                    o.effectivedate as effective_date, o.submitted_date, o.currencyisocode as currency, o.totalamount as total_amount,
+                    o.store_id, 'confirmed' as state
+                 from _of_order o where o.id in (select id from _of_order where accountid = ?2 union select id from _of_order where billtocontactid = ?1)"
+            }
+            Self::Assets => {
+                "select o.id, o.name, o.product2id as product_id, o.serialnumber as serial_number, o.status,
+                    o.purchasedate as purchased_on, o.quantity, o.currencyisocode as currency, o.price as price_amount
+                 from _of_asset o where (o.contactid = ?1 or o.accountid = ?2)"
+            }
+            Self::Cases => {
+                "select o.id, o.casenumber as case_number, o.subject, o.status, o.origin, coalesce(o.isclosed, 0) as is_closed
+                 from _of_case o where (o.contactid = ?1 or o.accountid = ?2)"
+            }
+            Self::Points => {
+                "select o.id, o.entry_type, o.points_value as points, o.expires_at, o.\"usage\", o.reason_code, o.store_id,
+                    coalesce(o.activated, 0) as is_activated
+                 from _of_account_points_ledger o where (o.contact_id = ?1 or o.account_id = ?2)"
+            }
+        }
+    }
+}
+
+const LINES: &str = "select i.id, i.product2id as product_id, i.quantity, o.currencyisocode as currency, i.unitprice as unit_price_amount,
+        i.totalprice as total_amount
+    from _of_orderitem i join _of_order o on o.id = i.orderid where i.orderid = ?1 order by i.id";
+
+/// A page of what a customer has, by id.
+pub fn list(
+    connection: &Connection,
+    customer: &Customer,
+    kind: Kind,
+    after: &str,
+    limit: usize,
+) -> rusqlite::Result<(Vec<Value>, Option<String>)> {
+    let sql = format!("{} and o.id > ?3 order by o.id limit ?4", kind.sql());
+    let most = i64::try_from(limit).unwrap_or(i64::MAX).saturating_add(1);
+    let mut items = rows(
+        connection,
+        &sql,
+        params![customer.contact_id, customer.account_id, after, most],
+    )?;
+    if kind == Kind::Orders {
+        for order in &mut items {
+            order["items"] = rows(connection, LINES, params![order["id"].as_str()])?.into();
+        }
+    }
+    let more = items.len() > limit;
+    items.truncate(limit);
+    let last = items
+        .last()
+        .and_then(|item| item["id"].as_str())
+        .map(str::to_owned);
+    Ok((items, last.filter(|_| more)))
+}
+
+/// Whether the org's orders hold one with this id or key, whatever the key's case.
+pub fn has_order(connection: &Connection, salesforce_id: Option<&str>, key: &str) -> rusqlite::Result<bool> {
+    connection
+        .prepare_cached("select 1 from _of_order where id = ?1 or external_id = ?2 collate nocase or sc_id = ?2 collate nocase")?
+        .exists(params![salesforce_id, key])
+}
+
+fn rows(
+    connection: &Connection,
+    sql: &str,
+    parameters: impl rusqlite::Params,
+) -> rusqlite::Result<Vec<Value>> {
+    let mut statement = connection.prepare_cached(sql)?;
+    let mut rows = statement.query(parameters)?;
+    let mut items = Vec::new();
+    while let Some(row) = rows.next()? {
+        let mut out = Vec::with_capacity(256);
+        json::view_row(&mut out, row)?;
+        items.push(serde_json::from_slice(&out).unwrap_or(Value::Null));
+    }
+    Ok(items)
+}

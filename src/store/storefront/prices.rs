@@ -1,0 +1,92 @@
+//! Entries of the price book that is in effect, in the store's currency.
+
+use rusqlite::{Connection, Row, params};
+
+use crate::model::order::Decimal;
+use crate::store::storefront::first;
+use crate::store::storefront::offer::Entry;
+use crate::store::storefront::stores::Store;
+use crate::store::storefront::visitor::Visitor;
+
+/// A price book, read for a store.
+pub struct Book<'a> {
+    id: Option<&'a str>,
+    currency: Option<&'a str>,
+}
+
+const SELECT: &str = "select e.id, e.product2id, e.unitprice, e.sale_price, e.currencyisocode, coalesce(e.hide_price, 0) as hide_price,
+        coalesce(e.hide_price_text, b.hide_price_text) as hide_price_text, coalesce(e.restricted, 0) as restricted,
+        e.restricted_text, coalesce(e.display_if_restricted, 1) as listed, coalesce(e.bundle_only, 0) as bundle_only,
+        coalesce(e.order_quantity_maximum, b.order_quantity_maximum) as quantity_max,
+        coalesce(nullif(lower(e.tax_method), 'inherit'), lower(b.tax_method)) as tax_method
+    from _of_pricebookentry e left join _of_pricebook2 b on b.id = e.pricebook2id
+    where e.pricebook2id = ?1 and e.isactive = 1 and (e.currencyisocode is null or ?2 is null or e.currencyisocode = ?2)
+        and coalesce(b.isactive, 1) = 1";
+
+impl<'a> Book<'a> {
+    /// The store's own book.
+    pub fn of(store: &'a Store) -> Self {
+        Self {
+            id: store.pricebook_id.as_deref(),
+            currency: store.currency.as_deref(),
+        }
+    }
+
+    /// The book in effect for a visitor.
+    pub fn in_effect(store: &'a Store, visitor: &'a Visitor) -> Self {
+        Self {
+            id: visitor.book.as_ref().map(|book| book.id.as_str()),
+            currency: store.currency.as_deref(),
+        }
+    }
+
+    pub fn id(&self) -> Option<&'a str> {
+        self.id
+    }
+
+    /// The active entry of a product.
+    pub fn entry(&self, connection: &Connection, product_id: &str) -> rusqlite::Result<Option<Entry>> {
+        self.pick(connection, "e.product2id", product_id)
+    }
+
+    /// An entry by its id, where it is an active one of the book.
+    pub fn entry_by_id(&self, connection: &Connection, id: &str) -> rusqlite::Result<Option<Entry>> {
+        self.pick(connection, "e.id", id)
+    }
+
+    fn pick(&self, connection: &Connection, column: &str, key: &str) -> rusqlite::Result<Option<Entry>> {
+        let Some(id) = self.id else { return Ok(None) };
+        let sql = format!("{SELECT} and {column} = ?3 order by e.id limit 1");
+        first(connection, &sql, params![id, self.currency, key], entry)
+    }
+
+    /// What the book shows where a product has no price.
+    pub fn unavailable_text(&self, connection: &Connection) -> rusqlite::Result<Option<String>> {
+        let Some(id) = self.id else { return Ok(None) };
+        let sql = "select unavailable_text from _of_pricebook2 where id = ?1";
+        Ok(first(connection, sql, [id], |row| row.get(0))?.flatten())
+    }
+}
+
+fn entry(row: &Row<'_>) -> rusqlite::Result<Entry> {
+    let amount = |column: usize| {
+        Ok::<_, rusqlite::Error>(row.get::<_, Option<f64>>(column)?.and_then(Decimal::from_real))
+    };
+    let list_price = amount(2)?;
+    Ok(Entry {
+        id: row.get(0)?,
+        product_id: row.get(1)?,
+        price: amount(3)?.or(list_price),
+        list_price,
+        currency: row.get(4)?,
+        hide_price: row.get(5)?,
+        hide_price_text: row.get(6)?,
+        restricted: row.get(7)?,
+        restricted_text: row.get(8)?,
+        listed_if_restricted: row.get(9)?,
+        bundle_only: row.get(10)?,
+        #[allow(clippy::cast_possible_truncation)] // a count of pieces
+        quantity_max: row.get::<_, Option<f64>>(11)?.map(|most| most as i64),
+        tax_method: row.get(12)?,
+    })
+}

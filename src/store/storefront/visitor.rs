@@ -1,0 +1,136 @@
+//! Who is looking: which price book is in effect for them, and what they may see that others may not.
+//!
+//! An account's own book comes before that of a membership, and that before the store's. Which comes first when a
+//! customer holds several memberships is not published: the one whose name sorts first is taken.
+
+use rusqlite::{Connection, params};
+
+use crate::model::clock::{Millis, format_datetime};
+use crate::store::storefront::stores::Store;
+use crate::store::storefront::{customers, first};
+
+/// A visitor of a store.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Visitor {
+    pub account_id: Option<String>,
+    pub contact_id: Option<String>,
+    pub memberships: Vec<String>,
+    /// The book in effect; `None` where the store has none that is in use.
+    pub book: Option<Book>,
+    pub now: Millis,
+}
+
+/// A price book in effect.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Book {
+    pub id: String,
+    /// Only what it holds can be bought, and nothing falls back to the store's book.
+    pub kind: BookKind,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BookKind {
+    Store,
+    Membership,
+    Account,
+}
+
+/// How a visitor was named.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Named {
+    /// A customer's id, external id or e-mail.
+    pub customer: Option<String>,
+    /// A membership's id, for a visitor who is not named.
+    pub membership: Option<String>,
+}
+
+/// The visitor, or `None` where there is no such customer or membership.
+pub fn find(
+    connection: &Connection,
+    store: &Store,
+    named: &Named,
+    now: Millis,
+) -> rusqlite::Result<Option<Visitor>> {
+    let mut visitor = Visitor {
+        now,
+        ..Visitor::default()
+    };
+    let mut account_book = None;
+    if let Some(key) = &named.customer {
+        let Some(customer) = customers::find(connection, store, key)? else {
+            return Ok(None);
+        };
+        if customer.may_use_account_pricing {
+            account_book.clone_from(&customer.account_book);
+        }
+        visitor.account_id = customer.account_id;
+        visitor.contact_id = customer.contact_id;
+        if let Some(account) = &visitor.account_id {
+            let sql = "select membership_id from store_membership_v1 where account_id = ?1 order by name, membership_id";
+            let mut held = connection.prepare_cached(sql)?;
+            let held = held.query_map([account], |row| row.get(0))?;
+            visitor.memberships = held.collect::<rusqlite::Result<_>>()?;
+        }
+    }
+    if let Some(membership) = &named.membership {
+        if !connection
+            .prepare_cached("select 1 from _of_membership where id = ?1")?
+            .exists([membership])?
+        {
+            return Ok(None);
+        }
+        visitor.memberships.insert(0, membership.clone());
+    }
+    visitor.book = book(connection, store, account_book, &visitor.memberships)?;
+    Ok(Some(visitor))
+}
+
+fn book(
+    connection: &Connection,
+    store: &Store,
+    account_book: Option<String>,
+    memberships: &[String],
+) -> rusqlite::Result<Option<Book>> {
+    let mut candidates: Vec<(BookKind, String)> = Vec::new();
+    candidates.extend(account_book.map(|id| (BookKind::Account, id)));
+    for membership in memberships {
+        let sql = "select pricebook_id from _of_membership where id = ?1 and pricebook_id is not null";
+        let found = first(connection, sql, [membership], |row| row.get::<_, String>(0))?;
+        candidates.extend(found.map(|id| (BookKind::Membership, id)));
+    }
+    candidates.extend(store.pricebook_id.clone().map(|id| (BookKind::Store, id)));
+    let mut inactive =
+        connection.prepare_cached("select 1 from _of_pricebook2 where id = ?1 and isactive = 0")?;
+    for (kind, id) in candidates {
+        if !inactive.exists([&id])? {
+            return Ok(Some(Book { id, kind }));
+        }
+    }
+    Ok(None)
+}
+
+/// Whether an account is approved to buy a restricted product now, by the product or a category it stands under.
+pub fn is_approved(
+    connection: &Connection,
+    store: &Store,
+    visitor: &Visitor,
+    product_id: &str,
+) -> rusqlite::Result<bool> {
+    let Some(account) = &visitor.account_id else {
+        return Ok(false);
+    };
+    let sql = "with recursive above (category_id) as (
+            select category_id from _of_products_product_categories where product_id = ?2 and active = 1
+            union select h.parent_id from above a join _of_product_category_hierarchy h on h.child_id = a.category_id)
+        select 1 from _of_permitted_restricted_product p
+        where p.account_id = ?1 and (p.store_id is null or p.store_id = ?3)
+            and (p.product_id = ?2 or p.product_category_id in (select category_id from above))
+            and (p.approved_from is null or p.approved_from <= ?4) and (p.approved_until is null or p.approved_until > ?4)
+            and (p.unlimited = 1 or coalesce(p.approved_quantity, 0) > coalesce(p.purchased_quantity, 0))";
+    connection.prepare_cached(sql)?.exists(params![
+        account,
+        product_id,
+        store.id,
+        format_datetime(visitor.now)
+    ])
+}

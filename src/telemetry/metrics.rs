@@ -1,0 +1,303 @@
+//! What the process counts as it goes: counters and histograms that stages add to and `/metrics` shows.
+//!
+//! They are statics because counting is like logging: it must not decide what a function is handed. What can be
+//! read from the files (rows, lag, orders) is not counted here but asked for when it is shown, so that it survives
+//! a restart and cannot differ from what readers see. Series are bounded: labels are names of objects, channels
+//! and fixed words, never ids or keys.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+/// Series of one metric; what comes above is counted under the label `other`.
+const SERIES_MAX: usize = 200;
+
+/// The values of a metric's labels.
+type Labels<const N: usize> = [String; N];
+
+/// Grows from the start of the process.
+#[derive(Debug)]
+pub struct Counter<const N: usize> {
+    name: &'static str,
+    help: &'static str,
+    labels: [&'static str; N],
+    series: Mutex<BTreeMap<Labels<N>, u64>>,
+}
+
+/// Counts by size, for quantiles.
+#[derive(Debug)]
+pub struct Histogram<const N: usize> {
+    name: &'static str,
+    help: &'static str,
+    labels: [&'static str; N],
+    /// Upper bounds in seconds, growing.
+    bounds: &'static [f64],
+    series: Mutex<BTreeMap<Labels<N>, Sizes>>,
+}
+
+#[derive(Debug)]
+struct Sizes {
+    /// One for each bound, and one for all above.
+    counts: Vec<u64>,
+    sum: f64,
+}
+
+/// From a millisecond to five minutes: what a person or an alert tells apart.
+const SECONDS: &[f64] = &[
+    0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0,
+];
+
+pub static EVENTS_RECEIVED: Counter<1> = Counter::new(
+    "storesync_events_received_total",
+    "Change events applied, by what they say happened",
+    ["change_type"],
+);
+pub static GAP_EVENTS: Counter<1> = Counter::new(
+    "storesync_gap_events_total",
+    "Events that only say that something changed",
+    ["object"],
+);
+pub static EVENTS_PARKED: Counter<0> = Counter::new(
+    "storesync_events_parked_total",
+    "Events that could not be decoded",
+    [],
+);
+pub static APPLY_BATCHES: Counter<0> =
+    Counter::new("storesync_apply_batches_total", "Transactions of the cache", []);
+pub static APPLY_DURATION: Histogram<0> = Histogram::new(
+    "storesync_apply_duration_seconds",
+    "Time to journal and commit a batch",
+    [],
+);
+pub static APPLY_LAG: Histogram<0> = Histogram::new(
+    "storesync_apply_lag_seconds",
+    "From a change's commit in the org until it is visible here",
+    [],
+);
+pub static SCHEMA_FETCHES: Counter<0> = Counter::new(
+    "storesync_schema_fetches_total",
+    "Event schemas fetched from the org",
+    [],
+);
+pub static STREAM_ENDS: Counter<2> = Counter::new(
+    "storesync_stream_reconnects_total",
+    "Subscriptions that ended and were begun again",
+    ["topic", "reason"],
+);
+pub static API_REQUESTS: Counter<2> = Counter::new(
+    "storesync_sf_api_requests_total",
+    "Calls of the org's API",
+    ["api", "outcome"],
+);
+pub static ORDERS_PUSHED: Counter<2> = Counter::new(
+    "storesync_orders_pushed_total",
+    "Attempts to send an order, and the class of what went wrong",
+    ["outcome", "error_class"],
+);
+pub static ORDER_PUSH_DURATION: Histogram<1> = Histogram::new(
+    "storesync_order_push_duration_seconds",
+    "Time of one attempt to send an order",
+    ["outcome"],
+);
+pub static HTTP_REQUESTS: Counter<4> = Counter::new(
+    "storesync_http_requests_total",
+    "Requests answered",
+    ["listener", "method", "route", "status"],
+);
+pub static HTTP_DURATION: Histogram<1> = Histogram::new(
+    "storesync_http_request_duration_seconds",
+    "Time to answer a request",
+    ["listener"],
+);
+
+/// All of them, in the text format of Prometheus.
+pub fn render(out: &mut String) {
+    EVENTS_RECEIVED.render(out);
+    GAP_EVENTS.render(out);
+    EVENTS_PARKED.render(out);
+    APPLY_BATCHES.render(out);
+    APPLY_DURATION.render(out);
+    APPLY_LAG.render(out);
+    SCHEMA_FETCHES.render(out);
+    STREAM_ENDS.render(out);
+    API_REQUESTS.render(out);
+    ORDERS_PUSHED.render(out);
+    ORDER_PUSH_DURATION.render(out);
+    HTTP_REQUESTS.render(out);
+    HTTP_DURATION.render(out);
+}
+
+impl<const N: usize> Counter<N> {
+    const fn new(name: &'static str, help: &'static str, labels: [&'static str; N]) -> Self {
+        let series = Mutex::new(BTreeMap::new());
+        Self {
+            name,
+            help,
+            labels,
+            series,
+        }
+    }
+
+    pub fn add(&self, labels: [&str; N], count: u64) {
+        let mut series = lock(&self.series);
+        let labels = bounded(&series, labels);
+        *series.entry(labels).or_default() += count;
+    }
+
+    pub fn count(&self, labels: [&str; N]) {
+        self.add(labels, 1);
+    }
+
+    fn render(&self, out: &mut String) {
+        describe(out, self.name, self.help, "counter");
+        let series = lock(&self.series);
+        if N == 0 && series.is_empty() {
+            sample(out, self.name, &[], 0.0);
+        }
+        for (values, count) in &*series {
+            let labels: Vec<(&str, &str)> = pairs(&self.labels, values);
+            sample(out, self.name, &labels, *count as f64);
+        }
+    }
+}
+
+impl<const N: usize> Histogram<N> {
+    const fn new(name: &'static str, help: &'static str, labels: [&'static str; N]) -> Self {
+        let series = Mutex::new(BTreeMap::new());
+        Self {
+            name,
+            help,
+            labels,
+            bounds: SECONDS,
+            series,
+        }
+    }
+
+    pub fn observe(&self, labels: [&str; N], time: Duration) {
+        let seconds = time.as_secs_f64();
+        let mut series = lock(&self.series);
+        let labels = bounded(&series, labels);
+        let sizes = series.entry(labels).or_insert_with(|| Sizes {
+            counts: vec![0; self.bounds.len() + 1],
+            sum: 0.0,
+        });
+        let place = self.bounds.partition_point(|bound| *bound < seconds);
+        sizes.counts[place] += 1;
+        sizes.sum += seconds;
+    }
+
+    fn render(&self, out: &mut String) {
+        describe(out, self.name, self.help, "histogram");
+        let (bucket, sum, count) = (
+            format!("{}_bucket", self.name),
+            format!("{}_sum", self.name),
+            format!("{}_count", self.name),
+        );
+        for (values, sizes) in &*lock(&self.series) {
+            let labels = pairs(&self.labels, values);
+            let mut below = 0;
+            for (place, counted) in sizes.counts.iter().enumerate() {
+                below += counted;
+                let bound = self.bounds.get(place).map_or("+Inf".to_owned(), f64::to_string);
+                let mut labels = labels.clone();
+                labels.push(("le", &bound));
+                sample(out, &bucket, &labels, below as f64);
+            }
+            sample(out, &sum, &labels, sizes.sum);
+            sample(out, &count, &labels, below as f64);
+        }
+    }
+}
+
+fn lock<T>(series: &Mutex<T>) -> MutexGuard<'_, T> {
+    series.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn bounded<const N: usize, T>(series: &BTreeMap<Labels<N>, T>, labels: [&str; N]) -> Labels<N> {
+    let labels = labels.map(str::to_owned);
+    if series.len() < SERIES_MAX || series.contains_key(&labels) {
+        return labels;
+    }
+    labels.map(|_| "other".to_owned())
+}
+
+fn pairs<'a, const N: usize>(names: &[&'a str; N], values: &'a Labels<N>) -> Vec<(&'a str, &'a str)> {
+    names
+        .iter()
+        .copied()
+        .zip(values.iter().map(String::as_str))
+        .collect()
+}
+
+/// The lines that come before a metric's samples. `kind` is `counter`, `gauge`, `histogram` or `summary`.
+pub fn describe(out: &mut String, name: &str, help: &str, kind: &str) {
+    // Writing to a string does not fail.
+    let _ = writeln!(out, "# HELP {name} {help}\n# TYPE {name} {kind}");
+}
+
+/// One sample.
+pub fn sample(out: &mut String, name: &str, labels: &[(&str, &str)], value: f64) {
+    out.push_str(name);
+    for (place, (label, text)) in labels.iter().enumerate() {
+        out.push(if place == 0 { '{' } else { ',' });
+        let text = text
+            .replace('\\', "\\\\")
+            .replace('"', "\\\"")
+            .replace('\n', "\\n");
+        let _ = write!(out, "{label}=\"{text}\"");
+    }
+    if !labels.is_empty() {
+        out.push('}');
+    }
+    let _ = writeln!(out, " {value}");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn counters_are_shown_with_their_labels() {
+        let counter: Counter<2> = Counter::new("a_total", "Of a", ["x", "y"]);
+        counter.add(["1", "say \"hi\"\n"], 2);
+        counter.count(["1", "say \"hi\"\n"]);
+        let mut out = String::new();
+        counter.render(&mut out);
+        assert_eq!(
+            out,
+            "# HELP a_total Of a\n# TYPE a_total counter\na_total{x=\"1\",y=\"say \\\"hi\\\"\\n\"} 3\n"
+        );
+    }
+
+    #[test]
+    fn histograms_add_up() {
+        let histogram: Histogram<0> = Histogram::new("b_seconds", "Of b", []);
+        for millis in [1, 2, 400_000] {
+            histogram.observe([], Duration::from_millis(millis));
+        }
+        let mut out = String::new();
+        histogram.render(&mut out);
+        for line in [
+            "b_seconds_bucket{le=\"0.001\"} 1",
+            "b_seconds_bucket{le=\"0.0025\"} 2",
+            "b_seconds_bucket{le=\"300\"} 2",
+            "b_seconds_bucket{le=\"+Inf\"} 3",
+            "b_seconds_sum 400.003",
+            "b_seconds_count 3",
+        ] {
+            assert!(out.lines().any(|shown| shown == line), "{line} in\n{out}");
+        }
+    }
+
+    #[test]
+    fn series_are_bounded() {
+        let counter: Counter<1> = Counter::new("c_total", "Of c", ["x"]);
+        for number in 0..2 * SERIES_MAX {
+            counter.count([&number.to_string()]);
+        }
+        let series = lock(&counter.series);
+        assert_eq!(series.len(), SERIES_MAX + 1);
+        assert_eq!(series[&["other".to_owned()]], SERIES_MAX as u64);
+    }
+}

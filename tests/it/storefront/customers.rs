@@ -1,0 +1,142 @@
+//! Customers across stores, their orders told once, and records that are opted out again.
+
+use serde_json::{Value, json};
+
+use crate::world::{Sandbox, eventually};
+
+#[tokio::test]
+#[allow(clippy::too_many_lines, reason = "one story, told in its order")]
+async fn a_customer_is_known_by_every_key_and_sees_each_order_once() {
+    let sandbox = Sandbox::start(&["--products", "30", "--stores", "2"]).await;
+    let daemon = sandbox.daemon().await;
+    daemon.live().await;
+    let contact = &sandbox
+        .query("SELECT Id, AccountId, Email, s_c__sC_Id__c FROM Contact WHERE External_ID__c = 'C-1'")
+        .await[0];
+    let text = |field: &str| contact[field].as_str().unwrap().to_owned();
+    for key in [
+        text("Id"),
+        "C-1".to_owned(),
+        text("Email").to_uppercase(),
+        text("s_c__sC_Id__c"),
+    ] {
+        let (status, customer) = daemon
+            .get(&format!("/v1/stores/northlight/customers/{key}"))
+            .await
+            .unwrap();
+        assert_eq!(status, 200, "{key}: {customer}");
+        assert_eq!(customer["contact"]["id"], contact["Id"], "{key}");
+        assert_eq!(customer["account"]["id"], contact["AccountId"], "{key}");
+    }
+    assert_eq!(
+        daemon
+            .get("/v1/stores/northlight/customers/nobody@mail.example")
+            .await
+            .unwrap()
+            .0,
+        404
+    );
+    let account = text("AccountId");
+    let past = sandbox
+        .count(&format!("Order WHERE AccountId = '{account}'"))
+        .await;
+    let path = "/v1/stores/northlight/customers/C-1/orders?limit=100";
+    let orders = |page: &Value, key: &str| {
+        page["items"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .filter(|order| order["external_id"] == key)
+            .cloned()
+            .collect::<Vec<_>>()
+    };
+    let (_, page) = daemon.get(path).await.unwrap();
+    assert_eq!(
+        page["items"].as_array().unwrap().len() as u64,
+        past,
+        "of both stores"
+    );
+    assert!(
+        page["items"][0]["items"][0]["unit_price"]["amount"].is_string(),
+        "{page}"
+    );
+    // One that the org cannot take yet is there at once, and once when it comes back.
+    sandbox
+        .fault(json!({"path": "/composite", "times": 2, "fault": {"status": 503}}))
+        .await;
+    let order = json!({"external_id": "WEB-77", "customer": {"external_id": "C-1", "email": text("Email"), "last_name": "Lee"},
+        "items": [{"product_code": "SKU-1", "quantity": 1}]});
+    let (status, answer) = daemon.place("harbour-pine", &order).await.unwrap();
+    assert_eq!(status, 202, "{answer}");
+    let (_, page) = daemon.get(path).await.unwrap();
+    assert_eq!(orders(&page, "WEB-77").len(), 1, "{page}");
+    eventually("the order is the org's", async || {
+        let (_, page) = daemon.get(path).await?;
+        let found = orders(&page, "WEB-77");
+        assert_eq!(found.len(), 1, "{page}");
+        (found[0]["state"] == "confirmed" && found[0]["id"].is_string()).then_some(())
+    })
+    .await;
+    let (_, cases) = daemon
+        .get("/v1/stores/northlight/customers/C-1/cases")
+        .await
+        .unwrap();
+    let of_account = sandbox
+        .count(&format!("Case WHERE AccountId = '{account}'"))
+        .await;
+    assert_eq!(cases["items"].as_array().unwrap().len() as u64, of_account);
+    let (_, trade) = daemon
+        .get("/v1/stores/northlight/customers/TRADE-1")
+        .await
+        .unwrap();
+    assert_eq!(
+        trade["points"][0]["points"], 100,
+        "activated points alone: {trade}"
+    );
+    let (_, points) = daemon
+        .get("/v1/stores/northlight/customers/TRADE-1/points")
+        .await
+        .unwrap();
+    assert_eq!(points["items"].as_array().unwrap().len(), 3);
+}
+
+#[tokio::test]
+async fn a_record_is_mirrored_while_the_org_opts_it_in() {
+    let sandbox = Sandbox::start(&["--products", "8", "--stores", "1"]).await;
+    let field = json!({"add": {"object": "Account", "name": "StoreConnect_Sync__c", "type": "Picklist 255", "words": "",
+        "picklist": ["enable_sync", "disable_sync"], "label": "StoreConnect Sync"}});
+    sandbox.control("schema", field).await;
+    let id = sandbox.some("Account", "WHERE External_ID__c = 'C-1'").await;
+    sandbox
+        .update("Account", &id, json!({"StoreConnect_Sync__c": "enable_sync"}))
+        .await;
+    let daemon = sandbox.daemon().await;
+    daemon.live().await;
+    let there = async || {
+        let (_, page) = daemon.get("/v1/objects/Account?limit=500&fields=id").await?;
+        let rows = page["items"]
+            .as_array()?
+            .iter()
+            .map(|row| row["id"].as_str().unwrap_or_default().to_owned());
+        Some(rows.collect::<Vec<_>>())
+    };
+    assert_eq!(
+        there().await.unwrap(),
+        std::slice::from_ref(&id),
+        "no account that was not opted in"
+    );
+    sandbox
+        .update("Account", &id, json!({"StoreConnect_Sync__c": "disable_sync"}))
+        .await;
+    eventually("an account that is opted out is gone", async || {
+        there().await.filter(Vec::is_empty)
+    })
+    .await;
+    sandbox
+        .update("Account", &id, json!({"StoreConnect_Sync__c": "enable_sync"}))
+        .await;
+    eventually("an account that is opted in again is back", async || {
+        there().await.filter(|rows| *rows == [id.clone()])
+    })
+    .await;
+}
