@@ -1,7 +1,7 @@
 //! Going through the door again, from the journal alone.
 //!
 //! All that the cache becomes is decided by what the org said at each start, by the works in their order, and by
-//! the door's clock; all of that is in the journal ([`apply::log`]). So the whole journal over an empty cache gives
+//! the door's clock; all of that is in the journal ([`crate::inbound::apply::log`]). So the whole journal over an empty cache gives
 //! the cache that the daemon has, value for value, revisions and ledger included.
 //!
 //! A part of it, some objects or one record or a span of time, goes through the same door with two differences:

@@ -114,3 +114,42 @@ impl Journal {
         Ok(number)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::journal::JournalReader;
+
+    fn page(object: &str, ids: [&str; 2]) -> Page {
+        Page {
+            work: 0,
+            object: object.to_owned(),
+            kind: "load",
+            first_id: ids[0].to_owned(),
+            last_id: ids[1].to_owned(),
+            packed: pack(b"Id,Name"),
+        }
+    }
+
+    #[test]
+    fn what_the_cache_does_not_hold_is_forgotten_and_pages_are_found_by_their_ids() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut journal = Journal::open(dir.path()).unwrap();
+        for number in 1..=3 {
+            let mut append = journal.append(number).unwrap();
+            let pages = [page("Account", ["001A", "001F"])];
+            assert_eq!(append.batch(0, 0, "[]", &pages).unwrap(), number);
+            append.commit().unwrap();
+        }
+        journal.forget_after(2).unwrap();
+        let reader = JournalReader::open(dir.path()).unwrap();
+        let found = reader.pages_with("Account", "001C").unwrap();
+        assert_eq!(found.iter().map(|page| page.batch).collect::<Vec<_>>(), [1, 2]);
+        assert_eq!(found[0].unpack().unwrap(), b"Id,Name");
+        assert!(reader.pages_with("Account", "001G").unwrap().is_empty());
+        assert!(reader.pages_with("Contact", "001C").unwrap().is_empty());
+        // A cache that was made anew goes on after all that is here.
+        assert_eq!(journal.write_down(9, 0, 0, "[]").unwrap(), 3);
+        assert_eq!(journal.write_down(9, 40, 0, "[]").unwrap(), 41);
+    }
+}
