@@ -13,6 +13,7 @@
 pub(in crate::inbound) mod cells;
 mod dependants;
 mod events;
+mod key;
 mod ledger;
 mod rows;
 mod tally;

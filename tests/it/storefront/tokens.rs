@@ -41,7 +41,7 @@ async fn call(base: &str, method: &str, path: &str, token: &str) -> (u16, String
     if !token.is_empty() {
         request = request.bearer_auth(token);
     }
-    if method == reqwest::Method::POST {
+    if [reqwest::Method::POST, reqwest::Method::PATCH].contains(&method) {
         request = request.json(
             &json!({"external_id": "T-1", "customer": {"email": "a@b.example"},
             "items": [{"product_code": "SKU-1", "quantity": 1}]}),
