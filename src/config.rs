@@ -6,6 +6,7 @@
 
 pub mod credentials;
 mod listen;
+mod stores;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -16,6 +17,7 @@ use serde::Deserialize;
 
 use listen::check_listener;
 pub use listen::{Listen, Tls, Token};
+pub use stores::BookStore;
 
 /// The whole file.
 #[derive(Clone, Debug, Deserialize)]
@@ -136,23 +138,6 @@ pub struct Sync {
     pub object: BTreeMap<String, ObjectRules>,
     /// Price books that are stores, where the org has no stores of its own.
     pub stores: Vec<BookStore>,
-}
-
-/// `[[sync.stores]]`: a price book as a store. Its products are those with an active price in the book.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct BookStore {
-    /// The price book's id, 18 characters; it is the store's id as well.
-    pub pricebook_id: String,
-    pub code: String,
-    /// The code where none is given.
-    pub name: Option<String>,
-    pub domain: Option<String>,
-    pub path: Option<String>,
-    /// In an org of several currencies, the one whose prices are shown.
-    pub currency: Option<String>,
-    pub locale: Option<String>,
-    pub timezone: Option<String>,
 }
 
 /// `[sync.object.NAME]`: what is particular to an object.
@@ -411,14 +396,7 @@ impl Config {
         let (serve, admin) = (&self.serve, &self.admin);
         check_listener("serve", &serve.listen, serve.tls.is_some(), &serve.tokens)?;
         check_listener("admin", &admin.listen, admin.tls.is_some(), &admin.tokens)?;
-        let is_id = |id: &str| id.len() == 18 && id.bytes().all(|byte| byte.is_ascii_alphanumeric());
-        match self.sync.stores.iter().find(|store| !is_id(&store.pricebook_id)) {
-            Some(store) => Err(ConfigError(format!(
-                "[[sync.stores]] {} has no pricebook_id of 18 characters: take it from the price book's address in the org",
-                store.code
-            ))),
-            None => Ok(()),
-        }
+        self.sync.stores.iter().try_for_each(BookStore::check)
     }
 
     /// The keys whose values differ, as `section.key`.
