@@ -14,7 +14,7 @@ pub struct Cli {
     #[arg(long, global = true, value_name = "FILE")]
     pub config: Option<PathBuf>,
 
-    /// How log lines are written to standard error; what is logged is set by [log] level, and by STORESYNC_LOG above it
+    /// How log lines are written to standard error; what is logged is set by log.level, and by STORESYNC_LOG above it
     #[arg(long, global = true, value_enum, default_value_t = LogFormat::Text, value_name = "FORMAT")]
     pub log: LogFormat,
 

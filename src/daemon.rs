@@ -45,13 +45,10 @@ use crate::telemetry::traces;
 
 /// How long the stages may take to end.
 const STOP_MAX: Duration = Duration::from_secs(20);
-
 /// How often the health that readers are told is looked at.
 const HEALTH_INTERVAL: Duration = Duration::from_secs(1);
-
 /// A stream that has been silent for longer has missed its keep-alive.
 const SILENCE_MAX_MILLIS: Millis = 300_000;
-
 /// Between attempts to reach an org that is away when the daemon starts.
 const AWAY: Policy = Policy {
     first: Duration::from_secs(1),
@@ -119,10 +116,10 @@ pub async fn run(config: Config, listeners: Listeners, stop: CancellationToken) 
         start(&mut stages, world, plan, cache, journal);
     } else {
         serve(&mut stages, &world, listeners);
-        let Some(plan) = prepare_when_reachable(&world, &mut cache, &mut journal).await? else {
-            return Ok(());
-        };
-        start(&mut stages, world, plan, cache, journal);
+        // Stopped before the org came back, it ends like at any other time: what is under way is finished.
+        if let Some(plan) = prepare_when_reachable(&world, &mut cache, &mut journal).await? {
+            start(&mut stages, world, plan, cache, journal);
+        }
     }
     finish(stages, &stop).await
 }

@@ -14,6 +14,7 @@ pub(in crate::inbound) mod again;
 pub(in crate::inbound) mod cells;
 mod dependants;
 mod events;
+mod key;
 mod ledger;
 pub mod log;
 mod rows;

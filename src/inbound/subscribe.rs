@@ -12,6 +12,8 @@
 //! Each channel has a stage and a connection of its own: one that is stopped or starts again leaves the others
 //! as they are. What stands in its way is told in the status.
 
+mod verdict;
+
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
@@ -25,6 +27,7 @@ use crate::inbound::cadence::Cadence;
 use crate::inbound::credit::{Credit, EVENTS_IN_FLIGHT_MAX};
 use crate::inbound::mapping;
 use crate::inbound::prepare::{Channel, carries};
+use crate::inbound::subscribe::verdict::{Verdict, is_schema_refusal, verdict};
 use crate::model::change::{RawEvent, ReplayId};
 use crate::model::clock::Millis;
 use crate::model::retry::Policy;
@@ -57,20 +60,6 @@ const FAILURES_TOLD: u32 = 5;
 
 /// A position that the org will have forgotten after so long is warned of.
 const POSITION_LEFT_MILLIS: Millis = 24 * 3_600_000;
-
-/// What to do when a stream ends.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Verdict {
-    Retry,
-    /// The org delivers no more events today: wait, they are kept for 72 hours.
-    WaitForAllowance,
-    /// Log in again, then retry.
-    Renew,
-    /// The org no longer knows the position.
-    PositionLost,
-    /// Trying again changes nothing: a person has to.
-    Stop,
-}
 
 /// Why a stream ended.
 enum End {
@@ -457,72 +446,9 @@ fn ask_for(subscription: &Subscription, events: Option<u32>) -> Result<(), Error
     events.map_or(Ok(()), |events| subscription.request(events))
 }
 
-/// The org has no such schema, or does not show it.
-fn is_schema_refusal(error: &Error) -> bool {
-    match error {
-        Error::Stream {
-            error_code: Some(code),
-            ..
-        } => code == "schema.meta.permission",
-        Error::Stream { code, .. } => *code == tonic::Code::NotFound,
-        _ => false,
-    }
-}
-
-/// What a failure means. An error code that is not known stops the channel and is told.
-fn verdict(error: &Error) -> Verdict {
-    match error {
-        Error::Stream {
-            code,
-            error_code: None,
-            ..
-        } => match code {
-            tonic::Code::Unauthenticated => Verdict::Renew,
-            tonic::Code::NotFound
-            | tonic::Code::PermissionDenied
-            | tonic::Code::InvalidArgument
-            | tonic::Code::Unimplemented => Verdict::Stop,
-            _ => Verdict::Retry,
-        },
-        Error::Stream {
-            error_code: Some(code),
-            ..
-        } => by_error_code(code),
-        Error::Refused { status: 401, .. } => Verdict::Renew,
-        Error::Secret(_) | Error::OtherOrg { .. } => Verdict::Stop,
-        // A login that is refused now may have been changed in the org meanwhile: it is tried on, slowly.
-        Error::Login { .. }
-        | Error::Refused { .. }
-        | Error::Unreachable { .. }
-        | Error::AnswerLost { .. }
-        | Error::Unreadable { .. } => Verdict::Retry,
-    }
-}
-
-fn by_error_code(code: &str) -> Verdict {
-    match code {
-        "service.auth.error" | "service.auth.refresh.invalid" => Verdict::Renew,
-        "subscription.fetch.replayid.corrupted" | "subscription.fetch.replayid.validation.failed" => {
-            Verdict::PositionLost
-        }
-        "subscription.limit.exceeded" => Verdict::WaitForAllowance,
-        "service.unavailable"
-        | "service.protection.triggered"
-        | "service.protection.stream.limit.triggered"
-        | "concurrent.client.limit.exceeded"
-        | "topic.api.unavailable"
-        | "schema.api.unavailable"
-        | "subscription.fetch.request.invalid"
-        | "subscription.fetch.requested.events.invalid"
-        | "subscription.fetch.overflow"
-        | "subscription.fetch.replay.repeated"
-        | "subscription.internal.error" => Verdict::Retry,
-        _ => Verdict::Stop,
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use super::verdict::by_error_code;
     use super::*;
 
     #[test]

@@ -12,6 +12,7 @@
 //! where its state forbids the deed.
 
 use axum::body::{Body, Bytes};
+use axum::extract::rejection::QueryRejection;
 use axum::extract::{Path, Query, State};
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::Response;
@@ -26,6 +27,13 @@ use crate::serve::{World, reply};
 
 /// Rows of a page where none is asked for.
 const PAGE_USUAL: u32 = 100;
+
+fn asked_for(query: Result<Query<Asked>, QueryRejection>) -> Result<Asked, Problem> {
+    let refused = |error: QueryRejection| {
+        Problem::bad_request(format!("the query cannot be used: {}", error.body_text()))
+    };
+    query.map(|Query(asked)| asked).map_err(refused)
+}
 
 /// As it stands in an address or a body.
 #[derive(Debug, Default, Deserialize)]
@@ -73,7 +81,11 @@ impl Asked {
     }
 }
 
-pub async fn list(State(world): State<World>, Query(asked): Query<Asked>) -> Result<Response, Problem> {
+pub async fn list(
+    State(world): State<World>,
+    asked: Result<Query<Asked>, QueryRejection>,
+) -> Result<Response, Problem> {
+    let asked = asked_for(asked)?;
     let limit = asked.limit.unwrap_or(PAGE_USUAL).clamp(1, PAGE_MAX);
     let views = world
         .intake
@@ -168,7 +180,11 @@ async fn done(world: &World, deed: Deed) -> Result<Response, Problem> {
 }
 
 /// All that a filter takes, page by page, so that an export of any size takes little memory.
-pub async fn export(State(world): State<World>, Query(asked): Query<Asked>) -> Result<Response, Problem> {
+pub async fn export(
+    State(world): State<World>,
+    asked: Result<Query<Asked>, QueryRejection>,
+) -> Result<Response, Problem> {
+    let asked = asked_for(asked)?;
     let (outbox, filter) = (world.intake.outbox().clone(), asked.filter()?);
     let pages = futures_util::stream::try_unfold(0, move |after| {
         let page = outbox.export(&filter, after);

@@ -7,13 +7,12 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use aws_lc_rs::digest::{Context, SHA256};
-
+use crate::inbound::apply::key::key;
 use crate::inbound::apply::work::Events;
 use crate::inbound::apply::{Mirrored, Phase, World};
 use crate::inbound::decode::{Change, EventSchema, entity, patch};
 use crate::inbound::plan::{Action, action};
-use crate::model::change::{ChangeKind, GapKind, RawEvent, ReplayId};
+use crate::model::change::{RawEvent, ReplayId};
 use crate::model::row::Value;
 use crate::store::cache::Batch;
 use crate::store::cache::cursors::Cursor;
@@ -462,45 +461,5 @@ impl Mapped {
         if let Some(stamp) = stamp {
             sets.push((stamp, modified));
         }
-    }
-}
-
-/// 128 bits of what identifies an event: the bus's id, which a duplicate keeps, and the records, which tell apart
-/// the events that the org splits from one. Where the bus gave no id: the transaction and the place in it.
-fn key(event: &RawEvent, entity: &str, change: &Change<'_>) -> u128 {
-    let header = &change.header;
-    let mut hash = Context::new(&SHA256);
-    let mut part = |bytes: &[u8]| {
-        hash.update(bytes);
-        hash.update(&[0xff]);
-    };
-    if event.event_id.is_empty() {
-        part(header.transaction_key.as_bytes());
-        part(&header.sequence_number.to_le_bytes());
-    } else {
-        part(event.event_id.as_bytes());
-    }
-    part(entity.as_bytes());
-    part(&[kind_byte(header.kind)]);
-    header.record_ids.iter().for_each(|id| part(id.as_bytes()));
-    let digest = hash.finish();
-    digest
-        .as_ref()
-        .first_chunk::<16>()
-        .map_or(0, |bytes| u128::from_le_bytes(*bytes))
-}
-
-fn kind_byte(kind: ChangeKind) -> u8 {
-    match kind {
-        ChangeKind::Create => 0,
-        ChangeKind::Update => 1,
-        ChangeKind::Delete => 2,
-        ChangeKind::Undelete => 3,
-        ChangeKind::Gap(GapKind::Create) => 4,
-        ChangeKind::Gap(GapKind::Update) => 5,
-        ChangeKind::Gap(GapKind::Delete) => 6,
-        ChangeKind::Gap(GapKind::Undelete) => 7,
-        ChangeKind::Overflow => 8,
-        ChangeKind::Snapshot => 9,
     }
 }
