@@ -56,9 +56,7 @@ pub struct World {
     /// Rung with the newest revision after each commit.
     pub revisions: watch::Receiver<i64>,
     pub feed: Feed,
-    /// Of the storefronts' listener; none means that everything is open.
     pub tokens: Tokens,
-    pub admin_tokens: Tokens,
     pub clock: Clock,
     /// The state directory.
     pub dir: Arc<Path>,
@@ -241,7 +239,6 @@ mod tests {
                 revisions: watch::channel(0).1,
                 feed: Feed::default(),
                 tokens: Tokens::default(),
-                admin_tokens: Tokens::default(),
                 clock: Clock::System,
                 dir: dir.path().into(),
                 topics: Arc::new([]),
