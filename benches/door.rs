@@ -5,7 +5,7 @@ use std::thread::JoinHandle;
 
 use bytes::Bytes;
 use storesync::inbound::apply::log::Packed;
-use storesync::inbound::apply::work::Events;
+use storesync::inbound::apply::work::{Events, Written};
 use storesync::inbound::apply::{self, Bells, Work};
 use storesync::model::change::RawEvent;
 use storesync::model::clock::Clock;
@@ -86,18 +86,29 @@ impl Door {
             watermark: 0,
             done,
         });
+        // As the daemon does: a page is fetched and packed while the one before is written.
+        let mut writing: Option<oneshot::Receiver<Written>> = None;
+        let finish = |writing: Option<oneshot::Receiver<Written>>| {
+            if let Some(answer) = writing {
+                answer.blocking_recv().expect("apply runs").expect("a page");
+            }
+        };
         for csv in pages {
-            let (csv, run) = (csv.clone(), load.run);
-            let written = self.ask(|done| Work::Page {
+            let packed = Some(Packed::csv(csv));
+            finish(writing.take());
+            let (done, answer) = oneshot::channel();
+            let page = Work::Page {
                 object: object(),
-                run,
-                packed: Some(Packed::csv(&csv)),
-                csv,
+                run: load.run,
+                csv: csv.clone(),
+                packed,
                 place: None,
                 done,
-            });
-            written.expect("a page");
+            };
+            self.work.blocking_send(page).expect("apply runs");
+            writing = Some(answer);
         }
+        finish(writing);
         self.ask(|done| Work::FinishLoad {
             object: object(),
             run: load.run,

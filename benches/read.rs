@@ -144,7 +144,6 @@ fn over_http(dir: &Path) {
         revisions: watch::channel(0).1,
         feed: Feed::default(),
         tokens: Tokens::default(),
-        admin_tokens: Tokens::default(),
         clock: Clock::System,
         console: Default::default(),
         dir: dir.into(),

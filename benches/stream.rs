@@ -83,7 +83,6 @@ pub fn run() {
         let channel = Channel {
             topic: TOPIC.to_owned(),
             resume_after: None,
-            objects: vec!["Product2".to_owned()],
         };
         let mut revisions = doors[1].bells.rev.subscribe();
         runtime.block_on(async {

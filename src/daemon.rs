@@ -70,6 +70,7 @@ struct World {
     outbox: Outbox,
     bells: Bells,
     limits: Limits,
+    tokens: Tokens,
     health: Arc<watch::Sender<Health>>,
     stop: CancellationToken,
 }
@@ -90,6 +91,7 @@ pub async fn run(config: Config, listeners: Listeners, stop: CancellationToken) 
     let reader = Reader::new(&dir);
     let world = World {
         limits: Limits::new(&config.sync),
+        tokens: Tokens::new(&config),
         bells: Bells::new(cache.rev()),
         health: Arc::new(watch::Sender::new(Health {
             initializing: true,
@@ -196,6 +198,7 @@ fn supervise(stages: &mut Stages, world: &World, hangup: Signal) {
         config: world.config.clone(),
         org: world.org.clone(),
         limits: world.limits.clone(),
+        tokens: world.tokens.clone(),
     };
     spawn(stages, "reload", reload::run(reached, hangup, world.stop.clone()));
     let (org, dir) = (world.org.clone(), world.config.state.dir.clone());
@@ -217,8 +220,7 @@ fn serve(stages: &mut Stages, world: &World, listeners: Listeners) {
         health: world.health.subscribe(),
         revisions: world.bells.rev.subscribe(),
         feed: Feed::default(),
-        tokens: Tokens::new(&world.config.serve.tokens),
-        admin_tokens: Tokens::new(&world.config.admin.tokens),
+        tokens: world.tokens.clone(),
         clock: world.clock.clone(),
         console: Arc::new(Console::new(&world.config)),
         dir: world.config.state.dir.as_path().into(),
@@ -243,6 +245,7 @@ fn start(stages: &mut Stages, world: World, plan: Plan, cache: Cache, journal: J
         outbox,
         bells,
         limits,
+        tokens: _,
         health,
         stop,
     } = world;
@@ -276,11 +279,10 @@ fn start(stages: &mut Stages, world: World, plan: Plan, cache: Cache, journal: J
         problem: watch::Sender::new(None),
     };
     spawn(stages, "push", orders(push, Arc::clone(&health), stop.clone()));
-    let topics = topics(&plan);
     spawn(
         stages,
         "health",
-        watch_health(reader.clone(), clock, topics, health, stop.clone()),
+        watch_health(reader.clone(), clock, topics(&plan), health, stop.clone()),
     );
 
     let wires = Wires {

@@ -8,10 +8,13 @@
 //!
 //! **An order goes out.**
 //! 1. [`serve`] takes it, and answers once it is in [`store::outbox`], on the disk.
-//! 2. [`outbound::push`] sends it as one all-or-none request, and looks it up where an answer was lost.
+//! 2. [`outbound::push`] sends it as one all-or-none request, a very long one in pieces that can be taken up again, and
+//!    looks it up where an answer was lost.
 //! 3. Its own change event comes in by the first journey, and [`outbound::confirm`] closes it.
 //!
-//! [`daemon`] joins the stages, [`inspect`] answers what people ask of them; [`sandbox`] is an org to run all this against, [`demo`] the tour.
+//! Whatever else a storefront writes goes the same way. [`daemon`] joins the stages, [`inspect`] answers what people ask
+//! of them, [`telemetry`] is how they tell of themselves; [`sandbox`] is an org to run all this against, [`demo`] the
+//! tour.
 
 pub mod cli;
 pub mod config;

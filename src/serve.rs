@@ -58,9 +58,7 @@ pub struct World {
     /// Rung with the newest revision after each commit.
     pub revisions: watch::Receiver<i64>,
     pub feed: Feed,
-    /// Of the storefronts' listener; none means that everything is open.
     pub tokens: Tokens,
-    pub admin_tokens: Tokens,
     pub clock: Clock,
     pub console: Arc<Console>,
     /// The state directory.
@@ -242,7 +240,6 @@ mod tests {
                 revisions: watch::channel(0).1,
                 feed: Feed::default(),
                 tokens: Tokens::default(),
-                admin_tokens: Tokens::default(),
                 clock: Clock::System,
                 console: Arc::default(),
                 dir: dir.path().into(),

@@ -1,6 +1,6 @@
 //! SIGHUP: the configuration and its secrets are read again.
 //!
-//! What can take effect while it runs does: the log level, secrets, limits. What cannot is named, one line for each
+//! What can take effect while it runs does: the log level, secrets, tokens, limits. What cannot is named, one line for each
 //! key, and takes effect with the next start. A configuration that cannot be read changes nothing.
 
 use sd_notify::NotifyState;
@@ -11,11 +11,14 @@ use crate::config::Config;
 use crate::daemon::supervise::notify;
 use crate::inbound::budget::Limits;
 use crate::salesforce::Org;
+use crate::serve::Tokens;
 use crate::telemetry;
 
 /// Keys that take effect at once.
-const TAKEN: [&str; 4] = [
+const TAKEN: [&str; 6] = [
+    "admin.tokens",
     "log.level",
+    "serve.tokens",
     "sync.api_share_percent",
     "sync.poll_seconds",
     "sync.verify_hours",
@@ -27,6 +30,7 @@ pub(super) struct World {
     pub(super) config: Config,
     pub(super) org: Org,
     pub(super) limits: Limits,
+    pub(super) tokens: Tokens,
 }
 
 /// Reloads with each signal until it is stopped.
@@ -64,6 +68,7 @@ impl World {
         }
         telemetry::set_level(&fresh.log.level);
         self.limits.set(&fresh.sync);
+        self.tokens.set(&fresh);
         match self.org.read_secrets().await {
             Ok(()) => tracing::info!("reloaded: the secrets were read again and are used for the next login"),
             Err(error) => {

@@ -36,7 +36,7 @@ pub(super) struct World {
 
 /// Tells systemd how things are until it is stopped; without systemd it only looks.
 pub(super) async fn run(world: World, stop: CancellationToken) -> anyhow::Result<()> {
-    // Half of the time that systemd waits, as it asks for.
+    // A third of the time that systemd waits: it asks for half at most.
     let look = sd_notify::watchdog_enabled().map_or(LOOK, |longest| (longest / 3).min(LOOK));
     let mut told = Told::default();
     while !stop.is_cancelled() {

@@ -48,7 +48,17 @@ impl IntoResponse for Failure {
     }
 }
 
+/// In place of a page that would be half empty.
+fn loading() -> Html<String> {
+    let body = "<h1>Loading</h1><p>The org is being read for the first time; this page comes by itself.</p>
+<script>setTimeout(() => location.reload(), 300);</script>";
+    layout("Loading", body)
+}
+
 async fn stores(State(shop): State<Shop>) -> Result<Html<String>, Failure> {
+    if shop.is_loading().await? {
+        return Ok(loading());
+    }
     let mut body = "<h1>Stores of this org</h1><ul>".to_owned();
     for store in shop.stores().await? {
         let text = |key: &str| escaped(store[key].as_str().unwrap_or_default());
@@ -66,6 +76,9 @@ async fn stores(State(shop): State<Shop>) -> Result<Html<String>, Failure> {
 }
 
 async fn products(State(shop): State<Shop>, Path(store): Path<String>) -> Result<Html<String>, Failure> {
+    if shop.is_loading().await? {
+        return Ok(loading());
+    }
     let products = shop.products(&store).await?;
     let options: String = products
         .iter()

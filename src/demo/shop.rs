@@ -47,6 +47,13 @@ impl Shop {
         answer.json().await.ok()
     }
 
+    /// Whether the first load is under way, so that what is there is not all there is.
+    pub async fn is_loading(&self) -> anyhow::Result<bool> {
+        let answer = self.http.get(format!("{}/v1/stores", self.api)).send().await?;
+        let state = answer.headers().get("storesync-state");
+        Ok(state.is_some_and(|state| state == "initializing"))
+    }
+
     pub async fn stores(&self) -> anyhow::Result<Vec<Value>> {
         self.list("/v1/stores").await
     }

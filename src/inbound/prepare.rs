@@ -49,6 +49,8 @@ pub struct Plan {
 pub struct Planned {
     pub table: Table,
     pub streamed: bool,
+    /// Whether a channel of the org's own carries its changes, as far as the org tells.
+    pub in_own_channel: bool,
     /// A SOQL condition: rows that do not meet it are not mirrored.
     pub filter: Option<String>,
     /// Fields that the org computes, by describe's names.
@@ -63,6 +65,7 @@ impl From<Table> for Planned {
         Self {
             table,
             streamed: true,
+            in_own_channel: false,
             filter: None,
             formulas: Vec::new(),
             reread_hours: None,
@@ -75,11 +78,16 @@ impl From<Table> for Planned {
 pub struct Channel {
     pub topic: String,
     pub resume_after: Option<ReplayId>,
-    /// The mirrored objects whose changes it carries.
-    pub objects: Vec<String>,
 }
 
 impl Planned {
+    /// Whether the changes of a channel are its own: by the channel's name, or, of one of the org's own, by what the
+    /// org tells of it. Asked anew each time, because that changes while the daemon runs.
+    pub(super) fn is_carried_by(&self, channel: &str) -> bool {
+        let by_name = || carries(channel, &mapping::topic(&self.table.object));
+        self.streamed && (by_name() || (self.in_own_channel && channel.ends_with(OWN_CHANNEL)))
+    }
+
     /// `Id` and the fields of all columns.
     pub(super) fn fields(&self) -> Vec<String> {
         let fields = self.table.columns.iter().map(|column| column.field.clone());
@@ -112,8 +120,6 @@ pub struct Found {
     pub names: Vec<String>,
     pub objects: Vec<Planned>,
     pub channels: Vec<String>,
-    /// Topics of what channels of the org's own carry.
-    pub members: Vec<String>,
 }
 
 /// Binds the cache to the org, makes the tables and decides how each object is kept current. What the org said is
@@ -155,7 +161,6 @@ pub async fn prepare(
         names,
         objects,
         channels: config.channels.clone(),
-        members,
     };
     let number = log::start(journal, cache, &found, now)?;
     let channels = establish(cache, &found, number, now)?;
@@ -281,7 +286,8 @@ pub async fn plan_of(
     let mut planned = planned(config, describe);
     let topic = mapping::topic(&planned.table.object);
     let covered = config.channels.iter().any(|channel| carries(channel, &topic));
-    planned.streamed = own_members.contains(&topic)
+    planned.in_own_channel = own_members.contains(&topic);
+    planned.streamed = planned.in_own_channel
         || (covered
             && pubsub
                 .topic(&topic)
@@ -301,6 +307,7 @@ fn planned(config: &config::Sync, describe: &Describe) -> Planned {
     let table = mapping::table(describe, &rules);
     Planned {
         streamed: false,
+        in_own_channel: false,
         filter: mapping::filter(config.profile, describe, rules.filter),
         formulas: mapping::formulas(describe, &table),
         reread_hours: rules.reread_hours,
@@ -309,7 +316,7 @@ fn planned(config: &config::Sync, describe: &Describe) -> Planned {
 }
 
 /// By its name; what a channel of the org's own carries, only the org can tell.
-pub(super) fn carries(channel: &str, topic: &str) -> bool {
+fn carries(channel: &str, topic: &str) -> bool {
     channel == ALL_CHANGES || channel == topic
 }
 
@@ -318,27 +325,23 @@ pub(super) fn carries(channel: &str, topic: &str) -> bool {
 fn channels(cache: &mut Cache, found: &Found, now: Millis) -> anyhow::Result<Vec<Channel>> {
     let mut channels = Vec::new();
     for topic in &found.channels {
-        let streamed = found.objects.iter().filter(|planned| planned.streamed);
-        let carried = streamed.map(|planned| &planned.table.object);
-        let is_own = topic.ends_with(OWN_CHANNEL);
-        let carries = |object: &&String| {
-            let single = mapping::topic(object);
-            carries(topic, &single) || (is_own && found.members.contains(&single))
-        };
-        let objects: Vec<String> = carried.filter(carries).cloned().collect();
-        if objects.is_empty() && !is_own {
+        let carried = found
+            .objects
+            .iter()
+            .filter(|planned| planned.is_carried_by(topic));
+        let carried: Vec<String> = carried.map(|planned| planned.table.object.clone()).collect();
+        if carried.is_empty() && !topic.ends_with(OWN_CHANNEL) {
             tracing::warn!(%topic, "{topic} is not subscribed to: no mirrored object is selected for it in the org");
             continue;
         }
         let cursor = cursors::cursor(cache.connection(), topic)?;
         if cursor.is_none() {
-            read_again(cache, topic, &objects, now)?;
+            read_again(cache, topic, &carried, now)?;
         }
         let resume_after = cursor.map(|cursor| cursor.resume_after);
         channels.push(Channel {
             topic: topic.clone(),
             resume_after,
-            objects,
         });
     }
     Ok(channels)

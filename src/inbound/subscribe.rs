@@ -25,8 +25,7 @@ use crate::inbound::apply::Work;
 use crate::inbound::apply::work::{Ended, Events, ask};
 use crate::inbound::cadence::Cadence;
 use crate::inbound::credit::{Credit, EVENTS_IN_FLIGHT_MAX};
-use crate::inbound::mapping;
-use crate::inbound::prepare::{Channel, carries};
+use crate::inbound::prepare::Channel;
 use crate::inbound::subscribe::verdict::{Verdict, is_schema_refusal, verdict};
 use crate::model::change::{RawEvent, ReplayId};
 use crate::model::clock::Millis;
@@ -102,8 +101,6 @@ struct Stage {
     pulse: Pulse,
     pubsub: PubSub,
     topic: Arc<str>,
-    /// Those that the channel was known to carry in the beginning.
-    objects: Vec<String>,
     position_told: bool,
     /// The newest position known to be complete, and the newest, of what was handed to apply.
     resume_after: Option<ReplayId>,
@@ -134,7 +131,6 @@ pub async fn run(
         pulse: Pulse::new(format!("subscribe {}", channel.topic)),
         pubsub,
         topic: channel.topic.into(),
-        objects: channel.objects,
         position_told: false,
         last_seen: channel.resume_after.clone(),
         resume_after: channel.resume_after,
@@ -419,11 +415,9 @@ impl Stage {
     /// The mirrored objects that the channel carries now.
     fn objects(&self) -> Vec<String> {
         let planned = self.wires.planned();
-        let carried = planned.iter().filter(|planned| {
-            let object = &planned.table.object;
-            planned.streamed
-                && (carries(&self.topic, &mapping::topic(object)) || self.objects.contains(object))
-        });
+        let carried = planned
+            .iter()
+            .filter(|planned| planned.is_carried_by(&self.topic));
         carried.map(|planned| planned.table.object.clone()).collect()
     }
 

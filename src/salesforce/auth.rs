@@ -180,7 +180,7 @@ pub(super) async fn log_in(
     // A lost answer to a login loses nothing: both ways to fail are the same to the caller.
     let unreachable = |error: reqwest::Error| Error::Unreachable {
         url: url.clone(),
-        reason: super::rest::reason(&error),
+        reason: super::client::reason(&error),
     };
     let answer = http
         .post(&url)

@@ -1,10 +1,10 @@
-//! The HTTP client that all REST calls share: how long it waits, whom it trusts, what is counted of it.
+//! The HTTP client that all REST calls share: how long it waits, whom it trusts, what is counted and
+//! told of it.
 
 use std::time::Duration;
 
 use crate::config;
 use crate::salesforce::Error;
-use crate::salesforce::rest::{reason, without_query};
 use crate::telemetry::metrics;
 
 /// A request that has not been answered for this long counts as lost; the org may still finish it.
@@ -68,4 +68,22 @@ pub(super) fn count(path: &str, error: Option<&Error>) {
         Some(_) => "refused",
     };
     metrics::API_REQUESTS.count([api_of(path), outcome]);
+}
+
+/// Queries may hold customers' keys, which logs must not.
+pub(super) fn without_query(path: &str) -> &str {
+    path.split_once('?').map_or(path, |(path, _)| path)
+}
+
+/// The innermost cause: reqwest's own text repeats the address and stops there.
+pub(super) fn reason(error: &reqwest::Error) -> String {
+    let mut cause: &dyn std::error::Error = error;
+    while let Some(next) = cause.source() {
+        cause = next;
+    }
+    if error.is_timeout() {
+        format!("no answer in time: {cause}")
+    } else {
+        cause.to_string()
+    }
 }

@@ -16,7 +16,8 @@ use serde_json::{Map, Value, json};
 use crate::config;
 use crate::model::clock::{Clock, Millis};
 use crate::salesforce::auth::{Grant, Session, log_in};
-use crate::salesforce::{ApiError, Error, client};
+use crate::salesforce::client::{self, reason, without_query};
+use crate::salesforce::{ApiError, Error};
 
 /// The org refuses addresses of more than 16 KiB, and proxies on the way those of more than 8.
 const ADDRESS_BYTES_MAX: usize = 8_000;
@@ -446,24 +447,6 @@ fn transport_error(path: &str, error: &reqwest::Error) -> Error {
         Error::Unreachable { url, reason }
     } else {
         Error::AnswerLost { url, reason }
-    }
-}
-
-/// Queries may hold customers' keys, which logs must not.
-pub(super) fn without_query(path: &str) -> &str {
-    path.split_once('?').map_or(path, |(path, _)| path)
-}
-
-/// The innermost cause: reqwest's own text repeats the address and stops there.
-pub(super) fn reason(error: &reqwest::Error) -> String {
-    let mut cause: &dyn std::error::Error = error;
-    while let Some(next) = cause.source() {
-        cause = next;
-    }
-    if error.is_timeout() {
-        format!("no answer in time: {cause}")
-    } else {
-        cause.to_string()
     }
 }
 

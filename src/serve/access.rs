@@ -4,6 +4,7 @@
 //! of the handlers and follows from the table of routes, so a new route can not be without one.
 
 use std::collections::BTreeSet;
+use std::sync::{Arc, PoisonError, RwLock};
 
 use aws_lc_rs::constant_time::verify_slices_are_equal;
 use aws_lc_rs::digest::{SHA256, digest};
@@ -12,7 +13,7 @@ use axum::http::{HeaderMap, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
-use crate::config;
+use crate::config::{self, Config};
 use crate::serve::World;
 use crate::serve::problem::Problem;
 use crate::store::storefront::{Found, stores};
@@ -63,11 +64,17 @@ impl Grant {
     }
 }
 
-/// The tokens of a listener.
+/// The tokens of both listeners; cheap to clone, and a reload changes all clones.
 #[derive(Clone, Debug, Default)]
-pub struct Tokens(Vec<Token>);
+pub struct Tokens(Arc<RwLock<Known>>);
 
-#[derive(Clone, Debug)]
+#[derive(Debug, Default)]
+struct Known {
+    storefront: Arc<[Token]>,
+    admin: Arc<[Token]>,
+}
+
+#[derive(Debug)]
 struct Token {
     hash: Vec<u8>,
     stores: Vec<String>,
@@ -77,45 +84,69 @@ struct Token {
 
 impl Tokens {
     /// Tokens as configured; their form was checked when the configuration was read.
-    pub fn new(configured: &[config::Token]) -> Self {
-        let tokens = configured.iter().map(|token| Token {
+    pub fn new(config: &Config) -> Self {
+        let tokens = Self::default();
+        tokens.set(config);
+        tokens
+    }
+
+    /// Puts others in their place: the next request is checked by them.
+    pub fn set(&self, config: &Config) {
+        *self.0.write().unwrap_or_else(PoisonError::into_inner) = Known {
+            storefront: config.serve.tokens.iter().map(Token::new).collect(),
+            admin: config.admin.tokens.iter().map(Token::new).collect(),
+        };
+    }
+
+    /// Whether one of these secrets opens the operators' listener, or it needs none.
+    pub fn open_admin(&self, mut secrets: impl Iterator<Item = String>) -> bool {
+        let tokens = self.of(Access::Admin);
+        tokens.is_empty() || secrets.any(|secret| with_secret(&tokens, &secret).is_some())
+    }
+
+    /// Those that open an address; none where everything is open.
+    fn of(&self, access: Access) -> Arc<[Token]> {
+        let known = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        match access {
+            Access::Admin => Arc::clone(&known.admin),
+            _ => Arc::clone(&known.storefront),
+        }
+    }
+}
+
+impl Token {
+    fn new(token: &config::Token) -> Self {
+        Self {
             hash: token.hash(),
             stores: token.stores.clone(),
             customers: token.customers,
             orders: token.orders,
-        });
-        Self(tokens.collect())
-    }
-
-    /// The token that a request brings. All are compared, each in constant time.
-    fn find(&self, headers: &HeaderMap) -> Option<&Token> {
-        let value = headers.get(header::AUTHORIZATION)?.to_str().ok()?;
-        let (scheme, secret) = value.split_once(' ')?;
-        if !scheme.eq_ignore_ascii_case("bearer") {
-            return None;
         }
-        self.with_secret(secret)
     }
+}
 
-    pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
+/// The token that a request brings.
+fn find<'t>(tokens: &'t [Token], headers: &HeaderMap) -> Option<&'t Token> {
+    let value = headers.get(header::AUTHORIZATION)?.to_str().ok()?;
+    let (scheme, secret) = value.split_once(' ')?;
+    let is_bearer = scheme.eq_ignore_ascii_case("bearer");
+    is_bearer.then(|| with_secret(tokens, secret)).flatten()
+}
+
+/// All are compared, each in constant time. None has an empty secret.
+fn with_secret<'t>(tokens: &'t [Token], secret: &str) -> Option<&'t Token> {
+    let secret = secret.trim();
+    if secret.is_empty() {
+        return None;
     }
-
-    /// Whether there is such a token.
-    pub fn holds(&self, secret: &str) -> bool {
-        self.with_secret(secret).is_some()
-    }
-
-    fn with_secret(&self, secret: &str) -> Option<&Token> {
-        let hash = digest(&SHA256, secret.trim().as_bytes());
-        let mut found = None;
-        for token in &self.0 {
-            if verify_slices_are_equal(&token.hash, hash.as_ref()).is_ok() {
-                found = Some(token);
-            }
+    let hash = digest(&SHA256, secret.as_bytes());
+    let mut found = None;
+    for token in tokens {
+        if verify_slices_are_equal(&token.hash, hash.as_ref()).is_ok() {
+            found = Some(token);
         }
-        found
     }
+    found
 }
 
 fn unauthorised() -> Response {
@@ -141,14 +172,11 @@ pub async fn authorise(
     mut request: Request,
     next: Next,
 ) -> Response {
-    let tokens = match access {
-        Access::Admin => &world.admin_tokens,
-        _ => &world.tokens,
-    };
-    let grant = if access == Access::Open || tokens.0.is_empty() {
+    let tokens = world.tokens.of(access);
+    let grant = if access == Access::Open || tokens.is_empty() {
         Grant::ALL
     } else {
-        let Some(token) = tokens.find(request.headers()) else {
+        let Some(token) = find(&tokens, request.headers()) else {
             return unauthorised();
         };
         let store = parameters.ok().and_then(|parameters| {
@@ -220,7 +248,15 @@ mod tests {
             customers: true,
             orders: false,
         };
-        let tokens = Tokens::new(&[token]);
+        let nothing = config::Token {
+            sha256: digest(&SHA256, b"")
+                .as_ref()
+                .iter()
+                .map(|byte| format!("{byte:02x}"))
+                .collect(),
+            ..token.clone()
+        };
+        let tokens = [Token::new(&token), Token::new(&nothing)];
         for (value, found) in [
             ("Bearer long and random", true),
             ("bearer long and random", true),
@@ -230,8 +266,8 @@ mod tests {
             ("Bearer ", false),
         ] {
             let headers = HeaderMap::from_iter([(header::AUTHORIZATION, value.parse().unwrap())]);
-            assert_eq!(tokens.find(&headers).is_some(), found, "{value}");
+            assert_eq!(find(&tokens, &headers).is_some(), found, "{value}");
         }
-        assert!(tokens.find(&HeaderMap::new()).is_none());
+        assert!(find(&tokens, &HeaderMap::new()).is_none());
     }
 }

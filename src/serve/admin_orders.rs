@@ -13,7 +13,7 @@
 
 use axum::body::{Body, Bytes};
 use axum::extract::rejection::QueryRejection;
-use axum::extract::{Path, Query, State};
+use axum::extract::{Query, State};
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::Response;
 use serde::Deserialize;
@@ -23,6 +23,7 @@ use crate::model::clock::parse_datetime;
 use crate::model::write::Kind;
 use crate::outbound::outbox::desk::{Action, Deed, Done, Filter, PAGE_MAX};
 use crate::serve::problem::Problem;
+use crate::serve::query::At;
 use crate::serve::{World, reply};
 
 /// Rows of a page where none is asked for.
@@ -98,7 +99,7 @@ pub async fn list(
     Ok(reply::json(&world, StatusCode::OK, body.into_bytes()))
 }
 
-pub async fn show(State(world): State<World>, Path(reference): Path<String>) -> Result<Response, Problem> {
+pub async fn show(State(world): State<World>, At(reference): At<String>) -> Result<Response, Problem> {
     let detail = world.intake.outbox().detail(&reference)?.ok_or_else(none)?;
     let body = detail.json().to_string().into_bytes();
     Ok(reply::json(&world, StatusCode::OK, body))
@@ -134,7 +135,7 @@ impl Wanted {
 
 pub async fn one(
     State(world): State<World>,
-    Path((reference, deed)): Path<(String, String)>,
+    At((reference, deed)): At<(String, String)>,
     body: Bytes,
 ) -> Result<Response, Problem> {
     let wanted = Wanted::read(&body)?;

@@ -13,26 +13,7 @@ use crate::store::storefront::objects::{self, Listed, Page, Selection};
 use crate::store::storefront::products::{Query, Shelf};
 use crate::store::storefront::stores::{self, Store};
 use crate::store::storefront::visitor::{self, Named, Visitor};
-use crate::store::storefront::{Found, categories, json};
-
-/// Objects whose rows are about persons.
-pub const PERSONAL: [&str; 15] = [
-    "account",
-    "contact",
-    "lead",
-    "case",
-    "asset",
-    "user",
-    "order",
-    "orderitem",
-    "campaignmember",
-    "s_c__subscription__c",
-    "s_c__account_points_ledger__c",
-    "s_c__account_credit__c",
-    "s_c__voucher__c",
-    "s_c__booking__c",
-    "s_c__permitted_restricted_product__c",
-];
+use crate::store::storefront::{Found, categories, feed, json};
 
 pub async fn stores(
     State(world): State<World>,
@@ -103,16 +84,11 @@ pub async fn products(
     Extension(grant): Extension<Grant>,
     At(key): At<String>,
     headers: HeaderMap,
-    mut asked: Asked,
+    asked: Asked,
 ) -> Result<Response, Problem> {
-    let store = find_store(&world, &key)?;
-    let visitor = visitor(&world, &store, &grant, &mut asked)?;
-    let query = product_query(&mut asked)?;
-    asked.end()?;
-    let found = world
-        .reader
-        .with(|cache| Shelf::new(cache, &store, &visitor)?.list(&query))?;
-    page(&world, &headers, found)
+    shelf(&world, &grant, &key, &headers, asked, |shelf, query| {
+        shelf.list(query)
+    })
 }
 
 pub async fn prices(
@@ -120,16 +96,30 @@ pub async fn prices(
     Extension(grant): Extension<Grant>,
     At(key): At<String>,
     headers: HeaderMap,
-    mut asked: Asked,
+    asked: Asked,
 ) -> Result<Response, Problem> {
-    let store = find_store(&world, &key)?;
-    let visitor = visitor(&world, &store, &grant, &mut asked)?;
+    shelf(&world, &grant, &key, &headers, asked, |shelf, query| {
+        shelf.prices(query)
+    })
+}
+
+/// A page of what a visitor is shown of the products that are asked for.
+fn shelf(
+    world: &World,
+    grant: &Grant,
+    key: &str,
+    headers: &HeaderMap,
+    mut asked: Asked,
+    read: impl Fn(&Shelf<'_>, &Query) -> rusqlite::Result<Found<Page>>,
+) -> Result<Response, Problem> {
+    let store = find_store(world, key)?;
+    let visitor = visitor(world, &store, grant, &mut asked)?;
     let query = product_query(&mut asked)?;
     asked.end()?;
     let found = world
         .reader
-        .with(|cache| Shelf::new(cache, &store, &visitor)?.prices(&query))?;
-    page(&world, &headers, found)
+        .with(|cache| read(&Shelf::new(cache, &store, &visitor)?, &query))?;
+    page(world, headers, found)
 }
 
 fn product_query(asked: &mut Asked) -> Result<Query, Problem> {
@@ -232,10 +222,9 @@ pub async fn objects(
     }
 }
 
-/// Rows about persons need a grant for them.
+/// Rows that may be about persons need a grant for them.
 fn personal(grant: &Grant, object: &str) -> Result<(), Problem> {
-    let personal = PERSONAL.iter().any(|name| name.eq_ignore_ascii_case(object));
-    if personal && !grant.customers {
+    if !feed::is_of_catalogue(object) && !grant.customers {
         let detail = "the token is not for data of customers";
         return Err(Problem::new(StatusCode::FORBIDDEN, "forbidden", detail));
     }

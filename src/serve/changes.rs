@@ -24,7 +24,7 @@ use tokio::sync::broadcast::error::RecvError;
 
 use crate::serve::World;
 use crate::serve::access::Grant;
-use crate::serve::catalogue::{PERSONAL, find_store};
+use crate::serve::catalogue::find_store;
 use crate::serve::problem::Problem;
 use crate::serve::query::Asked;
 use crate::store::storefront::feed::{self, Entry, Stores};
@@ -141,7 +141,7 @@ impl Wanted {
                 .told
                 .as_ref()
                 .is_some_and(|told| told.stores.contain(&store.id)),
-            None => self.persons || !PERSONAL.contains(&object.as_str()),
+            None => self.persons || feed::is_of_catalogue(&object),
         }
     }
 }

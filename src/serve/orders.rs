@@ -5,8 +5,8 @@
 //! nothing of an order that is refused is kept.
 
 use axum::body::Bytes;
+use axum::extract::State;
 use axum::extract::rejection::BytesRejection;
-use axum::extract::{Path, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
 use serde_json::{Value, json};
@@ -18,6 +18,7 @@ use crate::model::write::Kind;
 use crate::outbound::outbox::{Accepted, Incoming, View};
 use crate::serve::catalogue::find_store;
 use crate::serve::problem::Problem;
+use crate::serve::query::At;
 use crate::serve::{World, reply};
 use crate::store::storefront::items;
 use crate::store::storefront::stores::Store;
@@ -26,7 +27,7 @@ const IDEMPOTENCY_KEY: &str = "idempotency-key";
 
 pub async fn place(
     State(world): State<World>,
-    Path(key): Path<String>,
+    At(key): At<String>,
     headers: HeaderMap,
     body: Result<Bytes, BytesRejection>,
 ) -> Result<Response, Problem> {
@@ -181,7 +182,7 @@ fn placed(world: &World, store: &Store, order: &Order) -> Result<Placed, Problem
 
 pub async fn status(
     State(world): State<World>,
-    Path((key, external_id)): Path<(String, String)>,
+    At((key, external_id)): At<(String, String)>,
 ) -> Result<Response, Problem> {
     let none = || Problem::not_found("the store has no such order");
     let view = world.intake.status(Kind::Order, &external_id)?.ok_or_else(none)?;

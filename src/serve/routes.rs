@@ -7,7 +7,7 @@ use axum::Router;
 use axum::middleware::from_fn_with_state;
 use axum::routing::{MethodRouter, get, patch, post};
 
-use crate::model::write::Kind;
+use crate::model::write::kinds;
 use crate::serve::access::{Access, authorise};
 use crate::serve::{
     World, admin, admin_orders, catalogue, changes, customers, metrics, openapi, orders, settings, writes,
@@ -164,17 +164,17 @@ const ORDERS: &[Route] = &[
 /// What storefronts write besides orders.
 const WRITES: &[Route] = posted! {
     "post" "/v1/stores/{store}/customers" Orders "putCustomer" "Takes a customer who signs up or is changed, once" "NewWrite" 202 => "Accepted",
-        || writes::collection(Kind::Customer);
+        || writes::collection(&kinds::CUSTOMER);
     "post" "/v1/stores/{store}/cases" Orders "createCase" "Takes a service request, once" "NewWrite" 202 => "Accepted",
-        || writes::collection(Kind::Case);
+        || writes::collection(&kinds::CASE);
     "post" "/v1/stores/{store}/leads" Orders "createLead" "Takes a lead, once" "NewWrite" 202 => "Accepted",
-        || writes::collection(Kind::Lead);
+        || writes::collection(&kinds::LEAD);
     "post" "/v1/stores/{store}/campaign-members" Orders "joinCampaign" "Takes a campaign member, once" "NewWrite" 202 => "Accepted",
-        || writes::collection(Kind::CampaignMember);
+        || writes::collection(&kinds::CAMPAIGN_MEMBER);
     "post" "/v1/stores/{store}/assets" Orders "createAsset" "Takes an asset, once" "NewWrite" 202 => "Accepted",
-        || writes::collection(Kind::Asset);
+        || writes::collection(&kinds::ASSET);
     "post" "/v1/stores/{store}/form-submissions" Orders "submitForm" "Takes a form with its answers, once" "NewWrite" 202 => "Accepted",
-        || writes::collection(Kind::FormSubmission);
+        || writes::collection(&kinds::FORM_SUBMISSION);
     "patch" "/v1/stores/{store}/customers/{customer}" Orders "changeCustomer" "Takes a change of a customer, once" "NewWrite" 202
         => "Accepted", || patch(writes::change_customer);
     "post" "/v1/stores/{store}/orders/{external_id}/updates" Orders "updateOrder"

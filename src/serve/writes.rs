@@ -9,42 +9,40 @@
 //! - `GET .../writes/{kind}/{external_id}` tells what became of any of them.
 
 use axum::body::Bytes;
+use axum::extract::State;
 use axum::extract::rejection::BytesRejection;
-use axum::extract::{Path, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
 use axum::routing::{MethodRouter, post};
 
 use crate::model::order::parse::{self, Invalid};
-use crate::model::write::kinds::{self};
+use crate::model::write::kinds::{self, Spec};
 use crate::model::write::{Entry, Kind, parse as write_parse};
 use crate::serve::catalogue::find_store;
 use crate::serve::orders::{acceptance, accepted_at, check_fields, idempotency_key, posted, told};
 use crate::serve::problem::Problem;
+use crate::serve::query::At;
 use crate::serve::{World, reply};
 use crate::store::storefront;
 use crate::store::storefront::stores::Store;
 
 /// Where one kind is posted.
-pub fn collection(kind: Kind) -> MethodRouter<World> {
+pub fn collection(spec: &'static Spec) -> MethodRouter<World> {
     post(
         move |State(world): State<World>,
-              Path(store): Path<String>,
+              At(store): At<String>,
               headers: HeaderMap,
-              body: Result<Bytes, BytesRejection>| take(world, kind, store, headers, body),
+              body: Result<Bytes, BytesRejection>| take(world, spec, store, headers, body),
     )
 }
 
 async fn take(
     world: World,
-    kind: Kind,
+    spec: &'static Spec,
     store: String,
     headers: HeaderMap,
     body: Result<Bytes, BytesRejection>,
 ) -> Result<Response, Problem> {
-    let Some(spec) = kinds::spec(kind) else {
-        return Err(Problem::not_found("this is not taken"));
-    };
     let value = posted(body)?;
     let key = idempotency_key(&headers)?;
     let entry = write_parse::entry(spec, &value, key.as_deref())?;
@@ -55,7 +53,7 @@ async fn take(
 /// Changes a customer that may be there.
 pub async fn change_customer(
     State(world): State<World>,
-    Path((store, customer)): Path<(String, String)>,
+    At((store, customer)): At<(String, String)>,
     headers: HeaderMap,
     body: Result<Bytes, BytesRejection>,
 ) -> Result<Response, Problem> {
@@ -69,10 +67,7 @@ pub async fn change_customer(
     if let Some(members) = value.as_object_mut() {
         members.insert("external_id".to_owned(), customer.into());
     }
-    let Some(spec) = kinds::spec(Kind::Customer) else {
-        return Err(Problem::not_found("customers are not taken"));
-    };
-    let entry = write_parse::entry(spec, &value, Some(&key))?;
+    let entry = write_parse::entry(&kinds::CUSTOMER, &value, Some(&key))?;
     let store = find_store(&world, &store)?;
     accept(&world, &store, Kind::Customer, entry, Some(key)).await
 }
@@ -80,7 +75,7 @@ pub async fn change_customer(
 /// Takes what happens to an order after it was placed.
 pub async fn update_order(
     State(world): State<World>,
-    Path((store, order)): Path<(String, String)>,
+    At((store, order)): At<(String, String)>,
     headers: HeaderMap,
     body: Result<Bytes, BytesRejection>,
 ) -> Result<Response, Problem> {
@@ -138,7 +133,7 @@ fn known_order(world: &World, store: &Store, order: &str) -> Result<(), Problem>
 
 pub async fn status(
     State(world): State<World>,
-    Path((store, kind, external_id)): Path<(String, String, String)>,
+    At((store, kind, external_id)): At<(String, String, String)>,
 ) -> Result<Response, Problem> {
     let none = || Problem::not_found("the store has sent nothing under this key");
     let kind = Kind::from_name(&kind).ok_or_else(none)?;

@@ -318,9 +318,8 @@ fn rules(case: &Case) -> Value {
 fn every_fault_at_every_step_leaves_each_order_once_or_parked() {
     let cases = cases();
     let count = cases.len();
-    let queue = Mutex::new(cases.into_iter().enumerate());
     let waiting: Mutex<[Vec<(usize, Case)>; 2]> = Mutex::default();
-    for (number, case) in queue.into_inner().unwrap() {
+    for (number, case) in cases.into_iter().enumerate() {
         waiting.lock().unwrap()[usize::from(case.with_keys)].push((number, case));
     }
     let failed = Mutex::new(Vec::new());

@@ -59,6 +59,13 @@ impl Manager {
         panic!("waited in vain for {what}; told was: {all:?}");
     }
 
+    /// Forgets what was told before.
+    fn forget(&self) {
+        self.socket.set_nonblocking(true).unwrap();
+        while self.next().is_some() {}
+        self.socket.set_nonblocking(false).unwrap();
+    }
+
     /// How often the watchdog is fed within a time.
     fn fed_within(&self, time: Duration) -> usize {
         let started = Instant::now();
@@ -70,7 +77,7 @@ impl Manager {
     }
 }
 
-fn signal(running: &Running, name: &str) {
+pub fn signal(running: &Running, name: &str) {
     let pid = running.child.id().to_string();
     assert!(
         Command::new("kill")
@@ -156,6 +163,7 @@ async fn the_watchdog_is_fed_by_progress_and_not_by_a_timer() {
             .then_some(())
     })
     .await;
+    manager.forget();
     assert_eq!(manager.fed_within(Duration::from_secs(4)), 0);
     outbox.execute_batch("rollback").unwrap();
     drop(outbox);

@@ -93,7 +93,7 @@ const PLAIN: Spec = Spec {
     answers: false,
 };
 
-const CUSTOMER: Spec = Spec {
+pub const CUSTOMER: Spec = Spec {
     kind: Kind::Customer,
     path: "customers",
     object: "Contact",
@@ -107,7 +107,7 @@ const CUSTOMER: Spec = Spec {
     ..PLAIN
 };
 
-const CASE: Spec = Spec {
+pub const CASE: Spec = Spec {
     kind: Kind::Case,
     path: "cases",
     object: "Case",
@@ -123,7 +123,7 @@ const CASE: Spec = Spec {
     ..PLAIN
 };
 
-const LEAD: Spec = Spec {
+pub const LEAD: Spec = Spec {
     kind: Kind::Lead,
     path: "leads",
     object: "Lead",
@@ -142,7 +142,7 @@ const LEAD: Spec = Spec {
     ..PLAIN
 };
 
-const CAMPAIGN_MEMBER: Spec = Spec {
+pub const CAMPAIGN_MEMBER: Spec = Spec {
     kind: Kind::CampaignMember,
     path: "campaign-members",
     object: "CampaignMember",
@@ -155,7 +155,7 @@ const CAMPAIGN_MEMBER: Spec = Spec {
     ..PLAIN
 };
 
-const ASSET: Spec = Spec {
+pub const ASSET: Spec = Spec {
     kind: Kind::Asset,
     path: "assets",
     object: "Asset",
@@ -177,7 +177,7 @@ const ASSET: Spec = Spec {
 /// A form's submission is StoreConnect's own; the platform has none.
 pub const FORM_SUBMISSION_OBJECT: &str = "s_c__Form_Submission__c";
 
-const FORM_SUBMISSION: Spec = Spec {
+pub const FORM_SUBMISSION: Spec = Spec {
     kind: Kind::FormSubmission,
     path: "form-submissions",
     object: FORM_SUBMISSION_OBJECT,

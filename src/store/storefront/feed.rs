@@ -133,6 +133,15 @@ pub(super) const RULES: &[Rule] = &[
     rule("s_c__Booking__c", "bookings", Reach::Everyone),
 ];
 
+/// Those of the rules whose rows are about persons.
+const ABOUT_PERSONS: [&str; 2] = ["s_c__Permitted_Restricted_Product__c", "s_c__Booking__c"];
+
+/// Whether an object is what stores show to anyone. All others may be about persons, whatever an org adds.
+pub fn is_of_catalogue(object: &str) -> bool {
+    let named = |name: &str| name.eq_ignore_ascii_case(object);
+    RULES.iter().any(|rule| named(rule.object)) && !ABOUT_PERSONS.into_iter().any(named)
+}
+
 /// One entry of the feed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Entry {

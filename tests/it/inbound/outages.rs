@@ -129,6 +129,65 @@ async fn replay_ids_that_are_invalidated_while_five_thousand_rows_change_leave_n
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_channel_that_told_its_members_late_is_caught_up_for_all_of_them() {
+    let org = Sandbox::start(&["--products", "5", "--stores", "1"]).await;
+    let members = json!([{"object": "Account"}]);
+    org.control(
+        "pubsub/channels",
+        json!({"name": "Shop__chn", "members": members}),
+    )
+    .await;
+    org.fault(json!({"path": "/tooling/query", "times": 1, "fault": {"status": 403}}))
+        .await;
+    let daemon = org
+        .daemon_with(&[FEW_OBJECTS, ("STORESYNC__SYNC__CHANNELS", "/data/Shop__chn")])
+        .await;
+    daemon.live().await;
+    assert!(
+        daemon
+            .running
+            .said()
+            .contains("does not tell what /data/Shop__chn carries"),
+        "{}",
+        daemon.running.said()
+    );
+    // A schema that is new makes the daemon ask again.
+    org.control(
+        "schema",
+        json!({"add": {"object": "Account", "name": "Late__c", "type": "Text 20"}}),
+    )
+    .await;
+    let known = org.create("Account", json!({"Name": "Before"})).await;
+    eventually("accounts come by change events", async || {
+        let told = daemon.running.said();
+        told.contains("Account is kept current by change events")
+            .then_some(())
+    })
+    .await;
+    converge(&org).await;
+    org.settled().await;
+
+    // The stream ends, its position is forgotten, and meanwhile there are changes.
+    org.fault(json!({"rpc": "Subscribe", "on": "call", "fault": "unavailable"}))
+        .await;
+    org.fault(json!({"rpc": "Subscribe", "on": "now", "fault": "reset"}))
+        .await;
+    org.create("Account", json!({"Name": "Meanwhile"})).await;
+    org.update("Account", &known, json!({"Site": "meanwhile"})).await;
+    org.control("pubsub/migrate", json!({})).await;
+    let url = format!("{}/sandbox/faults", org.env["SANDBOX_HTTP"]);
+    org.http.delete(url).send().await.unwrap();
+    eventually("the position is known to be lost", async || {
+        let told = daemon.running.said();
+        told.contains("no longer knows the position").then_some(())
+    })
+    .await;
+    converge(&org).await;
+    let ledger = org.settled().await;
+    assert_eq!(found(&ledger, "catch_up", "Account").len(), 1, "{ledger:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn tokens_that_expire_mid_stream_under_load_cost_a_login_and_no_event() {
     const ROUNDS: usize = 30;
     let org = Sandbox::start(&["--products", "50", "--stores", "1"]).await;

@@ -110,7 +110,7 @@ async fn an_order_that_a_merchant_edits_before_the_answer_arrives_is_not_sent_ag
     eventually_has(&org, 1, "Order WHERE External_ID__c = 'EDIT-1'").await;
     daemon.running.kill();
     // Stamps are whole seconds.
-    tokio::time::sleep(std::time::Duration::from_millis(1_100)).await;
+    org.control("clock", json!({"advance_ms": 2_000})).await;
     let item = org
         .some(
             "OrderItem",

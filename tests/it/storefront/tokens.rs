@@ -5,6 +5,7 @@ use std::sync::LazyLock;
 use aws_lc_rs::digest::{SHA256, digest};
 use serde_json::{Value, json};
 
+use crate::service::signal;
 use crate::world::{Daemon, Sandbox, refused};
 
 fn hash(token: &str) -> String {
@@ -119,6 +120,7 @@ async fn a_store_s_token_gets_nothing_of_another_store() {
             "stores = [\"harbour-pine\"]\ncustomers = true\norders = true",
         ),
         token("serve", "plain", "stores = [\"harbour-pine\"]"),
+        token("serve", "rows", ""),
         token("admin", "operator", ""),
     ];
     configure(&sandbox, &tokens.join("\n"));
@@ -203,6 +205,18 @@ async fn a_store_s_token_gets_nothing_of_another_store() {
     );
     assert_eq!(call(&api, "get", "/v1/objects/Product2", "first").await.0, 403);
     assert_eq!(call(&api, "get", "/v1/objects/Product2", "all").await.0, 200);
+    // Without customers: what stores show to anyone, and nothing that may be about persons.
+    for (object, status) in [
+        ("Product2", 200),
+        ("s_c__Zone__c", 200),
+        ("Account", 403),
+        ("s_c__Booking__c", 403),
+        ("s_c__Payment__c", 403),
+        ("Anything_Else__c", 403),
+    ] {
+        let path = format!("/v1/objects/{object}");
+        assert_eq!(call(&api, "get", &path, "rows").await.0, status, "{object}");
+    }
     assert_eq!(call(&admin, "get", "/status", "all").await.0, 401);
     assert_eq!(call(&admin, "get", "/livez", "").await.0, 200);
 }
@@ -270,4 +284,31 @@ async fn other_machines_are_served_over_tls_with_tokens_only() {
     );
     daemon.0.stop();
     assert!(!socket.exists(), "the socket is left behind");
+}
+
+#[tokio::test]
+async fn a_reload_takes_up_tokens_and_drops_those_that_are_gone() {
+    let sandbox = Sandbox::start(&["--products", "5"]).await;
+    let before = std::fs::read_to_string(sandbox.config()).unwrap();
+    configure(&sandbox, &token("serve", "old", ""));
+    let daemon = sandbox.daemon().await;
+    let stores = |name: &'static str| call(&daemon.api, "get", "/v1/stores", name);
+    assert_ne!(stores("old").await.0, 401);
+    assert_eq!(stores("new").await.0, 401);
+    std::fs::write(
+        sandbox.config(),
+        format!("{before}\n{}", token("serve", "new", "")),
+    )
+    .unwrap();
+    signal(&daemon.running, "-HUP");
+    crate::world::eventually("the old token opens nothing", async || {
+        (stores("old").await.0 == 401).then_some(())
+    })
+    .await;
+    assert_ne!(stores("new").await.0, 401);
+    crate::world::eventually("the reload is told of", async || {
+        let told = daemon.running.said();
+        told.contains("reloaded: serve.tokens has changed").then_some(())
+    })
+    .await;
 }
