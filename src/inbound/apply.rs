@@ -37,6 +37,7 @@ use crate::store::cache::repairs::{self, Kind};
 use crate::store::cache::rows::Mirror;
 use crate::store::cache::{Batch, Cache, State, objects};
 use crate::store::journal::Journal;
+use crate::store::priority;
 use crate::telemetry::metrics;
 use crate::telemetry::pulse::Pulse;
 use crate::telemetry::traces::Span;
@@ -145,6 +146,7 @@ pub fn run(
     clock: &Clock,
     bells: &Bells,
 ) -> anyhow::Result<()> {
+    priority::yield_to_readers();
     let mut world = World::new(&mut cache, &journal.schemas()?, planned)?;
     let mut batch = Vec::new();
     let pulse = Pulse::new("apply");
