@@ -169,13 +169,18 @@ impl Fixture {
     pub fn csv(&mut self) -> String {
         let mut keys = self.living.clone();
         self.rng.shuffle(&mut keys);
+        self.page(&keys)
+    }
+
+    /// These records as a Bulk API page.
+    pub fn page(&mut self, keys: &[u64]) -> String {
         let mut out = String::from("\"Id\"");
         self.fields
             .iter()
             .for_each(|(name, _)| out.push_str(&format!(",\"{name}\"")));
         out.push_str(",\"SystemModstamp\"\n");
         for key in keys {
-            out.push_str(&format!("\"{}\"", id(key)));
+            out.push_str(&format!("\"{}\"", id(*key)));
             for position in 0..self.fields.len() {
                 let random = self.rng.u64(..);
                 let empty = position > 8 && random & 3 == 3;

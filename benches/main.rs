@@ -1,20 +1,27 @@
 //! How fast, as ratios against something measured in turns with it in the same run.
 //!
-//! `cargo bench` runs all; `cargo bench -- decode`, `apply`, `load`, `stream`, `publish`, `orders`, `read` or `memory` one
-//! of them.
+//! `cargo bench` runs all; `cargo bench -- decode`, `apply`, `load`, `stream`, `distance`, `visible`, `campaign`,
+//! `growth`, `publish`, `orders`, `read`, `restart` or `memory` one of them.
 
 mod apply;
+mod campaign;
 mod decode;
+mod distance;
 mod door;
 mod fixture;
+mod growth;
 mod load;
 mod memory;
 mod orders;
 mod peers;
 mod publish;
 mod read;
+mod relay;
+mod restart;
 mod stream;
 mod timing;
+mod visible;
+mod world;
 
 fn main() {
     // Cargo adds `--bench` of its own.
@@ -22,14 +29,19 @@ fn main() {
         .skip(1)
         .filter(|argument| !argument.starts_with('-'))
         .collect();
-    let benches: [(&str, fn()); 8] = [
+    let benches: [(&str, fn()); 13] = [
         ("decode", decode::run),
         ("apply", apply::run),
         ("load", load::run),
         ("stream", stream::run),
+        ("distance", distance::run),
+        ("visible", visible::run),
+        ("campaign", campaign::run),
+        ("growth", growth::run),
         ("publish", publish::run),
         ("orders", orders::run),
         ("read", read::run),
+        ("restart", restart::run),
         ("memory", memory::run),
     ];
     for (name, run) in benches {

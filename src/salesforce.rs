@@ -8,7 +8,9 @@ pub mod auth;
 pub mod bulk;
 mod client;
 pub mod describe;
+pub mod download;
 pub mod error;
+mod pieces;
 pub mod pubsub;
 pub mod rest;
 

@@ -40,6 +40,7 @@ use crate::store::cache::repairs::{self, Kind};
 use crate::store::cache::rows::Mirror;
 use crate::store::cache::{Batch, Cache, State, objects};
 use crate::store::journal::Journal;
+use crate::store::priority;
 use crate::telemetry::metrics;
 use crate::telemetry::pulse::Pulse;
 use crate::telemetry::traces::Span;
@@ -151,6 +152,8 @@ pub fn run(
     clock: &Clock,
     bells: &Bells,
 ) -> anyhow::Result<()> {
+    // The journal's thread is begun after this and yields as well.
+    priority::yield_to_readers();
     let world = World::new(&mut cache, &journal.schemas()?, planned)?;
     let keeps_rows = journal.keeps_rows();
     std::thread::scope(|scope| {

@@ -2,21 +2,21 @@
 //!
 //! The first load waits until the position of every channel is stored, so that what changes while it runs
 //! arrives as an event after it. Several objects are read at a time, since a query job takes seconds in a real
-//! org; their pages still go through the one door. A load that is cut off goes on with the page after the last
-//! that was stored, as long as the org keeps the query's results; else it begins anew.
+//! org, and of a large one several pages (`pages`); all go through the one door. A load that is cut off goes on
+//! where it was, as long as the org keeps the query's results; else it begins anew.
+
+mod pages;
 
 use std::time::Duration;
 
 use anyhow::Context as _;
-use bytes::Bytes;
 use futures_util::{StreamExt as _, stream};
-use tokio::sync::{Semaphore, SemaphorePermit, oneshot};
+use tokio::sync::Semaphore;
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::inbound::Wires;
 use crate::inbound::apply::Work;
-use crate::inbound::apply::log::Packed;
-use crate::inbound::apply::work::{Ended, Source, Written, ask};
+use crate::inbound::apply::work::{Ended, Source, ask};
 use crate::inbound::budget::Limits;
 use crate::inbound::prepare::Planned;
 use crate::model::retry::Policy;
@@ -31,13 +31,6 @@ const LOADS_MAX: usize = 4;
 
 /// Pages in memory, over all loads.
 const PAGES_MAX: usize = 4;
-
-/// A page is asked for in rows; this is about how long it may get.
-const PAGE_BYTES: usize = 4 << 20;
-
-/// Bytes that a row is taken to have in CSV, with `FIELD_BYTES` for each field.
-const ROW_BYTES: usize = 100;
-const FIELD_BYTES: usize = 20;
 
 /// How often to look for objects to read again where no bell rang.
 const INTERVAL: Duration = Duration::from_secs(30);
@@ -181,9 +174,7 @@ impl Stage<'_> {
             id: place.job.clone(),
             rows: place.total,
         };
-        let rows = self
-            .bulk_pages(planned, run, &job, Some(place.locator.clone()))
-            .await?;
+        let rows = self.job_pages(planned, run, &job, Some(place)).await?;
         self.remove(object, &job).await;
         Ok(rows)
     }
@@ -200,7 +191,7 @@ impl Stage<'_> {
         .await?;
         let rows = match self.wires.org.bulk_query(&planned.select(&[])).await {
             Ok(job) => {
-                let rows = self.bulk_pages(planned, load.run, &job, None).await;
+                let rows = self.job_pages(planned, load.run, &job, None).await;
                 if rows.is_ok() {
                     self.remove(object, &job).await;
                 }
@@ -219,69 +210,6 @@ impl Stage<'_> {
         if let Err(error) = self.wires.org.bulk_delete(job).await {
             tracing::debug!(%object, "a finished query of {object} could not be removed: {error}");
         }
-    }
-
-    /// Fetches one page while the one before is written.
-    async fn bulk_pages(
-        &self,
-        planned: &Planned,
-        run: u64,
-        job: &Job,
-        mut locator: Option<String>,
-    ) -> anyhow::Result<u64> {
-        let rows_max = rows_per_page(planned.table.columns.len());
-        let mut writing: Option<Writing<'_>> = None;
-        let mut rows = 0;
-        loop {
-            let permit = match self.pages.try_acquire() {
-                Ok(permit) => permit,
-                // Others hold the rest: ours is given back first, or all would wait for each other.
-                Err(_) => {
-                    rows += finish(writing.take()).await?;
-                    self.pages.acquire().await?
-                }
-            };
-            let page = self
-                .wires
-                .org
-                .bulk_page(job, locator.as_deref(), rows_max)
-                .await?;
-            rows += finish(writing.take()).await?;
-            let place = page.next.clone().map(|locator| Place {
-                job: job.id.clone(),
-                locator,
-                total: job.rows,
-            });
-            writing = Some(self.write(planned, run, page.csv, place, permit).await?);
-            locator = page.next;
-            if locator.is_none() {
-                return Ok(rows + finish(writing.take()).await?);
-            }
-        }
-    }
-
-    async fn write<'p>(
-        &self,
-        planned: &Planned,
-        run: u64,
-        csv: Bytes,
-        place: Option<Place>,
-        permit: SemaphorePermit<'p>,
-    ) -> Result<Writing<'p>, Ended> {
-        let (done, answer) = oneshot::channel();
-        let page = Work::Page {
-            object: planned.table.object.clone(),
-            run,
-            packed: self.wires.keep_rows.then(|| Packed::csv(&csv)),
-            csv,
-            place,
-            done,
-        };
-        self.wires.work.send(page).await.map_err(|_| Ended)?;
-        Ok(Writing {
-            answer,
-            _permit: permit,
-        })
     }
 
     /// For objects that the Bulk API refuses.
@@ -305,23 +233,6 @@ impl Stage<'_> {
     }
 }
 
-/// A page on its way through apply.
-struct Writing<'p> {
-    answer: oneshot::Receiver<Written>,
-    _permit: SemaphorePermit<'p>,
-}
-
-async fn finish(writing: Option<Writing<'_>>) -> anyhow::Result<u64> {
-    match writing {
-        Some(writing) => writing
-            .answer
-            .await
-            .map_err(|_| Ended)?
-            .map_err(anyhow::Error::msg),
-        None => Ok(0),
-    }
-}
-
 fn due(wires: &Wires) -> anyhow::Result<Vec<Planned>> {
     let states = wires.reader.with(objects::objects)?;
     let live = |object: &str| {
@@ -332,9 +243,4 @@ fn due(wires: &Wires) -> anyhow::Result<Vec<Planned>> {
     let planned = wires.planned();
     let due = planned.iter().filter(|planned| !live(&planned.table.object));
     Ok(due.cloned().collect())
-}
-
-fn rows_per_page(fields: usize) -> u32 {
-    let rows = PAGE_BYTES / (ROW_BYTES + FIELD_BYTES * fields);
-    u32::try_from(rows.clamp(500, 50_000)).unwrap_or(500)
 }

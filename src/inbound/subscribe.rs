@@ -180,18 +180,27 @@ impl Stage {
                     Verdict::Stop => return self.stand_still(&error).await,
                     Verdict::WaitForAllowance => pause = ALLOWANCE,
                     Verdict::Renew => {
+                        // A new session is used at once, however short its life; what fails again and again
+                        // waits before it logs in.
+                        if self.failures > 1 {
+                            self.pause(RETRY.delay(self.failures - 1)).await;
+                        }
                         if let Err(error) = self.renew().await {
                             return self.stand_still(&error).await;
                         }
+                        continue;
                     }
                     Verdict::Retry | Verdict::PositionLost => {}
                 },
             }
             self.watch_position();
-            let pause = pause.delay(self.failures);
-            self.pulse.quiet_for(pause + CALLS_MAX);
-            sleep(pause).await;
+            self.pause(pause.delay(self.failures)).await;
         }
+    }
+
+    async fn pause(&self, pause: Duration) {
+        self.pulse.quiet_for(pause + CALLS_MAX);
+        sleep(pause).await;
     }
 
     async fn after(&mut self, error: &Error) -> Verdict {

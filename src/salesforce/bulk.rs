@@ -1,7 +1,9 @@
 //! Bulk API 2.0 queries: whole objects as CSV, page by page.
 //!
-//! A job's results can be read again as long as it lives (seven days), by locators that are opaque. The end
-//! is the locator `null`, spelled out. A job must be read with the API version it was made with.
+//! A job's results can be read again as long as it lives (seven days), by locators that are opaque. There are two ways
+//! through them. Each page names the next, so that only one can be under way; the end is the locator `null`, spelled
+//! out. Or, from version 58 on, lists name up to five pages each, which can be fetched side by side, and the next
+//! list; how long such a page is, is the org's choice. A job must be read with the API version it was made with.
 
 use std::time::Duration;
 
@@ -29,6 +31,30 @@ pub struct CsvPage {
     pub csv: Bytes,
     pub rows: u64,
     pub next: Option<String>,
+}
+
+/// Pages that can be fetched side by side, by their paths.
+#[derive(Debug, PartialEq, Eq)]
+pub struct PageList {
+    pub pages: Vec<String>,
+    /// Path of the next list.
+    pub next: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct ResultPages {
+    result_pages: Vec<ResultPage>,
+    // The documentation's table and its example differ.
+    #[serde(alias = "nextRecordUrl")]
+    next_records_url: Option<String>,
+    done: bool,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct ResultPage {
+    result_url: String,
 }
 
 #[derive(Deserialize)]
@@ -99,9 +125,64 @@ impl Org {
         })
     }
 
+    /// Path of the first list of a job's pages.
+    pub fn bulk_page_list_path(&self, job: &Job) -> String {
+        format!("{}/jobs/query/{}/resultPages", self.data_path(), job.id)
+    }
+
+    /// A list of pages. Refused with 404 or 400 where the org has none.
+    pub async fn bulk_page_list(&self, path: &str) -> Result<PageList, Error> {
+        let answer = self.call(Method::GET, path, None).await?;
+        page_list(self.json(path, &answer.body)?).map_err(|reason| self.unreadable(path, reason))
+    }
+
     /// Tells the org that a job's results are no longer needed.
     pub async fn bulk_delete(&self, job: &Job) -> Result<(), Error> {
         let path = format!("{}/jobs/query/{}", self.data_path(), job.id);
         self.call(Method::DELETE, &path, None).await.map(drop)
+    }
+}
+
+/// A list that says that more follows and not where would lose the rest.
+fn page_list(list: ResultPages) -> Result<PageList, &'static str> {
+    let path = |url: String| match url.find("/services/") {
+        Some(start) => Ok(url[start..].to_owned()),
+        None => Err("a page has no path of the API"),
+    };
+    let pages = list.result_pages.into_iter().map(|page| path(page.result_url));
+    let next = match (list.done, list.next_records_url) {
+        (true, _) => None,
+        (false, Some(next)) => Some(path(next)?),
+        (false, None) => return Err("it does not say where the next pages are"),
+    };
+    Ok(PageList {
+        pages: pages.collect::<Result<_, _>>()?,
+        next,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reads_lists_of_pages_and_refuses_one_that_breaks_off() {
+        let read = |json: serde_json::Value| page_list(serde_json::from_value(json).unwrap());
+        let results = "/services/data/v67.0/jobs/query/750/results?locator=A";
+        let next = "/services/data/v67.0/jobs/query/750/resultPages?locator=F";
+        let one = json!([{"resultUrl": results}]);
+        let list = |next: Option<&str>| PageList {
+            pages: vec![results.to_owned()],
+            next: next.map(str::to_owned),
+        };
+        for key in ["nextRecordsUrl", "nextRecordUrl"] {
+            let told = read(json!({"resultPages": one, key: next, "done": false}));
+            assert_eq!(told, Ok(list(Some(next))));
+        }
+        let whole = format!("https://shop.my.salesforce.com{results}");
+        let told = read(json!({"resultPages": [{"resultUrl": whole}], "done": true, "nextRecordsUrl": null}));
+        assert_eq!(told, Ok(list(None)));
+        assert!(read(json!({"resultPages": one, "done": false})).is_err());
+        assert!(read(json!({"resultPages": [{"resultUrl": "A"}], "done": true})).is_err());
     }
 }

@@ -6,6 +6,7 @@
 
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use bytes::Bytes;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
@@ -21,6 +22,9 @@ use crate::salesforce::{ApiError, Error};
 
 /// The org refuses addresses of more than 16 KiB, and proxies on the way those of more than 8.
 const ADDRESS_BYTES_MAX: usize = 8_000;
+
+/// Longest time for a body that is read as it comes.
+const BODY_TIMEOUT: Duration = Duration::from_secs(4 * 3_600);
 
 /// What may stand unescaped in one segment of a path.
 const SEGMENT: &AsciiSet = &NON_ALPHANUMERIC
@@ -357,18 +361,47 @@ impl Org {
         path: &str,
         body: Option<&Value>,
     ) -> Result<Answer, Error> {
-        let url = format!("{}{path}", session.instance_url);
-        let request = self
-            .inner
-            .http
-            .request(method, &url)
-            .header(AUTHORIZATION, format!("Bearer {}", session.access_token))
-            .header(ACCEPT, "application/json, text/csv");
+        let request = self.request(session, method, path);
         let request = match body {
             Some(body) => request.json(body),
             None => request,
         };
         self.answer(request, path).await
+    }
+
+    fn request(&self, session: &Session, method: Method, path: &str) -> reqwest::RequestBuilder {
+        let url = format!("{}{path}", session.instance_url);
+        let request = self.inner.http.request(method, &url);
+        request
+            .header(AUTHORIZATION, format!("Bearer {}", session.access_token))
+            .header(ACCEPT, "application/json, text/csv")
+    }
+
+    /// The answer to a GET with its body still to be read, within a time that suits a body of any length.
+    pub(super) async fn open(&self, path: &str) -> Result<reqwest::Response, Error> {
+        let session = self.session().await?;
+        let opened = match self.open_with(&session, path).await {
+            Err(error) if is_session_refusal(&error) => {
+                let session = self.renew(&session).await?;
+                self.open_with(&session, path).await
+            }
+            opened => opened,
+        };
+        client::count(path, opened.as_ref().err());
+        opened
+    }
+
+    async fn open_with(&self, session: &Session, path: &str) -> Result<reqwest::Response, Error> {
+        let request = self.request(session, Method::GET, path).timeout(BODY_TIMEOUT);
+        let lost = |error: reqwest::Error| transport_error(path, &error);
+        let answer = request.send().await.map_err(lost)?;
+        self.note(answer.headers());
+        if answer.status().is_success() {
+            return Ok(answer);
+        }
+        let status = answer.status().as_u16();
+        let body = answer.bytes().await.map_err(lost)?;
+        Err(refusal(status, &body))
     }
 
     async fn answer(&self, request: reqwest::RequestBuilder, path: &str) -> Result<Answer, Error> {
@@ -386,12 +419,7 @@ impl Org {
         if status.is_success() {
             return Ok(Answer { headers, body });
         }
-        // Gateways answer in HTML: no reason then, and the status has to do.
-        let errors: Vec<ApiError> = serde_json::from_slice(&body).unwrap_or_default();
-        Err(Error::Refused {
-            status: status.as_u16(),
-            errors,
-        })
+        Err(refusal(status.as_u16(), &body))
     }
 
     fn note(&self, headers: &HeaderMap) {
@@ -439,6 +467,12 @@ fn is_session_refusal(error: &Error) -> bool {
         }),
         _ => false,
     }
+}
+
+/// Gateways answer in HTML: no reason then, and the status has to do.
+fn refusal(status: u16, body: &[u8]) -> Error {
+    let errors: Vec<ApiError> = serde_json::from_slice(body).unwrap_or_default();
+    Error::Refused { status, errors }
 }
 
 fn transport_error(path: &str, error: &reqwest::Error) -> Error {

@@ -3,14 +3,15 @@
 //! A job is evaluated when it is created: it keeps the ids that matched and nothing else, so a job over a million
 //! rows costs some megabytes. A page of its result is written on demand and shows the rows as they are when the page
 //! is read; a row deleted since the job began is left out of its page. A locator is a position in the list of ids,
-//! so it stays valid however often it is read.
+//! so it stays valid however often it is read. `resultPages` names the pages of a result, five at a time.
 
 mod csv_page;
 pub mod ingest;
 mod load;
+mod pages;
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use base64::Engine as _;
@@ -25,14 +26,25 @@ use super::soql::{Query, Scope};
 use super::value::{RecordId, Value};
 use crate::model::clock::Millis;
 
-/// Rows of a page where the client does not say how many.
+/// Rows of a page where neither the client nor `/sandbox/bulk` says how many.
 const PAGE_ROWS: usize = 50_000;
 /// The oldest job goes when there are more.
 const JOBS_MAX: usize = 200;
 
 /// All jobs of the org.
-#[derive(Default)]
-pub struct Jobs(Mutex<State>);
+pub struct Jobs {
+    state: Mutex<State>,
+    page_rows: AtomicUsize,
+}
+
+impl Default for Jobs {
+    fn default() -> Self {
+        Self {
+            state: Mutex::default(),
+            page_rows: AtomicUsize::new(PAGE_ROWS),
+        }
+    }
+}
 
 #[derive(Default)]
 struct State {
@@ -76,7 +88,16 @@ struct Wanted {
 
 impl Jobs {
     fn state(&self) -> MutexGuard<'_, State> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Rows of a page where the client does not say how many.
+    pub fn page_rows(&self) -> usize {
+        self.page_rows.load(Ordering::Relaxed)
+    }
+
+    pub fn set_page_rows(&self, rows: usize) {
+        self.page_rows.store(rows.max(1), Ordering::Relaxed);
     }
 
     pub fn created(&self) -> usize {
@@ -128,6 +149,7 @@ pub fn answer(caller: &Caller<'_>, call: &Call, rest: &[&str]) -> Answer {
             Ok(Reply::empty(204))
         }
         ("GET", [id, "results"]) => results(caller, call, id),
+        ("GET", [id, "resultPages"]) => pages::list(caller, call, id),
         _ => Err(Refusal::not_found()),
     }
 }
@@ -182,7 +204,8 @@ fn abort(caller: &Caller<'_>, call: &Call, id: &str) -> Answer {
     Ok(Reply::ok(job.shown(true)))
 }
 
-fn results(caller: &Caller<'_>, call: &Call, id: &str) -> Answer {
+/// A job whose results may be read, by this version of the API.
+fn readable(caller: &Caller<'_>, id: &str) -> Result<Arc<Job>, Refusal> {
     let job = caller.app.jobs.get(id)?;
     if job.version != caller.version {
         let message = format!(
@@ -198,21 +221,19 @@ fn results(caller: &Caller<'_>, call: &Call, id: &str) -> Answer {
             "the job was aborted and has no results",
         ));
     }
-    let from = match call
-        .parameter("locator")
-        .filter(|locator| !locator.is_empty() && *locator != "null")
-    {
-        Some(locator) => position(locator).filter(|from| *from <= job.ids.len()),
-        None => Some(0),
-    };
-    let from = from.ok_or_else(|| Refusal::new(400, "INVALID_QUERY_LOCATOR", "invalid query locator"))?;
+    Ok(job)
+}
+
+fn results(caller: &Caller<'_>, call: &Call, id: &str) -> Answer {
+    let job = readable(caller, id)?;
+    let from = job.asked_from(call)?;
     let wanted = match call.parameter("maxRecords") {
         Some(text) => text
             .parse::<usize>()
             .ok()
             .filter(|rows| *rows > 0)
             .ok_or_else(|| Refusal::new(400, "API_ERROR", "maxRecords is no whole number above 0"))?,
-        None => PAGE_ROWS,
+        None => caller.app.jobs.page_rows(),
     };
     let to = job.ids.len().min(from.saturating_add(wanted));
     let (bytes, rows) = caller.app.org.read(|records| {
@@ -222,18 +243,22 @@ fn results(caller: &Caller<'_>, call: &Call, id: &str) -> Answer {
         };
         job.page(&scope, &job.ids[from..to])
     });
-    let locator = if to < job.ids.len() {
-        URL_SAFE_NO_PAD.encode(to.to_string())
+    let next = if to < job.ids.len() {
+        locator(to)
     } else {
         "null".to_owned()
     };
     let mut reply = Reply::empty(200);
     reply.content = Content::Csv(bytes);
     reply.headers = vec![
-        ("sforce-locator", locator),
+        ("sforce-locator", next),
         ("sforce-numberofrecords", rows.to_string()),
     ];
     Ok(reply)
+}
+
+fn locator(position: usize) -> String {
+    URL_SAFE_NO_PAD.encode(position.to_string())
 }
 
 fn position(locator: &str) -> Option<usize> {
@@ -244,6 +269,16 @@ fn position(locator: &str) -> Option<usize> {
 }
 
 impl Job {
+    /// The place that a call's locator stands for; the beginning where it has none.
+    fn asked_from(&self, call: &Call) -> Result<usize, Refusal> {
+        let locator = call.parameter("locator");
+        let from = match locator.filter(|locator| !locator.is_empty() && *locator != "null") {
+            Some(locator) => position(locator).filter(|from| *from <= self.ids.len()),
+            None => Some(0),
+        };
+        from.ok_or_else(|| Refusal::new(400, "INVALID_QUERY_LOCATOR", "invalid query locator"))
+    }
+
     fn page(&self, scope: &Scope<'_>, ids: &[RecordId]) -> (Vec<u8>, usize) {
         let deleted_too = self.operation == Operation::QueryAll;
         let rows = super::rest::query::present(scope, self.query.object(), ids, deleted_too);

@@ -11,7 +11,7 @@ use rusqlite::Connection;
 use tokio_util::sync::CancellationToken;
 
 use crate::store::database::{self, Kind};
-use crate::store::{cache, journal};
+use crate::store::{cache, journal, priority};
 
 /// A writer resets its log when it is longer than this.
 pub const LOG_BYTES_MAX: i64 = 256 << 20;
@@ -41,6 +41,7 @@ struct Watched {
 
 /// Checkpoints `cache.db` and `journal.db` until told to stop. Blocks: give it a thread of its own.
 pub fn run(dir: &Path, stop: &CancellationToken) -> anyhow::Result<()> {
+    priority::yield_to_readers();
     let mut watched = vec![
         Watched::open(dir, cache::KIND)?,
         Watched::open(dir, journal::KIND)?,

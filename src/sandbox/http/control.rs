@@ -8,7 +8,7 @@
 //! - `/sandbox/changes`: changes as the platform's insides make them, see [`changes`].
 //! - `/sandbox/schema`, `/sandbox/users`, `/sandbox/permissions`: fields and who may see them, see [`schema`].
 //! - `/sandbox/rules`, `/sandbox/locks`, `/sandbox/convert`: what administrators set up, see [`rules`].
-//! - `/sandbox/clock`, `/sandbox/selection`, `/sandbox/publishing`: see [`settings`].
+//! - `/sandbox/clock`, `/sandbox/selection`, `/sandbox/publishing`, `/sandbox/bulk`: see [`settings`].
 
 mod changes;
 mod rules;

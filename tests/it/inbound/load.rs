@@ -5,8 +5,10 @@ use serde_json::{Value, json};
 use crate::world::{Sandbox, cache, converge, eventually, select};
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_load_that_was_killed_goes_on_with_the_next_page() {
+async fn a_load_of_an_org_that_lists_no_pages_goes_on_after_a_kill_with_the_next_page() {
     let org = Sandbox::start(&["--products", "5000"]).await;
+    let unknown = json!({"path": "resultPages", "fault": {"status": 404, "code": "NOT_FOUND"}});
+    org.fault(unknown).await;
     // Later pages take their time.
     org.fault(json!({"path": "locator=", "fault": {"delay_ms": 700}}))
         .await;
@@ -49,6 +51,48 @@ async fn a_load_that_was_killed_goes_on_with_the_next_page() {
     );
     assert!(!said.contains("begins anew"), "{said}");
     assert!(!said.contains('\r'), "a bar is for terminals: {said}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn pages_of_a_large_object_come_side_by_side_and_a_killed_load_reads_no_other_again() {
+    let org = Sandbox::start(&["--products", "4000"]).await;
+    org.control("bulk", json!({"page_rows": 500})).await;
+    // One page of the first list, and all of the second, are held back.
+    org.fault(json!({"path": "/results?locator=", "times": 1, "fault": {"delay_ms": 3_000}}))
+        .await;
+    org.fault(json!({"path": "/results?locator=", "skip": 5, "fault": {"delay_ms": 60_000}}))
+        .await;
+    let mut daemon = org.daemon().await;
+    let progress = || {
+        let sql = "select rows, locator from _load where object = 'Product2'";
+        let row = select(&cache(&org.state()), sql).pop()?;
+        Some((row["rows"].as_u64()?, row["locator"].as_str()?.to_owned()))
+    };
+    eventually("the other pages are stored meanwhile", async || {
+        (progress()?.0 == 4 * 500).then_some(())
+    })
+    .await;
+    eventually("the first list is stored", async || {
+        (progress()?.0 == 5 * 500).then_some(())
+    })
+    .await;
+    let (_, place) = progress().unwrap();
+    assert!(place.ends_with("/resultPages"), "{place}");
+    daemon.running.kill();
+    let id = org.some("Product2", "").await;
+    org.delete("Product2", &id).await;
+    let url = format!("{}/sandbox/faults", org.env["SANDBOX_HTTP"]);
+    org.http.delete(url).send().await.unwrap();
+
+    let daemon = org.daemon().await;
+    daemon.live().await;
+    converge(&org).await;
+    let said = daemon.running.said();
+    assert!(
+        said.contains("the load of Product2 goes on where it was"),
+        "{said}"
+    );
+    assert!(!said.contains("begins anew"), "{said}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

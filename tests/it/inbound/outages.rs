@@ -193,7 +193,9 @@ async fn tokens_that_expire_mid_stream_under_load_cost_a_login_and_no_event() {
     let org = Sandbox::start(&["--products", "50", "--stores", "1"]).await;
     // Of the tokens that the daemon gets; this test's own was issued before.
     org.control("sessions", json!({"life_ms": 700})).await;
-    let daemon = org.daemon_with(&[FEW_OBJECTS]).await;
+    // Nothing is polled, so that nothing but the stream itself renews the session.
+    let unpolled = ("STORESYNC__SYNC__POLL_SECONDS", "3600");
+    let daemon = org.daemon_with(&[FEW_OBJECTS, unpolled]).await;
     daemon.live().await;
     converge(&org).await;
     let products = ids(&org, "Product2").await;

@@ -165,3 +165,38 @@ async fn jobs_refuse_what_is_out_of_turn() {
     }
     client.stop().await;
 }
+
+#[tokio::test]
+async fn the_pages_of_a_result_are_told_five_at_a_time() {
+    let client = Client::start().await;
+    for number in 0..13 {
+        client.account(&format!("Account {number}")).await;
+    }
+    let set = client.post("/sandbox/bulk", json!({ "page_rows": 2 })).await;
+    assert_eq!(set, (200, json!({ "page_rows": 2 })));
+    let query =
+        json!({ "operation": "query", "query": "SELECT Name FROM Account WHERE Name LIKE 'Account %'" });
+    let (_, job) = client.post("jobs/query", query).await;
+    let mut list = format!("jobs/query/{}/resultPages", job["id"].as_str().unwrap());
+    let (mut pages, mut names) = (Vec::new(), Vec::new());
+    loop {
+        let (status, told) = client.get(&list).await;
+        assert_eq!(status, 200, "{told}");
+        let urls = told["resultPages"].as_array().unwrap();
+        pages.push(urls.len());
+        for url in urls {
+            let url = url["resultUrl"].as_str().unwrap();
+            let page = text(&client, url).await;
+            names.extend(page.lines().skip(1).map(str::to_owned));
+        }
+        match told["nextRecordsUrl"].as_str() {
+            Some(next) => list = next.to_owned(),
+            None => break assert_eq!(told["done"], true),
+        }
+    }
+    assert_eq!(pages, [5, 2]);
+    names.sort_unstable();
+    names.dedup();
+    assert_eq!(names.len(), 13);
+    client.stop().await;
+}

@@ -8,6 +8,7 @@
 //!   event, and after how many changed fields of a transaction an overflow event stands for the rest (100,000).
 //! - `/sandbox/limits`: `{"daily_requests": 100}`: calls of the API within 24 hours of the org's clock; what is
 //!   above is refused with REQUEST_LIMIT_EXCEEDED, and `limits` and `Sforce-Limit-Info` tell how many are used.
+//! - `/sandbox/bulk`: `{"page_rows": 500}`: rows of a page of bulk results where the client does not say (50,000).
 //! - `/sandbox/rules`: see [`super::rules`].
 
 use serde::Deserialize;
@@ -47,6 +48,10 @@ pub(super) fn answer(app: &App, call: &Call, method: &str, setting: &str) -> Ans
             posted.then(|| limit(app, call)).transpose()?;
             let (used, max) = app.usage.now(app.org.clock().now());
             json!({ "daily_requests": max, "used": used })
+        }
+        "bulk" => {
+            posted.then(|| cut_pages(app, call)).transpose()?;
+            json!({ "page_rows": app.jobs.page_rows() })
         }
         _ => return Err(Refusal::not_found()),
     };
@@ -117,6 +122,17 @@ struct Limits {
 
 fn limit(app: &App, call: &Call) -> Result<(), Refusal> {
     app.usage.set_max(call.parsed::<Limits>()?.daily_requests);
+    Ok(())
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Bulk {
+    page_rows: usize,
+}
+
+fn cut_pages(app: &App, call: &Call) -> Result<(), Refusal> {
+    app.jobs.set_page_rows(call.parsed::<Bulk>()?.page_rows);
     Ok(())
 }
 

@@ -1,0 +1,215 @@
+//! The results of a query job, on their way through the door.
+//!
+//! Of a large result the org tells up to five pages at a time. They are fetched side by side, each in pieces, since
+//! how long a page gets is the org's choice, and a piece is written while others arrive. The place of the load is such
+//! a list, and moves when all of it is stored: a load that was cut off reads some pages again, which changes nothing.
+//!
+//! Where the org tells no lists, and for results of one page, each page tells where the next begins. Locators are
+//! opaque, so those can only be fetched one after another, one ahead of what is written.
+
+use bytes::Bytes;
+use futures_util::{StreamExt as _, TryStreamExt as _, stream};
+use tokio::sync::{SemaphorePermit, oneshot};
+
+use crate::inbound::apply::Work;
+use crate::inbound::apply::log::Packed;
+use crate::inbound::apply::work::{Ended, Written};
+use crate::inbound::prepare::Planned;
+use crate::inbound::snapshot::Stage;
+use crate::salesforce::Error;
+use crate::salesforce::bulk::{Job, PageList};
+use crate::store::cache::loads::Place;
+
+/// Pages of one result that are fetched at a time: as many as a list names.
+const SIDE_BY_SIDE_MAX: usize = 5;
+
+/// A page is asked for in rows; this is about how long it may get.
+const PAGE_BYTES: usize = 4 << 20;
+
+/// Bytes that a row is taken to have in CSV, with `FIELD_BYTES` for each field.
+const ROW_BYTES: usize = 100;
+const FIELD_BYTES: usize = 20;
+
+/// A place that is a list of pages is its path; else it is the locator of a page.
+fn is_list(place: &Place) -> bool {
+    place.locator.contains("/resultPages")
+}
+
+impl Stage<'_> {
+    /// Reads the results of a job, from the place where an earlier process ended, or else from the beginning; gives
+    /// the number of rows.
+    pub(super) async fn job_pages(
+        &self,
+        planned: &Planned,
+        run: u64,
+        job: &Job,
+        place: Option<&Place>,
+    ) -> anyhow::Result<u64> {
+        let path = match place {
+            Some(place) if is_list(place) => place.locator.clone(),
+            Some(place) => {
+                let locator = Some(place.locator.clone());
+                return self.chained_pages(planned, run, job, locator).await;
+            }
+            None if job.rows <= u64::from(rows_per_page(planned.table.columns.len())) => {
+                return self.chained_pages(planned, run, job, None).await;
+            }
+            None => self.wires.org.bulk_page_list_path(job),
+        };
+        match self.wires.org.bulk_page_list(&path).await {
+            Ok(list) => self.listed_pages(planned, run, job, path, list).await,
+            Err(Error::Refused {
+                status: 400 | 404, ..
+            }) if place.is_none() => self.chained_pages(planned, run, job, None).await,
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    async fn listed_pages(
+        &self,
+        planned: &Planned,
+        run: u64,
+        job: &Job,
+        mut path: String,
+        mut list: PageList,
+    ) -> anyhow::Result<u64> {
+        let mut rows = 0;
+        loop {
+            let place = Place {
+                job: job.id.clone(),
+                locator: path,
+                total: job.rows,
+            };
+            rows += self.side_by_side(planned, run, &list.pages, &place).await?;
+            let Some(next) = list.next else { return Ok(rows) };
+            list = self.wires.org.bulk_page_list(&next).await?;
+            path = next;
+        }
+    }
+
+    async fn side_by_side(
+        &self,
+        planned: &Planned,
+        run: u64,
+        pages: &[String],
+        place: &Place,
+    ) -> anyhow::Result<u64> {
+        let pages: Vec<_> = pages
+            .iter()
+            .map(|page| self.listed_page(planned, run, page, place))
+            .collect();
+        let written = stream::iter(pages).buffer_unordered(SIDE_BY_SIDE_MAX);
+        written
+            .try_fold(0, async |rows, of_page| Ok(rows + of_page))
+            .await
+    }
+
+    async fn listed_page(
+        &self,
+        planned: &Planned,
+        run: u64,
+        page: &str,
+        place: &Place,
+    ) -> anyhow::Result<u64> {
+        let (mut rows, mut download) = (0, None);
+        loop {
+            // Before anything is in memory; given back when it is written.
+            let permit = self.pages.acquire().await?;
+            let download = match &mut download {
+                Some(download) => download,
+                None => download.insert(self.wires.org.download(page).await?),
+            };
+            let Some(csv) = download.next(PAGE_BYTES).await? else {
+                return Ok(rows);
+            };
+            let place = Some(place.clone());
+            let writing = self.write(planned, run, csv, place, permit).await?;
+            rows += finish(Some(writing)).await?;
+        }
+    }
+
+    /// Fetches one page while the one before is written.
+    async fn chained_pages(
+        &self,
+        planned: &Planned,
+        run: u64,
+        job: &Job,
+        mut locator: Option<String>,
+    ) -> anyhow::Result<u64> {
+        let rows_max = rows_per_page(planned.table.columns.len());
+        let mut writing: Option<Writing<'_>> = None;
+        let mut rows = 0;
+        loop {
+            let permit = match self.pages.try_acquire() {
+                Ok(permit) => permit,
+                // Others hold the rest: ours is given back first, or all would wait for each other.
+                Err(_) => {
+                    rows += finish(writing.take()).await?;
+                    self.pages.acquire().await?
+                }
+            };
+            let page = self
+                .wires
+                .org
+                .bulk_page(job, locator.as_deref(), rows_max)
+                .await?;
+            rows += finish(writing.take()).await?;
+            let place = page.next.clone().map(|locator| Place {
+                job: job.id.clone(),
+                locator,
+                total: job.rows,
+            });
+            writing = Some(self.write(planned, run, page.csv, place, permit).await?);
+            locator = page.next;
+            if locator.is_none() {
+                return Ok(rows + finish(writing.take()).await?);
+            }
+        }
+    }
+
+    async fn write<'p>(
+        &self,
+        planned: &Planned,
+        run: u64,
+        csv: Bytes,
+        place: Option<Place>,
+        permit: SemaphorePermit<'p>,
+    ) -> Result<Writing<'p>, Ended> {
+        let (done, answer) = oneshot::channel();
+        let page = Work::Page {
+            object: planned.table.object.clone(),
+            run,
+            packed: self.wires.keep_rows.then(|| Packed::csv(&csv)),
+            csv,
+            place,
+            done,
+        };
+        self.wires.work.send(page).await.map_err(|_| Ended)?;
+        Ok(Writing {
+            answer,
+            _permit: permit,
+        })
+    }
+}
+
+/// A page on its way through apply.
+struct Writing<'p> {
+    answer: oneshot::Receiver<Written>,
+    _permit: SemaphorePermit<'p>,
+}
+
+async fn finish(writing: Option<Writing<'_>>) -> anyhow::Result<u64> {
+    match writing {
+        Some(writing) => writing
+            .answer
+            .await
+            .map_err(|_| Ended)?
+            .map_err(anyhow::Error::msg),
+        None => Ok(0),
+    }
+}
+
+fn rows_per_page(fields: usize) -> u32 {
+    let rows = PAGE_BYTES / (ROW_BYTES + FIELD_BYTES * fields);
+    u32::try_from(rows.clamp(500, 50_000)).unwrap_or(500)
+}

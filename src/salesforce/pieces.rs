@@ -1,0 +1,113 @@
+//! CSV cut into pieces that are whole rows, as its bytes arrive.
+//!
+//! A line end inside quotes is part of a value. Each piece begins with the header, so that it can be read by itself.
+
+use bytes::Bytes;
+
+/// What has arrived and is not handed out yet.
+#[derive(Debug, Default)]
+pub(super) struct Pieces {
+    header: Option<Vec<u8>>,
+    /// The header, and rows; the last of them may be cut.
+    pending: Vec<u8>,
+    /// How far it has been looked through, and whether that is inside quotes.
+    looked_at: usize,
+    quoted: bool,
+    /// Where its last whole row ends.
+    rows_end: usize,
+}
+
+impl Pieces {
+    pub fn push(&mut self, bytes: &[u8]) {
+        self.pending.extend_from_slice(bytes);
+        for (at, byte) in (self.looked_at..).zip(&self.pending[self.looked_at..]) {
+            match byte {
+                // A doubled quote turns it twice, which is right.
+                b'"' => self.quoted = !self.quoted,
+                b'\n' if !self.quoted => {
+                    self.rows_end = at + 1;
+                    if self.header.is_none() {
+                        self.header = Some(self.pending[..=at].to_vec());
+                    }
+                }
+                _ => {}
+            }
+        }
+        self.looked_at = self.pending.len();
+    }
+
+    /// Bytes that wait.
+    pub fn len(&self) -> usize {
+        self.pending.len()
+    }
+
+    /// The whole rows so far; `None` where there is none.
+    pub fn take(&mut self) -> Option<Bytes> {
+        let header = self.header.as_ref()?;
+        if self.rows_end <= header.len() {
+            return None;
+        }
+        let rest = [header, &self.pending[self.rows_end..]].concat();
+        let mut piece = std::mem::replace(&mut self.pending, rest);
+        piece.truncate(self.rows_end);
+        self.rows_end = header.len();
+        self.looked_at = self.pending.len();
+        Some(piece.into())
+    }
+
+    /// What is left when no more comes; `None` where that is no row. The last row may have no line end.
+    pub fn finish(mut self) -> Option<Bytes> {
+        let header = self.header.as_ref().map_or(0, Vec::len);
+        self.rows_end = self.pending.len();
+        (self.rows_end > header).then(|| std::mem::take(&mut self.pending).into())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const CSV: &str = "\"Id\",\"Name\"\n\"1\",\"a \"\"b\"\"\nc\"\n\"2\",\"\"\n\"3\",\"x,\ny\"\n";
+
+    /// Cut into arrivals of so many bytes, and handed out whenever there is a row.
+    fn pieces(csv: &str, bytes: usize) -> Vec<String> {
+        let (mut pieces, mut out) = (Pieces::default(), Vec::new());
+        for arrival in csv.as_bytes().chunks(bytes) {
+            pieces.push(arrival);
+            out.extend(pieces.take());
+        }
+        out.extend(pieces.finish());
+        out.into_iter()
+            .map(|piece| String::from_utf8(piece.to_vec()).unwrap())
+            .collect()
+    }
+
+    #[test]
+    fn every_piece_has_the_header_and_whole_rows_wherever_arrivals_are_cut() {
+        let header = "\"Id\",\"Name\"\n";
+        let rows = ["\"1\",\"a \"\"b\"\"\nc\"\n", "\"2\",\"\"\n", "\"3\",\"x,\ny\"\n"];
+        for bytes in 1..=CSV.len() {
+            let pieces = pieces(CSV, bytes);
+            let told: String = pieces
+                .iter()
+                .map(|piece| piece.strip_prefix(header).expect("a header"))
+                .collect();
+            assert_eq!(told, rows.concat(), "{bytes} bytes at a time");
+            assert!(pieces.iter().all(|piece| {
+                let rest = piece.strip_prefix(header).unwrap();
+                !rest.is_empty() && rows.iter().any(|row| rest.ends_with(row))
+            }));
+        }
+        assert_eq!(pieces(CSV, 1).len(), 3);
+    }
+
+    #[test]
+    fn a_result_without_rows_or_without_a_last_line_end_is_read_all_the_same() {
+        assert!(pieces("", 1).is_empty());
+        assert!(pieces("\"Id\"\n", 3).is_empty());
+        assert_eq!(
+            pieces("\"Id\"\n\"1\"\n\"2\"", 100),
+            ["\"Id\"\n\"1\"\n", "\"Id\"\n\"2\""]
+        );
+    }
+}
