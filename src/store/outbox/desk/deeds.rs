@@ -4,7 +4,7 @@ use rusqlite::{Connection, params};
 use serde_json::Value;
 
 use crate::model::clock::Millis;
-use crate::model::order::Problem;
+use crate::model::order::{Problem, card};
 use crate::model::write::edit::{self, Change};
 use crate::model::write::{Kind, Write};
 use crate::store::outbox::desk::filter::{self, Filter};
@@ -44,6 +44,14 @@ struct Row {
 
 impl Deed {
     pub(super) fn run(&self, connection: &Connection, now: Millis) -> rusqlite::Result<Done> {
+        let reason = match &self.action {
+            Action::Discard { reason, .. } => reason.as_str(),
+            _ => "",
+        };
+        if card::contains(reason) || card::contains(&self.actor) {
+            let sentence = "the reason holds a card number: card data is never taken";
+            return Ok(Done::Refused(sentence.to_owned()));
+        }
         match &self.action {
             Action::Retry { reference } => {
                 self.one(connection, reference, |row| self.retry(connection, row, now, now))
