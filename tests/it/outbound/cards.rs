@@ -171,9 +171,7 @@ async fn a_card_number_is_refused_wherever_it_stands_and_leaves_no_trace() {
     ] {
         let key = Some(CARD);
         let body = json!({"subject": "x", "customer": {"email": "a@b"}});
-        let (status, _) = daemon
-            .send(reqwest::Method::POST, &daemon.api, &path, key, &body)
-            .await;
+        let (status, _) = daemon.send(Method::POST, &daemon.api, &path, key, &body).await;
         assert_eq!(status, 422);
         let broken = reqwest::Client::new()
             .post(format!("{}{path}", daemon.api))
