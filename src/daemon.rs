@@ -29,7 +29,7 @@ use crate::inbound::{self, Plan, Wires};
 use crate::model::clock::{Clock, Millis};
 use crate::model::retry::Policy;
 use crate::outbound::outbox::Intake;
-use crate::outbound::{confirm, push};
+use crate::outbound::{confirm, forget, push};
 use crate::salesforce::Org;
 use crate::salesforce::pubsub::PubSub;
 use crate::serve::console::Console;
@@ -234,15 +234,57 @@ fn serve(stages: &mut Stages, world: &World, listeners: Listeners) {
     spawn(stages, "admin", serve::run_admin(admin, shown));
 }
 
+/// Starts what takes orders to the org, and what follows them there.
+fn send(stages: &mut Stages, world: &World) {
+    let confirm = confirm::World {
+        org: world.org.clone(),
+        echo_seconds: world.config.orders.echo_seconds,
+        outbox: world.outbox.clone(),
+        reader: world.reader.clone(),
+        revisions: world.bells.rev.subscribe(),
+        clock: world.clock.clone(),
+    };
+    let confirm_stop = world.stop.clone();
+    spawn(stages, "confirm", async move {
+        Ok(confirm::run(confirm, confirm_stop).await?)
+    });
+    let forget = forget::World {
+        org: world.org.clone(),
+        outbox: world.outbox.clone(),
+        reader: world.reader.clone(),
+        revisions: world.bells.rev.subscribe(),
+        config: world.config.orders.clone(),
+        clock: world.clock.clone(),
+    };
+    let forget_stop = world.stop.clone();
+    spawn(stages, "forget", async move {
+        Ok(forget::run(forget, forget_stop).await?)
+    });
+    let push = push::World {
+        org: world.org.clone(),
+        outbox: world.outbox.clone(),
+        config: world.config.orders.clone(),
+        profile: world.config.sync.profile,
+        clock: world.clock.clone(),
+        problem: watch::Sender::new(None),
+    };
+    spawn(
+        stages,
+        "push",
+        orders(push, Arc::clone(&world.health), world.stop.clone()),
+    );
+}
+
 /// Starts what talks to the org, and the one door behind it.
 fn start(stages: &mut Stages, world: World, plan: Plan, cache: Cache, journal: Journal) {
+    send(stages, &world);
     let World {
         config,
         clock,
         org,
         pubsub,
         reader,
-        outbox,
+        outbox: _,
         bells,
         limits,
         tokens: _,
@@ -258,27 +300,6 @@ fn start(stages: &mut Stages, world: World, plan: Plan, cache: Cache, journal: J
     let (dir, checkpoints) = (config.state.dir.clone(), stop.clone());
     stages.spawn_blocking(move || ("checkpoint", checkpoint::run(&dir, &checkpoints)));
 
-    let confirm = confirm::World {
-        org: org.clone(),
-        echo_seconds: config.orders.echo_seconds,
-        outbox: outbox.clone(),
-        reader: reader.clone(),
-        revisions: bells.rev.subscribe(),
-        clock: clock.clone(),
-    };
-    let confirm_stop = stop.clone();
-    spawn(stages, "confirm", async move {
-        Ok(confirm::run(confirm, confirm_stop).await?)
-    });
-    let push = push::World {
-        org: org.clone(),
-        outbox,
-        config: config.orders,
-        profile: config.sync.profile,
-        clock: clock.clone(),
-        problem: watch::Sender::new(None),
-    };
-    spawn(stages, "push", orders(push, Arc::clone(&health), stop.clone()));
     spawn(
         stages,
         "health",

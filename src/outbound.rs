@@ -6,6 +6,7 @@
 //! 4. [`compose`] makes the requests, in the [`shape`] that the org has and by the [`mapping`] that is configured.
 //! 5. [`outcome`] tells from the answer what to do next.
 //! 6. [`confirm`] closes it when it comes back as a change of the org's own.
+//! 7. [`forget`] drops what it held once that is old, or the person it is about was deleted.
 //!
 //! A write may be sent twice and is never made twice: its key goes into the same transaction as all that belongs
 //! to it, so a second delivery fails as a whole and is resolved by comparing what the org has.
@@ -13,6 +14,7 @@
 pub mod compose;
 pub mod confirm;
 pub mod deliver;
+pub mod forget;
 pub mod mapping;
 pub mod outbox;
 pub mod outcome;

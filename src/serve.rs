@@ -384,7 +384,7 @@ mod tests {
         assert_eq!((status, &first["state"]), (202, &json!("queued")));
         let reopened = rusqlite::Connection::open(shop.dir.path().join("outbox.db")).unwrap();
         let body: String = reopened
-            .query_row("select body from writes", [], |row| row.get(0))
+            .query_row("select body from bodies", [], |row| row.get(0))
             .unwrap();
         let lines = serde_json::from_str::<Value>(&body).unwrap()["lines"].clone();
         assert_eq!(

@@ -13,7 +13,7 @@ mod tests;
 
 use serde_json::{Value, json};
 
-use crate::config::Customers;
+use crate::config::{Customers, Duplicates};
 use crate::model::order::{Line, Payment, Placed, Problem};
 use crate::outbound::mapping::Mapping;
 use crate::outbound::record::{Record, derived_key, key_field, part};
@@ -67,6 +67,7 @@ pub struct Composer<'a> {
     pub shape: &'a Shape,
     pub mapping: &'a Mapping,
     pub customers: Customers,
+    pub duplicates: Duplicates,
     /// The status a complete order is given.
     pub status: Option<&'a str>,
     pub cancelled_status: &'a str,
@@ -75,6 +76,15 @@ pub struct Composer<'a> {
 }
 
 impl<'a> Composer<'a> {
+    /// A part that saves a person: what a duplicate rule may only warn of is saved, where that is configured.
+    fn person_part(&self, method: &str, url: &str, reference: &str, record: &Record<'_>) -> Value {
+        let mut part = part(method, url, reference, record);
+        if self.duplicates == Duplicates::Save {
+            part["httpHeaders"] = json!({"Sforce-Duplicate-Rule-Header": "allowSave=true"});
+        }
+        part
+    }
+
     fn url(&self, shape: &Writable) -> String {
         format!("{}/sobjects/{}", self.data_path, shape.object)
     }

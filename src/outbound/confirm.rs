@@ -5,6 +5,7 @@
 //! org has not told of for long, because its object is not mirrored or an event was lost, is asked for by id; a
 //! record that is gone is a person's matter.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use tokio::sync::watch;
@@ -87,31 +88,43 @@ async fn look(world: &World) -> Result<(), OutboxError> {
     }
 }
 
-/// The objects whose record a write's id may be of.
-fn objects(kind: Kind) -> &'static [&'static str] {
+/// The object of a write's record. Ids of the platform's own objects begin alike in every org.
+fn object(kind: Kind, id: &str) -> &'static str {
     match kind {
-        Kind::Order => &["Order"],
-        Kind::OrderUpdate => &["Order", "s_c__Payment__c"],
-        Kind::Customer => &["Contact", "Account"],
-        Kind::Case => &["Case"],
-        Kind::Lead => &["Lead"],
-        Kind::CampaignMember => &["CampaignMember"],
-        Kind::Asset => &["Asset"],
-        Kind::FormSubmission => &[kinds::FORM_SUBMISSION_OBJECT],
+        Kind::Order => "Order",
+        Kind::OrderUpdate if id.starts_with("801") => "Order",
+        Kind::OrderUpdate => "s_c__Payment__c",
+        Kind::Customer if id.starts_with("001") => "Account",
+        Kind::Customer => "Contact",
+        Kind::Case => "Case",
+        Kind::Lead => "Lead",
+        Kind::CampaignMember => "CampaignMember",
+        Kind::Asset => "Asset",
+        Kind::FormSubmission => kinds::FORM_SUBMISSION_OBJECT,
     }
 }
 
 fn is_mirrored(world: &World, write: &Sent) -> anyhow::Result<bool> {
-    for object in objects(write.kind) {
+    let id = write.salesforce_id.as_str();
+    world
+        .reader
+        .with(|connection| storefront::is_present(connection, object(write.kind, id), id))
+}
+
+/// Notes whom the records of writes name, so that they are erased with those persons.
+async fn note_persons(world: &World, writes: &[Sent]) -> Result<(), OutboxError> {
+    let persons = |write: &Sent| {
         let id = write.salesforce_id.as_str();
-        if world
+        let named = world
             .reader
-            .with(|connection| storefront::is_present(connection, object, id))?
-        {
-            return Ok(true);
-        }
-    }
-    Ok(false)
+            .with(|connection| storefront::persons_of(connection, object(write.kind, id), id));
+        // What the cache cannot tell, the answers to requests have told of most writes.
+        (write.sequence, named.unwrap_or_default())
+    };
+    world
+        .outbox
+        .note_persons(writes.iter().map(persons).collect())
+        .await
 }
 
 /// Marks what came back; `false` where the outbox cannot be written just now.
@@ -120,7 +133,12 @@ async fn close(world: &World, arrived: Vec<Sent>) -> Result<bool, OutboxError> {
         return Ok(true);
     }
     let sequences = arrived.iter().map(|write| write.sequence).collect();
-    match world.outbox.confirm(sequences, world.clock.now()).await {
+    let noted = note_persons(world, &arrived).await;
+    let confirmed = match noted {
+        Ok(()) => world.outbox.confirm(sequences, world.clock.now()).await,
+        Err(error) => Err(error),
+    };
+    match confirmed {
         Ok(confirmed) => {
             for write in arrived {
                 Span::order(&write.external_id, write.accepted_at, world.clock.now()).tell();
@@ -134,32 +152,43 @@ async fn close(world: &World, arrived: Vec<Sent>) -> Result<bool, OutboxError> {
     }
 }
 
-/// Asks the org for what it has not told of; `false` where there is no answer just now.
+/// Asks the org for what it has not told of, one call for each object; `false` where there is no answer just now.
 async fn ask(world: &World, silent: Vec<Sent>) -> Result<bool, OutboxError> {
+    let mut by_object: BTreeMap<&str, Vec<Sent>> = BTreeMap::new();
     for write in silent {
-        let mut found = false;
-        for object in objects(write.kind) {
-            let ids = [write.salesforce_id.clone()];
-            match world.org.retrieve(object, &ids, &["Id".to_owned()]).await {
-                Ok(rows) => found |= rows.into_iter().any(|row| row.is_some()),
-                // An object that the org does not have cannot hold it either.
-                Err(error)
-                    if error.api_code() == Some("NOT_FOUND") || error.api_code() == Some("INVALID_TYPE") => {}
-                Err(error)
-                    if error.api_code() == Some("MALFORMED_ID")
-                        || error.api_code() == Some("INVALID_ID_FIELD") => {}
-                Err(error) => {
-                    tracing::warn!(%error, "what the org has not told of cannot be asked for");
-                    return Ok(false);
-                }
+        let object = object(write.kind, &write.salesforce_id);
+        by_object.entry(object).or_default().push(write);
+    }
+    for (object, writes) in by_object {
+        let ids: Vec<String> = writes.iter().map(|write| write.salesforce_id.clone()).collect();
+        let rows = match world.org.retrieve(object, &ids, &["Id".to_owned()]).await {
+            Ok(rows) => rows,
+            // An object that the org does not have cannot hold it either.
+            Err(error) if matches!(error.api_code(), Some("NOT_FOUND" | "INVALID_TYPE")) => {
+                ids.iter().map(|_| None).collect()
             }
-        }
-        if found {
-            if !close(world, vec![write]).await? {
+            Err(error) => {
+                tracing::warn!(%error, "what the org has not told of cannot be asked for");
                 return Ok(false);
             }
-            continue;
+        };
+        let (mut found, mut gone) = (Vec::new(), Vec::new());
+        for (write, row) in writes.into_iter().zip(rows) {
+            match row {
+                Some(_) => found.push(write),
+                None => gone.push(write),
+            }
         }
+        if !close(world, found).await? || !give_up(world, gone).await? {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
+/// Leaves to a person what the org has no more; `false` where the outbox cannot be written just now.
+async fn give_up(world: &World, gone: Vec<Sent>) -> Result<bool, OutboxError> {
+    for write in gone {
         let key = &write.external_id;
         tracing::warn!(%key, "{key} was sent and is not in the org any more");
         let problem = Problem::new(
@@ -180,4 +209,21 @@ async fn ask(world: &World, silent: Vec<Sent>) -> Result<bool, OutboxError> {
         }
     }
     Ok(true)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_id_tells_its_object_where_a_kind_has_two() {
+        for (kind, id, expected) in [
+            (Kind::OrderUpdate, "801000000000001AAA", "Order"),
+            (Kind::OrderUpdate, "a0B000000000001AAA", "s_c__Payment__c"),
+            (Kind::Customer, "003000000000001AAA", "Contact"),
+            (Kind::Customer, "001000000000001AAA", "Account"),
+        ] {
+            assert_eq!(object(kind, id), expected);
+        }
+    }
 }

@@ -153,6 +153,7 @@ impl Delivery<'_> {
             Ok(results) => {
                 self.exchange.response = Some(told(&results).to_string());
                 outcome::of_results(&results, key_field).map_err(Trouble::sending)?;
+                self.exchange.record_ids.extend(outcome::ids(&results));
                 Ok(results)
             }
             Err(error) => {

@@ -44,6 +44,9 @@ const AMBIGUOUS_ATTEMPTS_MAX: u32 = 10;
 /// How often a parent that is not there yet is waited for.
 const PARENT_ATTEMPTS_MAX: u32 = 10;
 
+/// Most records that a sentence names.
+const MATCHES_MAX: usize = 3;
+
 /// Codes of trouble that is the org's rather than the write's. Where several writes meet it one after the other,
 /// nothing is sent for a while.
 const SERVER_TROUBLE: [&str; 6] = [
@@ -103,6 +106,12 @@ pub fn id_of(results: &[PartResult], reference: &str) -> Option<String> {
     Some(id.to_owned())
 }
 
+/// The ids of all records that parts made or found.
+pub fn ids(results: &[PartResult]) -> impl Iterator<Item = String> {
+    let ids = results.iter().filter_map(|part| part.body.get("id"));
+    ids.filter_map(Value::as_str).map(str::to_owned)
+}
+
 /// Of an answer that tells neither an id nor an error.
 pub fn unclear() -> Verdict {
     Verdict::ReadBack {
@@ -157,6 +166,10 @@ fn of_api_error(status: u16, error: &ApiError, key_field: &str) -> Verdict {
     }
     if error.code == "DUPLICATE_VALUE" {
         return of_duplicate(error, key_field);
+    }
+    if error.code == "DUPLICATES_DETECTED" && error.duplicate_result.is_some() {
+        let problem = Problem::new(&error.code, of_rule(error));
+        return Verdict::NeedsAttention { problem };
     }
     if error.code == "INVALID_FIELD" && error.message.starts_with("Foreign key external ID") {
         let advice = "the record it refers to is not in the org yet; it is tried again";
@@ -220,6 +233,32 @@ fn of_duplicate(error: &ApiError, key_field: &str) -> Verdict {
     }
 }
 
+/// What a duplicate rule found, and what can be done with it.
+fn of_rule(error: &ApiError) -> String {
+    let told = error.duplicate_result.as_ref().unwrap_or(&Value::Null);
+    let text = |name: &str| told[name].as_str().unwrap_or_default();
+    let results = told["matchResults"].as_array().into_iter().flatten();
+    let records = results.flat_map(|result| result["matchRecords"].as_array().into_iter().flatten());
+    let ids: Vec<&str> = records
+        .filter_map(|found| found["record"]["Id"].as_str())
+        .take(MATCHES_MAX)
+        .collect();
+    let found = if ids.is_empty() {
+        "another record".to_owned()
+    } else {
+        ids.join(", ")
+    };
+    let entity = text("duplicateRuleEntityType");
+    let rule = match told["allowSave"].as_bool() {
+        Some(true) => "save it all the same with orders.duplicates = \"save\"",
+        _ => "let the rule allow saving to the user",
+    };
+    format!(
+        "the org's duplicate rule {} takes the customer for {found}: give the write that {entity}'s key (`storesync orders edit`, customer.external_id), or {rule}, then retry",
+        text("duplicateRule"),
+    )
+}
+
 /// For answers whose code is unknown or missing.
 fn of_status(status: u16, problem: Problem) -> Verdict {
     match status {
@@ -266,7 +305,7 @@ mod tests {
         let error = ApiError {
             code: code.to_owned(),
             message: message.to_owned(),
-            fields: Vec::new(),
+            ..ApiError::default()
         };
         Error::Refused {
             status,
@@ -390,6 +429,29 @@ mod tests {
         for &(status, code, message, expected) in CASES {
             let verdict = of_error(&refused(status, code, message), "External_ID__c");
             assert_eq!(name(&verdict), expected, "{status} {code} {message}");
+        }
+    }
+
+    #[test]
+    fn a_duplicate_rule_s_sentence_names_whom_it_found_and_what_can_be_done() {
+        for (allow_save, advice) in [(true, "orders.duplicates"), (false, "let the rule allow saving")] {
+            let error = ApiError {
+                code: "DUPLICATES_DETECTED".to_owned(),
+                duplicate_result: Some(json!({
+                    "allowSave": allow_save, "duplicateRule": "One_Person", "duplicateRuleEntityType": "Contact",
+                    "matchResults": [{"matchRecords": [{"record": {"Id": "003A"}}, {"record": {"Id": "003B"}}]}],
+                })),
+                ..ApiError::default()
+            };
+            let Verdict::NeedsAttention { problem } = of_api_error(400, &error, "External_ID__c") else {
+                panic!("it is a person's matter");
+            };
+            let said = &problem.message;
+            assert!(
+                said.contains("One_Person takes the customer for 003A, 003B"),
+                "{said}"
+            );
+            assert!(said.contains(advice), "{said}");
         }
     }
 

@@ -240,6 +240,7 @@ async fn deliver(shared: &Shared<'_>, shape: Arc<Shape>, claimed: Claimed) -> Re
         shape: &shape,
         mapping: &shared.mapping,
         customers: world.config.customers,
+        duplicates: world.config.duplicates,
         status: world.config.status.as_deref(),
         cancelled_status: &world.config.cancelled_status,
         data_path: &data_path,

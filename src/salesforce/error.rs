@@ -3,7 +3,7 @@
 use serde::Deserialize;
 
 /// One entry of Salesforce's error body.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 pub struct ApiError {
     /// `DUPLICATE_VALUE`, ... In collections it is named `statusCode`.
     #[serde(rename = "errorCode", alias = "statusCode")]
@@ -12,6 +12,9 @@ pub struct ApiError {
     pub message: String,
     #[serde(default)]
     pub fields: Vec<String>,
+    /// What a duplicate rule found, as it tells it.
+    #[serde(default, rename = "duplicateResult")]
+    pub duplicate_result: Option<serde_json::Value>,
 }
 
 /// Why a call did not give its answer.

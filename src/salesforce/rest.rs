@@ -529,7 +529,7 @@ mod tests {
             errors: vec![ApiError {
                 code: "INVALID_SESSION_ID".to_owned(),
                 message: message.to_owned(),
-                fields: Vec::new(),
+                ..ApiError::default()
             }],
         };
         assert!(is_session_refusal(&refused("Session expired or invalid")));

@@ -14,6 +14,7 @@ use axum::extract::rejection::BytesRejection;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
 use axum::routing::{MethodRouter, post};
+use serde_json::Value;
 
 use crate::model::order::parse::{self, Invalid};
 use crate::model::write::kinds::{self, Spec};
@@ -81,6 +82,7 @@ pub async fn update_order(
 ) -> Result<Response, Problem> {
     let value = posted(body)?;
     parse::check_key(&order, "the order's key")?;
+    parse::refuse_cards(&Value::String(order.clone()))?;
     let key = idempotency_key(&headers)?;
     let entry = write_parse::order_update(&value, &order, key.as_deref())?;
     let store = find_store(&world, &store)?;

@@ -11,6 +11,7 @@
 //! all that waits for each claim.
 
 pub mod desk;
+mod kept;
 mod open_orders;
 mod queue;
 mod read;
@@ -19,6 +20,7 @@ mod transitions;
 mod writer;
 
 use std::path::Path;
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex};
 
 use rusqlite::Connection;
@@ -26,6 +28,7 @@ use tokio::sync::{Notify, mpsc, oneshot};
 
 use crate::model::clock::Millis;
 use crate::store::database::{self, OpenError};
+pub use kept::{Bounds, person_object};
 pub use open_orders::PendingOrder;
 pub use queue::{Accepted, Claimed, Exchange, NewWrite};
 pub use read::{Attempt, Sent, View, counts_in};
@@ -39,6 +42,7 @@ pub const KIND: database::Kind = database::Kind {
     migrations: &[
         include_str!("migrations/outbox_0001.sql"),
         include_str!("migrations/outbox_0002.sql"),
+        include_str!("migrations/outbox_0003.sql"),
     ],
     page_bytes: 4096,
     synchronous: "full",
@@ -66,6 +70,8 @@ pub struct Outbox {
     work: mpsc::Sender<writer::Work>,
     reader: Arc<Mutex<Connection>>,
     bell: Arc<Notify>,
+    /// The writer empties the write-ahead log after its next commit.
+    log_to_empty: Arc<AtomicBool>,
 }
 
 /// Opens the outbox. What was being sent when the last process ended becomes due at once, to be looked up in
@@ -76,6 +82,7 @@ pub fn open(dir: &Path, now: Millis) -> Result<(Outbox, Writer), OpenError> {
         path: dir.join(KIND.file_name),
         source,
     };
+    secure(&connection).map_err(failed)?;
     transitions::recover(&connection, now).map_err(failed)?;
     let reader = database::open_reader(dir, KIND)?;
     let (work, waiting) = mpsc::channel(WAITING_MAX);
@@ -83,8 +90,15 @@ pub fn open(dir: &Path, now: Millis) -> Result<(Outbox, Writer), OpenError> {
         work,
         reader: Arc::new(Mutex::new(reader)),
         bell: Arc::new(Notify::new()),
+        log_to_empty: Arc::new(AtomicBool::new(false)),
     };
-    Ok((outbox, Writer::new(connection, waiting)))
+    let log_to_empty = Arc::clone(&outbox.log_to_empty);
+    Ok((outbox, Writer::new(connection, waiting, log_to_empty)))
+}
+
+/// What is dropped or replaced is overwritten in the file.
+fn secure(connection: &Connection) -> rusqlite::Result<()> {
+    connection.pragma_update(None, "secure_delete", true)
 }
 
 impl Outbox {

@@ -58,6 +58,35 @@ pub fn is_present(connection: &Connection, object: &str, id: &str) -> rusqlite::
     present.exists([id])
 }
 
+/// The columns in which a row names persons.
+const OF_PERSONS: [&str; 7] = [
+    "accountid",
+    "contactid",
+    "leadid",
+    "billtocontactid",
+    "shiptocontactid",
+    "personcontactid",
+    "s_c__contact_id__c",
+];
+
+/// The records of persons that a mirrored row names, the row itself among them; ids of anything else may be too.
+pub fn persons_of(connection: &Connection, object: &str, id: &str) -> rusqlite::Result<Vec<String>> {
+    let table = object.to_ascii_lowercase();
+    let read = |row: &Row<'_>| {
+        let named = OF_PERSONS
+            .iter()
+            .map(|column| row.get::<_, Option<String>>(*column));
+        // Objects have only some of them.
+        Ok(named.flatten().flatten().collect::<Vec<String>>())
+    };
+    let sql = format!("select * from \"{table}\" where id = ?1");
+    let mut persons = absent(first(connection, &sql, [id], read))?
+        .flatten()
+        .unwrap_or_default();
+    persons.push(id.to_owned());
+    Ok(persons)
+}
+
 /// Whether an order of a store's is mirrored under a storefront's key.
 pub fn has_order(connection: &Connection, key: &str, store_id: &str) -> rusqlite::Result<bool> {
     for field in ["external_id__c", "s_c__sc_id__c"] {

@@ -2,7 +2,9 @@
 
 mod cards;
 mod desk;
+mod duplicates;
 mod edges;
+mod forget;
 mod kinds;
 pub mod shopper;
 mod volume;

@@ -47,7 +47,10 @@ pub fn detail(detail: &Detail) -> String {
     if let Some(due_at) = view.due_at {
         let _ = writeln!(text, "        next attempt {}", format_datetime(due_at));
     }
-    let _ = writeln!(text, "\n{:#}", detail.body);
+    let _ = match view.emptied_at {
+        Some(at) => writeln!(text, "\nwhat it held was dropped {}", format_datetime(at)),
+        None => writeln!(text, "\n{:#}", detail.body),
+    };
     for attempt in &detail.attempts {
         text.push_str(&one_attempt(attempt));
     }

@@ -6,7 +6,7 @@ use super::Composer;
 use crate::config::Customers;
 use crate::model::order::{Address, Customer, Problem};
 use crate::model::write::Entry;
-use crate::outbound::record::{Record, by_key, part};
+use crate::outbound::record::{Record, by_key};
 
 impl Composer<'_> {
     /// The parts that upsert a person by key. `own` is the key of a guest; `profile` has further values.
@@ -49,8 +49,8 @@ impl Composer<'_> {
         self.profile(&mut contact, profile, "")?;
         let contact_url = by_key(&self.shape.contact, customer.contact_key(own), self.data_path)?;
         Ok(vec![
-            part("PATCH", &account_url, "account", &account),
-            part("PATCH", &contact_url, "contact", &contact),
+            self.person_part("PATCH", &account_url, "account", &account),
+            self.person_part("PATCH", &contact_url, "contact", &contact),
         ])
     }
 
@@ -73,7 +73,7 @@ impl Composer<'_> {
             .address("PersonMailing", shipping.or(billing));
         self.profile(&mut person, profile, "Person")?;
         let url = by_key(&self.shape.account, customer.contact_key(own), self.data_path)?;
-        Ok(part("PATCH", &url, "account", &person))
+        Ok(self.person_part("PATCH", &url, "account", &person))
     }
 
     /// What a profile says besides name and address. On person accounts the contact's fields have a prefix.

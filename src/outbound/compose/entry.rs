@@ -51,7 +51,11 @@ impl Composer<'_> {
                 record.set(field, Some(*value));
             }
         }
-        parts.push(part("POST", &self.url(shape), RECORD, &record));
+        let url = self.url(shape);
+        parts.push(match kind {
+            Kind::Lead => self.person_part("POST", &url, RECORD, &record),
+            _ => part("POST", &url, RECORD, &record),
+        });
         parts.extend(self.answers(entry)?);
         Request::of(parts)
     }

@@ -130,6 +130,7 @@ fn with<T>(profile: Profile, shape: &Shape, act: impl FnOnce(Composer<'_>) -> T)
         shape,
         mapping: &mapping,
         customers: Customers::Contacts,
+        duplicates: Duplicates::Refuse,
         status: None,
         cancelled_status: "Cancelled",
         data_path: "/v",
@@ -166,6 +167,29 @@ fn makes_one_request_of_an_order() {
         ]
     });
     assert_eq!(request, Some(Request::Composite(expected)));
+}
+
+#[test]
+fn a_person_whom_a_rule_may_only_warn_of_is_saved_where_that_is_configured() {
+    for (duplicates, expected) in [
+        (Duplicates::Refuse, vec![]),
+        (Duplicates::Save, vec!["account", "contact"]),
+    ] {
+        let made = standard(|composer| {
+            parts(
+                Composer {
+                    duplicates,
+                    ..composer
+                }
+                .order(&placed(2)),
+            )
+        });
+        let saved = made
+            .iter()
+            .filter(|part| part["httpHeaders"] == json!({"Sforce-Duplicate-Rule-Header": "allowSave=true"}));
+        let saved: Vec<&str> = saved.map(|part| part["referenceId"].as_str().unwrap()).collect();
+        assert_eq!(saved, expected);
+    }
 }
 
 #[test]

@@ -91,7 +91,7 @@ pub(super) const CODES: &[(&str, Class, &str)] = {
         (
             "DUPLICATES_DETECTED",
             Refused,
-            "a duplicate rule of the org stopped it: merge the customer or allow saving there, then retry",
+            "a duplicate rule of the org takes the customer for another: give the order that person's key (`storesync orders edit`, customer.external_id) or let the rule allow saving, then retry",
         ),
         (
             "REQUIRED_FIELD_MISSING",

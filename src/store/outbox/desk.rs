@@ -19,7 +19,7 @@ use crate::model::write::Kind;
 use crate::model::write::edit::Change;
 use crate::store::database::{self, OpenError};
 use crate::store::outbox::read::{Attempt, VIEW, View, attempts, view};
-use crate::store::outbox::{KIND, Outbox, OutboxError};
+use crate::store::outbox::{KIND, Outbox, OutboxError, secure};
 pub use deeds::{Action, Deed};
 pub use filter::Filter;
 
@@ -32,6 +32,7 @@ pub const PAGE_MAX: u32 = 1_000;
 #[derive(Clone, Debug, PartialEq)]
 pub struct Detail {
     pub view: View,
+    /// Null where it is not kept any more.
     pub body: Value,
     pub attempts: Vec<Attempt>,
     pub audit: Vec<Audit>,
@@ -92,6 +93,7 @@ impl Desk {
     pub fn write(dir: &Path) -> Result<Self, DeskError> {
         Self::check(dir)?;
         let connection = database::open_writer(dir, KIND)?;
+        secure(&connection)?;
         Ok(Self { connection })
     }
 
@@ -195,12 +197,14 @@ fn detail(connection: &Connection, reference: &str) -> rusqlite::Result<Option<D
 fn full(connection: &Connection, sequence: i64) -> rusqlite::Result<Detail> {
     let (view, body) = connection
         .prepare_cached(&format!(
-            "select {VIEW}, w.body from writes w where w.sequence = ?1"
+            "select {VIEW}, b.body from writes w left join bodies b on b.write_sequence = w.sequence where w.sequence = ?1"
         ))?
-        .query_row([sequence], |row| Ok((view(row)?, row.get::<_, String>(14)?)))?;
+        .query_row([sequence], |row| Ok((view(row)?, row.get::<_, Option<String>>(15)?)))?;
     Ok(Detail {
+        body: body.map_or(Value::Null, |body| {
+            serde_json::from_str(&body).unwrap_or(Value::String(body))
+        }),
         view,
-        body: serde_json::from_str(&body).unwrap_or(Value::String(body)),
         attempts: attempts(connection, sequence)?,
         audit: audit(connection, sequence)?,
     })

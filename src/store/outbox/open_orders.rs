@@ -26,9 +26,14 @@ impl Outbox {
         self.read(|connection| {
             connection
                 .prepare_cached(
-                    "select external_id, store_id, state, salesforce_id, body ->> '$.currency', accepted_at from writes
+                    "with theirs as (
+                         select sequence from writes indexed by writes_customer where customer = ?1
+                         union
+                         select sequence from writes indexed by writes_email where email = ?2
+                     )
+                     select external_id, store_id, state, salesforce_id, body ->> '$.currency', accepted_at
+                     from theirs join writes using (sequence) left join bodies on write_sequence = sequence
                      where kind = 'order' and state in ('queued', 'sending', 'waiting', 'sent', 'needs_attention')
-                         and (customer = ?1 or lower(body ->> '$.customer.email') = lower(?2))
                      order by sequence desc limit ?3",
                 )?
                 .query_map(params![key, email, most], |row| {

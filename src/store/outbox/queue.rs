@@ -51,6 +51,8 @@ pub struct Claimed {
 pub struct Exchange {
     pub request: Option<String>,
     pub response: Option<String>,
+    /// The records that it made or found, persons among them.
+    pub record_ids: Vec<String>,
 }
 
 /// A write as the table takes it, made ready outside of the writer's transaction.
@@ -155,9 +157,9 @@ fn accept(connection: &Connection, row: &Row, now: Millis) -> rusqlite::Result<A
     connection
         .prepare_cached(
             "insert into writes (kind, external_id, idempotency_key, body_hash, store_id, lane, behind, priority, parent,
-                 customer, body, state, due_at, accepted_at, updated_at)
+                 customer, email, state, due_at, accepted_at, updated_at)
              values (:kind, :external_id, :idempotency_key, :body_hash, :store_id, :lane, 1, :priority, :parent,
-                 :customer, :body, 'queued', :now, :now, :now)",
+                 :customer, :email, 'queued', :now, :now, :now)",
         )?
         .execute(named_params! {
             ":kind": kind.name(),
@@ -169,12 +171,21 @@ fn accept(connection: &Connection, row: &Row, now: Millis) -> rusqlite::Result<A
             ":priority": kind.priority(),
             ":parent": parent.as_ref().map(|(sequence, _)| sequence),
             ":customer": write.customer().and_then(|customer| customer.external_id.as_deref()),
-            ":body": row.body,
+            ":email": email(write),
             ":now": now,
         })?;
+    connection
+        .prepare_cached("insert into bodies (write_sequence, body) values (?1, ?2)")?
+        .execute(params![connection.last_insert_rowid(), row.body])?;
     transitions::release(connection, lane)?;
     crate::failpoint::reach("accept_before_commit");
     Ok(Accepted::New { accepted_at: now })
+}
+
+/// What an order's customer may be found by without a key.
+pub(super) fn email(write: &Write) -> Option<&str> {
+    let customer = write.customer().filter(|_| write.kind() == Kind::Order)?;
+    customer.email.as_deref()
 }
 
 /// An accepted order by its key: its sequence and its lane.
@@ -226,7 +237,8 @@ fn claim(
     .priority();
     let claimed = connection
         .prepare_cached(
-            "select sequence, kind, external_id, attempt, failures, read_back, accepted_at, body from writes indexed by writes_due
+            "select sequence, kind, external_id, attempt, failures, read_back, accepted_at, body
+             from writes indexed by writes_due join bodies on write_sequence = sequence
              where behind = 0 and state in ('queued', 'waiting') and priority <= ?3 and due_at <= ?1
              order by priority, due_at, sequence limit ?2",
         )?

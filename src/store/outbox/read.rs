@@ -29,12 +29,16 @@ pub struct View {
     pub updated_at: Millis,
     /// The key of the order that has to be in the org first, while it is not.
     pub waits_for: Option<String>,
+    /// When what it held was dropped, where it was.
+    pub emptied_at: Option<Millis>,
 }
 
 /// The columns of [`view`], of the table `w`.
-pub(super) const VIEW: &str = "w.sequence, w.kind, w.external_id, w.store_id, w.customer, w.state, w.salesforce_id, w.error_code,
+pub(super) const VIEW: &str =
+    "w.sequence, w.kind, w.external_id, w.store_id, w.customer, w.state, w.salesforce_id, w.error_code,
     w.error_message, w.attempt, w.due_at, w.accepted_at, w.updated_at,
-    (select p.external_id from writes p where p.sequence = w.parent and p.state not in ('sent', 'confirmed'))";
+    (select p.external_id from writes p where p.sequence = w.parent and p.state not in ('sent', 'confirmed')),
+    w.emptied_at";
 
 /// One attempt to send a write.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -162,7 +166,8 @@ pub(super) fn attempts(connection: &Connection, sequence: i64) -> rusqlite::Resu
     connection
         .prepare_cached(
             "select attempt, began_at, ended_at, state, error_code, error_message, request, response
-             from attempts where write_sequence = ?1 order by attempt",
+             from attempts left join exchanges using (write_sequence, attempt)
+             where write_sequence = ?1 order by attempt",
         )?
         .query_map([sequence], |row| {
             Ok(Attempt {
@@ -200,6 +205,7 @@ pub(super) fn view(row: &Row<'_>) -> rusqlite::Result<View> {
         accepted_at: row.get(11)?,
         updated_at: row.get(12)?,
         waits_for: row.get(13)?,
+        emptied_at: row.get(14)?,
     })
 }
 

@@ -8,14 +8,14 @@ use crate::store::outbox::desk::{Action, Deed, Done, Filter};
 use std::path::PathBuf;
 use tempfile::TempDir;
 
-struct Shop {
-    dir: TempDir,
-    outbox: Outbox,
+pub(super) struct Shop {
+    pub(super) dir: TempDir,
+    pub(super) outbox: Outbox,
     writer: Option<std::thread::JoinHandle<()>>,
 }
 
 impl Shop {
-    fn open(dir: TempDir, now: Millis) -> Self {
+    pub(super) fn open(dir: TempDir, now: Millis) -> Self {
         let (outbox, writer) = open(dir.path(), now).unwrap();
         Self {
             dir,
@@ -25,13 +25,13 @@ impl Shop {
     }
 
     /// Ends the process as a crash would: nothing is tidied up.
-    fn crash(mut self) -> TempDir {
+    pub(super) fn crash(mut self) -> TempDir {
         drop(self.outbox);
         self.writer.take().unwrap().join().unwrap();
         self.dir
     }
 
-    async fn place(&self, key: &str, customer: &str) -> Accepted {
+    pub(super) async fn place(&self, key: &str, customer: &str) -> Accepted {
         self.outbox
             .accept(new_order(key, customer, 1), 1_000)
             .await
@@ -39,11 +39,11 @@ impl Shop {
     }
 }
 
-fn shop() -> Shop {
+pub(super) fn shop() -> Shop {
     Shop::open(tempfile::tempdir().unwrap(), 0)
 }
 
-fn new_order(key: &str, customer: &str, hash: u8) -> NewWrite {
+pub(super) fn new_order(key: &str, customer: &str, hash: u8) -> NewWrite {
     let line = Line {
         pricebook_entry_id: "01u".to_owned(),
         quantity: Decimal::parse("2").unwrap(),
@@ -104,6 +104,17 @@ async fn accepts_once_per_key() {
         "one idempotency key, two orders"
     );
     assert_eq!(shop.outbox.counts().unwrap(), [("queued".to_owned(), 2)]);
+}
+
+#[tokio::test]
+async fn a_commit_survives_a_power_cut() {
+    let shop = shop();
+    let durable = shop.outbox.submit(|connection| {
+        let number = |name| connection.pragma_query_value(None, name, |row| row.get::<_, i64>(0));
+        // 2 is FULL: the log is synced before a commit is done.
+        Ok((number("synchronous")?, number("secure_delete")?))
+    });
+    assert_eq!(durable.await.unwrap(), (2, 1));
 }
 
 #[tokio::test]
@@ -288,7 +299,7 @@ fn case(key: &str, customer: &str) -> NewWrite {
     }
 }
 
-fn update(key: &str, order: &str) -> NewWrite {
+pub(super) fn update(key: &str, order: &str) -> NewWrite {
     let entry = Entry {
         external_id: key.to_owned(),
         order: Some(order.to_owned()),
@@ -302,7 +313,7 @@ fn update(key: &str, order: &str) -> NewWrite {
 }
 
 impl Shop {
-    async fn settle(&self, claimed: &Claimed, state: OrderState) {
+    pub(super) async fn settle(&self, claimed: &Claimed, state: OrderState) {
         let recorded = self
             .outbox
             .record(claimed, state, Exchange::default(), 2_000)
@@ -310,17 +321,17 @@ impl Shop {
         assert!(recorded.unwrap());
     }
 
-    async fn deed(&self, action: Action) -> Done {
+    pub(super) async fn deed(&self, action: Action) -> Done {
         let actor = "kim".to_owned();
         self.outbox.deed(Deed { actor, action }, 3_000).await.unwrap()
     }
 
-    async fn due(&self, now: Millis) -> Vec<Claimed> {
+    pub(super) async fn due(&self, now: Millis) -> Vec<Claimed> {
         self.outbox.claim(now, 8, false).await.unwrap()
     }
 }
 
-fn parked() -> OrderState {
+pub(super) fn parked() -> OrderState {
     OrderState::NeedsAttention {
         problem: Problem::new("REQUIRED_FIELD_MISSING", "a sentence"),
     }
@@ -470,6 +481,17 @@ async fn a_customer_s_orders_are_seen_before_they_are_sent() {
     let shop = shop();
     shop.place("A1", "Ana").await;
     shop.place("B1", "bob").await;
+    let mut guest = new_order("G1", "x", 1);
+    if let Write::Order(order) = &mut guest.write {
+        order.customer.external_id = None;
+        order.customer.email = Some("Ana@Example.com".to_owned());
+    }
+    shop.outbox.accept(guest, 1_000).await.unwrap();
+    let by_mail = shop
+        .outbox
+        .pending_of("ana@example.com", "ana@example.com", 10)
+        .unwrap();
+    assert_eq!(by_mail[0].external_id, "G1");
     let orders = shop.outbox.pending_of("ana", "ana", 10).unwrap();
     let orders: Vec<_> = orders
         .iter()

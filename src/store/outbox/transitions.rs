@@ -4,7 +4,7 @@ use rusqlite::{Connection, OptionalExtension, named_params, params};
 
 use crate::model::clock::Millis;
 use crate::model::order::{OrderState, Problem};
-use crate::store::outbox::Exchange;
+use crate::store::outbox::{Exchange, kept};
 
 /// Most bytes kept of a request or of an answer.
 const EXCHANGE_BYTES_MAX: usize = 64 * 1024;
@@ -117,25 +117,39 @@ pub(super) fn record(
     let Some(lane) = lane else { return Ok(false) };
     connection
         .prepare_cached(
-            "update attempts set ended_at = ?3, state = ?4, error_code = ?5, error_message = ?6, request = ?7,
-                 response = ?8
+            "update attempts set ended_at = ?3, state = ?4, error_code = ?5, error_message = ?6
              where write_sequence = ?1 and attempt = ?2",
         )?
-        .execute(params![
-            sequence,
-            attempt,
-            now,
-            state.name(),
-            code,
-            message,
-            cut(exchange.request.as_deref()),
-            cut(exchange.response.as_deref()),
-        ])?;
+        .execute(params![sequence, attempt, now, state.name(), code, message])?;
+    note_exchange(connection, (sequence, attempt), exchange)?;
+    if columns.salesforce_id.is_some() {
+        kept::note_persons(connection, sequence, &exchange.record_ids)?;
+    }
     if columns.due_at.is_none() {
         release(connection, &lane)?;
     }
     crate::failpoint::reach("record_before_commit");
     Ok(true)
+}
+
+fn note_exchange(
+    connection: &Connection,
+    (sequence, attempt): (i64, u32),
+    exchange: &Exchange,
+) -> rusqlite::Result<()> {
+    let (request, response) = (
+        cut(exchange.request.as_deref()),
+        cut(exchange.response.as_deref()),
+    );
+    if request.is_none() && response.is_none() {
+        return Ok(());
+    }
+    connection
+        .prepare_cached(
+            "insert into exchanges (write_sequence, attempt, request, response) values (?1, ?2, ?3, ?4)",
+        )?
+        .execute(params![sequence, attempt, request, response])
+        .map(drop)
 }
 
 /// No more than is kept, and how much was left out.

@@ -1,5 +1,8 @@
 //! The outbox's only writer: takes all that waits, commits it at once, then answers.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use rusqlite::{Connection, Transaction, TransactionBehavior};
 use tokio::sync::{mpsc, oneshot};
 
@@ -16,6 +19,7 @@ pub(super) type Work = Box<dyn FnOnce(&Connection) -> (rusqlite::Result<()>, Ans
 pub struct Writer {
     connection: Connection,
     waiting: mpsc::Receiver<Work>,
+    log_to_empty: Arc<AtomicBool>,
 }
 
 /// Makes a piece of work of a job and of the place where its result is awaited.
@@ -41,15 +45,36 @@ pub(super) fn work<T: Send + 'static>(
 }
 
 impl Writer {
-    pub(super) fn new(connection: Connection, waiting: mpsc::Receiver<Work>) -> Self {
-        Self { connection, waiting }
+    pub(super) fn new(
+        connection: Connection,
+        waiting: mpsc::Receiver<Work>,
+        log_to_empty: Arc<AtomicBool>,
+    ) -> Self {
+        Self {
+            connection,
+            waiting,
+            log_to_empty,
+        }
     }
 
     /// Works until no handle on the outbox is left. Blocks: it runs on a thread of its own.
     pub fn run(mut self) {
         let mut batch: Vec<Work> = Vec::with_capacity(BATCH_MAX);
         while self.waiting.blocking_recv_many(&mut batch, BATCH_MAX) > 0 {
+            if self.log_to_empty.swap(false, Ordering::AcqRel) {
+                self.empty_log();
+            }
             self.commit(&mut batch);
+        }
+    }
+
+    /// A reader that is in its midst keeps the log from being emptied; whoever asked for it asks again.
+    fn empty_log(&self) {
+        let emptied = self
+            .connection
+            .query_row("pragma wal_checkpoint(truncate)", [], |row| row.get::<_, bool>(0));
+        if !matches!(emptied, Ok(false)) {
+            tracing::debug!(?emptied, "the log of the outbox could not be emptied");
         }
     }
 

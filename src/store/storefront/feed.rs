@@ -210,6 +210,26 @@ pub fn after(connection: &Connection, rev: i64, most: usize) -> rusqlite::Result
     Ok(entries)
 }
 
+/// The records of some objects that were deleted after a revision and up to another.
+pub fn deleted_between(
+    connection: &Connection,
+    objects: &[&str],
+    (after, up_to): (i64, i64),
+) -> rusqlite::Result<Vec<String>> {
+    let mut statement = connection.prepare_cached(
+        "select object, record_id from _change
+         where rev > ?1 and rev <= ?2 and kind = 'deleted' and record_id is not null order by rev",
+    )?;
+    let mut rows = statement.query([after, up_to])?;
+    let mut deleted = Vec::new();
+    while let Some(row) = rows.next()? {
+        if objects.contains(&row.get_ref(0)?.as_str()?) {
+            deleted.push(row.get(1)?);
+        }
+    }
+    Ok(deleted)
+}
+
 fn told(connection: &Connection, entry: &Entry) -> rusqlite::Result<Option<Told>> {
     let Some(rule) = RULES.iter().find(|rule| rule.object == entry.object) else {
         return Ok(None);

@@ -2,9 +2,11 @@
 
 use std::path::Path;
 
+use reqwest::Method;
 use serde_json::{Value, json};
 
-use crate::world::{Sandbox, a_store, order};
+use super::accepted;
+use crate::world::{Daemon, Sandbox, a_store, order};
 
 const CARD: &str = "4111111111111111";
 const SPACED: &str = "4111 1111 1111 1111";
@@ -105,12 +107,32 @@ fn files_with(dir: &Path, text: &str, found: &mut Vec<String>) {
     }
 }
 
+/// What operators write at an order is no place for a card number either.
+async fn refused_of_operators(org: &Sandbox, daemon: &Daemon, store: &str, posted: &Value) {
+    let rule = json!({"object": "Order", "when": "ShippingCity = 'Hobart'", "message": "No such city."});
+    org.control("rules", json!({"validations": [rule]})).await;
+    accepted(daemon, store, posted).await;
+    daemon
+        .until(&format!("/v1/stores/{store}/orders/CARD-2"), &["needs_attention"])
+        .await;
+    for (deed, body) in [
+        ("discard", json!({"reason": format!("paid with {SPACED}")})),
+        ("discard", json!({"reason": "called", "actor": CARD})),
+        ("edit", json!({"patch": {"customer": {"phone": CARD}}})),
+    ] {
+        let (status, problem) = daemon
+            .admin_post(&format!("/api/orders/CARD-2/{deed}"), &body)
+            .await;
+        assert_eq!(status, 409, "{deed} {body}: {problem}");
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_card_number_is_refused_wherever_it_stands_and_leaves_no_trace() {
     let org = Sandbox::start(&["--products", "20", "--stores", "1"]).await;
     let daemon = org.daemon_with(&[("STORESYNC_LOG", "trace")]).await;
     daemon.live().await;
-    let (store, _, products) = a_store(&daemon).await;
+    let (store, currency, products) = a_store(&daemon).await;
     let mut tried = 0;
     for (path, body) in bodies(&products[0]) {
         for bad in poisoned(&body) {
@@ -123,15 +145,33 @@ async fn a_card_number_is_refused_wherever_it_stands_and_leaves_no_trace() {
     }
     println!("{tried} bodies with a card number were refused");
     assert!(tried > 200, "only {tried} places were tried");
+    // A customer's change, the keys in addresses, and what an operator writes.
+    let change = json!({"email": "a@b", "last_name": "Lee", "title": "x", "fields": {}});
+    let customers = format!("/v1/stores/{store}/customers");
+    let patch = async |path: String, body: &Value| {
+        let (status, problem) = daemon
+            .send(Method::PATCH, &daemon.api, &path, Some("E-1"), body)
+            .await;
+        assert_eq!(status, 422, "{path} {body}: {problem}");
+    };
+    for bad in poisoned(&change) {
+        patch(format!("{customers}/C-9"), &bad).await;
+    }
+    patch(format!("{customers}/{CARD}"), &change).await;
+    let late = json!({"external_id": "U-9", "cancelled": {}});
+    let (status, _) = daemon
+        .post(&format!("/v1/stores/{store}/orders/{CARD}/updates"), &late)
+        .await;
+    assert_eq!(status, 422);
+    let parked = order("CARD-2", &currency, &[(&products[0], 1)]);
+    refused_of_operators(&org, &daemon, &store, &parked).await;
     for path in [
         format!("/v1/stores/{store}/orders"),
         format!("/v1/stores/{store}/cases"),
     ] {
         let key = Some(CARD);
         let body = json!({"subject": "x", "customer": {"email": "a@b"}});
-        let (status, _) = daemon
-            .send(reqwest::Method::POST, &daemon.api, &path, key, &body)
-            .await;
+        let (status, _) = daemon.send(Method::POST, &daemon.api, &path, key, &body).await;
         assert_eq!(status, 422);
         let broken = reqwest::Client::new()
             .post(format!("{}{path}", daemon.api))

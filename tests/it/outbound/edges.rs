@@ -97,6 +97,30 @@ async fn two_daemons_make_each_once_where_items_have_no_keys() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_order_that_is_posted_many_times_at_once_is_one() {
+    let org = Sandbox::start(&["--products", "12", "--stores", "1"]).await;
+    let daemon = org.daemon().await;
+    daemon.live().await;
+    let (store, currency, products) = a_store(&daemon).await;
+    let posted = order("MANY-1", &currency, &[(&products[0], 2)]);
+    let mut other = posted.clone();
+    other["items"][0]["quantity"] = json!(3);
+    let posts = (0..24).map(|number| daemon.place(&store, if number == 7 { &other } else { &posted }));
+    let answers = futures_util::future::join_all(posts).await;
+    let mut statuses: Vec<u16> = answers.into_iter().map(|answer| answer.unwrap().0).collect();
+    statuses.sort_unstable();
+    // Whichever of the two came first, the other was refused.
+    let taken = statuses.iter().filter(|status| **status == 202).count();
+    assert!(
+        matches!(taken, 23 | 1) && statuses[taken..].iter().all(|status| *status == 409),
+        "{statuses:?}"
+    );
+    let path = format!("/v1/stores/{store}/orders/MANY-1");
+    daemon.until(&path, &["confirmed"]).await;
+    assert_eq!(items(&org, "MANY-1").await.len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn an_order_that_a_merchant_edits_before_the_answer_arrives_is_not_sent_again() {
     let org = Sandbox::start(&[]).await;
     let mut daemon = org.daemon().await;

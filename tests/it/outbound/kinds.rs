@@ -191,6 +191,17 @@ async fn updates_reach_it(org: &Sandbox, daemon: &Daemon, store: &str) {
             .await,
         2
     );
+    // One that the org has no more is not made again by what was to happen to it.
+    let order = org.some("Order", "WHERE External_ID__c = 'WEB-S'").await;
+    org.update("Order", &order, json!({"Status": "Draft"})).await;
+    org.delete("Order", &order).await;
+    let late = json!({"external_id": "U-5", "shipping_address": {"city": "Perth"}});
+    let (status, answer) = daemon.post(&updates, &late).await;
+    assert_eq!(status, 202, "{answer}");
+    daemon
+        .until(answer["status_url"].as_str().unwrap(), &["needs_attention"])
+        .await;
+    assert_eq!(org.count("Order WHERE External_ID__c = 'WEB-S'").await, 0);
     let (status, _) = daemon
         .post(
             &format!("/v1/stores/{store}/orders/NO-SUCH/updates"),

@@ -88,7 +88,7 @@ async fn thousands_of_orders_wait_for_the_org_and_arrive_in_sequence() {
     let began = Instant::now();
     place_all(&daemon, &store, orders, make).await;
     println!(
-        "{ORDERS} orders accepted in {:.1} s",
+        "{orders} orders accepted in {:.1} s",
         began.elapsed().as_secs_f64()
     );
     assert_eq!(

@@ -4,11 +4,12 @@ use rusqlite::{Connection, params};
 use serde_json::Value;
 
 use crate::model::clock::Millis;
-use crate::model::order::Problem;
+use crate::model::order::{Problem, card};
 use crate::model::write::edit::{self, Change};
 use crate::model::write::{Kind, Write};
 use crate::store::outbox::desk::filter::{self, Filter};
 use crate::store::outbox::desk::{Done, PAGE_MAX, sequence};
+use crate::store::outbox::queue::email;
 use crate::store::outbox::transitions::release;
 
 /// What a person does, and who it is.
@@ -43,6 +44,14 @@ struct Row {
 
 impl Deed {
     pub(super) fn run(&self, connection: &Connection, now: Millis) -> rusqlite::Result<Done> {
+        let reason = match &self.action {
+            Action::Discard { reason, .. } => reason.as_str(),
+            _ => "",
+        };
+        if card::contains(reason) || card::contains(&self.actor) {
+            let sentence = "the reason holds a card number: card data is never taken";
+            return Ok(Done::Refused(sentence.to_owned()));
+        }
         match &self.action {
             Action::Retry { reference } => {
                 self.one(connection, reference, |row| self.retry(connection, row, now, now))
@@ -135,7 +144,7 @@ impl Deed {
             return Ok(refused(row, "edited: only what is not sent yet is"));
         }
         let body: String = connection
-            .prepare_cached("select body from writes where sequence = ?1")?
+            .prepare_cached("select body from bodies where write_sequence = ?1")?
             .query_row([row.sequence], |row| row.get(0))?;
         let (write, changes) = match edit::edit(row.kind, &body, patch) {
             Ok(edited) => edited,
@@ -181,6 +190,14 @@ impl Deed {
     fn reopen(&self, connection: &Connection, row: &Row, now: Millis) -> rusqlite::Result<Done> {
         if row.state != "discarded" {
             return Ok(refused(row, "reopened: only what was discarded is"));
+        }
+        let emptied = connection
+            .prepare_cached("select 1 from writes where sequence = ?1 and emptied_at is not null")?
+            .exists([row.sequence])?;
+        if emptied {
+            let sentence =
+                "what it held is not kept any more: have the storefront send it again under another key";
+            return Ok(Done::Refused(sentence.to_owned()));
         }
         connection
             .prepare_cached(
@@ -250,11 +267,14 @@ fn keep(connection: &Connection, row: &Row, write: &Write, now: Millis) -> rusql
     let moves = lane != row.lane;
     connection
         .prepare_cached(
-            "update writes set body = ?2, lane = ?3, customer = ?4, updated_at = ?5,
-                 behind = iif(?6 and state in ('queued', 'waiting'), 1, behind)
+            "update writes set lane = ?2, customer = ?3, updated_at = ?4, email = ?6,
+                 behind = iif(?5 and state in ('queued', 'waiting'), 1, behind)
              where sequence = ?1",
         )?
-        .execute(params![row.sequence, body, lane, customer, now, moves])?;
+        .execute(params![row.sequence, lane, customer, now, moves, email(write)])?;
+    connection
+        .prepare_cached("update bodies set body = ?2 where write_sequence = ?1")?
+        .execute(params![row.sequence, body])?;
     if moves {
         release(connection, &row.lane)?;
         release(connection, &lane)?;

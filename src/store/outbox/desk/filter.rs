@@ -31,7 +31,7 @@ pub(super) const CONDITIONS: &str =
     and (:code is null or w.error_code = :code) and (:store is null or w.store_id = :store)
     and (:customer is null or w.customer = :customer)
     and (:text is null or instr(lower(w.external_id), :text) > 0 or instr(lower(w.error_message), :text) > 0
-        or instr(lower(w.body), :text) > 0)
+        or exists (select 1 from bodies b where b.write_sequence = w.sequence and instr(lower(b.body), :text) > 0))
     and (:since is null or w.accepted_at >= :since) and (:until is null or w.accepted_at < :until)";
 
 pub(super) fn list(

@@ -30,6 +30,7 @@ impl View {
             "waits_for": self.waits_for,
             "accepted_at": format_datetime(self.accepted_at),
             "updated_at": format_datetime(self.updated_at),
+            "emptied_at": self.emptied_at.map(format_datetime),
         })
     }
 }

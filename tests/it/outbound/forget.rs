@@ -1,0 +1,149 @@
+//! What is kept of orders that are done, and for how long: a person who is deleted in the org is in no file of the
+//! outbox any more, and an order that is emptied is still known.
+
+use serde_json::{Value, json};
+
+use super::{accepted, configure};
+use crate::world::{Daemon, Sandbox, a_store, eventually, order};
+
+const MAIL: &str = "quetzal@private.example";
+const STREET: &str = "77 Hidden Hollow";
+
+fn order_of(key: &str, customer: &Value, currency: &str, product: &str) -> Value {
+    let mut posted = order(key, currency, &[(product, 1)]);
+    posted["customer"] = customer.clone();
+    posted["shipping_address"]["street"] = json!(STREET);
+    posted
+}
+
+async fn confirmed(daemon: &Daemon, store: &str, posted: &Value) {
+    accepted(daemon, store, posted).await;
+    let key = posted["external_id"].as_str().unwrap();
+    daemon
+        .until(&format!("/v1/stores/{store}/orders/{key}"), &["confirmed"])
+        .await;
+}
+
+/// The names of the outbox's files that hold a text.
+fn files_with(org: &Sandbox, text: &str) -> Vec<String> {
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(org.state()).unwrap() {
+        let path = entry.unwrap().path();
+        let name = path.file_name().unwrap().to_string_lossy().into_owned();
+        let bytes = std::fs::read(&path).unwrap_or_default();
+        if name.starts_with("outbox.db") && bytes.windows(text.len()).any(|window| window == text.as_bytes())
+        {
+            found.push(name);
+        }
+    }
+    found
+}
+
+async fn is_emptied(daemon: &Daemon, reference: &str) -> Value {
+    eventually("the write is emptied", async || {
+        let shown = daemon.admin_get(&format!("/api/orders/{reference}")).await;
+        (!shown["emptied_at"].is_null()).then_some(shown)
+    })
+    .await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_person_who_is_deleted_is_erased_from_orders_and_whatever_else_was_sent() {
+    let org = Sandbox::start(&["--products", "12", "--stores", "1"]).await;
+    let mut daemon = org.daemon().await;
+    daemon.live().await;
+    let (store, currency, products) = a_store(&daemon).await;
+    let person = json!({"external_id": "C-Q", "email": MAIL, "last_name": "Quetzal"});
+    let first = order_of("Q-1", &person, &currency, &products[0]);
+    confirmed(&daemon, &store, &first).await;
+    let guest = json!({"email": "guest@private.example", "last_name": "Guest"});
+    confirmed(&daemon, &store, &order_of("G-1", &guest, &currency, &products[0])).await;
+    // Whose case it is, its record alone tells.
+    let account = org.some("Account", "WHERE External_ID__c = 'C-Q'").await;
+    let other = json!({"AccountId": account, "LastName": "Other", "External_ID__c": "C-OTHER"});
+    let other = org.create("Contact", other).await;
+    let case = json!({"external_id": "K-Q", "subject": STREET, "customer": {"external_id": "C-OTHER", "account_external_id": "C-Q"}});
+    let (status, answer) = daemon.post(&format!("/v1/stores/{store}/cases"), &case).await;
+    assert_eq!(status, 202, "{answer}");
+    daemon
+        .until(answer["status_url"].as_str().unwrap(), &["confirmed"])
+        .await;
+    let update = json!({"external_id": "U-Q", "shipping_address": {"street": STREET}});
+    let (status, answer) = daemon
+        .post(&format!("/v1/stores/{store}/orders/Q-1/updates"), &update)
+        .await;
+    assert_eq!(status, 202, "{answer}");
+    daemon
+        .until(answer["status_url"].as_str().unwrap(), &["confirmed"])
+        .await;
+    assert!(!files_with(&org, MAIL).is_empty());
+
+    let contact = org.some("Contact", "WHERE External_ID__c = 'C-Q'").await;
+    org.delete("Contact", &contact).await;
+    org.delete("Contact", &other).await;
+    for reference in ["Q-1", "case:K-Q", "order_update:U-Q"] {
+        let shown = is_emptied(&daemon, reference).await;
+        assert_eq!(
+            (&shown["state"], &shown["body"]),
+            (&json!("confirmed"), &Value::Null)
+        );
+        assert_eq!(shown["customer"], Value::Null);
+    }
+    eventually("nothing is left of the person", async || {
+        files_with(&org, MAIL).is_empty().then_some(())
+    })
+    .await;
+    assert!(
+        !files_with(&org, "guest@private.example").is_empty(),
+        "others are as they were"
+    );
+    let (status, _) = daemon.place(&store, &first).await.unwrap();
+    assert_eq!(status, 202, "the same order is known still");
+
+    // One who is deleted while nobody looks, and whom no event tells of any more.
+    daemon.running.kill();
+    let contact = org.some("Contact", "WHERE External_ID__c = 'G-1'").await;
+    org.delete("Contact", &contact).await;
+    for end in ["", "-wal", "-shm"] {
+        drop(std::fs::remove_file(org.state().join(format!("cache.db{end}"))));
+    }
+    daemon = org.daemon().await;
+    is_emptied(&daemon, "G-1").await;
+    for text in ["guest@private.example", STREET] {
+        eventually("nothing is left of anyone", async || {
+            files_with(&org, text).is_empty().then_some(())
+        })
+        .await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_old_is_emptied_and_its_key_and_outcome_stay() {
+    let org = Sandbox::start(&["--products", "12", "--stores", "1"]).await;
+    let daemon = org.daemon().await;
+    daemon.live().await;
+    let (store, currency, products) = a_store(&daemon).await;
+    let person = json!({"external_id": "C-Q", "email": MAIL, "last_name": "Quetzal"});
+    let posted = order_of("Q-1", &person, &currency, &products[0]);
+    confirmed(&daemon, &store, &posted).await;
+    drop(daemon);
+    configure(&org, "[orders]\nhistory_days = 0");
+    let daemon = org.daemon().await;
+    let shown = is_emptied(&daemon, "Q-1").await;
+    assert_eq!(
+        (&shown["state"], &shown["customer"]),
+        (&json!("confirmed"), &json!("C-Q"))
+    );
+    assert!(shown["salesforce_id"].as_str().unwrap().starts_with("801"));
+    eventually("nothing is left of the order", async || {
+        files_with(&org, MAIL).is_empty().then_some(())
+    })
+    .await;
+    let (code, shown, _) = org.verb(&["orders", "show", "Q-1"]).await;
+    assert!(code == 0 && shown.contains("what it held was dropped"), "{shown}");
+    assert_eq!(daemon.place(&store, &posted).await.unwrap().0, 202);
+    let mut other = posted.clone();
+    other["items"][0]["quantity"] = json!(2);
+    assert_eq!(daemon.place(&store, &other).await.unwrap().0, 409);
+    assert_eq!(org.count("Order WHERE External_ID__c = 'Q-1'").await, 1);
+}
