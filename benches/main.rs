@@ -7,6 +7,7 @@ mod apply;
 mod decode;
 mod door;
 mod fixture;
+mod http;
 mod load;
 mod memory;
 mod orders;
