@@ -41,7 +41,7 @@ use crate::store::reader::Reader;
 
 pub use access::Tokens;
 pub use changes::Feed;
-pub use listen::Listener;
+pub use listen::{CONNECTIONS_MAX, Listener, seats};
 
 /// Largest body taken: an order of 2,000 items is a fifth of it.
 const BODY_BYTES_MAX: usize = 1024 * 1024;
@@ -113,7 +113,7 @@ impl Health {
 pub async fn run(listener: Listener, world: World) -> anyhow::Result<()> {
     let stop = world.stop.clone();
     let (served, followed) = tokio::join!(
-        listen::serve(listener, storefront(world.clone()), stop),
+        listen::serve(listener, storefront(world.clone()), seats(), stop),
         changes::follow(world)
     );
     served.and(followed)
@@ -122,7 +122,7 @@ pub async fn run(listener: Listener, world: World) -> anyhow::Result<()> {
 /// Serves operators until it is stopped.
 pub async fn run_admin(listener: Listener, world: World) -> anyhow::Result<()> {
     let stop = world.stop.clone();
-    listen::serve(listener, operators(world), stop).await
+    listen::serve(listener, operators(world), listen::ADMIN_CONNECTIONS_MAX, stop).await
 }
 
 /// The storefronts' routes.
@@ -244,7 +244,7 @@ mod tests {
             let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
             let address = format!("http://{}", listener.local_addr().unwrap());
             let router = storefront(world.clone()).merge(Router::new().nest("/admin", operators(world)));
-            tokio::task::spawn(listen::serve(listener.into(), router, stop.clone()));
+            tokio::task::spawn(listen::serve(listener.into(), router, 64, stop.clone()));
             Self {
                 dir,
                 address,

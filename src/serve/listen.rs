@@ -22,8 +22,12 @@ use tower_http::compression::Compression;
 
 use crate::config;
 
-/// Connections at a time; the next wait in the system's queue.
-const CONNECTIONS_MAX: usize = 16_384;
+/// Connections at a time, where the limit of open files leaves as many; the next wait in the system's queue.
+pub const CONNECTIONS_MAX: usize = 16_384;
+/// Operators' connections at a time.
+pub const ADMIN_CONNECTIONS_MAX: usize = 256;
+/// Open files that are not for storefronts' connections: the databases of each thread, the org, operators.
+const FILES_KEPT: u64 = 512;
 /// How long a client may take for a handshake.
 const HANDSHAKE_MAX: Duration = Duration::from_secs(10);
 /// How long it may take for a request's head, and stay silent between two.
@@ -129,10 +133,22 @@ fn acceptor(tls: &config::Tls) -> anyhow::Result<TlsAcceptor> {
     Ok(TlsAcceptor::from(Arc::new(config)))
 }
 
-/// Serves until `stop`; then the requests at hand are answered, for a while.
-pub async fn serve(listener: Listener, router: Router, stop: CancellationToken) -> anyhow::Result<()> {
+/// How many storefronts may be connected: a connection too many would take the file that a database needs.
+pub fn seats() -> usize {
+    let files = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
+    let left = files.map_or(u64::MAX, |files| files.saturating_sub(FILES_KEPT).max(files / 2));
+    usize::try_from(left).map_or(CONNECTIONS_MAX, |left| left.min(CONNECTIONS_MAX))
+}
+
+/// Serves until `stop`, so many connections at a time; then the requests at hand are answered, for a while.
+pub async fn serve(
+    listener: Listener,
+    router: Router,
+    seats: usize,
+    stop: CancellationToken,
+) -> anyhow::Result<()> {
     let service = Compression::new(router);
-    let seats = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+    let seats = Arc::new(Semaphore::new(seats));
     let mut connections = JoinSet::new();
     loop {
         let seat = tokio::select! {
@@ -152,12 +168,14 @@ pub async fn serve(listener: Listener, router: Router, stop: CancellationToken) 
         // So that ended ones do not pile up.
         while connections.try_join_next().is_some() {}
     }
+    // Whoever comes now is refused at once, and not kept waiting for a process that ends.
+    if let Socket::Unix(_, path) = &listener.socket {
+        std::fs::remove_file(path)?;
+    }
+    drop(listener);
     let drained = async { while connections.join_next().await.is_some() {} };
     if tokio::time::timeout(DRAIN_MAX, drained).await.is_err() {
         tracing::warn!("some requests were cut off after {} s", DRAIN_MAX.as_secs());
-    }
-    if let Socket::Unix(_, path) = &listener.socket {
-        std::fs::remove_file(path)?;
     }
     Ok(())
 }
