@@ -10,6 +10,7 @@ mod distance;
 mod door;
 mod fixture;
 mod growth;
+mod http;
 mod load;
 mod memory;
 mod orders;

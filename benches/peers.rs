@@ -1,12 +1,17 @@
 //! The databases that reads are compared with: as processes on Unix sockets, their protocols spoken by hand.
 
+pub mod handlers;
+
+use std::cell::RefCell;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use crate::read::{COLUMNS, PRODUCTS, Peer, id};
+use storesync::store::storefront::json;
+
+use crate::read::{PRODUCTS, Peer, columns, id, postgres_type, value};
 
 /// A server that ends with the bench.
 struct Server {
@@ -76,19 +81,32 @@ impl Redis {
 impl Peer for Redis {
     fn connect(&self) -> Box<dyn FnMut(usize) -> usize> {
         let mut socket = BufReader::new(connect(&self.path()));
-        let (mut line, mut value) = (String::new(), Vec::new());
-        Box::new(move |at| {
-            let key = id(at);
-            let call = format!("*2\r\n$3\r\nGET\r\n${}\r\n{key}\r\n", key.len());
-            socket.get_mut().write_all(call.as_bytes()).expect("sent");
-            line.clear();
-            socket.read_line(&mut line).expect("a length");
-            let length: usize = line[1..].trim().parse().expect("a length");
-            value.resize(length + 2, 0);
-            socket.read_exact(&mut value).expect("a value");
-            length
-        })
+        Box::new(move |at| get(&mut socket, &id(at)).len())
     }
+}
+
+thread_local! {
+    static CONNECTION: RefCell<Option<BufReader<UnixStream>>> = const { RefCell::new(None) };
+}
+
+/// A value from Redis, over this thread's own connection.
+fn get_here(path: &Path, key: &str) -> Vec<u8> {
+    CONNECTION.with_borrow_mut(|connection| {
+        let socket = connection.get_or_insert_with(|| BufReader::new(connect(path)));
+        get(socket, key)
+    })
+}
+
+fn get(socket: &mut BufReader<UnixStream>, key: &str) -> Vec<u8> {
+    let call = format!("*2\r\n$3\r\nGET\r\n${}\r\n{key}\r\n", key.len());
+    socket.get_mut().write_all(call.as_bytes()).expect("sent");
+    let mut line = String::with_capacity(16);
+    socket.read_line(&mut line).expect("a length");
+    let length: usize = line[1..].trim().parse().expect("a length");
+    let mut value = vec![0; length + 2];
+    socket.read_exact(&mut value).expect("a value");
+    value.truncate(length);
+    value
 }
 
 pub struct Postgres(Server);
@@ -136,8 +154,11 @@ impl Postgres {
         let child = command.spawn().ok()?;
         let postgres = Self(Server { child, dir });
         let mut session = Session::open(&postgres);
-        let columns: Vec<String> = (0..COLUMNS).map(|at| format!("field_{at}__c text")).collect();
-        let values: Vec<String> = (0..COLUMNS).map(|at| format!("'value {at}'")).collect();
+        let columns: Vec<String> = columns()
+            .iter()
+            .map(|column| format!("{} {}", column.name, postgres_type(column.kind)))
+            .collect();
+        let values: Vec<String> = (0..columns.len()).map(value).collect();
         session.simple(&format!(
             "create table product2 (id text primary key, {})",
             columns.join(", ")
@@ -155,9 +176,64 @@ impl Postgres {
 impl Peer for Postgres {
     fn connect(&self) -> Box<dyn FnMut(usize) -> usize> {
         let mut session = Session::open(self);
-        session.prepare();
-        Box::new(move |at| session.row(&id(at)))
+        let columns = session.prepare();
+        Box::new(move |at| {
+            session
+                .socket
+                .get_mut()
+                .write_all(&select(&id(at)))
+                .expect("sent");
+            let mut rows = Vec::new();
+            session.ready(|kind, body| rows.extend((kind == b'D').then(|| row(&columns, body))));
+            rows.pop().expect("a row").len()
+        })
     }
+}
+
+/// A column of an answer.
+struct Answered {
+    name: String,
+    is_text: bool,
+}
+
+/// The frames that ask for a row by a statement that is prepared.
+fn select(id: &str) -> Vec<u8> {
+    let length = u32::try_from(id.len()).expect("short").to_be_bytes();
+    let bind = [b"\0get\0\0\0\0\x01".as_slice(), &length, id.as_bytes(), b"\0\0"].concat();
+    [frame(b'B', &bind), frame(b'E', b"\0\0\0\0\0"), frame(b'S', b"")].concat()
+}
+
+fn frame(kind: u8, body: &[u8]) -> Vec<u8> {
+    let length = u32::try_from(body.len() + 4).expect("short").to_be_bytes();
+    [&[kind], length.as_slice(), body].concat()
+}
+
+/// A row's columns from the front of its frame, as JSON.
+fn row(columns: &[Answered], body: &[u8]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(1_536);
+    let mut rest = &body[2..];
+    let mut open = b'{';
+    for column in columns {
+        out.push(open);
+        open = b',';
+        json::string(&mut out, &column.name);
+        out.push(b':');
+        let length = i32::from_be_bytes([rest[0], rest[1], rest[2], rest[3]]);
+        rest = &rest[4..];
+        let Ok(length) = usize::try_from(length) else {
+            out.extend_from_slice(b"null");
+            continue;
+        };
+        let (value, after) = rest.split_at(length);
+        rest = after;
+        if column.is_text {
+            json::string(&mut out, std::str::from_utf8(value).expect("UTF-8"));
+        } else {
+            out.extend_from_slice(value);
+        }
+    }
+    out.push(b'}');
+    out
 }
 
 /// One connection.
@@ -181,7 +257,7 @@ impl Session {
                 .get_mut()
                 .write_all(&[&length, start.as_slice()].concat())
                 .expect("sent");
-            if session.ready().is_some() {
+            if session.ready(|_, _| ()).is_some() {
                 return session;
             }
             assert!(
@@ -193,16 +269,13 @@ impl Session {
     }
 
     fn send(&mut self, kind: u8, body: &[u8]) {
-        let length = u32::try_from(body.len() + 4).expect("short").to_be_bytes();
-        self.socket
-            .get_mut()
-            .write_all(&[&[kind], length.as_slice(), body].concat())
-            .expect("sent");
+        let frame = frame(kind, body);
+        self.socket.get_mut().write_all(&frame).expect("sent");
     }
 
-    /// Reads up to the end of the answer; the bytes of its rows, or `None` for an error.
-    fn ready(&mut self) -> Option<usize> {
-        let (mut rows, mut failed) = (0, false);
+    /// Hands on each frame up to the end of the answer; `None` for an error.
+    fn ready(&mut self, mut each: impl FnMut(u8, &[u8])) -> Option<()> {
+        let mut failed = false;
         let (mut head, mut body) = ([0; 5], Vec::new());
         loop {
             self.socket.read_exact(&mut head).ok()?;
@@ -210,37 +283,45 @@ impl Session {
             body.resize(length, 0);
             self.socket.read_exact(&mut body).ok()?;
             match head[0] {
-                b'D' => rows += length,
+                b'E' if body.starts_with(b"SFATAL") => return None,
                 b'E' => failed = true,
-                b'Z' => return (!failed).then_some(rows),
-                _ => {}
-            }
-            if failed && head[0] == b'E' && body.starts_with(b"SFATAL") {
-                return None;
+                b'Z' => return (!failed).then_some(()),
+                kind => each(kind, &body),
             }
         }
     }
 
     fn simple(&mut self, sql: &str) {
         self.send(b'Q', &[sql.as_bytes(), b"\0"].concat());
-        assert!(self.ready().is_some(), "{sql}");
+        assert!(self.ready(|_, _| ()).is_some(), "{sql}");
     }
 
-    fn prepare(&mut self) {
+    fn prepare(&mut self) -> Vec<Answered> {
         self.send(b'P', b"get\0select * from product2 where id = $1\0\0\0");
+        self.send(b'D', b"Sget\0");
         self.send(b'S', b"");
-        assert!(self.ready().is_some(), "prepare");
+        let mut columns = Vec::new();
+        let done = self.ready(|kind, body| {
+            if kind == b'T' {
+                columns = described(&body[2..]);
+            }
+        });
+        assert!(done.is_some(), "prepare");
+        columns
     }
+}
 
-    fn row(&mut self, id: &str) -> usize {
-        let length = u32::try_from(id.len()).expect("short").to_be_bytes();
-        let bind = [b"\0get\0\0\0\0\x01".as_slice(), &length, id.as_bytes(), b"\0\0"].concat();
-        let frame = |kind: u8, body: &[u8]| {
-            let length = u32::try_from(body.len() + 4).expect("short").to_be_bytes();
-            [&[kind], length.as_slice(), body].concat()
-        };
-        let all = [frame(b'B', &bind), frame(b'E', b"\0\0\0\0\0"), frame(b'S', b"")].concat();
-        self.socket.get_mut().write_all(&all).expect("sent");
-        self.ready().expect("a row")
+/// Names and types, of which 25 is text; all values are asked for in their text form.
+fn described(mut rest: &[u8]) -> Vec<Answered> {
+    let mut columns = Vec::new();
+    while let Some(end) = rest.iter().position(|byte| *byte == 0) {
+        let (name, after) = rest.split_at(end);
+        let kind = u32::from_be_bytes([after[7], after[8], after[9], after[10]]);
+        columns.push(Answered {
+            name: String::from_utf8(name.to_vec()).expect("UTF-8"),
+            is_text: kind == 25,
+        });
+        rest = &after[19..];
     }
+    columns
 }

@@ -4,28 +4,19 @@
 //! lines here: `redis-server` and `postgres` as `benches/peers/databases.sh` installs them. A peer that is not on the
 //! machine is left out, and said so.
 
-use std::io::{BufRead, BufReader, Read, Write};
-use std::net::TcpStream;
 use std::path::Path;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use storesync::model::clock::Clock;
 use storesync::model::row::{Column, ColumnKind, Table};
-use storesync::outbound::outbox::Intake;
-use storesync::serve::{self, Feed, Health, Tokens};
 use storesync::store::cache::Cache;
-use storesync::store::outbox;
 use storesync::store::reader::Reader;
 use storesync::store::storefront::{self, Found, objects};
-use tokio::sync::watch;
-use tokio_util::sync::CancellationToken;
 
+use crate::http;
 use crate::peers::{Postgres, Redis};
 
 pub const PRODUCTS: usize = 100_000;
-pub const COLUMNS: usize = 48;
-const CONNECTIONS: usize = 32;
+const COLUMNS: usize = 48;
 const WINDOW: Duration = Duration::from_secs(2);
 const WINDOWS: usize = 3;
 
@@ -65,7 +56,7 @@ pub fn run() {
         }
     }
     println!("  best: {sqlite_rate:.0} reads/s (target 80000)");
-    over_http(dir.path());
+    http::run(dir.path(), redis.as_ref(), postgres.as_ref());
 }
 
 /// A database that the same products are read from.
@@ -96,20 +87,48 @@ fn measure(name: &str, mut read: impl FnMut(usize) -> usize) -> f64 {
     rate
 }
 
-fn fill(dir: &Path) {
-    let columns = (0..COLUMNS).map(|at| Column {
+/// Most are text; some are numbers, flags and nothing, as in an org.
+pub fn columns() -> Vec<Column> {
+    let column = |at: usize| Column {
         field: format!("Field_{at}__c"),
         name: format!("field_{at}__c"),
-        kind: ColumnKind::Text,
-    });
+        kind: match at % 8 {
+            5 => ColumnKind::Real,
+            6 => ColumnKind::Boolean,
+            _ => ColumnKind::Text,
+        },
+    };
+    (0..COLUMNS).map(column).collect()
+}
+
+/// What the nth column holds, in SQL.
+pub fn value(at: usize) -> String {
+    match at % 8 {
+        5 => format!("{at}.95"),
+        6 => "1".to_owned(),
+        7 => "null".to_owned(),
+        _ => format!("'the value of {at}'"),
+    }
+}
+
+/// The same kinds in PostgreSQL.
+pub fn postgres_type(kind: ColumnKind) -> &'static str {
+    match kind {
+        ColumnKind::Real => "double precision",
+        ColumnKind::Boolean => "smallint",
+        _ => "text",
+    }
+}
+
+fn fill(dir: &Path) {
     let table = Table {
         object: "Product2".to_owned(),
         name: "product2".to_owned(),
-        columns: columns.collect(),
+        columns: columns(),
     };
     let mut cache = Cache::open(dir).expect("a cache");
     cache.ensure_object(&table, true, 0).expect("a table");
-    let values: Vec<String> = (0..COLUMNS).map(|at| format!("'value {at}'")).collect();
+    let values: Vec<String> = (0..COLUMNS).map(value).collect();
     let sql = format!(
         "with recursive n (at) as (select 0 union all select at + 1 from n where at + 1 < {PRODUCTS}) \
          insert into product2 select printf('01t%012dAAA', at), at + 1, null, 0, {} from n",
@@ -117,102 +136,4 @@ fn fill(dir: &Path) {
     );
     cache.connection().execute_batch(&sql).expect("products");
     storefront::prepare(cache.connection(), &[]).expect("views");
-}
-
-fn over_http(dir: &Path) {
-    let (outbox, writer) = outbox::open(dir, 0).expect("an outbox");
-    std::thread::spawn(move || writer.run());
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
-        .enable_all()
-        .build()
-        .expect("a runtime");
-    let listener = runtime
-        .block_on(tokio::net::TcpListener::bind("127.0.0.1:0"))
-        .expect("a port");
-    let hello = runtime
-        .block_on(tokio::net::TcpListener::bind("127.0.0.1:0"))
-        .expect("a port");
-    let (address, hello_address) = (
-        listener.local_addr().expect("it"),
-        hello.local_addr().expect("it"),
-    );
-    let world = serve::World {
-        reader: Reader::new(dir),
-        intake: Intake::new(outbox, storesync::config::Orders::default(), Clock::System),
-        health: watch::channel(Health::default()).1,
-        revisions: watch::channel(0).1,
-        feed: Feed::default(),
-        tokens: Tokens::default(),
-        clock: Clock::System,
-        console: Default::default(),
-        dir: dir.into(),
-        topics: Default::default(),
-        stop: CancellationToken::new(),
-    };
-    runtime.spawn(serve::run(listener.into(), world));
-    runtime.spawn(async move {
-        let app = axum::Router::new().route("/", axum::routing::get(|| async { "hello world" }));
-        axum::serve(hello, app).await
-    });
-    for _ in 0..WINDOWS {
-        let of_hello = load(hello_address, |_| "/".to_owned());
-        let of_product = load(address, |at| format!("/v1/objects/Product2/{}", id(at)));
-        println!(
-            "  HTTP, {CONNECTIONS} connections, hello: {:.0}/s, p99 {:.2} ms",
-            of_hello.0, of_hello.1
-        );
-        println!(
-            "  HTTP, {CONNECTIONS} connections, a product: {:.0}/s, p99 {:.2} ms (target 1.50)",
-            of_product.0, of_product.1
-        );
-        println!("    {:.2} times hello (target 0.50)", of_product.0 / of_hello.0);
-    }
-}
-
-/// Asks on all connections at once: answers per second, and the time that 99 of 100 took at most, in milliseconds.
-fn load(address: std::net::SocketAddr, path: fn(usize) -> String) -> (f64, f64) {
-    let began = Instant::now();
-    let end = Arc::new(began + WINDOW);
-    let clients = (0..CONNECTIONS).map(|_| {
-        let end = Arc::clone(&end);
-        std::thread::spawn(move || {
-            let mut socket = BufReader::new(TcpStream::connect(address).expect("a connection"));
-            socket.get_ref().set_nodelay(true).expect("it");
-            let mut times = Vec::new();
-            while Instant::now() < *end {
-                let asked = Instant::now();
-                let path = path(fastrand::usize(..PRODUCTS));
-                let request = format!("GET {path} HTTP/1.1\r\nhost: localhost\r\n\r\n");
-                socket.get_mut().write_all(request.as_bytes()).expect("sent");
-                answer(&mut socket);
-                times.push(asked.elapsed());
-            }
-            times
-        })
-    });
-    let clients: Vec<_> = clients.collect();
-    let mut times: Vec<Duration> = clients
-        .into_iter()
-        .flat_map(|client| client.join().expect("a client"))
-        .collect();
-    let rate = times.len() as f64 / began.elapsed().as_secs_f64();
-    times.sort_unstable();
-    (rate, times[times.len() * 99 / 100].as_secs_f64() * 1_000.0)
-}
-
-fn answer(socket: &mut impl BufRead) {
-    let (mut line, mut length) = (String::new(), 0);
-    loop {
-        line.clear();
-        socket.read_line(&mut line).expect("a line");
-        if let Some(value) = line.strip_prefix("content-length: ") {
-            length = value.trim().parse().expect("a length");
-        }
-        if line == "\r\n" {
-            break;
-        }
-        assert!(!line.starts_with("HTTP/") || line.contains(" 200 "), "{line}");
-    }
-    std::io::copy(&mut socket.take(length), &mut std::io::sink()).expect("a body");
 }

@@ -210,7 +210,7 @@ fn supervise(stages: &mut Stages, world: &World, hangup: Signal) {
 }
 
 fn serve(stages: &mut Stages, world: &World, listeners: Listeners) {
-    let shown = serve::World {
+    let shown = Arc::new(serve::Parts {
         reader: world.reader.clone(),
         intake: Intake::new(
             world.outbox.clone(),
@@ -226,7 +226,7 @@ fn serve(stages: &mut Stages, world: &World, listeners: Listeners) {
         dir: world.config.state.dir.as_path().into(),
         topics: world.config.sync.channels.clone().into(),
         stop: world.stop.clone(),
-    };
+    });
     let (storefront, admin) = (listeners.storefront, listeners.admin);
     tracing::info!("storefronts are served on {}", storefront.address());
     tracing::info!("operators are served on {}", admin.address());

@@ -31,7 +31,6 @@ use axum::extract::DefaultBodyLimit;
 use axum::http::StatusCode;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
-use tower_http::compression::CompressionLayer;
 use tower_http::timeout::TimeoutLayer;
 
 use crate::model::clock::{Clock, Millis};
@@ -42,16 +41,18 @@ use crate::store::reader::Reader;
 
 pub use access::Tokens;
 pub use changes::Feed;
-pub use listen::Listener;
+pub use listen::{CONNECTIONS_MAX, Listener, seats};
 
 /// Largest body taken: an order of 2,000 items is a fifth of it.
 const BODY_BYTES_MAX: usize = 1024 * 1024;
 /// Longest time for one request.
 const REQUEST_MAX: Duration = Duration::from_secs(30);
 
-/// What the listeners work with; cheap to clone.
-#[derive(Clone)]
-pub struct World {
+/// What every request is handed: one count, not one for each part.
+pub type World = Arc<Parts>;
+
+/// What the listeners work with.
+pub struct Parts {
     pub reader: Reader,
     pub intake: Intake,
     pub health: watch::Receiver<Health>,
@@ -112,7 +113,7 @@ impl Health {
 pub async fn run(listener: Listener, world: World) -> anyhow::Result<()> {
     let stop = world.stop.clone();
     let (served, followed) = tokio::join!(
-        listen::serve(listener, storefront(world.clone()), stop),
+        listen::serve(listener, storefront(world.clone()), seats(), stop),
         changes::follow(world)
     );
     served.and(followed)
@@ -121,35 +122,28 @@ pub async fn run(listener: Listener, world: World) -> anyhow::Result<()> {
 /// Serves operators until it is stopped.
 pub async fn run_admin(listener: Listener, world: World) -> anyhow::Result<()> {
     let stop = world.stop.clone();
-    listen::serve(listener, operators(world), stop).await
+    listen::serve(listener, operators(world), listen::ADMIN_CONNECTIONS_MAX, stop).await
 }
 
 /// The storefronts' routes.
 pub fn storefront(world: World) -> Router {
-    limited(
-        routes::router(routes::storefront(), &world).with_state(world),
-        "storefront",
-    )
+    let table = routes::router(routes::storefront(), &world, "storefront");
+    limited(Router::new(), "storefront").merge(table.with_state(world))
 }
 
 /// The operators' routes.
 pub fn operators(world: World) -> Router {
-    let router = routes::router(routes::operators(), &world).merge(console::routes(&world));
-    limited(router.with_state(world), "admin")
+    let table = routes::router(routes::operators(), &world, "admin");
+    let console = console::routes(&world).with_state(world.clone());
+    limited(console, "admin").merge(table.with_state(world))
 }
 
-fn limited(routes: Router, listener: &'static str) -> Router {
-    routes
+/// Pages, and addresses with nothing at them: counted and bounded as those of the tables are by their gates.
+fn limited(pages: Router, listener: &'static str) -> Router {
+    pages
         .fallback(|| async { Problem::not_found("there is nothing at this address") })
-        .method_not_allowed_fallback(|| async {
-            Problem::new(
-                StatusCode::METHOD_NOT_ALLOWED,
-                "method-not-allowed",
-                "this address takes another method",
-            )
-        })
+        .method_not_allowed_fallback(|| async { problem::wrong_method() })
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
-        .layer(CompressionLayer::new())
         .layer(TimeoutLayer::with_status_code(
             StatusCode::SERVICE_UNAVAILABLE,
             REQUEST_MAX,
@@ -233,7 +227,7 @@ mod tests {
             let (outbox, writer) = outbox::open(dir.path(), 0).unwrap();
             std::thread::spawn(move || writer.run());
             let (health, seen) = watch::channel(Health::default());
-            let world = World {
+            let world = Arc::new(Parts {
                 reader: Reader::new(dir.path()),
                 intake: Intake::new(outbox.clone(), crate::config::Orders::default(), Clock::System),
                 health: seen,
@@ -245,13 +239,12 @@ mod tests {
                 dir: dir.path().into(),
                 topics: Arc::new([]),
                 stop: CancellationToken::new(),
-            };
+            });
             let stop = world.stop.clone();
             let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
             let address = format!("http://{}", listener.local_addr().unwrap());
-            let both = storefront(world.clone()).merge(Router::new().nest("/admin", operators(world)));
-            let router = limited(both.reset_fallback(), "both");
-            tokio::task::spawn(listen::serve(listener.into(), router, stop.clone()));
+            let router = storefront(world.clone()).merge(Router::new().nest("/admin", operators(world)));
+            tokio::task::spawn(listen::serve(listener.into(), router, 64, stop.clone()));
             Self {
                 dir,
                 address,

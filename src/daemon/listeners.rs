@@ -6,10 +6,11 @@
 
 use anyhow::{Context as _, anyhow};
 use listenfd::ListenFd;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::net::TcpListener;
 
 use crate::config::{self, Config};
-use crate::serve::Listener;
+use crate::serve::{self, Listener};
 
 /// Bound before anything else is done.
 pub struct Listeners {
@@ -19,6 +20,7 @@ pub struct Listeners {
 
 impl Listeners {
     pub async fn bind(config: &Config) -> anyhow::Result<Self> {
+        raise_open_files();
         let mut given = Given::take()?;
         let (serve, admin) = (&config.serve, &config.admin);
         Ok(Self {
@@ -29,6 +31,28 @@ impl Listeners {
                 .or_bind("admin", "[admin] listen", &admin.listen, admin.tls.as_ref())
                 .await?,
         })
+    }
+}
+
+/// Takes as many open files as this process may have: the limit that shells and old service managers set is for
+/// programs that wait for one descriptor at a time by `select`, which this one does not.
+fn raise_open_files() {
+    let limit = getrlimit(Resource::Nofile);
+    if limit.current != limit.maximum {
+        let raised = Rlimit {
+            current: limit.maximum,
+            ..limit
+        };
+        if let Err(error) = setrlimit(Resource::Nofile, raised) {
+            tracing::warn!("the limit of open files cannot be raised ({error})");
+        }
+    }
+    let seats = serve::seats();
+    if seats < serve::CONNECTIONS_MAX {
+        tracing::info!(
+            seats,
+            "{seats} storefront connections are taken at a time: the limit of open files allows no more"
+        );
     }
 }
 

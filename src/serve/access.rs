@@ -5,17 +5,19 @@
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Instant;
 
 use aws_lc_rs::constant_time::verify_slices_are_equal;
 use aws_lc_rs::digest::{SHA256, digest};
+use axum::RequestExt;
 use axum::extract::{RawPathParams, Request, State};
 use axum::http::{HeaderMap, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
 use crate::config::{self, Config};
-use crate::serve::World;
 use crate::serve::problem::Problem;
+use crate::serve::{REQUEST_MAX, World, metrics};
 use crate::store::storefront::{Found, stores};
 
 /// What a route is for.
@@ -165,31 +167,47 @@ fn forbidden(detail: &'static str) -> Problem {
     Problem::new(axum::http::StatusCode::FORBIDDEN, "forbidden", detail)
 }
 
-/// Lets a request through that its token is for, with its grant beside it.
-pub async fn authorise(
-    State((world, access)): State<(World, Access)>,
-    parameters: Result<RawPathParams, axum::extract::rejection::RawPathParamsRejection>,
-    mut request: Request,
-    next: Next,
-) -> Response {
-    let tokens = world.tokens.of(access);
-    let grant = if access == Access::Open || tokens.is_empty() {
+/// What stands in front of an address of the tables.
+pub struct Gate {
+    pub world: World,
+    pub listener: &'static str,
+    pub path: &'static str,
+    pub access: Access,
+}
+
+/// Lets a request through that its token is for, with its grant beside it; bounds its time, and counts it.
+pub async fn pass(State(gate): State<Arc<Gate>>, mut request: Request, next: Next) -> Response {
+    let started = Instant::now();
+    let method = request.method().clone();
+    let answer = match authorise(&gate, &mut request).await {
+        Ok(()) => match tokio::time::timeout(REQUEST_MAX, next.run(request)).await {
+            Ok(answer) => answer,
+            Err(_) => Problem::unavailable("this took too long: try again").into_response(),
+        },
+        Err(refusal) => *refusal,
+    };
+    metrics::counted(gate.listener, &method, gate.path, &answer, started);
+    answer
+}
+
+async fn authorise(gate: &Gate, request: &mut Request) -> Result<(), Box<Response>> {
+    let tokens = gate.world.tokens.of(gate.access);
+    let grant = if gate.access == Access::Open || tokens.is_empty() {
         Grant::ALL
     } else {
         let Some(token) = find(&tokens, request.headers()) else {
-            return unauthorised();
+            return Err(Box::new(unauthorised()));
         };
+        let parameters = request.extract_parts::<RawPathParams>().await;
         let store = parameters.ok().and_then(|parameters| {
             let found = parameters.iter().find(|(name, _)| *name == "store");
             found.map(|(_, value)| value.to_owned())
         });
-        match granted(&world, token, access, store) {
-            Ok(grant) => grant,
-            Err(problem) => return problem.into_response(),
-        }
+        granted(&gate.world, token, gate.access, store)
+            .map_err(|problem| Box::new(problem.into_response()))?
     };
     request.extensions_mut().insert(grant);
-    next.run(request).await
+    Ok(())
 }
 
 fn granted(world: &World, token: &Token, access: Access, store: Option<String>) -> Result<Grant, Problem> {

@@ -119,7 +119,12 @@ fn shelf(
     let found = world
         .reader
         .with(|cache| read(&Shelf::new(cache, &store, &visitor)?, &query))?;
-    page(world, headers, found)
+    let answer = page(world, headers, found)?;
+    Ok(if visitor.is_known() {
+        reply::for_one(answer)
+    } else {
+        answer
+    })
 }
 
 fn product_query(asked: &mut Asked) -> Result<Query, Problem> {
@@ -155,6 +160,9 @@ pub async fn product(
         .reader
         .with(|cache| Shelf::new(cache, &store, &visitor)?.find(&product))?;
     match found {
+        Found::Row(product) if visitor.is_known() => {
+            Ok(reply::for_one(reply::hashed(&world, &headers, product)))
+        }
         Found::Row(product) => Ok(reply::hashed(&world, &headers, product)),
         Found::NoRow | Found::NoObject => Err(missing(&world, "the store shows no such product")),
     }

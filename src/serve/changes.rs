@@ -8,7 +8,7 @@
 use std::collections::{BTreeMap, HashSet};
 use std::convert::Infallible;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use axum::Extension;
@@ -71,20 +71,18 @@ impl Batch {
     }
 }
 
-/// An entry with what listeners are sent of it, made once for all of them.
+/// An entry with what listeners are sent of it, made once for all that ask alike.
 struct Line {
     entry: Entry,
-    row: OnceLock<Option<Bytes>>,
-    /// By store.
-    products: Mutex<BTreeMap<String, Option<Bytes>>>,
+    /// By the store that is listened to, if one is, and whether rows are wanted.
+    events: Mutex<BTreeMap<(Option<String>, bool), Bytes>>,
 }
 
 impl From<Entry> for Line {
     fn from(entry: Entry) -> Self {
         Self {
             entry,
-            row: OnceLock::new(),
-            products: Mutex::default(),
+            events: Mutex::default(),
         }
     }
 }
@@ -187,7 +185,11 @@ pub async fn changes(
     mut asked: Asked,
 ) -> Result<Response, Problem> {
     let store = match asked.take("store")? {
-        Some(key) => Some(find_store(&world, &key)?),
+        Some(key) => Some(Store {
+            // Not needed any more, and there may be thousands who listen to it.
+            json: Vec::new(),
+            ..find_store(&world, &key)?
+        }),
         None => None,
     };
     let held = store
@@ -292,7 +294,7 @@ impl Listener {
                     let out = self.written(&batch.lines);
                     self.at = self.at.max(batch.end());
                     if !out.is_empty() {
-                        return Some(out.into());
+                        return Some(out);
                     }
                 }
                 Ok(_) | Err(RecvError::Lagged(_)) => self.behind = true,
@@ -317,18 +319,30 @@ impl Listener {
         let lines: Vec<Line> = entries.into_iter().map(Line::from).collect();
         let out = self.written(&lines);
         self.at = lines.last().map_or(at.max(newest), |line| line.entry.rev);
-        Ok(out.into())
+        Ok(out)
     }
 
-    fn written(&self, lines: &[Line]) -> Vec<u8> {
+    fn written(&self, lines: &[Line]) -> Bytes {
         let wanted = lines
             .iter()
             .filter(|line| line.entry.rev > self.at && self.wanted.wants(&line.entry));
-        wanted.flat_map(|line| self.event(line)).collect()
+        let mut events: Vec<Bytes> = wanted.map(|line| self.event_once(line)).collect();
+        match events.len() {
+            // Sent as it is, to everyone from the same memory.
+            1 => events.swap_remove(0),
+            _ => events.concat().into(),
+        }
     }
 
-    fn event(&self, line: &Line) -> Vec<u8> {
-        let entry = &line.entry;
+    fn event_once(&self, line: &Line) -> Bytes {
+        let store = self.wanted.store.as_ref().map(|store| store.id.clone());
+        let mut made = line.events.lock().unwrap_or_else(PoisonError::into_inner);
+        made.entry((store, self.wanted.rows))
+            .or_insert_with(|| self.event(&line.entry).into())
+            .clone()
+    }
+
+    fn event(&self, entry: &Entry) -> Vec<u8> {
         let mut data = json!({
             "rev": entry.rev, "object": entry.object, "id": entry.record_id, "kind": entry.kind,
         });
@@ -341,7 +355,7 @@ impl Listener {
                 (None, Stores::These(ids)) => json!(ids),
             };
         }
-        let row = if self.wanted.rows { self.row(line) } else { None };
+        let row = if self.wanted.rows { self.row(entry) } else { None };
         let mut text = data.to_string().into_bytes();
         if self.wanted.rows {
             text.pop();
@@ -356,29 +370,19 @@ impl Listener {
     }
 
     /// For a store, the product as anyone sees it there; else the row as it is.
-    fn row(&self, line: &Line) -> Option<Bytes> {
-        let entry = &line.entry;
+    fn row(&self, entry: &Entry) -> Option<Vec<u8>> {
         if let Some(store) = &self.wanted.store {
-            let product = entry.told.as_ref()?.product_id.as_deref()?;
-            let mut known = line.products.lock().unwrap_or_else(PoisonError::into_inner);
-            return known
-                .entry(store.id.clone())
-                .or_insert_with(|| self.product(store, product))
-                .clone();
+            return self.product(store, entry.told.as_ref()?.product_id.as_deref()?);
         }
         let id = entry.record_id.as_deref()?;
-        let read = || match self
-            .world
-            .reader
-            .with(|cache| objects::row(cache, &entry.object, id))
-        {
-            Ok(Found::Row(row)) => Some(Bytes::from(row.json)),
+        let read = |cache: &_| objects::row(cache, &entry.object, id);
+        match self.world.reader.with(read) {
+            Ok(Found::Row(row)) => Some(row.json),
             _ => None,
-        };
-        line.row.get_or_init(read).clone()
+        }
     }
 
-    fn product(&self, store: &Store, product: &str) -> Option<Bytes> {
+    fn product(&self, store: &Store, product: &str) -> Option<Vec<u8>> {
         let now = self.world.clock.now();
         let found = self.world.reader.with(|cache| {
             let Some(anyone) = visitor::find(cache, store, &Named::default(), now)? else {
@@ -387,7 +391,7 @@ impl Listener {
             Shelf::new(cache, store, &anyone)?.find(product)
         });
         match found {
-            Ok(Found::Row(json)) => Some(json.into()),
+            Ok(Found::Row(json)) => Some(json),
             _ => None,
         }
     }

@@ -18,11 +18,16 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
+use tower_http::compression::Compression;
 
 use crate::config;
 
-/// Connections at a time; the next wait in the system's queue.
-const CONNECTIONS_MAX: usize = 16_384;
+/// Connections at a time, where the limit of open files leaves as many; the next wait in the system's queue.
+pub const CONNECTIONS_MAX: usize = 16_384;
+/// Operators' connections at a time.
+pub const ADMIN_CONNECTIONS_MAX: usize = 256;
+/// Open files that are not for storefronts' connections: the databases of each thread, the org, operators.
+const FILES_KEPT: u64 = 512;
 /// How long a client may take for a handshake.
 const HANDSHAKE_MAX: Duration = Duration::from_secs(10);
 /// How long it may take for a request's head, and stay silent between two.
@@ -128,9 +133,22 @@ fn acceptor(tls: &config::Tls) -> anyhow::Result<TlsAcceptor> {
     Ok(TlsAcceptor::from(Arc::new(config)))
 }
 
-/// Serves until `stop`; then the requests at hand are answered, for a while.
-pub async fn serve(listener: Listener, router: Router, stop: CancellationToken) -> anyhow::Result<()> {
-    let seats = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+/// How many storefronts may be connected: a connection too many would take the file that a database needs.
+pub fn seats() -> usize {
+    let files = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
+    let left = files.map_or(u64::MAX, |files| files.saturating_sub(FILES_KEPT).max(files / 2));
+    usize::try_from(left).map_or(CONNECTIONS_MAX, |left| left.min(CONNECTIONS_MAX))
+}
+
+/// Serves until `stop`, so many connections at a time; then the requests at hand are answered, for a while.
+pub async fn serve(
+    listener: Listener,
+    router: Router,
+    seats: usize,
+    stop: CancellationToken,
+) -> anyhow::Result<()> {
+    let service = Compression::new(router);
+    let seats = Arc::new(Semaphore::new(seats));
     let mut connections = JoinSet::new();
     loop {
         let seat = tokio::select! {
@@ -139,7 +157,7 @@ pub async fn serve(listener: Listener, router: Router, stop: CancellationToken) 
         };
         tokio::select! {
             () = stop.cancelled() => break,
-            accepted = accept(&listener, seat, &router, &stop, &mut connections) => {
+            accepted = accept(&listener, seat, &service, &stop, &mut connections) => {
                 if let Err(error) = accepted {
                     // Out of file descriptors, most likely: clients that leave give some back.
                     tracing::warn!("a connection could not be taken ({error})");
@@ -150,37 +168,43 @@ pub async fn serve(listener: Listener, router: Router, stop: CancellationToken) 
         // So that ended ones do not pile up.
         while connections.try_join_next().is_some() {}
     }
+    // Whoever comes now is refused at once, and not kept waiting for a process that ends.
+    if let Socket::Unix(_, path) = &listener.socket {
+        std::fs::remove_file(path)?;
+    }
+    drop(listener);
     let drained = async { while connections.join_next().await.is_some() {} };
     if tokio::time::timeout(DRAIN_MAX, drained).await.is_err() {
         tracing::warn!("some requests were cut off after {} s", DRAIN_MAX.as_secs());
     }
-    if let Socket::Unix(_, path) = &listener.socket {
-        std::fs::remove_file(path)?;
-    }
     Ok(())
 }
+
+/// The routes, with answers packed for those who take them so. Around all of them at once, which costs each less than
+/// a layer of its own.
+type Service = Compression<Router>;
 
 async fn accept(
     listener: &Listener,
     seat: OwnedSemaphorePermit,
-    router: &Router,
+    service: &Service,
     stop: &CancellationToken,
     connections: &mut JoinSet<()>,
 ) -> std::io::Result<()> {
-    let (router, stop) = (router.clone(), stop.clone());
+    let (service, stop) = (service.clone(), stop.clone());
     match &listener.socket {
         Socket::Unix(socket, _) => {
             let (stream, _) = socket.accept().await?;
-            connections.spawn(one(stream, router, stop, seat));
+            connections.spawn(one(stream, service, stop, seat));
         }
         Socket::Tcp(socket) => {
             let (stream, _) = socket.accept().await?;
             stream.set_nodelay(true)?;
             match listener.tls.clone() {
-                None => connections.spawn(one(stream, router, stop, seat)),
+                None => connections.spawn(one(stream, service, stop, seat)),
                 Some(tls) => connections.spawn(async move {
                     match tokio::time::timeout(HANDSHAKE_MAX, tls.accept(stream)).await {
-                        Ok(Ok(stream)) => one(stream, router, stop, seat).await,
+                        Ok(Ok(stream)) => one(stream, service, stop, seat).await,
                         Ok(Err(error)) => tracing::debug!("a handshake failed: {error}"),
                         Err(_) => tracing::debug!("a handshake took too long"),
                     }
@@ -194,7 +218,7 @@ async fn accept(
 /// A connection ends with an error whenever its client goes away, which is nothing to tell.
 async fn one(
     stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
-    router: Router,
+    service: Service,
     stop: CancellationToken,
     seat: OwnedSemaphorePermit,
 ) {
@@ -205,7 +229,7 @@ async fn one(
         .header_read_timeout(HEAD_MAX)
         .max_buf_size(HEAD_BYTES_MAX)
         .pipeline_flush(true);
-    let serving = builder.serve_connection(TokioIo::new(stream), TowerToHyperService::new(router));
+    let serving = builder.serve_connection(TokioIo::new(stream), TowerToHyperService::new(service));
     let mut serving = std::pin::pin!(serving);
     let ended = tokio::select! {
         ended = serving.as_mut() => ended,

@@ -4,8 +4,10 @@
 //! to, never renamed.
 
 use std::path::Path;
+use std::time::Instant;
 
 use axum::extract::{MatchedPath, Request, State};
+use axum::http::Method;
 use axum::http::header::CONTENT_TYPE;
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
@@ -244,12 +246,17 @@ fn files(out: &mut String, dir: &Path) {
 
 /// Counts a request by its route, never by its address: that may hold keys.
 pub async fn count(listener: &'static str, request: Request, next: Next) -> Response {
-    let started = std::time::Instant::now();
-    let method = request.method().as_str().to_owned();
-    let route = request.extensions().get::<MatchedPath>();
-    let route = route.map_or("none".to_owned(), |path| path.as_str().to_owned());
+    let started = Instant::now();
+    let method = request.method().clone();
+    let route = request.extensions().get::<MatchedPath>().cloned();
     let answer = next.run(request).await;
-    metrics::HTTP_REQUESTS.count([listener, &method, &route, answer.status().as_str()]);
-    metrics::HTTP_DURATION.observe([listener], started.elapsed());
+    let route = route.as_ref().map_or("none", MatchedPath::as_str);
+    counted(listener, &method, route, &answer, started);
     answer
+}
+
+/// Counts an answer.
+pub fn counted(listener: &'static str, method: &Method, route: &str, answer: &Response, started: Instant) {
+    metrics::HTTP_REQUESTS.count([listener, method.as_str(), route, answer.status().as_str()]);
+    metrics::HTTP_DURATION.observe([listener], started.elapsed());
 }

@@ -111,3 +111,12 @@ impl IntoResponse for Problem {
         response
     }
 }
+
+/// For an address that takes other methods.
+pub fn wrong_method() -> Problem {
+    Problem::new(
+        StatusCode::METHOD_NOT_ALLOWED,
+        "method-not-allowed",
+        "this address takes another method",
+    )
+}

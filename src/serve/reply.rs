@@ -27,6 +27,13 @@ pub fn hashed(world: &World, asked: &HeaderMap, body: Vec<u8>) -> Response {
     tagged(world, asked, &format!("{:016x}", hasher.finish()), body)
 }
 
+/// The same for one visitor: nothing on the way may keep it for another.
+pub fn for_one(mut response: Response) -> Response {
+    let value = HeaderValue::from_static("private, no-cache");
+    response.headers_mut().insert(header::CACHE_CONTROL, value);
+    response
+}
+
 /// An answer with a tag, or word that the asker's copy is still right.
 pub fn tagged(world: &World, asked: &HeaderMap, tag: &str, body: Vec<u8>) -> Response {
     let tag = format!("\"{tag}\"");

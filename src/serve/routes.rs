@@ -3,14 +3,22 @@
 //! The router, the check of tokens and the OpenAPI document are all made from it, so that a new address cannot be
 //! without one of them.
 
+use std::sync::Arc;
+use std::time::Instant;
+
 use axum::Router;
+use axum::extract::{DefaultBodyLimit, MatchedPath};
+use axum::http::Method;
 use axum::middleware::from_fn_with_state;
+use axum::response::IntoResponse as _;
 use axum::routing::{MethodRouter, get, patch, post};
 
 use crate::model::write::kinds;
-use crate::serve::access::{Access, authorise};
+use crate::serve::access::{Access, Gate, pass};
+use crate::serve::problem::wrong_method;
 use crate::serve::{
-    World, admin, admin_orders, catalogue, changes, customers, metrics, openapi, orders, settings, writes,
+    BODY_BYTES_MAX, World, admin, admin_orders, catalogue, changes, customers, metrics, openapi, orders,
+    settings, writes,
 };
 
 /// One address and method.
@@ -218,10 +226,28 @@ pub fn operators() -> impl Iterator<Item = &'static Route> {
     OPERATORS.iter().chain(DEEDS)
 }
 
-/// Serves the addresses, each behind its check.
-pub fn router(routes: impl Iterator<Item = &'static Route>, world: &World) -> Router<World> {
-    routes.fold(Router::new(), |router, route| {
-        let check = from_fn_with_state((world.clone(), route.access), authorise);
-        router.route(route.path, (route.handler)().layer(check))
+/// Serves the addresses, each behind its gate.
+pub fn router(
+    routes: impl Iterator<Item = &'static Route>,
+    world: &World,
+    listener: &'static str,
+) -> Router<World> {
+    let router = routes.fold(Router::new(), |router, route| {
+        let gate = Arc::new(Gate {
+            world: world.clone(),
+            listener,
+            path: route.path,
+            access: route.access,
+        });
+        let mut handler = (route.handler)();
+        if route.takes.is_some() {
+            handler = handler.layer(DefaultBodyLimit::max(BODY_BYTES_MAX));
+        }
+        router.route(route.path, handler.layer(from_fn_with_state(gate, pass)))
+    });
+    router.method_not_allowed_fallback(async move |path: MatchedPath, method: Method| {
+        let (started, answer) = (Instant::now(), wrong_method().into_response());
+        metrics::counted(listener, &method, path.as_str(), &answer, started);
+        answer
     })
 }

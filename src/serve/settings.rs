@@ -145,7 +145,12 @@ pub async fn promotions(
     let items = world
         .reader
         .with(|cache| promotions::list(cache, &store, &visitor, &moment))?;
-    Ok(list(&world, &headers, &items, &[]))
+    let answer = list(&world, &headers, &items, &[]);
+    Ok(if visitor.is_known() {
+        reply::for_one(answer)
+    } else {
+        answer
+    })
 }
 
 fn listing(

@@ -5,7 +5,6 @@
 //! a restart and cannot differ from what readers see. Series are bounded: labels are names of objects, channels
 //! and fixed words, never ids or keys.
 
-use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -16,13 +15,42 @@ const SERIES_MAX: usize = 200;
 /// The values of a metric's labels.
 type Labels<const N: usize> = [String; N];
 
+/// What is counted under each set of labels, in the order of the labels: few, and looked up by every request, so
+/// that looking up makes no copy of a label.
+#[derive(Debug)]
+struct Series<const N: usize, T>(Vec<(Labels<N>, T)>);
+
+impl<const N: usize, T> Series<N, T> {
+    const fn new() -> Self {
+        Self(Vec::new())
+    }
+
+    fn place(&self, labels: [&str; N]) -> Result<usize, usize> {
+        self.0
+            .binary_search_by(|(known, _)| known.iter().map(String::as_str).cmp(labels))
+    }
+
+    /// The one under these labels, or under `other` where there are too many.
+    fn entry(&mut self, labels: [&str; N], make: impl FnOnce() -> T) -> &mut T {
+        let (labels, place) = match self.place(labels) {
+            Err(_) if self.0.len() >= SERIES_MAX => (["other"; N], self.place(["other"; N])),
+            place => (labels, place),
+        };
+        let at = place.unwrap_or_else(|at| {
+            self.0.insert(at, (labels.map(str::to_owned), make()));
+            at
+        });
+        &mut self.0[at].1
+    }
+}
+
 /// Grows from the start of the process.
 #[derive(Debug)]
 pub struct Counter<const N: usize> {
     name: &'static str,
     help: &'static str,
     labels: [&'static str; N],
-    series: Mutex<BTreeMap<Labels<N>, u64>>,
+    series: Mutex<Series<N, u64>>,
 }
 
 /// Counts by size, for quantiles.
@@ -33,7 +61,7 @@ pub struct Histogram<const N: usize> {
     labels: [&'static str; N],
     /// Upper bounds in seconds, growing.
     bounds: &'static [f64],
-    series: Mutex<BTreeMap<Labels<N>, Sizes>>,
+    series: Mutex<Series<N, Sizes>>,
 }
 
 #[derive(Debug)]
@@ -130,7 +158,7 @@ pub fn render(out: &mut String) {
 
 impl<const N: usize> Counter<N> {
     const fn new(name: &'static str, help: &'static str, labels: [&'static str; N]) -> Self {
-        let series = Mutex::new(BTreeMap::new());
+        let series = Mutex::new(Series::new());
         Self {
             name,
             help,
@@ -140,9 +168,7 @@ impl<const N: usize> Counter<N> {
     }
 
     pub fn add(&self, labels: [&str; N], count: u64) {
-        let mut series = lock(&self.series);
-        let labels = bounded(&series, labels);
-        *series.entry(labels).or_default() += count;
+        *lock(&self.series).entry(labels, || 0) += count;
     }
 
     pub fn count(&self, labels: [&str; N]) {
@@ -152,10 +178,10 @@ impl<const N: usize> Counter<N> {
     fn render(&self, out: &mut String) {
         describe(out, self.name, self.help, "counter");
         let series = lock(&self.series);
-        if N == 0 && series.is_empty() {
+        if N == 0 && series.0.is_empty() {
             sample(out, self.name, &[], 0.0);
         }
-        for (values, count) in &*series {
+        for (values, count) in &series.0 {
             let labels: Vec<(&str, &str)> = pairs(&self.labels, values);
             sample(out, self.name, &labels, *count as f64);
         }
@@ -164,7 +190,7 @@ impl<const N: usize> Counter<N> {
 
 impl<const N: usize> Histogram<N> {
     const fn new(name: &'static str, help: &'static str, labels: [&'static str; N]) -> Self {
-        let series = Mutex::new(BTreeMap::new());
+        let series = Mutex::new(Series::new());
         Self {
             name,
             help,
@@ -177,8 +203,7 @@ impl<const N: usize> Histogram<N> {
     pub fn observe(&self, labels: [&str; N], time: Duration) {
         let seconds = time.as_secs_f64();
         let mut series = lock(&self.series);
-        let labels = bounded(&series, labels);
-        let sizes = series.entry(labels).or_insert_with(|| Sizes {
+        let sizes = series.entry(labels, || Sizes {
             counts: vec![0; self.bounds.len() + 1],
             sum: 0.0,
         });
@@ -194,7 +219,7 @@ impl<const N: usize> Histogram<N> {
             format!("{}_sum", self.name),
             format!("{}_count", self.name),
         );
-        for (values, sizes) in &*lock(&self.series) {
+        for (values, sizes) in &lock(&self.series).0 {
             let labels = pairs(&self.labels, values);
             let mut below = 0;
             for (place, counted) in sizes.counts.iter().enumerate() {
@@ -212,14 +237,6 @@ impl<const N: usize> Histogram<N> {
 
 fn lock<T>(series: &Mutex<T>) -> MutexGuard<'_, T> {
     series.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-fn bounded<const N: usize, T>(series: &BTreeMap<Labels<N>, T>, labels: [&str; N]) -> Labels<N> {
-    let labels = labels.map(str::to_owned);
-    if series.len() < SERIES_MAX || series.contains_key(&labels) {
-        return labels;
-    }
-    labels.map(|_| "other".to_owned())
 }
 
 fn pairs<'a, const N: usize>(names: &[&'a str; N], values: &'a Labels<N>) -> Vec<(&'a str, &'a str)> {
@@ -297,7 +314,8 @@ mod tests {
             counter.count([&number.to_string()]);
         }
         let series = lock(&counter.series);
-        assert_eq!(series.len(), SERIES_MAX + 1);
-        assert_eq!(series[&["other".to_owned()]], SERIES_MAX as u64);
+        assert_eq!(series.0.len(), SERIES_MAX + 1);
+        let other = series.place(["other"]).unwrap();
+        assert_eq!(series.0[other].1, SERIES_MAX as u64);
     }
 }

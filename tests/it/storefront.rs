@@ -1,6 +1,8 @@
 //! What a storefront gets from the daemon over HTTP, against an org of several stores.
 
 mod customers;
+mod edges;
+mod listeners;
 mod oracle;
 mod profiles;
 mod stream;

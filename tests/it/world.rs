@@ -429,7 +429,21 @@ impl Sandbox {
     }
 
     pub async fn daemon_with(&self, variables: &[(&str, &str)]) -> Daemon {
-        let (mut running, _stdout) = Running::start(self.daemon_command(variables));
+        self.daemon_by(self.daemon_command(variables)).await
+    }
+
+    /// A daemon that a shell starts, once it has run what is given.
+    pub async fn daemon_after(&self, shell: &str) -> Daemon {
+        let plain = self.daemon_command(&[]);
+        let mut command = Command::new("sh");
+        command.arg("-c").arg(format!("{shell}; exec \"$0\" \"$@\""));
+        command.arg(plain.get_program()).args(plain.get_args());
+        command.envs(plain.get_envs().filter_map(|(name, value)| Some((name, value?))));
+        self.daemon_by(command).await
+    }
+
+    async fn daemon_by(&self, command: Command) -> Daemon {
+        let (mut running, _stdout) = Running::start(command);
         let address = async |running: &mut Running, what: &str| {
             eventually(what, async || {
                 if let Some(status) = running.child.try_wait().unwrap() {

@@ -10,6 +10,9 @@ use crate::store::{cache, database, journal, outbox};
 /// Below this the daemon works, but a load or a day of events may not fit any more.
 const SPACE_BYTES_WARN: u64 = 5 << 30;
 
+/// Below this many open files a busy day of storefronts may not find a connection.
+const OPEN_FILES_WARN: u64 = 4_096;
+
 /// Below this writing will soon fail.
 const SPACE_BYTES_FAIL: u64 = 256 << 20;
 
@@ -81,6 +84,21 @@ pub(super) fn files(report: &mut Report, config: &Config) {
         readable(report, "[org] ca_file", path);
     }
     state(report, &config.state.dir);
+    open_files(report);
+}
+
+/// The daemon takes all that its hard limit allows; under systemd that is the unit's.
+fn open_files(report: &mut Report) {
+    let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile).maximum;
+    let told = limit.map_or("without limit".to_owned(), |files| format!("up to {files}"));
+    let told = format!("{told} for what is started from here");
+    if limit.is_some_and(|files| files < OPEN_FILES_WARN) {
+        let remedy =
+            "raise ulimit -Hn, or LimitNOFILE= of the unit: each connected storefront and listener takes one";
+        report.warn(Area::Files, "open files", &told, remedy);
+    } else {
+        report.ok(Area::Files, "open files", &told);
+    }
 }
 
 fn readable(report: &mut Report, key: &str, path: &Path) -> bool {

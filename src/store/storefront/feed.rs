@@ -29,6 +29,10 @@ enum Reach {
     /// Stores in the zone, and those with a rate for it; taxes of a zone may be anyone's.
     Zone(&'static str),
     ItsZone,
+    /// Stores with a product or a category that it is a picture of.
+    ItsMedia,
+    /// Stores that show a product of the brand; an account that is none means nothing to stores.
+    ItsBrand,
     Everyone,
 }
 
@@ -67,6 +71,8 @@ pub(super) const RULES: &[Rule] = &[
     rule("s_c__Store_Variable__c", "settings", STORE),
     rule("s_c__Route_Mapping__c", "settings", STORE),
     rule("s_c__Web_Domain__c", "settings", Reach::Everyone),
+    rule("s_c__Store_Group__c", "settings", Reach::Everyone),
+    rule("s_c__Theme__c", "settings", Reach::Everyone),
     rule("s_c__Taxonomy__c", "categories", STORE),
     rule("s_c__Product_Category__c", "categories", Reach::ItsCategory),
     rule(
@@ -82,7 +88,11 @@ pub(super) const RULES: &[Rule] = &[
         Reach::Product("s_c__variant_product_id__c"),
     ),
     rule("s_c__Product_Media__c", "products", PRODUCT),
+    rule("s_c__Media__c", "products", Reach::ItsMedia),
+    rule("Account", "products", Reach::ItsBrand),
     rule("s_c__Trait__c", "products", PRODUCT),
+    rule("s_c__Trait_Type__c", "products", Reach::Everyone),
+    rule("s_c__Trait_Value__c", "products", Reach::Everyone),
     rule(
         "s_c__Product_Component__c",
         "products",
@@ -98,15 +108,25 @@ pub(super) const RULES: &[Rule] = &[
     rule("s_c__Permitted_Restricted_Product__c", "prices", STORE),
     rule("s_c__Stock_Level__c", "stock", PRODUCT),
     rule("s_c__Stock_Location__c", "stock", Reach::Everyone),
+    // A place that comes under one store no longer serves the others.
+    rule("s_c__Store_Stock_Location__c", "stock", Reach::Everyone),
     rule("s_c__Tax__c", "taxes", Reach::Everyone),
     rule("s_c__Product_Tax__c", "taxes", PRODUCT),
+    rule("s_c__Product_Tax_Group__c", "taxes", PRODUCT),
+    rule("s_c__Tax_Tax_Group__c", "taxes", Reach::Everyone),
+    rule("s_c__Tax_Provider__c", "taxes", Reach::Everyone),
     rule("s_c__Zone__c", "zones", Reach::ItsZone),
     rule("s_c__Zone_Country__c", "zones", ZONE),
     rule("s_c__Zone_State__c", "zones", ZONE),
     rule("s_c__Zone_City__c", "zones", ZONE),
     rule("s_c__Zone_Postcode__c", "zones", ZONE),
+    rule("s_c__Country__c", "zones", Reach::Everyone),
+    rule("s_c__State__c", "zones", Reach::Everyone),
+    rule("s_c__Postcode__c", "zones", Reach::Everyone),
     rule("s_c__Shipping_Rate__c", "shipping", STORE),
+    rule("s_c__Shipping_Provider__c", "shipping", STORE),
     rule("s_c__Collection_Point__c", "shipping", STORE),
+    rule("s_c__Opening_Time__c", "shipping", Reach::Everyone),
     rule("s_c__Delivery_Window__c", "shipping", STORE),
     rule("s_c__Payment_Provider__c", "payment", STORE),
     rule("s_c__Authentication_Provider__c", "authentication", STORE),
@@ -120,8 +140,11 @@ pub(super) const RULES: &[Rule] = &[
     rule("s_c__Condition__c", "promotions", Reach::Everyone),
     rule("s_c__Reward__c", "promotions", Reach::Everyone),
     rule("s_c__Promotion__c", "promotions", STORE),
+    rule("s_c__Promotion_Action__c", "promotions", Reach::Everyone),
+    rule("s_c__Promotion_Scope__c", "promotions", Reach::Everyone),
     rule("s_c__Discount__c", "promotions", Reach::Everyone),
     rule("s_c__Store_Campaign__c", "settings", STORE),
+    rule("Campaign", "settings", Reach::Everyone),
     rule("s_c__Form__c", "forms", Reach::Everyone),
     rule("s_c__Form_Question__c", "forms", Reach::Everyone),
     rule("s_c__Store_Form__c", "forms", STORE),
@@ -134,7 +157,11 @@ pub(super) const RULES: &[Rule] = &[
 ];
 
 /// Those of the rules whose rows are about persons.
-const ABOUT_PERSONS: [&str; 2] = ["s_c__Permitted_Restricted_Product__c", "s_c__Booking__c"];
+const ABOUT_PERSONS: [&str; 3] = [
+    "Account",
+    "s_c__Permitted_Restricted_Product__c",
+    "s_c__Booking__c",
+];
 
 /// Whether an object is what stores show to anyone. All others may be about persons, whatever an org adds.
 pub fn is_of_catalogue(object: &str) -> bool {
@@ -254,8 +281,9 @@ fn told(connection: &Connection, entry: &Entry) -> rusqlite::Result<Option<Told>
             Stores::These(some) => stores.extend(some),
         }
     }
+    let is_no_brand = rule.reach == Reach::ItsBrand && stores.is_empty();
     told.stores = Stores::These(stores);
-    Ok(Some(told))
+    Ok((!is_no_brand).then_some(told))
 }
 
 type Place = [Option<String>; 2];
@@ -334,6 +362,8 @@ fn reached(
         }
         Reach::ItsBook => select(OF_BOOK, id)?,
         Reach::ItsZone => select(OF_ZONE, id)?,
+        Reach::ItsMedia => select(OF_MEDIA, id)?,
+        Reach::ItsBrand => select(OF_BRAND, id)?,
         Reach::Zone(_) => first.as_ref().map_or(Ok(none()), |zone| select(OF_ZONE, zone))?,
     })
 }
@@ -342,4 +372,39 @@ const OF_CATEGORY: &str = "select st.store_id from _of_product_category c \
     join _store_taxonomy st on st.taxonomy_id = c.taxonomy_id where c.id = ?1";
 const OF_BOOK: &str = "select store_id from _store_book where pricebook_id = ?1";
 const OF_ZONE: &str = "select id from _of_store where zone_id = ?1 or exists (select 1 from _of_tax t where t.zone_id = ?1) \
-    union select s.id from _of_shipping_rate r join _of_store s on s.id = r.store_id or r.store_id is null where r.zone_id = ?1";
+    union select s.id from _of_shipping_rate r join _of_store s on s.id = r.store_id or r.store_id is null where r.zone_id = ?1 \
+    union select c.store_id from _of_collection_point c where c.zone_id = ?1 and c.store_id is not null \
+    union select s.id from _of_delivery_window w join _of_store s on s.id = w.store_id or w.store_id is null where w.zone_id = ?1";
+const OF_MEDIA: &str = "select v.store_id from _of_product_media x join _shown v on v.product_id = x.product_id where x.media_id = ?1 \
+    union select st.store_id from _of_product_category c \
+    join _store_taxonomy st on st.taxonomy_id = c.taxonomy_id where c.media_id = ?1";
+const OF_BRAND: &str = "select distinct v.store_id from _of_product2 p join _shown v on v.product_id = p.id where p.brand_id = ?1";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::storefront::sources;
+
+    /// What belongs to a customer and to no store.
+    const OF_CUSTOMERS: [&str; 9] = [
+        "Contact",
+        "Order",
+        "OrderItem",
+        "Asset",
+        "Case",
+        "s_c__Account_Points_Ledger__c",
+        "s_c__Account_Credit__c",
+        "s_c__Subscription__c",
+        "s_c__Voucher__c",
+    ];
+
+    #[test]
+    fn whatever_a_store_shows_is_told_when_it_changes() {
+        for source in sources::all() {
+            let told = RULES.iter().any(|rule| rule.object == source.object);
+            let personal = OF_CUSTOMERS.contains(&source.object.as_str());
+            assert!(told != personal, "{} has no rule, or one too many", source.object);
+        }
+        assert!(!is_of_catalogue("Account") && is_of_catalogue("s_c__media__c"));
+    }
+}

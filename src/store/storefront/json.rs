@@ -13,10 +13,10 @@ use crate::model::order::Decimal;
 /// Columns that are the cache's own business.
 const HIDDEN: [&str; 1] = ["_base"];
 
-/// Writes a row as an object with its columns as members.
-pub fn row(out: &mut Vec<u8>, row: &Row<'_>) -> rusqlite::Result<()> {
+/// Writes a row as an object with its columns as members; gives the row's revision, which is passed on the way.
+pub fn row(out: &mut Vec<u8>, row: &Row<'_>) -> rusqlite::Result<i64> {
     let statement = row.as_ref();
-    let mut open = b'{';
+    let (mut open, mut revision) = (b'{', 0);
     for index in 0..statement.column_count() {
         let name = statement.column_name(index)?;
         if HIDDEN.contains(&name) {
@@ -26,13 +26,17 @@ pub fn row(out: &mut Vec<u8>, row: &Row<'_>) -> rusqlite::Result<()> {
         open = b',';
         string(out, name);
         out.push(b':');
-        value(out, row.get_ref(index)?);
+        let stored = row.get_ref(index)?;
+        if let (ValueRef::Integer(found), "_rev") = (stored, name) {
+            revision = found;
+        }
+        value(out, stored);
     }
     if open == b'{' {
         out.push(open);
     }
     out.push(b'}');
-    Ok(())
+    Ok(revision)
 }
 
 /// Writes a row of a view as an object: flags as true and false, money with its currency, lists as arrays. Columns
@@ -130,13 +134,42 @@ pub fn money(out: &mut Vec<u8>, amount: Option<Decimal>, currency: Option<&str>)
 
 pub fn value(out: &mut Vec<u8>, value: ValueRef<'_>) {
     match value {
-        ValueRef::Integer(integer) => write(out, format_args!("{integer}")),
-        ValueRef::Real(real) if real.is_finite() => write(out, format_args!("{real}")),
+        ValueRef::Integer(integer) => whole(out, integer),
+        ValueRef::Real(real) if real.is_finite() => number(out, real),
         ValueRef::Text(bytes) => match std::str::from_utf8(bytes) {
             Ok(text) => string(out, text),
             Err(_) => string(out, &String::from_utf8_lossy(bytes)),
         },
         ValueRef::Null | ValueRef::Real(_) | ValueRef::Blob(_) => out.extend_from_slice(b"null"),
+    }
+}
+
+fn whole(out: &mut Vec<u8>, integer: i64) {
+    match u8::try_from(integer) {
+        // Flags, most of the time.
+        Ok(digit @ 0..10) => out.push(b'0' + digit),
+        _ => write(out, format_args!("{integer}")),
+    }
+}
+
+/// Writes a number in the shortest form that reads as the same. Most are amounts of at most two decimals: dividing
+/// the hundredths gives the very number back, and there are few enough digits for no other to do so.
+fn number(out: &mut Vec<u8>, real: f64) {
+    let hundredths = (real * 100.0).round();
+    if hundredths.abs() >= 1e15 || hundredths / 100.0 != real || hundredths == 0.0 {
+        return write(out, format_args!("{real}"));
+    }
+    #[allow(clippy::cast_possible_truncation)] // a whole number of 15 digits at most
+    let hundredths = hundredths as i64;
+    if hundredths < 0 {
+        out.push(b'-');
+    }
+    let (integer, rest) = (hundredths.abs() / 100, hundredths.abs() % 100);
+    whole(out, integer);
+    match (rest / 10, rest % 10) {
+        (0, 0) => {}
+        (tenth, 0) => write(out, format_args!(".{tenth}")),
+        (tenth, hundredth) => write(out, format_args!(".{tenth}{hundredth}")),
     }
 }
 
@@ -155,6 +188,10 @@ pub fn member(out: &mut Vec<u8>, separator: u8, name: &str, text: Option<&str>) 
 pub fn string(out: &mut Vec<u8>, text: &str) {
     let bytes = text.as_bytes();
     out.push(b'"');
+    if is_plain(bytes) {
+        out.extend_from_slice(bytes);
+        return out.push(b'"');
+    }
     let mut from = 0;
     for (index, &byte) in bytes.iter().enumerate() {
         if byte >= 0x20 && byte != b'"' && byte != b'\\' {
@@ -173,6 +210,23 @@ pub fn string(out: &mut Vec<u8>, text: &str) {
     }
     out.extend_from_slice(&bytes[from..]);
     out.push(b'"');
+}
+
+/// Whether nothing has to be escaped, looked at eight bytes at a time.
+fn is_plain(bytes: &[u8]) -> bool {
+    const ONES: u64 = u64::MAX / 255;
+    const HIGH: u64 = ONES * 128;
+    // The high bit of a byte that is zero, or of one above such a byte: enough to know that there is one.
+    let zero = |word: u64| word.wrapping_sub(ONES) & !word & HIGH;
+    let found = |word: u64| {
+        let control = word.wrapping_sub(ONES * 0x20) & !word & HIGH;
+        control | zero(word ^ (ONES * u64::from(b'"'))) | zero(word ^ (ONES * u64::from(b'\\')))
+    };
+    let (words, rest) = bytes.as_chunks::<8>();
+    words.iter().all(|word| found(u64::from_ne_bytes(*word)) == 0)
+        && rest
+            .iter()
+            .all(|byte| *byte >= 0x20 && *byte != b'"' && *byte != b'\\')
 }
 
 fn write(out: &mut Vec<u8>, what: std::fmt::Arguments<'_>) {
@@ -209,9 +263,10 @@ mod tests {
         let sql = "select 1 as isactive, 19.9 as price, 20.0 as round, 'a \"b\" \\ \n\t\u{1} é' as name,
             null as empty, 9223372036854775807 as big, 7 as _base, 3 as _rev";
         let mut out = Vec::new();
-        connection
+        let revision = connection
             .query_row(sql, [], |found| row(&mut out, found))
             .unwrap();
+        assert_eq!(revision, 3);
         let read: Value = serde_json::from_slice(&out).unwrap();
         let expected = json!({"isactive": 1, "price": 19.9, "round": 20, "name": "a \"b\" \\ \n\t\u{1} é",
             "empty": null, "big": 9_223_372_036_854_775_807_i64, "_rev": 3});
@@ -221,6 +276,56 @@ mod tests {
                 .unwrap()
                 .starts_with("{\"isactive\":1,\"price\":19.9,")
         );
+    }
+
+    #[test]
+    fn numbers_are_as_short_as_they_can_be() {
+        let mut rng = fastrand::Rng::with_seed(7);
+        let amounts = (0..20_000).map(|_| rng.i64(-9_999_999..9_999_999) as f64 / 100.0);
+        let any: Vec<f64> = amounts.collect();
+        let others = [
+            0.0,
+            -0.0,
+            0.1,
+            0.05,
+            -0.05,
+            19.9,
+            19.95,
+            1e15,
+            1e14,
+            123_456_789_012.34,
+            0.1 + 0.2,
+            1e-7,
+            1e300,
+            f64::MIN,
+            9_007_199_254_740_993.0,
+        ];
+        for real in any.into_iter().chain(others) {
+            let mut out = Vec::new();
+            number(&mut out, real);
+            assert_eq!(String::from_utf8(out).unwrap(), real.to_string());
+        }
+        for integer in [0, 9, 10, 255, 256, -1, i64::MIN, i64::MAX] {
+            let mut out = Vec::new();
+            whole(&mut out, integer);
+            assert_eq!(String::from_utf8(out).unwrap(), integer.to_string());
+        }
+    }
+
+    #[test]
+    fn every_byte_is_escaped_that_has_to_be_wherever_it_stands() {
+        for odd in (0..=0x7f_u8).map(char::from).chain(['é', '\u{2028}', '😀']) {
+            for before in 0..18 {
+                let text = format!("{}{odd}{}", "a".repeat(before), "z".repeat(17 - before));
+                let mut out = Vec::new();
+                string(&mut out, &text);
+                assert_eq!(
+                    serde_json::from_slice::<String>(&out).unwrap(),
+                    text,
+                    "{odd:?} after {before}"
+                );
+            }
+        }
     }
 
     #[test]

@@ -1,10 +1,13 @@
 //! Rows of mirrored objects as they are.
 
 use rusqlite::types::Value;
-use rusqlite::{CachedStatement, Connection, params_from_iter};
+use rusqlite::{Connection, params_from_iter};
 
 use crate::model::row::quoted;
 use crate::store::storefront::{Found, absent, is_id, json};
+
+/// Room for most rows.
+const ROW_BYTES: usize = 2_048;
 
 /// A row as JSON, with its revision.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -54,14 +57,12 @@ pub fn row(connection: &Connection, object: &str, id: &str) -> rusqlite::Result<
     if !is_id(id) {
         return Ok(Found::NoRow);
     }
-    let revision = revision_column(&statement);
     let mut rows = statement.query([id])?;
     let Some(row) = rows.next()? else {
         return Ok(Found::NoRow);
     };
-    let mut out = Vec::with_capacity(1_024);
-    json::row(&mut out, row)?;
-    let revision = revision.map_or(Ok(0), |column| row.get(column))?;
+    let mut out = Vec::with_capacity(ROW_BYTES);
+    let revision = json::row(&mut out, row)?;
     Ok(Found::Row(RawRow { revision, json: out }))
 }
 
@@ -114,7 +115,7 @@ pub fn list(connection: &Connection, object: &str, selection: &Selection) -> rus
                 next: Some(last),
             }));
         }
-        let mut out = Vec::with_capacity(1_024);
+        let mut out = Vec::with_capacity(ROW_BYTES);
         json::row(&mut out, row)?;
         items.push(out);
         last = row.get("id")?;
@@ -130,10 +131,6 @@ fn table_name(object: &str) -> Option<String> {
     let name = object.to_ascii_lowercase();
     let own = name.is_empty() || name.starts_with('_') || name.starts_with("sqlite_");
     (plain && !own).then(|| quoted(&name))
-}
-
-fn revision_column(statement: &CachedStatement<'_>) -> Option<usize> {
-    statement.column_index("_rev").ok()
 }
 
 #[cfg(test)]

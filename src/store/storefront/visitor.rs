@@ -20,6 +20,13 @@ pub struct Visitor {
     pub now: Millis,
 }
 
+impl Visitor {
+    /// Whether what is shown is for one customer alone.
+    pub fn is_known(&self) -> bool {
+        self.account_id.is_some() || self.contact_id.is_some()
+    }
+}
+
 /// A price book in effect.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Book {

@@ -1,0 +1,181 @@
+//! A product by its id over HTTP, on connections that stay: the daemon, the same answer made over Redis and over
+//! PostgreSQL, and a handler that says hello, in turns.
+//!
+//! One thread asks on all connections, so that asking costs the same whoever answers. Client, server and databases
+//! share the cores.
+
+use std::net::SocketAddr;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use axum::Router;
+use axum::routing::get;
+use storesync::model::clock::Clock;
+use storesync::outbound::outbox::Intake;
+use storesync::serve::{self, Feed, Health, Tokens};
+use storesync::store::outbox;
+use storesync::store::reader::Reader;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::runtime::{Builder, Runtime};
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+use crate::peers::{Postgres, Redis};
+use crate::read::{PRODUCTS, id};
+use crate::timing::median;
+
+const CONNECTIONS: usize = 32;
+const WINDOW: Duration = Duration::from_secs(2);
+const WINDOWS: usize = 5;
+
+/// Answers a second, and the milliseconds that 99 of 100 took at most.
+type Load = (f64, f64);
+
+pub fn run(dir: &Path, redis: Option<&Redis>, postgres: Option<&Postgres>) {
+    let runtime = Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .expect("a runtime");
+    let hello = Router::new().route("/v1/objects/Product2/{id}", get(|| async { "hello world" }));
+    let entered = runtime.enter();
+    let mut sides = vec![("hello", 0.5, plain(&runtime, hello))];
+    sides.extend(postgres.map(|peer| ("over PostgreSQL", 2.2, plain(&runtime, peer.routes()))));
+    sides.extend(redis.map(|peer| ("over Redis", 1.3, plain(&runtime, peer.routes()))));
+    drop(entered);
+    let ours = daemon(&runtime, dir);
+    let mut loads: Vec<Vec<Load>> = vec![Vec::new(); sides.len() + 1];
+    for _ in 0..WINDOWS {
+        let addresses = sides.iter().map(|(_, _, address)| *address).chain([ours]);
+        for (address, loads) in addresses.zip(&mut loads) {
+            loads.push(load(address));
+        }
+    }
+    let of = |place: usize| {
+        let rates = loads[place].iter().map(|(rate, _)| *rate).collect();
+        let worst = loads[place].iter().map(|(_, p99)| *p99).collect();
+        (median(rates), median(worst))
+    };
+    let (rate, p99) = of(sides.len());
+    println!("  HTTP, {CONNECTIONS} connections, medians of {WINDOWS} windows:");
+    println!("  a product: {rate:.0}/s, p99 {p99:.2} ms (target 1.50)");
+    for (place, (name, target, _)) in sides.iter().enumerate() {
+        let (peer, p99) = of(place);
+        println!(
+            "  {name}: {peer:.0}/s, p99 {p99:.2} ms: ours {:.2} times (target {target:.1})",
+            rate / peer
+        );
+    }
+}
+
+fn bind(runtime: &Runtime) -> TcpListener {
+    runtime
+        .block_on(TcpListener::bind("127.0.0.1:0"))
+        .expect("a port")
+}
+
+fn plain(runtime: &Runtime, routes: Router) -> SocketAddr {
+    let listener = bind(runtime);
+    let address = listener.local_addr().expect("it");
+    runtime.spawn(async move {
+        use axum::serve::ListenerExt;
+        let listener = listener.tap_io(|socket| socket.set_nodelay(true).expect("it"));
+        axum::serve(listener, routes).await
+    });
+    address
+}
+
+fn daemon(runtime: &Runtime, dir: &Path) -> SocketAddr {
+    let (outbox, writer) = outbox::open(dir, 0).expect("an outbox");
+    std::thread::spawn(move || writer.run());
+    let listener = bind(runtime);
+    let address = listener.local_addr().expect("it");
+    let health = Health {
+        lag_millis: Some(20),
+        ..Health::default()
+    };
+    let world = std::sync::Arc::new(serve::Parts {
+        reader: Reader::new(dir),
+        intake: Intake::new(outbox, storesync::config::Orders::default(), Clock::System),
+        health: watch::channel(health).1,
+        revisions: watch::channel(0).1,
+        feed: Feed::default(),
+        tokens: Tokens::default(),
+        clock: Clock::System,
+        console: Default::default(),
+        dir: dir.into(),
+        topics: Default::default(),
+        stop: CancellationToken::new(),
+    });
+    runtime.spawn(serve::run(listener.into(), world));
+    address
+}
+
+/// Asks on all connections for a window, from a thread of its own.
+fn load(address: SocketAddr) -> Load {
+    let asking = std::thread::spawn(move || {
+        let runtime = Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .expect("a runtime");
+        let began = Instant::now();
+        let mut times = runtime.block_on(async {
+            let clients: Vec<_> = (0..CONNECTIONS)
+                .map(|_| tokio::spawn(ask(address, began + WINDOW)))
+                .collect();
+            let mut times = Vec::new();
+            for client in clients {
+                times.extend(client.await.expect("a client"));
+            }
+            times
+        });
+        let rate = times.len() as f64 / began.elapsed().as_secs_f64();
+        times.sort_unstable();
+        (rate, times[times.len() * 99 / 100].as_secs_f64() * 1_000.0)
+    });
+    asking.join().expect("answers")
+}
+
+async fn ask(address: SocketAddr, end: Instant) -> Vec<Duration> {
+    let mut socket = TcpStream::connect(address).await.expect("a connection");
+    socket.set_nodelay(true).expect("it");
+    let mut times = Vec::with_capacity(16_384);
+    let mut read = Vec::with_capacity(8_192);
+    loop {
+        let asked = Instant::now();
+        if asked >= end {
+            return times;
+        }
+        let id = id(fastrand::usize(..PRODUCTS));
+        let request = format!("GET /v1/objects/Product2/{id} HTTP/1.1\r\nhost: localhost\r\n\r\n");
+        socket.write_all(request.as_bytes()).await.expect("sent");
+        read.clear();
+        while !is_whole(&read) {
+            assert_ne!(socket.read_buf(&mut read).await.expect("an answer"), 0);
+        }
+        times.push(asked.elapsed());
+    }
+}
+
+/// Whether an answer is there with all of its body.
+fn is_whole(read: &[u8]) -> bool {
+    const LENGTH: &[u8] = b"content-length: ";
+    let Some(head) = read.windows(4).position(|four| four == b"\r\n\r\n") else {
+        return false;
+    };
+    assert!(
+        read.starts_with(b"HTTP/1.1 200 "),
+        "{}",
+        String::from_utf8_lossy(read)
+    );
+    let at = read
+        .windows(LENGTH.len())
+        .position(|part| part == LENGTH)
+        .expect("a length");
+    let digits = read[at + LENGTH.len()..]
+        .iter()
+        .take_while(|byte| byte.is_ascii_digit());
+    let length = digits.fold(0, |length, digit| length * 10 + usize::from(digit - b'0'));
+    read.len() >= head + 4 + length
+}
