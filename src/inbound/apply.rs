@@ -151,6 +151,7 @@ pub fn run(
     pulse.idle();
     while let Some(first) = work.blocking_recv() {
         pulse.quiet_for(BATCH_MAX);
+        crate::failpoint::reach("apply");
         drain(first, &mut work, &mut batch);
         let started = Instant::now();
         world.now = clock.now();

@@ -20,6 +20,7 @@ use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 
 use crate::config;
+use crate::telemetry::pulse::Pulse;
 
 /// Connections at a time; the next wait in the system's queue.
 const CONNECTIONS_MAX: usize = 16_384;
@@ -29,6 +30,8 @@ const HANDSHAKE_MAX: Duration = Duration::from_secs(10);
 const HEAD_MAX: Duration = Duration::from_secs(75);
 /// How long the requests at hand may take once the daemon stops.
 const DRAIN_MAX: Duration = Duration::from_secs(10);
+/// How long it may take until the next client is waited for.
+const TURN_MAX: Duration = Duration::from_secs(10);
 /// Largest head of a request.
 const HEAD_BYTES_MAX: usize = 64 * 1024;
 
@@ -132,7 +135,10 @@ fn acceptor(tls: &config::Tls) -> anyhow::Result<TlsAcceptor> {
 pub async fn serve(listener: Listener, router: Router, stop: CancellationToken) -> anyhow::Result<()> {
     let seats = Arc::new(Semaphore::new(CONNECTIONS_MAX));
     let mut connections = JoinSet::new();
+    let pulse = Pulse::new(format!("serve {}", listener.address()));
     loop {
+        // Clients come when they like; who has a seat keeps it for as long as its connection lasts.
+        pulse.idle();
         let seat = tokio::select! {
             () = stop.cancelled() => break,
             seat = Arc::clone(&seats).acquire_owned() => seat?,
@@ -147,6 +153,8 @@ pub async fn serve(listener: Listener, router: Router, stop: CancellationToken) 
                 }
             }
         }
+        pulse.quiet_for(TURN_MAX);
+        crate::failpoint::stand("serve").await;
         // So that ended ones do not pile up.
         while connections.try_join_next().is_some() {}
     }
