@@ -134,7 +134,7 @@ impl Forget {
         self.ask_for_absent(now)?;
         while !stop.is_cancelled() {
             let Some(erasing) = self.next()? else { break };
-            self.erase(erasing, stop)?;
+            self.erase(&erasing, stop)?;
             self.empties_logs = true;
         }
         if self.empties_logs && !stop.is_cancelled() {
@@ -239,13 +239,13 @@ impl Forget {
         }))
     }
 
-    fn erase(&mut self, erasing: Erasing, stop: &CancellationToken) -> anyhow::Result<()> {
+    fn erase(&mut self, erasing: &Erasing, stop: &CancellationToken) -> anyhow::Result<()> {
         let made = StandIns::new(&erasing.key);
         let ids: HashSet<&str> = erasing.record_ids.iter().map(String::as_str).collect();
-        self.erase_events(&erasing, &ids, &made, stop)?;
+        self.erase_events(erasing, &ids, &made, stop)?;
         let table = self.history.table(&erasing.object)?;
         crate::failpoint::reach("erase_before_pages");
-        for number in self.journal.pages_left(&erasing)? {
+        for number in self.journal.pages_left(erasing)? {
             if stop.is_cancelled() {
                 return Ok(());
             }
@@ -258,7 +258,7 @@ impl Forget {
                 self.journal.rewrite_page(Rewritten { number, packed })?;
             }
         }
-        self.journal.finish(&erasing)?;
+        self.journal.finish(erasing)?;
         let (object, count) = (&erasing.object, erasing.record_ids.len());
         tracing::info!(%object, count, "{count} records of {object} are gone, and what the journal held of them is erased");
         Ok(())

@@ -68,15 +68,16 @@ impl Pulse {
     }
 }
 
-/// A stage that was to come back and has not, and for how long.
+/// The stage that was to come back and has not for longest, and for how long: others may only wait for it.
 pub fn standing_still() -> Option<(String, Duration)> {
     let now = STARTED.elapsed();
     let stages = STAGES.lock().unwrap_or_else(PoisonError::into_inner);
-    stages.iter().filter_map(Weak::upgrade).find_map(|stage| {
+    let still = stages.iter().filter_map(Weak::upgrade).filter_map(|stage| {
         let until = Duration::from_millis(stage.quiet_until.load(Ordering::Relaxed));
         let over = now.checked_sub(until).filter(|over| !over.is_zero())?;
         Some((stage.name.clone(), over))
-    })
+    });
+    still.max_by_key(|(_, over)| *over)
 }
 
 #[cfg(test)]

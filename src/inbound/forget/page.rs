@@ -82,7 +82,10 @@ fn csv(
         });
         writer.write_record(fields)?;
     }
-    Ok(found.then(|| writer.into_inner()).transpose()?)
+    Ok(match found {
+        true => Some(writer.into_inner()?),
+        false => None,
+    })
 }
 
 #[cfg(test)]

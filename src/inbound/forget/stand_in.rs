@@ -63,7 +63,7 @@ impl StandIns {
             out.push_str(&rest[..begin]);
             let word = &rest[begin..];
             let end = word.find(char::is_whitespace).unwrap_or(word.len());
-            let stand_in = self.hash(word[..end].as_bytes()) >> 32;
+            let stand_in = self.hash(&word.as_bytes()[..end]) >> 32;
             out.push_str(&format!("~{stand_in:08x}"));
             rest = &word[end..];
         }
