@@ -148,7 +148,7 @@ impl Door {
 fn response(events: Vec<RawEvent>) -> Events {
     Events {
         topic: TOPIC.into(),
-        events,
+        events: events.into(),
         schemas: vec![(fixture::SCHEMA_ID.to_owned(), fixture::SCHEMA.to_owned())],
         ..Events::default()
     }

@@ -1,8 +1,9 @@
 //! The one door: everything that changes a mirrored row comes through here, in the order it arrived.
 //!
-//! What is queued is taken together, up to [`EVENTS_PER_BATCH_MAX`] events: first the journal is appended and
-//! committed, then one transaction of the cache holds rows, change feed, dedupe keys, repairs and cursors. A
-//! crash between the two leaves the position where it was, so the events come again and the journal knows them.
+//! What is queued is taken together, up to [`EVENTS_PER_BATCH_MAX`] events: the journal is
+//! appended while one transaction of the cache takes rows, change feed, dedupe keys, repairs and cursors; it commits
+//! after the journal has. A crash between the two leaves the position where it was, so the events come again and
+//! the journal knows them.
 //!
 //! An error of a disk ends the stage with nothing half done: the transaction is rolled back, nothing was
 //! acknowledged, and the next start goes on from the last commit.
@@ -17,6 +18,7 @@ mod events;
 mod key;
 mod ledger;
 pub mod log;
+mod pen;
 mod rows;
 mod tally;
 pub mod work;
@@ -29,6 +31,7 @@ use tokio::sync::{mpsc, watch};
 
 use crate::inbound::apply::events::Schemas;
 use crate::inbound::apply::log::Notes;
+use crate::inbound::apply::pen::Pen;
 use crate::inbound::prepare::Planned;
 use crate::model::clock::{Clock, Millis};
 use crate::store::cache::cursors::{self, Cursor};
@@ -135,17 +138,37 @@ pub(in crate::inbound) struct World {
     tally: tally::Tally,
 }
 
-/// Writes what arrives until every sender is gone.
-#[allow(clippy::needless_pass_by_value)] // takes both writers for good: a second door would break the promise
+/// What to do when a file cannot be written.
+const JOURNAL: &str = "the journal cannot be written: check the space left on the disk of [state] dir and start again; nothing is lost";
+const CACHE: &str = "the cache cannot be written: check the space left on the disk of [state] dir and start again; nothing is lost";
+
+/// Writes what arrives until every sender is gone. Takes both writers for good: a second door would break the promise.
 pub fn run(
     mut cache: Cache,
-    mut journal: Journal,
+    journal: Journal,
     planned: &[Planned],
+    work: mpsc::Receiver<Work>,
+    clock: &Clock,
+    bells: &Bells,
+) -> anyhow::Result<()> {
+    let world = World::new(&mut cache, &journal.schemas()?, planned)?;
+    let keeps_rows = journal.keeps_rows();
+    std::thread::scope(|scope| {
+        let journal =
+            Pen::start(scope, journal).context("the thread that writes the journal cannot start")?;
+        work_off(world, cache, &journal, keeps_rows, work, clock, bells)
+    })
+}
+
+fn work_off(
+    mut world: World,
+    mut cache: Cache,
+    journal: &Pen,
+    keeps_rows: bool,
     mut work: mpsc::Receiver<Work>,
     clock: &Clock,
     bells: &Bells,
 ) -> anyhow::Result<()> {
-    let mut world = World::new(&mut cache, &journal.schemas()?, planned)?;
     let mut batch = Vec::new();
     let pulse = Pulse::new("apply");
     pulse.idle();
@@ -155,12 +178,12 @@ pub fn run(
         drain(first, &mut work, &mut batch);
         let started = Instant::now();
         world.now = clock.now();
-        let number = world.journal(&mut journal, &cache, &batch).context(
-            "the journal cannot be written: check the space left on the disk of [state] dir and start again; nothing is lost",
-        )?;
-        let rev = world.apply(&mut cache, &mut batch, number).context(
-            "the cache cannot be written: check the space left on the disk of [state] dir and start again; nothing is lost",
-        )?;
+        journal.write(Notes::of(&batch, &cache, world.now, keeps_rows)?);
+        world.learn(&batch);
+        let mut written = world.handle_all(&mut cache, &mut batch).context(CACHE)?;
+        written.is_batch(journal.number().context(JOURNAL)?);
+        let rev = written.commit().context(CACHE)?;
+        cache.bound_log().context(CACHE)?;
         metrics::APPLY_BATCHES.count([]);
         metrics::APPLY_DURATION.observe([], started.elapsed());
         Span::batch(rev, world.now, clock.now())
@@ -249,39 +272,24 @@ impl World {
         Ok(())
     }
 
-    /// Writes down what is about to be applied: the number of the batch.
-    fn journal(&mut self, journal: &mut Journal, cache: &Cache, batch: &[Work]) -> anyhow::Result<i64> {
-        let mut notes = Notes::default();
-        let with_rows = journal.keeps_rows();
-        let mut append = journal.append(self.now)?;
-        for work in batch {
-            let Some(events) = work.events() else {
-                notes.work(work, with_rows)?;
-                continue;
-            };
-            for (id, json) in &events.schemas {
-                append.schema(id, json)?;
-                self.schemas.learn(id, json, &self.objects, &self.by_name);
-            }
-            let runs = append.events(&events.topic, events.resumed, &events.events)?;
-            notes.events(events, runs);
+    fn learn(&mut self, batch: &[Work]) {
+        for (id, json) in batch
+            .iter()
+            .filter_map(Work::events)
+            .flat_map(|events| &events.schemas)
+        {
+            self.schemas.learn(id, json, &self.objects, &self.by_name);
         }
-        let number = append.batch(cache.journalled(), cache.rev(), &notes.text()?, &notes.pages)?;
-        append.commit()?;
-        journal.bound_log()?;
-        Ok(number)
     }
 
-    fn apply(&mut self, cache: &mut Cache, works: &mut Vec<Work>, number: i64) -> anyhow::Result<i64> {
+    /// All but the commit.
+    fn handle_all<'c>(&mut self, cache: &'c mut Cache, works: &mut Vec<Work>) -> anyhow::Result<Batch<'c>> {
         let mut batch = cache.batch()?;
-        batch.is_batch(number);
         for work in works.drain(..) {
             self.handle(&mut batch, work)?;
         }
         self.tally.store(&mut batch, name_of(&self.objects))?;
-        let rev = batch.commit()?;
-        cache.bound_log()?;
-        Ok(rev)
+        Ok(batch)
     }
 
     fn handle(&mut self, batch: &mut Batch<'_>, work: Work) -> anyhow::Result<()> {

@@ -344,7 +344,7 @@ impl Stage {
         let topic = Arc::clone(&self.topic);
         let events = Events {
             topic,
-            events: response.events,
+            events: response.events.into(),
             schemas,
             resumed,
             restart,

@@ -336,14 +336,16 @@ async fn what_is_too_much_goes_and_a_point_before_it_is_told_to_be_gone() {
     converge(&org).await;
     daemon.running.stop();
 
-    let reaches = "it reaches back to event";
     for arguments in [
         ["replay", "--dry-run", "--from", &before.0.to_string()],
         ["replay", "--dry-run", "--from", "2020-01-01T00:00:00Z"],
         ["replay", "--dry-run", "--from", "0000000000000001"],
     ] {
         let (exit, _, said) = org.verb(&arguments).await;
-        assert!(exit != 0 && said.contains(reaches), "{arguments:?}: {said}");
+        assert!(
+            exit != 0 && said.contains("it reaches back to event"),
+            "{arguments:?}: {said}"
+        );
     }
     let (exit, _, said) = org.verb(&["replay", "--dry-run"]).await;
     assert!(

@@ -100,7 +100,7 @@ impl World {
             } => {
                 let response = Events {
                     topic: topic.into(),
-                    events: again.events,
+                    events: again.events.into(),
                     restart,
                     latest: latest.as_deref().and_then(ReplayId::from_hex),
                     ..Events::default()

@@ -128,7 +128,7 @@ impl World {
         let mut change = Change::default();
         let mut sets = Vec::new();
         let mut committed_at = None;
-        for event in &response.events {
+        for event in response.events.iter() {
             let committed = self.event(batch, &response.topic, event, &mut change, &mut sets)?;
             committed_at = committed_at.max(committed);
         }

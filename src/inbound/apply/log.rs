@@ -5,6 +5,7 @@
 //! org said at each start that is all that the cache is made from.
 
 use std::borrow::Cow;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use csv::{ByteRecord, ReaderBuilder};
@@ -14,6 +15,7 @@ use serde_json::{Map, Value};
 use crate::inbound::apply::Work;
 use crate::inbound::apply::work::{Events, RepairedRow, Source};
 use crate::inbound::prepare::{Found, Planned};
+use crate::model::change::RawEvent;
 use crate::model::clock::Millis;
 use crate::store::cache::Cache;
 use crate::store::cache::loads::Place;
@@ -221,31 +223,85 @@ fn bare(work: usize, object: &str, kind: &'static str) -> Page {
     }
 }
 
-/// The notes of a batch, being made.
-#[derive(Debug, Default)]
+/// All that is to be written down of a batch.
+#[derive(Debug)]
 pub(in crate::inbound) struct Notes {
+    at: Millis,
+    /// The last batch that the cache holds, and its newest revision.
+    after: i64,
+    rev: i64,
     notes: Vec<Note>,
-    pub pages: Vec<Page>,
+    pages: Vec<Page>,
+    received: Vec<Received>,
+}
+
+/// Events of a note: where they are in the journal is known when they are written.
+#[derive(Debug)]
+struct Received {
+    note: usize,
+    topic: Arc<str>,
+    resumed: bool,
+    schemas: Vec<(String, String)>,
+    events: Arc<[RawEvent]>,
 }
 
 impl Notes {
-    /// As the journal keeps them.
-    pub fn text(&self) -> serde_json::Result<String> {
-        serde_json::to_string(&self.notes)
+    /// Of a batch that is about to be applied. `with_rows` where the journal keeps what the org answered.
+    pub fn of(batch: &[Work], cache: &Cache, at: Millis, with_rows: bool) -> serde_json::Result<Self> {
+        let mut notes = Self {
+            at,
+            after: cache.journalled(),
+            rev: cache.rev(),
+            notes: Vec::with_capacity(batch.len()),
+            pages: Vec::new(),
+            received: Vec::new(),
+        };
+        for work in batch {
+            match work.events() {
+                Some(events) => notes.events(events),
+                None => notes.work(work, with_rows)?,
+            }
+        }
+        Ok(notes)
     }
 
-    pub fn events(&mut self, events: &Events, runs: Vec<Run>) {
+    /// Writes them down: the number of the batch.
+    pub fn write(mut self, journal: &mut Journal) -> anyhow::Result<i64> {
+        let mut append = journal.append(self.at)?;
+        for received in &self.received {
+            for (id, json) in &received.schemas {
+                append.schema(id, json)?;
+            }
+            let written = append.events(&received.topic, received.resumed, &received.events)?;
+            if let Note::Events { runs, .. } = &mut self.notes[received.note] {
+                *runs = written;
+            }
+        }
+        let works = serde_json::to_string(&self.notes)?;
+        let number = append.batch(self.after, self.rev, &works, &self.pages)?;
+        append.commit()?;
+        Ok(number)
+    }
+
+    fn events(&mut self, events: &Events) {
+        self.received.push(Received {
+            note: self.notes.len(),
+            topic: Arc::clone(&events.topic),
+            resumed: events.resumed,
+            schemas: events.schemas.clone(),
+            events: Arc::clone(&events.events),
+        });
         self.notes.push(Note::Events {
             topic: events.topic.to_string(),
-            runs,
+            runs: Vec::new(),
             schemas: events.schemas.iter().map(|(id, _)| id.clone()).collect(),
             restart: events.restart,
             latest: events.latest.as_ref().map(ToString::to_string),
         });
     }
 
-    /// Anything but events. `with_rows` where the journal keeps what the org answered.
-    pub fn work(&mut self, work: &Work, with_rows: bool) -> serde_json::Result<()> {
+    /// Anything but events.
+    fn work(&mut self, work: &Work, with_rows: bool) -> serde_json::Result<()> {
         let at = self.notes.len();
         match work {
             Work::Page {

@@ -329,7 +329,7 @@ impl Door {
 
     fn events(&self, events: Vec<RawEvent>) {
         self.response(Events {
-            events,
+            events: events.into(),
             ..Events::default()
         });
     }
@@ -837,19 +837,16 @@ fn killed_between_journal_and_cache_the_event_comes_again() {
     let dir = Door::live().close();
     let response = || Events {
         topic: TOPIC.into(),
-        events: vec![created().raw(1, "a")],
+        events: [created().raw(1, "a")].into(),
         schemas: vec![("Product2".to_owned(), product_schema())],
         resumed: true,
         ..Events::default()
     };
-    let mut cache = Cache::open(dir.path()).unwrap();
+    let cache = Cache::open(dir.path()).unwrap();
     let mut journal = Journal::open(dir.path()).unwrap();
-    let planned: Vec<Planned> = tables().into_iter().map(Planned::from).collect();
-    let mut world = World::new(&mut cache, &journal.schemas().unwrap(), &planned).unwrap();
-    world
-        .journal(&mut journal, &cache, &[Work::Events(response())])
-        .unwrap();
-    drop((world, journal, cache));
+    let notes = Notes::of(&[Work::Events(response())], &cache, T0, true).unwrap();
+    notes.write(&mut journal).unwrap();
+    drop((journal, cache));
 
     let door = Door::open(dir);
     assert_eq!(door.rows("select count(*) from _cursor"), ["0"]);
@@ -879,7 +876,7 @@ fn the_cursor_stays_before_what_may_be_incomplete() {
     assert_eq!(cursor(), ["07|07"]);
     door.response(Events {
         restart: true,
-        events: vec![event(3, "e"), event(4, "f")],
+        events: [event(3, "e"), event(4, "f")].into(),
         ..Events::default()
     });
     assert_eq!(cursor(), ["03|04"]);

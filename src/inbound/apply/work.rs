@@ -147,7 +147,8 @@ pub enum Source {
 #[derive(Debug, Default)]
 pub struct Events {
     pub topic: Arc<str>,
-    pub events: Vec<RawEvent>,
+    /// Shared with the journal, which writes them down at the same time.
+    pub events: Arc<[RawEvent]>,
     /// Schemas that the events name and apply was not given yet.
     pub schemas: Vec<(String, String)>,
     /// The first response of a subscription.
