@@ -1,7 +1,7 @@
 //! What the journal forgets, beside the door: persons that are gone, and what is too old or too much.
 //!
 //! The journal holds what it was told of a person only while the cache holds the person. A record of an object that may
-//! be about persons ([`config::Sync::is_personal`]) that was deleted, opted out, or found to be gone loses its values: in
+//! be about persons ([`config::ObjectRules::personal`]) that was deleted, opted out, or found to be gone loses its values: in
 //! events, and in pages of rows. Each gives way to a stand-in ([`stand_in`]), so that a replay still gives the cache,
 //! revision by revision: what it makes of the record in between is nobody's any more. Of an object that is not mirrored
 //! no event keeps a value.

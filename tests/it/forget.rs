@@ -360,7 +360,11 @@ async fn what_is_too_much_goes_and_a_point_before_it_is_told_to_be_gone() {
     );
     let (_, status, _) = org.verb(&["status"]).await;
     assert!(status.contains("journal: reaches back to event"), "{status}");
-    // What is held is as good as before.
+    what_is_held_is_good(&org).await;
+}
+
+/// As it was before anything was removed.
+async fn what_is_held_is_good(org: &Sandbox) {
     let (_, newest) = JournalReader::open(&org.state())
         .unwrap()
         .bounds()
