@@ -43,17 +43,13 @@
     }
     const seconds = before ? (pulse.at - before.at) / 1000 : 0;
     const now = {
-      lag: pulse.lag_seconds,
+      lag: pulse.lag_seconds === null ? 0 : pulse.lag_seconds,
       rate: before && seconds > 0 ? Math.max(0, (pulse.rev - before.rev) / seconds) : 0,
       outbox: pulse.outbox,
     };
     before = pulse;
     for (const figure of charts) {
       const name = figure.dataset.name;
-      if (now[name] === null) {
-        figure.querySelector("output").textContent = "not known";
-        continue;
-      }
       const values = (series[name] = series[name] || []);
       values.push(now[name]);
       if (values.length > KEPT) values.shift();
