@@ -117,7 +117,7 @@ fn responses(fixture: &mut Fixture, count: usize) -> Vec<Vec<RawEvent>> {
 fn send(door: &Door, events: Vec<RawEvent>) {
     let events = Events {
         topic: TOPIC.into(),
-        events,
+        events: events.into(),
         schemas: vec![(fixture::SCHEMA_ID.to_owned(), fixture::SCHEMA.to_owned())],
         ..Events::default()
     };
@@ -210,7 +210,7 @@ impl Server {
             .block_on(tokio::net::TcpListener::bind("127.0.0.1:0"))
             .expect("a port");
         let address = listener.local_addr().expect("an address");
-        let world = serve::World {
+        let world = Arc::new(serve::Parts {
             reader: Reader::new(dir),
             intake: Intake::new(outbox, storesync::config::Orders::default(), Clock::System),
             health: watch::channel(Health::default()).1,
@@ -222,7 +222,7 @@ impl Server {
             dir: dir.into(),
             topics: Default::default(),
             stop: CancellationToken::new(),
-        };
+        });
         runtime.spawn(serve::run(listener.into(), world));
         Self {
             address,

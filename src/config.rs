@@ -7,6 +7,7 @@
 pub mod credentials;
 mod listen;
 mod orders;
+mod state;
 mod stores;
 
 use std::collections::BTreeMap;
@@ -19,6 +20,7 @@ use serde::Deserialize;
 use listen::check_listener;
 pub use listen::{Listen, Tls, Token};
 pub use orders::{Customers, Duplicates, Orders, Prices};
+pub use state::State;
 pub use stores::BookStore;
 
 /// The whole file.
@@ -155,6 +157,9 @@ pub struct ObjectRules {
     pub leave_out: Vec<String>,
     /// How often it is read again as a whole, for what no event tells of, such as formulas over other records.
     pub reread_hours: Option<u32>,
+    /// Whether it is about persons: the journal forgets what it held of a record that is deleted. Where it is not said,
+    /// everything is that is not part of a catalogue.
+    pub personal: Option<bool>,
 }
 
 impl Sync {
@@ -176,16 +181,6 @@ pub enum Profile {
     Storeconnect,
     /// Salesforce's own commerce objects.
     Standard,
-}
-
-/// `[state]`: where the databases live.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct State {
-    pub dir: PathBuf,
-    /// Whether the journal keeps the rows that the org answers, besides its events.
-    #[serde(default = "yes")]
-    pub keep_rows: bool,
 }
 
 /// `[serve]`: the storefronts' listener.
@@ -260,10 +255,6 @@ impl Default for Admin {
             tokens: Vec::new(),
         }
     }
-}
-
-fn yes() -> bool {
-    true
 }
 
 fn default_pubsub_url() -> String {
@@ -413,7 +404,7 @@ fn override_value(present: Option<&toml::Value>, key: &str, value: &str) -> toml
     }
     match value.parse::<i64>() {
         Ok(number)
-            if ["_seconds", "_hours", "_days", "_mebibytes", "_percent"]
+            if ["_seconds", "_hours", "_days", "_bytes", "_mebibytes", "_percent"]
                 .iter()
                 .any(|unit| key.ends_with(unit)) =>
         {
@@ -449,7 +440,12 @@ mod tests {
         assert_eq!(config.sync.poll_seconds, Sync::default().poll_seconds);
         assert_eq!(config.sync.verify_hours, Sync::default().verify_hours);
         assert_eq!(config.sync.api_share_percent, Sync::default().api_share_percent);
-        assert!(config.state.keep_rows);
+        let state = &config.state;
+        assert!(state.keep_rows);
+        assert_eq!(
+            (state.journal_days, state.journal_bytes),
+            (state::journal_days(), state::journal_bytes())
+        );
         let (orders, usual) = (&config.orders, Orders::default());
         assert_eq!((orders.prices, orders.customers), (usual.prices, usual.customers));
         assert_eq!(orders.cancelled_status, usual.cancelled_status);

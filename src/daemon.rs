@@ -297,8 +297,7 @@ fn start(stages: &mut Stages, world: World, plan: Plan, cache: Cache, journal: J
         let applied = apply::run(cache, journal, &planned, queue, &door_clock, &door_bells);
         ("apply", applied)
     });
-    let (dir, checkpoints) = (config.state.dir.clone(), stop.clone());
-    stages.spawn_blocking(move || ("checkpoint", checkpoint::run(&dir, &checkpoints)));
+    tend(stages, &config, &clock, &stop);
 
     spawn(
         stages,
@@ -325,6 +324,20 @@ fn start(stages: &mut Stages, world: World, plan: Plan, cache: Cache, journal: J
         config.sync,
         &limits,
     );
+}
+
+/// Starts what looks after the files, beside those who write them.
+fn tend(stages: &mut Stages, config: &Config, clock: &Clock, stop: &CancellationToken) {
+    let (dir, checkpoints) = (config.state.dir.clone(), stop.clone());
+    stages.spawn_blocking(move || ("checkpoint", checkpoint::run(&dir, &checkpoints)));
+    let forget = inbound::forget::World {
+        dir: config.state.dir.clone(),
+        sync: config.sync.clone(),
+        keep: inbound::forget::keep(&config.state),
+        clock: clock.clone(),
+    };
+    let stop = stop.clone();
+    stages.spawn_blocking(move || ("forget", inbound::forget::run(forget, &stop)));
 }
 
 fn topics(plan: &Plan) -> Vec<String> {

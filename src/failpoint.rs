@@ -27,24 +27,46 @@ mod stop {
         WANTED.get_or_init(read).as_ref()
     }
 
-    pub fn reach(name: &str) {
-        let Some(wanted) = wanted().filter(|wanted| wanted.name == name) else {
-            return;
-        };
-        if wanted.left.fetch_sub(1, Ordering::Relaxed) == 1 {
+    /// Whether this is the place and the time.
+    pub fn is_here(name: &str) -> bool {
+        let wanted = wanted().filter(|wanted| wanted.name == name);
+        let here = wanted.is_some_and(|wanted| wanted.left.fetch_sub(1, Ordering::Relaxed) == 1);
+        if here {
             eprintln!("the failpoint {name} is reached");
-            loop {
-                std::thread::park();
-            }
         }
+        here
     }
+}
+
+/// How long the process is patient with itself; without end but in a test that says `STORESYNC_HURRY`.
+pub fn patience() -> std::time::Duration {
+    #[cfg(debug_assertions)]
+    if std::env::var_os("STORESYNC_HURRY").is_some() {
+        return std::time::Duration::from_secs(5);
+    }
+    std::time::Duration::MAX
 }
 
 /// Stops here where a test asks for it.
 #[inline]
 pub fn reach(name: &str) {
     #[cfg(debug_assertions)]
-    stop::reach(name);
+    if stop::is_here(name) {
+        loop {
+            std::thread::park();
+        }
+    }
+    #[cfg(not(debug_assertions))]
+    let _ = name;
+}
+
+/// As [`reach`], in a stage that waits for others: it alone stands still.
+#[inline]
+pub async fn stand(name: &str) {
+    #[cfg(debug_assertions)]
+    if stop::is_here(name) {
+        std::future::pending::<()>().await;
+    }
     #[cfg(not(debug_assertions))]
     let _ = name;
 }

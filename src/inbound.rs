@@ -12,7 +12,8 @@
 //!    position was lost; [`verify`] compares with the org, and [`evolve`] follows its schema. All of them write
 //!    through the door, and what is left to do is in the ledger ([`crate::store::cache::repairs`]).
 //!
-//! People at a terminal see the first load by [`progress`].
+//! People at a terminal see the first load by [`progress`]; [`history`] and [`replay`] look back, and [`forget`] takes out
+//! of the journal who is gone and what is too old.
 //!
 //! Load, poll, repair and stream run at the same time. What keeps them from undoing each other is in
 //! [`crate::store::cache::rows`]. [`mapping`] says which objects and fields are mirrored, and which never;
@@ -27,6 +28,7 @@ pub mod compare;
 pub mod credit;
 pub mod decode;
 pub mod evolve;
+pub mod forget;
 pub mod history;
 pub mod mapping;
 pub mod plan;

@@ -38,7 +38,7 @@ pub async fn run(org: Org, dir: PathBuf, stop: CancellationToken) -> anyhow::Res
             }
             Err(error) => tracing::debug!("the org's limits cannot be asked, will be tried again: {error}"),
         }
-        pulse.quiet_for(INTERVAL);
+        pulse.rests_for(INTERVAL);
         tokio::select! {
             () = stop.cancelled() => {}
             () = tokio::time::sleep(INTERVAL) => {}

@@ -177,6 +177,7 @@ fn work_off(
     pulse.idle();
     while let Some(first) = work.blocking_recv() {
         pulse.quiet_for(BATCH_MAX);
+        crate::failpoint::reach("apply");
         drain(first, &mut work, &mut batch);
         let started = Instant::now();
         world.now = clock.now();

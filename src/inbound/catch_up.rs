@@ -17,12 +17,16 @@ use crate::inbound::poll::changed_since;
 use crate::model::clock::Millis;
 use crate::model::retry::Policy;
 use crate::store::cache::repairs::{self, Kind, Repair};
+use crate::telemetry::pulse::Pulse;
 
 /// No transaction takes longer.
 const OVERLAP_MILLIS: Millis = 15 * 60_000;
 
 /// How often to look where no bell rang.
 const INTERVAL: Duration = Duration::from_secs(30);
+
+/// Longest time for one object, however much of it changed.
+const OBJECT_MAX: Duration = Duration::from_secs(1_800);
 
 const RETRY: Policy = Policy {
     first: Duration::from_millis(500),
@@ -34,13 +38,17 @@ pub async fn run(wires: Wires) -> anyhow::Result<()> {
     let keep_going = async {
         let mut bell = wires.bells.ledger.subscribe();
         let mut failures = 0;
+        let pulse = Pulse::new("catch up");
         loop {
             bell.borrow_and_update();
+            pulse.quiet_for(OBJECT_MAX);
+            crate::failpoint::stand("catch_up").await;
             let mut failed = false;
             let open = wires
                 .reader
                 .with(|connection| repairs::open(connection, Kind::CatchUp, 1_000))?;
             for entry in &open {
+                pulse.quiet_for(OBJECT_MAX);
                 match work_off(&wires, entry).await {
                     Ok(()) => {}
                     Err(error) if error.is::<Ended>() => return Ok(()),
@@ -50,6 +58,7 @@ pub async fn run(wires: Wires) -> anyhow::Result<()> {
                     }
                 }
             }
+            pulse.rests_for(INTERVAL.max(RETRY.longest));
             if failed {
                 failures += 1;
                 sleep(RETRY.delay(failures)).await;

@@ -9,6 +9,7 @@
 
 mod bitmap;
 mod bits;
+mod copy;
 mod diff;
 mod fields;
 mod header;
@@ -16,7 +17,8 @@ mod payload;
 mod schema;
 
 pub use bits::Bits;
-pub use diff::patch;
+pub use copy::Other;
+pub use diff::{WHOLE, patch};
 pub use fields::Leaf;
 pub use header::{Bitmaps, Header};
 pub use schema::SchemaError;

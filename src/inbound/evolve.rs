@@ -16,18 +16,25 @@ use crate::inbound::prepare::{HIDDEN, Planned, look, own_members, tell};
 use crate::inbound::{Wires, mapping};
 use crate::salesforce::Error;
 use crate::salesforce::pubsub::PubSub;
+use crate::telemetry::pulse::Pulse;
 
 /// How often every object is described again. A change of permissions takes up to ten minutes to show.
 const INTERVAL: Duration = Duration::from_secs(600);
+
+/// Longest time for a round: some questions to the org for each object.
+const ROUND_MAX: Duration = Duration::from_secs(3_600);
 
 /// Keeps what is mirrored in step with what the org shows.
 pub async fn run(wires: Wires, pubsub: PubSub, config: config::Sync) -> anyhow::Result<()> {
     let keep_going = async {
         let mut bell = wires.bells.schemas.subscribe();
+        let pulse = Pulse::new("evolve");
         loop {
+            pulse.rests_for(INTERVAL);
             // Whichever comes first: an unknown schema, or the time to look anyway.
             drop(timeout(INTERVAL, bell.changed()).await);
             bell.borrow_and_update();
+            pulse.quiet_for(ROUND_MAX);
             match round(&wires, &pubsub, &config).await {
                 Ok(()) => {}
                 Err(error) if error.is::<Ended>() => return Ok(()),

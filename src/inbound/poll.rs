@@ -50,6 +50,7 @@ pub async fn run(wires: Wires, limits: Limits) -> anyhow::Result<()> {
         loop {
             for planned in &*wires.planned() {
                 pulse.quiet_for(POLL_MAX);
+                crate::failpoint::stand("poll").await;
                 match stage.poll_where_due(planned, &limits).await {
                     Ok(()) => {}
                     Err(error) if error.is::<Ended>() => return Ok(()),
@@ -59,7 +60,7 @@ pub async fn run(wires: Wires, limits: Limits) -> anyhow::Result<()> {
                     }
                 }
             }
-            pulse.quiet_for(LOOK);
+            pulse.rests_for(LOOK);
             sleep(LOOK).await;
         }
     };

@@ -14,6 +14,7 @@ use crate::inbound::apply::work::{Ended, ask};
 use crate::inbound::compare::read_records;
 use crate::model::retry::Policy;
 use crate::store::cache::repairs::{self, Repair};
+use crate::telemetry::pulse::Pulse;
 
 /// Records read at a time, of one object.
 const RECORDS_MAX: usize = 200;
@@ -26,6 +27,9 @@ const INTERVAL: Duration = Duration::from_secs(5);
 
 /// Between two rounds: a record that is changing all the time is not read all the time.
 const PAUSE: Duration = Duration::from_millis(200);
+
+/// Longest time for a round: a call for some records of each object.
+const ROUND_MAX: Duration = Duration::from_secs(1_800);
 
 const RETRY: Policy = Policy {
     first: Duration::from_millis(500),
@@ -44,9 +48,14 @@ pub async fn run(wires: Wires) -> anyhow::Result<()> {
     let keep_going = async {
         let mut bell = wires.bells.ledger.subscribe();
         let mut failures = 0;
+        let pulse = Pulse::new("repair");
         loop {
             bell.borrow_and_update();
-            match round(&wires).await {
+            pulse.quiet_for(ROUND_MAX);
+            crate::failpoint::stand("repair").await;
+            let round = round(&wires).await;
+            pulse.rests_for(INTERVAL.max(RETRY.longest));
+            match round {
                 Ok(Round { failed: true, .. }) => {
                     failures += 1;
                     sleep(RETRY.delay(failures)).await;

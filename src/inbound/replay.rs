@@ -20,8 +20,9 @@ use crate::inbound::apply::again::{Again, AgainBatch};
 use crate::inbound::apply::log::{FRESH, Note, START};
 use crate::inbound::prepare::establish;
 use crate::model::change::{RawEvent, ReplayId};
-use crate::model::clock::{Millis, parse_datetime};
+use crate::model::clock::{Millis, format_datetime, parse_datetime};
 use crate::store::cache::Cache;
+use crate::store::journal::forget::Reach;
 use crate::store::journal::read::KeptBatch;
 use crate::store::journal::{JournalReader, Kept};
 
@@ -106,6 +107,10 @@ pub enum ReplayError {
     NoBeginning,
     #[error("the journal holds nothing at that point: storesync events list shows what it holds")]
     NoSuchPoint,
+    #[error(
+        "the journal no longer holds that point: it reaches back to event {event} and {at}; [state] journal_days and journal_bytes say how long it keeps what"
+    )]
+    Forgotten { event: i64, at: String },
 }
 
 /// Where a span begins and ends.
@@ -148,6 +153,19 @@ pub fn replay(journal: &JournalReader, cache: &mut Cache, span: &Span) -> anyhow
 }
 
 fn edges(journal: &JournalReader, span: &Span) -> anyhow::Result<Edges> {
+    let reach = journal.reaches_back()?;
+    if let Some(reach) = reach {
+        for point in span.from.iter().chain(&span.to) {
+            let is_gone = match point {
+                Point::Number(number) => *number <= reach.event,
+                Point::At(at) => *at <= reach.at,
+                Point::ReplayId(id) => journal.numbers_at(&id.0)?.is_empty(),
+            };
+            if is_gone {
+                return Err(forgotten(reach).into());
+            }
+        }
+    }
     let mut edges = Edges {
         first_batch: 1,
         first_event: 1,
@@ -181,6 +199,14 @@ fn edges(journal: &JournalReader, span: &Span) -> anyhow::Result<Edges> {
         }
     }
     Ok(edges)
+}
+
+/// What is said of a point before the journal begins.
+pub fn forgotten(reach: Reach) -> ReplayError {
+    ReplayError::Forgotten {
+        event: reach.event + 1,
+        at: format_datetime(reach.at),
+    }
 }
 
 fn numbers(journal: &JournalReader, point: &Point) -> anyhow::Result<Vec<i64>> {

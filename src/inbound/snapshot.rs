@@ -25,6 +25,7 @@ use crate::salesforce::bulk::Job;
 use crate::salesforce::rest::Scope;
 use crate::store::cache::loads::{self, Place};
 use crate::store::cache::{State, objects};
+use crate::telemetry::pulse::Pulse;
 
 /// Objects read at a time.
 const LOADS_MAX: usize = 4;
@@ -34,6 +35,12 @@ const PAGES_MAX: usize = 4;
 
 /// How often to look for objects to read again where no bell rang.
 const INTERVAL: Duration = Duration::from_secs(30);
+
+/// Longest time until the org has a query's results ready, which waits there behind others'.
+const QUERY_MAX: Duration = Duration::from_secs(4 * 3_600);
+
+/// Longest time for a page: it is fetched, waits for those before it, and is written.
+const PAGE_MAX: Duration = Duration::from_secs(1_800);
 
 const RETRY: Policy = Policy {
     first: Duration::from_secs(1),
@@ -78,10 +85,14 @@ impl Stage<'_> {
     async fn keep_loaded(&self) -> anyhow::Result<()> {
         let mut bell = self.wires.bells.ledger.subscribe();
         let mut failures = 0;
+        let pulse = Pulse::new("snapshot");
         loop {
             bell.borrow_and_update();
+            pulse.quiet_for(PAGE_MAX);
             self.by_schedule().await?;
             let due = due(self.wires)?;
+            // Each load has a pulse of its own.
+            pulse.idle();
             let loads: Vec<_> = due.iter().map(|planned| self.load(planned)).collect();
             let results: Vec<_> = stream::iter(loads).buffer_unordered(LOADS_MAX).collect().await;
             let mut failed = false;
@@ -98,6 +109,7 @@ impl Stage<'_> {
                     }
                 }
             }
+            pulse.rests_for(INTERVAL.max(RETRY.longest));
             if failed {
                 failures += 1;
                 sleep(RETRY.delay(failures)).await;
@@ -136,6 +148,7 @@ impl Stage<'_> {
     async fn load(&self, planned: &Planned) -> anyhow::Result<()> {
         let object = &planned.table.object;
         let begun = Instant::now();
+        let pulse = &Pulse::new(format!("load {object}"));
         let under_way = self
             .wires
             .reader
@@ -143,15 +156,15 @@ impl Stage<'_> {
         let resumable =
             under_way.and_then(|progress| Some((progress.load.run, progress.rows, progress.place?)));
         let (run, rows) = match resumable {
-            Some((run, before, place)) => match self.go_on(planned, run, &place).await {
+            Some((run, before, place)) => match self.go_on(planned, run, &place, pulse).await {
                 Ok(rows) => (run, before + rows),
                 Err(error) if error.is::<Ended>() => return Err(error),
                 Err(error) => {
                     tracing::info!(%object, "the query of {object} cannot go on and begins anew: {error:#}");
-                    self.begin(planned).await?
+                    self.begin(planned, pulse).await?
                 }
             },
-            None => self.begin(planned).await?,
+            None => self.begin(planned, pulse).await?,
         };
         let swept = ask(&self.wires.work, |done| Work::FinishLoad {
             object: object.clone(),
@@ -167,20 +180,20 @@ impl Stage<'_> {
     }
 
     /// Goes on where the last process ended.
-    async fn go_on(&self, planned: &Planned, run: u64, place: &Place) -> anyhow::Result<u64> {
+    async fn go_on(&self, planned: &Planned, run: u64, place: &Place, pulse: &Pulse) -> anyhow::Result<u64> {
         let object = &planned.table.object;
         tracing::info!(%object, "the load of {object} goes on where it was");
         let job = Job {
             id: place.job.clone(),
             rows: place.total,
         };
-        let rows = self.job_pages(planned, run, &job, Some(place)).await?;
+        let rows = self.job_pages(planned, run, &job, Some(place), pulse).await?;
         self.remove(object, &job).await;
         Ok(rows)
     }
 
     /// Reads the object from its beginning: the number of the run, and the rows read.
-    async fn begin(&self, planned: &Planned) -> anyhow::Result<(u64, u64)> {
+    async fn begin(&self, planned: &Planned, pulse: &Pulse) -> anyhow::Result<(u64, u64)> {
         let object = &planned.table.object;
         let watermark = self.wires.org.org_time();
         let load = ask(&self.wires.work, |done| Work::BeginLoad {
@@ -189,9 +202,10 @@ impl Stage<'_> {
             done,
         })
         .await?;
+        pulse.quiet_for(QUERY_MAX);
         let rows = match self.wires.org.bulk_query(&planned.select(&[])).await {
             Ok(job) => {
-                let rows = self.job_pages(planned, load.run, &job, None).await;
+                let rows = self.job_pages(planned, load.run, &job, None, pulse).await;
                 if rows.is_ok() {
                     self.remove(object, &job).await;
                 }
@@ -199,7 +213,7 @@ impl Stage<'_> {
             }
             Err(Error::Refused {
                 status: 400..=499, ..
-            }) => self.rest_pages(planned, load.run).await,
+            }) => self.rest_pages(planned, load.run, pulse).await,
             Err(error) => Err(error.into()),
         }
         .with_context(|| format!("{object} could not be read"))?;
@@ -213,10 +227,11 @@ impl Stage<'_> {
     }
 
     /// For objects that the Bulk API refuses.
-    async fn rest_pages(&self, planned: &Planned, run: u64) -> anyhow::Result<u64> {
+    async fn rest_pages(&self, planned: &Planned, run: u64, pulse: &Pulse) -> anyhow::Result<u64> {
         let mut page = self.wires.org.query(&planned.select(&[]), Scope::Live).await?;
         let mut total = 0;
         loop {
+            pulse.quiet_for(PAGE_MAX);
             let rows = page.records;
             let (object, source) = (planned.table.object.clone(), Source::Load { run });
             let written = ask(&self.wires.work, |done| Work::Rows {

@@ -199,7 +199,7 @@ impl Stage {
     }
 
     async fn pause(&self, pause: Duration) {
-        self.pulse.quiet_for(pause + CALLS_MAX);
+        self.pulse.rests_for(pause + CALLS_MAX);
         sleep(pause).await;
     }
 
@@ -316,13 +316,14 @@ impl Stage {
         let mut resumed = true;
         loop {
             let waiting_since = Instant::now();
-            self.pulse.quiet_for(cadence.silence_max());
+            self.pulse.rests_for(cadence.silence_max());
             let response = next(&mut subscription, cadence.silence_max()).await?;
             cadence.heard(response.events.len(), waiting_since.elapsed());
             self.failures = 0;
             credit.received(response.events.len(), response.pending);
             // Handing over waits for apply, which the watchdog asks by itself.
             self.pulse.quiet_for(CALLS_MAX);
+            crate::failpoint::stand("subscribe").await;
             // Asked for before any work is done on what came: the org's answer takes its time anyway.
             ask_for(&subscription, credit.request(self.wires.work.capacity() > 0))?;
             self.deliver(response, resumed).await?;

@@ -15,9 +15,13 @@ use crate::inbound::compare::{Depth, RESTAMPED, compare};
 use crate::inbound::prepare::Planned;
 use crate::store::cache::repairs::{self, Kind, Repair};
 use crate::store::cache::{State, objects};
+use crate::telemetry::pulse::Pulse;
 
 /// How long to wait for the next poll of an object whose changes come by polling.
 const POLL_MAX: Duration = Duration::from_secs(300);
+
+/// Longest time to compare one object, with every row read.
+const OBJECT_MAX: Duration = Duration::from_secs(3_600);
 
 /// How often to look whether anything is to be compared.
 const INTERVAL: Duration = Duration::from_secs(10);
@@ -26,13 +30,15 @@ const INTERVAL: Duration = Duration::from_secs(10);
 pub async fn run(wires: Wires, limits: Limits) -> anyhow::Result<()> {
     let keep_going = async {
         let mut bell = wires.bells.ledger.subscribe();
+        let pulse = Pulse::new("verify");
         loop {
             bell.borrow_and_update();
-            match round(&wires, &limits).await {
+            match round(&wires, &limits, &pulse).await {
                 Ok(()) => {}
                 Err(error) if error.is::<Ended>() => return Ok(()),
                 Err(error) => return Err(error),
             }
+            pulse.rests_for(INTERVAL);
             // Whichever comes first: the bell, or the time to look anyway.
             drop(timeout(INTERVAL, bell.changed()).await);
         }
@@ -43,7 +49,7 @@ pub async fn run(wires: Wires, limits: Limits) -> anyhow::Result<()> {
     }
 }
 
-async fn round(wires: &Wires, limits: &Limits) -> anyhow::Result<()> {
+async fn round(wires: &Wires, limits: &Limits, pulse: &Pulse) -> anyhow::Result<()> {
     if !limits.budget().allows_comparing(wires.org.api_usage()) {
         return Ok(());
     }
@@ -54,6 +60,8 @@ async fn round(wires: &Wires, limits: &Limits) -> anyhow::Result<()> {
         .reader
         .with(|connection| repairs::open(connection, Kind::CatchUp, 1_000))?;
     for planned in &*wires.planned() {
+        pulse.quiet_for(OBJECT_MAX);
+        crate::failpoint::stand("verify").await;
         let object = &planned.table.object;
         let entry = asked.iter().find(|entry| entry.object == *object);
         // What is being read again would only be found to differ.

@@ -16,6 +16,7 @@ use crate::inbound::history::{History, full_id};
 use crate::inspect::listing::{changes_json, changes_text, header_json, headline, instant};
 use crate::inspect::{Misused, print, print_json, state_dir};
 use crate::model::clock::{Millis, format_datetime};
+use crate::store::journal::forget::Reach;
 
 pub fn run(config: Option<&Path>, args: &HistoryArgs) -> anyhow::Result<Exit> {
     let at = args.at.as_deref().map(instant).transpose()?;
@@ -23,7 +24,11 @@ pub fn run(config: Option<&Path>, args: &HistoryArgs) -> anyhow::Result<Exit> {
     let mut history = History::open(&state_dir(config, args.look.state.as_deref())?)?;
     if let Some(at) = at {
         let then = history.at(&args.object, &id, at)?;
-        return Ok(tell_then(args, &id, at, &then));
+        let exit = tell_then(args, &id, at, &then);
+        if let (Exit::Failed, Some(reach)) = (exit, history.journal.reaches_back()?) {
+            eprintln!("storesync: {}", reaches_back(reach));
+        }
+        return Ok(exit);
     }
     let timeline = history.timeline(&args.object, &id)?;
     if args.look.json {
@@ -33,12 +38,23 @@ pub fn run(config: Option<&Path>, args: &HistoryArgs) -> anyhow::Result<Exit> {
         if timeline.is_empty() {
             print(&format!("the journal holds nothing of {} {id}\n", args.object));
         }
+        if let Some(reach) = history.journal.reaches_back()? {
+            eprintln!("storesync: {}", reaches_back(reach));
+        }
     }
     Ok(if timeline.is_empty() {
         Exit::Failed
     } else {
         Exit::Ok
     })
+}
+
+/// Why less may be known than was asked for.
+fn reaches_back(reach: Reach) -> String {
+    let at = format_datetime(reach.at);
+    format!(
+        "the journal reaches back to {at}: what was before it no longer holds ([state] journal_days, journal_bytes)"
+    )
 }
 
 fn tell_then(args: &HistoryArgs, id: &str, at: Millis, then: &Then) -> Exit {

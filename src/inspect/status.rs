@@ -13,7 +13,7 @@ use crate::config::Config;
 use crate::inspect::{print, print_json, reader};
 use crate::model::clock::Clock;
 use crate::store::standing::Standing;
-use crate::store::{allowance, database, outbox};
+use crate::store::{allowance, database, journal, outbox};
 
 /// Between two looks of `--watch`.
 const INTERVAL: Duration = Duration::from_secs(2);
@@ -54,6 +54,7 @@ fn status(config: &Config) -> anyhow::Result<Value> {
     standing.follow_only(&config.sync.channels);
     standing.orders = outbox::standing_in(dir)?;
     standing.allowance = allowance::read(dir);
+    standing.journal = journal::forget::standing_in(dir)?;
     Ok(standing.as_json(database::is_held(dir), Clock::System.now()))
 }
 
@@ -83,6 +84,7 @@ fn as_text(status: &Value) -> String {
         words(&status["outbox"]["depth"]),
         words(&status["outbox"]["oldest_seconds"])
     ));
+    lines.push(journal_line(&status["journal"]));
     lines.push(allowance_line(&status["allowance"]));
     lines.join("\n") + "\n"
 }
@@ -121,6 +123,19 @@ fn object_line(object: &Value) -> String {
         words(&object["rows"]),
         words(&object["lag_seconds"]),
         words(&object["last_event_at"]),
+    )
+}
+
+fn journal_line(journal: &Value) -> String {
+    let reach = match journal["reaches_back_to"].as_str() {
+        Some(at) => format!("reaches back to event {} at {at}", journal["first_event"]),
+        None => "reaches back to the beginning".to_owned(),
+    };
+    format!(
+        "journal: {reach}; {} records that are gone to be erased, the oldest for {} s, {} erased",
+        words(&journal["erasures_pending"]),
+        words(&journal["erasures_oldest_seconds"]),
+        words(&journal["erased_records"])
     )
 }
 

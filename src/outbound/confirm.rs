@@ -19,6 +19,7 @@ use crate::salesforce::Org;
 use crate::store::outbox::{Outbox, OutboxError, Sent};
 use crate::store::reader::Reader;
 use crate::store::storefront;
+use crate::telemetry::pulse::Pulse;
 use crate::telemetry::traces::Span;
 
 /// Most writes looked up at once.
@@ -27,6 +28,9 @@ const PAGE_ROWS: u32 = 256;
 const IDLE_MAX: Duration = Duration::from_secs(30);
 /// Shortest time between two looks, so that a flood of changes does not become a flood of looks.
 const REST: Duration = Duration::from_millis(100);
+
+/// Longest time for a look: some questions to the org.
+const LOOK_MAX: Duration = Duration::from_secs(600);
 
 /// What confirm works with.
 pub struct World {
@@ -45,8 +49,12 @@ pub async fn run(mut world: World, stop: CancellationToken) -> Result<(), Outbox
     // Ends when the one who tells of changes has ended; the slow timer then goes on alone.
     let mut told = true;
     let echo = Duration::from_secs(u64::from(world.echo_seconds)).max(REST);
+    let pulse = Pulse::new("confirm");
     loop {
+        pulse.quiet_for(LOOK_MAX);
+        crate::failpoint::stand("confirm").await;
         look(&world).await?;
+        pulse.rests_for(REST + IDLE_MAX);
         let woken = async {
             sleep(REST).await;
             tokio::select! {

@@ -114,6 +114,7 @@ pub async fn run(world: World, stop: CancellationToken) -> Result<(), PushError>
         let idle = idle(&shared)?;
         // With all lanes taken it turns when one is free again: a look-up and a delivery at most.
         pulse.quiet_for(IDLE_MAX + ANSWERS_MAX);
+        crate::failpoint::stand("push").await;
         tokio::select! {
             Some(delivered) = under_way.next(), if !under_way.is_empty() => {
                 let delivered: Outcome = delivered?;

@@ -8,7 +8,7 @@ use serde_json::json;
 use crate::serve::problem::Problem;
 use crate::serve::{World, reply};
 use crate::store::standing::Standing;
-use crate::store::{allowance, storefront};
+use crate::store::{allowance, journal, storefront};
 
 /// The process answers.
 pub async fn livez(State(world): State<World>) -> Response {
@@ -41,6 +41,7 @@ pub async fn status(State(world): State<World>) -> Result<Response, Problem> {
     standing.follow_only(&world.topics);
     standing.orders = world.intake.standing()?;
     standing.allowance = allowance::read(&world.dir);
+    standing.journal = journal::forget::standing_in(&world.dir).map_err(anyhow::Error::from)?;
     let mut body = standing.as_json(true, now);
     body["state"] = health.state().into();
     body["lag_seconds"] = health.lag_seconds(now).into();

@@ -21,6 +21,7 @@ use tokio_util::sync::CancellationToken;
 use tower_http::compression::Compression;
 
 use crate::config;
+use crate::telemetry::pulse::Pulse;
 
 /// Connections at a time, where the limit of open files leaves as many; the next wait in the system's queue.
 pub const CONNECTIONS_MAX: usize = 16_384;
@@ -34,6 +35,8 @@ const HANDSHAKE_MAX: Duration = Duration::from_secs(10);
 const HEAD_MAX: Duration = Duration::from_secs(75);
 /// How long the requests at hand may take once the daemon stops.
 const DRAIN_MAX: Duration = Duration::from_secs(10);
+/// How long it may take until the next client is waited for.
+const TURN_MAX: Duration = Duration::from_secs(10);
 /// Largest head of a request.
 const HEAD_BYTES_MAX: usize = 64 * 1024;
 
@@ -150,7 +153,10 @@ pub async fn serve(
     let service = Compression::new(router);
     let seats = Arc::new(Semaphore::new(seats));
     let mut connections = JoinSet::new();
+    let pulse = Pulse::new(format!("serve {}", listener.address()));
     loop {
+        // Clients come when they like; who has a seat keeps it for as long as its connection lasts.
+        pulse.idle();
         let seat = tokio::select! {
             () = stop.cancelled() => break,
             seat = Arc::clone(&seats).acquire_owned() => seat?,
@@ -165,6 +171,8 @@ pub async fn serve(
                 }
             }
         }
+        pulse.quiet_for(TURN_MAX);
+        crate::failpoint::stand("serve").await;
         // So that ended ones do not pile up.
         while connections.try_join_next().is_some() {}
     }

@@ -45,6 +45,7 @@ pub async fn metrics(State(world): State<World>) -> Result<Response, Problem> {
     standing.follow_only(&world.topics);
     standing.orders = world.intake.standing()?;
     standing.allowance = allowance::read(&world.dir);
+    standing.journal = journal::forget::standing_in(&world.dir).map_err(anyhow::Error::from)?;
     let mut out = String::with_capacity(16 * 1024);
     let version = vec![("version", env!("CARGO_PKG_VERSION").to_owned())];
     let help = "The program that runs";
@@ -59,6 +60,7 @@ pub async fn metrics(State(world): State<World>) -> Result<Response, Problem> {
     ledger(&mut out, &standing, &closed, now);
     orders(&mut out, &standing, now);
     allowances(&mut out, &standing);
+    erasures(&mut out, &standing, now);
     files(&mut out, &world.dir);
     metrics::render(&mut out);
     Ok(([(CONTENT_TYPE, FORMAT)], out).into_response())
@@ -222,6 +224,23 @@ fn allowances(out: &mut String, standing: &Standing) {
             deliveries.ratio(),
         );
     }
+}
+
+fn erasures(out: &mut String, standing: &Standing, now: Millis) {
+    let Some(journal) = standing.journal else { return };
+    let help = "Records that are gone and whose values the journal still holds";
+    single(out, "storesync_erasures_pending", help, journal.pending as f64);
+    let oldest = journal.oldest_at.map_or(0, |oldest| (now - oldest).max(0));
+    let help = "How long the oldest of them has waited";
+    single(
+        out,
+        "storesync_erasure_oldest_seconds",
+        help,
+        oldest as f64 / 1_000.0,
+    );
+    let help = "Records whose values were taken out of the journal, since it was made";
+    describe(out, "storesync_erased_records_total", help, "counter");
+    sample(out, "storesync_erased_records_total", &[], journal.erased as f64);
 }
 
 fn files(out: &mut String, dir: &Path) {

@@ -89,6 +89,14 @@ pub(super) fn reset_if_long(connection: &Connection, page_bytes: u32) -> rusqlit
     Ok(())
 }
 
+/// Moves everything and cuts the log to nothing, so that it holds no page as it was before; waits for the writer and
+/// for readers as long as the connection's time-out allows. Whether it is empty.
+pub(super) fn empty(connection: &Connection) -> rusqlite::Result<bool> {
+    connection.query_row("pragma wal_checkpoint(truncate)", [], |row| {
+        Ok(row.get::<_, i64>(0)? == 0)
+    })
+}
+
 fn checkpoint(connection: &Connection, mode: &str) -> rusqlite::Result<Frames> {
     connection.query_row(&format!("pragma wal_checkpoint({mode})"), [], |row| {
         Ok(Frames {

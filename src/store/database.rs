@@ -105,6 +105,8 @@ pub fn open_writer(dir: &Path, kind: Kind) -> Result<Connection, OpenError> {
         connection.pragma_update(None, "journal_mode", "wal")?;
         connection.pragma_update(None, "synchronous", kind.synchronous)?;
         connection.pragma_update(None, "busy_timeout", 10_000)?;
+        // What is deleted is overwritten: it may be about a person.
+        connection.pragma_update(None, "secure_delete", true)?;
         connection.set_prepared_statement_cache_capacity(256);
         migrate(&mut connection, kind, version)
     })()

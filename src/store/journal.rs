@@ -3,11 +3,13 @@
 //!
 //! An event is here before its effect is in the cache, so nothing that was received can vanish: what could not
 //! be decoded can be looked at and tried again. Appending is idempotent by topic, replay id and the event's
-//! number among those that share the replay id. Bounded by count; the oldest go first.
+//! number among those that share the replay id. Bounded by age and size: [`forget`] removes the oldest, and the values
+//! of persons that are gone, beside the door.
 //!
 //! [`log`] keeps the order in which things went through the door, and the rows that the org answered, so that
 //! the cache can be made again from the journal alone; [`read`] is for those who look at it.
 
+pub mod forget;
 pub mod import;
 pub mod index;
 pub mod log;
@@ -33,15 +35,13 @@ pub const KIND: Kind = Kind {
     migrations: &[
         include_str!("migrations/journal_1.sql"),
         include_str!("migrations/journal_2.sql"),
+        include_str!("migrations/journal_3.sql"),
     ],
     page_bytes: 4096,
     synchronous: "normal",
     mode: 0o600,
     kept_before_upgrade: false,
 };
-
-/// Events kept.
-const EVENTS_MAX: i64 = 1_000_000;
 
 /// Commits between two looks at the length of the write-ahead log.
 const COMMITS_PER_LOG_CHECK: u32 = 8;
@@ -210,9 +210,6 @@ impl Append<'_> {
     }
 
     pub fn commit(self) -> rusqlite::Result<()> {
-        self.transaction
-            .prepare_cached("delete from event where number <= (select max(number) from event) - ?1")?
-            .execute([EVENTS_MAX])?;
         self.transaction.commit()
     }
 }

@@ -14,6 +14,7 @@ use crate::store::cache::loads::{self, Progress};
 use crate::store::cache::meta;
 use crate::store::cache::objects::{self, ObjectState, State};
 use crate::store::cache::repairs::{self, Kind, Repair};
+use crate::store::journal::forget;
 use crate::store::outbox::InState;
 
 /// Entries of the ledger that are listed one by one.
@@ -35,6 +36,8 @@ pub struct Standing {
     /// Of the outbox, which is another file; empty until told.
     pub orders: Vec<InState>,
     pub allowance: Option<Allowance>,
+    /// Of the journal, which is another file; `None` until told.
+    pub journal: Option<forget::Standing>,
 }
 
 impl Standing {
@@ -57,6 +60,7 @@ impl Standing {
             open,
             orders: Vec::new(),
             allowance: None,
+            journal: None,
         })
     }
 
@@ -89,6 +93,7 @@ impl Standing {
             "orders": orders,
             "outbox": self.outbox(now),
             "allowance": self.allowance.map(|allowance| allowed(&allowance, now)),
+            "journal": self.journal.map(|journal| journalled(&journal, now)),
         })
     }
 
@@ -217,6 +222,17 @@ fn allowed(allowance: &Allowance, now: Millis) -> Value {
         "told_seconds_ago": seconds(now - allowance.at),
         "api": {"used": allowance.api.used, "limit": allowance.api.limit},
         "event_deliveries": allowance.deliveries.map(|share| json!({"used": share.used, "limit": share.limit})),
+    })
+}
+
+/// What is being erased of persons that are gone, and where the journal begins.
+fn journalled(journal: &forget::Standing, now: Millis) -> Value {
+    json!({
+        "erasures_pending": journal.pending,
+        "erasures_oldest_seconds": journal.oldest_at.map(|oldest| seconds(now - oldest)),
+        "erased_records": journal.erased,
+        "first_event": journal.reaches_back.map(|reach| reach.event + 1),
+        "reaches_back_to": journal.reaches_back.map(|reach| format_datetime(reach.at)),
     })
 }
 

@@ -3,11 +3,14 @@
 //! A stage says before each wait for how long it may be quiet: the next response of a stream, the next poll, a
 //! call of the org. One that is quiet for longer stands still, however alive the process looks from outside: a
 //! deadlock, a call without an end, a thread that died without a word. The watchdog is fed only while all of them
-//! keep their word, never by a timer alone.
+//! keep their word, never by a timer alone. A debug build with `STORESYNC_HURRY` set has no patience, so that a test
+//! need not wait as long as a stage may work.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, LazyLock, Mutex, PoisonError, Weak};
 use std::time::{Duration, Instant};
+
+use crate::failpoint;
 
 /// Beyond the time a stage has given itself: a busy machine, a suspended container.
 const GRACE: Duration = Duration::from_secs(30);
@@ -48,23 +51,33 @@ impl Pulse {
         self.stage.quiet_until.store(u64::MAX, Ordering::Relaxed);
     }
 
+    /// It rests on purpose, and comes back after this time.
+    pub fn rests_for(&self, time: Duration) {
+        self.until(time + GRACE.min(failpoint::patience()));
+    }
+
     /// It turns, and comes back within this time.
     pub fn quiet_for(&self, time: Duration) {
-        let until = STARTED.elapsed() + time + GRACE;
+        self.until((time + GRACE).min(failpoint::patience()));
+    }
+
+    fn until(&self, time: Duration) {
+        let until = STARTED.elapsed() + time;
         let millis = u64::try_from(until.as_millis()).unwrap_or(u64::MAX);
         self.stage.quiet_until.store(millis, Ordering::Relaxed);
     }
 }
 
-/// A stage that was to come back and has not, and for how long.
+/// The stage that was to come back and has not for longest, and for how long: others may only wait for it.
 pub fn standing_still() -> Option<(String, Duration)> {
     let now = STARTED.elapsed();
     let stages = STAGES.lock().unwrap_or_else(PoisonError::into_inner);
-    stages.iter().filter_map(Weak::upgrade).find_map(|stage| {
+    let still = stages.iter().filter_map(Weak::upgrade).filter_map(|stage| {
         let until = Duration::from_millis(stage.quiet_until.load(Ordering::Relaxed));
         let over = now.checked_sub(until).filter(|over| !over.is_zero())?;
         Some((stage.name.clone(), over))
-    })
+    });
+    still.max_by_key(|(_, over)| *over)
 }
 
 #[cfg(test)]

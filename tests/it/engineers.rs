@@ -2,5 +2,5 @@
 
 mod console;
 mod journal;
-mod replay;
+pub mod replay;
 mod time_travel;

@@ -6,6 +6,7 @@ mod check;
 mod engineers;
 mod events_decode;
 mod fault_matrix;
+mod forget;
 mod inbound;
 mod journeys;
 mod monitoring;

@@ -5,13 +5,14 @@ use serde_json::json;
 
 use crate::world::{Sandbox, a_store, eventually, order};
 
-const NAME: &str = "Quetzalcoatlus";
-const MAIL: &str = "quetzal@private.example";
+/// Of who orders, here and in simulated lives.
+pub const NAME: &str = "Quetzalcoatlus";
+pub const MAIL: &str = "quetzal@private.example";
 const STREET: &str = "77 Hidden Hollow";
 const CARD: &str = "4111111111111111";
 
-/// Everything that must not be read in a log, and what it is.
-async fn secrets(org: &Sandbox) -> Vec<(String, &'static str)> {
+/// Everything that must not be read in a log, and what it is: the org as it is now, and who orders.
+pub async fn secrets(org: &Sandbox) -> Vec<(String, &'static str)> {
     let mut secrets = vec![
         (NAME.to_owned(), "a name"),
         (MAIL.to_owned(), "a mail address"),
@@ -109,8 +110,13 @@ async fn nothing_personal_and_no_secret_is_logged() {
     let said = daemon.running.said();
     assert!(said.contains("LOG-1") && said.contains("DEBUG"), "{said}");
     let heard = [said, verified, verify_said, checked, check_said, status, metrics].join("\n");
+    says_nothing_of(&heard, &secrets);
+}
+
+/// None of the secrets can be read in what was said.
+pub fn says_nothing_of(heard: &str, secrets: &[(String, &'static str)]) {
     for (secret, what) in secrets {
-        let line = heard.lines().find(|line| line.contains(&secret));
+        let line = heard.lines().find(|line| line.contains(secret));
         assert!(line.is_none(), "{what} was logged: {line:?}");
     }
 }

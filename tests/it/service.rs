@@ -170,6 +170,56 @@ async fn the_watchdog_is_fed_by_progress_and_not_by_a_timer() {
     manager.until("the watchdog is fed again", |told| told.contains_key("WATCHDOG"));
 }
 
+/// Where a stage can be made to stand still, and what it is called.
+const STAGES: [(&str, &str); 9] = [
+    ("subscribe", "subscribe "),
+    ("apply", "apply"),
+    ("load", "load "),
+    ("poll", "poll"),
+    ("repair", "repair"),
+    ("verify", "verify"),
+    ("push", "push"),
+    ("confirm", "confirm"),
+    ("serve", "serve http"),
+];
+
+#[tokio::test(flavor = "multi_thread")]
+async fn any_stage_that_stands_still_ends_the_feeding_by_its_name() {
+    let org = Sandbox::start(&["--products", "5"]).await;
+    for (failpoint, stage) in STAGES {
+        let manager = Manager::new();
+        let variables = [
+            ("NOTIFY_SOCKET", manager.path()),
+            ("WATCHDOG_USEC", "1500000".to_owned()),
+            ("STORESYNC_FAILPOINT", failpoint.to_owned()),
+            ("STORESYNC_HURRY", "1".to_owned()),
+        ];
+        let variables: Vec<(&str, &str)> = variables
+            .iter()
+            .map(|(name, value)| (*name, value.as_str()))
+            .collect();
+        let mut daemon = org.daemon_with(&variables).await;
+        if failpoint == "serve" {
+            // Who asks may wait in vain.
+            drop(tokio::time::timeout(Duration::from_secs(2), daemon.get("/v1/stores")).await);
+        }
+        let trouble = format!("the stage {stage}");
+        eventually(&trouble, async || {
+            // As systemd does: one whose socket is full stands still for that.
+            manager.forget();
+            let said = daemon.running.said();
+            let named = said
+                .lines()
+                .any(|line| line.contains(&trouble) && line.contains("the watchdog is not fed"));
+            named.then_some(())
+        })
+        .await;
+        manager.forget();
+        assert_eq!(manager.fed_within(Duration::from_secs(2)), 0, "{failpoint}");
+        daemon.running.kill();
+    }
+}
+
 #[tokio::test]
 async fn a_reload_takes_what_it_can_and_names_what_it_cannot() {
     let org = Sandbox::start(&["--products", "5"]).await;

@@ -1,7 +1,7 @@
 //! Whole lives of a daemon, drawn from a seed: a merchant's edits of every kind, a shopper's orders, an org that
 //! misbehaves, and kills in between. Whatever happened, in the end the cache equals the org, what no event told was found by
 //! comparing, each change is in the feed once, nothing is left in the ledger, and each
-//! order is in the org once.
+//! order is in the org once; and no daemon has said anything of who is in the org, or any secret.
 //!
 //! `STORESYNC_SEEDS=200` tries so many seeds, `STORESYNC_SEEDS=17..18` these. What is drawn depends on the seed
 //! alone; what happens also on how the processes are scheduled, so a failing seed may have to be tried again.
@@ -14,6 +14,7 @@ use fastrand::Rng;
 use serde_json::{Value, json};
 
 use crate::outbound::shopper::{STORES, Shopper};
+use crate::privacy::{says_nothing_of, secrets};
 use crate::world::{Daemon, Sandbox, cache, converge, select};
 
 /// Seeds where none are given.
@@ -90,6 +91,10 @@ struct Life {
     changes: BTreeMap<String, usize>,
     /// Records that were changed in other ways too.
     uncounted: BTreeSet<String>,
+    /// What the daemons before this one said.
+    said: String,
+    /// What none of them may say, and what it is.
+    secrets: Vec<(String, &'static str)>,
     /// What was done, for whoever reads of a failure.
     diary: String,
     shopper: Shopper,
@@ -103,7 +108,8 @@ async fn ids(org: &Sandbox, object: &str) -> Vec<String> {
 }
 
 async fn started(org: &Sandbox, channels: &'static str) -> Daemon {
-    let variables = [FEW_OBJECTS, STORES, ("STORESYNC__SYNC__CHANNELS", channels)];
+    let told = ("STORESYNC_LOG", "storesync=debug,info");
+    let variables = [FEW_OBJECTS, STORES, told, ("STORESYNC__SYNC__CHANNELS", channels)];
     org.daemon_with(&variables).await
 }
 
@@ -133,6 +139,8 @@ async fn live_through(seed: u64) {
         migrated: false,
         changes: BTreeMap::new(),
         uncounted: BTreeSet::new(),
+        said: String::new(),
+        secrets: secrets(&org).await,
         diary: String::new(),
         shopper: Shopper::enter(&org).await,
         org,
@@ -425,6 +433,7 @@ impl Life {
         } else {
             self.daemon.running.stop();
         }
+        self.said.push_str(&self.daemon.running.said());
         if self.random.u32(..8) == 0 {
             self.note("80 hours pass");
             self.migrated = true;
@@ -464,6 +473,10 @@ impl Life {
         converge(&self.org).await;
         self.org.settled().await;
         self.check_feed();
+        self.daemon.running.stop();
+        self.said.push_str(&self.daemon.running.said());
+        assert!(self.said.contains("DEBUG"), "{}", self.said);
+        says_nothing_of(&self.said, &self.secrets);
     }
 
     /// Compares everything, once the daemon has nothing left to do. What a stream that had to wait brings late may

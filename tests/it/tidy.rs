@@ -15,14 +15,14 @@ const IMPORTS: &[(&str, &[&str])] = &[
     ("model", &[]),
     ("config", &[]),
     ("cli", &[]),
-    ("telemetry", &["config", "cli"]),
+    ("telemetry", &["config", "cli", "failpoint"]),
     ("failpoint", &[]),
     ("store", &["model", "failpoint"]),
     ("salesforce", &["model", "config", "proto", "telemetry::metrics"]),
     ("sandbox", &["model", "proto"]),
     (
         "inbound",
-        &["model", "config", "store", "salesforce", "telemetry"],
+        &["model", "config", "store", "salesforce", "telemetry", "failpoint"],
     ),
     (
         "outbound",
@@ -37,6 +37,8 @@ const IMPORTS: &[(&str, &[&str])] = &[
             "outbound::outbox",
             "inbound::history",
             "telemetry::metrics",
+            "telemetry::pulse",
+            "failpoint",
         ],
     ),
     (

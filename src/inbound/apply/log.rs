@@ -4,11 +4,13 @@
 //! journal; whole rows, which are the org's own answers, are packed beside it. With the door's clock and what the
 //! org said at each start that is all that the cache is made from.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use csv::{ByteRecord, ReaderBuilder};
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 
 use crate::inbound::apply::Work;
 use crate::inbound::apply::work::{Events, RepairedRow, Source};
@@ -18,6 +20,7 @@ use crate::model::clock::Millis;
 use crate::store::cache::Cache;
 use crate::store::cache::loads::Place;
 use crate::store::journal::Journal;
+use crate::store::journal::forget::Starts;
 use crate::store::journal::log::{Page, Run, pack};
 
 /// How the notes of a start begin.
@@ -25,6 +28,13 @@ pub(in crate::inbound) const START: &str = "[{\"start\":{";
 
 /// How the notes of the start with an empty cache begin.
 pub(in crate::inbound) const FRESH: &str = "[{\"start\":{\"fresh\":true";
+
+/// What the journal has to know of starts.
+pub(in crate::inbound) const STARTS: Starts = Starts {
+    begin: START,
+    fresh: FRESH,
+    not_fresh: "[{\"start\":{\"fresh\":false",
+};
 
 /// An id that is after all ids.
 const LAST_ID: &str = "~";
@@ -187,6 +197,20 @@ fn json_page<'r>(
     })
 }
 
+/// A row that is deleted only says so: the org still tells its values, and nobody is to keep them.
+fn without_what_is_gone(row: &Map<String, Value>) -> Cow<'_, Map<String, Value>> {
+    if row.get("IsDeleted") != Some(&Value::Bool(true)) {
+        return Cow::Borrowed(row);
+    }
+    let kept = row
+        .iter()
+        .filter(|(field, _)| matches!(field.as_str(), "Id" | "IsDeleted"));
+    Cow::Owned(
+        kept.map(|(field, value)| (field.clone(), value.clone()))
+            .collect(),
+    )
+}
+
 /// A page without rows, that is about every record.
 fn bare(work: usize, object: &str, kind: &'static str) -> Page {
     Page {
@@ -304,7 +328,8 @@ impl Notes {
                     Source::CatchUp { .. } => "catch_up",
                 };
                 let ids = rows.iter().filter_map(|row| row.get("Id")?.as_str());
-                self.pages.push(json_page(at, object, kind, rows, ids)?);
+                let kept: Vec<_> = rows.iter().map(without_what_is_gone).collect();
+                self.pages.push(json_page(at, object, kind, &kept, ids)?);
             }
             Work::Repaired { object, rows, .. } if with_rows => {
                 let ids = rows.iter().map(|(_, id, _): &RepairedRow| id.as_str());

@@ -12,8 +12,14 @@ use aws_lc_rs::digest::{SHA256, digest};
 /// Most lines a result may have; a text field holds at most 131,072 characters.
 const LINES_MAX: usize = 200_000;
 
+/// How a difference begins that was erased: what follows is the whole text that stands in. No real one begins so.
+pub const WHOLE: &str = "=== ";
+
 /// The new text; `None` where the diff does not fit the old one, or the result is not the text that was meant.
 pub fn patch(old: &str, diff: &str) -> Option<String> {
+    if let Some(whole) = diff.strip_prefix(WHOLE) {
+        return Some(whole.to_owned());
+    }
     let mut lines = diff.strip_suffix('\n').unwrap_or(diff).split('\n');
     lines.next()?.strip_prefix("---")?;
     let hash = lines.next()?.strip_prefix("+++")?.trim();

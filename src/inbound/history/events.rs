@@ -136,6 +136,11 @@ impl Filter {
 }
 
 impl History {
+    /// The schema that events name by this id; `None` for one that is not known or of no use.
+    pub fn schema(&mut self, id: &str) -> rusqlite::Result<Option<Rc<EventSchema>>> {
+        self.schemas.get(&self.journal, id)
+    }
+
     pub fn read(&mut self, kept: Kept) -> rusqlite::Result<Event> {
         let said = match self.schemas.get(&self.journal, &kept.schema_id)? {
             Some(schema) => said(&schema, &kept.payload),

@@ -1,5 +1,7 @@
 //! Which event names which record: brought up to date when it is asked for.
 
+use std::collections::BTreeSet;
+
 use crate::inbound::decode::Change;
 use crate::inbound::history::History;
 use crate::store::journal::index::{Index, Reached};
@@ -16,6 +18,20 @@ impl History {
         let mut index = Index::open(&self.dir)?;
         self.bring_up_to_date(&mut index)?;
         Ok(index.events(record)?)
+    }
+
+    /// The numbers of the events that name any of some records, in order.
+    pub fn events_of_any<'r>(
+        &mut self,
+        records: impl Iterator<Item = &'r str>,
+    ) -> anyhow::Result<BTreeSet<i64>> {
+        let mut index = Index::open(&self.dir)?;
+        self.bring_up_to_date(&mut index)?;
+        let mut numbers = BTreeSet::new();
+        for record in records {
+            numbers.extend(index.events(record)?);
+        }
+        Ok(numbers)
     }
 
     fn bring_up_to_date(&mut self, index: &mut Index) -> anyhow::Result<()> {

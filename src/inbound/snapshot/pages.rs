@@ -15,10 +15,11 @@ use crate::inbound::apply::Work;
 use crate::inbound::apply::log::Packed;
 use crate::inbound::apply::work::{Ended, Written};
 use crate::inbound::prepare::Planned;
-use crate::inbound::snapshot::Stage;
+use crate::inbound::snapshot::{PAGE_MAX, Stage};
 use crate::salesforce::Error;
 use crate::salesforce::bulk::{Job, PageList};
 use crate::store::cache::loads::Place;
+use crate::telemetry::pulse::Pulse;
 
 /// Pages of one result that are fetched at a time: as many as a list names.
 const SIDE_BY_SIDE_MAX: usize = 5;
@@ -44,23 +45,24 @@ impl Stage<'_> {
         run: u64,
         job: &Job,
         place: Option<&Place>,
+        pulse: &Pulse,
     ) -> anyhow::Result<u64> {
         let path = match place {
             Some(place) if is_list(place) => place.locator.clone(),
             Some(place) => {
                 let locator = Some(place.locator.clone());
-                return self.chained_pages(planned, run, job, locator).await;
+                return self.chained_pages(planned, run, job, locator, pulse).await;
             }
             None if job.rows <= u64::from(rows_per_page(planned.table.columns.len())) => {
-                return self.chained_pages(planned, run, job, None).await;
+                return self.chained_pages(planned, run, job, None, pulse).await;
             }
             None => self.wires.org.bulk_page_list_path(job),
         };
         match self.wires.org.bulk_page_list(&path).await {
-            Ok(list) => self.listed_pages(planned, run, job, path, list).await,
+            Ok(list) => self.listed_pages(planned, run, job, path, list, pulse).await,
             Err(Error::Refused {
                 status: 400 | 404, ..
-            }) if place.is_none() => self.chained_pages(planned, run, job, None).await,
+            }) if place.is_none() => self.chained_pages(planned, run, job, None, pulse).await,
             Err(error) => Err(error.into()),
         }
     }
@@ -72,6 +74,7 @@ impl Stage<'_> {
         job: &Job,
         mut path: String,
         mut list: PageList,
+        pulse: &Pulse,
     ) -> anyhow::Result<u64> {
         let mut rows = 0;
         loop {
@@ -80,7 +83,9 @@ impl Stage<'_> {
                 locator: path,
                 total: job.rows,
             };
-            rows += self.side_by_side(planned, run, &list.pages, &place).await?;
+            rows += self
+                .side_by_side(planned, run, &list.pages, &place, pulse)
+                .await?;
             let Some(next) = list.next else { return Ok(rows) };
             list = self.wires.org.bulk_page_list(&next).await?;
             path = next;
@@ -93,10 +98,11 @@ impl Stage<'_> {
         run: u64,
         pages: &[String],
         place: &Place,
+        pulse: &Pulse,
     ) -> anyhow::Result<u64> {
         let pages: Vec<_> = pages
             .iter()
-            .map(|page| self.listed_page(planned, run, page, place))
+            .map(|page| self.listed_page(planned, run, page, place, pulse))
             .collect();
         let written = stream::iter(pages).buffer_unordered(SIDE_BY_SIDE_MAX);
         written
@@ -110,9 +116,12 @@ impl Stage<'_> {
         run: u64,
         page: &str,
         place: &Place,
+        pulse: &Pulse,
     ) -> anyhow::Result<u64> {
         let (mut rows, mut download) = (0, None);
         loop {
+            pulse.quiet_for(PAGE_MAX);
+            crate::failpoint::stand("load").await;
             // Before anything is in memory; given back when it is written.
             let permit = self.pages.acquire().await?;
             let download = match &mut download {
@@ -135,11 +144,14 @@ impl Stage<'_> {
         run: u64,
         job: &Job,
         mut locator: Option<String>,
+        pulse: &Pulse,
     ) -> anyhow::Result<u64> {
         let rows_max = rows_per_page(planned.table.columns.len());
         let mut writing: Option<Writing<'_>> = None;
         let mut rows = 0;
         loop {
+            pulse.quiet_for(PAGE_MAX);
+            crate::failpoint::stand("load").await;
             let permit = match self.pages.try_acquire() {
                 Ok(permit) => permit,
                 // Others hold the rest: ours is given back first, or all would wait for each other.

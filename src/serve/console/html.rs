@@ -84,20 +84,25 @@ pub fn note(content: impl Display) -> Html {
 
 /// A table that can be scrolled sideways with the keyboard where it is too wide.
 pub fn table(caption: &str, head: &[&str], rows: impl IntoIterator<Item = Vec<Html>>) -> Html {
-    let head = head
+    // Named once more in each cell, and the roles said, for narrow screens: there each row is a block of its own.
+    let cell = |(place, cell): (usize, Html)| {
+        let title = head.get(place).copied().unwrap_or_default();
+        element("td", &[("role", "cell"), ("data-head", title)], [cell])
+    };
+    let titles = head
         .iter()
-        .map(|title| element("th", &[("scope", "col")], [text(title)]));
-    let head = element("thead", &[], [element("tr", &[], head)]);
+        .map(|title| element("th", &[("scope", "col"), ("role", "columnheader")], [text(title)]));
+    let titles = element(
+        "thead",
+        &[("role", "rowgroup")],
+        [element("tr", &[("role", "row")], titles)],
+    );
     let mut any = false;
     let rows: Html = rows
         .into_iter()
         .map(|cells| {
             any = true;
-            element(
-                "tr",
-                &[],
-                cells.into_iter().map(|cell| element("td", &[], [cell])),
-            )
+            element("tr", &[("role", "row")], cells.into_iter().enumerate().map(cell))
         })
         .collect();
     if !any {
@@ -105,8 +110,12 @@ pub fn table(caption: &str, head: &[&str], rows: impl IntoIterator<Item = Vec<Ht
     }
     let table = element(
         "table",
-        &[],
-        [tag("caption", caption), head, element("tbody", &[], [rows])],
+        &[("role", "table")],
+        [
+            tag("caption", caption),
+            titles,
+            element("tbody", &[("role", "rowgroup")], [rows]),
+        ],
     );
     let attributes = [
         ("class", "wide"),

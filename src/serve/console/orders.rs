@@ -246,7 +246,7 @@ fn attempts(detail: &Detail) -> Html {
             text(attempt.attempt),
             text(format_datetime(attempt.began_at)),
             text(attempt.ended_at.map(format_datetime).unwrap_or_default()),
-            text(attempt.state.as_deref().unwrap_or("running")),
+            text(attempt.state.as_deref().unwrap_or("running").replace('_', " ")),
             text(problem.unwrap_or_default()),
             exchanged.collect(),
         ]

@@ -48,9 +48,12 @@ pub async fn page(State(world): State<World>) -> Page {
         ("Open repairs".to_owned(), link("/repairs", entries)),
         ("Orders are sent".to_owned(), sending),
     ]);
-    let orders = orders
-        .iter()
-        .map(|(state, count)| vec![link(&format!("/orders?state={state}"), state), text(count)]);
+    let orders = orders.iter().map(|(state, count)| {
+        vec![
+            link(&format!("/orders?state={state}"), state.replace('_', " ")),
+            text(count),
+        ]
+    });
     let content = [
         told,
         charts(),

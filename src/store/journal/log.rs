@@ -10,15 +10,6 @@ use rusqlite::{Connection, params};
 use crate::model::clock::Millis;
 use crate::store::journal::{Append, Journal};
 
-/// Packed answers kept; the oldest go first.
-const PAGES_BYTES_MAX: i64 = 4 << 30;
-
-/// Batches kept.
-const BATCHES_MAX: i64 = 4_000_000;
-
-/// Batches between two looks at what is too much.
-const BATCHES_PER_LOOK: i64 = 256;
-
 /// Events that follow each other in the journal: number of the first, and how many.
 pub type Run = (i64, i64);
 
@@ -71,22 +62,7 @@ impl Append<'_> {
                 .prepare_cached("insert into body (page, packed) values (?1, ?2)")?
                 .execute(params![page_number, &page.packed[..]])?;
         }
-        if number % BATCHES_PER_LOOK == 0 {
-            self.prune(number)?;
-        }
         Ok(number)
-    }
-
-    /// Removes the oldest batches where they or their pages are too much.
-    fn prune(&self, newest: i64) -> rusqlite::Result<()> {
-        let too_old: Option<i64> = self.transaction.query_row(
-            "select max(batch) from (select batch, sum(bytes) over (order by number desc) as total from page) \
-             where total > ?1",
-            [PAGES_BYTES_MAX],
-            |row| row.get(0),
-        )?;
-        let up_to = too_old.unwrap_or(0).max(newest - BATCHES_MAX);
-        forget(&self.transaction, "<=", up_to)
     }
 }
 

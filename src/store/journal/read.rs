@@ -7,6 +7,7 @@ use rusqlite::{Connection, OptionalExtension, Row, params};
 use crate::model::clock::Millis;
 use crate::store::database::{self, OpenError};
 use crate::store::journal::KIND;
+use crate::store::journal::forget::{self, Reach};
 
 /// Largest page that is unpacked; the door takes none that is near it.
 const PAGE_BYTES_MAX: usize = 256 << 20;
@@ -176,6 +177,26 @@ impl JournalReader {
             })
     }
 
+    /// Where the journal begins; `None` where nothing was removed for its age or for want of room.
+    pub fn reaches_back(&self) -> rusqlite::Result<Option<Reach>> {
+        forget::reach(&self.connection)
+    }
+
+    pub fn page(&self, number: i64) -> rusqlite::Result<Option<KeptPage>> {
+        self.connection
+            .prepare_cached(&format!("{PAGE} where number = ?1"))?
+            .query_row([number], page)
+            .optional()
+    }
+
+    /// The newest event that was here when a batch was written.
+    pub fn last_event_of(&self, batch: i64) -> rusqlite::Result<Option<i64>> {
+        self.connection
+            .prepare_cached("select last_event from batch where number = ?1")?
+            .query_row([batch], |row| row.get(0))
+            .optional()
+    }
+
     /// The number of the first event received at or after an instant.
     pub fn first_since(&self, instant: Millis) -> rusqlite::Result<Option<i64>> {
         self.connection.query_row(
@@ -198,6 +219,30 @@ impl JournalReader {
             .prepare_cached("select json from schema where schema_id = ?1")?
             .query_row([id], |row| row.get(0))
             .optional()
+    }
+
+    pub fn schema_ids(&self) -> rusqlite::Result<Vec<String>> {
+        self.connection
+            .prepare_cached("select schema_id from schema")?
+            .query_map([], |row| row.get(0))?
+            .collect()
+    }
+
+    /// The events between two numbers, both included, that were written by one of these schemas.
+    pub fn events_written_by(
+        &self,
+        schema_ids: &[String],
+        from: i64,
+        to: i64,
+    ) -> rusqlite::Result<Vec<Kept>> {
+        let ids = serde_json::Value::from(schema_ids.to_vec()).to_string();
+        self.connection
+            .prepare_cached(&format!(
+                "{EVENT} where event.number between ?1 and ?2 \
+                 and schema_id in (select value from json_each(?3)) order by event.number"
+            ))?
+            .query_map(params![from, to, ids], event)?
+            .collect()
     }
 
     pub fn schemas(&self) -> rusqlite::Result<Vec<(String, String)>> {

@@ -169,6 +169,25 @@ pub fn is_of_catalogue(object: &str) -> bool {
     RULES.iter().any(|rule| named(rule.object)) && !ABOUT_PERSONS.into_iter().any(named)
 }
 
+/// Object and id.
+type Record = (String, String);
+
+/// Rows of any object that were deleted after a revision, some of them where they are many, and the revision that was
+/// looked at last.
+pub fn deleted_since(connection: &Connection, rev: i64) -> rusqlite::Result<(Vec<Record>, i64)> {
+    let transaction = connection.unchecked_transaction()?;
+    let to: i64 = transaction
+        .prepare_cached("select coalesce(max(rev), ?1) from (select rev from _change where rev > ?1 order by rev limit 5000)")?
+        .query_row([rev], |row| row.get(0))?;
+    let deleted = transaction
+        .prepare_cached(
+            "select object, record_id from _change where rev > ?1 and rev <= ?2 and kind = 'deleted' order by rev",
+        )?
+        .query_map([rev, to], |row| Ok((row.get(0)?, row.get(1)?)))?
+        .collect::<Result<_, _>>()?;
+    Ok((deleted, to))
+}
+
 /// One entry of the feed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Entry {

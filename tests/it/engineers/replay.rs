@@ -19,7 +19,7 @@ const DERIVED: [&str; 5] = [
 ];
 
 /// Everything else that a cache holds, value by value with its type.
-fn everything(path: &Path) -> Vec<String> {
+pub fn everything(path: &Path) -> Vec<String> {
     let connection = Connection::open(path).unwrap();
     let tables = select(
         &connection,

@@ -6,6 +6,7 @@ use fastrand::Rng;
 use serde_json::json;
 
 use super::items;
+use crate::privacy::{MAIL, NAME};
 use crate::world::{Daemon, Sandbox, eventually};
 
 /// The object that shoppers need besides the standard profile's.
@@ -68,7 +69,8 @@ impl Shopper {
             .iter()
             .map(|(product, quantity, price)| json!({"product_id": product, "quantity": quantity, "unit_price": price.to_string()}))
             .collect();
-        let customer = json!({"external_id": format!("SIM-C-{}", random.u32(..3)), "last_name": "Lee"});
+        let customer =
+            json!({"external_id": format!("SIM-C-{}", random.u32(..3)), "last_name": NAME, "email": MAIL});
         let order = json!({"external_id": key, "customer": customer, "items": posted});
         // A shopper who is not answered presses the button again.
         eventually("the order is accepted", async || {

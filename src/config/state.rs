@@ -1,0 +1,33 @@
+//! `[state]`: where the databases live, and how long the journal keeps what.
+
+use std::path::PathBuf;
+
+use serde::Deserialize;
+
+/// `[state]`: where the databases live.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct State {
+    pub dir: PathBuf,
+    /// Whether the journal keeps the rows that the org answers, besides its events.
+    #[serde(default = "yes")]
+    pub keep_rows: bool,
+    /// How long the journal keeps events and what the org answered; 0 for as long as there is room.
+    #[serde(default = "journal_days")]
+    pub journal_days: u32,
+    /// How large the journal may become before the oldest goes.
+    #[serde(default = "journal_bytes")]
+    pub journal_bytes: u64,
+}
+
+fn yes() -> bool {
+    true
+}
+
+pub(super) fn journal_days() -> u32 {
+    90
+}
+
+pub(super) fn journal_bytes() -> u64 {
+    8 << 30
+}

@@ -1,0 +1,399 @@
+//! Taking out of the journal what it is to forget, beside the door: single persons, and what is too old or too much.
+//!
+//! A second writer of the file, whose transactions are small, so that the door waits for one at most some
+//! milliseconds. What is deleted is overwritten (`secure_delete`, set where databases are opened), and once something
+//! was erased both logs are emptied, since they hold pages as they were.
+
+use std::path::Path;
+
+use rusqlite::{Connection, OptionalExtension, TransactionBehavior, params};
+
+use crate::model::clock::Millis;
+use crate::store::database::{self, OpenError};
+use crate::store::journal::KIND;
+use crate::store::{cache, checkpoint};
+
+/// The first schema that has what is asked here.
+const FIRST_SCHEMA: i64 = 3;
+
+/// Batches removed in one transaction; each holds at most a thousand events or a few pages.
+const BATCHES_PER_STEP: i64 = 16;
+
+/// How long events and answers are kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Keep {
+    /// `None` for ever.
+    pub millis: Option<Millis>,
+    pub bytes: i64,
+}
+
+/// How the notes of starts begin: of any, of one with an empty cache, and of one that is none any more.
+#[derive(Clone, Copy, Debug)]
+pub struct Starts {
+    pub begin: &'static str,
+    pub fresh: &'static str,
+    pub not_fresh: &'static str,
+}
+
+/// Records being erased.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Erasing {
+    pub object: String,
+    pub record_ids: Vec<String>,
+    pub key: Vec<u8>,
+    pub last_batch: i64,
+    pub last_event: i64,
+    /// 0 until the texts that came as differences are done.
+    pub next_event: i64,
+    pub next_page: i64,
+}
+
+/// A page whose number, and place in the order, is known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rewritten<'p> {
+    pub number: i64,
+    pub packed: &'p [u8],
+}
+
+/// What a look found.
+#[derive(Clone, Copy, Debug)]
+pub struct Asked<'a> {
+    /// Object and id: to be erased.
+    pub records: &'a [(String, String)],
+    /// Events that get other bytes at once.
+    pub events: &'a [(i64, Vec<u8>)],
+}
+
+/// What is being forgotten, for people.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Standing {
+    /// Records that wait to be erased.
+    pub pending: u64,
+    /// When the oldest of them was asked for.
+    pub oldest_at: Option<Millis>,
+    /// Records erased since the journal was made.
+    pub erased: u64,
+    /// Where the journal begins; `None` where nothing was pruned.
+    pub reaches_back: Option<Reach>,
+}
+
+/// Where the journal begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Reach {
+    /// The newest event and the newest batch that are gone, and when that batch was written.
+    pub event: i64,
+    pub batch: i64,
+    pub at: Millis,
+}
+
+fn standing(connection: &Connection) -> rusqlite::Result<Standing> {
+    let (pending, oldest_at) =
+        connection.query_row("select count(*), min(asked_at) from erasure", [], |row| {
+            Ok((row.get::<_, i64>(0)?, row.get(1)?))
+        })?;
+    let under_way: i64 = connection.query_row(
+        "select coalesce(sum(json_array_length(record_ids)), 0) from erasing",
+        [],
+        |row| row.get(0),
+    )?;
+    Ok(Standing {
+        pending: (pending + under_way).unsigned_abs(),
+        oldest_at,
+        erased: mark(connection, "erased")?.unsigned_abs(),
+        reaches_back: reach(connection)?,
+    })
+}
+
+pub(super) fn reach(connection: &Connection) -> rusqlite::Result<Option<Reach>> {
+    let batch = mark(connection, "pruned_batch")?;
+    if batch == 0 {
+        return Ok(None);
+    }
+    Ok(Some(Reach {
+        batch,
+        event: mark(connection, "pruned_event")?,
+        at: mark(connection, "pruned_at")?,
+    }))
+}
+
+/// [`Standing`] of the journal of a state directory, from beside the daemon; `None` where there is none yet, or only one
+/// that a version before wrote.
+pub fn standing_in(dir: &Path) -> Result<Option<Standing>, OpenError> {
+    let path = dir.join(KIND.file_name);
+    if !path.exists() {
+        return Ok(None);
+    }
+    let connection = database::open_reader(dir, KIND)?;
+    let read = || {
+        let version: i64 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
+        (version >= FIRST_SCHEMA)
+            .then(|| standing(&connection))
+            .transpose()
+    };
+    read().map_err(|source| OpenError::Database { path, source })
+}
+
+fn mark(connection: &Connection, name: &str) -> rusqlite::Result<i64> {
+    let value = connection
+        .prepare_cached("select value from mark where name = ?1")?
+        .query_row([name], |row| row.get(0))
+        .optional()?;
+    Ok(value.unwrap_or(0))
+}
+
+fn set_mark(connection: &Connection, name: &str, value: i64) -> rusqlite::Result<()> {
+    connection
+        .prepare_cached(
+            "insert into mark values (?1, ?2) on conflict (name) do update set value = excluded.value",
+        )?
+        .execute(params![name, value])?;
+    Ok(())
+}
+
+/// The writer beside the door's.
+#[derive(Debug)]
+pub struct Forgetting {
+    connection: Connection,
+    /// For emptying the cache's log alone.
+    cache: Connection,
+}
+
+impl Forgetting {
+    /// For a state directory whose files the daemon has made.
+    pub fn open(dir: &Path) -> Result<Self, OpenError> {
+        let connection = database::open_writer(dir, KIND)?;
+        let cache = database::open_writer(dir, cache::KIND)?;
+        for (connection, kind) in [(&connection, KIND), (&cache, cache::KIND)] {
+            // Checkpoints are the checkpointer's.
+            connection
+                .pragma_update(None, "wal_autocheckpoint", 0)
+                .map_err(|source| OpenError::Database {
+                    path: dir.join(kind.file_name),
+                    source,
+                })?;
+        }
+        Ok(Self { connection, cache })
+    }
+
+    pub fn mark(&self, name: &str) -> rusqlite::Result<i64> {
+        mark(&self.connection, name)
+    }
+
+    /// Asks for records to be erased, and notes how far was looked for more.
+    pub fn ask(&mut self, asked: &Asked<'_>, looked: (&str, i64), now: Millis) -> rusqlite::Result<()> {
+        let transaction = self
+            .connection
+            .transaction_with_behavior(TransactionBehavior::Immediate)?;
+        for (object, id) in asked.records {
+            transaction
+                .prepare_cached("insert or ignore into erasure values (?1, ?2, ?3)")?
+                .execute(params![object, id, now])?;
+        }
+        rewrite(&transaction, asked.events)?;
+        set_mark(&transaction, looked.0, looked.1)?;
+        transaction.commit()
+    }
+
+    /// What was asked for, the oldest first.
+    pub fn asked(&self, limit: usize) -> rusqlite::Result<Vec<(String, String)>> {
+        self.connection
+            .prepare_cached("select object, record_id from erasure order by asked_at, object limit ?1")?
+            .query_map([i64::try_from(limit).unwrap_or(i64::MAX)], |row| {
+                Ok((row.get(0)?, row.get(1)?))
+            })?
+            .collect()
+    }
+
+    /// These are in the cache again: they are not erased.
+    pub fn withdraw(&mut self, object: &str, record_ids: &[String]) -> rusqlite::Result<()> {
+        let transaction = self.connection.transaction()?;
+        take_off(&transaction, object, record_ids)?;
+        transaction.commit()
+    }
+
+    /// The records that are being erased.
+    pub fn under_way(&self) -> rusqlite::Result<Option<Erasing>> {
+        self.connection
+            .query_row(
+                "select object, record_ids, key, last_batch, last_event, next_event, next_page from erasing",
+                [],
+                |row| {
+                    let record_ids: String = row.get(1)?;
+                    Ok(Erasing {
+                        object: row.get(0)?,
+                        record_ids: serde_json::from_str(&record_ids).unwrap_or_default(),
+                        key: row.get(2)?,
+                        last_batch: row.get(3)?,
+                        last_event: row.get(4)?,
+                        next_event: row.get(5)?,
+                        next_page: row.get(6)?,
+                    })
+                },
+            )
+            .optional()
+    }
+
+    /// Begins to erase records that were asked for.
+    pub fn begin(&mut self, erasing: &Erasing) -> rusqlite::Result<()> {
+        let transaction = self
+            .connection
+            .transaction_with_behavior(TransactionBehavior::Immediate)?;
+        take_off(&transaction, &erasing.object, &erasing.record_ids)?;
+        transaction.execute(
+            "insert into erasing (object, record_ids, key, last_batch, last_event) values (?1, ?2, ?3, ?4, ?5)",
+            params![
+                erasing.object,
+                serde_json::Value::from(erasing.record_ids.clone()).to_string(),
+                erasing.key,
+                erasing.last_batch,
+                erasing.last_event
+            ],
+        )?;
+        transaction.commit()
+    }
+
+    /// Puts other bytes in the place of events', and goes on from that number.
+    pub fn rewrite_events(&mut self, events: &[(i64, Vec<u8>)], next_event: i64) -> rusqlite::Result<()> {
+        let transaction = self
+            .connection
+            .transaction_with_behavior(TransactionBehavior::Immediate)?;
+        rewrite(&transaction, events)?;
+        transaction.execute("update erasing set next_event = ?1", [next_event])?;
+        transaction.commit()
+    }
+
+    /// The pages of the object that may hold any of the records and are still to be looked at.
+    pub fn pages_left(&self, erasing: &Erasing) -> rusqlite::Result<Vec<i64>> {
+        let (first, last) = (erasing.record_ids.iter().min(), erasing.record_ids.iter().max());
+        self.connection
+            .prepare_cached(
+                "select number from page where object = ?1 and first_id <= ?2 and last_id >= ?3 \
+                 and batch <= ?4 and number >= ?5 and kind not in ('load_begun', 'load_ended') order by number",
+            )?
+            .query_map(
+                params![
+                    erasing.object,
+                    last,
+                    first,
+                    erasing.last_batch,
+                    erasing.next_page
+                ],
+                |row| row.get(0),
+            )?
+            .collect()
+    }
+
+    /// Puts another body in the place of a page's.
+    pub fn rewrite_page(&mut self, page: Rewritten<'_>) -> rusqlite::Result<()> {
+        let transaction = self
+            .connection
+            .transaction_with_behavior(TransactionBehavior::Immediate)?;
+        transaction.execute(
+            "update body set packed = ?2 where page = ?1",
+            params![page.number, page.packed],
+        )?;
+        let bytes = i64::try_from(page.packed.len()).unwrap_or(i64::MAX);
+        transaction.execute(
+            "update page set bytes = ?2 where number = ?1",
+            params![page.number, bytes],
+        )?;
+        transaction.execute("update erasing set next_page = ?1", [page.number + 1])?;
+        transaction.commit()
+    }
+
+    /// The records are erased: what their stand-ins were made with is forgotten.
+    pub fn finish(&mut self, erasing: &Erasing) -> rusqlite::Result<()> {
+        let transaction = self
+            .connection
+            .transaction_with_behavior(TransactionBehavior::Immediate)?;
+        transaction.execute("delete from erasing", [])?;
+        let before = mark(&transaction, "erased")?;
+        let erased = i64::try_from(erasing.record_ids.len()).unwrap_or(i64::MAX);
+        set_mark(&transaction, "erased", before + erased)?;
+        transaction.commit()
+    }
+
+    /// Empties the logs of both files. `false` where a reader was in the way: to be tried again.
+    pub fn empty_logs(&self) -> rusqlite::Result<bool> {
+        Ok(checkpoint::empty(&self.connection)? & checkpoint::empty(&self.cache)?)
+    }
+
+    /// Removes the oldest batches, with their pages and events, where they are too old or all is too much; whether
+    /// there may be more. The newest start of what is removed stays, since what comes after is read by it; that it was
+    /// the first is taken from it, for what followed is gone.
+    pub fn prune(&mut self, keep: Keep, starts: &Starts, now: Millis) -> rusqlite::Result<bool> {
+        let too_much = used_bytes(&self.connection)? > keep.bytes;
+        let Some(oldest) = keep.millis.map(|millis| now - millis).or(too_much.then_some(0)) else {
+            return Ok(false);
+        };
+        let transaction = self
+            .connection
+            .transaction_with_behavior(TransactionBehavior::Immediate)?;
+        // The newest batch stays: it says which is the next.
+        let cut = transaction
+            .query_row(
+                "select number, last_event, at from (select number, last_event, at from batch where number > ?1 \
+                 and number < (select max(number) from batch) and (?2 or at < ?3) order by number limit ?4) \
+                 order by number desc limit 1",
+                params![
+                    mark(&transaction, "pruned_batch")?,
+                    too_much,
+                    oldest,
+                    BATCHES_PER_STEP
+                ],
+                |row| Ok((row.get::<_, i64>(0)?, row.get::<_, i64>(1)?, row.get::<_, Millis>(2)?)),
+            )
+            .optional()?;
+        let Some((batch, event, at)) = cut else {
+            return Ok(false);
+        };
+        transaction.execute(
+            "delete from body where page in (select number from page where batch <= ?1)",
+            [batch],
+        )?;
+        transaction.execute("delete from page where batch <= ?1", [batch])?;
+        transaction.execute(
+            "delete from batch where number <= ?1 and number <> coalesce((select max(number) from batch \
+             where number <= ?1 and substr(works, 1, length(?2)) = ?2), 0)",
+            params![batch, starts.begin],
+        )?;
+        transaction.execute(
+            "update batch set works = replace(works, ?2, ?3) where number <= ?1",
+            params![batch, starts.fresh, starts.not_fresh],
+        )?;
+        transaction.execute("delete from event where number <= ?1", [event])?;
+        for (name, value) in [
+            ("pruned_batch", batch),
+            ("pruned_event", event),
+            ("pruned_at", at),
+        ] {
+            set_mark(&transaction, name, value)?;
+        }
+        transaction.commit()?;
+        Ok(true)
+    }
+}
+
+fn rewrite(connection: &Connection, events: &[(i64, Vec<u8>)]) -> rusqlite::Result<()> {
+    for (number, payload) in events {
+        connection
+            .prepare_cached("update event set payload = ?2 where number = ?1")?
+            .execute(params![number, payload])?;
+    }
+    Ok(())
+}
+
+fn take_off(connection: &Connection, object: &str, record_ids: &[String]) -> rusqlite::Result<()> {
+    for id in record_ids {
+        connection
+            .prepare_cached("delete from erasure where object = ?1 and record_id = ?2")?
+            .execute([object, id])?;
+    }
+    Ok(())
+}
+
+/// What the file holds, without the pages that are free to be written anew.
+fn used_bytes(connection: &Connection) -> rusqlite::Result<i64> {
+    let read = |pragma: &str| connection.pragma_query_value(None, pragma, |row| row.get::<_, i64>(0));
+    Ok((read("page_count")? - read("freelist_count")?) * read("page_size")?)
+}
