@@ -1,6 +1,6 @@
 //! The same answer as the daemon's, made by a handler over Redis or PostgreSQL.
 //!
-//! Each in the way that is the fastest for it here: Redis over a blocking connection of each thread, whose answer takes
+//! Redis over a blocking connection of each thread, whose answer takes
 //! less than a turn of the runtime would; PostgreSQL over a few connections that whoever waits hands on.
 
 use std::path::PathBuf;
