@@ -28,12 +28,10 @@ use crate::inbound::budget::Limits;
 use crate::inbound::{self, Plan, Wires};
 use crate::model::clock::{Clock, Millis};
 use crate::model::retry::Policy;
-use crate::outbound::outbox::Intake;
 use crate::outbound::{confirm, forget, push};
 use crate::salesforce::Org;
 use crate::salesforce::pubsub::PubSub;
-use crate::serve::console::Console;
-use crate::serve::{self, Feed, Health, Tokens};
+use crate::serve::{self, Health, Tokens};
 use crate::store::cache::{Cache, cursors};
 use crate::store::checkpoint;
 use crate::store::database;
@@ -210,23 +208,7 @@ fn supervise(stages: &mut Stages, world: &World, hangup: Signal) {
 }
 
 fn serve(stages: &mut Stages, world: &World, listeners: Listeners) {
-    let shown = Arc::new(serve::Parts {
-        reader: world.reader.clone(),
-        intake: Intake::new(
-            world.outbox.clone(),
-            world.config.orders.clone(),
-            world.clock.clone(),
-        ),
-        health: world.health.subscribe(),
-        revisions: world.bells.rev.subscribe(),
-        feed: Feed::default(),
-        tokens: world.tokens.clone(),
-        clock: world.clock.clone(),
-        console: Arc::new(Console::new(&world.config)),
-        dir: world.config.state.dir.as_path().into(),
-        topics: world.config.sync.channels.clone().into(),
-        stop: world.stop.clone(),
-    });
+    let shown = listeners::shown(world);
     let (storefront, admin) = (listeners.storefront, listeners.admin);
     tracing::info!("storefronts are served on {}", storefront.address());
     tracing::info!("operators are served on {}", admin.address());

@@ -4,13 +4,18 @@
 //! new process. Sockets are told apart by `FileDescriptorName=`: `storefront` and `admin`. One without a name of
 //! ours is the storefronts', as with a socket unit that does not say.
 
+use std::sync::Arc;
+
 use anyhow::{Context as _, anyhow};
 use listenfd::ListenFd;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::net::TcpListener;
 
 use crate::config::{self, Config};
-use crate::serve::{self, Listener};
+use crate::daemon::World;
+use crate::outbound::outbox::Intake;
+use crate::serve::console::Console;
+use crate::serve::{self, Feed, Listener};
 
 /// Bound before anything else is done.
 pub struct Listeners {
@@ -32,6 +37,27 @@ impl Listeners {
                 .await?,
         })
     }
+}
+
+/// What both listeners show.
+pub(super) fn shown(world: &World) -> serve::World {
+    Arc::new(serve::Parts {
+        reader: world.reader.clone(),
+        intake: Intake::new(
+            world.outbox.clone(),
+            world.config.orders.clone(),
+            world.clock.clone(),
+        ),
+        health: world.health.subscribe(),
+        revisions: world.bells.rev.subscribe(),
+        feed: Feed::default(),
+        tokens: world.tokens.clone(),
+        clock: world.clock.clone(),
+        console: Arc::new(Console::new(&world.config)),
+        dir: world.config.state.dir.as_path().into(),
+        topics: world.config.sync.channels.clone().into(),
+        stop: world.stop.clone(),
+    })
 }
 
 /// Takes as many open files as this process may have: the limit that shells and old service managers set is for
