@@ -3,11 +3,11 @@
 //!
 //! An object is divided into windows of its rows' stamps, of about [`WINDOW_ROWS`] rows each by the cache's own
 //! count. The org counts each window's rows and names its newest stamp, one call a window. A window that differs
-//! is halved until it is a page of ids and stamps, which are compared row by row; a row that differs is read and
-//! compared field by field. What a change makes differ that has not arrived yet is looked at again for a while:
+//! is halved until it is a page of ids and stamps, which are compared row by row; one that is no longer than that is
+//! listed at once, for the same one call. A row that differs is read and compared field by field. What a change makes differ that has not arrived yet is looked at again for a while:
 //! a row counts as differing only if it does so while the org's own row stands still.
 //!
-//! Two rows whose mistakes cancel out in count and newest stamp of one window are not seen this way, nor is a
+//! Two rows whose mistakes cancel out in count and newest stamp of a counted window are not seen this way, nor is a
 //! value that changed without a stamp: a thorough comparison reads every row and every field instead.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
@@ -23,7 +23,7 @@ use crate::model::clock::{Millis, format_datetime};
 use crate::salesforce::Org;
 use crate::salesforce::rest::Scope;
 use crate::store::cache::compare::{self, Difference, Tally, Window};
-use crate::store::cache::objects;
+use crate::store::cache::{objects, repairs};
 use crate::store::reader::Reader;
 
 /// Rows of a window that is counted as one.
@@ -106,14 +106,22 @@ pub fn calls_expected(rows: u64, depth: Depth) -> u64 {
     }
 }
 
-/// Compares an object with the org. `poll_max` is how long a poll is waited for, where something differs that one
-/// may yet bring.
+/// How long to wait for what may yet put right what differs.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Patience {
+    /// For a poll, where the object is not streamed.
+    pub poll: Duration,
+    /// For what the ledger is working on: rows that it will bring are no drift.
+    pub repairs: Duration,
+}
+
+/// Compares an object with the org.
 pub async fn compare(
     org: &Org,
     reader: &Reader,
     planned: &Planned,
     depth: Depth,
-    poll_max: Duration,
+    patience: Patience,
 ) -> anyhow::Result<Report> {
     let mut comparison = Comparison {
         org,
@@ -127,7 +135,7 @@ pub async fn compare(
         (Depth::Fields, _) | (_, None) => comparison.by_fields().await?,
     };
     if !planned.streamed && !suspects.is_empty() {
-        wait_for_poll(org, reader, planned, poll_max).await?;
+        wait_for_poll(org, reader, planned, patience.poll).await?;
     }
     // The org's stamp of each suspect at the last look.
     let mut stamps: HashMap<String, Option<Millis>> = HashMap::new();
@@ -136,6 +144,7 @@ pub async fn compare(
             break;
         }
         sleep(*pause).await;
+        wait_for_repairs(reader, planned, patience.repairs).await?;
         let found = comparison.look_at(&suspects).await?;
         suspects.retain(|id| found.contains_key(id));
         let last = look + 1 == LOOKS.len();
@@ -176,6 +185,17 @@ async fn wait_for_poll(
     timeout(longest, polled).await.unwrap_or(Ok(()))
 }
 
+/// Waits until the ledger has nothing under way that concerns the object as a whole.
+async fn wait_for_repairs(reader: &Reader, planned: &Planned, longest: Duration) -> anyhow::Result<()> {
+    let closed = async {
+        while reader.with(|connection| repairs::under_way(connection, &planned.table.object))? {
+            sleep(LOOKS[0]).await;
+        }
+        Ok(())
+    };
+    timeout(longest, closed).await.unwrap_or(Ok(()))
+}
+
 struct Comparison<'a> {
     org: &'a Org,
     reader: &'a Reader,
@@ -204,20 +224,16 @@ impl Comparison<'_> {
                 windows.extend(halves(window, middle));
                 continue;
             }
-            let there = self.org_tally(stamp, &window).await?;
-            if here == there {
-                continue;
+            if here.rows > LISTED_ROWS {
+                if here == self.org_tally(stamp, &window).await? {
+                    continue;
+                }
+                if let Some(middle) = self.middle(stamp, &window, here.rows)? {
+                    windows.extend(halves(window, middle));
+                    continue;
+                }
             }
-            let rows = here.rows.max(there.rows);
-            match self.middle(stamp, &window, here.rows)? {
-                Some(middle) if rows > LISTED_ROWS => windows.extend(halves(window, middle)),
-                _ => suspects.extend(self.list(stamp, &window).await?),
-            }
-            anyhow::ensure!(
-                suspects.len() <= DIFFERING_MAX,
-                "more than {DIFFERING_MAX} rows of {} differ: read it again as a whole",
-                self.planned.table.object
-            );
+            self.list(stamp, &window, &mut suspects).await?;
         }
         Ok(suspects)
     }
@@ -250,8 +266,13 @@ impl Comparison<'_> {
         })
     }
 
-    /// Ids of a window's rows that one side lacks, or that have another stamp.
-    async fn list(&mut self, stamp: &str, window: &Window) -> anyhow::Result<Vec<String>> {
+    /// Adds the ids of a window's rows that one side lacks, or that have another stamp.
+    async fn list(
+        &mut self,
+        stamp: &str,
+        window: &Window,
+        suspects: &mut HashSet<String>,
+    ) -> anyhow::Result<()> {
         let here = self
             .reader
             .with(|connection| compare::stamps(connection, &self.planned.table, stamp, window))?;
@@ -259,20 +280,27 @@ impl Comparison<'_> {
         let conditions = conditions(stamp, window);
         let conditions: Vec<&str> = conditions.iter().map(String::as_str).collect();
         let soql = self.planned.query(&format!("Id, {stamp}"), &conditions);
-        let mut suspects = Vec::new();
+        let object = &self.planned.table.object;
+        let suspect = |suspects: &mut HashSet<String>, id: String| {
+            suspects.insert(id);
+            anyhow::ensure!(
+                suspects.len() <= DIFFERING_MAX,
+                "more than {DIFFERING_MAX} rows of {object} differ: read it again as a whole"
+            );
+            Ok(())
+        };
         self.each_page(&soql, |row| {
             let Some(id) = row.get("Id").and_then(Json::as_str) else {
                 return Ok(());
             };
             let stamp = row.get(stamp).and_then(Json::as_str).and_then(cells::stamp);
-            if here.remove(id) != Some(stamp) {
-                suspects.push(id.to_owned());
+            if here.remove(id) == Some(stamp) {
+                return Ok(());
             }
-            Ok(())
+            suspect(suspects, id.to_owned())
         })
         .await?;
-        suspects.extend(here.into_keys());
-        Ok(suspects)
+        here.into_keys().try_for_each(|id| suspect(suspects, id))
     }
 
     async fn each_page(

@@ -11,14 +11,18 @@ use crate::inbound::Wires;
 use crate::inbound::apply::Work;
 use crate::inbound::apply::work::{Ended, ask};
 use crate::inbound::budget::Limits;
-use crate::inbound::compare::{Depth, RESTAMPED, compare};
+use crate::inbound::compare::{Depth, Patience, RESTAMPED, compare};
 use crate::inbound::prepare::Planned;
 use crate::store::cache::repairs::{self, Kind, Repair};
 use crate::store::cache::{State, objects};
 use crate::telemetry::pulse::Pulse;
 
-/// How long to wait for the next poll of an object whose changes come by polling.
-const POLL_MAX: Duration = Duration::from_secs(300);
+/// How long to wait for the next poll of an object whose changes come by polling. What is being repaired is left out
+/// beforehand.
+const PATIENCE: Patience = Patience {
+    poll: Duration::from_secs(300),
+    repairs: Duration::ZERO,
+};
 
 /// Longest time to compare one object, with every row read.
 const OBJECT_MAX: Duration = Duration::from_secs(3_600);
@@ -110,7 +114,7 @@ async fn compare_and_hand_over(
     planned: &Planned,
     entry: Option<&Repair>,
 ) -> anyhow::Result<()> {
-    let report = compare(&wires.org, &wires.reader, planned, Depth::Windows, POLL_MAX).await?;
+    let report = compare(&wires.org, &wires.reader, planned, Depth::Windows, PATIENCE).await?;
     let restamped: Vec<String> = report.restamped.iter().cloned().collect();
     if !restamped.is_empty() {
         ask(&wires.work, |done| Work::ReadAgain {

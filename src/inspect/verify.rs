@@ -6,11 +6,12 @@
 
 use std::time::Duration;
 
+use futures_util::{StreamExt as _, stream};
 use serde_json::{Map, Value, json};
 
 use crate::cli::{Exit, VerifyArgs};
 use crate::config::Config;
-use crate::inbound::compare::{Depth, Drift, RESTAMPED, Report, calls_expected, compare};
+use crate::inbound::compare::{Depth, Drift, Patience, RESTAMPED, Report, calls_expected, compare};
 use crate::inbound::prepare::{Planned, look_at_fields};
 use crate::inspect::{print, print_json, reader, usage};
 use crate::model::clock::Clock;
@@ -22,6 +23,9 @@ use crate::store::reader::Reader;
 
 /// How long to wait for the daemon to work off what was handed to it.
 const REPAIRED_MAX: Duration = Duration::from_secs(120);
+
+/// Objects that are compared at a time: what differs is looked at for some seconds.
+const SIDE_BY_SIDE_MAX: usize = 4;
 
 /// No object of this name is mirrored.
 #[derive(Debug, thiserror::Error)]
@@ -59,27 +63,31 @@ pub async fn run(config: &Config, args: &VerifyArgs) -> anyhow::Result<Exit> {
         chosen.len(),
         usage(&org)
     );
-    let mut results = Vec::with_capacity(chosen.len());
-    for (state, planned) in chosen.iter().zip(planned) {
-        let poll_max = Duration::from_secs(if running {
-            2 * u64::from(config.sync.poll_seconds)
-        } else {
-            0
-        });
+    // Without a daemon nothing else comes.
+    let patience = if running {
+        Patience {
+            poll: Duration::from_secs(2 * u64::from(config.sync.poll_seconds)),
+            repairs: REPAIRED_MAX,
+        }
+    } else {
+        Patience::default()
+    };
+    let (org, reader) = (&org, &reader);
+    let compared = chosen.iter().zip(planned).map(async |(state, planned)| {
         let outcome = match planned {
             _ if state.state != State::Live => Err(format!("it is being read ({})", state.state)),
             None => Err("the org does not show it to this user".to_owned()),
-            Some(planned) => compare(&org, &reader, &planned, depth, poll_max)
+            Some(planned) => compare(org, reader, &planned, depth, patience)
                 .await
                 .map_err(|error| format!("{error:#}")),
         };
-        results.push(Compared {
-            object: state.object.clone(),
-            outcome,
-        });
-    }
+        let object = state.object.clone();
+        Compared { object, outcome }
+    });
+    let compared: Vec<_> = compared.collect();
+    let results: Vec<Compared> = stream::iter(compared).buffered(SIDE_BY_SIDE_MAX).collect().await;
     let repairs = if args.repair {
-        repair(config, &reader, running, &results).await?
+        repair(config, reader, running, &results).await?
     } else {
         None
     };

@@ -19,26 +19,25 @@ pub struct Download {
 }
 
 impl Org {
-    /// Begins to read a page of results, by the path that [`Org::bulk_page_list`] gave.
-    pub async fn download(&self, path: &str) -> Result<Download, Error> {
+    /// Begins to read a page of results, by the path that [`Org::bulk_page_list`] gave, in pieces of about so many
+    /// bytes.
+    pub async fn download(&self, path: &str, piece_bytes: usize) -> Result<Download, Error> {
         Ok(Download {
             path: path.to_owned(),
             response: self.open(path).await?,
-            pieces: Some(Pieces::default()),
+            pieces: Some(Pieces::of(piece_bytes)),
         })
     }
 }
 
 impl Download {
-    /// Whole rows below a header, as soon as there are about `bytes` of them; `None` at the end.
-    pub async fn next(&mut self, bytes: usize) -> Result<Option<Bytes>, Error> {
+    /// The next piece, whole rows below a header; `None` at the end.
+    pub async fn next(&mut self) -> Result<Option<Bytes>, Error> {
         loop {
             let Some(pieces) = &mut self.pieces else {
                 return Ok(None);
             };
-            if pieces.len() >= bytes
-                && let Some(piece) = pieces.take()
-            {
+            if let Some(piece) = pieces.take() {
                 return Ok(Some(piece));
             }
             let lost = |reason: String| Error::AnswerLost {

@@ -4,9 +4,14 @@
 
 use bytes::Bytes;
 
+/// Room beside a piece's bytes for what arrives with its last row.
+const ARRIVAL_BYTES: usize = 16 << 10;
+
 /// What has arrived and is not handed out yet.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Pieces {
+    /// About how long a piece is. Its buffer is made for that, and not moved as it grows.
+    bytes: usize,
     header: Option<Vec<u8>>,
     /// The header, and rows; the last of them may be cut.
     pending: Vec<u8>,
@@ -18,6 +23,17 @@ pub(super) struct Pieces {
 }
 
 impl Pieces {
+    pub fn of(bytes: usize) -> Self {
+        Self {
+            bytes,
+            header: None,
+            pending: Vec::with_capacity(bytes + ARRIVAL_BYTES),
+            looked_at: 0,
+            quoted: false,
+            rows_end: 0,
+        }
+    }
+
     pub fn push(&mut self, bytes: &[u8]) {
         self.pending.extend_from_slice(bytes);
         for (at, byte) in (self.looked_at..).zip(&self.pending[self.looked_at..]) {
@@ -36,18 +52,16 @@ impl Pieces {
         self.looked_at = self.pending.len();
     }
 
-    /// Bytes that wait.
-    pub fn len(&self) -> usize {
-        self.pending.len()
-    }
-
-    /// The whole rows so far; `None` where there is none.
+    /// The whole rows so far, as soon as they are long enough.
     pub fn take(&mut self) -> Option<Bytes> {
         let header = self.header.as_ref()?;
-        if self.rows_end <= header.len() {
+        if self.pending.len() < self.bytes || self.rows_end <= header.len() {
             return None;
         }
-        let rest = [header, &self.pending[self.rows_end..]].concat();
+        let cut = &self.pending[self.rows_end..];
+        let mut rest = Vec::with_capacity(header.len() + cut.len().max(self.bytes) + ARRIVAL_BYTES);
+        rest.extend_from_slice(header);
+        rest.extend_from_slice(cut);
         let mut piece = std::mem::replace(&mut self.pending, rest);
         piece.truncate(self.rows_end);
         self.rows_end = header.len();
@@ -71,7 +85,7 @@ mod tests {
 
     /// Cut into arrivals of so many bytes, and handed out whenever there is a row.
     fn pieces(csv: &str, bytes: usize) -> Vec<String> {
-        let (mut pieces, mut out) = (Pieces::default(), Vec::new());
+        let (mut pieces, mut out) = (Pieces::of(0), Vec::new());
         for arrival in csv.as_bytes().chunks(bytes) {
             pieces.push(arrival);
             out.extend(pieces.take());

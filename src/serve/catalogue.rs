@@ -15,6 +15,8 @@ use crate::store::storefront::stores::{self, Store};
 use crate::store::storefront::visitor::{self, Named, Visitor};
 use crate::store::storefront::{Found, categories, feed, json};
 
+const NO_SUCH_STORE: &str = "there is no such store: name it by its id, code or domain";
+
 pub async fn stores(
     State(world): State<World>,
     Extension(grant): Extension<Grant>,
@@ -22,11 +24,10 @@ pub async fn stores(
     asked: Asked,
 ) -> Result<Response, Problem> {
     asked.end()?;
-    let Found::Row(all) = world.reader.with(stores::list)? else {
+    let holds = |id: &str| grant.holds(id);
+    let Found::Row(items) = world.reader.with(|cache| stores::listed(cache, holds))? else {
         return Err(no_stores(&world));
     };
-    let held = all.into_iter().filter(|store| grant.holds(&store.id));
-    let items: Vec<Vec<u8>> = held.map(|store| store.json).collect();
     Ok(reply::hashed(&world, &headers, json::list(&items, None)))
 }
 
@@ -39,6 +40,7 @@ pub async fn store(
     asked.end()?;
     let store = find_store(&world, &key)?;
     let body = world.reader.with(|cache| stores::with_settings(cache, &store))?;
+    let body = body.ok_or_else(|| missing(&world, NO_SUCH_STORE))?;
     Ok(reply::hashed(&world, &headers, body))
 }
 
@@ -243,10 +245,7 @@ fn personal(grant: &Grant, object: &str) -> Result<(), Problem> {
 pub fn find_store(world: &World, key: &str) -> Result<Store, Problem> {
     match world.reader.with(|cache| stores::find(cache, key))? {
         Found::Row(store) => Ok(store),
-        Found::NoRow => Err(missing(
-            world,
-            "there is no such store: name it by its id, code or domain",
-        )),
+        Found::NoRow => Err(missing(world, NO_SUCH_STORE)),
         Found::NoObject => Err(no_stores(world)),
     }
 }

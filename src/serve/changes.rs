@@ -185,11 +185,7 @@ pub async fn changes(
     mut asked: Asked,
 ) -> Result<Response, Problem> {
     let store = match asked.take("store")? {
-        Some(key) => Some(Store {
-            // Not needed any more, and there may be thousands who listen to it.
-            json: Vec::new(),
-            ..find_store(&world, &key)?
-        }),
+        Some(key) => Some(find_store(&world, &key)?),
         None => None,
     };
     let held = store

@@ -24,8 +24,11 @@ use crate::telemetry::pulse::Pulse;
 /// Pages of one result that are fetched at a time: as many as a list names.
 const SIDE_BY_SIDE_MAX: usize = 5;
 
-/// A page is asked for in rows; this is about how long it may get.
+/// A page that tells where the next begins is asked for in rows; this is about how long it may get.
 const PAGE_BYTES: usize = 4 << 20;
+
+/// A piece of a page that a list names. Several are fetched at a time, so that a small one keeps them all busy.
+const PIECE_BYTES: usize = 1 << 20;
 
 /// Bytes that a row is taken to have in CSV, with `FIELD_BYTES` for each field.
 const ROW_BYTES: usize = 100;
@@ -126,9 +129,9 @@ impl Stage<'_> {
             let permit = self.pages.acquire().await?;
             let download = match &mut download {
                 Some(download) => download,
-                None => download.insert(self.wires.org.download(page).await?),
+                None => download.insert(self.wires.org.download(page, PIECE_BYTES).await?),
             };
-            let Some(csv) = download.next(PAGE_BYTES).await? else {
+            let Some(csv) = download.next().await? else {
                 return Ok(rows);
             };
             let place = Some(place.clone());

@@ -198,6 +198,16 @@ pub fn open_counts(connection: &Connection) -> rusqlite::Result<Vec<(Kind, u64, 
         .collect()
 }
 
+/// Whether an object is being read again or compared. What has failed is not waited for.
+pub fn under_way(connection: &Connection, object: &str) -> rusqlite::Result<bool> {
+    connection
+        .prepare_cached(
+            "select 1 from _repair where object = ?1 and closed_at is null and error is null \
+             and kind in ('reload', 'catch_up', 'verify') limit 1",
+        )?
+        .exists([object])
+}
+
 /// A record that was asked for from beside the daemon.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Asked {

@@ -24,11 +24,11 @@ pub struct Store {
     pub disabled: bool,
     pub shipping: bool,
     pub tax_inclusive: bool,
-    /// As the view `store_v1` has it, as JSON.
-    pub json: Vec<u8>,
 }
 
-const SELECT: &str = "select * from store_v1";
+/// What nearly every request begins with: no more of the view than is needed.
+const SELECT: &str = "select store_id, name, code, domain, path, currency, pricebook_id, zone_id, group_id,
+    tax_provider_id, timezone, is_default, is_disabled, is_shipping_enabled, is_tax_inclusive from store_v1";
 
 /// A store by its id, its code or its domain.
 pub fn find(connection: &Connection, key: &str) -> rusqlite::Result<Found<Store>> {
@@ -74,36 +74,65 @@ fn are_there(connection: &Connection) -> rusqlite::Result<bool> {
 }
 
 fn store(row: &Row<'_>) -> rusqlite::Result<Store> {
-    let id: String = row.get("store_id")?;
-    let mut all = Vec::with_capacity(1_024);
-    json::member(&mut all, b'{', "id", Some(&id));
-    let mut rest = Vec::with_capacity(1_024);
-    json::view_row(&mut rest, row)?;
-    all.push(b',');
-    all.extend_from_slice(&rest[1..]);
     Ok(Store {
-        id,
-        name: row.get("name")?,
-        code: row.get("code")?,
-        domain: row.get("domain")?,
-        path: row.get("path")?,
-        currency: row.get("currency")?,
-        pricebook_id: row.get("pricebook_id")?,
-        zone_id: row.get("zone_id")?,
-        group_id: row.get("group_id")?,
-        tax_provider_id: row.get("tax_provider_id")?,
-        timezone: row.get("timezone")?,
-        default: row.get("is_default")?,
-        disabled: row.get("is_disabled")?,
-        shipping: row.get("is_shipping_enabled")?,
-        tax_inclusive: row.get("is_tax_inclusive")?,
-        json: all,
+        id: row.get(0)?,
+        name: row.get(1)?,
+        code: row.get(2)?,
+        domain: row.get(3)?,
+        path: row.get(4)?,
+        currency: row.get(5)?,
+        pricebook_id: row.get(6)?,
+        zone_id: row.get(7)?,
+        group_id: row.get(8)?,
+        tax_provider_id: row.get(9)?,
+        timezone: row.get(10)?,
+        default: row.get(11)?,
+        disabled: row.get(12)?,
+        shipping: row.get(13)?,
+        tax_inclusive: row.get(14)?,
     })
 }
 
-/// A store with the settings of its own that are meant to be seen, and its verified host names.
-pub fn with_settings(connection: &Connection, store: &Store) -> rusqlite::Result<Vec<u8>> {
-    let mut out = store.json.clone();
+/// Those of the stores that may be told of, as the view `store_v1` has them.
+pub fn listed(
+    connection: &Connection,
+    holds: impl Fn(&str) -> bool,
+) -> rusqlite::Result<Found<Vec<Vec<u8>>>> {
+    if !are_there(connection)? {
+        return Ok(Found::NoObject);
+    }
+    let mut stores = connection.prepare_cached("select * from store_v1 order by store_id")?;
+    let mut rows = stores.query([])?;
+    let mut listed = Vec::new();
+    while let Some(row) = rows.next()? {
+        if holds(&row.get::<_, String>("store_id")?) {
+            listed.push(whole(row)?);
+        }
+    }
+    Ok(Found::Row(listed))
+}
+
+/// A row of `store_v1`, with its id under the name that all of this API uses too.
+fn whole(row: &Row<'_>) -> rusqlite::Result<Vec<u8>> {
+    let mut out = Vec::with_capacity(1_024);
+    json::member(&mut out, b'{', "id", Some(&row.get::<_, String>("store_id")?));
+    let mut rest = Vec::with_capacity(1_024);
+    json::view_row(&mut rest, row)?;
+    out.push(b',');
+    out.extend_from_slice(&rest[1..]);
+    Ok(out)
+}
+
+/// A store with the settings of its own that are meant to be seen, and its verified host names; `None` where it is
+/// gone since it was found.
+pub fn with_settings(connection: &Connection, store: &Store) -> rusqlite::Result<Option<Vec<u8>>> {
+    let row = first(
+        connection,
+        "select * from store_v1 where store_id = ?1",
+        [&store.id],
+        whole,
+    )?;
+    let Some(mut out) = row else { return Ok(None) };
     out.pop();
     for (name, sql) in [
         (
@@ -137,5 +166,5 @@ pub fn with_settings(connection: &Connection, store: &Store) -> rusqlite::Result
         out.push(b']');
     }
     out.push(b'}');
-    Ok(out)
+    Ok(Some(out))
 }

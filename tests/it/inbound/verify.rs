@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::feed::{assert_told, revision};
-use crate::world::{Sandbox, converge, differences, eventually};
+use crate::world::{Sandbox, cache, converge, differences, eventually, select};
 
 async fn verify(org: &Sandbox, arguments: &[&str]) -> (i32, Value) {
     let all: Vec<&str> = ["verify", "--json"].iter().chain(arguments).copied().collect();
@@ -66,6 +66,36 @@ async fn what_no_event_told_is_found_and_put_right() {
     );
     assert_eq!(differences(&org).await, [""; 0]);
     assert_eq!(verify(&org, &[]).await.0, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_row_too_many_and_one_too_few_do_not_hide_each_other() {
+    let org = Sandbox::start(&[]).await;
+    let daemon = org.daemon().await;
+    daemon.live().await;
+    let extra = org.create("Account", json!({"Name": "Soon gone"})).await;
+    converge(&org).await;
+    let silent = json!({
+        "told": "silently", "hard_delete": [extra],
+        "create": [{"attributes": {"type": "Account"}, "Name": "Nobody was told"}],
+    });
+    org.control("changes", silent).await;
+    // Both sides have so many rows, and this is the newest of both.
+    let told = org.some("Account", "ORDER BY Id").await;
+    org.update("Account", &told, json!({"Site": "told"})).await;
+    eventually("it arrives", async || {
+        let arrived = select(&cache(&org.state()), "select id from account where site = 'told'");
+        (!arrived.is_empty()).then_some(())
+    })
+    .await;
+    let (code, report) = verify(&org, &["--object", "Account"]).await;
+    let drift = object(&report, "Account")["drift"].as_array().unwrap();
+    let kinds: Vec<&Value> = drift.iter().map(|row| &row["kind"]).collect();
+    assert_eq!((code, kinds.len()), (1, 2), "{report:#}");
+    assert!(
+        kinds.contains(&&json!("extra")) && kinds.contains(&&json!("missing")),
+        "{report:#}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
