@@ -5,7 +5,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use tokio::time::timeout;
 
-use crate::salesforce::pieces::Pieces;
+use crate::salesforce::pieces::{ARRIVAL_BYTES, Pieces};
 use crate::salesforce::{Error, Org};
 
 /// A body that says nothing for so long is lost.
@@ -15,6 +15,8 @@ const SILENCE_MAX: Duration = Duration::from_secs(120);
 pub struct Download {
     path: String,
     response: reqwest::Response,
+    /// Not looked at yet.
+    arrived: Bytes,
     pieces: Option<Pieces>,
 }
 
@@ -25,6 +27,7 @@ impl Org {
         Ok(Download {
             path: path.to_owned(),
             response: self.open(path).await?,
+            arrived: Bytes::new(),
             pieces: Some(Pieces::of(piece_bytes)),
         })
     }
@@ -40,6 +43,11 @@ impl Download {
             if let Some(piece) = pieces.take() {
                 return Ok(Some(piece));
             }
+            if !self.arrived.is_empty() {
+                let room = self.arrived.len().min(ARRIVAL_BYTES);
+                pieces.push(&self.arrived.split_to(room));
+                continue;
+            }
             let lost = |reason: String| Error::AnswerLost {
                 url: self.path.clone(),
                 reason,
@@ -47,7 +55,7 @@ impl Download {
             match timeout(SILENCE_MAX, self.response.chunk()).await {
                 Err(_) => return Err(lost(format!("nothing came for {} s", SILENCE_MAX.as_secs()))),
                 Ok(Err(error)) => return Err(lost(super::client::reason(&error))),
-                Ok(Ok(Some(arrived))) => pieces.push(&arrived),
+                Ok(Ok(Some(arrived))) => self.arrived = arrived,
                 Ok(Ok(None)) => return Ok(self.pieces.take().and_then(Pieces::finish)),
             }
         }

@@ -4,8 +4,9 @@
 
 use bytes::Bytes;
 
-/// Room beside a piece's bytes for what arrives with its last row.
-const ARRIVAL_BYTES: usize = 16 << 10;
+/// Most bytes to give at once. There is so much room beside a piece's, and all buffers are alike: a load goes through
+/// thousands of them, and those of a few sizes would leave holes of all sizes.
+pub(super) const ARRIVAL_BYTES: usize = 16 << 10;
 
 /// What has arrived and is not handed out yet.
 #[derive(Debug)]
@@ -59,7 +60,7 @@ impl Pieces {
             return None;
         }
         let cut = &self.pending[self.rows_end..];
-        let mut rest = Vec::with_capacity(header.len() + cut.len().max(self.bytes) + ARRIVAL_BYTES);
+        let mut rest = Vec::with_capacity((header.len() + cut.len()).max(self.bytes) + ARRIVAL_BYTES);
         rest.extend_from_slice(header);
         rest.extend_from_slice(cut);
         let mut piece = std::mem::replace(&mut self.pending, rest);

@@ -28,7 +28,7 @@ const SIDE_BY_SIDE_MAX: usize = 5;
 const PAGE_BYTES: usize = 4 << 20;
 
 /// A piece of a page that a list names. Several are fetched at a time, so that a small one keeps them all busy.
-const PIECE_BYTES: usize = 1 << 20;
+const PIECE_BYTES: usize = 1 << 18;
 
 /// Bytes that a row is taken to have in CSV, with `FIELD_BYTES` for each field.
 const ROW_BYTES: usize = 100;
@@ -121,23 +121,19 @@ impl Stage<'_> {
         place: &Place,
         pulse: &Pulse,
     ) -> anyhow::Result<u64> {
-        let (mut rows, mut download) = (0, None);
-        loop {
+        pulse.quiet_for(PAGE_MAX);
+        crate::failpoint::stand("load").await;
+        // Before anything is in memory. What is on its way fills buffers below, so it is held for the whole page.
+        let _permit = self.pages.acquire().await?;
+        let mut download = self.wires.org.download(page, PIECE_BYTES).await?;
+        let mut rows = 0;
+        while let Some(csv) = download.next().await? {
+            let writing = self.write(planned, run, csv, Some(place.clone())).await?;
+            rows += written(writing).await?;
             pulse.quiet_for(PAGE_MAX);
             crate::failpoint::stand("load").await;
-            // Before anything is in memory; given back when it is written.
-            let permit = self.pages.acquire().await?;
-            let download = match &mut download {
-                Some(download) => download,
-                None => download.insert(self.wires.org.download(page, PIECE_BYTES).await?),
-            };
-            let Some(csv) = download.next().await? else {
-                return Ok(rows);
-            };
-            let place = Some(place.clone());
-            let writing = self.write(planned, run, csv, place, permit).await?;
-            rows += finish(Some(writing)).await?;
         }
+        Ok(rows)
     }
 
     /// Fetches one page while the one before is written.
@@ -150,7 +146,7 @@ impl Stage<'_> {
         pulse: &Pulse,
     ) -> anyhow::Result<u64> {
         let rows_max = rows_per_page(planned.table.columns.len());
-        let mut writing: Option<Writing<'_>> = None;
+        let mut writing = None;
         let mut rows = 0;
         loop {
             pulse.quiet_for(PAGE_MAX);
@@ -174,7 +170,7 @@ impl Stage<'_> {
                 locator,
                 total: job.rows,
             });
-            writing = Some(self.write(planned, run, page.csv, place, permit).await?);
+            writing = Some((self.write(planned, run, page.csv, place).await?, permit));
             locator = page.next;
             if locator.is_none() {
                 return Ok(rows + finish(writing.take()).await?);
@@ -182,14 +178,14 @@ impl Stage<'_> {
         }
     }
 
-    async fn write<'p>(
+    /// Hands rows to the door, which tells when they are stored.
+    async fn write(
         &self,
         planned: &Planned,
         run: u64,
         csv: Bytes,
         place: Option<Place>,
-        permit: SemaphorePermit<'p>,
-    ) -> Result<Writing<'p>, Ended> {
+    ) -> Result<oneshot::Receiver<Written>, Ended> {
         let (done, answer) = oneshot::channel();
         let page = Work::Page {
             object: planned.table.object.clone(),
@@ -200,26 +196,18 @@ impl Stage<'_> {
             done,
         };
         self.wires.work.send(page).await.map_err(|_| Ended)?;
-        Ok(Writing {
-            answer,
-            _permit: permit,
-        })
+        Ok(answer)
     }
 }
 
-/// A page on its way through apply.
-struct Writing<'p> {
-    answer: oneshot::Receiver<Written>,
-    _permit: SemaphorePermit<'p>,
+async fn written(answer: oneshot::Receiver<Written>) -> anyhow::Result<u64> {
+    answer.await.map_err(|_| Ended)?.map_err(anyhow::Error::msg)
 }
 
-async fn finish(writing: Option<Writing<'_>>) -> anyhow::Result<u64> {
+/// Of the page before, which gives back its permit with that.
+async fn finish(writing: Option<(oneshot::Receiver<Written>, SemaphorePermit<'_>)>) -> anyhow::Result<u64> {
     match writing {
-        Some(writing) => writing
-            .answer
-            .await
-            .map_err(|_| Ended)?
-            .map_err(anyhow::Error::msg),
+        Some((answer, _permit)) => written(answer).await,
         None => Ok(0),
     }
 }

@@ -22,6 +22,9 @@ const BY_MASTER: &str =
     join _store_product m on m.product_id = v.master_product_id and m.master_id is null
     where v.variant_product_id is not null and {which} order by v.id";
 
+/// Memory for sorting the links of all products; what is more is merged from a file.
+const SORT_KIBIBYTES: i64 = 2_048;
+
 /// Finds the places of all products that were marked.
 pub fn settle(connection: &Connection) -> rusqlite::Result<()> {
     if !connection
@@ -51,12 +54,19 @@ pub fn settle(connection: &Connection) -> rusqlite::Result<()> {
             BY_MASTER.replace("{which}", &format!("v.variant_product_id in {marked}")),
         ]
     };
-    for sql in steps
+    let cache_size: i64 = connection.pragma_query_value(None, "cache_size", |row| row.get(0))?;
+    if all {
+        // A sort takes as much memory as the cache may have, beside it.
+        connection.pragma_update(None, "cache_size", -SORT_KIBIBYTES)?;
+    }
+    let settled = steps
         .iter()
         .map(String::as_str)
         .chain(["delete from _store_dirty"])
-    {
-        connection.prepare_cached(sql)?.execute([])?;
+        .try_for_each(|sql| connection.prepare_cached(sql)?.execute([]).map(drop));
+    if all {
+        connection.pragma_update(None, "cache_size", cache_size)?;
     }
+    settled?;
     Ok(())
 }
