@@ -25,11 +25,22 @@ pub struct Intake {
     clock: Clock,
 }
 
-/// An order on its way in: as posted, which is what a replay is recognised by, and as it will be sent.
+/// What a replay is recognised by.
+#[derive(Clone, Copy, Debug)]
+pub struct Fingerprint([u8; 32]);
+
+impl Fingerprint {
+    /// Of an order as it was posted to a store: what is made of it depends on prices, which change.
+    pub fn of_order(posted: &Order, store_id: &str) -> Self {
+        Self(fingerprint(posted, store_id))
+    }
+}
+
+/// An order on its way in, as it will be sent.
 #[derive(Clone, Debug)]
 pub struct Incoming {
-    pub posted: Order,
     pub placed: Placed,
+    pub fingerprint: Fingerprint,
     pub idempotency_key: Option<String>,
 }
 
@@ -83,18 +94,17 @@ impl Intake {
     /// The answer to an order whose key was used before, even if it could not be placed any more.
     pub fn earlier(
         &self,
-        posted: &Order,
-        store_id: &str,
+        external_id: &str,
+        fingerprint: Fingerprint,
         idempotency_key: Option<&str>,
     ) -> Result<Option<Accepted>, OutboxError> {
-        let hash = fingerprint(posted, store_id);
         self.outbox
-            .earlier(Kind::Order, &posted.external_id, idempotency_key, &hash)
+            .earlier(Kind::Order, external_id, idempotency_key, &fingerprint.0)
     }
 
     /// Puts the order on the disk, unless it is there.
     pub async fn accept(&self, incoming: Incoming) -> Result<Accepted, OutboxError> {
-        let body_hash = fingerprint(&incoming.posted, &incoming.placed.store_id);
+        let Fingerprint(body_hash) = incoming.fingerprint;
         self.keep(Write::Order(incoming.placed), body_hash, incoming.idempotency_key)
             .await
     }

@@ -19,6 +19,7 @@ use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tower_http::compression::Compression;
+use tower_http::compression::predicate::{And, DefaultPredicate, Predicate as _, SizeAbove};
 
 use crate::config;
 use crate::telemetry::pulse::Pulse;
@@ -27,6 +28,8 @@ use crate::telemetry::pulse::Pulse;
 pub const CONNECTIONS_MAX: usize = 16_384;
 /// Operators' connections at a time.
 pub const ADMIN_CONNECTIONS_MAX: usize = 256;
+/// Shorter answers fit into one packet as they are, and packing one costs more than making it.
+const PACKED_BYTES_MIN: u16 = 1_024;
 /// Open files that are not for storefronts' connections: the databases of each thread, the org, operators.
 const FILES_KEPT: u64 = 512;
 /// How long a client may take for a handshake.
@@ -150,7 +153,8 @@ pub async fn serve(
     seats: usize,
     stop: CancellationToken,
 ) -> anyhow::Result<()> {
-    let service = Compression::new(router);
+    let packed = DefaultPredicate::new().and(SizeAbove::new(PACKED_BYTES_MIN));
+    let service = Compression::new(router).compress_when(packed);
     let seats = Arc::new(Semaphore::new(seats));
     let mut connections = JoinSet::new();
     let pulse = Pulse::new(format!("serve {}", listener.address()));
@@ -190,7 +194,7 @@ pub async fn serve(
 
 /// The routes, with answers packed for those who take them so. Around all of them at once, which costs each less than
 /// a layer of its own.
-type Service = Compression<Router>;
+type Service = Compression<Router, And<DefaultPredicate, SizeAbove>>;
 
 async fn accept(
     listener: &Listener,

@@ -15,7 +15,7 @@ use crate::model::clock::{Millis, format_date, format_datetime};
 use crate::model::order::parse::{self, Invalid};
 use crate::model::order::{Fields, Order, Placed};
 use crate::model::write::Kind;
-use crate::outbound::outbox::{Accepted, Incoming, View};
+use crate::outbound::outbox::{Accepted, Fingerprint, Incoming, View};
 use crate::serve::catalogue::find_store;
 use crate::serve::problem::Problem;
 use crate::serve::query::At;
@@ -36,9 +36,10 @@ pub async fn place(
     let order = parse::order(&value, idempotency_key.as_deref())?;
     let store = find_store(&world, &key)?;
     let external_id = order.external_id.clone();
+    let fingerprint = Fingerprint::of_order(&order, &store.id);
     let earlier = world
         .intake
-        .earlier(&order, &store.id, idempotency_key.as_deref())?;
+        .earlier(&external_id, fingerprint, idempotency_key.as_deref())?;
     let accepted = match earlier {
         Some(accepted) => accepted,
         None => {
@@ -46,8 +47,8 @@ pub async fn place(
             world
                 .intake
                 .accept(Incoming {
-                    posted: order,
                     placed,
+                    fingerprint,
                     idempotency_key,
                 })
                 .await?

@@ -8,6 +8,7 @@ use std::fs::{File, OpenOptions, TryLockError};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
+use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags};
 
 use crate::store::backup;
@@ -107,7 +108,7 @@ pub fn open_writer(dir: &Path, kind: Kind) -> Result<Connection, OpenError> {
         connection.pragma_update(None, "busy_timeout", 10_000)?;
         // What is deleted is overwritten: it may be about a person.
         connection.pragma_update(None, "secure_delete", true)?;
-        connection.set_prepared_statement_cache_capacity(256);
+        hold_statements(&connection)?;
         migrate(&mut connection, kind, version)
     })()
     .map_err(database)?;
@@ -144,13 +145,21 @@ pub fn open_reader(dir: &Path, kind: Kind) -> Result<Connection, OpenError> {
     let open = || {
         let connection = Connection::open_with_flags(&path, flags)?;
         connection.pragma_update(None, "busy_timeout", 10_000)?;
-        connection.set_prepared_statement_cache_capacity(256);
+        hold_statements(&connection)?;
         Ok(connection)
     };
     open().map_err(|source| OpenError::Database {
         path: path.clone(),
         source,
     })
+}
+
+/// Keeps statements prepared. By itself SQLite would prepare one anew whenever it is given other values, where they
+/// might decide which partial index serves; ours never do, and that was two fifths of an order's time.
+fn hold_statements(connection: &Connection) -> rusqlite::Result<()> {
+    connection.set_prepared_statement_cache_capacity(256);
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
+    Ok(())
 }
 
 /// Makes the file with its permissions before SQLite would make it with the umask's.
