@@ -4,8 +4,9 @@
 //! An object is divided into windows of its rows' stamps, of about [`WINDOW_ROWS`] rows each by the cache's own
 //! count. The org counts each window's rows and names its newest stamp, one call a window. A window that differs
 //! is halved until it is a page of ids and stamps, which are compared row by row; one that is no longer than that is
-//! listed at once, for the same one call. A row that differs is read and compared field by field. What a change makes differ that has not arrived yet is looked at again for a while:
-//! a row counts as differing only if it does so while the org's own row stands still.
+//! listed at once, for the same one call. A row that differs is read and compared field by field. What a change makes
+//! differ that has not arrived yet is looked at again for a while: a row counts as differing only if it does so while
+//! the org's own row stands still.
 //!
 //! Two rows whose mistakes cancel out in count and newest stamp of a counted window are not seen this way, nor is a
 //! value that changed without a stamp: a thorough comparison reads every row and every field instead.
@@ -143,11 +144,13 @@ pub async fn compare(
         if suspects.is_empty() {
             break;
         }
+        let last = look + 1 == LOOKS.len();
         sleep(*pause).await;
-        wait_for_repairs(reader, planned, patience.repairs).await?;
+        if last {
+            wait_for_repairs(reader, planned, patience.repairs).await?;
+        }
         let found = comparison.look_at(&suspects).await?;
         suspects.retain(|id| found.contains_key(id));
-        let last = look + 1 == LOOKS.len();
         for (id, (stamp, drift)) in found {
             let stands_still = stamps.insert(id.clone(), stamp) == Some(stamp);
             match drift {

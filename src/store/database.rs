@@ -216,6 +216,8 @@ fn migrate(connection: &mut Connection, kind: Kind, version: usize) -> rusqlite:
 
 #[cfg(test)]
 mod tests {
+    use rusqlite::StatementStatus;
+
     use super::*;
 
     const KIND: Kind = Kind {
@@ -227,6 +229,22 @@ mod tests {
         mode: 0o600,
         kept_before_upgrade: true,
     };
+
+    #[test]
+    fn other_values_do_not_prepare_a_statement_anew() {
+        let dir = tempfile::tempdir().unwrap();
+        let writer = open_writer(dir.path(), KIND).unwrap();
+        writer
+            .execute_batch("create index some on a (x) where x > 5; insert into a values (1), (7)")
+            .unwrap();
+        for connection in [writer, open_reader(dir.path(), KIND).unwrap()] {
+            let mut statement = connection.prepare("select x from a where x > ?1").unwrap();
+            for at in 0..10 {
+                statement.exists([at]).unwrap();
+            }
+            assert_eq!(statement.get_status(StatementStatus::RePrepare), 0);
+        }
+    }
 
     #[test]
     fn migrates_a_new_file_and_opens_it_again() {

@@ -132,9 +132,9 @@ impl Kind {
                  from _of_order o where o.id in (select id from _of_order where accountid = ?2 union select id from _of_order where billtocontactid = ?1)"
             }
             Self::Assets => {
-                "select o.id, o.name, o.product2id as product_id, o.serialnumber as serial_number, o.status,
-                    o.purchasedate as purchased_on, o.quantity, o.currencyisocode as currency, o.price as price_amount
-                 from _of_asset o where (o.contactid = ?1 or o.accountid = ?2)"
+                "select o.id, o.name, o.product_id, o.serial_number, o.status, o.purchased_on, o.quantity, o.currency,
+                    o.price_amount
+                 from store_asset_v1 o where (o.contact_id = ?1 or o.account_id = ?2)"
             }
             Self::Cases => {
                 "select o.id, o.casenumber as case_number, o.subject, o.status, o.origin, coalesce(o.isclosed, 0) as is_closed

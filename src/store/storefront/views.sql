@@ -285,3 +285,10 @@ create view store_subscription_v1 as
 select n.id, n.name, n.contact_id, n.product_id, n.store_id, n.status, n.period_price as period_price_amount, n.period_count,
     n.next_billing_date, n.cancelled_date, n.end_date, n.delinquent_date
 from _of_subscription n;
+
+-- What customers own, bought in whichever store: an asset names none.
+create view store_asset_v1 as
+select a.id, a.name, a.accountid as account_id, a.contactid as contact_id, a.product2id as product_id,
+    a.serialnumber as serial_number, a.status, a.purchasedate as purchased_on, a.quantity, a.currencyisocode as currency,
+    a.price as price_amount
+from _of_asset a;
