@@ -7,6 +7,7 @@
 use std::fs::{File, OpenOptions, TryLockError};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags};
@@ -85,6 +86,9 @@ pub fn is_held(dir: &Path) -> bool {
     }
 }
 
+/// How long to wait for another writer: the daemon's yields to readers on a busy machine.
+const WRITER_MAX: Duration = Duration::from_secs(60);
+
 /// Opens the one writer of a database, making and migrating the file as needed.
 pub fn open_writer(dir: &Path, kind: Kind) -> Result<Connection, OpenError> {
     let path = dir.join(kind.file_name);
@@ -97,6 +101,7 @@ pub fn open_writer(dir: &Path, kind: Kind) -> Result<Connection, OpenError> {
         source,
     };
     let mut connection = Connection::open(&path).map_err(database)?;
+    connection.busy_timeout(WRITER_MAX).map_err(database)?;
     let version = identify(&connection, kind, &path)?;
     if kind.kept_before_upgrade && (1..kind.migrations.len()).contains(&version) {
         keep(&connection, kind, &path, version)?;
@@ -105,7 +110,6 @@ pub fn open_writer(dir: &Path, kind: Kind) -> Result<Connection, OpenError> {
         connection.pragma_update(None, "page_size", kind.page_bytes)?;
         connection.pragma_update(None, "journal_mode", "wal")?;
         connection.pragma_update(None, "synchronous", kind.synchronous)?;
-        connection.pragma_update(None, "busy_timeout", 10_000)?;
         // What is deleted is overwritten: it may be about a person.
         connection.pragma_update(None, "secure_delete", true)?;
         hold_statements(&connection)?;

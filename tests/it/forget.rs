@@ -302,6 +302,14 @@ async fn what_is_too_much_goes_and_a_point_before_it_is_told_to_be_gone() {
     for number in 0..150 {
         let fields = json!({"Name": format!("Name {number}"), "Description": text(number)});
         org.update("Product2", &product, fields).await;
+        // Batches are what is given up, so there are to be many.
+        if number % 10 == 0 {
+            let sql = format!("select id from product2 where name = 'Name {number}'");
+            eventually("it arrives", async || {
+                (!select(&cache(&org.state()), &sql).is_empty()).then_some(())
+            })
+            .await;
+        }
     }
     converge(&org).await;
     daemon.running.stop();
@@ -327,8 +335,9 @@ async fn what_is_too_much_goes_and_a_point_before_it_is_told_to_be_gone() {
     .await;
     let reader = JournalReader::open(&org.state()).unwrap();
     eventually("no event before it is held", async || {
-        let (oldest, _) = reader.bounds().ok()??;
-        (oldest >= first).then_some(())
+        // Of a few large batches all may be gone.
+        let held = reader.bounds().ok()?;
+        held.is_none_or(|(oldest, _)| oldest >= first).then_some(())
     })
     .await;
     org.update("Product2", &product, json!({"Name": "The last"}))

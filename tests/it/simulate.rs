@@ -90,6 +90,8 @@ struct Life {
     /// Products whose price book entries change in silence: what tells of it comes with the product.
     renamed: BTreeSet<String>,
     migrated: bool,
+    /// A stream may have been told to say nothing any more, which a daemon need not notice for five minutes.
+    silenced: bool,
     /// Changes of accounts made here, each a transaction of its own.
     changes: BTreeMap<String, usize>,
     /// Records that were changed in other ways too.
@@ -140,6 +142,7 @@ async fn live_through(seed: u64) {
         unstamped: BTreeSet::new(),
         renamed: BTreeSet::new(),
         migrated: false,
+        silenced: false,
         changes: BTreeMap::new(),
         uncounted: BTreeSet::new(),
         said: String::new(),
@@ -366,7 +369,10 @@ impl Life {
         // These two cost a wait of seconds.
         let slow = [json!("silence"), json!("delivery_limit")];
         let (fault, times) = match self.random.usize(..faults.len() * 8) {
-            at @ 0..2 => (slow[at].clone(), 1),
+            at @ 0..2 => {
+                self.silenced = true;
+                (slow[at].clone(), 1)
+            }
             at => (faults[at % faults.len()].clone(), times),
         };
         json!({"rpc": "Subscribe", "on": "events", "times": times, "fault": fault})
@@ -451,6 +457,9 @@ impl Life {
         self.note("end");
         let url = format!("{}/sandbox/faults", self.org.env["SANDBOX_HTTP"]);
         self.org.http.delete(url).send().await.unwrap();
+        if self.silenced {
+            self.restart(false).await;
+        }
         if self.migrated {
             self.silent.append(&mut self.unstamped);
         }
