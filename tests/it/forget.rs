@@ -292,17 +292,11 @@ fn text(number: usize) -> String {
     format!("{number} ").repeat(1_000)
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn what_is_too_much_goes_and_a_point_before_it_is_told_to_be_gone() {
-    let org = Sandbox::start(&["--products", "60"]).await;
-    let mut daemon = org.daemon().await;
-    daemon.live().await;
-    let product = org.some("Product2", "").await;
-    let size = used_bytes(&org.state());
+/// Many times, in many batches: they are what is given up.
+async fn rename(org: &Sandbox, product: &str) {
     for number in 0..150 {
         let fields = json!({"Name": format!("Name {number}"), "Description": text(number)});
-        org.update("Product2", &product, fields).await;
-        // Batches are what is given up, so there are to be many.
+        org.update("Product2", product, fields).await;
         if number % 10 == 0 {
             let sql = format!("select id from product2 where name = 'Name {number}'");
             eventually("it arrives", async || {
@@ -311,6 +305,16 @@ async fn what_is_too_much_goes_and_a_point_before_it_is_told_to_be_gone() {
             .await;
         }
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_too_much_goes_and_a_point_before_it_is_told_to_be_gone() {
+    let org = Sandbox::start(&["--products", "60"]).await;
+    let mut daemon = org.daemon().await;
+    daemon.live().await;
+    let product = org.some("Product2", "").await;
+    let size = used_bytes(&org.state());
+    rename(&org, &product).await;
     converge(&org).await;
     daemon.running.stop();
     let before = JournalReader::open(&org.state())
