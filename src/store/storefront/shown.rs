@@ -54,19 +54,20 @@ pub fn settle(connection: &Connection) -> rusqlite::Result<()> {
             BY_MASTER.replace("{which}", &format!("v.variant_product_id in {marked}")),
         ]
     };
+    let settle = || {
+        let mut steps = steps
+            .iter()
+            .map(String::as_str)
+            .chain(["delete from _store_dirty"]);
+        steps.try_for_each(|sql| connection.prepare_cached(sql)?.execute([]).map(drop))
+    };
+    if !all {
+        return settle();
+    }
+    // A sort takes as much memory as the cache may have, beside it.
     let cache_size: i64 = connection.pragma_query_value(None, "cache_size", |row| row.get(0))?;
-    if all {
-        // A sort takes as much memory as the cache may have, beside it.
-        connection.pragma_update(None, "cache_size", -SORT_KIBIBYTES)?;
-    }
-    let settled = steps
-        .iter()
-        .map(String::as_str)
-        .chain(["delete from _store_dirty"])
-        .try_for_each(|sql| connection.prepare_cached(sql)?.execute([]).map(drop));
-    if all {
-        connection.pragma_update(None, "cache_size", cache_size)?;
-    }
-    settled?;
-    Ok(())
+    connection.pragma_update(None, "cache_size", -SORT_KIBIBYTES)?;
+    let settled = settle();
+    connection.pragma_update(None, "cache_size", cache_size)?;
+    settled
 }
