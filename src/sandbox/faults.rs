@@ -1,7 +1,8 @@
 //! Staged faults: an org that misbehaves on request.
 //!
-//! `POST /sandbox/faults` takes one rule, a list of rules, or a plan `{"seed": 7, "rules": [...]}`; `GET` lists the
-//! rules with their counters; `DELETE` clears them. `storesync sandbox --faults FILE` starts with a plan from a
+//! `POST /sandbox/faults` takes one rule, a list of rules, or a plan `{"seed": 7, "rules": [...]}`; `PUT` takes the
+//! same in place of the rules in force; `GET` lists them with their counters; `DELETE` clears them. What a rule delays
+//! goes on at once when that rule is replaced or cleared. `storesync sandbox --faults FILE` starts with a plan from a
 //! file. No login is asked for: the sandbox is a test org on one's own machine.
 //!
 //! ```json
@@ -12,7 +13,8 @@
 //! ```
 //!
 //! Which occasions a rule is for:
-//! - `path`, `method`: HTTP requests whose path contains `path`, of this method; all where they are absent.
+//! - `path`, `method`: HTTP requests whose path with its query contains `path`, of this method; all where they are
+//!   absent.
 //! - `rpc`: calls of the Pub/Sub API by name (`Subscribe`, `ManagedSubscribe`, `GetTopic`, `GetSchema`, `Publish`,
 //!   `PublishStream`, or `*` for all), and of those, the ones for `topic` where that is given. `on` says when:
 //!   `call` (a call begins; what unary calls do when it is absent), `events` (a response with events is about to
@@ -64,9 +66,11 @@ pub mod http;
 mod rule;
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use serde_json::Value as Json;
 use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
 
 pub use self::rule::{Fault, Moment, Named, Occasion, Rule};
 use crate::model::clock::Millis;
@@ -115,6 +119,22 @@ impl Plan {
 struct Inside {
     rules: Vec<Rule>,
     rng: fastrand::Rng,
+    /// Ends with these rules.
+    lifted: CancellationToken,
+}
+
+impl Inside {
+    fn add(&mut self, plan: Plan) {
+        self.rules.extend(plan.rules);
+        if let Some(seed) = plan.seed {
+            self.rng = fastrand::Rng::with_seed(seed);
+        }
+    }
+
+    fn lift(&mut self) {
+        self.rules.clear();
+        std::mem::take(&mut self.lifted).cancel();
+    }
 }
 
 /// The rules in force.
@@ -127,9 +147,13 @@ pub struct Faults {
 impl Default for Faults {
     fn default() -> Self {
         let rng = fastrand::Rng::with_seed(DEFAULT_SEED);
-        let rules = Vec::new();
+        let inside = Inside {
+            rules: Vec::new(),
+            rng,
+            lifted: CancellationToken::new(),
+        };
         Self {
-            inside: Mutex::new(Inside { rules, rng }),
+            inside: Mutex::new(inside),
             bell: watch::Sender::new(()),
         }
     }
@@ -142,12 +166,16 @@ impl Faults {
 
     /// Adds a plan's rules behind those in force; its seed starts the chances anew.
     pub fn add(&self, plan: Plan) {
+        self.inside().add(plan);
+        self.bell.send_replace(());
+    }
+
+    /// Puts a plan's rules in place of those in force.
+    pub fn replace(&self, plan: Plan) {
         {
             let mut inside = self.inside();
-            inside.rules.extend(plan.rules);
-            if let Some(seed) = plan.seed {
-                inside.rng = fastrand::Rng::with_seed(seed);
-            }
+            inside.lift();
+            inside.add(plan);
         }
         self.bell.send_replace(());
     }
@@ -157,8 +185,13 @@ impl Faults {
     }
 
     pub fn clear(&self) {
-        self.inside().rules.clear();
+        self.inside().lift();
         self.bell.send_replace(());
+    }
+
+    /// Is cancelled when the rules that are in force now are no longer; to be asked for before [`Self::meet`].
+    pub fn lifted(&self) -> CancellationToken {
+        self.inside().lifted.clone()
     }
 
     pub fn watch(&self) -> watch::Receiver<()> {
@@ -168,7 +201,7 @@ impl Faults {
     /// Counts an occasion, and says what is to happen.
     pub fn meet(&self, occasion: &Occasion<'_>, now: Millis) -> Option<Fault> {
         let mut inside = self.inside();
-        let Inside { rules, rng } = &mut *inside;
+        let Inside { rules, rng, .. } = &mut *inside;
         let mut decided = None;
         for rule in rules {
             let strikes = rule.meet(occasion, now, rng);
@@ -178,6 +211,14 @@ impl Faults {
             }
         }
         decided
+    }
+}
+
+/// Waits for as long as a fault delays something, or until it is lifted.
+pub async fn delay(delay_ms: u64, lifted: &CancellationToken) {
+    tokio::select! {
+        () = tokio::time::sleep(Duration::from_millis(delay_ms)) => {}
+        () = lifted.cancelled() => {}
     }
 }
 

@@ -113,7 +113,8 @@ async fn handle(State(app): State<Arc<App>>, Extension(cut): Extension<Cut>, req
         return respond(or_refusal(control::answer(&app, &call)), None);
     }
     app.count(&call.path);
-    let outcome = faults::http::answer(&app, &call, parts.uri.path(), &cut, answer).await;
+    let path = parts.uri.path_and_query().map_or("", |path| path.as_str());
+    let outcome = faults::http::answer(&app, &call, path, &cut, answer).await;
     // The list of versions is not metered, and a login is no call of the API.
     if app.org.is_broken() {
         // What was not written must not be told as done.

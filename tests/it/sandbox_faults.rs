@@ -8,7 +8,7 @@ use storesync::proto::TopicRequest;
 use storesync::proto::pub_sub_client::PubSubClient;
 use tonic::metadata::MetadataValue;
 
-use crate::world::{Sandbox, refused, storesync};
+use crate::world::{PATIENCE, Sandbox, eventually, refused, storesync};
 
 /// Logs in; gives token and instance.
 async fn login(sandbox: &Sandbox) -> (String, String) {
@@ -280,4 +280,30 @@ async fn what_cannot_be_staged_is_refused_with_a_reason() {
     sandbox.http.delete(&url).send().await.unwrap();
     let left: Value = sandbox.http.get(&url).send().await.unwrap().json().await.unwrap();
     assert_eq!(left, json!({"rules": []}));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_delayed_goes_on_when_its_rule_is_replaced() {
+    let sandbox = Sandbox::start(&[]).await;
+    sandbox
+        .fault(json!({"path": "/sobjects/Account", "fault": {"delay_ms": 3_600_000}}))
+        .await;
+    let url = format!("{}/sandbox/faults", sandbox.env["SANDBOX_HTTP"]);
+    let lift = async {
+        eventually("the call is delayed", async || {
+            let told: Value = sandbox.http.get(&url).send().await.ok()?.json().await.ok()?;
+            (told["rules"][0]["struck"] == 1).then_some(())
+        })
+        .await;
+        let other = json!({"path": "/limits", "fault": "drop_before"});
+        let told = sandbox.http.put(&url).json(&other).send().await.unwrap();
+        let told: Value = told.json().await.unwrap();
+        assert_eq!(told["rules"].as_array().unwrap().len(), 1, "{told}");
+        assert_eq!(told["rules"][0]["path"], "/limits", "{told}");
+    };
+    let delayed = sandbox.create("Account", json!({"Name": "Late"}));
+    let (id, ()) = tokio::time::timeout(PATIENCE, async { tokio::join!(delayed, lift) })
+        .await
+        .unwrap();
+    assert!(id.starts_with("001"), "{id}");
 }

@@ -8,7 +8,7 @@ use axum::response::Response;
 use futures_util::{StreamExt, stream};
 
 use super::rule::Failure;
-use super::{Fault, Named, Occasion};
+use super::{Fault, Named, Occasion, delay};
 use crate::sandbox::http::App;
 use crate::sandbox::http::answer::{Answer, Refusal, Reply};
 use crate::sandbox::http::call::Call;
@@ -37,6 +37,7 @@ pub async fn answer(
         path,
     };
     let answered = || answer(app, call).unwrap_or_else(Reply::from);
+    let lifted = app.org.faults().lifted();
     let Some(fault) = app.org.faults().meet(&occasion, app.org.clock().now()) else {
         return Outcome::Whole(answered());
     };
@@ -44,7 +45,7 @@ pub async fn answer(
         Fault::Status(failure) => failed(&failure),
         Fault::Delay { delay_ms } => {
             let reply = answered();
-            tokio::time::sleep(Duration::from_millis(delay_ms)).await;
+            delay(delay_ms, &lifted).await;
             reply
         }
         Fault::Named(Named::DropBefore) => {

@@ -41,6 +41,11 @@ pub fn answer(app: &App, call: &Call) -> Answer {
             app.org.faults().add(plan);
             Ok(Reply::ok(json!({ "rules": app.org.faults().list() })))
         }
+        ("PUT", ["faults"]) => {
+            let plan = Plan::read(call.json()?).map_err(Refusal::parser)?;
+            app.org.faults().replace(plan);
+            Ok(Reply::ok(json!({ "rules": app.org.faults().list() })))
+        }
         ("DELETE", ["faults"]) => {
             app.org.faults().clear();
             Ok(Reply::empty(204))

@@ -1,7 +1,5 @@
 //! What staged faults do to calls of the Pub/Sub API.
 
-use std::time::Duration;
-
 use bytes::Bytes;
 use tonic::{Code, Status};
 
@@ -10,7 +8,7 @@ use super::reader::Batch;
 use super::refusal::refuse;
 use super::reset::Reset;
 use crate::proto::ProducerEvent;
-use crate::sandbox::faults::{Fault, Moment, Named, Occasion};
+use crate::sandbox::faults::{Fault, Moment, Named, Occasion, delay};
 
 /// A schema id of the right form that no schema has.
 const NO_SCHEMA: &str = "AAAAAAAAAAAAAAAAAAAAAA";
@@ -54,10 +52,11 @@ pub(super) async fn strike(
 ) -> Result<Verdict, Status> {
     let Target { rpc, topic, .. } = *target;
     let occasion = Occasion::Call { rpc, topic, moment };
+    let lifted = hub.org.faults().lifted();
     let named = match hub.org.faults().meet(&occasion, hub.org.clock().now()) {
         None | Some(Fault::Status(_)) => return Ok(Verdict::Respond(batch)),
         Some(Fault::Delay { delay_ms }) => {
-            tokio::time::sleep(Duration::from_millis(delay_ms)).await;
+            delay(delay_ms, &lifted).await;
             return Ok(Verdict::Respond(batch));
         }
         Some(Fault::Named(named)) => named,
