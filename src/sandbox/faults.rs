@@ -13,8 +13,8 @@
 //! ```
 //!
 //! Which occasions a rule is for:
-//! - `path`, `method`: HTTP requests whose path with its query contains `path`, of this method; all where they are
-//!   absent.
+//! - `path`, `except`, `method`: HTTP requests whose path with its query contains `path` and does not contain
+//!   `except`, of this method; all where they are absent.
 //! - `rpc`: calls of the Pub/Sub API by name (`Subscribe`, `ManagedSubscribe`, `GetTopic`, `GetSchema`, `Publish`,
 //!   `PublishStream`, or `*` for all), and of those, the ones for `topic` where that is given. `on` says when:
 //!   `call` (a call begins; what unary calls do when it is absent), `events` (a response with events is about to
@@ -254,6 +254,15 @@ mod tests {
             .collect();
         assert_eq!(struck, [3, 6]);
         assert_eq!(faults.list()[0].met, 12);
+    }
+
+    #[test]
+    fn leaves_out_the_requests_that_are_excepted() {
+        let faults = faults(r#"{"path":"/composite","except":"/sobjects/","fault":{"status":503}}"#);
+        let struck = |path| faults.meet(&request("POST", path), 0).is_some();
+        assert!(struck("/services/data/v67.0/composite/graph"));
+        assert!(!struck("/services/data/v67.0/composite/sobjects/Contact"));
+        assert_eq!(faults.list()[0].met, 1);
     }
 
     #[test]

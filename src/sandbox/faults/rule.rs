@@ -105,6 +105,8 @@ pub struct Rule {
     #[serde(default, skip_serializing_if = "String::is_empty")]
     path: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    except: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     method: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     rpc: Option<String>,
@@ -254,7 +256,8 @@ impl Rule {
                     .method
                     .as_deref()
                     .is_none_or(|wanted| wanted.eq_ignore_ascii_case(method));
-                !is_lock && self.rpc.is_none() && same_method && path.contains(&self.path)
+                let excepted = self.except.as_ref().is_some_and(|part| path.contains(part));
+                !is_lock && self.rpc.is_none() && same_method && path.contains(&self.path) && !excepted
             }
             Occasion::Call { rpc, topic, moment } => {
                 let of_rpc = self
