@@ -218,6 +218,28 @@ mod tests {
         outbox: Outbox,
     }
 
+    /// What listeners work with, in a folder with a cache and an outbox.
+    pub(super) fn world(
+        dir: &Path,
+        outbox: Outbox,
+        health: watch::Receiver<Health>,
+        revisions: watch::Receiver<i64>,
+    ) -> World {
+        Arc::new(Parts {
+            reader: Reader::new(dir),
+            intake: Intake::new(outbox, crate::config::Orders::default(), Clock::System),
+            health,
+            revisions,
+            feed: Feed::default(),
+            tokens: Tokens::default(),
+            clock: Clock::System,
+            console: Arc::default(),
+            dir: dir.into(),
+            topics: Arc::new([]),
+            stop: CancellationToken::new(),
+        })
+    }
+
     impl Shop {
         async fn open(cache: &str) -> Self {
             let dir = tempfile::tempdir().unwrap();
@@ -227,19 +249,7 @@ mod tests {
             let (outbox, writer) = outbox::open(dir.path(), 0).unwrap();
             std::thread::spawn(move || writer.run());
             let (health, seen) = watch::channel(Health::default());
-            let world = Arc::new(Parts {
-                reader: Reader::new(dir.path()),
-                intake: Intake::new(outbox.clone(), crate::config::Orders::default(), Clock::System),
-                health: seen,
-                revisions: watch::channel(0).1,
-                feed: Feed::default(),
-                tokens: Tokens::default(),
-                clock: Clock::System,
-                console: Arc::default(),
-                dir: dir.path().into(),
-                topics: Arc::new([]),
-                stop: CancellationToken::new(),
-            });
+            let world = world(dir.path(), outbox.clone(), seen, watch::channel(0).1);
             let stop = world.stop.clone();
             let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
             let address = format!("http://{}", listener.local_addr().unwrap());

@@ -400,6 +400,65 @@ fn frame(rev: i64, event: &str, data: &Value) -> Vec<u8> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::serve::{Health, tests::world};
+    use crate::store::cache::Cache;
+    use crate::store::outbox;
+    use tokio::sync::watch;
+
+    /// Commits one change.
+    fn change(cache: &Cache, rev: i64) {
+        let sql = format!(
+            "insert into _change values ({rev}, 'Product2', '01t', 'updated');
+             insert or replace into _meta (key, value) values ('rev', {rev});"
+        );
+        cache.connection().execute_batch(&sql).unwrap();
+    }
+
+    #[tokio::test]
+    async fn who_falls_out_of_the_queue_hears_the_rest_from_the_feed() {
+        const CHANGES: i64 = 2 * BATCHES_MAX as i64;
+        let dir = tempfile::tempdir().unwrap();
+        let cache = Cache::open(dir.path()).unwrap();
+        let (outbox, _writer) = outbox::open(dir.path(), 0).unwrap();
+        let (committed, revisions) = watch::channel(0);
+        let health = watch::channel(Health::default()).1;
+        let world = world(dir.path(), outbox, health, revisions);
+        let mut listener = Listener {
+            wanted: Wanted {
+                store: None,
+                objects: HashSet::new(),
+                rows: false,
+                persons: true,
+            },
+            at: 0,
+            batches: world.feed.batches.subscribe(),
+            first: None,
+            behind: false,
+            _seat: world.feed.seat().unwrap(),
+            world: Arc::clone(&world),
+        };
+        // It is not asked for anything while all of this goes through the queue, one change a batch.
+        let mut seen = world.feed.batches.subscribe();
+        let following = tokio::task::spawn(follow(Arc::clone(&world)));
+        for rev in 1..=CHANGES {
+            change(&cache, rev);
+            committed.send_replace(rev);
+            assert_eq!(seen.recv().await.unwrap().end(), rev);
+        }
+        change(&cache, CHANGES + 1);
+        committed.send_replace(CHANGES + 1);
+        let mut heard = Vec::new();
+        while heard.last() != Some(&(CHANGES + 1)) {
+            let next = listener.next().await.unwrap();
+            let text = std::str::from_utf8(&next).unwrap();
+            assert!(!text.contains("event: reset"), "{text}");
+            let ids = text.lines().filter_map(|line| line.strip_prefix("id: "));
+            heard.extend(ids.map(|id| id.parse::<i64>().unwrap()));
+        }
+        assert!(heard.iter().copied().eq(1..=CHANGES + 1), "{heard:?}");
+        world.stop.cancel();
+        following.await.unwrap().unwrap();
+    }
 
     #[test]
     fn a_position_is_a_number_or_nothing() {

@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use storesync::store::journal::JournalReader;
 
 use crate::engineers::replay::everything;
+use crate::storefront::customers::let_accounts_be_opted_in;
 use crate::world::{Daemon, PATIENCE, Sandbox, cache, converge, eventually, select};
 
 /// Of persons who leave, each way in which one can.
@@ -244,6 +245,38 @@ async fn who_is_gone_leaves_no_trace_and_the_journal_still_gives_the_cache() {
     daemon.running.stop();
     assert_eq!(traces(&org.state(), &words()), Vec::<String>::new());
     replays(&org, "again.db").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_is_opted_out_leaves_no_trace_until_opted_in_again() {
+    let org = Sandbox::start(&["--products", "8", "--stores", "1"]).await;
+    let_accounts_be_opted_in(&org).await;
+    let daemon = org.daemon().await;
+    daemon.live().await;
+    let person = json!({"Name": NAMES[0], "Site": mail(NAMES[0]), "StoreConnect_Sync__c": "enable_sync"});
+    let account = org.create("Account", person).await;
+    let words = [NAMES[0].to_owned(), mail(NAMES[0])];
+    let mirrored = format!("select 1 from account where id = '{account}' and name = '{}'", NAMES[0]);
+    let is_mirrored = || !select(&cache(&org.state()), &mirrored).is_empty();
+    eventually("the account is mirrored", async || is_mirrored().then_some(())).await;
+    let before = traces(&org.state(), &words);
+    assert!(
+        before.iter().any(|trace| trace.contains("journal.db")),
+        "{before:?}"
+    );
+
+    let opt = async |choice: &str| {
+        let fields = json!({ "StoreConnect_Sync__c": choice });
+        org.update("Account", &account, fields).await;
+    };
+    opt("disable_sync").await;
+    erased(&daemon, 1).await;
+    untraced(&org, &words).await;
+    opt("enable_sync").await;
+    eventually("it is back with all that the org has", async || {
+        is_mirrored().then_some(())
+    })
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

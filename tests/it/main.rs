@@ -7,6 +7,7 @@ mod engineers;
 mod events_decode;
 mod fault_matrix;
 mod forget;
+mod fuzzed;
 mod inbound;
 mod journeys;
 mod monitoring;

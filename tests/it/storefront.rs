@@ -1,6 +1,6 @@
 //! What a storefront gets from the daemon over HTTP, against an org of several stores.
 
-mod customers;
+pub mod customers;
 mod edges;
 mod listeners;
 mod oracle;

@@ -100,12 +100,17 @@ async fn a_customer_is_known_by_every_key_and_sees_each_order_once() {
     assert_eq!(points["items"].as_array().unwrap().len(), 3);
 }
 
-#[tokio::test]
-async fn a_record_is_mirrored_while_the_org_opts_it_in() {
-    let sandbox = Sandbox::start(&["--products", "8", "--stores", "1"]).await;
+/// Gives accounts the field by which an org says which of them are mirrored.
+pub async fn let_accounts_be_opted_in(sandbox: &Sandbox) {
     let field = json!({"add": {"object": "Account", "name": "StoreConnect_Sync__c", "type": "Picklist 255", "words": "",
         "picklist": ["enable_sync", "disable_sync"], "label": "StoreConnect Sync"}});
     sandbox.control("schema", field).await;
+}
+
+#[tokio::test]
+async fn a_record_is_mirrored_while_the_org_opts_it_in() {
+    let sandbox = Sandbox::start(&["--products", "8", "--stores", "1"]).await;
+    let_accounts_be_opted_in(&sandbox).await;
     let id = sandbox.some("Account", "WHERE External_ID__c = 'C-1'").await;
     sandbox
         .update("Account", &id, json!({"StoreConnect_Sync__c": "enable_sync"}))
