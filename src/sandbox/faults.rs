@@ -32,6 +32,7 @@
 //!   `"retry_after_seconds"` adds the header; a status of 420, 502 or 504, or `"html": true`, answers with a page of
 //!   HTML, as the platform's edge does;
 //! - `{"delay_ms": 500}`: executed at once, answered late;
+//! - `{"commit_after_ms": 500}`: the connection is reset at once, and the request is executed so much later;
 //! - `drop_before`: the connection is reset, nothing is done;
 //! - `drop_after_commit`: executed and committed, then the connection is reset without an answer;
 //! - `drop_mid_body`: executed, then the connection is reset after half of the answer's body;

@@ -408,7 +408,7 @@ mod tests {
     /// Commits one change.
     fn change(cache: &Cache, rev: i64) {
         let sql = format!(
-            "insert into _change values ({rev}, 'Product2', '01t', 'updated');
+            "insert into _change values ({rev}, 'Thing__c', 'a00', 'updated');
              insert or replace into _meta (key, value) values ('rev', {rev});"
         );
         cache.connection().execute_batch(&sql).unwrap();
@@ -440,10 +440,13 @@ mod tests {
         // It is not asked for anything while all of this goes through the queue, one change a batch.
         let mut seen = world.feed.batches.subscribe();
         let following = tokio::task::spawn(follow(Arc::clone(&world)));
+        // It begins with what is committed from its first turn on.
+        tokio::task::yield_now().await;
         for rev in 1..=CHANGES {
             change(&cache, rev);
             committed.send_replace(rev);
-            assert_eq!(seen.recv().await.unwrap().end(), rev);
+            let batch = tokio::time::timeout(Duration::from_secs(60), seen.recv()).await;
+            assert_eq!(batch.expect("it is followed").unwrap().end(), rev);
         }
         change(&cache, CHANGES + 1);
         committed.send_replace(CHANGES + 1);

@@ -2,8 +2,8 @@
 //! once with exactly its items and its total, or waits for a person under the right code, and arrives once that
 //! person retries it.
 //!
-//! Steps: the first request (refused, lost before or after the commit, answered late or by half), a later piece of
-//! a long order, and the look that settles a lost answer. A world is a sandbox and a daemon; several worlds work
+//! Steps: the first request (refused, lost before or after the commit, committed when all has been said about it, answered
+//! late or by half), a later piece of a long order, and the look that settles a lost answer. A world is a sandbox and a daemon; several worlds work
 //! through the cases side by side. `STORESYNC_MATRIX=full` tries every kind of customer with every case, where
 //! otherwise they take turns.
 
@@ -78,6 +78,12 @@ fn faults() -> Vec<(&'static str, Value)> {
         ("reset after the commit", json!("drop_after_commit")),
         ("reset within the answer", json!("drop_mid_body")),
         ("late", json!({"delay_ms": 300})),
+        ("reset, and committed meanwhile", json!({"commit_after_ms": 100})),
+        // When the rule is taken away, that is once the order has come to its end by other requests.
+        (
+            "reset, and committed at last",
+            json!({"commit_after_ms": 600_000}),
+        ),
         ("row locked", json!("row_lock")),
         (
             "refused",

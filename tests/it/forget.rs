@@ -256,7 +256,10 @@ async fn who_is_opted_out_leaves_no_trace_until_opted_in_again() {
     let person = json!({"Name": NAMES[0], "Site": mail(NAMES[0]), "StoreConnect_Sync__c": "enable_sync"});
     let account = org.create("Account", person).await;
     let words = [NAMES[0].to_owned(), mail(NAMES[0])];
-    let mirrored = format!("select 1 from account where id = '{account}' and name = '{}'", NAMES[0]);
+    let mirrored = format!(
+        "select 1 from account where id = '{account}' and name = '{}'",
+        NAMES[0]
+    );
     let is_mirrored = || !select(&cache(&org.state()), &mirrored).is_empty();
     eventually("the account is mirrored", async || is_mirrored().then_some(())).await;
     let before = traces(&org.state(), &words);

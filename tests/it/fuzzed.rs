@@ -8,7 +8,9 @@ mod csv;
 mod decode;
 
 fn cut_anywhere(corpus: &str, feed: fn(&[u8])) {
-    let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/corpus").join(corpus);
+    let dir = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("fuzz/corpus")
+        .join(corpus);
     let inputs = std::fs::read_dir(&dir).unwrap();
     let inputs: Vec<Vec<u8>> = inputs
         .map(|entry| std::fs::read(entry.unwrap().path()).unwrap())

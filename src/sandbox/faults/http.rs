@@ -1,5 +1,6 @@
 //! What staged faults do to HTTP requests.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::{Body, to_bytes};
@@ -26,17 +27,17 @@ pub enum Outcome {
 
 /// Answers a request by `answer`, unless a rule strikes it.
 pub async fn answer(
-    app: &App,
-    call: &Call,
+    app: &Arc<App>,
+    call: Call,
     path: &str,
     cut: &Cut,
-    answer: impl Fn(&App, &Call) -> Answer,
+    answer: fn(&App, &Call) -> Answer,
 ) -> Outcome {
     let occasion = Occasion::Request {
         method: &call.method,
         path,
     };
-    let answered = || answer(app, call).unwrap_or_else(Reply::from);
+    let answered = || answer(app, &call).unwrap_or_else(Reply::from);
     let lifted = app.org.faults().lifted();
     let Some(fault) = app.org.faults().meet(&occasion, app.org.clock().now()) else {
         return Outcome::Whole(answered());
@@ -47,6 +48,16 @@ pub async fn answer(
             let reply = answered();
             delay(delay_ms, &lifted).await;
             reply
+        }
+        Fault::Late { commit_after_ms } => {
+            cut.cut();
+            let app = Arc::clone(app);
+            // Nobody is told how it ended.
+            tokio::task::spawn(async move {
+                delay(commit_after_ms, &lifted).await;
+                answer(&app, &call)
+            });
+            Reply::empty(204)
         }
         Fault::Named(Named::DropBefore) => {
             cut.cut();

@@ -25,6 +25,7 @@ pub enum Fault {
     Named(Named),
     Status(Failure),
     Delay { delay_ms: u64 },
+    Late { commit_after_ms: u64 },
 }
 
 /// An answer in place of the real one.
@@ -154,9 +155,13 @@ impl TryFrom<Json> for Fault {
             Json::Object(keys) if keys.len() == 1 && keys.contains_key("delay_ms") => {
                 serde_json::from_value(json["delay_ms"].clone()).map(|delay_ms| Self::Delay { delay_ms })
             }
+            Json::Object(keys) if keys.len() == 1 && keys.contains_key("commit_after_ms") => {
+                serde_json::from_value(json["commit_after_ms"].clone())
+                    .map(|commit_after_ms| Self::Late { commit_after_ms })
+            }
             _ => {
                 return Err(format!(
-                    "a fault is a name, {{\"status\": N}} or {{\"delay_ms\": N}}, not {json}"
+                    "a fault is a name, {{\"status\": N}}, {{\"delay_ms\": N}} or {{\"commit_after_ms\": N}}, not {json}"
                 ));
             }
         }
@@ -204,7 +209,8 @@ impl Rule {
             return match &self.fault {
                 Fault::Named(Named::Maintenance | Named::RowLock)
                 | Fault::Status(_)
-                | Fault::Delay { .. } => Ok(()),
+                | Fault::Delay { .. }
+                | Fault::Late { .. } => Ok(()),
                 Fault::Named(fault) if fault.is_for_requests() => Ok(()),
                 Fault::Named(_) => Err(format!(
                     "the fault {name} strikes calls of the Pub/Sub API: its rule needs an rpc"
@@ -218,7 +224,7 @@ impl Rule {
             ));
         }
         match &self.fault {
-            Fault::Status(_) | Fault::Named(Named::RowLock) => Err(format!(
+            Fault::Status(_) | Fault::Late { .. } | Fault::Named(Named::RowLock) => Err(format!(
                 "the fault {name} does not strike calls of the Pub/Sub API"
             )),
             Fault::Named(fault) if fault.is_for_requests() => Err(format!(
