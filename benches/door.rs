@@ -68,7 +68,7 @@ impl Door {
         let (state_dir, stopped) = (dir.to_owned(), stop.clone());
         let threads = vec![
             std::thread::spawn(move || apply::run(cache, journal, &planned, queue, &Clock::System, &rung)),
-            std::thread::spawn(move || checkpoint::run(&state_dir, &stopped)),
+            std::thread::spawn(move || checkpoint::run(&state_dir, &stopped, || ())),
         ];
         Self {
             work,

@@ -39,10 +39,13 @@ use crate::store::journal::Journal;
 use crate::store::outbox::{self, Outbox};
 use crate::store::reader::Reader;
 use crate::store::storefront::{self, BookStore};
+use crate::telemetry::pulse::Pulse;
 use crate::telemetry::traces;
 
 /// How long the stages may take to end.
 const STOP_MAX: Duration = Duration::from_secs(20);
+/// How long moving what a log holds may take, on a slow disk.
+const CHECKPOINT_MAX: Duration = Duration::from_secs(60);
 /// How often the health that readers are told is looked at.
 const HEALTH_INTERVAL: Duration = Duration::from_secs(1);
 /// A stream that has been silent for longer has missed its keep-alive.
@@ -311,7 +314,11 @@ fn start(stages: &mut Stages, world: World, plan: Plan, cache: Cache, journal: J
 /// Starts what looks after the files, beside those who write them.
 fn tend(stages: &mut Stages, config: &Config, clock: &Clock, stop: &CancellationToken) {
     let (dir, checkpoints) = (config.state.dir.clone(), stop.clone());
-    stages.spawn_blocking(move || ("checkpoint", checkpoint::run(&dir, &checkpoints)));
+    stages.spawn_blocking(move || {
+        let pulse = Pulse::new("checkpoint");
+        let turned = || pulse.quiet_for(CHECKPOINT_MAX);
+        ("checkpoint", checkpoint::run(&dir, &checkpoints, turned))
+    });
     let forget = inbound::forget::World {
         dir: config.state.dir.clone(),
         sync: config.sync.clone(),

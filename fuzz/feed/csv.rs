@@ -1,7 +1,7 @@
-//! Any bytes as a page of CSV, through the real door into a real file: rows or a sentence, and never a panic. What
-//! is stored of a page can be read back.
+//! Any bytes as a page of CSV, through the real door into a real file: rows or a sentence, and never a panic. Rows
+//! that are stored are there to be read.
 
-use std::sync::LazyLock;
+use std::thread::JoinHandle;
 
 use bytes::Bytes;
 use storesync::inbound::apply::{self, Bells, Work};
@@ -9,15 +9,100 @@ use storesync::model::clock::Clock;
 use storesync::model::row::{Column, ColumnKind, Table};
 use storesync::store::cache::Cache;
 use storesync::store::journal::Journal;
+use storesync::store::reader::Reader;
+use storesync::store::storefront::objects::{self, Listed, Selection};
 use tokio::sync::{mpsc, oneshot};
 
-struct Door {
-    work: mpsc::Sender<Work>,
+/// An apply stage at work in a folder of its own, a load begun.
+pub struct Door {
+    work: Option<mpsc::Sender<Work>>,
+    thread: Option<JoinHandle<anyhow::Result<()>>>,
+    reader: Reader,
     run: u64,
     _dir: tempfile::TempDir,
 }
 
-static DOOR: LazyLock<Door> = LazyLock::new(|| {
+impl Door {
+    pub fn open() -> Self {
+        let dir = tempfile::tempdir().expect("a folder");
+        let mut cache = Cache::open(dir.path()).expect("a cache");
+        let journal = Journal::open(dir.path()).expect("a journal");
+        let table = table();
+        cache.ensure_object(&table, true, 0).expect("a table");
+        let (work, queue) = mpsc::channel(apply::QUEUE_MAX);
+        let bells = Bells::new(cache.rev());
+        let thread = std::thread::spawn(move || {
+            apply::run(cache, journal, &[table.into()], queue, &Clock::System, &bells)
+        });
+        let mut door = Self {
+            work: Some(work),
+            thread: Some(thread),
+            reader: Reader::new(dir.path()),
+            run: 0,
+            _dir: dir,
+        };
+        let load = door.ask(|done| Work::BeginLoad {
+            object: OBJECT.to_owned(),
+            watermark: 0,
+            done,
+        });
+        door.run = load.run;
+        door
+    }
+
+    pub fn feed(&self, page: &[u8]) {
+        let written = self.ask(|done| Work::Page {
+            object: OBJECT.to_owned(),
+            run: self.run,
+            csv: Bytes::copy_from_slice(page),
+            packed: None,
+            place: None,
+            done,
+        });
+        match written {
+            Ok(rows) => self.read_back(rows),
+            Err(sentence) => assert!(!sentence.is_empty()),
+        }
+    }
+
+    /// A few of the rows: JSON, whatever the page held.
+    fn read_back(&self, written: u64) {
+        let first = Selection {
+            limit: 20,
+            ..Selection::default()
+        };
+        let read = self.reader.with(|cache| objects::list(cache, OBJECT, &first));
+        let Ok(Listed::Page(rows)) = read else {
+            panic!("{read:?}");
+        };
+        assert!(written == 0 || !rows.items.is_empty());
+        for row in rows.items {
+            let row: serde_json::Value = serde_json::from_slice(&row).expect("JSON");
+            assert!(row["id"].is_string(), "{row}");
+        }
+    }
+
+    fn ask<T>(&self, make: impl FnOnce(oneshot::Sender<T>) -> Work) -> T {
+        let (done, answer) = oneshot::channel();
+        let work = self.work.as_ref().expect("it is open");
+        work.blocking_send(make(done)).expect("apply runs");
+        answer.blocking_recv().expect("apply answers")
+    }
+}
+
+impl Drop for Door {
+    fn drop(&mut self) {
+        drop(self.work.take());
+        if let Some(thread) = self.thread.take() {
+            thread.join().expect("no panic").expect("no error");
+        }
+    }
+}
+
+const OBJECT: &str = "Thing__c";
+
+/// A column of each kind that is read in a way of its own.
+fn table() -> Table {
     let kinds = [
         ("Name", ColumnKind::Text),
         ("Flag__c", ColumnKind::Boolean),
@@ -32,49 +117,9 @@ static DOOR: LazyLock<Door> = LazyLock::new(|| {
         name: field.to_ascii_lowercase(),
         kind: *kind,
     };
-    let table = Table {
-        object: "Thing__c".to_owned(),
-        name: "thing__c".to_owned(),
+    Table {
+        object: OBJECT.to_owned(),
+        name: OBJECT.to_ascii_lowercase(),
         columns: kinds.iter().map(column).collect(),
-    };
-    let dir = tempfile::tempdir().expect("a folder");
-    let mut cache = Cache::open(dir.path()).expect("a cache");
-    let journal = Journal::open(dir.path()).expect("a journal");
-    cache.ensure_object(&table, true, 0).expect("a table");
-    let (work, queue) = mpsc::channel(apply::QUEUE_MAX);
-    let bells = Bells::new(cache.rev());
-    std::thread::spawn(move || {
-        apply::run(cache, journal, &[table.into()], queue, &Clock::System, &bells).expect("apply goes on");
-    });
-    let load = ask(&work, |done| Work::BeginLoad {
-        object: "Thing__c".to_owned(),
-        watermark: 0,
-        done,
-    });
-    Door {
-        work,
-        run: load.run,
-        _dir: dir,
-    }
-});
-
-fn ask<T>(work: &mpsc::Sender<Work>, make: impl FnOnce(oneshot::Sender<T>) -> Work) -> T {
-    let (done, answer) = oneshot::channel();
-    work.blocking_send(make(done)).expect("apply runs");
-    answer.blocking_recv().expect("apply answers")
-}
-
-pub fn feed(page: &[u8]) {
-    let csv = Bytes::copy_from_slice(page);
-    let written = ask(&DOOR.work, |done| Work::Page {
-        object: "Thing__c".to_owned(),
-        run: DOOR.run,
-        csv,
-        packed: None,
-        place: None,
-        done,
-    });
-    if let Err(sentence) = written {
-        assert!(!sentence.is_empty());
     }
 }

@@ -1,7 +1,8 @@
 //! Staged faults: an org that misbehaves on request.
 //!
 //! `POST /sandbox/faults` takes one rule, a list of rules, or a plan `{"seed": 7, "rules": [...]}`; `PUT` takes the
-//! same in place of the rules in force; `GET` lists them with their counters; `DELETE` clears them. What a rule delays
+//! same in place of the rules in force; `GET` lists them with their counters, and how many requests are still to be
+//! executed behind their clients' backs (`pending`); `DELETE` clears them. What a rule delays
 //! goes on at once when that rule is replaced or cleared. `storesync sandbox --faults FILE` starts with a plan from a
 //! file. No login is asked for: the sandbox is a test org on one's own machine.
 //!
@@ -66,7 +67,7 @@
 pub mod http;
 mod rule;
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use serde_json::Value as Json;
@@ -143,6 +144,8 @@ pub struct Faults {
     inside: Mutex<Inside>,
     /// Rings whenever rules are set or cleared, for streams that a rule is to strike at once.
     bell: watch::Sender<()>,
+    /// Held here, and by each request that is still to be executed though its client was told nothing.
+    pending: Arc<()>,
 }
 
 impl Default for Faults {
@@ -156,6 +159,7 @@ impl Default for Faults {
         Self {
             inside: Mutex::new(inside),
             bell: watch::Sender::new(()),
+            pending: Arc::default(),
         }
     }
 }
@@ -193,6 +197,16 @@ impl Faults {
     /// Is cancelled when the rules that are in force now are no longer; to be asked for before [`Self::meet`].
     pub fn lifted(&self) -> CancellationToken {
         self.inside().lifted.clone()
+    }
+
+    /// To be held by a request until it is executed.
+    pub fn pending(&self) -> Arc<()> {
+        Arc::clone(&self.pending)
+    }
+
+    /// How many requests hold it.
+    pub fn pending_requests(&self) -> usize {
+        Arc::strong_count(&self.pending) - 1
     }
 
     pub fn watch(&self) -> watch::Receiver<()> {

@@ -114,14 +114,14 @@ async fn handle(State(app): State<Arc<App>>, Extension(cut): Extension<Cut>, req
     }
     app.count(&call.path);
     let path = parts.uri.path_and_query().map_or("", |path| path.as_str());
-    let is_data = call.path.len() > 2 && call.path[1] == "data";
-    let outcome = faults::http::answer(&app, call, path, &cut, answer).await;
+    let outcome = faults::http::answer(&app, &call, path, &cut, answer).await;
     // The list of versions is not metered, and a login is no call of the API.
     if app.org.is_broken() {
         // What was not written must not be told as done.
         let refusal = Refusal::new(503, "SERVER_UNAVAILABLE", "the org's log cannot be written");
         return respond(refusal.into(), None);
     }
+    let is_data = call.path.len() > 2 && call.path[1] == "data";
     let requests = is_data.then(|| app.usage.now(app.org.clock().now()));
     match outcome {
         Outcome::Whole(reply) => respond(reply, requests),

@@ -10,6 +10,7 @@ use std::time::Duration;
 use rusqlite::Connection;
 use tokio_util::sync::CancellationToken;
 
+use crate::failpoint;
 use crate::store::database::{self, Kind};
 use crate::store::{cache, journal, priority};
 
@@ -39,14 +40,17 @@ struct Watched {
     idle: u32,
 }
 
-/// Checkpoints `cache.db` and `journal.db` until told to stop. Blocks: give it a thread of its own.
-pub fn run(dir: &Path, stop: &CancellationToken) -> anyhow::Result<()> {
+/// Checkpoints `cache.db` and `journal.db` until told to stop, and says so with each turn. Blocks: give it a thread of
+/// its own.
+pub fn run(dir: &Path, stop: &CancellationToken, turned: impl Fn()) -> anyhow::Result<()> {
     priority::yield_to_readers();
     let mut watched = vec![
         Watched::open(dir, cache::KIND)?,
         Watched::open(dir, journal::KIND)?,
     ];
     while !stop.is_cancelled() {
+        turned();
+        failpoint::reach("checkpoint");
         for log in &mut watched {
             log.look()?;
         }

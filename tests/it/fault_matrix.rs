@@ -2,9 +2,9 @@
 //! once with exactly its items and its total, or waits for a person under the right code, and arrives once that
 //! person retries it.
 //!
-//! Steps: the first request (refused, lost before or after the commit, committed when all has been said about it, answered
-//! late or by half), a later piece of a long order, and the look that settles a lost answer. A world is a sandbox and a daemon; several worlds work
-//! through the cases side by side. `STORESYNC_MATRIX=full` tries every kind of customer with every case, where
+//! Steps: the first request (refused, lost before, after or long before its commit, answered late or by half), a later
+//! piece of a long order, and the look that settles a lost answer. A world is a sandbox and a daemon; several worlds
+//! work through the cases side by side. `STORESYNC_MATRIX=full` tries every kind of customer with every case, where
 //! otherwise they take turns.
 
 mod kills;
@@ -254,21 +254,20 @@ impl World {
         self.org.fault(rules.clone()).await;
     }
 
-    /// How often the rules struck; they are taken away.
+    /// How often the rules struck. They are taken away, and what they kept back has been done since.
     async fn faults_struck(&self) -> u64 {
         let url = format!("{}/sandbox/faults", self.org.env["SANDBOX_HTTP"]);
-        let told: Value = self
-            .org
-            .http
-            .get(&url)
-            .send()
-            .await
-            .unwrap()
-            .json()
-            .await
-            .unwrap();
+        let told = async || -> Value {
+            let answer = self.org.http.get(&url).send().await.unwrap();
+            answer.json().await.unwrap()
+        };
+        let before = told().await;
         self.org.http.delete(&url).send().await.unwrap();
-        let rules = told["rules"].as_array().unwrap().iter();
+        eventually("what was to be committed later is", async || {
+            (told().await["pending"] == 0).then_some(())
+        })
+        .await;
+        let rules = before["rules"].as_array().unwrap().iter();
         rules.map(|rule| rule["struck"].as_u64().unwrap()).min().unwrap()
     }
 

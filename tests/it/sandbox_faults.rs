@@ -279,7 +279,7 @@ async fn what_cannot_be_staged_is_refused_with_a_reason() {
     let url = format!("{}/sandbox/faults", sandbox.env["SANDBOX_HTTP"]);
     sandbox.http.delete(&url).send().await.unwrap();
     let left: Value = sandbox.http.get(&url).send().await.unwrap().json().await.unwrap();
-    assert_eq!(left, json!({"rules": []}));
+    assert_eq!(left, json!({"rules": [], "pending": 0}));
 }
 
 #[tokio::test(flavor = "multi_thread")]

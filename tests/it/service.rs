@@ -171,10 +171,12 @@ async fn the_watchdog_is_fed_by_progress_and_not_by_a_timer() {
 }
 
 /// Where a stage can be made to stand still, and what it is called.
-const STAGES: [(&str, &str); 9] = [
+/// The state is kept from one to the next, and is loaded once the load is no longer held.
+const STAGES: [(&str, &str); 10] = [
     ("subscribe", "subscribe "),
     ("apply", "apply"),
     ("load", "load "),
+    ("checkpoint", "checkpoint"),
     ("poll", "poll"),
     ("repair", "repair"),
     ("verify", "verify"),

@@ -28,7 +28,7 @@ pub enum Outcome {
 /// Answers a request by `answer`, unless a rule strikes it.
 pub async fn answer(
     app: &Arc<App>,
-    call: Call,
+    call: &Call,
     path: &str,
     cut: &Cut,
     answer: fn(&App, &Call) -> Answer,
@@ -37,7 +37,7 @@ pub async fn answer(
         method: &call.method,
         path,
     };
-    let answered = || answer(app, &call).unwrap_or_else(Reply::from);
+    let answered = || answer(app, call).unwrap_or_else(Reply::from);
     let lifted = app.org.faults().lifted();
     let Some(fault) = app.org.faults().meet(&occasion, app.org.clock().now()) else {
         return Outcome::Whole(answered());
@@ -49,13 +49,14 @@ pub async fn answer(
             delay(delay_ms, &lifted).await;
             reply
         }
-        Fault::Late { commit_after_ms } => {
+        Fault::CommitLater { commit_after_ms } => {
             cut.cut();
-            let app = Arc::clone(app);
-            // Nobody is told how it ended.
+            let (app, call, pending) = (Arc::clone(app), call.clone(), app.org.faults().pending());
             tokio::task::spawn(async move {
                 delay(commit_after_ms, &lifted).await;
-                answer(&app, &call)
+                // Nobody is told how it ended.
+                drop(answer(&app, &call));
+                drop(pending);
             });
             Reply::empty(204)
         }

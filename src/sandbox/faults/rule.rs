@@ -25,7 +25,7 @@ pub enum Fault {
     Named(Named),
     Status(Failure),
     Delay { delay_ms: u64 },
-    Late { commit_after_ms: u64 },
+    CommitLater { commit_after_ms: u64 },
 }
 
 /// An answer in place of the real one.
@@ -157,7 +157,7 @@ impl TryFrom<Json> for Fault {
             }
             Json::Object(keys) if keys.len() == 1 && keys.contains_key("commit_after_ms") => {
                 serde_json::from_value(json["commit_after_ms"].clone())
-                    .map(|commit_after_ms| Self::Late { commit_after_ms })
+                    .map(|commit_after_ms| Self::CommitLater { commit_after_ms })
             }
             _ => {
                 return Err(format!(
@@ -210,7 +210,7 @@ impl Rule {
                 Fault::Named(Named::Maintenance | Named::RowLock)
                 | Fault::Status(_)
                 | Fault::Delay { .. }
-                | Fault::Late { .. } => Ok(()),
+                | Fault::CommitLater { .. } => Ok(()),
                 Fault::Named(fault) if fault.is_for_requests() => Ok(()),
                 Fault::Named(_) => Err(format!(
                     "the fault {name} strikes calls of the Pub/Sub API: its rule needs an rpc"
@@ -224,7 +224,7 @@ impl Rule {
             ));
         }
         match &self.fault {
-            Fault::Status(_) | Fault::Late { .. } | Fault::Named(Named::RowLock) => Err(format!(
+            Fault::Status(_) | Fault::CommitLater { .. } | Fault::Named(Named::RowLock) => Err(format!(
                 "the fault {name} does not strike calls of the Pub/Sub API"
             )),
             Fault::Named(fault) if fault.is_for_requests() => Err(format!(

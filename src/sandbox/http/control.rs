@@ -35,7 +35,9 @@ struct SessionLife {
 
 pub fn answer(app: &App, call: &Call) -> Answer {
     match (call.method.as_str(), call.segments().get(1..).unwrap_or_default()) {
-        ("GET", ["faults"]) => Ok(Reply::ok(json!({ "rules": app.org.faults().list() }))),
+        ("GET", ["faults"]) => Ok(Reply::ok(
+            json!({ "rules": app.org.faults().list(), "pending": app.org.faults().pending_requests() }),
+        )),
         ("POST", ["faults"]) => {
             let plan = Plan::read(call.json()?).map_err(Refusal::parser)?;
             app.org.faults().add(plan);
