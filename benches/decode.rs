@@ -5,7 +5,6 @@
 //! `sh benches/peers/setup.sh` has installed them.
 
 use std::hint::black_box;
-use std::path::Path;
 use std::process::Command;
 
 use apache_avro::Schema;
@@ -14,7 +13,7 @@ use bytes::Bytes;
 use storesync::inbound::decode::{Change, EventSchema};
 use storesync::model::change::RawEvent;
 
-use crate::{fixture, timing};
+use crate::{fixture, scripts, timing};
 
 const EVENTS: usize = 50_000;
 const ROUNDS: usize = 7;
@@ -79,12 +78,9 @@ fn together(mut events: Vec<RawEvent>) -> Vec<RawEvent> {
 
 /// Each peer reads the same events in a process of its own and says its rate.
 fn peers(events: &[RawEvent], ours: f64) {
-    let installed = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/peers");
-    if !installed.exists() {
-        println!("not compared with Node and Python: sh benches/peers/setup.sh installs them");
+    let Some(installed) = scripts::installed() else {
         return;
-    }
-    let scripts = Path::new(env!("CARGO_MANIFEST_DIR")).join("benches/peers");
+    };
     let dir = tempfile::tempdir().expect("a folder");
     let (schema, file) = (dir.path().join("schema.avsc"), dir.path().join("events"));
     std::fs::write(&schema, fixture::SCHEMA).expect("the schema");
@@ -95,21 +91,16 @@ fn peers(events: &[RawEvent], ours: f64) {
     }
     std::fs::write(&file, bytes).expect("the events");
     let mut node = Command::new("node");
-    node.arg(scripts.join("parse_event.mjs")).arg(&installed);
+    node.arg(scripts::path("parse_event.mjs")).arg(&installed);
     let mut python = Command::new(installed.join("venv/bin/python"));
-    python.arg(scripts.join("read_events.py"));
+    python.arg(scripts::path("read_events.py"));
     let peers = [
         ("Node client's parseEvent", node, 20.0),
         ("Python's fastavro", python, 60.0),
     ];
     for (name, mut command, target) in peers {
         command.arg(&schema).arg(&file).arg(ROUNDS.to_string());
-        let output = command.output().expect("it is installed");
-        let said = String::from_utf8_lossy(&output.stdout);
-        let rate: f64 = said
-            .trim()
-            .parse()
-            .unwrap_or_else(|_| panic!("{name} gave no rate: {}", String::from_utf8_lossy(&output.stderr)));
+        let rate = scripts::rate(name, &mut command);
         timing::line(&format!("{name} (target {target}x of it)"), rate, ours);
         println!("storesync is {:.0}x of it", ours / rate);
     }

@@ -15,8 +15,7 @@ use storesync::outbound::outbox::Intake;
 use storesync::serve::{self, Feed, Health, Tokens};
 use storesync::store::outbox;
 use storesync::store::reader::Reader;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpListener;
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -24,6 +23,7 @@ use tokio_util::sync::CancellationToken;
 use crate::peers::{Postgres, Redis};
 use crate::read::{PRODUCTS, id};
 use crate::timing::median;
+use crate::wire::Connection;
 
 const CONNECTIONS: usize = 32;
 const WINDOW: Duration = Duration::from_secs(2);
@@ -138,44 +138,15 @@ fn load(address: SocketAddr) -> Load {
 }
 
 async fn ask(address: SocketAddr, end: Instant) -> Vec<Duration> {
-    let mut socket = TcpStream::connect(address).await.expect("a connection");
-    socket.set_nodelay(true).expect("it");
+    let mut connection = Connection::open(address).await;
     let mut times = Vec::with_capacity(16_384);
-    let mut read = Vec::with_capacity(8_192);
     loop {
         let asked = Instant::now();
         if asked >= end {
             return times;
         }
-        let id = id(fastrand::usize(..PRODUCTS));
-        let request = format!("GET /v1/objects/Product2/{id} HTTP/1.1\r\nhost: localhost\r\n\r\n");
-        socket.write_all(request.as_bytes()).await.expect("sent");
-        read.clear();
-        while !is_whole(&read) {
-            assert_ne!(socket.read_buf(&mut read).await.expect("an answer"), 0);
-        }
+        let path = format!("/v1/objects/Product2/{}", id(fastrand::usize(..PRODUCTS)));
+        connection.get(&path).await;
         times.push(asked.elapsed());
     }
-}
-
-/// Whether an answer is there with all of its body.
-fn is_whole(read: &[u8]) -> bool {
-    const LENGTH: &[u8] = b"content-length: ";
-    let Some(head) = read.windows(4).position(|four| four == b"\r\n\r\n") else {
-        return false;
-    };
-    assert!(
-        read.starts_with(b"HTTP/1.1 200 "),
-        "{}",
-        String::from_utf8_lossy(read)
-    );
-    let at = read
-        .windows(LENGTH.len())
-        .position(|part| part == LENGTH)
-        .expect("a length");
-    let digits = read[at + LENGTH.len()..]
-        .iter()
-        .take_while(|byte| byte.is_ascii_digit());
-    let length = digits.fold(0, |length, digit| length * 10 + usize::from(digit - b'0'));
-    read.len() >= head + 4 + length
 }

@@ -19,9 +19,11 @@ mod publish;
 mod read;
 mod relay;
 mod restart;
+mod scripts;
 mod stream;
 mod timing;
 mod visible;
+mod wire;
 mod world;
 
 fn main() {

@@ -1,12 +1,15 @@
 //! The whole inbound path: events from a gRPC server on loopback to rows, as the daemon takes them.
 //!
-//! Against apply alone, fed from memory, in the same run. The server hands out what it made beforehand as fast
-//! as it is asked; it, the subscription and apply share the machine. Target: 0.9 of apply alone.
+//! Against apply alone, fed from memory, in the same run, and against what users have today: the Node client, which
+//! hears the same stream, hands each event to a handler that prints it, and stores nothing. The server hands out what
+//! it made beforehand as fast as it is asked; it and the subscriber share the machine. Targets: 0.9 of apply alone,
+//! 10 times the Node client, which is measured where `sh benches/peers/setup.sh` has installed it.
 
 use std::collections::HashSet;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::pin::Pin;
+use std::process::{Command, Stdio};
 use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
@@ -34,11 +37,14 @@ use tonic::{Request, Response, Status, Streaming};
 use crate::apply::{EVENTS_PER_RESPONSE, responses};
 use crate::door::{self, Door, TOPIC};
 use crate::fixture::{self, Fixture};
-use crate::timing;
+use crate::{scripts, timing};
 
 const RECORDS: u64 = 100_000;
 const EVENTS: usize = 100_000;
 const ROUNDS: usize = 5;
+/// The Node client hears fewer, for the sake of time.
+const NODE_EVENTS: usize = 20_000;
+const NODE_ROUNDS: usize = 3;
 
 pub fn run() {
     let runtime = Runtime::new().expect("a runtime");
@@ -112,6 +118,31 @@ pub fn run() {
     timing::line("apply alone", rates[0], rates[0]);
     timing::line("over gRPC (target 0.9x)", rates[1], rates[0]);
     doors.into_iter().for_each(Door::close);
+    node(&server, addresses.1, &fixture.events(NODE_EVENTS), rates[1]);
+}
+
+/// The same stream heard by the Node client.
+fn node(server: &Server, address: SocketAddr, events: &[RawEvent], ours: f64) {
+    let Some(installed) = scripts::installed() else {
+        return;
+    };
+    for (name, handler) in [
+        ("Node client, events counted", "count"),
+        ("Node client, events printed (target 10x of it)", "print"),
+    ] {
+        let rounds = (0..NODE_ROUNDS).map(|_| {
+            server.offer(events.to_vec());
+            let mut node = Command::new("node");
+            node.arg(scripts::path("hear_events.mjs"))
+                .arg(&installed)
+                .args([&address.to_string(), TOPIC, &events.len().to_string(), handler])
+                .stdout(Stdio::null());
+            scripts::rate(name, &mut node)
+        });
+        let rate = timing::median(rounds.collect());
+        timing::line(name, rate, ours);
+        println!("storesync is {:.1}x of it, and stores what it hears", ours / rate);
+    }
 }
 
 fn org_config((http, grpc): (SocketAddr, SocketAddr), secret: PathBuf) -> config::Org {

@@ -1,6 +1,7 @@
 // What the Node client does with each event before it hands it over: `parseEvent`, which it does not export.
 // Arguments: the folder it is installed in, the schema, the events (each with its length in front, 4 bytes,
-// little-endian), and how many rounds. Prints the median of the rounds in events per second.
+// little-endian), and how many rounds. Says on standard error the median of the rounds, in events per
+// second.
 import { readFileSync, writeFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { join } from 'node:path';
@@ -36,4 +37,4 @@ for (let round = 0; round <= Number(rounds); round++) {
     if (round > 0) rates.push(events.length / seconds);
 }
 rates.sort((a, b) => a - b);
-console.log(rates[Math.floor(rates.length / 2)]);
+console.error(rates[Math.floor(rates.length / 2)]);

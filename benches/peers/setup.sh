@@ -1,5 +1,5 @@
 #!/bin/sh
-# Installs the programs that the decode bench is compared with, in target/peers. Needs node, npm and python3.
+# Installs the programs that the decode and stream benches are compared with, in target/peers. Needs node, npm and python3.
 set -eu
 cd "$(dirname "$0")/../.."
 here=benches/peers
