@@ -111,6 +111,8 @@ async fn serve(told: tokio::sync::oneshot::Sender<(String, SocketAddr)>, stop: C
         grpc: "127.0.0.1:0".parse().expect("an address"),
         products: 20,
         stores: 1,
+        // The first load waits for one.
+        keepalive: Duration::from_secs(2),
         ..sandbox::Options::default()
     })
     .await

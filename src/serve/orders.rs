@@ -37,13 +37,9 @@ pub async fn place(
     let store = find_store(&world, &key)?;
     let external_id = order.external_id.clone();
     let fingerprint = Fingerprint::of_order(&order, &store.id);
-    let earlier = world
-        .intake
-        .earlier(&external_id, fingerprint, idempotency_key.as_deref())?;
-    let accepted = match earlier {
-        Some(accepted) => accepted,
-        None => {
-            let placed = placed(&world, &store, &order)?;
+    let accepted = match placed(&world, &store, &order) {
+        // One that is there already is found by the writer, which looks in any case.
+        Ok(placed) => {
             world
                 .intake
                 .accept(Incoming {
@@ -53,6 +49,11 @@ pub async fn place(
                 })
                 .await?
         }
+        // What was accepted stays accepted, whatever became of the catalogue since.
+        Err(refusal) => world
+            .intake
+            .earlier(&external_id, fingerprint, idempotency_key.as_deref())?
+            .ok_or(refusal)?,
     };
     let accepted_at = accepted_at(&accepted, &external_id)?;
     let status_url = format!("/v1/stores/{}/orders/{external_id}", store.id);

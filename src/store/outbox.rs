@@ -3,8 +3,8 @@
 //! Promises that a write is on the disk before anyone is told that it was accepted, and that it is claimed
 //! by one attempt at a time. One thread owns the writer ([`Writer::run`]); all others submit work to it and
 //! wait. Whatever waits when it looks is done in one transaction with one fsync, so a hundred storefronts
-//! that order at once share its cost; each piece of work has a savepoint, so that one which fails takes none
-//! with it. Answers are given after the commit, never before. What people do to single writes ([`desk`]) may come
+//! that order at once share its cost; where a piece of work fails, all are done again with a savepoint for each,
+//! so that it takes none with it. Answers are given after the commit, never before. What people do to single writes ([`desk`]) may come
 //! from another process: each deed is a transaction of its own, which the daemon's next look finds.
 //!
 //! Queries of the queue name their index: without statistics SQLite would take the one by state, and walk through
@@ -67,7 +67,7 @@ pub enum OutboxError {
 /// A handle on the outbox; cheap to clone. The writer ends when the last one is dropped.
 #[derive(Clone)]
 pub struct Outbox {
-    work: mpsc::Sender<writer::Work>,
+    work: mpsc::Sender<Box<dyn writer::Work>>,
     reader: Arc<Mutex<Connection>>,
     bell: Arc<Notify>,
     /// The writer empties the write-ahead log after its next commit.
@@ -110,11 +110,15 @@ impl Outbox {
     /// Does `job` in the writer's next transaction and answers once that is on the disk.
     async fn submit<T: Send + 'static>(
         &self,
-        job: impl FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
+        job: impl Fn(&Connection) -> rusqlite::Result<T> + Send + 'static,
     ) -> Result<T, OutboxError> {
         let (sender, answer) = oneshot::channel();
         self.work
-            .send(writer::work(job, sender))
+            .send(Box::new(writer::Job {
+                job,
+                made: None,
+                sender,
+            }))
             .await
             .map_err(|_| OutboxError::Closed)?;
         match answer.await {

@@ -154,12 +154,20 @@ fn accept(connection: &Connection, row: &Row, now: Millis) -> rusqlite::Result<A
         Some((_, ref lane)) => lane,
         None => &row.lane,
     };
+    // Who is ahead in the lane is due already, or waits for an order: see `transitions::release`.
     connection
         .prepare_cached(
             "insert into writes (kind, external_id, idempotency_key, body_hash, store_id, lane, behind, priority, parent,
                  customer, email, state, due_at, accepted_at, updated_at)
-             values (:kind, :external_id, :idempotency_key, :body_hash, :store_id, :lane, 1, :priority, :parent,
-                 :customer, :email, 'queued', :now, :now, :now)",
+             values (:kind, :external_id, :idempotency_key, :body_hash, :store_id, :lane,
+                 exists(
+                     select 1 from writes
+                     where lane = :lane and state in ('queued', 'waiting', 'sending') and behind = 0
+                 ) or not (
+                     :parent is null
+                     or exists (select 1 from writes where sequence = :parent and state in ('sent', 'confirmed'))
+                 ),
+                 :priority, :parent, :customer, :email, 'queued', :now, :now, :now)",
         )?
         .execute(named_params! {
             ":kind": kind.name(),
@@ -177,7 +185,6 @@ fn accept(connection: &Connection, row: &Row, now: Millis) -> rusqlite::Result<A
     connection
         .prepare_cached("insert into bodies (write_sequence, body) values (?1, ?2)")?
         .execute(params![connection.last_insert_rowid(), row.body])?;
-    transitions::release(connection, lane)?;
     crate::failpoint::reach("accept_before_commit");
     Ok(Accepted::New { accepted_at: now })
 }

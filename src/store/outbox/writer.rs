@@ -3,51 +3,62 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use rusqlite::{Connection, Transaction, TransactionBehavior};
+use rusqlite::{Connection, TransactionBehavior};
 use tokio::sync::{mpsc, oneshot};
 
 /// Most pieces of work in one transaction.
 const BATCH_MAX: usize = 256;
 
-/// What is told to the one who asked, once the outcome is certain.
-pub(super) type Answer = Box<dyn FnOnce(Result<(), &str>) + Send>;
+/// A piece of work and the place where its result is awaited.
+pub(super) trait Work: Send {
+    /// Does its writes. It may be done again after they were undone; the last time counts.
+    fn run(&mut self, connection: &Connection) -> rusqlite::Result<()>;
 
-/// A piece of work: does its writes, and says how it went and whom to tell.
-pub(super) type Work = Box<dyn FnOnce(&Connection) -> (rusqlite::Result<()>, Answer) + Send>;
+    /// Tells how it went, once it is certain; the error is why nothing was committed.
+    fn answer(self: Box<Self>, committed: Result<(), &str>);
+}
+
+/// A job that makes a `T`.
+pub(super) struct Job<T, J> {
+    pub job: J,
+    /// What it made the last time, or why it could not.
+    pub made: Option<Result<T, String>>,
+    pub sender: oneshot::Sender<Result<T, String>>,
+}
+
+impl<T: Send, J: Fn(&Connection) -> rusqlite::Result<T> + Send> Work for Job<T, J> {
+    fn run(&mut self, connection: &Connection) -> rusqlite::Result<()> {
+        let made = (self.job)(connection);
+        let (made, result) = match made {
+            Ok(value) => (Ok(value), Ok(())),
+            Err(error) => (Err(error.to_string()), Err(error)),
+        };
+        self.made = Some(made);
+        result
+    }
+
+    fn answer(self: Box<Self>, committed: Result<(), &str>) {
+        // Work that was not reached is dropped, which its asker sees as not done.
+        let Some(made) = self.made else { return };
+        // Whoever asked may have gone away since; its work is done all the same and there is none to tell.
+        drop(
+            self.sender
+                .send(made.and_then(|value| committed.map(|()| value).map_err(str::to_owned))),
+        );
+    }
+}
 
 /// Owns the connection that writes.
 pub struct Writer {
     connection: Connection,
-    waiting: mpsc::Receiver<Work>,
+    waiting: mpsc::Receiver<Box<dyn Work>>,
     log_to_empty: Arc<AtomicBool>,
-}
-
-/// Makes a piece of work of a job and of the place where its result is awaited.
-pub(super) fn work<T: Send + 'static>(
-    job: impl FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
-    sender: oneshot::Sender<Result<T, String>>,
-) -> Work {
-    Box::new(move |connection| {
-        // Whoever asked may have gone away since; its work is done all the same and there is none to tell.
-        let tell = move |result| drop(sender.send(result));
-        match job(connection) {
-            Ok(value) => {
-                let answer: Answer =
-                    Box::new(move |committed| tell(committed.map(|()| value).map_err(str::to_owned)));
-                (Ok(()), answer)
-            }
-            Err(error) => {
-                let reason = error.to_string();
-                (Err(error), Box::new(move |_| tell(Err(reason))))
-            }
-        }
-    })
 }
 
 impl Writer {
     pub(super) fn new(
         connection: Connection,
-        waiting: mpsc::Receiver<Work>,
+        waiting: mpsc::Receiver<Box<dyn Work>>,
         log_to_empty: Arc<AtomicBool>,
     ) -> Self {
         Self {
@@ -59,7 +70,7 @@ impl Writer {
 
     /// Works until no handle on the outbox is left. Blocks: it runs on a thread of its own.
     pub fn run(mut self) {
-        let mut batch: Vec<Work> = Vec::with_capacity(BATCH_MAX);
+        let mut batch: Vec<Box<dyn Work>> = Vec::with_capacity(BATCH_MAX);
         while self.waiting.blocking_recv_many(&mut batch, BATCH_MAX) > 0 {
             if self.log_to_empty.swap(false, Ordering::AcqRel) {
                 self.empty_log();
@@ -78,44 +89,37 @@ impl Writer {
         }
     }
 
-    fn commit(&mut self, batch: &mut Vec<Work>) {
-        let mut answers: Vec<Answer> = Vec::with_capacity(batch.len());
-        let failure = commit_all(&mut self.connection, batch, &mut answers)
-            .err()
-            .map(|error| error.to_string());
+    fn commit(&mut self, batch: &mut Vec<Box<dyn Work>>) {
+        let committed = together(&mut self.connection, batch).or_else(|error| {
+            tracing::warn!(%error, "work on the outbox failed: what it was done with is done again, each by itself");
+            apart(&mut self.connection, batch)
+        });
+        let failure = committed.err().map(|error| error.to_string());
         if let Some(reason) = &failure {
             tracing::error!(%reason, "the outbox cannot be written: check the space left on the disk");
         }
-        for answer in answers {
-            answer(failure.as_deref().map_or(Ok(()), Err));
+        for work in batch.drain(..) {
+            work.answer(failure.as_deref().map_or(Ok(()), Err));
         }
-        // Work that was not reached is dropped, which its asker sees as not done.
-        batch.clear();
     }
 }
 
-fn commit_all(
-    connection: &mut Connection,
-    batch: &mut Vec<Work>,
-    answers: &mut Vec<Answer>,
-) -> rusqlite::Result<()> {
-    let mut transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-    for work in batch.drain(..) {
-        do_one(&mut transaction, work, answers)?;
-    }
+/// Does and commits all, or nothing.
+fn together(connection: &mut Connection, batch: &mut [Box<dyn Work>]) -> rusqlite::Result<()> {
+    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    batch.iter_mut().try_for_each(|work| work.run(&transaction))?;
     transaction.commit()
 }
 
-/// Does one piece of work inside a savepoint, which undoes it alone where it fails.
-fn do_one(transaction: &mut Transaction<'_>, work: Work, answers: &mut Vec<Answer>) -> rusqlite::Result<()> {
-    let savepoint = transaction.savepoint()?;
-    let (result, answer) = work(&savepoint);
-    answers.push(answer);
-    match result {
-        Ok(()) => savepoint.commit(),
-        Err(error) => {
-            tracing::warn!(%error, "work on the outbox failed and was undone");
-            savepoint.finish()
+/// Does and commits all that can be done: a savepoint for each undoes it alone where it fails.
+fn apart(connection: &mut Connection, batch: &mut [Box<dyn Work>]) -> rusqlite::Result<()> {
+    let mut transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    for work in batch {
+        let savepoint = transaction.savepoint()?;
+        match work.run(&savepoint) {
+            Ok(()) => savepoint.commit()?,
+            Err(_) => savepoint.finish()?,
         }
     }
+    transaction.commit()
 }
