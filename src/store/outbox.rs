@@ -3,9 +3,10 @@
 //! Promises that a write is on the disk before anyone is told that it was accepted, and that it is claimed
 //! by one attempt at a time. One thread owns the writer ([`Writer::run`]); all others submit work to it and
 //! wait. Whatever waits when it looks is done in one transaction with one fsync, so a hundred storefronts
-//! that order at once share its cost; where a piece of work fails, all are done again with a savepoint for each,
-//! so that it takes none with it. Answers are given after the commit, never before. What people do to single writes ([`desk`]) may come
-//! from another process: each deed is a transaction of its own, which the daemon's next look finds.
+//! that order at once share its cost; where a piece of work fails, all are done again with a savepoint for
+//! each, so that it takes none with it. Answers are given after the commit, never before. What people do to
+//! single writes ([`desk`]) may come from another process: each deed is a transaction of its own, which the
+//! daemon's next look finds.
 //!
 //! Queries of the queue name their index: without statistics SQLite would take the one by state, and walk through
 //! all that waits for each claim.
