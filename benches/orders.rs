@@ -13,7 +13,7 @@ use storesync::config::Config;
 use storesync::daemon::{self, Listeners};
 use storesync::sandbox;
 use tokio::net::TcpListener;
-use tokio::runtime::Runtime;
+use tokio::runtime::{Builder, Runtime};
 use tokio_util::sync::CancellationToken;
 
 use crate::timing;
@@ -30,7 +30,11 @@ const ORG_MILLIS: u64 = 50;
 const ORDER_BYTES: usize = 1_024;
 
 pub fn run() {
-    let runtime = Runtime::new().expect("a runtime");
+    // One thread asks for all clients, so that no thread has to wake another for each answer.
+    let runtime = Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .expect("a runtime");
     let stop = CancellationToken::new();
     let shop = runtime.block_on(Shop::open(&stop));
     accepting(&runtime, &shop);

@@ -243,7 +243,12 @@ fn personal(grant: &Grant, object: &str) -> Result<(), Problem> {
 
 /// A store by id, code or domain.
 pub fn find_store(world: &World, key: &str) -> Result<Store, Problem> {
-    match world.reader.with(|cache| stores::find(cache, key))? {
+    found_store(world, world.reader.with(|cache| stores::find(cache, key))?)
+}
+
+/// A store that was looked for, or why there is none.
+pub fn found_store(world: &World, found: Found<Store>) -> Result<Store, Problem> {
+    match found {
         Found::Row(store) => Ok(store),
         Found::NoRow => Err(missing(world, NO_SUCH_STORE)),
         Found::NoObject => Err(no_stores(world)),

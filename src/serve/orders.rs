@@ -9,19 +9,20 @@ use axum::extract::State;
 use axum::extract::rejection::BytesRejection;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
-use serde_json::{Value, json};
+use rusqlite::Connection;
+use serde_json::Value;
 
 use crate::model::clock::{Millis, format_date, format_datetime};
 use crate::model::order::parse::{self, Invalid};
 use crate::model::order::{Fields, Order, Placed};
 use crate::model::write::Kind;
 use crate::outbound::outbox::{Accepted, Fingerprint, Incoming, View};
-use crate::serve::catalogue::find_store;
+use crate::serve::catalogue::{find_store, found_store};
 use crate::serve::problem::Problem;
 use crate::serve::query::At;
 use crate::serve::{World, reply};
-use crate::store::storefront::items;
-use crate::store::storefront::stores::Store;
+use crate::store::storefront::stores::{self, Store};
+use crate::store::storefront::{items, json};
 
 const IDEMPOTENCY_KEY: &str = "idempotency-key";
 
@@ -34,10 +35,15 @@ pub async fn place(
     let value = posted(body)?;
     let idempotency_key = idempotency_key(&headers)?;
     let order = parse::order(&value, idempotency_key.as_deref())?;
-    let store = find_store(&world, &key)?;
     let external_id = order.external_id.clone();
-    let fingerprint = Fingerprint::of_order(&order, &store.id);
-    let accepted = match placed(&world, &store, &order) {
+    let Placing {
+        store_id,
+        fingerprint,
+        placed,
+    } = world
+        .reader
+        .snapshot(|cache| placing(&world, cache, &key, order))??;
+    let accepted = match placed {
         // One that is there already is found by the writer, which looks in any case.
         Ok(placed) => {
             world
@@ -56,8 +62,38 @@ pub async fn place(
             .ok_or(refusal)?,
     };
     let accepted_at = accepted_at(&accepted, &external_id)?;
-    let status_url = format!("/v1/stores/{}/orders/{external_id}", store.id);
+    let status_url = format!("/v1/stores/{store_id}/orders/{external_id}");
     Ok(acceptance(&world, &external_id, accepted_at, &status_url))
+}
+
+/// What the cache makes of an order.
+struct Placing {
+    store_id: String,
+    fingerprint: Fingerprint,
+    placed: Result<Placed, Problem>,
+}
+
+/// All that is asked of the cache for an order.
+fn placing(
+    world: &World,
+    cache: &Connection,
+    key: &str,
+    order: Order,
+) -> rusqlite::Result<Result<Placing, Problem>> {
+    let store = match found_store(world, stores::find(cache, key)?) {
+        Ok(store) => store,
+        Err(problem) => return Ok(Err(problem)),
+    };
+    let fingerprint = match Fingerprint::of_order(&order, &store.id) {
+        Ok(fingerprint) => fingerprint,
+        Err(error) => return Ok(Err(error.into())),
+    };
+    let placed = placed(world, cache, &store, order)?;
+    Ok(Ok(Placing {
+        store_id: store.id,
+        fingerprint,
+        placed,
+    }))
 }
 
 /// The body as JSON. What it holds is not repeated in what is said of it.
@@ -88,13 +124,18 @@ pub fn accepted_at(accepted: &Accepted, external_id: &str) -> Result<Millis, Pro
 
 /// What was so when it was accepted, so that asking again gets the same answer.
 pub fn acceptance(world: &World, external_id: &str, accepted_at: Millis, status_url: &str) -> Response {
-    let answer = json!({
-        "external_id": external_id,
-        "state": "queued",
-        "accepted_at": format_datetime(accepted_at),
-        "status_url": status_url,
-    });
-    reply::json(world, StatusCode::ACCEPTED, answer.to_string().into_bytes())
+    let mut answer = Vec::with_capacity(256);
+    json::member(&mut answer, b'{', "external_id", Some(external_id));
+    json::member(&mut answer, b',', "state", Some("queued"));
+    json::member(
+        &mut answer,
+        b',',
+        "accepted_at",
+        Some(&format_datetime(accepted_at)),
+    );
+    json::member(&mut answer, b',', "status_url", Some(status_url));
+    answer.push(b'}');
+    reply::json(world, StatusCode::ACCEPTED, answer)
 }
 
 pub fn idempotency_key(headers: &HeaderMap) -> Result<Option<String>, Problem> {
@@ -121,7 +162,7 @@ pub fn check_fields(
     store: &Store,
     object: &str,
     fields: &Fields,
-    path: &str,
+    path: impl Fn() -> String,
 ) -> Result<(), Problem> {
     let names = [
         Some(store.id.as_str()),
@@ -132,53 +173,62 @@ pub fn check_fields(
         Some(field) => {
             let message =
                 format!("is not a field that the store may set: allow {object}.{field} under orders.fields");
-            Err(Invalid::new(format!("{path}.{field}"), message).into())
+            Err(Invalid::new(format!("{}.{field}", path()), message).into())
         }
         None => Ok(()),
     }
 }
 
 /// Ties an order to its store and its items to price book entries.
-fn placed(world: &World, store: &Store, order: &Order) -> Result<Placed, Problem> {
-    check_fields(world, store, "Order", &order.fields, "fields")?;
+fn placed(
+    world: &World,
+    cache: &Connection,
+    store: &Store,
+    order: Order,
+) -> rusqlite::Result<Result<Placed, Problem>> {
+    let pricebook_id = match taken(world, store, &order) {
+        Ok(pricebook_id) => pricebook_id,
+        Err(problem) => return Ok(Err(problem)),
+    };
+    let lines = match items::resolve(cache, store, &order, &world.intake.pricing())? {
+        Ok(lines) => lines,
+        Err(_) if world.health.borrow().initializing => {
+            return Ok(Err(Problem::unavailable(
+                "the first load is not complete yet: send the order again",
+            )));
+        }
+        Err(invalid) => return Ok(Err(invalid.into())),
+    };
+    Ok(Ok(Placed {
+        external_id: order.external_id,
+        store_id: store.id.clone(),
+        pricebook_id,
+        currency: order.currency.or_else(|| store.currency.clone()),
+        effective_date: format_date(world.clock.now()),
+        customer: order.customer,
+        shipping_address: order.shipping_address,
+        billing_address: order.billing_address,
+        lines,
+        payments: order.payments,
+        fields: order.fields,
+    }))
+}
+
+/// The price book of a store that takes the order, as far as its items do not matter.
+fn taken(world: &World, store: &Store, order: &Order) -> Result<String, Problem> {
+    check_fields(world, store, "Order", &order.fields, || "fields".to_owned())?;
     for (index, item) in order.items.iter().enumerate() {
-        check_fields(
-            world,
-            store,
-            "OrderItem",
-            &item.fields,
-            &format!("items[{index}].fields"),
-        )?;
+        let path = || format!("items[{index}].fields");
+        check_fields(world, store, "OrderItem", &item.fields, path)?;
     }
     if let Some((currency, its)) = order.currency.as_deref().zip(store.currency.as_deref())
         && currency != its
     {
         return Err(Invalid::new("currency", format!("must be that of the store, {its}")).into());
     }
-    let Some(pricebook_id) = store.pricebook_id.clone() else {
+    store.pricebook_id.clone().ok_or_else(|| {
         let detail = "the store has no price book: give it one in the org";
-        return Err(Problem::new(StatusCode::CONFLICT, "no-price-book", detail));
-    };
-    let pricing = world.intake.pricing();
-    let lines = world
-        .reader
-        .with(|cache| items::resolve(cache, store, order, &pricing))?;
-    let lines = lines.map_err(|invalid| match world.health.borrow().initializing {
-        true => Problem::unavailable("the first load is not complete yet: send the order again"),
-        false => invalid.into(),
-    })?;
-    Ok(Placed {
-        external_id: order.external_id.clone(),
-        store_id: store.id.clone(),
-        pricebook_id,
-        currency: order.currency.clone().or_else(|| store.currency.clone()),
-        effective_date: format_date(world.clock.now()),
-        customer: order.customer.clone(),
-        shipping_address: order.shipping_address.clone(),
-        billing_address: order.billing_address.clone(),
-        lines,
-        payments: order.payments.clone(),
-        fields: order.fields.clone(),
+        Problem::new(StatusCode::CONFLICT, "no-price-book", detail)
     })
 }
 
@@ -200,11 +250,11 @@ pub async fn status(
 }
 
 pub fn told(view: &View) -> Value {
-    json!({
+    serde_json::json!({
         "external_id": view.external_id,
         "state": view.state,
         "salesforce_id": view.salesforce_id,
-        "error": view.problem.as_ref().map(|problem| json!({"code": problem.code, "message": problem.message})),
+        "error": view.problem.as_ref().map(|problem| serde_json::json!({"code": problem.code, "message": problem.message})),
         "attempts": view.attempts,
         "waits_for": view.waits_for,
         "next_attempt_at": view.due_at.map(format_datetime),

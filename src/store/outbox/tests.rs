@@ -550,6 +550,64 @@ async fn orders_of_the_first_version_are_taken_over() {
     );
 }
 
+#[test]
+fn a_row_is_checked_without_a_table_made_for_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let connection = database::open_writer(dir.path(), KIND).unwrap();
+    let insert = |kind: &str, state: &str| {
+        format!(
+            "insert into writes (kind, external_id, body_hash, store_id, lane, priority, state, attempt, due_at, salesforce_id,
+                 error_code, error_message, accepted_at, updated_at)
+             values ('{kind}', '{kind}-{state}', zeroblob(32), 'a00', 'l', 0, '{state}', 1,
+                 iif('{state}' in ('queued', 'waiting'), 1, null), iif('{state}' in ('sent', 'confirmed'), '801', null),
+                 iif('{state}' in ('needs_attention', 'discarded'), 'X', null),
+                 iif('{state}' in ('needs_attention', 'discarded'), 'x', null), 1, 1)"
+        )
+    };
+    for kind in Kind::ALL.map(Kind::name) {
+        for state in [
+            "queued",
+            "sending",
+            "waiting",
+            "sent",
+            "confirmed",
+            "needs_attention",
+            "discarded",
+        ] {
+            connection.execute(&insert(kind, state), []).unwrap();
+        }
+    }
+    for (kind, state) in [("orders", "queued"), ("order", "lost"), ("", "sent")] {
+        let refused = connection.execute(&insert(kind, state), []).unwrap_err();
+        assert!(
+            refused.to_string().starts_with("CHECK constraint failed"),
+            "{refused}"
+        );
+    }
+    let (_, plain) = KIND.migrations.split_last().unwrap();
+    let old = tempfile::tempdir().unwrap();
+    let before = database::Kind {
+        migrations: plain,
+        ..KIND
+    };
+    let tables = |connection: &Connection| {
+        let mut steps = connection
+            .prepare("explain insert into writes (kind, external_id) values ('order', 'A')")
+            .unwrap();
+        let steps = steps.query_map([], |row| row.get::<_, String>(1)).unwrap();
+        steps
+            .filter(|step| step.as_deref() == Ok("OpenEphemeral"))
+            .count()
+    };
+    let before = database::open_writer(old.path(), before).unwrap();
+    assert!(tables(&before) > 0);
+    assert_eq!(tables(&connection), 0);
+    let sound: String = connection
+        .query_row("pragma integrity_check", [], |row| row.get(0))
+        .unwrap();
+    assert_eq!(sound, "ok");
+}
+
 /// The outbox as the first version made it.
 struct Kind1;
 

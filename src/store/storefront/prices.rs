@@ -56,8 +56,17 @@ impl<'a> Book<'a> {
 
     fn pick(&self, connection: &Connection, column: &str, key: &str) -> rusqlite::Result<Option<Entry>> {
         let Some(id) = self.id else { return Ok(None) };
-        let sql = format!("{SELECT} and {column} = ?3 order by e.id limit 1");
-        first(connection, &sql, params![id, self.currency, key], entry)
+        // Of several, the one with the smallest id. Found here: to sort one row costs SQLite as much as to find it.
+        let mut found = connection.prepare_cached(&format!("{SELECT} and {column} = ?3"))?;
+        let mut found = found.query(params![id, self.currency, key])?;
+        let mut picked: Option<Entry> = None;
+        while let Some(row) = found.next()? {
+            let entry = entry(row)?;
+            if picked.as_ref().is_none_or(|picked| entry.id < picked.id) {
+                picked = Some(entry);
+            }
+        }
+        Ok(picked)
     }
 
     /// What the book shows where a product has no price.
