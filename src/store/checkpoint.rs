@@ -12,13 +12,16 @@ use tokio_util::sync::CancellationToken;
 
 use crate::failpoint;
 use crate::store::database::{self, Kind};
-use crate::store::{cache, journal, priority};
+use crate::store::{cache, journal, outbox, priority};
 
 /// A writer resets its log when it is longer than this.
 pub const LOG_BYTES_MAX: i64 = 256 << 20;
 
 /// Pages waiting in the log beyond this are moved at once.
 const WAITING_BYTES_MAX: i64 = 32 << 20;
+
+/// Of the outbox fewer, which are written over and over: a short log is one that stays in memory.
+const OUTBOX_WAITING_BYTES_MAX: i64 = 8 << 20;
 
 /// How often the logs are looked at.
 const INTERVAL: Duration = Duration::from_millis(25);
@@ -35,18 +38,20 @@ struct Frames {
 
 struct Watched {
     connection: Connection,
-    page_bytes: i64,
+    /// Pages that may wait.
+    waiting_max: i64,
     last: Frames,
     idle: u32,
 }
 
-/// Checkpoints `cache.db` and `journal.db` until told to stop, and says so with each turn. Blocks: give it a thread of
+/// Checkpoints `cache.db`, `journal.db` and `outbox.db` until told to stop, and says so with each turn. Blocks: give it a thread of
 /// its own.
 pub fn run(dir: &Path, stop: &CancellationToken, turned: impl Fn()) -> anyhow::Result<()> {
     priority::yield_to_readers();
     let mut watched = vec![
-        Watched::open(dir, cache::KIND)?,
-        Watched::open(dir, journal::KIND)?,
+        Watched::open(dir, cache::KIND, WAITING_BYTES_MAX)?,
+        Watched::open(dir, journal::KIND, WAITING_BYTES_MAX)?,
+        Watched::open(dir, outbox::KIND, OUTBOX_WAITING_BYTES_MAX)?,
     ];
     while !stop.is_cancelled() {
         turned();
@@ -60,12 +65,12 @@ pub fn run(dir: &Path, stop: &CancellationToken, turned: impl Fn()) -> anyhow::R
 }
 
 impl Watched {
-    fn open(dir: &Path, kind: Kind) -> anyhow::Result<Self> {
+    fn open(dir: &Path, kind: Kind, waiting_bytes_max: i64) -> anyhow::Result<Self> {
         let connection = database::open_writer(dir, kind)?;
         connection.pragma_update(None, "wal_autocheckpoint", 0)?;
         Ok(Self {
             connection,
-            page_bytes: i64::from(kind.page_bytes),
+            waiting_max: waiting_bytes_max / i64::from(kind.page_bytes),
             last: Frames::default(),
             idle: 0,
         })
@@ -76,7 +81,7 @@ impl Watched {
         self.idle = if frames == self.last { self.idle + 1 } else { 0 };
         self.last = frames;
         let waiting = frames.written - frames.moved;
-        if waiting * self.page_bytes > WAITING_BYTES_MAX || (waiting > 0 && self.idle >= IDLE_LOOKS) {
+        if waiting > self.waiting_max || (waiting > 0 && self.idle >= IDLE_LOOKS) {
             self.last = checkpoint(&self.connection, "passive")?;
             self.idle = 0;
         }
@@ -119,7 +124,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let cache = cache::Cache::open(dir.path()).unwrap();
         cache.claim_org("00D").unwrap();
-        let mut watched = Watched::open(dir.path(), cache::KIND).unwrap();
+        let mut watched = Watched::open(dir.path(), cache::KIND, WAITING_BYTES_MAX).unwrap();
         watched.look().unwrap();
         assert!(
             watched.last.written > 0 && watched.last.moved == 0,

@@ -52,6 +52,9 @@ pub const KIND: database::Kind = database::Kind {
     kept_before_upgrade: true,
 };
 
+/// Pages of the log, 64 MiB of them, that the writer moves itself: the daemon's checkpoints are elsewhere and sooner.
+const LOG_PAGES_MAX: i64 = 16_384;
+
 /// Most work that waits for the writer; more waits at the door.
 const WAITING_MAX: usize = 1_024;
 
@@ -84,6 +87,9 @@ pub fn open(dir: &Path, now: Millis) -> Result<(Outbox, Writer), OpenError> {
         path: dir.join(KIND.file_name),
         source,
     };
+    connection
+        .pragma_update(None, "wal_autocheckpoint", LOG_PAGES_MAX)
+        .map_err(failed)?;
     secure(&connection).map_err(failed)?;
     transitions::recover(&connection, now).map_err(failed)?;
     let reader = database::open_reader(dir, KIND)?;

@@ -142,9 +142,6 @@ impl Outbox {
 fn accept(connection: &Connection, row: &Row, now: Millis) -> rusqlite::Result<Accepted> {
     let (write, key) = (&row.new.write, row.new.idempotency_key.as_deref());
     let (kind, external_id) = (write.kind(), write.external_id());
-    if let Some(accepted) = earlier(connection, kind, external_id, key, &row.new.body_hash)? {
-        return Ok(accepted);
-    }
     let parent = match write.order() {
         Some(order) => order_sequence(connection, order)?,
         None => None,
@@ -155,7 +152,7 @@ fn accept(connection: &Connection, row: &Row, now: Millis) -> rusqlite::Result<A
         None => &row.lane,
     };
     // Who is ahead in the lane is due already, or waits for an order: see `transitions::release`.
-    connection
+    let inserted = connection
         .prepare_cached(
             "insert into writes (kind, external_id, idempotency_key, body_hash, store_id, lane, behind, priority, parent,
                  customer, email, state, due_at, accepted_at, updated_at)
@@ -167,7 +164,8 @@ fn accept(connection: &Connection, row: &Row, now: Millis) -> rusqlite::Result<A
                      :parent is null
                      or exists (select 1 from writes where sequence = :parent and state in ('sent', 'confirmed'))
                  ),
-                 :priority, :parent, :customer, :email, 'queued', :now, :now, :now)",
+                 :priority, :parent, :customer, :email, 'queued', :now, :now, :now)
+             on conflict do nothing",
         )?
         .execute(named_params! {
             ":kind": kind.name(),
@@ -182,6 +180,11 @@ fn accept(connection: &Connection, row: &Row, now: Millis) -> rusqlite::Result<A
             ":email": email(write),
             ":now": now,
         })?;
+    if inserted == 0 {
+        // One of its keys is taken.
+        let taken = earlier(connection, kind, external_id, key, &row.new.body_hash)?;
+        return taken.ok_or(rusqlite::Error::QueryReturnedNoRows);
+    }
     connection
         .prepare_cached("insert into bodies (write_sequence, body) values (?1, ?2)")?
         .execute(params![connection.last_insert_rowid(), row.body])?;
