@@ -4,6 +4,7 @@ use axum::Extension;
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
+use rusqlite::Connection;
 
 use crate::serve::access::Grant;
 use crate::serve::problem::Problem;
@@ -44,13 +45,8 @@ pub async fn store(
     Ok(reply::hashed(&world, &headers, body))
 }
 
-/// Reads who the visitor is; naming a customer needs a grant for that.
-pub(super) fn visitor(
-    world: &World,
-    store: &Store,
-    grant: &Grant,
-    asked: &mut Asked,
-) -> Result<Visitor, Problem> {
+/// Who the visitor is said to be; naming a customer needs a grant for that.
+pub(super) fn named(grant: &Grant, asked: &mut Asked) -> Result<Named, Problem> {
     let named = Named {
         customer: asked.take("customer")?,
         membership: asked.take("membership")?,
@@ -62,11 +58,28 @@ pub(super) fn visitor(
             "the token is not for data of customers",
         ));
     }
+    Ok(named)
+}
+
+/// Reads a store with the eyes of a visitor, all of it as of one commit. With what was read goes whether the visitor
+/// is known, so that the answer is for that one alone.
+pub(super) fn seen<T>(
+    world: &World,
+    key: &str,
+    named: &Named,
+    read: impl FnOnce(&Connection, &Store, &Visitor) -> rusqlite::Result<T>,
+) -> Result<(T, bool), Problem> {
     let now = world.clock.now();
-    let found = world
-        .reader
-        .with(|cache| visitor::find(cache, store, &named, now))?;
-    found.ok_or_else(|| missing(world, "there is no such customer or membership"))
+    world.reader.snapshot(|cache| {
+        let store = match found_store(world, stores::find(cache, key)?) {
+            Ok(store) => store,
+            Err(problem) => return Ok(Err(problem)),
+        };
+        match visitor::find(cache, &store, named, now)? {
+            Some(visitor) => Ok(Ok((read(cache, &store, &visitor)?, visitor.is_known()))),
+            None => Ok(Err(missing(world, "there is no such customer or membership"))),
+        }
+    })?
 }
 
 fn page(world: &World, headers: &HeaderMap, found: Found<Page>) -> Result<Response, Problem> {
@@ -114,19 +127,14 @@ fn shelf(
     mut asked: Asked,
     read: impl Fn(&Shelf<'_>, &Query) -> rusqlite::Result<Found<Page>>,
 ) -> Result<Response, Problem> {
-    let store = find_store(world, key)?;
-    let visitor = visitor(world, &store, grant, &mut asked)?;
+    let named = named(grant, &mut asked)?;
     let query = product_query(&mut asked)?;
     asked.end()?;
-    let found = world
-        .reader
-        .with(|cache| read(&Shelf::new(cache, &store, &visitor)?, &query))?;
+    let (found, is_known) = seen(world, key, &named, |cache, store, visitor| {
+        read(&Shelf::new(cache, store, visitor)?, &query)
+    })?;
     let answer = page(world, headers, found)?;
-    Ok(if visitor.is_known() {
-        reply::for_one(answer)
-    } else {
-        answer
-    })
+    Ok(if is_known { reply::for_one(answer) } else { answer })
 }
 
 fn product_query(asked: &mut Asked) -> Result<Query, Problem> {
@@ -155,16 +163,13 @@ pub async fn product(
     headers: HeaderMap,
     mut asked: Asked,
 ) -> Result<Response, Problem> {
-    let store = find_store(&world, &key)?;
-    let visitor = visitor(&world, &store, &grant, &mut asked)?;
+    let named = named(&grant, &mut asked)?;
     asked.end()?;
-    let found = world
-        .reader
-        .with(|cache| Shelf::new(cache, &store, &visitor)?.find(&product))?;
+    let (found, is_known) = seen(&world, &key, &named, |cache, store, visitor| {
+        Shelf::new(cache, store, visitor)?.find(&product)
+    })?;
     match found {
-        Found::Row(product) if visitor.is_known() => {
-            Ok(reply::for_one(reply::hashed(&world, &headers, product)))
-        }
+        Found::Row(product) if is_known => Ok(reply::for_one(reply::hashed(&world, &headers, product))),
         Found::Row(product) => Ok(reply::hashed(&world, &headers, product)),
         Found::NoRow | Found::NoObject => Err(missing(&world, "the store shows no such product")),
     }

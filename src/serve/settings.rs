@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use crate::model::clock::local;
 use crate::serve::access::Grant;
-use crate::serve::catalogue::{find_store, missing, no_stores, visitor};
+use crate::serve::catalogue::{find_store, missing, named, no_stores, seen};
 use crate::serve::problem::Problem;
 use crate::serve::query::{Asked, At};
 use crate::serve::{World, reply};
@@ -132,25 +132,21 @@ pub async fn promotions(
     headers: HeaderMap,
     mut asked: Asked,
 ) -> Result<Response, Problem> {
-    let store = find_store(&world, &key)?;
-    let visitor = visitor(&world, &store, &grant, &mut asked)?;
-    let now = local(world.clock.now(), store.timezone.as_deref());
-    let moment = Moment {
-        date: now.date,
-        time: now.time,
-        weekday: now.weekday,
-        coupon: asked.take("coupon")?,
-    };
+    let named = named(&grant, &mut asked)?;
+    let coupon = asked.take("coupon")?;
     asked.end()?;
-    let items = world
-        .reader
-        .with(|cache| promotions::list(cache, &store, &visitor, &moment))?;
+    let (items, is_known) = seen(&world, &key, &named, |cache, store, visitor| {
+        let now = local(visitor.now, store.timezone.as_deref());
+        let moment = Moment {
+            date: now.date,
+            time: now.time,
+            weekday: now.weekday,
+            coupon,
+        };
+        promotions::list(cache, store, visitor, &moment)
+    })?;
     let answer = list(&world, &headers, &items, &[]);
-    Ok(if visitor.is_known() {
-        reply::for_one(answer)
-    } else {
-        answer
-    })
+    Ok(if is_known { reply::for_one(answer) } else { answer })
 }
 
 fn listing(
