@@ -83,14 +83,18 @@ impl Shop {
         }
     }
 
+    /// An order as it is posted.
+    fn order(&self, key: &str) -> String {
+        json!({"external_id": key, "customer": {"external_id": key, "last_name": "Lee"},
+            "items": [{"product_id": self.product, "quantity": 2, "unit_price": "19.90"}]})
+        .to_string()
+    }
+
     /// Places one order after the other on one connection; how long each took.
-    async fn place(&self, keys: impl IntoIterator<Item = String>) -> Vec<Duration> {
+    async fn place(&self, orders: Vec<String>) -> Vec<Duration> {
         let mut connection = Connection::open(self.address).await;
-        let mut waits = Vec::with_capacity(ORDERS);
-        for key in keys {
-            let order = json!({"external_id": key, "customer": {"external_id": key, "last_name": "Lee"},
-                "items": [{"product_id": self.product, "quantity": 2, "unit_price": "19.90"}]})
-            .to_string();
+        let mut waits = Vec::with_capacity(orders.len());
+        for order in orders {
             let start = Instant::now();
             connection.post(&self.path, &order, "202").await;
             waits.push(start.elapsed());
@@ -165,7 +169,15 @@ fn accepting(runtime: &Runtime, shop: &Shop) {
     let dir = tempfile::tempdir().expect("a folder");
     let mut file = std::fs::File::create(dir.path().join("loop")).expect("a file");
     let bytes = [b'x'; ORDER_BYTES];
-    let (mut round, mut waits) = (0, Vec::new());
+    let of_client = |round: usize, client: usize| -> Vec<String> {
+        let keys = (0..ORDERS).map(|order| format!("IN-{round}-{client}-{order}"));
+        keys.map(|key| shop.order(&key)).collect()
+    };
+    // Written before the clock runs.
+    let of_round = |round| (0..CLIENTS).map(|client| of_client(round, client)).collect();
+    let rounds: Vec<Vec<Vec<String>>> = (1..=ROUNDS).map(of_round).collect();
+    let mut rounds = rounds.into_iter();
+    let mut waits = Vec::new();
     let count = CLIENTS * ORDERS;
     let rates = timing::medians(
         ROUNDS,
@@ -178,11 +190,9 @@ fn accepting(runtime: &Runtime, shop: &Shop) {
                 }
             },
             &mut || {
-                round += 1;
-                let clients = (0..CLIENTS).map(|client| {
-                    shop.place((0..ORDERS).map(move |order| format!("IN-{round}-{client}-{order}")))
-                });
-                let placed = runtime.block_on(futures_util::future::join_all(clients));
+                let clients = rounds.next().expect("a round").into_iter();
+                let placed = clients.map(|orders| shop.place(orders));
+                let placed = runtime.block_on(futures_util::future::join_all(placed));
                 waits.extend(placed.into_iter().flatten());
             },
         ],
@@ -211,7 +221,7 @@ async fn delivering(shop: &Shop) {
     let mut overheads = Vec::with_capacity(DELIVERED);
     for number in 0..DELIVERED {
         let key = format!("OUT-{number}");
-        shop.place([key.clone()]).await;
+        shop.place(vec![shop.order(&key)]).await;
         let start = Instant::now();
         arrival(shop, &key).await;
         let millis = start.elapsed().as_secs_f64() * 1_000.0;

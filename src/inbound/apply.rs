@@ -189,9 +189,7 @@ fn work_off(
         cache.bound_log().context(CACHE)?;
         metrics::APPLY_BATCHES.count([]);
         metrics::APPLY_DURATION.observe([], started.elapsed());
-        Span::batch(rev, world.now, clock.now())
-            .with("events", &world.tally.events())
-            .tell();
+        Span::tell(|| Span::batch(rev, world.now, clock.now()).with("events", &world.tally.events()));
         world.tally.tell(clock.now(), name_of(&world.objects));
         world.tell(rev, bells);
         pulse.idle();

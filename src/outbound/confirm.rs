@@ -149,7 +149,7 @@ async fn close(world: &World, arrived: Vec<Sent>) -> Result<bool, OutboxError> {
     match confirmed {
         Ok(confirmed) => {
             for write in arrived {
-                Span::order(&write.external_id, write.accepted_at, world.clock.now()).tell();
+                Span::tell(|| Span::order(&write.external_id, write.accepted_at, world.clock.now()));
             }
             tracing::debug!(confirmed, "writes came back from the org");
             Ok(true)

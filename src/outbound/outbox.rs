@@ -136,7 +136,7 @@ impl Intake {
         let begun_at = self.clock.now();
         let accepted = self.outbox.accept(new, begun_at).await;
         crate::failpoint::reach("accept_after_commit");
-        Span::of_order(&external_id, "accept", 0, begun_at, self.clock.now()).tell();
+        Span::tell(|| Span::of_order(&external_id, "accept", 0, begun_at, self.clock.now()));
         accepted
     }
 

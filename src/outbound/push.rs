@@ -288,11 +288,12 @@ fn tell(claimed: &Claimed, outcome: &Outcome, begun_at: Millis, ended_at: Millis
     metrics::ORDERS_PUSHED.count([name, code.unwrap_or_default()]);
     let time = Duration::from_millis(u64::try_from(ended_at - begun_at).unwrap_or(0));
     metrics::ORDER_PUSH_DURATION.observe([name], time);
-    Span::of_order(&claimed.external_id, "send", claimed.attempt, begun_at, ended_at)
-        .with("attempt", &claimed.attempt)
-        .with("outcome", &name)
-        .failed(code)
-        .tell();
+    Span::tell(|| {
+        Span::of_order(&claimed.external_id, "send", claimed.attempt, begun_at, ended_at)
+            .with("attempt", &claimed.attempt)
+            .with("outcome", &name)
+            .failed(code)
+    });
 }
 
 /// The outcome must not be lost while the disk is full: it is tried until it is written.

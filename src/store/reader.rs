@@ -117,4 +117,31 @@ mod tests {
                 .is_err()
         );
     }
+
+    #[test]
+    fn a_snapshot_is_of_one_commit_however_it_ends() {
+        let dir = tempfile::tempdir().unwrap();
+        let cache = Cache::open(dir.path()).unwrap();
+        let reader = Reader::new(dir.path());
+        let note = |value: i64| {
+            let sql =
+                "insert into _meta values ('noted', ?1) on conflict do update set value = excluded.value";
+            cache.connection().execute(sql, [value]).unwrap();
+        };
+        let noted = |connection: &Connection| meta::<i64>(connection, "noted");
+        note(1);
+        let pair = reader.snapshot(|connection| {
+            let first = noted(connection)?;
+            note(2);
+            Ok((first, noted(connection)?))
+        });
+        assert_eq!(pair.unwrap(), (Some(1), Some(1)));
+        assert!(
+            reader
+                .snapshot(|connection| connection.execute("delete from nothing", []))
+                .is_err()
+        );
+        note(3);
+        assert_eq!(reader.snapshot(noted).unwrap(), Some(3));
+    }
 }

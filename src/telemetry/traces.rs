@@ -91,16 +91,17 @@ impl Span {
         self
     }
 
-    /// Has it sent, where anyone wants to know.
-    pub fn tell(self) {
+    /// Has it sent, where anyone wants to know; where not, it is not made.
+    pub fn tell(make: impl FnOnce() -> Self) {
         if !WANTED.load(Ordering::Relaxed) {
             return;
         }
+        let span = make();
         let mut waiting = WAITING.lock().unwrap_or_else(PoisonError::into_inner);
         if waiting.len() == WAITING_MAX {
             waiting.pop_front();
         }
-        waiting.push_back(self);
+        waiting.push_back(span);
     }
 
     fn as_json(&self) -> Value {
