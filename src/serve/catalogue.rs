@@ -71,15 +71,11 @@ pub(super) fn seen<T>(
 ) -> Result<(T, bool), Problem> {
     let now = world.clock.now();
     world.reader.snapshot(|cache| {
-        let store = match found_store(world, stores::find(cache, key)?) {
-            Ok(store) => store,
-            Err(problem) => return Ok(Err(problem)),
-        };
-        match visitor::find(cache, &store, named, now)? {
-            Some(visitor) => Ok(Ok((read(cache, &store, &visitor)?, visitor.is_known()))),
-            None => Ok(Err(missing(world, "there is no such customer or membership"))),
-        }
-    })?
+        let store = found_store(world, stores::find(cache, key)?)?;
+        let visitor = visitor::find(cache, &store, named, now)?
+            .ok_or_else(|| missing(world, "there is no such customer or membership"))?;
+        Ok((read(cache, &store, &visitor)?, visitor.is_known()))
+    })
 }
 
 fn page(world: &World, headers: &HeaderMap, found: Found<Page>) -> Result<Response, Problem> {

@@ -42,7 +42,7 @@ pub async fn place(
         placed,
     } = world
         .reader
-        .snapshot(|cache| placing(&world, cache, &key, order))??;
+        .snapshot(|cache| placing(&world, cache, &key, order))?;
     let accepted = match placed {
         // One that is there already is found by the writer, which looks in any case.
         Ok(placed) => {
@@ -74,26 +74,14 @@ struct Placing {
 }
 
 /// All that is asked of the cache for an order.
-fn placing(
-    world: &World,
-    cache: &Connection,
-    key: &str,
-    order: Order,
-) -> rusqlite::Result<Result<Placing, Problem>> {
-    let store = match found_store(world, stores::find(cache, key)?) {
-        Ok(store) => store,
-        Err(problem) => return Ok(Err(problem)),
-    };
-    let fingerprint = match Fingerprint::of_order(&order, &store.id) {
-        Ok(fingerprint) => fingerprint,
-        Err(error) => return Ok(Err(error.into())),
-    };
-    let placed = placed(world, cache, &store, order)?;
-    Ok(Ok(Placing {
+fn placing(world: &World, cache: &Connection, key: &str, order: Order) -> Result<Placing, Problem> {
+    let store = found_store(world, stores::find(cache, key)?)?;
+    let fingerprint = Fingerprint::of_order(&order, &store.id)?;
+    Ok(Placing {
+        placed: placed(world, cache, &store, order),
         store_id: store.id,
         fingerprint,
-        placed,
-    }))
+    })
 }
 
 /// The body as JSON. What it holds is not repeated in what is said of it.
@@ -180,26 +168,14 @@ pub fn check_fields(
 }
 
 /// Ties an order to its store and its items to price book entries.
-fn placed(
-    world: &World,
-    cache: &Connection,
-    store: &Store,
-    order: Order,
-) -> rusqlite::Result<Result<Placed, Problem>> {
-    let pricebook_id = match taken(world, store, &order) {
-        Ok(pricebook_id) => pricebook_id,
-        Err(problem) => return Ok(Err(problem)),
-    };
-    let lines = match items::resolve(cache, store, &order, &world.intake.pricing())? {
-        Ok(lines) => lines,
-        Err(_) if world.health.borrow().initializing => {
-            return Ok(Err(Problem::unavailable(
-                "the first load is not complete yet: send the order again",
-            )));
-        }
-        Err(invalid) => return Ok(Err(invalid.into())),
-    };
-    Ok(Ok(Placed {
+fn placed(world: &World, cache: &Connection, store: &Store, order: Order) -> Result<Placed, Problem> {
+    let pricebook_id = taken(world, store, &order)?;
+    let lines = items::resolve(cache, store, &order, &world.intake.pricing())?;
+    let lines = lines.map_err(|invalid| match world.health.borrow().initializing {
+        true => Problem::unavailable("the first load is not complete yet: send the order again"),
+        false => invalid.into(),
+    })?;
+    Ok(Placed {
         external_id: order.external_id,
         store_id: store.id.clone(),
         pricebook_id,
@@ -211,7 +187,7 @@ fn placed(
         lines,
         payments: order.payments,
         fields: order.fields,
-    }))
+    })
 }
 
 /// The price book of a store that takes the order, as far as its items do not matter.

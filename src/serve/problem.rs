@@ -78,6 +78,12 @@ impl From<anyhow::Error> for Problem {
     }
 }
 
+impl From<rusqlite::Error> for Problem {
+    fn from(error: rusqlite::Error) -> Self {
+        anyhow::Error::from(error).into()
+    }
+}
+
 impl From<OutboxError> for Problem {
     fn from(error: OutboxError) -> Self {
         // The writer has told of its own trouble.

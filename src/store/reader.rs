@@ -52,13 +52,16 @@ impl Reader {
 
     /// Several reads that see the same commit. They cost less than each by itself, too: readers of one process wait for
     /// each other where a read begins and where it ends.
-    pub fn snapshot<T>(&self, read: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> anyhow::Result<T> {
+    pub fn snapshot<T, E: From<anyhow::Error>>(
+        &self,
+        read: impl FnOnce(&Connection) -> Result<T, E>,
+    ) -> Result<T, E> {
         self.with(|connection| {
             connection.prepare_cached("begin")?.execute([])?;
             let result = read(connection);
             connection.prepare_cached("commit")?.execute([])?;
-            result
-        })
+            Ok(result)
+        })?
     }
 
     /// A connection of one's own, for a look that takes long.
@@ -133,15 +136,13 @@ mod tests {
         let pair = reader.snapshot(|connection| {
             let first = noted(connection)?;
             note(2);
-            Ok((first, noted(connection)?))
+            anyhow::Ok((first, noted(connection)?))
         });
         assert_eq!(pair.unwrap(), (Some(1), Some(1)));
-        assert!(
-            reader
-                .snapshot(|connection| connection.execute("delete from nothing", []))
-                .is_err()
-        );
+        let refused: anyhow::Result<()> = reader.snapshot(|_| anyhow::bail!("no"));
+        assert!(refused.is_err());
         note(3);
-        assert_eq!(reader.snapshot(noted).unwrap(), Some(3));
+        let now = reader.snapshot(|connection| anyhow::Ok(noted(connection)?));
+        assert_eq!(now.unwrap(), Some(3));
     }
 }
