@@ -189,5 +189,11 @@ mod tests {
         assert_eq!(of(text, "s"), of(same, "s"));
         assert_ne!(of(text, "s"), of(&other, "s"));
         assert_ne!(of(text, "s"), of(text, "t"));
+        // As it was when it was made by way of a tree: what was accepted then is known still.
+        let tree = serde_json::json!(["s", posted(text)]).to_string();
+        assert_eq!(
+            of(text, "s").as_slice(),
+            digest(&SHA256, tree.as_bytes()).as_ref()
+        );
     }
 }
