@@ -4,6 +4,8 @@
 //! key gets the same answer. What is wrong with an order is told at once, as far as the cache can tell;
 //! nothing of an order that is refused is kept.
 
+use std::fmt::Display;
+
 use axum::body::Bytes;
 use axum::extract::State;
 use axum::extract::rejection::BytesRejection;
@@ -150,7 +152,7 @@ pub fn check_fields(
     store: &Store,
     object: &str,
     fields: &Fields,
-    path: impl Fn() -> String,
+    path: impl Display,
 ) -> Result<(), Problem> {
     let names = [
         Some(store.id.as_str()),
@@ -161,7 +163,7 @@ pub fn check_fields(
         Some(field) => {
             let message =
                 format!("is not a field that the store may set: allow {object}.{field} under orders.fields");
-            Err(Invalid::new(format!("{}.{field}", path()), message).into())
+            Err(Invalid::new(format!("{path}.{field}"), message).into())
         }
         None => Ok(()),
     }
@@ -192,9 +194,9 @@ fn placed(world: &World, cache: &Connection, store: &Store, order: Order) -> Res
 
 /// The price book of a store that takes the order, as far as its items do not matter.
 fn taken(world: &World, store: &Store, order: &Order) -> Result<String, Problem> {
-    check_fields(world, store, "Order", &order.fields, || "fields".to_owned())?;
+    check_fields(world, store, "Order", &order.fields, "fields")?;
     for (index, item) in order.items.iter().enumerate() {
-        let path = || format!("items[{index}].fields");
+        let path = format_args!("items[{index}].fields");
         check_fields(world, store, "OrderItem", &item.fields, path)?;
     }
     if let Some((currency, its)) = order.currency.as_deref().zip(store.currency.as_deref())

@@ -97,7 +97,7 @@ async fn accept(
     key: Option<String>,
 ) -> Result<Response, Problem> {
     let object = kinds::spec(kind).map_or("Order", |spec| spec.object);
-    check_fields(world, store, object, &entry.fields, || "fields".to_owned())?;
+    check_fields(world, store, object, &entry.fields, "fields")?;
     if let Some(order) = &entry.order {
         known_order(world, store, order)?;
     }

@@ -2,7 +2,8 @@
 //!
 //! A checkpoint in the writer would stop it for the time of two fsyncs every thousand pages; done here it
 //! costs the writer almost nothing. It is passive: it waits for nobody, and so can not reset the log while the
-//! writer is busy. The writer does that itself when the log passes [`LOG_BYTES_MAX`], which bounds the file.
+//! writer is busy. The writer does that itself when the log passes [`LOG_BYTES_MAX`], which bounds the file; the
+//! outbox's, which others than the daemon write too, and the daemon before it has reached the org, at less.
 
 use std::path::Path;
 use std::time::Duration;
@@ -44,8 +45,8 @@ struct Watched {
     idle: u32,
 }
 
-/// Checkpoints `cache.db`, `journal.db` and `outbox.db` until told to stop, and says so with each turn. Blocks: give it a thread of
-/// its own.
+/// Checkpoints `cache.db`, `journal.db` and `outbox.db` until told to stop, and says so with each turn. Blocks: give it
+/// a thread of its own.
 pub fn run(dir: &Path, stop: &CancellationToken, turned: impl Fn()) -> anyhow::Result<()> {
     priority::yield_to_readers();
     let mut watched = vec![

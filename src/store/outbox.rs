@@ -90,7 +90,6 @@ pub fn open(dir: &Path, now: Millis) -> Result<(Outbox, Writer), OpenError> {
     connection
         .pragma_update(None, "wal_autocheckpoint", LOG_PAGES_MAX)
         .map_err(failed)?;
-    secure(&connection).map_err(failed)?;
     transitions::recover(&connection, now).map_err(failed)?;
     let reader = database::open_reader(dir, KIND)?;
     let (work, waiting) = mpsc::channel(WAITING_MAX);
@@ -102,11 +101,6 @@ pub fn open(dir: &Path, now: Millis) -> Result<(Outbox, Writer), OpenError> {
     };
     let log_to_empty = Arc::clone(&outbox.log_to_empty);
     Ok((outbox, Writer::new(connection, waiting, log_to_empty)))
-}
-
-/// What is dropped or replaced is overwritten in the file.
-fn secure(connection: &Connection) -> rusqlite::Result<()> {
-    connection.pragma_update(None, "secure_delete", true)
 }
 
 impl Outbox {

@@ -19,7 +19,7 @@ use crate::model::write::Kind;
 use crate::model::write::edit::Change;
 use crate::store::database::{self, OpenError};
 use crate::store::outbox::read::{Attempt, VIEW, View, attempts, view};
-use crate::store::outbox::{KIND, Outbox, OutboxError, secure};
+use crate::store::outbox::{KIND, Outbox, OutboxError};
 pub use deeds::{Action, Deed};
 pub use filter::Filter;
 
@@ -93,7 +93,6 @@ impl Desk {
     pub fn write(dir: &Path) -> Result<Self, DeskError> {
         Self::check(dir)?;
         let connection = database::open_writer(dir, KIND)?;
-        secure(&connection)?;
         Ok(Self { connection })
     }
 

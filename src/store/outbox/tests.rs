@@ -529,7 +529,7 @@ async fn a_customer_s_orders_are_seen_before_they_are_sent() {
 #[tokio::test]
 async fn orders_of_the_first_version_are_taken_over() {
     let dir = tempfile::tempdir().unwrap();
-    let old = Kind1::open(dir.path());
+    let old = of_schema(dir.path(), 1);
     old.execute_batch(
         "insert into orders (external_id, body_hash, store_id, lane, body, state, due_at, accepted_at, updated_at)
              values ('A1', zeroblob(32), 'a00', 'c', '{\"customer\":{\"external_id\":\"C\"}}', 'queued', 5, 5, 5),
@@ -584,12 +584,6 @@ fn a_row_is_checked_without_a_table_made_for_it() {
             "{refused}"
         );
     }
-    let (_, plain) = KIND.migrations.split_last().unwrap();
-    let old = tempfile::tempdir().unwrap();
-    let before = database::Kind {
-        migrations: plain,
-        ..KIND
-    };
     let tables = |connection: &Connection| {
         let mut steps = connection
             .prepare("explain insert into writes (kind, external_id) values ('order', 'A')")
@@ -599,8 +593,8 @@ fn a_row_is_checked_without_a_table_made_for_it() {
             .filter(|step| step.as_deref() == Ok("OpenEphemeral"))
             .count()
     };
-    let before = database::open_writer(old.path(), before).unwrap();
-    assert!(tables(&before) > 0);
+    let old = tempfile::tempdir().unwrap();
+    assert!(tables(&of_schema(old.path(), 3)) > 0);
     assert_eq!(tables(&connection), 0);
     let sound: String = connection
         .query_row("pragma integrity_check", [], |row| row.get(0))
@@ -608,15 +602,11 @@ fn a_row_is_checked_without_a_table_made_for_it() {
     assert_eq!(sound, "ok");
 }
 
-/// The outbox as the first version made it.
-struct Kind1;
-
-impl Kind1 {
-    fn open(dir: &Path) -> Connection {
-        let first = database::Kind {
-            migrations: &KIND.migrations[..1],
-            ..KIND
-        };
-        database::open_writer(dir, first).unwrap()
-    }
+/// The outbox as a version with so many migrations made it.
+fn of_schema(dir: &Path, schema: usize) -> Connection {
+    let kind = database::Kind {
+        migrations: &KIND.migrations[..schema],
+        ..KIND
+    };
+    database::open_writer(dir, kind).unwrap()
 }
