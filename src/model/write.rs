@@ -10,10 +10,14 @@ pub mod parse;
 
 use std::collections::BTreeMap;
 
+use serde::ser::Error as _;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::model::order::{Address, Customer, Fields, Payment, Placed};
+
+/// Room for the body of most.
+const BODY_BYTES: usize = 1_024;
 
 /// What a write makes or changes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -161,10 +165,12 @@ impl Write {
 
     /// The body as it is kept; the kind is kept beside it.
     pub fn to_json(&self) -> serde_json::Result<String> {
+        let mut json = Vec::with_capacity(BODY_BYTES);
         match self {
-            Self::Order(order) => serde_json::to_string(order),
-            Self::Entry(_, entry) => serde_json::to_string(entry),
+            Self::Order(order) => serde_json::to_writer(&mut json, order)?,
+            Self::Entry(_, entry) => serde_json::to_writer(&mut json, entry)?,
         }
+        String::from_utf8(json).map_err(serde_json::Error::custom)
     }
 
     pub fn from_json(kind: Kind, body: &str) -> serde_json::Result<Self> {

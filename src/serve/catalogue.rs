@@ -2,13 +2,14 @@
 
 use axum::Extension;
 use axum::extract::State;
-use axum::http::{HeaderMap, StatusCode};
+use axum::http::StatusCode;
 use axum::response::Response;
 use rusqlite::Connection;
 
 use crate::serve::access::Grant;
 use crate::serve::problem::Problem;
 use crate::serve::query::{Asked, At};
+use crate::serve::reply::IfNoneMatch;
 use crate::serve::{World, reply};
 use crate::store::storefront::objects::{self, Listed, Page, Selection};
 use crate::store::storefront::products::{Query, Shelf};
@@ -21,7 +22,7 @@ const NO_SUCH_STORE: &str = "there is no such store: name it by its id, code or 
 pub async fn stores(
     State(world): State<World>,
     Extension(grant): Extension<Grant>,
-    headers: HeaderMap,
+    held: IfNoneMatch,
     asked: Asked,
 ) -> Result<Response, Problem> {
     asked.end()?;
@@ -29,20 +30,20 @@ pub async fn stores(
     let Found::Row(items) = world.reader.with(|cache| stores::listed(cache, holds))? else {
         return Err(no_stores(&world));
     };
-    Ok(reply::hashed(&world, &headers, json::list(&items, None)))
+    Ok(reply::hashed(&world, &held, json::list(&items, None)))
 }
 
 pub async fn store(
     State(world): State<World>,
     At(key): At<String>,
-    headers: HeaderMap,
+    held: IfNoneMatch,
     asked: Asked,
 ) -> Result<Response, Problem> {
     asked.end()?;
     let store = find_store(&world, &key)?;
     let body = world.reader.with(|cache| stores::with_settings(cache, &store))?;
     let body = body.ok_or_else(|| missing(&world, NO_SUCH_STORE))?;
-    Ok(reply::hashed(&world, &headers, body))
+    Ok(reply::hashed(&world, &held, body))
 }
 
 /// Who the visitor is said to be; naming a customer needs a grant for that.
@@ -78,11 +79,11 @@ pub(super) fn seen<T>(
     })
 }
 
-fn page(world: &World, headers: &HeaderMap, found: Found<Page>) -> Result<Response, Problem> {
+fn page(world: &World, held: &IfNoneMatch, found: Found<Page>) -> Result<Response, Problem> {
     match found {
         Found::Row(page) => Ok(reply::hashed(
             world,
-            headers,
+            held,
             json::list(&page.items, page.next.as_deref()),
         )),
         Found::NoRow => Err(missing(world, "the store has no such category")),
@@ -94,10 +95,10 @@ pub async fn products(
     State(world): State<World>,
     Extension(grant): Extension<Grant>,
     At(key): At<String>,
-    headers: HeaderMap,
+    held: IfNoneMatch,
     asked: Asked,
 ) -> Result<Response, Problem> {
-    shelf(&world, &grant, &key, &headers, asked, |shelf, query| {
+    shelf(&world, &grant, &key, &held, asked, |shelf, query| {
         shelf.list(query)
     })
 }
@@ -106,10 +107,10 @@ pub async fn prices(
     State(world): State<World>,
     Extension(grant): Extension<Grant>,
     At(key): At<String>,
-    headers: HeaderMap,
+    held: IfNoneMatch,
     asked: Asked,
 ) -> Result<Response, Problem> {
-    shelf(&world, &grant, &key, &headers, asked, |shelf, query| {
+    shelf(&world, &grant, &key, &held, asked, |shelf, query| {
         shelf.prices(query)
     })
 }
@@ -119,7 +120,7 @@ fn shelf(
     world: &World,
     grant: &Grant,
     key: &str,
-    headers: &HeaderMap,
+    held: &IfNoneMatch,
     mut asked: Asked,
     read: impl Fn(&Shelf<'_>, &Query) -> rusqlite::Result<Found<Page>>,
 ) -> Result<Response, Problem> {
@@ -129,7 +130,7 @@ fn shelf(
     let (found, is_known) = seen(world, key, &named, |cache, store, visitor| {
         read(&Shelf::new(cache, store, visitor)?, &query)
     })?;
-    let answer = page(world, headers, found)?;
+    let answer = page(world, held, found)?;
     Ok(if is_known { reply::for_one(answer) } else { answer })
 }
 
@@ -156,7 +157,7 @@ pub async fn product(
     State(world): State<World>,
     Extension(grant): Extension<Grant>,
     At((key, product)): At<(String, String)>,
-    headers: HeaderMap,
+    held: IfNoneMatch,
     mut asked: Asked,
 ) -> Result<Response, Problem> {
     let named = named(&grant, &mut asked)?;
@@ -165,8 +166,8 @@ pub async fn product(
         Shelf::new(cache, store, visitor)?.find(&product)
     })?;
     match found {
-        Found::Row(product) if is_known => Ok(reply::for_one(reply::hashed(&world, &headers, product))),
-        Found::Row(product) => Ok(reply::hashed(&world, &headers, product)),
+        Found::Row(product) if is_known => Ok(reply::for_one(reply::hashed(&world, &held, product))),
+        Found::Row(product) => Ok(reply::hashed(&world, &held, product)),
         Found::NoRow | Found::NoObject => Err(missing(&world, "the store shows no such product")),
     }
 }
@@ -174,30 +175,25 @@ pub async fn product(
 pub async fn categories(
     State(world): State<World>,
     At(key): At<String>,
-    headers: HeaderMap,
+    held: IfNoneMatch,
     asked: Asked,
 ) -> Result<Response, Problem> {
     asked.end()?;
     let store = find_store(&world, &key)?;
     let items = world.reader.with(|cache| categories::tree(cache, &store.id))?;
     let body = serde_json::json!({"items": items, "next": null}).to_string();
-    Ok(reply::hashed(&world, &headers, body.into_bytes()))
+    Ok(reply::hashed(&world, &held, body.into_bytes()))
 }
 
 pub async fn object(
     State(world): State<World>,
     Extension(grant): Extension<Grant>,
     At((object, id)): At<(String, String)>,
-    headers: HeaderMap,
+    held: IfNoneMatch,
 ) -> Result<Response, Problem> {
     personal(&grant, &object)?;
     match world.reader.with(|cache| objects::row(cache, &object, &id))? {
-        Found::Row(row) => Ok(reply::tagged(
-            &world,
-            &headers,
-            &row.revision.to_string(),
-            row.json,
-        )),
+        Found::Row(row) => Ok(reply::tagged(&world, &held, &row.revision.to_string(), row.json)),
         Found::NoRow => Err(missing(&world, "the object has no such row")),
         Found::NoObject => Err(missing(&world, "the object is not mirrored: see [sync] objects")),
     }
@@ -207,7 +203,7 @@ pub async fn objects(
     State(world): State<World>,
     Extension(grant): Extension<Grant>,
     At(object): At<String>,
-    headers: HeaderMap,
+    held: IfNoneMatch,
     mut asked: Asked,
 ) -> Result<Response, Problem> {
     personal(&grant, &object)?;
@@ -223,7 +219,7 @@ pub async fn objects(
     {
         Listed::Page(page) => Ok(reply::hashed(
             &world,
-            &headers,
+            &held,
             json::list(&page.items, page.next.as_deref()),
         )),
         Listed::NoObject => Err(missing(&world, "the object is not mirrored: see [sync] objects")),

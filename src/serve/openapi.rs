@@ -1,11 +1,12 @@
 //! The OpenAPI 3.1 documents, made from the tables of routes.
 
 use axum::extract::State;
-use axum::http::{HeaderMap, StatusCode};
+use axum::http::StatusCode;
 use axum::response::Response;
 use serde_json::{Map, Value, json};
 
 use crate::serve::access::Access;
+use crate::serve::reply::IfNoneMatch;
 use crate::serve::routes::{self, Route};
 use crate::serve::{World, reply, schemas};
 
@@ -75,14 +76,14 @@ const PROBLEMS: [(u16, &str); 8] = [
     ),
 ];
 
-pub async fn storefront(State(world): State<World>, headers: HeaderMap) -> Response {
+pub async fn storefront(State(world): State<World>, held: IfNoneMatch) -> Response {
     let document = document("storesync: storefronts", routes::storefront());
-    reply::hashed(&world, &headers, document.to_string().into_bytes())
+    reply::hashed(&world, &held, document.to_string().into_bytes())
 }
 
-pub async fn operators(State(world): State<World>, headers: HeaderMap) -> Response {
+pub async fn operators(State(world): State<World>, held: IfNoneMatch) -> Response {
     let document = document("storesync: operators", routes::operators());
-    reply::hashed(&world, &headers, document.to_string().into_bytes())
+    reply::hashed(&world, &held, document.to_string().into_bytes())
 }
 
 /// The document of a listener.

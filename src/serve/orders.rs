@@ -7,9 +7,10 @@
 use std::fmt::Display;
 
 use axum::body::Bytes;
-use axum::extract::State;
 use axum::extract::rejection::BytesRejection;
-use axum::http::{HeaderMap, StatusCode};
+use axum::extract::{FromRequestParts, State};
+use axum::http::StatusCode;
+use axum::http::request::Parts;
 use axum::response::Response;
 use rusqlite::Connection;
 use serde_json::Value;
@@ -31,11 +32,10 @@ const IDEMPOTENCY_KEY: &str = "idempotency-key";
 pub async fn place(
     State(world): State<World>,
     At(key): At<String>,
-    headers: HeaderMap,
+    IdempotencyKey(idempotency_key): IdempotencyKey,
     body: Result<Bytes, BytesRejection>,
 ) -> Result<Response, Problem> {
     let value = posted(body)?;
-    let idempotency_key = idempotency_key(&headers)?;
     let order = parse::order(&value, idempotency_key.as_deref())?;
     let external_id = order.external_id.clone();
     let Placing {
@@ -128,22 +128,29 @@ pub fn acceptance(world: &World, external_id: &str, accepted_at: Millis, status_
     reply::json(world, StatusCode::ACCEPTED, answer)
 }
 
-pub fn idempotency_key(headers: &HeaderMap) -> Result<Option<String>, Problem> {
-    let Some(value) = headers.get(IDEMPOTENCY_KEY) else {
-        return Ok(None);
-    };
-    // A quoted string by the header's draft standard; most send it bare.
-    let key = value
-        .to_str()
-        .unwrap_or_default()
-        .trim()
-        .trim_matches('"')
-        .to_owned();
-    parse::check_key(&key, "Idempotency-Key")?;
-    if crate::model::order::card::contains(&key) {
-        return Err(Invalid::new("Idempotency-Key", "holds a card number: use another key").into());
+/// What a request names itself by, where it does.
+pub struct IdempotencyKey(pub Option<String>);
+
+impl<S: Sync> FromRequestParts<S> for IdempotencyKey {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
+        let Some(value) = parts.headers.get(IDEMPOTENCY_KEY) else {
+            return Ok(Self(None));
+        };
+        // A quoted string by the header's draft standard; most send it bare.
+        let key = value
+            .to_str()
+            .unwrap_or_default()
+            .trim()
+            .trim_matches('"')
+            .to_owned();
+        parse::check_key(&key, "Idempotency-Key")?;
+        if crate::model::order::card::contains(&key) {
+            return Err(Invalid::new("Idempotency-Key", "holds a card number: use another key").into());
+        }
+        Ok(Self(Some(key)))
     }
-    Ok(Some(key))
 }
 
 /// Refuses fields of the org that the store's list does not have.

@@ -1,8 +1,11 @@
 //! Answers with what every one of them says: how fresh it is, and how to ask whether it has changed.
 
+use std::convert::Infallible;
 use std::hash::{DefaultHasher, Hasher};
 
 use axum::body::Body;
+use axum::extract::FromRequestParts;
+use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::response::Response;
 
@@ -10,6 +13,37 @@ use crate::serve::World;
 
 const STATE: HeaderName = HeaderName::from_static("storesync-state");
 const LAG: HeaderName = HeaderName::from_static("storesync-lag-seconds");
+
+/// The answers that the asker has from before, by their tags: what `If-None-Match` says.
+#[derive(Debug)]
+pub struct IfNoneMatch(Vec<HeaderValue>);
+
+impl<S: Sync> FromRequestParts<S> for IfNoneMatch {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Infallible> {
+        Ok(Self::told(&parts.headers))
+    }
+}
+
+impl IfNoneMatch {
+    fn told(headers: &HeaderMap) -> Self {
+        Self(headers.get_all(header::IF_NONE_MATCH).iter().cloned().collect())
+    }
+
+    /// Whether it is among them; weak tags count, as they do for reads.
+    fn has(&self, tag: &str) -> bool {
+        self.0
+            .iter()
+            .filter_map(|value| value.to_str().ok())
+            .any(|value| {
+                value
+                    .split(',')
+                    .map(str::trim)
+                    .any(|one| one == "*" || one.strip_prefix("W/").unwrap_or(one) == tag)
+            })
+    }
+}
 
 /// An answer of JSON.
 pub fn json(world: &World, status: StatusCode, body: Vec<u8>) -> Response {
@@ -21,10 +55,10 @@ pub fn json(world: &World, status: StatusCode, body: Vec<u8>) -> Response {
 }
 
 /// An answer tagged by what it says, or word that the asker's copy is still right.
-pub fn hashed(world: &World, asked: &HeaderMap, body: Vec<u8>) -> Response {
+pub fn hashed(world: &World, held: &IfNoneMatch, body: Vec<u8>) -> Response {
     let mut hasher = DefaultHasher::new();
     hasher.write(&body);
-    tagged(world, asked, &format!("{:016x}", hasher.finish()), body)
+    tagged(world, held, &format!("{:016x}", hasher.finish()), body)
 }
 
 /// The same for one visitor: nothing on the way may keep it for another.
@@ -35,9 +69,9 @@ pub fn for_one(mut response: Response) -> Response {
 }
 
 /// An answer with a tag, or word that the asker's copy is still right.
-pub fn tagged(world: &World, asked: &HeaderMap, tag: &str, body: Vec<u8>) -> Response {
+pub fn tagged(world: &World, held: &IfNoneMatch, tag: &str, body: Vec<u8>) -> Response {
     let tag = format!("\"{tag}\"");
-    let mut response = if matches(asked, &tag) {
+    let mut response = if held.has(&tag) {
         fresh(world, StatusCode::NOT_MODIFIED, Body::empty())
     } else {
         json(world, StatusCode::OK, body)
@@ -62,20 +96,6 @@ fn fresh(world: &World, status: StatusCode, body: Body) -> Response {
     response
 }
 
-/// Whether `If-None-Match` names the tag; weak tags count, as they do for reads.
-fn matches(asked: &HeaderMap, tag: &str) -> bool {
-    asked
-        .get_all(header::IF_NONE_MATCH)
-        .iter()
-        .filter_map(|value| value.to_str().ok())
-        .any(|value| {
-            value
-                .split(',')
-                .map(str::trim)
-                .any(|one| one == "*" || one.strip_prefix("W/").unwrap_or(one) == tag)
-        })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -91,8 +111,8 @@ mod tests {
             ("5", false),
         ] {
             let headers = HeaderMap::from_iter([(header::IF_NONE_MATCH, HeaderValue::from_static(asked))]);
-            assert_eq!(matches(&headers, "\"5\""), expected, "{asked}");
+            assert_eq!(IfNoneMatch::told(&headers).has("\"5\""), expected, "{asked}");
         }
-        assert!(!matches(&HeaderMap::new(), "\"5\""));
+        assert!(!IfNoneMatch::told(&HeaderMap::new()).has("\"5\""));
     }
 }

@@ -2,7 +2,6 @@
 
 use axum::Extension;
 use axum::extract::State;
-use axum::http::HeaderMap;
 use axum::response::Response;
 use serde_json::Value;
 
@@ -11,6 +10,7 @@ use crate::serve::access::Grant;
 use crate::serve::catalogue::{find_store, missing, named, no_stores, seen};
 use crate::serve::problem::Problem;
 use crate::serve::query::{Asked, At};
+use crate::serve::reply::IfNoneMatch;
 use crate::serve::{World, reply};
 use crate::store::storefront::listing::{self, Kind};
 use crate::store::storefront::promotions::{self, Moment};
@@ -21,7 +21,7 @@ use crate::store::storefront::{Found, json, resolve, shipping, taxes};
 pub async fn resolve(
     State(world): State<World>,
     Extension(grant): Extension<Grant>,
-    headers: HeaderMap,
+    held: IfNoneMatch,
     mut asked: Asked,
 ) -> Result<Response, Problem> {
     let query = resolve::Query {
@@ -32,14 +32,14 @@ pub async fn resolve(
     asked.end()?;
     match world.reader.with(|cache| resolve::resolve(cache, &query))? {
         Found::Row(found) => {
-            let held = |store: &Value| store["id"].as_str().is_some_and(|id| grant.holds(id));
-            if !held(&found["store"]) {
+            let granted = |store: &Value| store["id"].as_str().is_some_and(|id| grant.holds(id));
+            if !granted(&found["store"]) {
                 return Err(Problem::not_found("no store is at this address"));
             }
             Ok(reply::hashed(
                 &world,
-                &headers,
-                only_held(found, held).to_string().into_bytes(),
+                &held,
+                only_held(found, granted).to_string().into_bytes(),
             ))
         }
         Found::NoRow => Err(missing(&world, "no store is at this address")),
@@ -71,20 +71,20 @@ fn place(asked: &mut Asked, prefix: &str) -> Result<Place, Problem> {
 }
 
 /// A list with more said beside it.
-fn list(world: &World, headers: &HeaderMap, items: &[Vec<u8>], more: &[(&str, bool)]) -> Response {
+fn list(world: &World, held: &IfNoneMatch, items: &[Vec<u8>], more: &[(&str, bool)]) -> Response {
     let mut out = json::list(items, None);
     out.pop();
     for (name, value) in more {
         out.extend_from_slice(format!(",\"{name}\":{value}").as_bytes());
     }
     out.push(b'}');
-    reply::hashed(world, headers, out)
+    reply::hashed(world, held, out)
 }
 
 pub async fn taxes(
     State(world): State<World>,
     At(key): At<String>,
-    headers: HeaderMap,
+    held: IfNoneMatch,
     mut asked: Asked,
 ) -> Result<Response, Problem> {
     let store = find_store(&world, &key)?;
@@ -100,13 +100,13 @@ pub async fn taxes(
         ("tax_inclusive", store.tax_inclusive),
         ("needs_live_check", engine),
     ];
-    Ok(list(&world, &headers, &items, &more))
+    Ok(list(&world, &held, &items, &more))
 }
 
 pub async fn shipping_methods(
     State(world): State<World>,
     At(key): At<String>,
-    headers: HeaderMap,
+    held: IfNoneMatch,
     mut asked: Asked,
 ) -> Result<Response, Problem> {
     let store = find_store(&world, &key)?;
@@ -122,14 +122,14 @@ pub async fn shipping_methods(
         ("shipping_required", offered.required),
         ("needs_live_check", offered.needs_live_check),
     ];
-    Ok(list(&world, &headers, &offered.items, &more))
+    Ok(list(&world, &held, &offered.items, &more))
 }
 
 pub async fn promotions(
     State(world): State<World>,
     Extension(grant): Extension<Grant>,
     At(key): At<String>,
-    headers: HeaderMap,
+    held: IfNoneMatch,
     mut asked: Asked,
 ) -> Result<Response, Problem> {
     let named = named(&grant, &mut asked)?;
@@ -145,14 +145,14 @@ pub async fn promotions(
         };
         promotions::list(cache, store, visitor, &moment)
     })?;
-    let answer = list(&world, &headers, &items, &[]);
+    let answer = list(&world, &held, &items, &[]);
     Ok(if is_known { reply::for_one(answer) } else { answer })
 }
 
 fn listing(
     world: &World,
     key: &str,
-    headers: &HeaderMap,
+    held: &IfNoneMatch,
     mut asked: Asked,
     kind: Kind,
 ) -> Result<Response, Problem> {
@@ -165,7 +165,7 @@ fn listing(
     {
         Found::Row(page) => Ok(reply::hashed(
             world,
-            headers,
+            held,
             json::list(&page.items, page.next.as_deref()),
         )),
         Found::NoRow | Found::NoObject => Err(no_stores(world)),
@@ -178,10 +178,10 @@ macro_rules! listings {
             pub async fn $name(
                 State(world): State<World>,
                 At(key): At<String>,
-                headers: HeaderMap,
+                held: IfNoneMatch,
                 asked: Asked,
             ) -> Result<Response, Problem> {
-                listing(&world, &key, &headers, asked, Kind::$kind)
+                listing(&world, &key, &held, asked, Kind::$kind)
             }
         )*
     };

@@ -11,7 +11,7 @@
 use axum::body::Bytes;
 use axum::extract::State;
 use axum::extract::rejection::BytesRejection;
-use axum::http::{HeaderMap, StatusCode};
+use axum::http::StatusCode;
 use axum::response::Response;
 use axum::routing::{MethodRouter, post};
 use serde_json::Value;
@@ -20,7 +20,7 @@ use crate::model::order::parse::{self, Invalid};
 use crate::model::write::kinds::{self, Spec};
 use crate::model::write::{Entry, Kind, parse as write_parse};
 use crate::serve::catalogue::find_store;
-use crate::serve::orders::{acceptance, accepted_at, check_fields, idempotency_key, posted, told};
+use crate::serve::orders::{IdempotencyKey, acceptance, accepted_at, check_fields, posted, told};
 use crate::serve::problem::Problem;
 use crate::serve::query::At;
 use crate::serve::{World, reply};
@@ -32,8 +32,8 @@ pub fn collection(spec: &'static Spec) -> MethodRouter<World> {
     post(
         move |State(world): State<World>,
               At(store): At<String>,
-              headers: HeaderMap,
-              body: Result<Bytes, BytesRejection>| take(world, spec, store, headers, body),
+              IdempotencyKey(key): IdempotencyKey,
+              body: Result<Bytes, BytesRejection>| take(world, spec, store, key, body),
     )
 }
 
@@ -41,11 +41,10 @@ async fn take(
     world: World,
     spec: &'static Spec,
     store: String,
-    headers: HeaderMap,
+    key: Option<String>,
     body: Result<Bytes, BytesRejection>,
 ) -> Result<Response, Problem> {
     let value = posted(body)?;
-    let key = idempotency_key(&headers)?;
     let entry = write_parse::entry(spec, &value, key.as_deref())?;
     let store = find_store(&world, &store)?;
     accept(&world, &store, spec.kind, entry, key).await
@@ -55,13 +54,13 @@ async fn take(
 pub async fn change_customer(
     State(world): State<World>,
     At((store, customer)): At<(String, String)>,
-    headers: HeaderMap,
+    IdempotencyKey(key): IdempotencyKey,
     body: Result<Bytes, BytesRejection>,
 ) -> Result<Response, Problem> {
     let mut value = posted(body)?;
     parse::refuse_cards(&value)?;
     parse::check_key(&customer, "the customer's key")?;
-    let Some(key) = idempotency_key(&headers)? else {
+    let Some(key) = key else {
         let message = "is missing: a customer changes more than once, and each change needs a key of its own";
         return Err(Invalid::new("Idempotency-Key", message).into());
     };
@@ -77,13 +76,12 @@ pub async fn change_customer(
 pub async fn update_order(
     State(world): State<World>,
     At((store, order)): At<(String, String)>,
-    headers: HeaderMap,
+    IdempotencyKey(key): IdempotencyKey,
     body: Result<Bytes, BytesRejection>,
 ) -> Result<Response, Problem> {
     let value = posted(body)?;
     parse::check_key(&order, "the order's key")?;
     parse::refuse_cards(&Value::String(order.clone()))?;
-    let key = idempotency_key(&headers)?;
     let entry = write_parse::order_update(&value, &order, key.as_deref())?;
     let store = find_store(&world, &store)?;
     accept(&world, &store, Kind::OrderUpdate, entry, key).await

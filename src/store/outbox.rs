@@ -45,6 +45,7 @@ pub const KIND: database::Kind = database::Kind {
         include_str!("migrations/outbox_0002.sql"),
         include_str!("migrations/outbox_0003.sql"),
         include_str!("migrations/outbox_0004.sql"),
+        include_str!("migrations/outbox_0005.sql"),
     ],
     page_bytes: 4096,
     synchronous: "full",

@@ -13,6 +13,7 @@ use std::sync::atomic::Ordering;
 use rusqlite::{Connection, params};
 
 use crate::model::clock::Millis;
+use crate::store::outbox::open_orders::OF_CUSTOMER;
 use crate::store::outbox::{Outbox, OutboxError};
 
 /// Most writes that one transaction empties.
@@ -187,7 +188,7 @@ fn writes_of(
         let own = key_of.query_map([sequence], |row| row.get(0))?;
         keys.extend(own.collect::<rusqlite::Result<Vec<String>>>()?);
     }
-    let mut by_key = connection.prepare_cached("select sequence from writes where customer = ?1")?;
+    let mut by_key = connection.prepare_cached(OF_CUSTOMER)?;
     for key in &keys {
         let sequences = by_key.query_map([key], |row| row.get(0))?;
         found.extend(sequences.collect::<rusqlite::Result<Vec<i64>>>()?);

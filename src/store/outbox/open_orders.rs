@@ -8,6 +8,12 @@ use rusqlite::params;
 use crate::model::clock::Millis;
 use crate::store::outbox::{Outbox, OutboxError};
 
+/// Finds the writes of the customer `?1`: most are in the lane of that key.
+pub(super) const OF_CUSTOMER: &str =
+    "select sequence from writes indexed by writes_lane where lane = lower(?1) and customer = ?1
+     union
+     select sequence from writes indexed by writes_customer where customer <> lane and customer = ?1";
+
 /// An order that the org has not confirmed, as its customer sees it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PendingOrder {
@@ -25,9 +31,9 @@ impl Outbox {
     pub fn pending_of(&self, key: &str, email: &str, most: u32) -> Result<Vec<PendingOrder>, OutboxError> {
         self.read(|connection| {
             connection
-                .prepare_cached(
+                .prepare_cached(&format!(
                     "with theirs as (
-                         select sequence from writes indexed by writes_customer where customer = ?1
+                         {OF_CUSTOMER}
                          union
                          select sequence from writes indexed by writes_email where email = ?2
                      )
@@ -35,7 +41,7 @@ impl Outbox {
                      from theirs join writes using (sequence) left join bodies on write_sequence = sequence
                      where kind = 'order' and state in ('queued', 'sending', 'waiting', 'sent', 'needs_attention')
                      order by sequence desc limit ?3",
-                )?
+                ))?
                 .query_map(params![key, email, most], |row| {
                     Ok(PendingOrder {
                         external_id: row.get(0)?,

@@ -159,7 +159,7 @@ fn accept(connection: &Connection, row: &Row, now: Millis) -> rusqlite::Result<A
              values (:kind, :external_id, :idempotency_key, :body_hash, :store_id, :lane,
                  exists(
                      select 1 from writes
-                     where lane = :lane and (state in ('queued', 'waiting') or state = 'sending') and behind = 0
+                     where lane = :lane and is_open = 1 and behind = 0
                  ) or not (
                      :parent is null
                      or exists (select 1 from writes where sequence = :parent and state in ('sent', 'confirmed'))

@@ -518,12 +518,24 @@ async fn a_customer_s_orders_are_seen_before_they_are_sent() {
         .pending_of("ana@example.com", "ana@example.com", 10)
         .unwrap();
     assert_eq!(by_mail[0].external_id, "G1");
+    // Those of a company are in the company's lane.
+    let mut for_company = new_order("A2", "ANA", 2);
+    if let Write::Order(order) = &mut for_company.write {
+        order.customer.account_external_id = Some("acme".to_owned());
+    }
+    shop.outbox.accept(for_company, 1_001).await.unwrap();
+    // And one whose own key is the same is not hers.
+    let mut other = new_order("ana", "x", 3);
+    if let Write::Order(order) = &mut other.write {
+        order.customer.external_id = None;
+    }
+    shop.outbox.accept(other, 1_002).await.unwrap();
     let orders = shop.outbox.pending_of("ana", "ana", 10).unwrap();
     let orders: Vec<_> = orders
         .iter()
         .map(|order| (&order.external_id[..], &order.state[..]))
         .collect();
-    assert_eq!(orders, [("A1", "queued")]);
+    assert_eq!(orders, [("A2", "queued"), ("A1", "queued")]);
 }
 
 #[tokio::test]

@@ -13,10 +13,7 @@ const EXCHANGE_BYTES_MAX: usize = 64 * 1024;
 /// org yet is passed over: it waits for that order, and nobody waits for it.
 pub(super) fn release(connection: &Connection, lane: &str) -> rusqlite::Result<()> {
     let busy = connection
-        .prepare_cached(
-            "select 1 from writes where lane = ?1 and (state in ('queued', 'waiting') or state = 'sending') and behind = 0
-             limit 1",
-        )?
+        .prepare_cached("select 1 from writes where lane = ?1 and is_open = 1 and behind = 0 limit 1")?
         .exists([lane])?;
     if busy {
         return Ok(());
@@ -25,7 +22,7 @@ pub(super) fn release(connection: &Connection, lane: &str) -> rusqlite::Result<(
         .prepare_cached(
             "update writes set behind = 0 where sequence = (
                  select sequence from writes w
-                 where lane = ?1 and (state in ('queued', 'waiting') or state = 'sending') and state <> 'sending' and (
+                 where lane = ?1 and is_open = 1 and state <> 'sending' and (
                      parent is null
                      or exists (select 1 from writes p where p.sequence = w.parent and p.state in ('sent', 'confirmed'))
                  )

@@ -14,14 +14,22 @@ pub struct Book<'a> {
     currency: Option<&'a str>,
 }
 
-const SELECT: &str = "select e.id, e.product2id, e.unitprice, e.sale_price, e.currencyisocode, coalesce(e.hide_price, 0) as hide_price,
-        coalesce(e.hide_price_text, b.hide_price_text) as hide_price_text, coalesce(e.restricted, 0) as restricted,
-        e.restricted_text, coalesce(e.display_if_restricted, 1) as listed, coalesce(e.bundle_only, 0) as bundle_only,
-        coalesce(e.order_quantity_maximum, b.order_quantity_maximum) as quantity_max,
-        coalesce(nullif(lower(e.tax_method), 'inherit'), lower(b.tax_method)) as tax_method
-    from _of_pricebookentry e left join _of_pricebook2 b on b.id = e.pricebook2id
-    where e.pricebook2id = ?1 and e.isactive = 1 and (e.currencyisocode is null or ?2 is null or e.currencyisocode = ?2)
-        and coalesce(b.isactive, 1) = 1";
+/// Active entries of the book `?1` in the currency `?2`.
+macro_rules! select {
+    ($condition:literal) => {
+        concat!(
+            "select e.id, e.product2id, e.unitprice, e.sale_price, e.currencyisocode, coalesce(e.hide_price, 0) as hide_price,
+                    coalesce(e.hide_price_text, b.hide_price_text) as hide_price_text, coalesce(e.restricted, 0) as restricted,
+                    e.restricted_text, coalesce(e.display_if_restricted, 1) as listed, coalesce(e.bundle_only, 0) as bundle_only,
+                    coalesce(e.order_quantity_maximum, b.order_quantity_maximum) as quantity_max,
+                    coalesce(nullif(lower(e.tax_method), 'inherit'), lower(b.tax_method)) as tax_method
+                from _of_pricebookentry e left join _of_pricebook2 b on b.id = e.pricebook2id
+                where e.pricebook2id = ?1 and e.isactive = 1 and (e.currencyisocode is null or ?2 is null or e.currencyisocode = ?2)
+                    and coalesce(b.isactive, 1) = 1 and ",
+            $condition
+        )
+    };
+}
 
 impl<'a> Book<'a> {
     /// The store's own book.
@@ -46,18 +54,18 @@ impl<'a> Book<'a> {
 
     /// The active entry of a product.
     pub fn entry(&self, connection: &Connection, product_id: &str) -> rusqlite::Result<Option<Entry>> {
-        self.pick(connection, "e.product2id", product_id)
+        self.pick(connection, select!("e.product2id = ?3"), product_id)
     }
 
     /// An entry by its id, where it is an active one of the book.
     pub fn entry_by_id(&self, connection: &Connection, id: &str) -> rusqlite::Result<Option<Entry>> {
-        self.pick(connection, "e.id", id)
+        self.pick(connection, select!("e.id = ?3"), id)
     }
 
-    fn pick(&self, connection: &Connection, column: &str, key: &str) -> rusqlite::Result<Option<Entry>> {
+    fn pick(&self, connection: &Connection, sql: &str, key: &str) -> rusqlite::Result<Option<Entry>> {
         let Some(id) = self.id else { return Ok(None) };
         // Of several, the one with the smallest id. Found here: to sort one row costs SQLite as much as to find it.
-        let mut found = connection.prepare_cached(&format!("{SELECT} and {column} = ?3"))?;
+        let mut found = connection.prepare_cached(sql)?;
         let mut found = found.query(params![id, self.currency, key])?;
         let mut picked: Option<Entry> = None;
         while let Some(row) = found.next()? {

@@ -27,24 +27,30 @@ pub struct Store {
 }
 
 /// What nearly every request begins with: no more of the view than is needed.
-const SELECT: &str = "select store_id, name, code, domain, path, currency, pricebook_id, zone_id, group_id,
-    tax_provider_id, timezone, is_default, is_disabled, is_shipping_enabled, is_tax_inclusive from store_v1";
+macro_rules! select {
+    ($rest:literal) => {
+        concat!(
+            "select store_id, name, code, domain, path, currency, pricebook_id, zone_id, group_id, tax_provider_id, timezone,
+                 is_default, is_disabled, is_shipping_enabled, is_tax_inclusive from store_v1 ",
+            $rest
+        )
+    };
+}
 
 /// A store by its id, its code or its domain.
 pub fn find(connection: &Connection, key: &str) -> rusqlite::Result<Found<Store>> {
     let is_host = key.contains('.') || key == "localhost";
     let by = [
-        (is_id(key), "store_id = ?1"),
-        (true, "code = ?1 order by store_id limit 1"),
+        (is_id(key), select!("where store_id = ?1")),
+        (true, select!("where code = ?1 order by store_id limit 1")),
         // Of several stores at one domain, the primary one has its root.
         (
             is_host,
-            "domain = lower(?1) order by is_default desc, path is not null, store_id limit 1",
+            select!("where domain = lower(?1) order by is_default desc, path is not null, store_id limit 1"),
         ),
     ];
-    for (_, condition) in by.into_iter().filter(|(likely, _)| *likely) {
-        let sql = format!("{SELECT} where {condition}");
-        if let Some(Some(store)) = absent(first(connection, &sql, [key], store))? {
+    for (_, sql) in by.into_iter().filter(|(likely, _)| *likely) {
+        if let Some(Some(store)) = absent(first(connection, sql, [key], store))? {
             return Ok(Found::Row(store));
         }
     }
@@ -60,7 +66,7 @@ pub fn list(connection: &Connection) -> rusqlite::Result<Found<Vec<Store>>> {
     if !are_there(connection)? {
         return Ok(Found::NoObject);
     }
-    let mut stores = connection.prepare_cached(&format!("{SELECT} order by store_id"))?;
+    let mut stores = connection.prepare_cached(select!("order by store_id"))?;
     let stores = stores.query_map([], store)?;
     Ok(Found::Row(stores.collect::<rusqlite::Result<_>>()?))
 }
