@@ -13,8 +13,8 @@ use axum::routing::get;
 use storesync::model::clock::Clock;
 use storesync::outbound::outbox::Intake;
 use storesync::serve::{self, Feed, Health, Tokens};
-use storesync::store::outbox;
 use storesync::store::reader::Reader;
+use storesync::store::{checkpoint, outbox};
 use tokio::net::TcpListener;
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::watch;
@@ -89,6 +89,9 @@ fn plain(runtime: &Runtime, routes: Router) -> SocketAddr {
 fn daemon(runtime: &Runtime, dir: &Path) -> SocketAddr {
     let (outbox, writer) = outbox::open(dir, 0).expect("an outbox");
     std::thread::spawn(move || writer.run());
+    let stop = CancellationToken::new();
+    let (files, stopped) = (dir.to_owned(), stop.clone());
+    std::thread::spawn(move || checkpoint::run(&files, &stopped, || {}));
     let listener = bind(runtime);
     let address = listener.local_addr().expect("it");
     let health = Health {
@@ -106,7 +109,7 @@ fn daemon(runtime: &Runtime, dir: &Path) -> SocketAddr {
         console: Default::default(),
         dir: dir.into(),
         topics: Default::default(),
-        stop: CancellationToken::new(),
+        stop,
     });
     runtime.spawn(serve::run(listener.into(), world));
     address

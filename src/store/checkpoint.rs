@@ -4,6 +4,8 @@
 //! costs the writer almost nothing. It is passive: it waits for nobody, and so can not reset the log while the
 //! writer is busy. The writer does that itself when the log passes [`LOG_BYTES_MAX`], which bounds the file; the
 //! outbox's, which others than the daemon write too, and the daemon before it has reached the org, at less.
+//!
+//! While the cache is quiet, a read of it is held here: see [`Hold`](crate::store::reader::Hold).
 
 use std::path::Path;
 use std::time::Duration;
@@ -13,6 +15,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::failpoint;
 use crate::store::database::{self, Kind};
+use crate::store::reader::Reader;
 use crate::store::{cache, journal, outbox, priority};
 
 /// A writer resets its log when it is longer than this.
@@ -49,16 +52,23 @@ struct Watched {
 /// a thread of its own.
 pub fn run(dir: &Path, stop: &CancellationToken, turned: impl Fn()) -> anyhow::Result<()> {
     priority::yield_to_readers();
-    let mut watched = vec![
+    let mut watched = [
         Watched::open(dir, cache::KIND, WAITING_BYTES_MAX)?,
         Watched::open(dir, journal::KIND, WAITING_BYTES_MAX)?,
         Watched::open(dir, outbox::KIND, OUTBOX_WAITING_BYTES_MAX)?,
     ];
+    let held = Reader::new(dir).hold()?;
     while !stop.is_cancelled() {
         turned();
         failpoint::reach("checkpoint");
+        held.release()?;
         for log in &mut watched {
             log.look()?;
+        }
+        // Between two looks, not to be in the way of what is moved; and while nothing is written: a log that is written
+        // fast is begun anew often, which a reader would delay.
+        if watched[0].idle > 0 {
+            held.renew()?;
         }
         std::thread::sleep(INTERVAL);
     }

@@ -66,6 +66,11 @@ impl Reader {
         })?
     }
 
+    /// A read that can be held, so that those of others cost less.
+    pub fn hold(&self) -> anyhow::Result<Hold> {
+        self.open().map(Hold)
+    }
+
     /// A connection of one's own, for a look that takes long.
     pub fn connection(&self) -> anyhow::Result<Connection> {
         self.open()
@@ -94,10 +99,36 @@ impl Reader {
     }
 }
 
+/// A read that is held on the newest commit for a while.
+///
+/// The first reader of a commit asks the system for its lock, and the last gives it back; readers of the same process
+/// in between are only counted. So while one is held, all others are spared two system calls, in which they would
+/// wait for each other. What is held keeps the log from being begun anew: it is renewed often.
+pub struct Hold(Connection);
+
+impl Hold {
+    /// Holds the newest commit, and no longer the one before.
+    pub fn renew(&self) -> rusqlite::Result<()> {
+        self.release()?;
+        self.0.execute_batch("begin")?;
+        self.0
+            .query_row("select count(*) from sqlite_schema", [], |_| Ok(()))
+    }
+
+    /// Holds nothing.
+    pub fn release(&self) -> rusqlite::Result<()> {
+        if self.0.is_autocommit() {
+            return Ok(());
+        }
+        self.0.execute_batch("commit")
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::store::cache::{Cache, meta};
+    use crate::store::checkpoint;
 
     #[test]
     fn reads_beside_a_writer_and_inside_a_read() {
@@ -123,17 +154,47 @@ mod tests {
         );
     }
 
+    fn note(cache: &Cache, value: i64) {
+        let sql = "insert into _meta values ('noted', ?1) on conflict do update set value = excluded.value";
+        cache.connection().execute(sql, [value]).unwrap();
+    }
+
+    fn noted(connection: &Connection) -> rusqlite::Result<Option<i64>> {
+        meta(connection, "noted")
+    }
+
+    #[test]
+    fn what_is_held_is_the_newest_commit_when_it_was_renewed() {
+        let dir = tempfile::tempdir().unwrap();
+        let cache = Cache::open(dir.path()).unwrap();
+        cache
+            .connection()
+            .busy_timeout(std::time::Duration::ZERO)
+            .unwrap();
+        let hold = Reader::new(dir.path()).hold().unwrap();
+        note(&cache, 1);
+        hold.renew().unwrap();
+        note(&cache, 2);
+        assert_eq!(noted(&hold.0).unwrap(), Some(1));
+        assert!(
+            !checkpoint::empty(cache.connection()).unwrap(),
+            "the log is needed still"
+        );
+        hold.renew().unwrap();
+        assert_eq!(noted(&hold.0).unwrap(), Some(2));
+        hold.release().unwrap();
+        hold.release().unwrap();
+        assert!(checkpoint::empty(cache.connection()).unwrap());
+        note(&cache, 3);
+        assert_eq!(noted(&hold.0).unwrap(), Some(3));
+    }
+
     #[test]
     fn a_snapshot_is_of_one_commit_however_it_ends() {
         let dir = tempfile::tempdir().unwrap();
         let cache = Cache::open(dir.path()).unwrap();
         let reader = Reader::new(dir.path());
-        let note = |value: i64| {
-            let sql =
-                "insert into _meta values ('noted', ?1) on conflict do update set value = excluded.value";
-            cache.connection().execute(sql, [value]).unwrap();
-        };
-        let noted = |connection: &Connection| meta::<i64>(connection, "noted");
+        let note = |value| note(&cache, value);
         note(1);
         let pair = reader.snapshot(|connection| {
             let first = noted(connection)?;
