@@ -26,6 +26,10 @@ mod visible;
 mod wire;
 mod world;
 
+/// That of the daemon.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() {
     // Cargo adds `--bench` of its own.
     let wanted: Vec<String> = std::env::args()
