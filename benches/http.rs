@@ -13,8 +13,8 @@ use axum::routing::get;
 use storesync::model::clock::Clock;
 use storesync::outbound::outbox::Intake;
 use storesync::serve::{self, Feed, Health, Tokens};
+use storesync::store::outbox;
 use storesync::store::reader::Reader;
-use storesync::store::{checkpoint, outbox};
 use tokio::net::TcpListener;
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::watch;
@@ -32,7 +32,7 @@ const WINDOWS: usize = 5;
 /// Answers a second, and the milliseconds that 99 of 100 took at most.
 type Load = (f64, f64);
 
-pub fn run(dir: &Path, redis: Option<&Redis>, postgres: Option<&Postgres>) {
+pub fn run(dir: &Path, stop: &CancellationToken, redis: Option<&Redis>, postgres: Option<&Postgres>) {
     let runtime = Builder::new_multi_thread()
         .worker_threads(2)
         .enable_all()
@@ -44,7 +44,7 @@ pub fn run(dir: &Path, redis: Option<&Redis>, postgres: Option<&Postgres>) {
     sides.extend(postgres.map(|peer| ("over PostgreSQL", 2.2, plain(&runtime, peer.routes()))));
     sides.extend(redis.map(|peer| ("over Redis", 1.3, plain(&runtime, peer.routes()))));
     drop(entered);
-    let ours = daemon(&runtime, dir);
+    let ours = daemon(&runtime, dir, stop.clone());
     let mut loads: Vec<Vec<Load>> = vec![Vec::new(); sides.len() + 1];
     for _ in 0..WINDOWS {
         let addresses = sides.iter().map(|(_, _, address)| *address).chain([ours]);
@@ -86,12 +86,9 @@ fn plain(runtime: &Runtime, routes: Router) -> SocketAddr {
     address
 }
 
-fn daemon(runtime: &Runtime, dir: &Path) -> SocketAddr {
+fn daemon(runtime: &Runtime, dir: &Path, stop: CancellationToken) -> SocketAddr {
     let (outbox, writer) = outbox::open(dir, 0).expect("an outbox");
     std::thread::spawn(move || writer.run());
-    let stop = CancellationToken::new();
-    let (files, stopped) = (dir.to_owned(), stop.clone());
-    std::thread::spawn(move || checkpoint::run(&files, &stopped, || {}));
     let listener = bind(runtime);
     let address = listener.local_addr().expect("it");
     let health = Health {

@@ -9,8 +9,11 @@ use std::time::{Duration, Instant};
 
 use storesync::model::row::{Column, ColumnKind, Table};
 use storesync::store::cache::Cache;
+use storesync::store::checkpoint;
 use storesync::store::reader::Reader;
 use storesync::store::storefront::{self, Found, objects};
+
+use tokio_util::sync::CancellationToken;
 
 use crate::http;
 use crate::peers::{Postgres, Redis};
@@ -27,7 +30,12 @@ pub fn id(at: usize) -> String {
 
 pub fn run() {
     let dir = tempfile::tempdir().expect("a folder");
-    fill(dir.path());
+    // It stays open, as in the daemon: the last to close would take the log away.
+    let _writer = fill(dir.path());
+    // As in the daemon: what is in the log goes into the file, and readers are spared the system's lock.
+    let (files, stop) = (dir.path().to_owned(), CancellationToken::new());
+    let stopped = stop.clone();
+    std::thread::spawn(move || checkpoint::run(&files, &stopped, || {}));
     let reader = Reader::new(dir.path());
     let example = sqlite(&reader, &id(7));
     println!(
@@ -56,7 +64,7 @@ pub fn run() {
         }
     }
     println!("  best: {sqlite_rate:.0} reads/s (target 80000)");
-    http::run(dir.path(), redis.as_ref(), postgres.as_ref());
+    http::run(dir.path(), &stop, redis.as_ref(), postgres.as_ref());
 }
 
 /// A database that the same products are read from.
@@ -120,7 +128,7 @@ pub fn postgres_type(kind: ColumnKind) -> &'static str {
     }
 }
 
-fn fill(dir: &Path) {
+fn fill(dir: &Path) -> Cache {
     let table = Table {
         object: "Product2".to_owned(),
         name: "product2".to_owned(),
@@ -136,4 +144,5 @@ fn fill(dir: &Path) {
     );
     cache.connection().execute_batch(&sql).expect("products");
     storefront::prepare(cache.connection(), &[]).expect("views");
+    cache
 }

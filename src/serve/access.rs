@@ -4,15 +4,16 @@
 //! of the handlers and follows from the table of routes, so a new route can not be without one.
 
 use std::collections::BTreeSet;
+use std::pin::Pin;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Instant;
 
 use aws_lc_rs::constant_time::verify_slices_are_equal;
 use aws_lc_rs::digest::{SHA256, digest};
 use axum::RequestExt;
-use axum::extract::{RawPathParams, Request, State};
+use axum::extract::{RawPathParams, Request};
+use axum::handler::Handler;
 use axum::http::{HeaderMap, header};
-use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
 use crate::config::{self, Config};
@@ -175,19 +176,45 @@ pub struct Gate {
     pub access: Access,
 }
 
-/// Lets a request through that its token is for, with its grant beside it; bounds its time, and counts it.
-pub async fn pass(State(gate): State<Arc<Gate>>, mut request: Request, next: Next) -> Response {
-    let started = Instant::now();
-    let method = request.method().clone();
-    let answer = match authorise(&gate, &mut request).await {
-        Ok(()) => match tokio::time::timeout(REQUEST_MAX, next.run(request)).await {
-            Ok(answer) => answer,
-            Err(_) => Problem::unavailable("this took too long: try again").into_response(),
-        },
-        Err(refusal) => *refusal,
-    };
-    metrics::counted(gate.listener, &method, gate.path, &answer, started);
-    answer
+/// A handler that only a request reaches that its token is for.
+///
+/// A handler itself, and not a layer around one: a layer copies and boxes what it is around, for every request.
+#[derive(Clone)]
+pub struct Gated<H> {
+    gate: Arc<Gate>,
+    handler: H,
+}
+
+impl Gate {
+    /// The handler, behind this gate.
+    pub fn before<H>(self: &Arc<Self>, handler: H) -> Gated<H> {
+        Gated {
+            gate: Arc::clone(self),
+            handler,
+        }
+    }
+}
+
+impl<T: 'static, H: Handler<T, World>> Handler<T, World> for Gated<H> {
+    type Future = Pin<Box<dyn Future<Output = Response> + Send>>;
+
+    /// Lets the request through with its grant beside it; bounds its time, and counts it.
+    fn call(self, mut request: Request, world: World) -> Self::Future {
+        let Self { gate, handler } = self;
+        Box::pin(async move {
+            let started = Instant::now();
+            let method = request.method().clone();
+            let answer = match authorise(&gate, &mut request).await {
+                Ok(()) => match tokio::time::timeout(REQUEST_MAX, handler.call(request, world)).await {
+                    Ok(answer) => answer,
+                    Err(_) => Problem::unavailable("this took too long: try again").into_response(),
+                },
+                Err(refusal) => *refusal,
+            };
+            metrics::counted(gate.listener, &method, gate.path, &answer, started);
+            answer
+        })
+    }
 }
 
 async fn authorise(gate: &Gate, request: &mut Request) -> Result<(), Box<Response>> {

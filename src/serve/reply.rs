@@ -1,6 +1,7 @@
 //! Answers with what every one of them says: how fresh it is, and how to ask whether it has changed.
 
 use std::convert::Infallible;
+use std::fmt::Display;
 use std::hash::{DefaultHasher, Hasher};
 
 use axum::body::Body;
@@ -58,7 +59,7 @@ pub fn json(world: &World, status: StatusCode, body: Vec<u8>) -> Response {
 pub fn hashed(world: &World, held: &IfNoneMatch, body: Vec<u8>) -> Response {
     let mut hasher = DefaultHasher::new();
     hasher.write(&body);
-    tagged(world, held, &format!("{:016x}", hasher.finish()), body)
+    tagged(world, held, format_args!("{:016x}", hasher.finish()), body)
 }
 
 /// The same for one visitor: nothing on the way may keep it for another.
@@ -69,7 +70,7 @@ pub fn for_one(mut response: Response) -> Response {
 }
 
 /// An answer with a tag, or word that the asker's copy is still right.
-pub fn tagged(world: &World, held: &IfNoneMatch, tag: &str, body: Vec<u8>) -> Response {
+pub fn tagged(world: &World, held: &IfNoneMatch, tag: impl Display, body: Vec<u8>) -> Response {
     let tag = format!("\"{tag}\"");
     let mut response = if held.has(&tag) {
         fresh(world, StatusCode::NOT_MODIFIED, Body::empty())

@@ -9,12 +9,11 @@ use std::time::Instant;
 use axum::Router;
 use axum::extract::{DefaultBodyLimit, MatchedPath};
 use axum::http::Method;
-use axum::middleware::from_fn_with_state;
 use axum::response::IntoResponse as _;
 use axum::routing::{MethodRouter, get, patch, post};
 
 use crate::model::write::kinds;
-use crate::serve::access::{Access, Gate, pass};
+use crate::serve::access::{Access, Gate};
 use crate::serve::problem::wrong_method;
 use crate::serve::{
     BODY_BYTES_MAX, World, admin, admin_orders, catalogue, changes, customers, metrics, openapi, orders,
@@ -36,7 +35,8 @@ pub struct Route {
     pub status: u16,
     /// Schema of the answer where all goes well.
     pub gives: &'static str,
-    handler: fn() -> MethodRouter<World>,
+    /// What answers, behind the gate it is given.
+    handler: fn(&Arc<Gate>) -> MethodRouter<World>,
 }
 
 /// What is the same for most.
@@ -50,20 +50,20 @@ const GET: Route = Route {
     takes: None,
     status: 200,
     gives: "List",
-    handler: || get(|| async {}),
+    handler: |gate| get(gate.before(|| async {})),
 };
 
 macro_rules! routes {
-    ($($method:literal $path:literal $access:ident $name:literal $summary:literal [$($query:literal)*] => $gives:literal, $handler:expr;)*) => {
+    ($($method:ident $path:literal $access:ident $name:literal $summary:literal [$($query:literal)*] => $gives:literal, $handler:expr;)*) => {
         &[$(Route {
-            method: $method,
+            method: stringify!($method),
             path: $path,
             access: Access::$access,
             name: $name,
             summary: $summary,
             query: &[$($query),*],
             gives: $gives,
-            handler: $handler,
+            handler: |gate| $method(gate.before($handler)),
             ..GET
         }),*]
     };
@@ -71,9 +71,9 @@ macro_rules! routes {
 
 /// Addresses that take a body.
 macro_rules! posted {
-    ($($method:literal $path:literal $access:ident $name:literal $summary:literal $takes:literal $status:literal => $gives:literal, $handler:expr;)*) => {
+    ($($method:ident $path:literal $access:ident $name:literal $summary:literal $takes:literal $status:literal => $gives:literal, $handler:expr;)*) => {
         &[$(Route {
-            method: $method,
+            method: stringify!($method),
             path: $path,
             access: Access::$access,
             name: $name,
@@ -81,7 +81,7 @@ macro_rules! posted {
             takes: Some($takes),
             status: $status,
             gives: $gives,
-            handler: $handler,
+            handler: |gate| $method(gate.before($handler)),
             ..GET
         }),*]
     };
@@ -89,59 +89,59 @@ macro_rules! posted {
 
 /// What storefronts reach; all but what they write.
 const READ: &[Route] = routes! {
-    "get" "/openapi.json" Open "openapi" "This document" [] => "Any", || get(openapi::storefront);
-    "get" "/v1/resolve" Any "resolve" "The store at a host and path, and the one to suggest for a country"
-        ["host" "path" "country"] => "Resolved", || get(settings::resolve);
-    "get" "/v1/stores" Any "listStores" "All stores" [] => "StoreList", || get(catalogue::stores);
-    "get" "/v1/stores/{store}" Store "getStore" "A store with its settings" [] => "Store", || get(catalogue::store);
-    "get" "/v1/stores/{store}/products" Store "listProducts" "What the store shows to a visitor"
+    get "/openapi.json" Open "openapi" "This document" [] => "Any", openapi::storefront;
+    get "/v1/resolve" Any "resolve" "The store at a host and path, and the one to suggest for a country"
+        ["host" "path" "country"] => "Resolved", settings::resolve;
+    get "/v1/stores" Any "listStores" "All stores" [] => "StoreList", catalogue::stores;
+    get "/v1/stores/{store}" Store "getStore" "A store with its settings" [] => "Store", catalogue::store;
+    get "/v1/stores/{store}/products" Store "listProducts" "What the store shows to a visitor"
         ["limit" "cursor" "customer" "membership" "category" "product" "product_code" "family" "brand" "master"]
-        => "ProductList", || get(catalogue::products);
-    "get" "/v1/stores/{store}/products/{product}" Store "getProduct" "A product by id, slug or code, with variants and media"
-        ["customer" "membership"] => "Product", || get(catalogue::product);
-    "get" "/v1/stores/{store}/prices" Store "listPrices" "What products are offered for to a visitor"
+        => "ProductList", catalogue::products;
+    get "/v1/stores/{store}/products/{product}" Store "getProduct" "A product by id, slug or code, with variants and media"
+        ["customer" "membership"] => "Product", catalogue::product;
+    get "/v1/stores/{store}/prices" Store "listPrices" "What products are offered for to a visitor"
         ["limit" "cursor" "customer" "membership" "category" "product" "product_code" "family" "brand" "master"]
-        => "PriceList", || get(catalogue::prices);
-    "get" "/v1/stores/{store}/categories" Store "listCategories" "The categories as a tree" [] => "CategoryList",
-        || get(catalogue::categories);
-    "get" "/v1/stores/{store}/taxes" Store "listTaxes" "Taxes in force at an address"
+        => "PriceList", catalogue::prices;
+    get "/v1/stores/{store}/categories" Store "listCategories" "The categories as a tree" [] => "CategoryList",
+        catalogue::categories;
+    get "/v1/stores/{store}/taxes" Store "listTaxes" "Taxes in force at an address"
         ["country" "state" "city" "postcode" "billing_country" "billing_state" "billing_city" "billing_postcode" "product"]
-        => "TaxList", || get(settings::taxes);
-    "get" "/v1/stores/{store}/shipping-methods" Store "listShippingMethods" "Rates that an address and an order qualify for"
-        ["country" "state" "city" "postcode" "total" "weight" "products"] => "ShippingList", || get(settings::shipping_methods);
-    "get" "/v1/stores/{store}/collection-points" Store "listCollectionPoints" "Where orders may be collected"
-        ["limit" "cursor"] => "List", || get(settings::collection_points);
-    "get" "/v1/stores/{store}/delivery-windows" Store "listDeliveryWindows" "When orders may be delivered"
-        ["limit" "cursor"] => "List", || get(settings::delivery_windows);
-    "get" "/v1/stores/{store}/payment-providers" Store "listPaymentProviders" "Ways to pay" ["limit" "cursor"] => "List",
-        || get(settings::payment_providers);
-    "get" "/v1/stores/{store}/auth-providers" Store "listAuthProviders" "Ways to log in" ["limit" "cursor"] => "List",
-        || get(settings::auth_providers);
-    "get" "/v1/stores/{store}/promotions" Store "listPromotions" "Promotions and discounts that are open to a visitor now"
-        ["customer" "membership" "coupon"] => "PromotionList", || get(settings::promotions);
-    "get" "/v1/stores/{store}/forms" Store "listForms" "Forms with their questions" ["limit" "cursor"] => "List",
-        || get(settings::forms);
-    "get" "/v1/stores/{store}/bookings" Store "listBookings" "Dated events with the places left" ["limit" "cursor"] => "List",
-        || get(settings::bookings);
-    "get" "/v1/stores/{store}/availability" Store "listAvailability" "Recurring times that can be booked, or are blocked"
-        ["limit" "cursor"] => "List", || get(settings::availability);
-    "get" "/v1/stores/{store}/routes" Store "listRoutes" "Redirects and rewrites for paths with nothing at them"
-        ["limit" "cursor"] => "List", || get(settings::routes);
-    "get" "/v1/stores/{store}/customers/{customer}" Customers "getCustomer" "A customer by id, external id or e-mail"
-        [] => "Customer", || get(customers::customer);
-    "get" "/v1/stores/{store}/customers/{customer}/orders" Customers "listCustomerOrders"
-        "Orders across all stores, those on their way first" ["limit" "cursor"] => "List", || get(customers::orders);
-    "get" "/v1/stores/{store}/customers/{customer}/assets" Customers "listCustomerAssets" "What the customer owns"
-        ["limit" "cursor"] => "List", || get(customers::assets);
-    "get" "/v1/stores/{store}/customers/{customer}/cases" Customers "listCustomerCases" "Service requests"
-        ["limit" "cursor"] => "List", || get(customers::cases);
-    "get" "/v1/stores/{store}/customers/{customer}/points" Customers "listCustomerPoints" "Entries of the points ledger"
-        ["limit" "cursor"] => "List", || get(customers::points);
-    "get" "/v1/objects/{object}" Org "listObject" "Rows of a mirrored object; any column may be asked to equal a value"
-        ["limit" "cursor" "fields"] => "List", || get(catalogue::objects);
-    "get" "/v1/objects/{object}/{id}" Org "getObject" "A row of a mirrored object" [] => "Row", || get(catalogue::object);
-    "get" "/v1/changes" Any "followChanges" "What changes, as server-sent events" ["store" "objects" "rows" "since"]
-        => "Events", || get(changes::changes);
+        => "TaxList", settings::taxes;
+    get "/v1/stores/{store}/shipping-methods" Store "listShippingMethods" "Rates that an address and an order qualify for"
+        ["country" "state" "city" "postcode" "total" "weight" "products"] => "ShippingList", settings::shipping_methods;
+    get "/v1/stores/{store}/collection-points" Store "listCollectionPoints" "Where orders may be collected"
+        ["limit" "cursor"] => "List", settings::collection_points;
+    get "/v1/stores/{store}/delivery-windows" Store "listDeliveryWindows" "When orders may be delivered"
+        ["limit" "cursor"] => "List", settings::delivery_windows;
+    get "/v1/stores/{store}/payment-providers" Store "listPaymentProviders" "Ways to pay" ["limit" "cursor"] => "List",
+        settings::payment_providers;
+    get "/v1/stores/{store}/auth-providers" Store "listAuthProviders" "Ways to log in" ["limit" "cursor"] => "List",
+        settings::auth_providers;
+    get "/v1/stores/{store}/promotions" Store "listPromotions" "Promotions and discounts that are open to a visitor now"
+        ["customer" "membership" "coupon"] => "PromotionList", settings::promotions;
+    get "/v1/stores/{store}/forms" Store "listForms" "Forms with their questions" ["limit" "cursor"] => "List",
+        settings::forms;
+    get "/v1/stores/{store}/bookings" Store "listBookings" "Dated events with the places left" ["limit" "cursor"] => "List",
+        settings::bookings;
+    get "/v1/stores/{store}/availability" Store "listAvailability" "Recurring times that can be booked, or are blocked"
+        ["limit" "cursor"] => "List", settings::availability;
+    get "/v1/stores/{store}/routes" Store "listRoutes" "Redirects and rewrites for paths with nothing at them"
+        ["limit" "cursor"] => "List", settings::routes;
+    get "/v1/stores/{store}/customers/{customer}" Customers "getCustomer" "A customer by id, external id or e-mail"
+        [] => "Customer", customers::customer;
+    get "/v1/stores/{store}/customers/{customer}/orders" Customers "listCustomerOrders"
+        "Orders across all stores, those on their way first" ["limit" "cursor"] => "List", customers::orders;
+    get "/v1/stores/{store}/customers/{customer}/assets" Customers "listCustomerAssets" "What the customer owns"
+        ["limit" "cursor"] => "List", customers::assets;
+    get "/v1/stores/{store}/customers/{customer}/cases" Customers "listCustomerCases" "Service requests"
+        ["limit" "cursor"] => "List", customers::cases;
+    get "/v1/stores/{store}/customers/{customer}/points" Customers "listCustomerPoints" "Entries of the points ledger"
+        ["limit" "cursor"] => "List", customers::points;
+    get "/v1/objects/{object}" Org "listObject" "Rows of a mirrored object; any column may be asked to equal a value"
+        ["limit" "cursor" "fields"] => "List", catalogue::objects;
+    get "/v1/objects/{object}/{id}" Org "getObject" "A row of a mirrored object" [] => "Row", catalogue::object;
+    get "/v1/changes" Any "followChanges" "What changes, as server-sent events" ["store" "objects" "rows" "since"]
+        => "Events", changes::changes;
 };
 
 /// Orders in, and what became of them.
@@ -155,7 +155,7 @@ const ORDERS: &[Route] = &[
         takes: Some("NewOrder"),
         status: 202,
         gives: "Accepted",
-        handler: || post(orders::place),
+        handler: |gate| post(gate.before(orders::place)),
         ..GET
     },
     Route {
@@ -164,56 +164,56 @@ const ORDERS: &[Route] = &[
         name: "getOrder",
         summary: "What became of an order",
         gives: "OrderState",
-        handler: || get(orders::status),
+        handler: |gate| get(gate.before(orders::status)),
         ..GET
     },
 ];
 
 /// What storefronts write besides orders.
 const WRITES: &[Route] = posted! {
-    "post" "/v1/stores/{store}/customers" Orders "putCustomer" "Takes a customer who signs up or is changed, once" "NewWrite" 202 => "Accepted",
-        || writes::collection(&kinds::CUSTOMER);
-    "post" "/v1/stores/{store}/cases" Orders "createCase" "Takes a service request, once" "NewWrite" 202 => "Accepted",
-        || writes::collection(&kinds::CASE);
-    "post" "/v1/stores/{store}/leads" Orders "createLead" "Takes a lead, once" "NewWrite" 202 => "Accepted",
-        || writes::collection(&kinds::LEAD);
-    "post" "/v1/stores/{store}/campaign-members" Orders "joinCampaign" "Takes a campaign member, once" "NewWrite" 202 => "Accepted",
-        || writes::collection(&kinds::CAMPAIGN_MEMBER);
-    "post" "/v1/stores/{store}/assets" Orders "createAsset" "Takes an asset, once" "NewWrite" 202 => "Accepted",
-        || writes::collection(&kinds::ASSET);
-    "post" "/v1/stores/{store}/form-submissions" Orders "submitForm" "Takes a form with its answers, once" "NewWrite" 202 => "Accepted",
-        || writes::collection(&kinds::FORM_SUBMISSION);
-    "patch" "/v1/stores/{store}/customers/{customer}" Orders "changeCustomer" "Takes a change of a customer, once" "NewWrite" 202
-        => "Accepted", || patch(writes::change_customer);
-    "post" "/v1/stores/{store}/orders/{external_id}/updates" Orders "updateOrder"
+    post "/v1/stores/{store}/customers" Orders "putCustomer" "Takes a customer who signs up or is changed, once" "NewWrite" 202 => "Accepted",
+        writes::collection(&kinds::CUSTOMER);
+    post "/v1/stores/{store}/cases" Orders "createCase" "Takes a service request, once" "NewWrite" 202 => "Accepted",
+        writes::collection(&kinds::CASE);
+    post "/v1/stores/{store}/leads" Orders "createLead" "Takes a lead, once" "NewWrite" 202 => "Accepted",
+        writes::collection(&kinds::LEAD);
+    post "/v1/stores/{store}/campaign-members" Orders "joinCampaign" "Takes a campaign member, once" "NewWrite" 202 => "Accepted",
+        writes::collection(&kinds::CAMPAIGN_MEMBER);
+    post "/v1/stores/{store}/assets" Orders "createAsset" "Takes an asset, once" "NewWrite" 202 => "Accepted",
+        writes::collection(&kinds::ASSET);
+    post "/v1/stores/{store}/form-submissions" Orders "submitForm" "Takes a form with its answers, once" "NewWrite" 202 => "Accepted",
+        writes::collection(&kinds::FORM_SUBMISSION);
+    patch "/v1/stores/{store}/customers/{customer}" Orders "changeCustomer" "Takes a change of a customer, once" "NewWrite" 202
+        => "Accepted", writes::change_customer;
+    post "/v1/stores/{store}/orders/{external_id}/updates" Orders "updateOrder"
         "Takes what happens to an order after it was placed: payment, cancelled, addresses" "NewWrite" 202 => "Accepted",
-        || post(writes::update_order);
+        writes::update_order;
 };
 
 const WRITTEN: &[Route] = routes! {
-    "get" "/v1/stores/{store}/writes/{kind}/{external_id}" Orders "getWrite" "What became of anything that was written" []
-        => "OrderState", || get(writes::status);
+    get "/v1/stores/{store}/writes/{kind}/{external_id}" Orders "getWrite" "What became of anything that was written" []
+        => "OrderState", writes::status;
 };
 
 const DEEDS: &[Route] = posted! {
-    "post" "/api/orders/retry" Admin "retryWrites" "Sends again all that a filter takes, so many a second" "RetryAll" 200
-        => "Any", || post(admin_orders::retry_all);
-    "post" "/api/orders/{reference}/{deed}" Admin "actOnWrite" "Retries, edits, discards or reopens one write" "Deed" 200
-        => "Any", || post(admin_orders::one);
+    post "/api/orders/retry" Admin "retryWrites" "Sends again all that a filter takes, so many a second" "RetryAll" 200
+        => "Any", admin_orders::retry_all;
+    post "/api/orders/{reference}/{deed}" Admin "actOnWrite" "Retries, edits, discards or reopens one write" "Deed" 200
+        => "Any", admin_orders::one;
 };
 
 const OPERATORS: &[Route] = routes! {
-    "get" "/openapi.json" Open "openapi" "This document" [] => "Any", || get(openapi::operators);
-    "get" "/livez" Open "livez" "The process answers" [] => "Any", || get(admin::livez);
-    "get" "/readyz" Open "readyz" "Whether reads and orders are to be sent here" [] => "Any", || get(admin::readyz);
-    "get" "/metrics" Admin "metrics" "Counters and gauges in Prometheus' text form" [] => "Text", || get(metrics::metrics);
-    "get" "/api/orders" Admin "listWrites" "Orders and other writes, the newest first"
-        ["kind" "state" "code" "store" "customer" "text" "since" "until" "limit" "cursor"] => "Any", || get(admin_orders::list);
-    "get" "/api/orders/export" Admin "exportWrites" "All that a filter takes, a line each with attempts and deeds"
-        ["kind" "state" "code" "store" "customer" "text" "since" "until"] => "Lines", || get(admin_orders::export);
-    "get" "/api/orders/{reference}" Admin "getWrite" "One write with its attempts and what people did" [] => "Any",
-        || get(admin_orders::show);
-    "get" "/status" Admin "status" "Objects and orders, counted" [] => "Any", || get(admin::status);
+    get "/openapi.json" Open "openapi" "This document" [] => "Any", openapi::operators;
+    get "/livez" Open "livez" "The process answers" [] => "Any", admin::livez;
+    get "/readyz" Open "readyz" "Whether reads and orders are to be sent here" [] => "Any", admin::readyz;
+    get "/metrics" Admin "metrics" "Counters and gauges in Prometheus' text form" [] => "Text", metrics::metrics;
+    get "/api/orders" Admin "listWrites" "Orders and other writes, the newest first"
+        ["kind" "state" "code" "store" "customer" "text" "since" "until" "limit" "cursor"] => "Any", admin_orders::list;
+    get "/api/orders/export" Admin "exportWrites" "All that a filter takes, a line each with attempts and deeds"
+        ["kind" "state" "code" "store" "customer" "text" "since" "until"] => "Lines", admin_orders::export;
+    get "/api/orders/{reference}" Admin "getWrite" "One write with its attempts and what people did" [] => "Any",
+        admin_orders::show;
+    get "/status" Admin "status" "Objects and orders, counted" [] => "Any", admin::status;
 };
 
 /// The storefronts' addresses.
@@ -239,11 +239,11 @@ pub fn router(
             path: route.path,
             access: route.access,
         });
-        let mut handler = (route.handler)();
+        let mut handler = (route.handler)(&gate);
         if route.takes.is_some() {
             handler = handler.layer(DefaultBodyLimit::max(BODY_BYTES_MAX));
         }
-        router.route(route.path, handler.layer(from_fn_with_state(gate, pass)))
+        router.route(route.path, handler)
     });
     router.method_not_allowed_fallback(async move |path: MatchedPath, method: Method| {
         let (started, answer) = (Instant::now(), wrong_method().into_response());

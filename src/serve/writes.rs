@@ -13,7 +13,7 @@ use axum::extract::State;
 use axum::extract::rejection::BytesRejection;
 use axum::http::StatusCode;
 use axum::response::Response;
-use axum::routing::{MethodRouter, post};
+use futures_util::future::BoxFuture;
 use serde_json::Value;
 
 use crate::model::order::parse::{self, Invalid};
@@ -27,14 +27,13 @@ use crate::serve::{World, reply};
 use crate::store::storefront;
 use crate::store::storefront::stores::Store;
 
-/// Where one kind is posted.
-pub fn collection(spec: &'static Spec) -> MethodRouter<World> {
-    post(
-        move |State(world): State<World>,
-              At(store): At<String>,
-              IdempotencyKey(key): IdempotencyKey,
-              body: Result<Bytes, BytesRejection>| take(world, spec, store, key, body),
-    )
+type Taken = BoxFuture<'static, Result<Response, Problem>>;
+
+/// Takes one kind where it is posted.
+pub fn collection(
+    spec: &'static Spec,
+) -> impl Fn(State<World>, At<String>, IdempotencyKey, Result<Bytes, BytesRejection>) -> Taken + Clone {
+    move |State(world), At(store), IdempotencyKey(key), body| Box::pin(take(world, spec, store, key, body))
 }
 
 async fn take(

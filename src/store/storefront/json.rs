@@ -10,8 +10,8 @@ use rusqlite::types::ValueRef;
 
 use crate::model::order::Decimal;
 
-/// Columns that are the cache's own business.
-const HIDDEN: [&str; 1] = ["_base"];
+/// The column that is the cache's own business.
+const HIDDEN: &str = "_base";
 
 /// Writes a row as an object with its columns as members; gives the row's revision, which is passed on the way.
 pub fn row(out: &mut Vec<u8>, row: &Row<'_>) -> rusqlite::Result<i64> {
@@ -19,7 +19,7 @@ pub fn row(out: &mut Vec<u8>, row: &Row<'_>) -> rusqlite::Result<i64> {
     let (mut open, mut revision) = (b'{', 0);
     for index in 0..statement.column_count() {
         let name = statement.column_name(index)?;
-        if HIDDEN.contains(&name) {
+        if name == HIDDEN {
             continue;
         }
         out.push(open);
@@ -136,10 +136,9 @@ pub fn value(out: &mut Vec<u8>, value: ValueRef<'_>) {
     match value {
         ValueRef::Integer(integer) => whole(out, integer),
         ValueRef::Real(real) if real.is_finite() => number(out, real),
-        ValueRef::Text(bytes) => match std::str::from_utf8(bytes) {
-            Ok(text) => string(out, text),
-            Err(_) => string(out, &String::from_utf8_lossy(bytes)),
-        },
+        // ASCII is text without a further look.
+        ValueRef::Text(bytes) if is_plain(bytes) && bytes.is_ascii() => plain(out, bytes),
+        ValueRef::Text(bytes) => string(out, &String::from_utf8_lossy(bytes)),
         ValueRef::Null | ValueRef::Real(_) | ValueRef::Blob(_) => out.extend_from_slice(b"null"),
     }
 }
@@ -187,11 +186,10 @@ pub fn member(out: &mut Vec<u8>, separator: u8, name: &str, text: Option<&str>) 
 /// Writes a quoted string. Runs without anything to escape are copied whole.
 pub fn string(out: &mut Vec<u8>, text: &str) {
     let bytes = text.as_bytes();
-    out.push(b'"');
     if is_plain(bytes) {
-        out.extend_from_slice(bytes);
-        return out.push(b'"');
+        return plain(out, bytes);
     }
+    out.push(b'"');
     let mut from = 0;
     for (index, &byte) in bytes.iter().enumerate() {
         if byte >= 0x20 && byte != b'"' && byte != b'\\' {
@@ -209,6 +207,14 @@ pub fn string(out: &mut Vec<u8>, text: &str) {
         }
     }
     out.extend_from_slice(&bytes[from..]);
+    out.push(b'"');
+}
+
+/// Writes, quoted, what needs no other look.
+fn plain(out: &mut Vec<u8>, bytes: &[u8]) {
+    out.reserve(bytes.len() + 2);
+    out.push(b'"');
+    out.extend_from_slice(bytes);
     out.push(b'"');
 }
 
@@ -319,13 +325,20 @@ mod tests {
                 let text = format!("{}{odd}{}", "a".repeat(before), "z".repeat(17 - before));
                 let mut out = Vec::new();
                 string(&mut out, &text);
-                assert_eq!(
-                    serde_json::from_slice::<String>(&out).unwrap(),
-                    text,
-                    "{odd:?} after {before}"
-                );
+                let read = serde_json::from_slice::<String>(&out).unwrap();
+                assert_eq!(read, text, "{odd:?} after {before}");
+                let mut stored = Vec::new();
+                value(&mut stored, ValueRef::Text(text.as_bytes()));
+                assert_eq!(stored, out, "{odd:?} after {before}, as it is stored");
             }
         }
+    }
+
+    #[test]
+    fn what_is_no_text_is_made_text() {
+        let mut out = Vec::new();
+        value(&mut out, ValueRef::Text(b"a \xff \xc3\xa9"));
+        assert_eq!(String::from_utf8(out).unwrap(), "\"a \u{fffd} \u{e9}\"");
     }
 
     #[test]

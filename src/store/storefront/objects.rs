@@ -50,7 +50,7 @@ pub fn row(connection: &Connection, object: &str, id: &str) -> rusqlite::Result<
     let Some(table) = table_name(object) else {
         return Ok(Found::NoObject);
     };
-    let sql = format!("select * from {table} where id = ?1");
+    let sql = ["select * from ", &table, " where id = ?1"].concat();
     let Some(mut statement) = absent(connection.prepare_cached(&sql))? else {
         return Ok(Found::NoObject);
     };
