@@ -2,6 +2,7 @@
 //!
 //! Reads come from the cache, on the thread that handles the request, and go on while the org is away; every
 //! answer says how fresh it is. Orders are answered once they are on the disk. Nothing here calls the org.
+//! Storefronts are answered on threads of their own, operators beside the stages of the daemon.
 
 mod access;
 mod admin;
@@ -20,6 +21,7 @@ mod reply;
 mod routes;
 mod schemas;
 mod settings;
+mod workers;
 mod writes;
 
 use std::path::Path;
@@ -37,6 +39,7 @@ use crate::model::clock::{Clock, Millis};
 use crate::outbound::outbox::Intake;
 use crate::serve::console::Console;
 use crate::serve::problem::Problem;
+use crate::serve::workers::Workers;
 use crate::store::reader::Reader;
 
 pub use access::Tokens;
@@ -113,7 +116,13 @@ impl Health {
 pub async fn run(listener: Listener, world: World) -> anyhow::Result<()> {
     let stop = world.stop.clone();
     let (served, followed) = tokio::join!(
-        listen::serve(listener, storefront(world.clone()), seats(), stop),
+        listen::serve(
+            listener,
+            storefront(world.clone()),
+            Workers::start()?,
+            seats(),
+            stop
+        ),
         changes::follow(world)
     );
     served.and(followed)
@@ -122,7 +131,8 @@ pub async fn run(listener: Listener, world: World) -> anyhow::Result<()> {
 /// Serves operators until it is stopped.
 pub async fn run_admin(listener: Listener, world: World) -> anyhow::Result<()> {
     let stop = world.stop.clone();
-    listen::serve(listener, operators(world), listen::ADMIN_CONNECTIONS_MAX, stop).await
+    let seats = listen::ADMIN_CONNECTIONS_MAX;
+    listen::serve(listener, operators(world), Workers::here(), seats, stop).await
 }
 
 /// The storefronts' routes.
@@ -254,7 +264,13 @@ mod tests {
             let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
             let address = format!("http://{}", listener.local_addr().unwrap());
             let router = storefront(world.clone()).merge(Router::new().nest("/admin", operators(world)));
-            tokio::task::spawn(listen::serve(listener.into(), router, 64, stop.clone()));
+            tokio::task::spawn(listen::serve(
+                listener.into(),
+                router,
+                Workers::here(),
+                64,
+                stop.clone(),
+            ));
             Self {
                 dir,
                 address,

@@ -13,8 +13,8 @@ use hyper_util::service::TowerToHyperService;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::{TcpListener, UnixListener};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
+use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
@@ -22,6 +22,7 @@ use tower_http::compression::Compression;
 use tower_http::compression::predicate::{And, DefaultPredicate, Predicate as _, SizeAbove};
 
 use crate::config;
+use crate::serve::workers::Workers;
 use crate::telemetry::pulse::Pulse;
 
 /// Connections at a time, where the limit of open files leaves as many; the next wait in the system's queue.
@@ -150,6 +151,7 @@ pub fn seats() -> usize {
 pub async fn serve(
     listener: Listener,
     router: Router,
+    workers: Workers,
     seats: usize,
     stop: CancellationToken,
 ) -> anyhow::Result<()> {
@@ -167,13 +169,20 @@ pub async fn serve(
         };
         tokio::select! {
             () = stop.cancelled() => break,
-            accepted = accept(&listener, seat, &service, &stop, &mut connections) => {
-                if let Err(error) = accepted {
+            accepted = accept(&listener, &service, &stop) => match accepted {
+                Ok(connection) => {
+                    let seated = async move {
+                        connection.await;
+                        drop(seat);
+                    };
+                    workers.serve(seated, &mut connections);
+                }
+                Err(error) => {
                     // Out of file descriptors, most likely: clients that leave give some back.
                     tracing::warn!("a connection could not be taken ({error})");
                     tokio::time::sleep(Duration::from_millis(100)).await;
                 }
-            }
+            },
         }
         pulse.quiet_for(TURN_MAX);
         crate::failpoint::stand("serve").await;
@@ -196,44 +205,56 @@ pub async fn serve(
 /// a layer of its own.
 type Service = Compression<Router, And<DefaultPredicate, SizeAbove>>;
 
+/// Waits for a client; what is given serves it, on whichever runtime.
 async fn accept(
     listener: &Listener,
-    seat: OwnedSemaphorePermit,
     service: &Service,
     stop: &CancellationToken,
-    connections: &mut JoinSet<()>,
-) -> std::io::Result<()> {
-    let (service, stop) = (service.clone(), stop.clone());
-    match &listener.socket {
-        Socket::Unix(socket, _) => {
-            let (stream, _) = socket.accept().await?;
-            connections.spawn(one(stream, service, stop, seat));
-        }
+) -> std::io::Result<impl Future<Output = ()> + Send + use<>> {
+    // Taken off the runtime that waits for clients: the one that serves them waits for what they say.
+    let stream = match &listener.socket {
+        Socket::Unix(socket, _) => Stream::Unix(socket.accept().await?.0.into_std()?),
         Socket::Tcp(socket) => {
             let (stream, _) = socket.accept().await?;
             stream.set_nodelay(true)?;
-            match listener.tls.clone() {
-                None => connections.spawn(one(stream, service, stop, seat)),
-                Some(tls) => connections.spawn(async move {
-                    match tokio::time::timeout(HANDSHAKE_MAX, tls.accept(stream)).await {
-                        Ok(Ok(stream)) => one(stream, service, stop, seat).await,
-                        Ok(Err(error)) => tracing::debug!("a handshake failed: {error}"),
-                        Err(_) => tracing::debug!("a handshake took too long"),
-                    }
-                }),
-            };
+            Stream::Tcp(stream.into_std()?, listener.tls.clone())
         }
-    }
-    Ok(())
+    };
+    let (service, stop) = (service.clone(), stop.clone());
+    Ok(async move {
+        if let Err(error) = stream.serve(service, stop).await {
+            // A client that goes away, most of the time, which is nothing to tell.
+            tracing::debug!("a connection ended: {error:#}");
+        }
+    })
 }
 
-/// A connection ends with an error whenever its client goes away, which is nothing to tell.
+/// A client's connection, on no runtime yet.
+enum Stream {
+    Unix(std::os::unix::net::UnixStream),
+    Tcp(std::net::TcpStream, Option<TlsAcceptor>),
+}
+
+impl Stream {
+    async fn serve(self, service: Service, stop: CancellationToken) -> anyhow::Result<()> {
+        match self {
+            Self::Unix(stream) => one(UnixStream::from_std(stream)?, service, stop).await,
+            Self::Tcp(stream, None) => one(TcpStream::from_std(stream)?, service, stop).await,
+            Self::Tcp(stream, Some(tls)) => {
+                let shaken = tls.accept(TcpStream::from_std(stream)?);
+                let shaken = tokio::time::timeout(HANDSHAKE_MAX, shaken).await;
+                let stream = shaken.context("the handshake took too long")?;
+                one(stream.context("the handshake failed")?, service, stop).await
+            }
+        }
+    }
+}
+
 async fn one(
     stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
     service: Service,
     stop: CancellationToken,
-    seat: OwnedSemaphorePermit,
-) {
+) -> anyhow::Result<()> {
     let mut builder = Builder::new(TokioExecutor::new());
     builder
         .http1()
@@ -250,8 +271,5 @@ async fn one(
             serving.await
         }
     };
-    if let Err(error) = ended {
-        tracing::debug!("a connection ended: {error}");
-    }
-    drop(seat);
+    ended.map_err(|error| anyhow::anyhow!(error))
 }
