@@ -54,7 +54,8 @@ const REQUEST_MAX: Duration = Duration::from_secs(30);
 /// What every request is handed: one count, not one for each part.
 pub type World = Arc<Parts>;
 
-/// What the listeners work with.
+/// What the listeners work with. A clone is of the same: it has a count of its own.
+#[derive(Clone)]
 pub struct Parts {
     pub reader: Reader,
     pub intake: Intake,
@@ -115,14 +116,10 @@ impl Health {
 /// Serves storefronts until it is stopped; requests under way are answered.
 pub async fn run(listener: Listener, world: World) -> anyhow::Result<()> {
     let stop = world.stop.clone();
+    let own = || listen::service(storefront(Arc::new(Parts::clone(&world))));
+    let workers = Workers::start(own)?;
     let (served, followed) = tokio::join!(
-        listen::serve(
-            listener,
-            storefront(world.clone()),
-            Workers::start()?,
-            seats(),
-            stop
-        ),
+        listen::serve(listener, workers, seats(), stop),
         changes::follow(world)
     );
     served.and(followed)
@@ -131,8 +128,8 @@ pub async fn run(listener: Listener, world: World) -> anyhow::Result<()> {
 /// Serves operators until it is stopped.
 pub async fn run_admin(listener: Listener, world: World) -> anyhow::Result<()> {
     let stop = world.stop.clone();
-    let seats = listen::ADMIN_CONNECTIONS_MAX;
-    listen::serve(listener, operators(world), Workers::here(), seats, stop).await
+    let workers = Workers::here(listen::service(operators(world)));
+    listen::serve(listener, workers, listen::ADMIN_CONNECTIONS_MAX, stop).await
 }
 
 /// The storefronts' routes.
@@ -264,13 +261,8 @@ mod tests {
             let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
             let address = format!("http://{}", listener.local_addr().unwrap());
             let router = storefront(world.clone()).merge(Router::new().nest("/admin", operators(world)));
-            tokio::task::spawn(listen::serve(
-                listener.into(),
-                router,
-                Workers::here(),
-                64,
-                stop.clone(),
-            ));
+            let workers = Workers::here(listen::service(router));
+            tokio::task::spawn(listen::serve(listener.into(), workers, 64, stop.clone()));
             Self {
                 dir,
                 address,

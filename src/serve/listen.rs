@@ -14,7 +14,7 @@ use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
@@ -150,13 +150,10 @@ pub fn seats() -> usize {
 /// Serves until `stop`, so many connections at a time; then the requests at hand are answered, for a while.
 pub async fn serve(
     listener: Listener,
-    router: Router,
-    workers: Workers,
+    workers: Workers<Service>,
     seats: usize,
     stop: CancellationToken,
 ) -> anyhow::Result<()> {
-    let packed = DefaultPredicate::new().and(SizeAbove::new(PACKED_BYTES_MIN));
-    let service = Compression::new(router).compress_when(packed);
     let seats = Arc::new(Semaphore::new(seats));
     let mut connections = JoinSet::new();
     let pulse = Pulse::new(format!("serve {}", listener.address()));
@@ -169,13 +166,11 @@ pub async fn serve(
         };
         tokio::select! {
             () = stop.cancelled() => break,
-            accepted = accept(&listener, &service, &stop) => match accepted {
-                Ok(connection) => {
-                    let seated = async move {
-                        connection.await;
-                        drop(seat);
-                    };
-                    workers.serve(seated, &mut connections);
+            accepted = accept(&listener) => match accepted {
+                Ok(stream) => {
+                    // A token of its own, which no other connection looks at.
+                    let stop = stop.child_token();
+                    workers.serve(|service| seated(stream, service, stop, seat), &mut connections);
                 }
                 Err(error) => {
                     // Out of file descriptors, most likely: clients that leave give some back.
@@ -203,30 +198,33 @@ pub async fn serve(
 
 /// The routes, with answers packed for those who take them so. Around all of them at once, which costs each less than
 /// a layer of its own.
-type Service = Compression<Router, And<DefaultPredicate, SizeAbove>>;
+pub type Service = Compression<Router, And<DefaultPredicate, SizeAbove>>;
 
-/// Waits for a client; what is given serves it, on whichever runtime.
-async fn accept(
-    listener: &Listener,
-    service: &Service,
-    stop: &CancellationToken,
-) -> std::io::Result<impl Future<Output = ()> + Send + use<>> {
-    // Taken off the runtime that waits for clients: the one that serves them waits for what they say.
-    let stream = match &listener.socket {
-        Socket::Unix(socket, _) => Stream::Unix(socket.accept().await?.0.into_std()?),
+/// Routes as listeners serve them.
+pub fn service(router: Router) -> Service {
+    let packed = DefaultPredicate::new().and(SizeAbove::new(PACKED_BYTES_MIN));
+    Compression::new(router).compress_when(packed)
+}
+
+/// Waits for a client. Its connection is taken off the runtime that waits: who serves it waits for what it says.
+async fn accept(listener: &Listener) -> std::io::Result<Stream> {
+    match &listener.socket {
+        Socket::Unix(socket, _) => Ok(Stream::Unix(socket.accept().await?.0.into_std()?)),
         Socket::Tcp(socket) => {
             let (stream, _) = socket.accept().await?;
             stream.set_nodelay(true)?;
-            Stream::Tcp(stream.into_std()?, listener.tls.clone())
+            Ok(Stream::Tcp(stream.into_std()?, listener.tls.clone()))
         }
-    };
-    let (service, stop) = (service.clone(), stop.clone());
-    Ok(async move {
-        if let Err(error) = stream.serve(service, stop).await {
-            // A client that goes away, most of the time, which is nothing to tell.
-            tracing::debug!("a connection ended: {error:#}");
-        }
-    })
+    }
+}
+
+/// Serves a client for as long as its connection lasts, on whichever runtime.
+async fn seated(stream: Stream, service: Service, stop: CancellationToken, seat: OwnedSemaphorePermit) {
+    if let Err(error) = stream.serve(service, stop).await {
+        // A client that goes away, most of the time, which is nothing to tell.
+        tracing::debug!("a connection ended: {error:#}");
+    }
+    drop(seat);
 }
 
 /// A client's connection, on no runtime yet.

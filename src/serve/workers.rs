@@ -5,7 +5,8 @@
 //! answer that takes long delays others of the same worker: so pages have a limit, and what takes longest is not for
 //! storefronts. The stages that talk with the org are on another runtime, and are delayed by none of it.
 //!
-//! A worker that stands still is told to the watchdog.
+//! Each has the routes for itself: what all of them would count, each for every request, goes from one processor to the
+//! next each time. A worker that stands still is told to the watchdog.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -24,10 +25,11 @@ const TURN: Duration = Duration::from_secs(1);
 /// How long an answer may keep it from that.
 const ANSWER_MAX: Duration = Duration::from_secs(10);
 
-/// Who serves the connections of a listener. Dropped, the threads end.
-pub struct Workers(Vec<Worker>);
+/// Who serves the connections of a listener with a service. Dropped, the threads end.
+pub struct Workers<S>(Vec<Worker<S>>);
 
-struct Worker {
+struct Worker<S> {
+    service: S,
     runtime: Handle,
     /// One is held here, and one for each connection.
     connections: Arc<()>,
@@ -35,19 +37,18 @@ struct Worker {
     _running: Option<oneshot::Sender<()>>,
 }
 
-impl Workers {
+impl<S: Clone> Workers<S> {
     /// A thread for each processor.
-    pub fn start() -> std::io::Result<Self> {
-        let count = std::thread::available_parallelism()
-            .map_or(1, usize::from)
-            .min(WORKERS_MAX);
-        let workers: std::io::Result<Vec<Worker>> = (1..=count).map(Worker::start).collect();
-        workers.map(Self)
+    pub fn start(service: impl Fn() -> S) -> std::io::Result<Self> {
+        let count = std::thread::available_parallelism().map_or(1, usize::from);
+        let workers = (1..=count.min(WORKERS_MAX)).map(|number| Worker::start(number, service()));
+        workers.collect::<std::io::Result<_>>().map(Self)
     }
 
     /// No thread: the runtime that this is called on.
-    pub fn here() -> Self {
+    pub fn here(service: S) -> Self {
         Self(vec![Worker {
+            service,
             runtime: Handle::current(),
             connections: Arc::default(),
             _running: None,
@@ -55,17 +56,19 @@ impl Workers {
     }
 
     /// Gives a connection to the worker that has fewest.
-    pub fn serve(
-        &self,
-        connection: impl Future<Output = ()> + Send + 'static,
-        connections: &mut JoinSet<()>,
-    ) {
+    pub fn serve<F>(&self, connection: impl FnOnce(S) -> F, connections: &mut JoinSet<()>)
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
         let fewest = self
             .0
             .iter()
             .min_by_key(|worker| Arc::strong_count(&worker.connections));
         if let Some(worker) = fewest {
-            let counted = Arc::clone(&worker.connections);
+            let (counted, connection) = (
+                Arc::clone(&worker.connections),
+                connection(worker.service.clone()),
+            );
             let served = async move {
                 connection.await;
                 drop(counted);
@@ -75,8 +78,8 @@ impl Workers {
     }
 }
 
-impl Worker {
-    fn start(number: usize) -> std::io::Result<Self> {
+impl<S> Worker<S> {
+    fn start(number: usize, service: S) -> std::io::Result<Self> {
         let runtime = Builder::new_current_thread().enable_all().build()?;
         let handle = runtime.handle().clone();
         let (running, ended) = oneshot::channel();
@@ -91,6 +94,7 @@ impl Worker {
             });
         })?;
         Ok(Self {
+            service,
             runtime: handle,
             connections: Arc::default(),
             _running: Some(running),
@@ -115,7 +119,7 @@ mod tests {
     async fn each_connection_goes_where_fewest_are() {
         let mut workers = Workers(Vec::new());
         for number in 1..=3 {
-            workers.0.push(Worker::start(number).unwrap());
+            workers.0.push(Worker::start(number, ()).unwrap());
         }
         let mut connections = JoinSet::new();
         let (named, mut names) = tokio::sync::mpsc::unbounded_channel();
@@ -128,7 +132,7 @@ mod tests {
                     .unwrap();
                 drop(ended.await);
             };
-            workers.serve(connection, connections);
+            workers.serve(|()| connection, connections);
             (names.recv().await.unwrap().unwrap(), end)
         };
         let mut open = Vec::new();
