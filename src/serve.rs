@@ -2,7 +2,6 @@
 //!
 //! Reads come from the cache, on the thread that handles the request, and go on while the org is away; every
 //! answer says how fresh it is. Orders are answered once they are on the disk. Nothing here calls the org.
-//! Storefronts are answered on threads of their own, operators beside the stages of the daemon.
 
 mod access;
 mod admin;
@@ -21,7 +20,6 @@ mod reply;
 mod routes;
 mod schemas;
 mod settings;
-mod workers;
 mod writes;
 
 use std::path::Path;
@@ -39,7 +37,6 @@ use crate::model::clock::{Clock, Millis};
 use crate::outbound::outbox::Intake;
 use crate::serve::console::Console;
 use crate::serve::problem::Problem;
-use crate::serve::workers::Workers;
 use crate::store::reader::Reader;
 
 pub use access::Tokens;
@@ -54,8 +51,7 @@ const REQUEST_MAX: Duration = Duration::from_secs(30);
 /// What every request is handed: one count, not one for each part.
 pub type World = Arc<Parts>;
 
-/// What the listeners work with. A clone is of the same: it has a count of its own.
-#[derive(Clone)]
+/// What the listeners work with.
 pub struct Parts {
     pub reader: Reader,
     pub intake: Intake,
@@ -116,10 +112,8 @@ impl Health {
 /// Serves storefronts until it is stopped; requests under way are answered.
 pub async fn run(listener: Listener, world: World) -> anyhow::Result<()> {
     let stop = world.stop.clone();
-    let own = || listen::service(storefront(Arc::new(Parts::clone(&world))));
-    let workers = Workers::start(own)?;
     let (served, followed) = tokio::join!(
-        listen::serve(listener, workers, seats(), stop),
+        listen::serve(listener, storefront(world.clone()), seats(), stop),
         changes::follow(world)
     );
     served.and(followed)
@@ -128,8 +122,7 @@ pub async fn run(listener: Listener, world: World) -> anyhow::Result<()> {
 /// Serves operators until it is stopped.
 pub async fn run_admin(listener: Listener, world: World) -> anyhow::Result<()> {
     let stop = world.stop.clone();
-    let workers = Workers::here(listen::service(operators(world)));
-    listen::serve(listener, workers, listen::ADMIN_CONNECTIONS_MAX, stop).await
+    listen::serve(listener, operators(world), listen::ADMIN_CONNECTIONS_MAX, stop).await
 }
 
 /// The storefronts' routes.
@@ -261,8 +254,7 @@ mod tests {
             let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
             let address = format!("http://{}", listener.local_addr().unwrap());
             let router = storefront(world.clone()).merge(Router::new().nest("/admin", operators(world)));
-            let workers = Workers::here(listen::service(router));
-            tokio::task::spawn(listen::serve(listener.into(), workers, 64, stop.clone()));
+            tokio::task::spawn(listen::serve(listener.into(), router, 64, stop.clone()));
             Self {
                 dir,
                 address,

@@ -13,7 +13,7 @@ use hyper_util::service::TowerToHyperService;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
+use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
@@ -22,7 +22,6 @@ use tower_http::compression::Compression;
 use tower_http::compression::predicate::{And, DefaultPredicate, Predicate as _, SizeAbove};
 
 use crate::config;
-use crate::serve::workers::Workers;
 use crate::telemetry::pulse::Pulse;
 
 /// Connections at a time, where the limit of open files leaves as many; the next wait in the system's queue.
@@ -150,10 +149,12 @@ pub fn seats() -> usize {
 /// Serves until `stop`, so many connections at a time; then the requests at hand are answered, for a while.
 pub async fn serve(
     listener: Listener,
-    workers: Workers<Service>,
+    router: Router,
     seats: usize,
     stop: CancellationToken,
 ) -> anyhow::Result<()> {
+    let packed = DefaultPredicate::new().and(SizeAbove::new(PACKED_BYTES_MIN));
+    let service = Compression::new(router).compress_when(packed);
     let seats = Arc::new(Semaphore::new(seats));
     let mut connections = JoinSet::new();
     let pulse = Pulse::new(format!("serve {}", listener.address()));
@@ -166,18 +167,13 @@ pub async fn serve(
         };
         tokio::select! {
             () = stop.cancelled() => break,
-            accepted = accept(&listener) => match accepted {
-                Ok(stream) => {
-                    // A token of its own, which no other connection looks at.
-                    let stop = stop.child_token();
-                    workers.serve(|service| seated(stream, service, stop, seat), &mut connections);
-                }
-                Err(error) => {
+            accepted = accept(&listener, seat, &service, &stop, &mut connections) => {
+                if let Err(error) = accepted {
                     // Out of file descriptors, most likely: clients that leave give some back.
                     tracing::warn!("a connection could not be taken ({error})");
                     tokio::time::sleep(Duration::from_millis(100)).await;
                 }
-            },
+            }
         }
         pulse.quiet_for(TURN_MAX);
         crate::failpoint::stand("serve").await;
@@ -198,61 +194,46 @@ pub async fn serve(
 
 /// The routes, with answers packed for those who take them so. Around all of them at once, which costs each less than
 /// a layer of its own.
-pub type Service = Compression<Router, And<DefaultPredicate, SizeAbove>>;
+type Service = Compression<Router, And<DefaultPredicate, SizeAbove>>;
 
-/// Routes as listeners serve them.
-pub fn service(router: Router) -> Service {
-    let packed = DefaultPredicate::new().and(SizeAbove::new(PACKED_BYTES_MIN));
-    Compression::new(router).compress_when(packed)
-}
-
-/// Waits for a client. Its connection is taken off the runtime that waits: who serves it waits for what it says.
-async fn accept(listener: &Listener) -> std::io::Result<Stream> {
+async fn accept(
+    listener: &Listener,
+    seat: OwnedSemaphorePermit,
+    service: &Service,
+    stop: &CancellationToken,
+    connections: &mut JoinSet<()>,
+) -> std::io::Result<()> {
+    let (service, stop) = (service.clone(), stop.clone());
     match &listener.socket {
-        Socket::Unix(socket, _) => Ok(Stream::Unix(socket.accept().await?.0.into_std()?)),
+        Socket::Unix(socket, _) => {
+            let (stream, _) = socket.accept().await?;
+            connections.spawn(one(stream, service, stop, seat));
+        }
         Socket::Tcp(socket) => {
             let (stream, _) = socket.accept().await?;
             stream.set_nodelay(true)?;
-            Ok(Stream::Tcp(stream.into_std()?, listener.tls.clone()))
+            match listener.tls.clone() {
+                None => connections.spawn(one(stream, service, stop, seat)),
+                Some(tls) => connections.spawn(async move {
+                    match tokio::time::timeout(HANDSHAKE_MAX, tls.accept(stream)).await {
+                        Ok(Ok(stream)) => one(stream, service, stop, seat).await,
+                        Ok(Err(error)) => tracing::debug!("a handshake failed: {error}"),
+                        Err(_) => tracing::debug!("a handshake took too long"),
+                    }
+                }),
+            };
         }
     }
+    Ok(())
 }
 
-/// Serves a client for as long as its connection lasts, on whichever runtime.
-async fn seated(stream: Stream, service: Service, stop: CancellationToken, seat: OwnedSemaphorePermit) {
-    if let Err(error) = stream.serve(service, stop).await {
-        // A client that goes away, most of the time, which is nothing to tell.
-        tracing::debug!("a connection ended: {error:#}");
-    }
-    drop(seat);
-}
-
-/// A client's connection, on no runtime yet.
-enum Stream {
-    Unix(std::os::unix::net::UnixStream),
-    Tcp(std::net::TcpStream, Option<TlsAcceptor>),
-}
-
-impl Stream {
-    async fn serve(self, service: Service, stop: CancellationToken) -> anyhow::Result<()> {
-        match self {
-            Self::Unix(stream) => one(UnixStream::from_std(stream)?, service, stop).await,
-            Self::Tcp(stream, None) => one(TcpStream::from_std(stream)?, service, stop).await,
-            Self::Tcp(stream, Some(tls)) => {
-                let shaken = tls.accept(TcpStream::from_std(stream)?);
-                let shaken = tokio::time::timeout(HANDSHAKE_MAX, shaken).await;
-                let stream = shaken.context("the handshake took too long")?;
-                one(stream.context("the handshake failed")?, service, stop).await
-            }
-        }
-    }
-}
-
+/// A connection ends with an error whenever its client goes away, which is nothing to tell.
 async fn one(
     stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
     service: Service,
     stop: CancellationToken,
-) -> anyhow::Result<()> {
+    seat: OwnedSemaphorePermit,
+) {
     let mut builder = Builder::new(TokioExecutor::new());
     builder
         .http1()
@@ -269,5 +250,8 @@ async fn one(
             serving.await
         }
     };
-    ended.map_err(|error| anyhow::anyhow!(error))
+    if let Err(error) = ended {
+        tracing::debug!("a connection ended: {error}");
+    }
+    drop(seat);
 }

@@ -172,7 +172,7 @@ async fn the_watchdog_is_fed_by_progress_and_not_by_a_timer() {
 
 /// Where a stage can be made to stand still, and what it is called.
 /// The state is kept from one to the next, and is loaded once the load is no longer held.
-const STAGES: [(&str, &str); 11] = [
+const STAGES: [(&str, &str); 10] = [
     ("subscribe", "subscribe "),
     ("apply", "apply"),
     ("load", "load "),
@@ -183,7 +183,6 @@ const STAGES: [(&str, &str); 11] = [
     ("push", "push"),
     ("confirm", "confirm"),
     ("serve", "serve http"),
-    ("answer", "storefronts "),
 ];
 
 #[tokio::test(flavor = "multi_thread")]
