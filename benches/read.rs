@@ -12,7 +12,6 @@ use storesync::store::cache::Cache;
 use storesync::store::checkpoint;
 use storesync::store::reader::Reader;
 use storesync::store::storefront::{self, Found, objects};
-
 use tokio_util::sync::CancellationToken;
 
 use crate::http;

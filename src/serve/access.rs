@@ -4,7 +4,6 @@
 //! of the handlers and follows from the table of routes, so a new route can not be without one.
 
 use std::collections::BTreeSet;
-use std::pin::Pin;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Instant;
 
@@ -15,6 +14,7 @@ use axum::extract::{RawPathParams, Request};
 use axum::handler::Handler;
 use axum::http::{HeaderMap, header};
 use axum::response::{IntoResponse, Response};
+use futures_util::future::BoxFuture;
 
 use crate::config::{self, Config};
 use crate::serve::problem::Problem;
@@ -196,7 +196,7 @@ impl Gate {
 }
 
 impl<T: 'static, H: Handler<T, World>> Handler<T, World> for Gated<H> {
-    type Future = Pin<Box<dyn Future<Output = Response> + Send>>;
+    type Future = BoxFuture<'static, Response>;
 
     /// Lets the request through with its grant beside it; bounds its time, and counts it.
     fn call(self, mut request: Request, world: World) -> Self::Future {

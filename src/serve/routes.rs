@@ -144,33 +144,9 @@ const READ: &[Route] = routes! {
         => "Events", changes::changes;
 };
 
-/// Orders in, and what became of them.
-const ORDERS: &[Route] = &[
-    Route {
-        method: "post",
-        path: "/v1/stores/{store}/orders",
-        access: Access::Orders,
-        name: "placeOrder",
-        summary: "Takes an order, once",
-        takes: Some("NewOrder"),
-        status: 202,
-        gives: "Accepted",
-        handler: |gate| post(gate.before(orders::place)),
-        ..GET
-    },
-    Route {
-        path: "/v1/stores/{store}/orders/{external_id}",
-        access: Access::Orders,
-        name: "getOrder",
-        summary: "What became of an order",
-        gives: "OrderState",
-        handler: |gate| get(gate.before(orders::status)),
-        ..GET
-    },
-];
-
-/// What storefronts write besides orders.
+/// What storefronts write.
 const WRITES: &[Route] = posted! {
+    post "/v1/stores/{store}/orders" Orders "placeOrder" "Takes an order, once" "NewOrder" 202 => "Accepted", orders::place;
     post "/v1/stores/{store}/customers" Orders "putCustomer" "Takes a customer who signs up or is changed, once" "NewWrite" 202 => "Accepted",
         writes::collection(&kinds::CUSTOMER);
     post "/v1/stores/{store}/cases" Orders "createCase" "Takes a service request, once" "NewWrite" 202 => "Accepted",
@@ -190,7 +166,9 @@ const WRITES: &[Route] = posted! {
         writes::update_order;
 };
 
+/// What became of it.
 const WRITTEN: &[Route] = routes! {
+    get "/v1/stores/{store}/orders/{external_id}" Orders "getOrder" "What became of an order" [] => "OrderState", orders::status;
     get "/v1/stores/{store}/writes/{kind}/{external_id}" Orders "getWrite" "What became of anything that was written" []
         => "OrderState", writes::status;
 };
@@ -218,7 +196,7 @@ const OPERATORS: &[Route] = routes! {
 
 /// The storefronts' addresses.
 pub fn storefront() -> impl Iterator<Item = &'static Route> {
-    READ.iter().chain(ORDERS).chain(WRITES).chain(WRITTEN)
+    READ.iter().chain(WRITES).chain(WRITTEN)
 }
 
 /// The operators' addresses.
