@@ -238,7 +238,10 @@ fn space(report: &mut Report, place: &Path) {
             return;
         }
     };
-    let left = told.f_bavail.saturating_mul(told.f_frsize);
+    space_left(report, place, told.f_bavail.saturating_mul(told.f_frsize));
+}
+
+fn space_left(report: &mut Report, place: &Path, left: u64) {
     let words = format!("{} MB are left at {}", left >> 20, place.display());
     let line = match left {
         ..SPACE_BYTES_FAIL => report.fail(
@@ -256,4 +259,29 @@ fn space(report: &mut Report, place: &Path) {
         _ => report.ok(Area::Files, "disk space", &words),
     };
     line.with("bytes_left", left);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn space_is_told_by_what_is_left() {
+        for (megabytes, verdict) in [
+            (0, "fail"),
+            (255, "fail"),
+            (256, "warn"),
+            (5_119, "warn"),
+            (5_120, "ok"),
+        ] {
+            let mut report = Report::default();
+            space_left(&mut report, Path::new("/"), megabytes << 20);
+            let line = &report.as_json()["lines"][0];
+            assert_eq!(
+                (&line["verdict"], line["remedy"].is_null()),
+                (&verdict.into(), verdict == "ok")
+            );
+            assert_eq!(line["bytes_left"], megabytes << 20);
+        }
+    }
 }
