@@ -1,6 +1,9 @@
 //! A product by its id over HTTP, on connections that stay: the daemon, the same answer made over Redis and over
 //! PostgreSQL, and a handler that says hello, in turns.
 //!
+//! What a handler reaches that reads the same row and does nothing else shows what the daemon's own part costs: tokens,
+//! tags, age, counters, limits of time.
+//!
 //! One thread asks on all connections, so that asking costs the same whoever answers. Client, server and databases
 //! share the cores.
 
@@ -9,6 +12,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use axum::Router;
+use axum::extract::Path as InPath;
 use axum::routing::get;
 use storesync::model::clock::Clock;
 use storesync::outbound::outbox::Intake;
@@ -20,8 +24,8 @@ use tokio::runtime::{Builder, Runtime};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use crate::peers::{Postgres, Redis};
-use crate::read::{PRODUCTS, id};
+use crate::peers::{Postgres, Redis, handlers};
+use crate::read::{PRODUCTS, id, sqlite};
 use crate::timing::median;
 use crate::wire::Connection;
 
@@ -40,9 +44,12 @@ pub fn run(dir: &Path, stop: &CancellationToken, redis: Option<&Redis>, postgres
         .expect("a runtime");
     let hello = Router::new().route("/v1/objects/Product2/{id}", get(|| async { "hello world" }));
     let entered = runtime.enter();
-    let mut sides = vec![("hello", 0.5, plain(&runtime, hello))];
-    sides.extend(postgres.map(|peer| ("over PostgreSQL", 2.2, plain(&runtime, peer.routes()))));
-    sides.extend(redis.map(|peer| ("over Redis", 1.3, plain(&runtime, peer.routes()))));
+    let mut sides = vec![
+        ("hello", Some(0.5), plain(&runtime, hello)),
+        ("the row alone", None, plain(&runtime, row_alone(dir))),
+    ];
+    sides.extend(postgres.map(|peer| ("over PostgreSQL", Some(2.2), plain(&runtime, peer.routes()))));
+    sides.extend(redis.map(|peer| ("over Redis", Some(1.3), plain(&runtime, peer.routes()))));
     drop(entered);
     let ours = daemon(&runtime, dir, stop.clone());
     let mut loads: Vec<Vec<Load>> = vec![Vec::new(); sides.len() + 1];
@@ -62,11 +69,22 @@ pub fn run(dir: &Path, stop: &CancellationToken, redis: Option<&Redis>, postgres
     println!("  a product: {rate:.0}/s, p99 {p99:.2} ms (target 1.50)");
     for (place, (name, target, _)) in sides.iter().enumerate() {
         let (peer, p99) = of(place);
+        let target = target.map_or(String::new(), |target| format!(" (target {target:.1})"));
         println!(
-            "  {name}: {peer:.0}/s, p99 {p99:.2} ms: ours {:.2} times (target {target:.1})",
+            "  {name}: {peer:.0}/s, p99 {p99:.2} ms: ours {:.2} times{target}",
             rate / peer
         );
     }
+}
+
+/// The same row by the same connections, and nothing around it.
+fn row_alone(dir: &Path) -> Router {
+    let reader = Reader::new(dir);
+    let handler = move |InPath(id): InPath<String>| {
+        let reader = reader.clone();
+        async move { handlers::answer(sqlite(&reader, &id)) }
+    };
+    Router::new().route("/v1/objects/Product2/{id}", get(handler))
 }
 
 fn bind(runtime: &Runtime) -> TcpListener {

@@ -72,7 +72,8 @@ pub trait Peer {
     fn connect(&self) -> Box<dyn FnMut(usize) -> usize>;
 }
 
-fn sqlite(reader: &Reader, id: &str) -> Vec<u8> {
+/// A row as the daemon reads it.
+pub fn sqlite(reader: &Reader, id: &str) -> Vec<u8> {
     match reader.with(|cache| objects::row(cache, "Product2", id)) {
         Ok(Found::Row(row)) => row.json,
         other => panic!("{other:?}"),

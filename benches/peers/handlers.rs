@@ -1,7 +1,7 @@
 //! The same answer as the daemon's, made by a handler over Redis or PostgreSQL.
 //!
-//! Redis over a blocking connection of each thread, whose answer takes
-//! less than a turn of the runtime would; PostgreSQL over a few connections that whoever waits hands on.
+//! Redis over a blocking connection of each thread, whose answer takes less than a turn of the runtime would;
+//! PostgreSQL over a few connections that whoever waits hands on.
 
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
@@ -19,7 +19,7 @@ use tokio::sync::Semaphore;
 use super::{Answered, Postgres, Redis, Session, get_here, row, select};
 
 /// What a storefront's own service would answer: the row, with the headers that it needs.
-fn answer(json: Vec<u8>) -> Response {
+pub fn answer(json: Vec<u8>) -> Response {
     let mut response = Response::new(Body::from(json));
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
