@@ -25,7 +25,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::peers::{Postgres, Redis, handlers};
-use crate::read::{PRODUCTS, id, sqlite};
+use crate::products::{PRODUCTS, id, sqlite};
 use crate::timing::median;
 use crate::wire::Connection;
 

@@ -15,6 +15,7 @@ mod load;
 mod memory;
 mod orders;
 mod peers;
+mod products;
 mod publish;
 mod read;
 mod relay;

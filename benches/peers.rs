@@ -9,9 +9,16 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use storesync::model::row::ColumnKind;
 use storesync::store::storefront::json;
 
-use crate::read::{PRODUCTS, Peer, columns, id, postgres_type, value};
+use crate::products::{PRODUCTS, columns, id, value};
+
+/// A database that the same products are read from.
+pub trait Peer {
+    /// A connection: reads the nth product and gives the bytes it got.
+    fn connect(&self) -> Box<dyn FnMut(usize) -> usize>;
+}
 
 /// A server that ends with the bench.
 struct Server {
@@ -170,6 +177,15 @@ impl Postgres {
         ));
         session.simple("vacuum analyze product2");
         Some(postgres)
+    }
+}
+
+/// The kinds of columns, in PostgreSQL.
+fn postgres_type(kind: ColumnKind) -> &'static str {
+    match kind {
+        ColumnKind::Real => "double precision",
+        ColumnKind::Boolean => "smallint",
+        _ => "text",
     }
 }
 

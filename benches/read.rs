@@ -4,28 +4,18 @@
 //! lines here: `redis-server` and `postgres` as `benches/peers/databases.sh` installs them. A peer that is not on the
 //! machine is left out, and said so.
 
-use std::path::Path;
 use std::time::{Duration, Instant};
 
-use storesync::model::row::{Column, ColumnKind, Table};
-use storesync::store::cache::Cache;
 use storesync::store::checkpoint;
 use storesync::store::reader::Reader;
-use storesync::store::storefront::{self, Found, objects};
 use tokio_util::sync::CancellationToken;
 
 use crate::http;
-use crate::peers::{Postgres, Redis};
+use crate::peers::{Peer, Postgres, Redis};
+use crate::products::{COLUMNS, PRODUCTS, fill, id, sqlite};
 
-pub const PRODUCTS: usize = 100_000;
-const COLUMNS: usize = 48;
 const WINDOW: Duration = Duration::from_secs(2);
 const WINDOWS: usize = 3;
-
-/// The id of the nth product.
-pub fn id(at: usize) -> String {
-    format!("01t{at:012}AAA")
-}
 
 pub fn run() {
     let dir = tempfile::tempdir().expect("a folder");
@@ -66,20 +56,6 @@ pub fn run() {
     http::run(dir.path(), &stop, redis.as_ref(), postgres.as_ref());
 }
 
-/// A database that the same products are read from.
-pub trait Peer {
-    /// A connection: reads the nth product and gives the bytes it got.
-    fn connect(&self) -> Box<dyn FnMut(usize) -> usize>;
-}
-
-/// A row as the daemon reads it.
-pub fn sqlite(reader: &Reader, id: &str) -> Vec<u8> {
-    match reader.with(|cache| objects::row(cache, "Product2", id)) {
-        Ok(Found::Row(row)) => row.json,
-        other => panic!("{other:?}"),
-    }
-}
-
 /// Reads at random for a window; reads per second.
 fn measure(name: &str, mut read: impl FnMut(usize) -> usize) -> f64 {
     let (began, mut reads, mut bytes) = (Instant::now(), 0_u32, 0);
@@ -93,56 +69,4 @@ fn measure(name: &str, mut read: impl FnMut(usize) -> usize) -> f64 {
     let rate = f64::from(reads) / began.elapsed().as_secs_f64();
     println!("  {name}: {rate:.0} reads/s");
     rate
-}
-
-/// Most are text; some are numbers, flags and nothing, as in an org.
-pub fn columns() -> Vec<Column> {
-    let column = |at: usize| Column {
-        field: format!("Field_{at}__c"),
-        name: format!("field_{at}__c"),
-        kind: match at % 8 {
-            5 => ColumnKind::Real,
-            6 => ColumnKind::Boolean,
-            _ => ColumnKind::Text,
-        },
-    };
-    (0..COLUMNS).map(column).collect()
-}
-
-/// What the nth column holds, in SQL.
-pub fn value(at: usize) -> String {
-    match at % 8 {
-        5 => format!("{at}.95"),
-        6 => "1".to_owned(),
-        7 => "null".to_owned(),
-        _ => format!("'the value of {at}'"),
-    }
-}
-
-/// The same kinds in PostgreSQL.
-pub fn postgres_type(kind: ColumnKind) -> &'static str {
-    match kind {
-        ColumnKind::Real => "double precision",
-        ColumnKind::Boolean => "smallint",
-        _ => "text",
-    }
-}
-
-fn fill(dir: &Path) -> Cache {
-    let table = Table {
-        object: "Product2".to_owned(),
-        name: "product2".to_owned(),
-        columns: columns(),
-    };
-    let mut cache = Cache::open(dir).expect("a cache");
-    cache.ensure_object(&table, true, 0).expect("a table");
-    let values: Vec<String> = (0..COLUMNS).map(value).collect();
-    let sql = format!(
-        "with recursive n (at) as (select 0 union all select at + 1 from n where at + 1 < {PRODUCTS}) \
-         insert into product2 select printf('01t%012dAAA', at), at + 1, null, 0, {} from n",
-        values.join(", ")
-    );
-    cache.connection().execute_batch(&sql).expect("products");
-    storefront::prepare(cache.connection(), &[]).expect("views");
-    cache
 }
