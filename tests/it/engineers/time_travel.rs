@@ -71,10 +71,13 @@ async fn fields(org: &Sandbox, object: &str) -> String {
         .join(",")
 }
 
+/// Moves the org to the beginning of another second: what is changed now has all of it to be changed in.
 async fn next_second(org: &Sandbox) -> Millis {
-    let told = org.control("clock", json!({"advance_ms": 1_700})).await;
+    let told = org.control("clock", json!({"advance_ms": 0})).await;
     let now = parse_datetime(told["now"].as_str().unwrap()).unwrap();
-    now.div_euclid(1_000) * 1_000
+    let next = (now.div_euclid(1_000) + 2) * 1_000;
+    org.control("clock", json!({"to": format_datetime(next)})).await;
+    next
 }
 
 async fn change(org: &Sandbox, random: &mut fastrand::Rng, id: &str, number: usize) {
