@@ -7,8 +7,8 @@
 
 use std::time::{Duration, Instant};
 
-use storesync::proto::pub_sub_client::PubSubClient;
-use storesync::proto::{FetchRequest, ReplayPreset, TopicRequest};
+use storesync_proto::pub_sub_client::PubSubClient;
+use storesync_proto::{FetchRequest, ReplayPreset, TopicRequest};
 use tokio::runtime::Runtime;
 use tokio_stream::wrappers::UnboundedReceiverStream;
 use tonic::transport::Channel;

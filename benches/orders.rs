@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 use storesync::config::Config;
 use storesync::daemon::{self, Listeners};
-use storesync::sandbox;
+use storesync_sandbox as sandbox;
 use tokio::net::TcpListener;
 use tokio::runtime::{Builder, Runtime};
 use tokio_util::sync::CancellationToken;

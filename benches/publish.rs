@@ -7,14 +7,14 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use serde_json::json;
-use storesync::model::clock::Clock;
-use storesync::proto::pub_sub_client::PubSubClient;
-use storesync::proto::{FetchRequest, ReplayPreset};
-use storesync::sandbox::bus::NewEvent;
-use storesync::sandbox::oauth::Sessions;
-use storesync::sandbox::org::{DEFAULT_ENTITIES, Org, OrgOptions, Origin, RecordErrors};
-use storesync::sandbox::pubsub::{Hub, Service, Timings};
-use storesync::sandbox::value::RecordId;
+use storesync_proto::pub_sub_client::PubSubClient;
+use storesync_proto::{FetchRequest, ReplayPreset};
+use storesync_sandbox::bus::NewEvent;
+use storesync_sandbox::clock::Clock;
+use storesync_sandbox::oauth::Sessions;
+use storesync_sandbox::org::{DEFAULT_ENTITIES, Org, OrgOptions, Origin, RecordErrors};
+use storesync_sandbox::pubsub::{Hub, Service, Timings};
+use storesync_sandbox::value::RecordId;
 use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
 use tokio_stream::wrappers::ReceiverStream;
@@ -99,7 +99,7 @@ fn one_event(org: &Org) -> NewEvent {
     change(org, 0);
     let (events, _) = org
         .bus()
-        .after(storesync::sandbox::bus::Topic::All, start, 1, usize::MAX);
+        .after(storesync_sandbox::bus::Topic::All, start, 1, usize::MAX);
     let event = events.first().expect("an event");
     NewEvent {
         object: event.object,

@@ -19,14 +19,14 @@ use storesync::inbound::prepare::{Channel, Planned};
 use storesync::inbound::{Wires, subscribe};
 use storesync::model::change::RawEvent;
 use storesync::model::clock::Clock;
-use storesync::proto::pub_sub_server::{PubSub, PubSubServer};
-use storesync::proto::{
-    ConsumerEvent, FetchRequest, FetchResponse, ManagedFetchRequest, ManagedFetchResponse, ProducerEvent,
-    PublishRequest, PublishResponse, SchemaInfo, SchemaRequest, TopicInfo, TopicRequest,
-};
 use storesync::salesforce::{self, Org};
 use storesync::store::cache::cursors;
 use storesync::store::reader::Reader;
+use storesync_proto::pub_sub_server::{PubSub, PubSubServer};
+use storesync_proto::{
+    ConsumerEvent, FetchRequest, FetchResponse, ManagedFetchRequest, ManagedFetchResponse, ProducerEvent,
+    PublishRequest, PublishResponse, SchemaInfo, SchemaRequest, TopicInfo, TopicRequest,
+};
 use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
 use tokio::sync::watch;

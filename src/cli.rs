@@ -1,6 +1,5 @@
 //! The command line, and what the program's exit status says.
 
-use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -66,8 +65,10 @@ pub enum Command {
     #[command(hide = true)]
     Man { dir: PathBuf },
     /// Run a local org that speaks Salesforce's protocols
-    Sandbox(SandboxArgs),
+    #[cfg(feature = "sandbox")]
+    Sandbox(storesync_sandbox::command::Args),
     /// Run the whole tour on this machine: a sandbox org, the daemon and a storefront page
+    #[cfg(feature = "sandbox")]
     Demo(DemoArgs),
 }
 
@@ -391,51 +392,7 @@ pub struct VerifyArgs {
     pub json: bool,
 }
 
-#[derive(Debug, Args)]
-pub struct SandboxArgs {
-    /// Where REST, Bulk and OAuth listen; port 0 takes a free one
-    #[arg(long, default_value = "127.0.0.1:8443", value_name = "ADDR")]
-    pub http: SocketAddr,
-    /// Where the Pub/Sub API listens; port 0 takes a free one
-    #[arg(long, default_value = "127.0.0.1:7443", value_name = "ADDR")]
-    pub grpc: SocketAddr,
-    /// Serve both over TLS, with a certificate authority made for this run
-    #[arg(long)]
-    pub tls: bool,
-    /// Where the org is kept, and sandbox.env, config.toml and the keys are written. Started again with the same folder,
-    /// it goes on where it ended; without one it ends with the process
-    #[arg(long, value_name = "DIR")]
-    pub data: Option<PathBuf>,
-    /// A scenario to run over the org, in TOML: merchants' edits, price campaigns, imports, stock, customers, orders
-    #[arg(long, value_name = "FILE")]
-    pub script: Option<PathBuf>,
-    /// A plan of faults to start with: JSON of the form that POST /sandbox/faults takes
-    #[arg(long, value_name = "FILE")]
-    pub faults: Option<PathBuf>,
-    /// How long a subscription that is owed no event may stay open
-    #[arg(long, default_value_t = 60_000, value_name = "MILLISECONDS")]
-    pub idle_ms: u64,
-    #[command(flatten)]
-    pub size: SandboxSize,
-}
-
-/// What the sandbox org is filled with.
-#[derive(Clone, Copy, Debug, Args)]
-pub struct SandboxSize {
-    /// The same seed gives the same org
-    #[arg(long, default_value_t = 1, value_name = "N")]
-    pub seed: u64,
-    /// Products of the catalogue
-    #[arg(long, default_value_t = 60, value_name = "N")]
-    pub products: usize,
-    /// Storefronts of the org
-    #[arg(long, default_value_t = 3, value_name = "N")]
-    pub stores: usize,
-    /// How long a subscription may be silent before the org sends an empty response
-    #[arg(long, default_value_t = 2_000, value_name = "MILLISECONDS")]
-    pub keepalive_ms: u64,
-}
-
+#[cfg(feature = "sandbox")]
 #[derive(Debug, Args)]
 pub struct DemoArgs {
     /// Run the scripted tour once, print a report, and exit 0 only if every expectation held
@@ -451,7 +408,7 @@ pub struct DemoArgs {
     #[arg(long, default_value_t = 20, value_name = "N")]
     pub orders: usize,
     #[command(flatten)]
-    pub size: SandboxSize,
+    pub size: storesync_sandbox::command::Size,
 }
 
 /// What the exit status says. The numbers are those of sysexits.h, and systemd is told which of them not to

@@ -15,6 +15,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use anyhow::Context;
+use storesync_sandbox as sandbox;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
@@ -23,7 +24,6 @@ use crate::config::Config;
 use crate::daemon::{self, Listeners};
 use crate::demo::org::OrgClient;
 use crate::demo::shop::Shop;
-use crate::sandbox;
 
 /// Where the demo listens if it can; another port is taken where one is in use.
 const API: u16 = 8080;

@@ -13,12 +13,13 @@
 //! 3. Its own change event comes in by the first journey, and [`outbound::confirm`] closes it.
 //!
 //! Whatever else a storefront writes goes the same way. [`daemon`] joins the stages, [`inspect`] answers what people ask
-//! of them, [`telemetry`] is how they tell of themselves; [`sandbox`] is an org to run all this against, [`demo`] the
-//! tour.
+//! of them, [`telemetry`] is how they tell of themselves. `storesync_sandbox` is an org to run all this against, `demo`
+//! the tour.
 
 pub mod cli;
 pub mod config;
 pub mod daemon;
+#[cfg(feature = "sandbox")]
 pub mod demo;
 pub mod failpoint;
 pub mod inbound;
@@ -26,13 +27,6 @@ pub mod inspect;
 pub mod model;
 pub mod outbound;
 pub mod salesforce;
-pub mod sandbox;
 pub mod serve;
 pub mod store;
 pub mod telemetry;
-
-/// The Pub/Sub API's messages, generated from `proto/pubsub_api.proto`.
-#[allow(clippy::all, clippy::pedantic, unused_qualifications, missing_docs)]
-pub mod proto {
-    tonic::include_proto!("eventbus.v1");
-}

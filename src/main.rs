@@ -7,10 +7,9 @@ use std::time::Duration;
 use anyhow::Context;
 use clap::Parser;
 use clap::error::ErrorKind;
-use storesync::cli::{Cli, Command, EventsCommand, Exit, SandboxArgs};
+use storesync::cli::{Cli, Command, EventsCommand, Exit};
 use storesync::config::Config;
-use storesync::{daemon, demo, inspect, sandbox, telemetry};
-use tokio_util::sync::CancellationToken;
+use storesync::{daemon, inspect, telemetry};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -29,14 +28,23 @@ fn main() -> ExitCode {
             };
         }
     };
-    let quiet = !matches!(cli.command, Command::Run | Command::Sandbox(_));
-    telemetry::init(cli.log, if quiet { "warn" } else { "info" });
+    telemetry::init(cli.log, if serves(&cli.command) { "info" } else { "warn" });
     match run(cli) {
         Ok(exit) => exit.into(),
         Err(error) => {
             eprintln!("storesync: {error:#}");
             daemon::exit_of(&error).into()
         }
+    }
+}
+
+/// Whether a command serves until it is stopped, so that its log is what it has to say.
+fn serves(command: &Command) -> bool {
+    match command {
+        Command::Run => true,
+        #[cfg(feature = "sandbox")]
+        Command::Sandbox(_) => true,
+        _ => false,
     }
 }
 
@@ -76,8 +84,12 @@ fn run(cli: Cli) -> anyhow::Result<Exit> {
             Command::Completions { shell } => Ok(inspect::manual::completions(shell)),
             Command::Man { dir } => inspect::manual::pages(&dir),
             Command::Orders(command) => inspect::orders::run(&Config::load(config)?, command),
-            Command::Sandbox(args) => run_sandbox(args, stop).await.map(|()| Exit::Ok),
-            Command::Demo(args) => Box::pin(demo::run(args, stop)).await,
+            #[cfg(feature = "sandbox")]
+            Command::Sandbox(args) => storesync_sandbox::command::run(args, stop)
+                .await
+                .map(|()| Exit::Ok),
+            #[cfg(feature = "sandbox")]
+            Command::Demo(args) => Box::pin(storesync::demo::run(args, stop)).await,
         }
     });
     // A stage that did not end in time must not keep the process.
@@ -98,30 +110,4 @@ fn decode_event(schema: &Path) -> Exit {
             Exit::Usage
         }
     }
-}
-
-/// Runs a sandbox org and prints, in one line of JSON, how to reach it.
-async fn run_sandbox(args: SandboxArgs, stop: CancellationToken) -> anyhow::Result<()> {
-    let running = sandbox::start(sandbox::Options {
-        http: args.http,
-        grpc: args.grpc,
-        tls: args.tls,
-        data: args.data,
-        script: args.script,
-        faults: args.faults,
-        idle: Duration::from_millis(args.idle_ms),
-        seed: args.size.seed,
-        products: args.size.products,
-        stores: args.size.stores,
-        keepalive: Duration::from_millis(args.size.keepalive_ms),
-        ..sandbox::Options::default()
-    })
-    .await?;
-    let env: serde_json::Map<String, serde_json::Value> = running
-        .env
-        .iter()
-        .map(|(key, value)| ((*key).to_owned(), value.as_str().into()))
-        .collect();
-    println!("{}", serde_json::Value::Object(env));
-    running.run(stop).await
 }

@@ -20,8 +20,6 @@ pub enum Clock {
     System,
     /// Moved by hand, shared by all clones.
     Manual(Arc<AtomicI64>),
-    /// The system's time and so many milliseconds, shared by all clones.
-    Shifted(Arc<AtomicI64>),
 }
 
 impl Clock {
@@ -29,26 +27,6 @@ impl Clock {
         match self {
             Self::System => system(),
             Self::Manual(now) => now.load(Ordering::SeqCst),
-            Self::Shifted(by) => system().saturating_add(by.load(Ordering::SeqCst)),
-        }
-    }
-
-    /// By how much a clock was moved from the system's; a manual one by all that it shows.
-    pub fn moved(&self) -> Millis {
-        match self {
-            Self::System => 0,
-            Self::Manual(moved) | Self::Shifted(moved) => moved.load(Ordering::SeqCst),
-        }
-    }
-
-    /// Moves a clock that can be moved; the system's cannot, and says so with false.
-    pub fn advance(&self, millis: Millis) -> bool {
-        match self {
-            Self::System => false,
-            Self::Manual(moved) | Self::Shifted(moved) => {
-                moved.fetch_add(millis, Ordering::SeqCst);
-                true
-            }
         }
     }
 }

@@ -14,11 +14,13 @@ use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint};
 use tonic::{Code, Request, Status, Streaming};
 
 use crate::model::change::{RawEvent, ReplayId};
-use crate::proto::pub_sub_client::PubSubClient;
-use crate::proto::{ConsumerEvent, FetchRequest, FetchResponse, ReplayPreset, SchemaRequest, TopicRequest};
 use crate::salesforce::auth::Session;
 use crate::salesforce::client::ca_pem;
 use crate::salesforce::{Error, Org};
+use storesync_proto::pub_sub_client::PubSubClient;
+use storesync_proto::{
+    ConsumerEvent, FetchRequest, FetchResponse, ReplayPreset, SchemaRequest, TopicRequest,
+};
 
 const ERROR_CODE_PREFIX: &str = "sfdc.platform.eventbus.grpc.";
 const UNARY_TIMEOUT: Duration = Duration::from_secs(30);

@@ -7,10 +7,10 @@ use std::process::{Command, Stdio};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value as Json, json};
-use storesync::model::clock::Clock;
-use storesync::sandbox::avro::{Body, ChangeType, EventSchema, Header, Seen};
-use storesync::sandbox::org::{DEFAULT_ENTITIES, Org, OrgOptions, Origin, Record, RecordErrors, Transaction};
-use storesync::sandbox::value::RecordId;
+use storesync_sandbox::avro::{Body, ChangeType, EventSchema, Header, Seen};
+use storesync_sandbox::clock::Clock;
+use storesync_sandbox::org::{DEFAULT_ENTITIES, Org, OrgOptions, Origin, Record, RecordErrors, Transaction};
+use storesync_sandbox::value::RecordId;
 
 use crate::world::storesync;
 
@@ -154,7 +154,7 @@ fn a_payload_is_shown_by_the_names_of_its_schema() {
 fn what_cannot_be_decoded_is_told_in_a_sentence() {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("schema.avsc");
-    let catalog = storesync::sandbox::schema::Catalog::load().unwrap();
+    let catalog = storesync_sandbox::schema::Catalog::load().unwrap();
     std::fs::write(&file, EventSchema::new(catalog.object("Account").unwrap()).json).unwrap();
     let other = dir.path().join("other.avsc");
     std::fs::write(&other, r#"{"type": "string"}"#).unwrap();

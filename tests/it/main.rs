@@ -5,6 +5,7 @@ mod chaos;
 mod check;
 mod engineers;
 mod events_decode;
+mod events_encode;
 mod fault_matrix;
 mod forget;
 mod fuzzed;
@@ -13,15 +14,19 @@ mod journeys;
 mod monitoring;
 mod outbound;
 mod privacy;
+#[path = "../../sandbox/tests/protocols/process.rs"]
+mod process;
 mod refusals;
-mod sandbox_avro;
-mod sandbox_faults;
-mod sandbox_org;
-mod sandbox_pubsub;
-mod sandbox_rest;
 mod service;
 mod simulate;
 mod state;
 mod storefront;
 mod tidy;
 mod world;
+
+/// What starts a sandbox.
+fn sandbox_command() -> std::process::Command {
+    let mut command = world::storesync();
+    command.arg("sandbox");
+    command
+}
