@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use clap::Parser;
-use clap::error::ErrorKind;
+use clap::error::{ContextKind, ContextValue, ErrorKind};
 use storesync::cli::{Cli, Command, EventsCommand, Exit};
 use storesync::config::Config;
 use storesync::{daemon, inspect, telemetry};
@@ -20,6 +20,14 @@ fn main() -> ExitCode {
         Err(error) => {
             // A closed standard output is no reason to fail on a call for help.
             let _ = error.print();
+            if let Some(ContextValue::String(verb)) = error.get(ContextKind::InvalidSubcommand)
+                && cfg!(not(feature = "sandbox"))
+                && ["sandbox", "demo"].contains(&verb.as_str())
+            {
+                eprintln!(
+                    "storesync was built without the sandbox org, which {verb} needs: build it with its default features"
+                );
+            }
             let asked = matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion);
             return if asked {
                 Exit::Ok.into()

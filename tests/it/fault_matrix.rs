@@ -4,8 +4,8 @@
 //!
 //! Steps: the first request (refused, lost before, after or long before its commit, answered late or by half), a later
 //! piece of a long order, and the look that settles a lost answer. A world is a sandbox and a daemon; several worlds
-//! work through the cases side by side. `STORESYNC_MATRIX=full` tries every kind of customer with every case, where
-//! otherwise they take turns.
+//! work through the cases side by side. `STORESYNC_MATRIX=full` tries every kind of customer with every case. Otherwise
+//! they take turns, and a run tries a third of the cases, another one each day.
 
 mod kills;
 
@@ -14,10 +14,13 @@ use std::sync::Mutex;
 use serde_json::{Value, json};
 
 use crate::outbound::{long_order, without_item_keys};
-use crate::world::{Daemon, Sandbox, a_store, eventually};
+use crate::world::{Daemon, Sandbox, a_store, eventually, share_of_today};
 
 /// Worlds at a time: most of a case is waiting.
 const WORLDS: usize = 6;
+
+/// In so many days every case is tried.
+const CASES_SHARES: usize = 3;
 
 /// Quiet, so that rules for queries meet the looks of orders alone.
 pub const QUIET: [(&str, &str); 2] = [
@@ -125,7 +128,16 @@ fn cases() -> Vec<Case> {
             }
         }
     }
-    cases
+    if full {
+        return cases;
+    }
+    let share = share_of_today(CASES_SHARES);
+    // By threes, as each three have every kind of customer.
+    let drawn = cases
+        .into_iter()
+        .enumerate()
+        .filter(|(at, _)| at / PEOPLE.len() % CASES_SHARES == share);
+    drawn.map(|(_, case)| case).collect()
 }
 
 /// A sandbox and a daemon, with what orders need of them.

@@ -22,6 +22,16 @@ pub fn storesync() -> Command {
     command
 }
 
+/// Which of so many shares of a long list a run tries: another one each day. `STORESYNC_DAY`, days since 1970, tries
+/// those of a day again.
+pub fn share_of_today(shares: usize) -> usize {
+    let day = match std::env::var("STORESYNC_DAY") {
+        Ok(day) => day.parse().unwrap(),
+        Err(_) => std::time::UNIX_EPOCH.elapsed().unwrap().as_secs() / 86_400,
+    };
+    usize::try_from(day).unwrap() % shares
+}
+
 impl Sandbox {
     pub fn state(&self) -> PathBuf {
         self.dir.path().join("state")

@@ -22,10 +22,11 @@ must "the package installs" dpkg -i --force-depends /root/storesync.deb
 must "its user is there" id storesync
 must "the credentials are root's" [ "$(stat -c '%U %a' /etc/storesync/credentials)" = "root 700" ]
 must "there is a manual" test -s /usr/share/man/man1/storesync-check.1.gz
+must "there is no sandbox org in it" [ "$(storesync sandbox 2>&1 | grep -c "built without the sandbox org")" = 1 ]
 must "there is a bill of materials" test -s /usr/share/doc/storesync/sbom.cdx.json
 
 rm -rf /root/org && mkdir /root/org
-storesync sandbox --data /root/org --http 127.0.0.1:18443 --grpc 127.0.0.1:17443 --products 50 >/root/org/line 2>/dev/null &
+/root/storesync-sandbox --data /root/org --http 127.0.0.1:18443 --grpc 127.0.0.1:17443 --products 50 >/root/org/line 2>/dev/null &
 org=$!
 until_holds test -s /root/org/line
 sed -e 's#^dir = .*#dir = "/var/lib/storesync"#' -e 's#^client_secret_file = .*#client_secret_file = "client_secret"#' \

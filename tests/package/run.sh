@@ -8,6 +8,8 @@ machine=${1:-target/machine}
 [ -d "$machine/usr" ] || debootstrap --variant=minbase --include=systemd,systemd-sysv,dbus,ca-certificates trixie "$machine"
 sh systemd/debian/build.sh dev
 cp target/debian/storesync_*.deb "$machine/root/storesync.deb"
+cargo build --quiet --package storesync-sandbox
+cp target/debug/storesync-sandbox "$machine/root/"
 cp tests/package/inside.sh "$machine/root/inside.sh"
 rm -f "$machine/root/result.log"
 cat >"$machine/etc/systemd/system/inside.service" <<'UNIT'

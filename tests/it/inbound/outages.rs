@@ -177,14 +177,15 @@ async fn a_channel_that_told_its_members_late_is_caught_up_for_all_of_them() {
     org.control("pubsub/migrate", json!({})).await;
     let url = format!("{}/sandbox/faults", org.env["SANDBOX_HTTP"]);
     org.http.delete(url).send().await.unwrap();
-    eventually("the position is known to be lost", async || {
-        let told = daemon.running.said();
-        told.contains("no longer knows the position").then_some(())
+    eventually("accounts are caught up for", async || {
+        let entry = |entry: &Row| entry["kind"] == "catch_up" && entry["object"] == "Account";
+        org.ledger().iter().any(entry).then_some(())
     })
     .await;
     converge(&org).await;
     let ledger = org.settled().await;
     assert_eq!(found(&ledger, "catch_up", "Account").len(), 1, "{ledger:?}");
+    assert!(daemon.running.said().contains("no longer knows the position"));
 }
 
 #[tokio::test(flavor = "multi_thread")]
