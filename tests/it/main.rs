@@ -9,6 +9,7 @@ mod events_encode;
 mod fault_matrix;
 mod forget;
 mod fuzzed;
+mod generated;
 mod inbound;
 mod journeys;
 mod monitoring;
