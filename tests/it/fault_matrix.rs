@@ -5,7 +5,7 @@
 //! Steps: the first request (refused, lost before, after or long before its commit, answered late or by half), a later
 //! piece of a long order, and the look that settles a lost answer. A world is a sandbox and a daemon; several worlds
 //! work through the cases side by side. `STORESYNC_MATRIX=full` tries every kind of customer with every case. Otherwise
-//! they take turns, and a run tries a third of the cases, another one each day.
+//! they take turns, and a run tries a quarter of the cases, another one each day.
 
 mod kills;
 
@@ -20,7 +20,7 @@ use crate::world::{Daemon, Sandbox, a_store, eventually, share_of_today};
 const WORLDS: usize = 6;
 
 /// In so many days every case is tried.
-const CASES_SHARES: usize = 3;
+const CASES_SHARES: usize = 4;
 
 /// Quiet, so that rules for queries meet the looks of orders alone.
 pub const QUIET: [(&str, &str); 2] = [

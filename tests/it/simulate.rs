@@ -3,7 +3,7 @@
 //! comparing, each change is in the feed once, nothing is left in the ledger, and each
 //! order is in the org once; and no daemon has said anything of who is in the org, or any secret.
 //!
-//! Of 200 seeds a run tries every tenth, others each day; `STORESYNC_SEEDS=200` tries so many new ones,
+//! Of 200 seeds a run tries every sixteenth, others each day; `STORESYNC_SEEDS=200` tries so many new ones,
 //! `STORESYNC_SEEDS=17..18` these. What is drawn depends on the seed alone; what happens also on how the processes are
 //! scheduled, so a failing seed may have to be tried again.
 
@@ -18,9 +18,9 @@ use crate::outbound::shopper::{STORES, Shopper};
 use crate::privacy::{says_nothing_of, secrets};
 use crate::world::{Daemon, Sandbox, cache, converge, eventually, select, share_of_today};
 
-/// Those of ten days, where none are given.
+/// Those of sixteen days, where none are given.
 const SEEDS: std::ops::Range<u64> = 0..200;
-const SEEDS_SHARES: usize = 10;
+const SEEDS_SHARES: usize = 16;
 
 /// Worlds at a time: most of a world's life is waiting.
 const WORLDS: usize = 10;
