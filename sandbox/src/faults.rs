@@ -31,7 +31,8 @@
 //! What it does, `fault`, to an HTTP request:
 //! - `{"status": 503}`: answered at once, nothing is done. `"code"` and `"message"` set the error,
 //!   `"retry_after_seconds"` adds the header; a status of 420, 502 or 504, or `"html": true`, answers with a page of
-//!   HTML, as the platform's edge does;
+//!   HTML, as the platform's edge does; `"body": "..."` answers with this body, and `"location": "..."` adds the header,
+//!   as proxies, gateways and sign-ins do;
 //! - `{"delay_ms": 500}`: executed at once, answered late;
 //! - `{"commit_after_ms": 500}`: the connection is reset at once, and the request is executed so much later;
 //! - `drop_before`: the connection is reset, nothing is done;

@@ -168,6 +168,14 @@ fn answer(app: &App, call: &Call) -> Answer {
     }
 }
 
+fn media_type(text: &str) -> &'static str {
+    match text.trim_start().chars().next() {
+        Some('<') => "text/html",
+        Some('{' | '[') => "application/json",
+        _ => "text/plain",
+    }
+}
+
 fn respond(reply: Reply, usage: Option<(u64, u64)>) -> Response {
     let (content_type, body) = match reply.content {
         Content::Empty => (None, Body::empty()),
@@ -178,6 +186,7 @@ fn respond(reply: Reply, usage: Option<(u64, u64)>) -> Response {
         Content::Csv(bytes) => (Some("text/csv;charset=UTF-8"), Body::from(bytes)),
         Content::Html(page) => (Some("text/html"), Body::from(page)),
         Content::Xml(document) => (Some("text/xml;charset=UTF-8"), Body::from(document)),
+        Content::Text(text) => (Some(media_type(&text)), Body::from(text)),
     };
     let mut response = Response::new(body);
     *response.status_mut() = StatusCode::from_u16(reply.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);

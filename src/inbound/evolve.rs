@@ -69,7 +69,9 @@ async fn round(wires: &Wires, pubsub: &PubSub, config: &config::Sync) -> anyhow:
                 let object = object.clone();
                 send(wires, Work::ObjectProblem { object, problem }).await?;
             }
-            Err(error @ (Error::Unreachable { .. } | Error::AnswerLost { .. })) => return Err(error.into()),
+            Err(error @ (Error::Unreachable { .. } | Error::AnswerLost { .. } | Error::NotTheApi { .. })) => {
+                return Err(error.into());
+            }
             Err(error) => {
                 tracing::warn!(%object, "{object} could not be described again, will be tried again: {error}");
             }

@@ -232,11 +232,13 @@ pub enum Outcome {
         attempts_max: Option<u32>,
         read_back: bool,
     },
-    /// Trouble that is not this order's: try again after `wait`, as if this attempt had not been.
+    /// Trouble that is not known to be this order's: try again after `wait`, as if this attempt had not been.
     Paused {
         problem: Problem,
         wait: Duration,
         read_back: bool,
+        /// It is that of all orders: none is sent meanwhile.
+        everyone: bool,
     },
     Refused {
         problem: Problem,
@@ -287,6 +289,7 @@ impl OrderState {
                 problem,
                 wait,
                 read_back,
+                ..
             } => Self::Waiting {
                 failures,
                 due_at: due_at(wait),
@@ -327,6 +330,7 @@ mod tests {
             problem: problem(),
             wait: Duration::from_secs(2),
             read_back: true,
+            everyone: false,
         };
         let sent = Outcome::Sent {
             salesforce_id: "801".to_owned(),

@@ -168,8 +168,15 @@ impl Delivery<'_> {
         answer.map_err(|error| {
             self.exchange.request = Some(json!({"look_up": asked}).to_string());
             self.exchange.response = Some(error_text(&error));
+            let verdict = match outcome::of_error(&error, key_field) {
+                // A look that is refused says nothing of what was to be sent.
+                Verdict::NeedsAttention { problem } if matches!(error, Error::Refused { .. }) => {
+                    Verdict::Unanswered { problem }
+                }
+                verdict => verdict,
+            };
             Trouble {
-                verdict: outcome::of_error(&error, key_field),
+                verdict,
                 looking: true,
             }
         })

@@ -22,7 +22,7 @@ use crate::outbound::compose::Composer;
 use crate::outbound::deliver;
 use crate::outbound::mapping::Mapping;
 use crate::outbound::outcome;
-use crate::outbound::schedule::{self, Circuit};
+use crate::outbound::schedule::{self, Circuit, Tried};
 use crate::outbound::shape::{Shape, ShapeError};
 use crate::salesforce::Org;
 use crate::store::outbox::{Claimed, Exchange, Outbox, OutboxError};
@@ -119,6 +119,7 @@ pub async fn run(world: World, stop: CancellationToken) -> Result<(), PushError>
             Some(delivered) = under_way.next(), if !under_way.is_empty() => {
                 let delivered: Outcome = delivered?;
                 shared.circuit().learn(&delivered, world.clock.now());
+                tell_health(&world, &delivered);
                 if is_outdated(&delivered) && world.clock.now() - seen.at > SHAPE_AGE_MIN {
                     renew(&shared, &mut seen).await;
                 }
@@ -174,11 +175,31 @@ fn idle(shared: &Shared<'_>) -> Result<Duration, OutboxError> {
 
 fn is_outdated(delivered: &Outcome) -> bool {
     match delivered {
-        Outcome::Retry { problem, .. } | Outcome::Refused { problem } => {
+        Outcome::Retry { problem, .. } | Outcome::Paused { problem, .. } | Outcome::Refused { problem } => {
             outcome::is_outdated_shape(&problem.code)
         }
-        Outcome::Sent { .. } | Outcome::Paused { .. } => false,
+        Outcome::Sent { .. } => false,
     }
+}
+
+/// Tells health why orders wait, for as long as the org answers none of them.
+fn tell_health(world: &World, delivered: &Outcome) {
+    let problem = match delivered {
+        Outcome::Paused { problem, .. } => {
+            Some(format!("orders wait ({}): {}", problem.code, problem.message))
+        }
+        Outcome::Sent { .. } | Outcome::Refused { .. } => None,
+        Outcome::Retry { .. } => return,
+    };
+    say(world, problem);
+}
+
+fn say(world: &World, problem: Option<String>) {
+    world.problem.send_if_modified(|told| {
+        let is_new = *told != problem;
+        *told = problem;
+        is_new
+    });
 }
 
 async fn load(shared: &Shared<'_>) -> Result<Shape, ShapeError> {
@@ -199,7 +220,7 @@ async fn first_shape(shared: &Shared<'_>, stop: &CancellationToken) -> Option<Se
         };
         let wait = match loaded {
             Ok(shape) => {
-                shared.world.problem.send_replace(None);
+                say(shared.world, None);
                 return Some(Seen {
                     shape: Arc::new(shape),
                     at: shared.world.clock.now(),
@@ -207,13 +228,16 @@ async fn first_shape(shared: &Shared<'_>, stop: &CancellationToken) -> Option<Se
             }
             Err(ShapeError::Misfit(sentence)) => {
                 tracing::error!("orders are kept and not sent: {sentence}");
-                shared.world.problem.send_replace(Some(sentence));
+                say(shared.world, Some(sentence));
                 MISFIT_REST
             }
             Err(ShapeError::Org(error)) => {
-                let wait = schedule::soon(attempt);
-                tracing::warn!(%error, wait_seconds = wait.as_secs(), "orders wait: the org's objects cannot be described");
-                wait
+                if attempt == 1 {
+                    tracing::warn!(%error, "orders wait: the org's objects cannot be described");
+                }
+                let sentence = format!("orders wait: the org's objects cannot be described: {error}");
+                say(shared.world, Some(sentence));
+                schedule::soon(attempt)
             }
         };
         tokio::select! {
@@ -250,12 +274,14 @@ async fn deliver(shared: &Shared<'_>, shape: Arc<Shape>, claimed: Claimed) -> Re
     let (delivered, exchange) = deliver::deliver(&world.org, composer, &claimed).await;
     let outcome = match delivered {
         Ok(salesforce_id) => Outcome::Sent { salesforce_id },
-        Err(trouble) => shared.circuit().outcome(
-            claimed.sequence,
-            trouble.verdict,
-            claimed.failures,
-            trouble.looking,
-        ),
+        Err(trouble) => {
+            let tried = Tried {
+                sequence: claimed.sequence,
+                attempt: claimed.attempt,
+                failures: claimed.failures,
+            };
+            shared.circuit().outcome(&tried, trouble.verdict, trouble.looking)
+        }
     };
     tell(&claimed, &outcome, begun_at, world.clock.now());
     let sending = OrderState::Sending {

@@ -35,6 +35,16 @@ pub fn soon(failures: u32) -> Duration {
     SOON.delay(failures)
 }
 
+/// What an attempt's outcome depends on besides the answer.
+#[derive(Clone, Copy, Debug)]
+pub struct Tried {
+    pub sequence: i64,
+    /// Counts every claim, this one too.
+    pub attempt: u32,
+    /// Counts those before that ended in trouble of the write's own.
+    pub failures: u32,
+}
+
 /// Trouble of the whole org, as one delivery after the other reports it.
 #[derive(Debug)]
 pub struct Circuit {
@@ -81,7 +91,10 @@ impl Circuit {
     }
 
     /// What an attempt's trouble leads to. `looking` tells that nothing was sent, and the look is still to be had.
-    pub fn outcome(&mut self, sequence: i64, verdict: Verdict, failures: u32, looking: bool) -> Outcome {
+    pub fn outcome(&mut self, tried: &Tried, verdict: Verdict, looking: bool) -> Outcome {
+        let Tried {
+            sequence, failures, ..
+        } = *tried;
         let retry = |problem, policy: Policy, attempts_max: Option<u32>, read_back| Outcome::Retry {
             problem,
             wait: policy.delay(failures + 1),
@@ -110,10 +123,23 @@ impl Circuit {
                 attempts_max,
             } => retry(problem, SOON, attempts_max, true),
             Verdict::PauseLane { problem } => {
-                if problem.message.contains("Concurrent") {
+                // Of all that uses the allowance up, too many calls at once is what fewer lanes can mend.
+                if problem.code == "REQUEST_LIMIT_EXCEEDED" {
                     self.lanes = (self.lanes / 2).max(1);
                 }
                 self.pause(problem, looking)
+            }
+            Verdict::Unanswered { problem } => {
+                self.suspects.insert(sequence);
+                if self.suspects.len() >= SUSPECTS_MIN {
+                    return self.pause(problem, true);
+                }
+                Outcome::Paused {
+                    problem,
+                    wait: PAUSE.delay(tried.attempt),
+                    read_back: true,
+                    everyone: false,
+                }
             }
             // What is known of the org may be old: it is asked again, and the write tried once more.
             Verdict::NeedsAttention { problem }
@@ -139,21 +165,29 @@ impl Circuit {
             problem,
             wait: PAUSE.delay(self.pauses + 1),
             read_back,
+            everyone: true,
         }
     }
 
     /// Learns from what became of an attempt. Attempts that fail together make one pause.
     pub fn learn(&mut self, outcome: &Outcome, now: Millis) {
         match outcome {
+            Outcome::Paused { everyone: false, .. } => {}
             Outcome::Paused { problem, wait, .. } => {
                 if self.is_closed(now) {
                     self.pauses += 1;
-                    tracing::warn!(code = %problem.code, wait_seconds = wait.as_secs(), "sending pauses: {}", problem.code);
+                    // Once for all pauses in a row.
+                    if self.pauses == 1 {
+                        tracing::warn!(code = %problem.code, "sending pauses: {}", problem.code);
+                    }
                 }
                 let wait = i64::try_from(wait.as_millis()).unwrap_or(i64::MAX);
                 self.until = self.until.max(now.saturating_add(wait));
             }
             Outcome::Sent { .. } => {
+                if self.pauses > 0 {
+                    tracing::info!("sending goes on");
+                }
                 self.pauses = 0;
                 self.suspects.clear();
                 self.lanes = (self.lanes + 1).min(LANES_MAX);
@@ -194,6 +228,14 @@ mod tests {
         Problem::new(code, "a sentence")
     }
 
+    fn tried(sequence: i64, failures: u32) -> Tried {
+        Tried {
+            sequence,
+            attempt: failures + 1,
+            failures,
+        }
+    }
+
     fn read_back(code: &str) -> Verdict {
         Verdict::ReadBack {
             problem: problem(code),
@@ -215,7 +257,7 @@ mod tests {
             },
             read_back("X"),
         ] {
-            let outcome = Circuit::default().outcome(1, verdict, 0, true);
+            let outcome = Circuit::default().outcome(&tried(1, 0), verdict, true);
             assert!(matches!(
                 outcome,
                 Outcome::Retry {
@@ -225,7 +267,7 @@ mod tests {
                 }
             ));
         }
-        let paused = Circuit::default().outcome(1, Verdict::PauseLane { problem }, 0, true);
+        let paused = Circuit::default().outcome(&tried(1, 0), Verdict::PauseLane { problem }, true);
         assert!(matches!(paused, Outcome::Paused { read_back: true, .. }));
     }
 
@@ -235,9 +277,9 @@ mod tests {
             problem: problem("X"),
             attempts_max: None,
         };
-        let soon = Circuit::default().outcome(1, verdict, 3, false);
+        let soon = Circuit::default().outcome(&tried(1, 3), verdict, false);
         assert!(matches!(soon, Outcome::Retry { read_back: false, .. }));
-        let unclear = Circuit::default().outcome(1, read_back("X"), 0, false);
+        let unclear = Circuit::default().outcome(&tried(1, 0), read_back("X"), false);
         assert!(matches!(unclear, Outcome::Retry { read_back: true, .. }));
     }
 
@@ -248,6 +290,7 @@ mod tests {
             problem: problem("X"),
             wait: Duration::from_secs(seconds),
             read_back: false,
+            everyone: true,
         };
         circuit.learn(&paused(2), 1_000);
         circuit.learn(&paused(1), 1_100);
@@ -265,7 +308,8 @@ mod tests {
     #[test]
     fn trouble_of_one_write_is_its_own_and_trouble_of_three_is_the_org_s() {
         let mut circuit = Circuit::default();
-        let mut meet = |sequence| circuit.outcome(sequence, read_back("SERVER_UNAVAILABLE"), 0, false);
+        let mut meet =
+            |sequence| circuit.outcome(&tried(sequence, 0), read_back("SERVER_UNAVAILABLE"), false);
         for sequence in [1, 1, 1, 2] {
             assert!(matches!(meet(sequence), Outcome::Retry { .. }), "{sequence}");
         }
@@ -273,12 +317,39 @@ mod tests {
     }
 
     #[test]
+    fn an_answer_that_is_not_the_org_s_stops_its_write_and_three_stop_all() {
+        let mut circuit = Circuit::default();
+        let mut meet = |sequence, failures| {
+            let verdict = Verdict::Unanswered {
+                problem: problem("HTTP_403"),
+            };
+            let outcome = circuit.outcome(&tried(sequence, failures), verdict, false);
+            circuit.learn(&outcome, 0);
+            let Outcome::Paused {
+                read_back: true,
+                everyone,
+                ..
+            } = outcome
+            else {
+                panic!("no attempt of the write is spent: {outcome:?}");
+            };
+            (everyone, circuit.is_closed(0))
+        };
+        // However often one write meets it.
+        for failures in 0..20 {
+            assert_eq!(meet(1, failures), (false, true));
+        }
+        assert_eq!(meet(2, 0), (false, true));
+        assert_eq!(meet(3, 0), (true, false));
+    }
+
+    #[test]
     fn a_concurrency_limit_halves_what_runs_at_once() {
         let mut circuit = Circuit::default();
         let limit = Verdict::PauseLane {
-            problem: Problem::new("REQUEST_LIMIT_EXCEEDED", "ConcurrentRequests exceeded"),
+            problem: Problem::new("REQUEST_LIMIT_EXCEEDED", "as the org words it"),
         };
-        circuit.outcome(1, limit, 0, false);
+        circuit.outcome(&tried(1, 0), limit, false);
         assert_eq!(circuit.lanes(), LANES_MAX / 2);
     }
 
@@ -305,7 +376,7 @@ mod tests {
             let verdict = Verdict::NeedsAttention {
                 problem: problem("INVALID_FIELD"),
             };
-            Circuit::default().outcome(1, verdict, failures, false)
+            Circuit::default().outcome(&tried(1, failures), verdict, false)
         };
         assert!(matches!(
             unknown(0),

@@ -197,16 +197,11 @@ pub(super) async fn log_in(
                 error: refusal.error,
                 description: refusal.error_description,
             },
-            Err(_) => Error::Refused {
-                status: status.as_u16(),
-                errors: Vec::new(),
-            },
+            Err(_) => Error::of_answer(&url, status.as_u16(), &body),
         });
     }
-    let answer: TokenAnswer = serde_json::from_slice(&body).map_err(|error| Error::Unreadable {
-        url: url.clone(),
-        reason: error.to_string(),
-    })?;
+    let answer: TokenAnswer =
+        serde_json::from_slice(&body).map_err(|_| Error::not_the_api(&url, status.as_u16(), &body))?;
     let org_id = answer.id.rsplit('/').nth(1).unwrap_or_default().to_owned();
     grant.rotate(answer.refresh_token)?;
     Ok(Session {

@@ -1,6 +1,7 @@
 //! How a call to the org can fail, told apart as far as callers act on the difference.
 
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
+use serde_json::Value;
 
 /// One entry of Salesforce's error body.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
@@ -8,13 +9,35 @@ pub struct ApiError {
     /// `DUPLICATE_VALUE`, ... In collections it is named `statusCode`.
     #[serde(rename = "errorCode", alias = "statusCode")]
     pub code: String,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "null_as_default")]
     pub message: String,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "null_as_default")]
     pub fields: Vec<String>,
-    /// What a duplicate rule found, as it tells it.
-    #[serde(default, rename = "duplicateResult")]
-    pub duplicate_result: Option<serde_json::Value>,
+    /// What a duplicate rule found, as it tells it. Versions 48 to 51 spell the name without its l.
+    #[serde(default, rename = "duplicateResult", alias = "duplicateResut")]
+    pub duplicate_result: Option<Value>,
+}
+
+fn null_as_default<'de, D: Deserializer<'de>, T: Default + Deserialize<'de>>(
+    value: D,
+) -> Result<T, D::Error> {
+    Ok(Option::deserialize(value)?.unwrap_or_default())
+}
+
+impl ApiError {
+    /// The entries of an error body, in any of Salesforce's forms; none where the body is not one.
+    pub fn all_of(body: &Value) -> Vec<Self> {
+        let entries = match body {
+            Value::Array(entries) => entries.as_slice(),
+            entry => std::slice::from_ref(entry),
+        };
+        let read = |entry: &Value| {
+            Self::deserialize(entry)
+                .ok()
+                .filter(|error| !error.code.is_empty())
+        };
+        entries.iter().filter_map(read).collect()
+    }
 }
 
 /// Why a call did not give its answer.
@@ -26,9 +49,22 @@ pub enum Error {
     /// The request may have reached the org, and its answer was lost: whether it was done is unknown.
     #[error("the answer of {url} was lost ({reason})")]
     AnswerLost { url: String, reason: String },
-    /// The org answered with an error.
+    /// The org answered with its own error body, which has at least one entry.
     #[error("the org answered {status} {}", summary(.errors))]
     Refused { status: u16, errors: Vec<ApiError> },
+    /// The answer is not one of the org's API: a proxy, a gateway, a sign-in or maintenance page. Whether the
+    /// request was done is unknown.
+    #[error(
+        "{url} was answered with {status} and {body}, which is not the org's API: check proxies and gateways on the way, and whether the org is in maintenance"
+    )]
+    NotTheApi {
+        url: String,
+        status: u16,
+        body: BodyKind,
+    },
+    /// Several records have the external id that was asked for.
+    #[error("several records have one external id ({})", records.join(", "))]
+    SeveralRecords { records: Vec<String> },
     /// The org refused the login.
     #[error(
         "the login was refused ({error}: {description}): check [org] auth, client_id, username and the secret files"
@@ -55,7 +91,74 @@ pub enum Error {
     Unreadable { url: String, reason: String },
 }
 
+/// What an answer holds that is not the org's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BodyKind {
+    Nothing,
+    Page,
+    Text,
+    /// Without an error code of Salesforce's.
+    Json,
+}
+
+impl std::fmt::Display for BodyKind {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str(match self {
+            Self::Nothing => "no body",
+            Self::Page => "a page",
+            Self::Text => "a text",
+            Self::Json => "JSON without an error code",
+        })
+    }
+}
+
+impl BodyKind {
+    fn of(body: &[u8]) -> Self {
+        match body.trim_ascii_start().first() {
+            None => Self::Nothing,
+            Some(b'<') => Self::Page,
+            Some(b'{' | b'[') => Self::Json,
+            Some(_) => Self::Text,
+        }
+    }
+}
+
 impl Error {
+    /// Of an answer with another status than 2xx. Who wrote it is told from its body alone: proxies and gateways
+    /// use every status that the org uses.
+    pub fn of_answer(url: &str, status: u16, body: &[u8]) -> Self {
+        let json: Value = serde_json::from_slice(body).unwrap_or(Value::Null);
+        let errors = ApiError::all_of(&json);
+        if !errors.is_empty() {
+            return Self::Refused { status, errors };
+        }
+        let records = record_ids(&json);
+        if status == 300 && !records.is_empty() {
+            return Self::SeveralRecords { records };
+        }
+        Self::not_the_api(url, status, body)
+    }
+
+    /// Of an answer of 2xx whose body is not what was asked for: JSON of the org's that was cut, or a page.
+    pub fn of_body(url: &str, body: &[u8], error: &serde_json::Error) -> Self {
+        match BodyKind::of(body) {
+            BodyKind::Json => Self::Unreadable {
+                url: url.to_owned(),
+                reason: error.to_string(),
+            },
+            _ => Self::not_the_api(url, 200, body),
+        }
+    }
+
+    /// Of an answer whose body is not the org's, whatever its status.
+    pub fn not_the_api(url: &str, status: u16, body: &[u8]) -> Self {
+        Self::NotTheApi {
+            url: url.to_owned(),
+            status,
+            body: BodyKind::of(body),
+        }
+    }
+
     /// The first error code of the org's answer, where it gave one.
     pub fn api_code(&self) -> Option<&str> {
         match self {
@@ -65,9 +168,52 @@ impl Error {
     }
 }
 
+/// The ids of the records that an answer of 300 names: `["/services/data/v67.0/sobjects/Order/801..", ..]`.
+pub fn record_ids(body: &Value) -> Vec<String> {
+    let paths = body.as_array().into_iter().flatten().filter_map(Value::as_str);
+    let ids = paths.filter_map(|path| path.rsplit('/').next());
+    ids.map(str::to_owned).collect()
+}
+
 fn summary(errors: &[ApiError]) -> String {
     match errors.first() {
         Some(error) => format!("{}: {}", error.code, error.message),
         None => "without a reason".to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_error_body_is_read_in_each_of_its_forms() {
+        for (body, code) in [
+            (r#"[{"message":"m","errorCode":"A","fields":["F"]}]"#, Some("A")),
+            (r#"[{"message":"m","errorCode":"A"}]"#, Some("A")),
+            (r#"[{"message":null,"errorCode":"A","fields":null}]"#, Some("A")),
+            (r#"[{"statusCode":"A","message":"m","fields":[]}]"#, Some("A")),
+            (r#"{"errorCode":"A","message":"m"}"#, Some("A")),
+            (r#"[{"oops":1},{"errorCode":"A","message":"m"}]"#, Some("A")),
+            (r#"{"statusCode":403,"message":"Forbidden"}"#, None),
+            (r#"{"error":"invalid_grant","error_description":"d"}"#, None),
+            (r#"{"message":"no Route matched with those values"}"#, None),
+            (r#"[{"errorCode":"","message":"m"}]"#, None),
+            (r#"["errorCode"]"#, None),
+            ("[]", None),
+            ("null", None),
+        ] {
+            let errors = ApiError::all_of(&serde_json::from_str(body).unwrap());
+            assert_eq!(errors.first().map(|error| error.code.as_str()), code, "{body}");
+        }
+    }
+
+    #[test]
+    fn both_spellings_of_a_duplicate_rule_s_result_are_read() {
+        for name in ["duplicateResult", "duplicateResut"] {
+            let body = serde_json::json!([{name: {"allowSave": true}, "errorCode": "DUPLICATES_DETECTED", "message": "m"}]);
+            let errors = ApiError::all_of(&body);
+            assert!(errors[0].duplicate_result.is_some(), "{name}");
+        }
     }
 }

@@ -16,9 +16,9 @@ use serde_json::{Map, Value, json};
 
 use crate::config;
 use crate::model::clock::{Clock, Millis};
+use crate::salesforce::Error;
 use crate::salesforce::auth::{Grant, Session, log_in};
 use crate::salesforce::client::{self, reason, without_query};
-use crate::salesforce::{ApiError, Error};
 
 /// The org refuses addresses of more than 16 KiB, and proxies on the way those of more than 8.
 const ADDRESS_BYTES_MAX: usize = 8_000;
@@ -217,10 +217,10 @@ impl Org {
                 body: Value::Object(body),
                 ..
             }) => self.page(&path, body),
-            Some(part) => Err(Error::Refused {
-                status: part.status,
-                errors: serde_json::from_value(part.body).unwrap_or_default(),
-            }),
+            Some(part) => {
+                let (url, body) = (without_query(&path), part.body.to_string());
+                Err(Error::of_answer(url, part.status, body.as_bytes()))
+            }
             None => Err(self.unreadable(&path, "the composite has no part")),
         }
     }
@@ -401,7 +401,7 @@ impl Org {
         }
         let status = answer.status().as_u16();
         let body = answer.bytes().await.map_err(lost)?;
-        Err(refusal(status, &body))
+        Err(Error::of_answer(without_query(path), status, &body))
     }
 
     async fn answer(&self, request: reqwest::RequestBuilder, path: &str) -> Result<Answer, Error> {
@@ -419,7 +419,7 @@ impl Org {
         if status.is_success() {
             return Ok(Answer { headers, body });
         }
-        Err(refusal(status.as_u16(), &body))
+        Err(Error::of_answer(without_query(path), status.as_u16(), &body))
     }
 
     fn note(&self, headers: &HeaderMap) {
@@ -437,7 +437,7 @@ impl Org {
     }
 
     pub(super) fn json<T: serde::de::DeserializeOwned>(&self, path: &str, body: &[u8]) -> Result<T, Error> {
-        serde_json::from_slice(body).map_err(|error| self.unreadable(path, &error.to_string()))
+        serde_json::from_slice(body).map_err(|error| Error::of_body(without_query(path), body, &error))
     }
 
     #[expect(clippy::unused_self, reason = "reads as the org's answer at its callers")]
@@ -469,12 +469,6 @@ fn is_session_refusal(error: &Error) -> bool {
     }
 }
 
-/// Gateways answer in HTML: no reason then, and the status has to do.
-fn refusal(status: u16, body: &[u8]) -> Error {
-    let errors: Vec<ApiError> = serde_json::from_slice(body).unwrap_or_default();
-    Error::Refused { status, errors }
-}
-
 fn transport_error(path: &str, error: &reqwest::Error) -> Error {
     let (url, reason) = (without_query(path).to_owned(), reason(error));
     if error.is_connect() || error.is_builder() {
@@ -501,6 +495,7 @@ fn api_usage(header: &str) -> Option<ApiUsage> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::salesforce::ApiError;
 
     #[test]
     fn reads_the_usage_header() {

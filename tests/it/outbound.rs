@@ -6,6 +6,7 @@ mod duplicates;
 mod edges;
 mod forget;
 mod kinds;
+mod proxies;
 pub mod shopper;
 mod volume;
 

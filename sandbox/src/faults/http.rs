@@ -92,12 +92,18 @@ fn refused(status: u16) -> Reply {
         message: None,
         retry_after_seconds: None,
         html: false,
+        body: None,
+        location: None,
     })
 }
 
 /// A staged error: what the platform, or its edge, answers with this status.
 fn failed(failure: &Failure) -> Reply {
-    let mut reply = page_or_problem(failure);
+    let mut reply = match &failure.body {
+        Some(body) => Reply::text(failure.status, body.clone()),
+        None => page_or_problem(failure),
+    };
+    reply.location.clone_from(&failure.location);
     if let Some(seconds) = failure.retry_after_seconds {
         reply.headers.push(("retry-after", seconds.to_string()));
     }

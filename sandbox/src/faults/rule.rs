@@ -41,6 +41,12 @@ pub struct Failure {
     pub retry_after_seconds: Option<u64>,
     #[serde(default)]
     pub html: bool,
+    /// In place of an error body, as it stands; its first character tells its media type.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub body: Option<String>,
+    /// Where the answer sends the client.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub location: Option<String>,
 }
 
 /// The faults that need no more than a name; the module's head says what each does.

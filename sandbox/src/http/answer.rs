@@ -15,6 +15,8 @@ pub enum Content {
     Csv(Vec<u8>),
     Html(&'static str),
     Xml(String),
+    /// A body as it stands, in whatever form.
+    Text(String),
 }
 
 /// An answer.
@@ -65,6 +67,13 @@ impl Reply {
         }
     }
 
+    pub fn text(status: u16, text: String) -> Self {
+        Self {
+            content: Content::Text(text),
+            ..Self::json(status, Json::Null)
+        }
+    }
+
     pub fn csv(bytes: Vec<u8>) -> Self {
         Self {
             content: Content::Csv(bytes),
@@ -76,7 +85,9 @@ impl Reply {
     pub fn body(&self) -> Json {
         match &self.content {
             Content::Json(json) => json.clone(),
-            Content::Empty | Content::Csv(_) | Content::Html(_) | Content::Xml(_) => Json::Null,
+            Content::Empty | Content::Csv(_) | Content::Html(_) | Content::Xml(_) | Content::Text(_) => {
+                Json::Null
+            }
         }
     }
 }

@@ -52,6 +52,8 @@ pub(super) fn verdict(error: &Error) -> Verdict {
         // A login that is refused now may have been changed in the org meanwhile: it is tried on, slowly.
         Error::Login { .. }
         | Error::Refused { .. }
+        | Error::NotTheApi { .. }
+        | Error::SeveralRecords { .. }
         | Error::Unreachable { .. }
         | Error::AnswerLost { .. }
         | Error::Unreadable { .. } => Verdict::Retry,

@@ -41,7 +41,7 @@ pub(super) const CODES: &[(&str, Class, &str)] = {
         (
             "REQUEST_LIMIT_EXCEEDED",
             OrgWide,
-            "the org's API allowance is used up: wait, or raise it with Salesforce",
+            "the org's API allowance is used up, or too many calls run at once; it is tried again",
         ),
         (
             "API_CURRENTLY_DISABLED",
@@ -53,6 +53,40 @@ pub(super) const CODES: &[(&str, Class, &str)] = {
             OrgWide,
             "enable the API for the org and the user",
         ),
+        (
+            "INVALID_LOGIN",
+            OrgWide,
+            "the org refuses the user: check the login settings under [org], and the user in the org",
+        ),
+        (
+            "INVALID_OPERATION_WITH_EXPIRED_PASSWORD",
+            OrgWide,
+            "the user's password has expired: set a new one in the org",
+        ),
+        ("PASSWORD_LOCKOUT", OrgWide, "unlock the user in the org"),
+        (
+            "LOGIN_DURING_RESTRICTED_TIME",
+            OrgWide,
+            "widen the login hours of the user's profile",
+        ),
+        (
+            "LOGIN_DURING_RESTRICTED_DOMAIN",
+            OrgWide,
+            "add this machine's address to the login ranges of the user's profile",
+        ),
+        (
+            "CLIENT_NOT_ACCESSIBLE_FOR_USER",
+            OrgWide,
+            "give the user access to the connected app",
+        ),
+        ("ORG_LOCKED", OrgWide, "the org is locked: ask Salesforce"),
+        ("TRIAL_EXPIRED", OrgWide, "the org's trial has ended"),
+        (
+            "FUNCTIONALITY_TEMPORARILY_UNAVAILABLE",
+            OrgWide,
+            "the org is in maintenance; sending goes on after it",
+        ),
+        ("UNSUPPORTED_API_VERSION", OrgWide, "check org.api_version"),
         (
             "INVALID_SESSION_ID",
             OrgWide,
