@@ -8,5 +8,6 @@ pub mod clock;
 pub mod order;
 pub mod retry;
 pub mod row;
+pub mod state;
 pub mod text;
 pub mod write;

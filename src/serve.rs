@@ -176,6 +176,7 @@ mod tests {
         assert_eq!((new.state(), new.lag_seconds(9_000)), ("initializing", None));
     }
 
+    use crate::model::state::WriteState;
     use crate::store::cache::Cache;
     use crate::store::outbox::{self, Outbox};
     use crate::store::storefront as views;
@@ -410,7 +411,7 @@ mod tests {
         let mut other = order("WEB-1");
         other["items"][0]["quantity"] = json!(3);
         assert_eq!(shop.post(&other).await.0, 409);
-        assert_eq!(shop.outbox.counts().unwrap(), [("queued".to_owned(), 1)]);
+        assert_eq!(shop.outbox.counts().unwrap(), [(WriteState::Queued, 1)]);
         let (_, told) = shop.get("/v1/stores/main/orders/WEB-1").await;
         assert_eq!(
             (&told["state"], &told["attempts"], &told["error"]),

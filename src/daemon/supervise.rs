@@ -138,7 +138,7 @@ fn status(standing: &Standing, health: &Health, now: i64) -> String {
     let pending: u64 = standing
         .orders
         .iter()
-        .filter(|orders| orders.is_pending())
+        .filter(|orders| orders.state.is_pending())
         .map(|orders| orders.count)
         .sum();
     let mut status = match health.stale_since {

@@ -16,6 +16,7 @@ use crate::cli::{Exit, OrdersCommand, OrdersFilter};
 use crate::config::Config;
 use crate::inspect::{print, print_json};
 use crate::model::clock::{Clock, Millis, parse_datetime};
+use crate::model::state::WriteState;
 use crate::model::write::{Kind, edit};
 use crate::outbound::mapping::Mapping;
 use crate::store::outbox::desk::{Action, Deed, Desk, DeskError, Done, Filter, PAGE_MAX};
@@ -78,7 +79,7 @@ fn done(config: &Config, command: OrdersCommand) -> anyhow::Result<Exit> {
 
 fn list(dir: &Path, asked: &OrdersFilter, limit: u32, after: i64, json: bool) -> anyhow::Result<Exit> {
     let desk = Desk::read(dir)?;
-    let views = desk.list(&filter(asked, Some("needs_attention"))?, after, limit)?;
+    let views = desk.list(&filter(asked, Some(WriteState::NeedsAttention))?, after, limit)?;
     let full = views.len() == limit as usize;
     let next = views.last().filter(|_| full).map(|view| view.sequence);
     if json {
@@ -116,7 +117,7 @@ fn retry(
     if let Some(reference) = reference {
         return Ok(Action::Retry { reference });
     }
-    let filter = filter(asked, Some("needs_attention"))?;
+    let filter = filter(asked, Some(WriteState::NeedsAttention))?;
     let narrowed = Filter {
         state: None,
         ..filter.clone()
@@ -157,7 +158,7 @@ fn actor() -> String {
     name.unwrap_or_else(|| "command line".to_owned())
 }
 
-fn filter(asked: &OrdersFilter, usual_state: Option<&str>) -> anyhow::Result<Filter> {
+fn filter(asked: &OrdersFilter, usual_state: Option<WriteState>) -> anyhow::Result<Filter> {
     let time = |text: &Option<String>| -> anyhow::Result<Option<Millis>> {
         text.as_deref()
             .map(|text| {
@@ -181,8 +182,8 @@ fn filter(asked: &OrdersFilter, usual_state: Option<&str>) -> anyhow::Result<Fil
         kind: kind.transpose()?,
         state: match asked.state.as_deref() {
             Some("any") => None,
-            Some(state) => Some(state.to_owned()),
-            None => usual_state.map(str::to_owned),
+            Some(name) => Some(state(name)?),
+            None => usual_state,
         },
         code: asked.code.clone(),
         store_id: asked.store.clone(),
@@ -190,6 +191,13 @@ fn filter(asked: &OrdersFilter, usual_state: Option<&str>) -> anyhow::Result<Fil
         text: asked.text.clone(),
         since: time(&asked.since)?,
         until: time(&asked.until)?,
+    })
+}
+
+fn state(name: &str) -> Result<WriteState, Usage> {
+    WriteState::from_name(name).ok_or_else(|| {
+        let known = WriteState::ALL.map(WriteState::name).join(", ");
+        Usage(format!("there is no state {name}: there are {known}, and any"))
     })
 }
 

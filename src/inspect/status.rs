@@ -84,6 +84,15 @@ fn as_text(status: &Value) -> String {
         words(&status["outbox"]["depth"]),
         words(&status["outbox"]["oldest_seconds"])
     ));
+    if status["outbox"]["damaged"]
+        .as_u64()
+        .is_some_and(|count| count > 0)
+    {
+        lines.push(format!(
+            "outbox: {} damaged on the disk and set aside: see `storesync orders list`",
+            words(&status["outbox"]["damaged"])
+        ));
+    }
     lines.push(journal_line(&status["journal"]));
     lines.push(allowance_line(&status["allowance"]));
     lines.join("\n") + "\n"

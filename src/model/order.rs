@@ -16,6 +16,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::model::clock::Millis;
 pub use crate::model::order::decimal::Decimal;
+use crate::model::state::WriteState;
 
 /// Most items of one order. What one request of the org cannot take is sent in several.
 pub const ITEMS_MAX: usize = 2_000;
@@ -247,15 +248,15 @@ pub enum Outcome {
 
 impl OrderState {
     /// As the database and the interface name it.
-    pub fn name(&self) -> &'static str {
+    pub fn state(&self) -> WriteState {
         match self {
-            Self::Queued => "queued",
-            Self::Sending { .. } => "sending",
-            Self::Waiting { .. } => "waiting",
-            Self::Sent { .. } => "sent",
-            Self::Confirmed { .. } => "confirmed",
-            Self::NeedsAttention { .. } => "needs_attention",
-            Self::Discarded { .. } => "discarded",
+            Self::Queued => WriteState::Queued,
+            Self::Sending { .. } => WriteState::Sending,
+            Self::Waiting { .. } => WriteState::Waiting,
+            Self::Sent { .. } => WriteState::Sent,
+            Self::Confirmed { .. } => WriteState::Confirmed,
+            Self::NeedsAttention { .. } => WriteState::NeedsAttention,
+            Self::Discarded { .. } => WriteState::Discarded,
         }
     }
 

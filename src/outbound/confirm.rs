@@ -75,11 +75,20 @@ async fn look(world: &World) -> Result<(), OutboxError> {
     loop {
         let sent = world.outbox.sent_after(after, PAGE_ROWS)?;
         let Some(last) = sent.last() else { return Ok(()) };
-        after = last.sequence;
-        let mut arrived = Vec::new();
-        let mut silent = Vec::new();
+        after = match last {
+            Ok(write) => write.sequence,
+            Err(sequence) => *sequence,
+        };
+        let (mut arrived, mut silent, mut unreadable) = (Vec::new(), Vec::new(), Vec::new());
         let overdue = world.clock.now() - Millis::from(world.echo_seconds) * 1_000;
         for write in sent {
+            let write = match write {
+                Ok(write) => write,
+                Err(sequence) => {
+                    unreadable.push(sequence);
+                    continue;
+                }
+            };
             match is_mirrored(world, &write) {
                 Ok(true) => arrived.push(write),
                 Ok(false) if write.sent_at < overdue => silent.push(write),
@@ -90,9 +99,24 @@ async fn look(world: &World) -> Result<(), OutboxError> {
                 }
             }
         }
-        if !close(world, arrived).await? || !ask(world, silent).await? {
+        if !close(world, arrived).await?
+            || !ask(world, silent).await?
+            || !set_aside(world, unreadable).await?
+        {
             return Ok(());
         }
+    }
+}
+
+/// Sets aside what cannot be read; `false` where the outbox cannot be written just now.
+async fn set_aside(world: &World, unreadable: Vec<i64>) -> Result<bool, OutboxError> {
+    if unreadable.is_empty() {
+        return Ok(true);
+    }
+    match world.outbox.set_aside(unreadable, world.clock.now()).await {
+        Ok(()) => Ok(true),
+        Err(OutboxError::Write(_)) => Ok(false),
+        Err(error) => Err(error),
     }
 }
 

@@ -9,6 +9,7 @@ use serde::Serialize;
 use crate::config::{Orders, Prices};
 use crate::model::clock::Clock;
 use crate::model::order::{Fields, Order, Placed};
+use crate::model::state::WriteState;
 use crate::model::write::{Entry, Kind, Write};
 pub use crate::store::outbox::{Accepted, View, desk};
 use crate::store::outbox::{InState, NewWrite, Outbox, OutboxError, PendingOrder};
@@ -156,7 +157,7 @@ impl Intake {
     }
 
     /// How many orders are in each state.
-    pub fn counts(&self) -> Result<Vec<(String, i64)>, OutboxError> {
+    pub fn counts(&self) -> Result<Vec<(WriteState, i64)>, OutboxError> {
         self.outbox.counts()
     }
 }

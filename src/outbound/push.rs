@@ -289,7 +289,7 @@ async fn deliver(shared: &Shared<'_>, shape: Arc<Shape>, claimed: Claimed) -> Re
         failures: claimed.failures,
     };
     let state = sending.after(outcome.clone(), world.clock.now());
-    let (kind, key, name) = (claimed.kind.name(), &claimed.external_id, state.name());
+    let (kind, key, name) = (claimed.kind.name(), &claimed.external_id, state.state().name());
     match &outcome {
         Outcome::Sent { salesforce_id } => {
             tracing::info!(kind, %key, %salesforce_id, attempt = claimed.attempt, "{kind} {key} is in the org");

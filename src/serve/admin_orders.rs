@@ -20,6 +20,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use crate::model::clock::parse_datetime;
+use crate::model::state::WriteState;
 use crate::model::write::Kind;
 use crate::outbound::outbox::desk::{Action, Deed, Done, Filter, PAGE_MAX};
 use crate::serve::problem::Problem;
@@ -69,9 +70,16 @@ impl Asked {
                 Problem::bad_request(format!("there is no kind {name}: there are {known}"))
             })?),
         };
+        let state = match &self.state {
+            None => None,
+            Some(name) => Some(WriteState::from_name(name).ok_or_else(|| {
+                let known = WriteState::ALL.map(WriteState::name).join(", ");
+                Problem::bad_request(format!("there is no state {name}: there are {known}"))
+            })?),
+        };
         Ok(Filter {
             kind,
-            state: self.state.clone(),
+            state,
             code: self.code.clone(),
             store_id: self.store.clone(),
             customer: self.customer.clone(),

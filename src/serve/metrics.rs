@@ -13,6 +13,7 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
 use crate::model::clock::Millis;
+use crate::model::state::WriteState;
 use crate::serve::World;
 use crate::serve::problem::Problem;
 use crate::store::cache::cursors::Cursor;
@@ -24,17 +25,6 @@ use crate::telemetry::metrics::{self, describe, sample};
 
 /// `text/plain; version=0.0.4` is what every collector reads.
 const FORMAT: &str = "text/plain; version=0.0.4; charset=utf-8";
-
-/// All that an order can be in.
-const ORDER_STATES: [&str; 7] = [
-    "queued",
-    "sending",
-    "waiting",
-    "sent",
-    "confirmed",
-    "needs_attention",
-    "discarded",
-];
 
 /// Everything, for a collector.
 pub async fn metrics(State(world): State<World>) -> Result<Response, Problem> {
@@ -188,13 +178,13 @@ fn ledger(out: &mut String, standing: &Standing, closed: &[Closed], now: Millis)
 }
 
 fn orders(out: &mut String, standing: &Standing, now: Millis) {
-    let count = |state: &str| {
+    let count = |state: WriteState| {
         let found = standing.orders.iter().find(|orders| orders.state == state);
         found.map_or(0, |orders| orders.count) as f64
     };
-    let states = ORDER_STATES.map(|state| (vec![("state", state.to_owned())], count(state)));
+    let states = WriteState::ALL.map(|state| (vec![("state", state.name().to_owned())], count(state)));
     gauge(out, "storesync_orders", "Orders in the outbox", states);
-    let pending = || standing.orders.iter().filter(|orders| orders.is_pending());
+    let pending = || standing.orders.iter().filter(|orders| orders.state.is_pending());
     let number: u64 = pending().map(|orders| orders.count).sum();
     let help = "Orders that the org does not have yet";
     single(out, "storesync_orders_pending", help, number as f64);
@@ -203,7 +193,12 @@ fn orders(out: &mut String, standing: &Standing, now: Millis) {
     let help = "How long the oldest of them has waited";
     single(out, "storesync_order_oldest_pending_seconds", help, waited);
     let help = "Orders that a person has to look at";
-    single(out, "storesync_dlq_depth", help, count("needs_attention"));
+    single(
+        out,
+        "storesync_dlq_depth",
+        help,
+        count(WriteState::NeedsAttention),
+    );
 }
 
 fn allowances(out: &mut String, standing: &Standing) {

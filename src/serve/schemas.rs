@@ -2,6 +2,8 @@
 
 use serde_json::{Value, json};
 
+use crate::model::state::WriteState;
+
 /// All of them by name.
 pub fn all() -> Value {
     let mut all = catalogue();
@@ -141,7 +143,7 @@ fn orders() -> Value {
             "external_id": text, "state": text, "accepted_at": text, "status_url": text}},
         "OrderState": {"type": "object", "required": ["external_id", "state", "salesforce_id", "error", "attempts"], "properties": {
             "external_id": text,
-            "state": {"enum": ["queued", "sending", "waiting", "sent", "confirmed", "needs_attention", "discarded"]},
+            "state": {"enum": WriteState::ALL},
             "salesforce_id": text_or_null(), "error": {"type": ["object", "null"]}, "attempts": {"type": "integer"}}},
     })
 }

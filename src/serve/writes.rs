@@ -17,6 +17,7 @@ use futures_util::future::BoxFuture;
 use serde_json::Value;
 
 use crate::model::order::parse::{self, Invalid};
+use crate::model::state::WriteState;
 use crate::model::write::kinds::{self, Spec};
 use crate::model::write::{Entry, Kind, parse as write_parse};
 use crate::serve::catalogue::find_store;
@@ -115,7 +116,7 @@ fn known_order(world: &World, store: &Store, order: &str) -> Result<(), Problem>
         if view.store_id != store.id {
             return Err(Problem::not_found("the store has no such order"));
         }
-        if view.state == "discarded" {
+        if view.state == WriteState::Discarded {
             let detail = "the order was given up: place it again under a new key, or have it reopened";
             return Err(Problem::new(StatusCode::CONFLICT, "order-discarded", detail));
         }

@@ -11,6 +11,7 @@
 //! Queries of the queue name their index: without statistics SQLite would take the one by state, and walk through
 //! all that waits for each claim.
 
+mod damage;
 pub mod desk;
 mod kept;
 mod open_orders;
@@ -32,7 +33,7 @@ use crate::store::database::{self, OpenError};
 pub use kept::{Bounds, person_object};
 pub use open_orders::PendingOrder;
 pub use queue::{Accepted, Claimed, Exchange, NewWrite};
-pub use read::{Attempt, Sent, View, counts_in};
+pub use read::{Attempt, Sent, View};
 pub use standing::{InState, standing_in};
 pub use writer::Writer;
 
@@ -46,6 +47,7 @@ pub const KIND: database::Kind = database::Kind {
         include_str!("migrations/outbox_0003.sql"),
         include_str!("migrations/outbox_0004.sql"),
         include_str!("migrations/outbox_0005.sql"),
+        include_str!("migrations/outbox_0006.sql"),
     ],
     page_bytes: 4096,
     synchronous: "full",
@@ -92,6 +94,7 @@ pub fn open(dir: &Path, now: Millis) -> Result<(Outbox, Writer), OpenError> {
         .pragma_update(None, "wal_autocheckpoint", LOG_PAGES_MAX)
         .map_err(failed)?;
     transitions::recover(&connection, now).map_err(failed)?;
+    damage::look(&connection, now).map_err(failed)?;
     let reader = database::open_reader(dir, KIND)?;
     let (work, waiting) = mpsc::channel(WAITING_MAX);
     let outbox = Outbox {

@@ -75,7 +75,7 @@ impl Standing {
         let orders: Map<String, Value> = self
             .orders
             .iter()
-            .map(|orders| (orders.state.clone(), orders.count.into()))
+            .map(|orders| (orders.state.name().to_owned(), orders.count.into()))
             .collect();
         let objects: Vec<Value> = self
             .objects
@@ -99,11 +99,12 @@ impl Standing {
 
     /// What is still to be sent, and how long the oldest has waited.
     fn outbox(&self, now: Millis) -> Value {
-        let pending = self.orders.iter().filter(|orders| orders.is_pending());
+        let pending = self.orders.iter().filter(|orders| orders.state.is_pending());
         let oldest = pending.clone().map(|orders| orders.oldest_at).min();
         json!({
             "depth": pending.map(|orders| orders.count).sum::<u64>(),
             "oldest_seconds": oldest.map(|oldest| seconds(now - oldest)),
+            "damaged": self.orders.iter().map(|orders| orders.damaged).sum::<u64>(),
         })
     }
 

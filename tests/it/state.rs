@@ -138,9 +138,9 @@ fn what_each_schema_left_is_brought_up_to_date() {
                     let standing = outbox::standing_in(dir.path()).unwrap();
                     let counts: Vec<(&str, u64)> = standing
                         .iter()
-                        .map(|orders| (orders.state.as_str(), orders.count))
+                        .map(|orders| (orders.state.name(), orders.count))
                         .collect();
-                    assert_eq!(counts, [("confirmed", 1), ("queued", 1)]);
+                    assert_eq!(counts, [("queued", 1), ("confirmed", 1)]);
                 }
             }
         }

@@ -19,9 +19,9 @@ pub fn list(views: &[View], next: Option<i64>) -> String {
             text,
             "#{:<6} {:16} {:28} {:16} {:>3} attempts  {}",
             view.sequence,
-            view.kind.name(),
+            view.kind_name(),
             view.external_id,
-            view.state,
+            view.state.name(),
             view.attempts,
             format_datetime(view.accepted_at),
         );

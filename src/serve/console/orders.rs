@@ -7,6 +7,7 @@ use axum::response::{IntoResponse, Redirect};
 use serde::Deserialize;
 
 use crate::model::clock::format_datetime;
+use crate::model::state::WriteState;
 use crate::outbound::outbox::View;
 use crate::outbound::outbox::desk::{Action, Audit, Deed, Detail, Done, Filter};
 use crate::serve::World;
@@ -32,7 +33,7 @@ pub struct Asked {
 pub async fn page(State(world): State<World>, Query(asked): Query<Asked>) -> Page {
     let given = |text: &str| Some(text.trim().to_owned()).filter(|text| !text.is_empty());
     let filter = Filter {
-        state: given(&asked.state),
+        state: WriteState::from_name(asked.state.trim()),
         text: given(&asked.text),
         ..Filter::default()
     };
@@ -51,7 +52,7 @@ pub async fn page(State(world): State<World>, Query(asked): Query<Asked>) -> Pag
             )
         });
     let fields = [
-        field("State", "state", &asked.state, "needs_attention"),
+        field("State", "state", &asked.state, WriteState::NeedsAttention.name()),
         field("Contains", "text", &asked.text, "part of the key or the problem"),
         button("Show"),
     ];
@@ -67,8 +68,8 @@ pub async fn page(State(world): State<World>, Query(asked): Query<Asked>) -> Pag
             .map(|problem| format!("{}: {}", problem.code, problem.message));
         vec![
             link(&address(view), &view.external_id),
-            text(view.kind.name()),
-            state(&view.state),
+            text(view.kind_name()),
+            state(view.state),
             text(view.attempts),
             text(format_datetime(view.accepted_at)),
             text(problem.unwrap_or_default()),
@@ -88,13 +89,17 @@ fn address(view: &View) -> String {
     format!("/orders/%23{}", view.sequence)
 }
 
-fn state(state: &str) -> Html {
+fn state(state: WriteState) -> Html {
     let class = match state {
-        "needs_attention" => "bad",
-        "sent" | "confirmed" => "good",
-        _ => "",
+        WriteState::NeedsAttention => "bad",
+        WriteState::Sent | WriteState::Confirmed => "good",
+        WriteState::Queued | WriteState::Sending | WriteState::Waiting | WriteState::Discarded => "",
     };
-    element("span", &[("class", class)], [text(state.replace('_', " "))])
+    element(
+        "span",
+        &[("class", class)],
+        [text(state.name().replace('_', " "))],
+    )
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -128,7 +133,7 @@ pub async fn one(
     content.push(verbatim("What is kept", format!("{:#}", detail.body)));
     content.push(heading("What people did"));
     content.push(audit(&detail.audit));
-    let title = format!("{} {}", view.kind.name(), view.external_id);
+    let title = format!("{} {}", view.kind_name(), view.external_id);
     Ok(shell(StatusCode::OK, "/orders", &title, content))
 }
 
@@ -144,7 +149,7 @@ fn sentence(done: &str) -> Option<&'static str> {
 
 fn standing(view: &View) -> Html {
     let mut told = vec![
-        ("State".to_owned(), state(&view.state)),
+        ("State".to_owned(), state(view.state)),
         ("Store".to_owned(), text(&view.store_id)),
         ("Accepted".to_owned(), text(format_datetime(view.accepted_at))),
         ("Attempts".to_owned(), text(view.attempts)),
@@ -190,7 +195,7 @@ fn deeds(world: &World, view: &View) -> Html {
             parts,
         )
     };
-    if view.state == "discarded" {
+    if view.state == WriteState::Discarded {
         return form("reopen", "Take it up again", Vec::new());
     }
     let patch = element(

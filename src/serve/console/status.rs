@@ -13,9 +13,6 @@ use crate::store::cache::cursors::{self, Cursor};
 use crate::store::cache::objects::{self, ObjectState};
 use crate::store::cache::{meta, repairs};
 
-/// States in which an order is on its way.
-const ON_ITS_WAY: [&str; 3] = ["queued", "sending", "waiting"];
-
 pub async fn page(State(world): State<World>) -> Page {
     let health = world.health.borrow().clone();
     let now = world.clock.now();
@@ -50,7 +47,7 @@ pub async fn page(State(world): State<World>) -> Page {
     ]);
     let orders = orders.iter().map(|(state, count)| {
         vec![
-            link(&format!("/orders?state={state}"), state.replace('_', " ")),
+            link(&format!("/orders?state={state}"), state.name().replace('_', " ")),
             text(count),
         ]
     });
@@ -166,7 +163,7 @@ pub async fn pulse(State(world): State<World>) -> Result<Response, Trouble> {
     let orders = world.intake.counts()?;
     let on_their_way: i64 = orders
         .iter()
-        .filter(|(state, _)| ON_ITS_WAY.contains(&state.as_str()))
+        .filter(|(state, _)| state.is_pending())
         .map(|(_, count)| count)
         .sum();
     let lag = world.health.borrow().lag_seconds(now);

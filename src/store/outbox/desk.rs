@@ -18,6 +18,7 @@ use crate::model::clock::Millis;
 use crate::model::write::Kind;
 use crate::model::write::edit::Change;
 use crate::store::database::{self, OpenError};
+use crate::store::outbox::damage::{self, shown};
 use crate::store::outbox::read::{Attempt, VIEW, View, attempts, view};
 use crate::store::outbox::{KIND, Outbox, OutboxError};
 pub use deeds::{Action, Deed};
@@ -176,9 +177,9 @@ pub(super) fn sequence(connection: &Connection, reference: &str) -> rusqlite::Re
     }
     let found = connection
         .prepare_cached("select sequence, kind from writes where external_id = ?1")?
-        .query_map([reference], |row| Ok((row.get(0)?, row.get(1)?)))?
-        .collect::<rusqlite::Result<Vec<(i64, String)>>>()?;
-    let order = found.iter().find(|(_, kind)| kind == Kind::Order.name());
+        .query_map([reference], |row| Ok((row.get(0)?, damage::kind(row, 1)?)))?
+        .collect::<rusqlite::Result<Vec<(i64, Option<Kind>)>>>()?;
+    let order = found.iter().find(|(_, kind)| *kind == Some(Kind::Order));
     let alone = found.first().filter(|_| found.len() == 1);
     Ok(order.or(alone).map(|(sequence, _)| *sequence))
 }
@@ -198,7 +199,7 @@ fn full(connection: &Connection, sequence: i64) -> rusqlite::Result<Detail> {
         .prepare_cached(&format!(
             "select {VIEW}, b.body from writes w left join bodies b on b.write_sequence = w.sequence where w.sequence = ?1"
         ))?
-        .query_row([sequence], |row| Ok((view(row)?, row.get::<_, Option<String>>(15)?)))?;
+        .query_row([sequence], |row| Ok((view(row)?, shown(row, 15)?)))?;
     Ok(Detail {
         body: body.map_or(Value::Null, |body| {
             serde_json::from_str(&body).unwrap_or(Value::String(body))
@@ -215,12 +216,12 @@ fn audit(connection: &Connection, sequence: i64) -> rusqlite::Result<Vec<Audit>>
             "select at, action, actor, reason, diff from audit where write_sequence = ?1 order by number",
         )?
         .query_map([sequence], |row| {
-            let diff: Option<String> = row.get(4)?;
+            let diff = shown(row, 4)?;
             Ok(Audit {
                 at: row.get(0)?,
-                action: row.get(1)?,
-                actor: row.get(2)?,
-                reason: row.get(3)?,
+                action: shown(row, 1)?.unwrap_or_default(),
+                actor: shown(row, 2)?.unwrap_or_default(),
+                reason: shown(row, 3)?,
                 changes: diff
                     .and_then(|diff| serde_json::from_str(&diff).ok())
                     .unwrap_or_default(),

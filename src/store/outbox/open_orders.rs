@@ -6,6 +6,8 @@
 use rusqlite::params;
 
 use crate::model::clock::Millis;
+use crate::model::state::WriteState;
+use crate::store::outbox::damage::{self, shown};
 use crate::store::outbox::{Outbox, OutboxError};
 
 /// Finds the writes of the customer `?1`: most are in the lane of that key.
@@ -19,7 +21,7 @@ pub(super) const OF_CUSTOMER: &str =
 pub struct PendingOrder {
     pub external_id: String,
     pub store_id: String,
-    pub state: String,
+    pub state: WriteState,
     pub salesforce_id: Option<String>,
     pub currency: Option<String>,
     pub accepted_at: Millis,
@@ -37,18 +39,18 @@ impl Outbox {
                          union
                          select sequence from writes indexed by writes_email where email = ?2
                      )
-                     select external_id, store_id, state, salesforce_id, body ->> '$.currency', accepted_at
+                     select external_id, store_id, state, salesforce_id, iif(json_valid(body), body ->> '$.currency', null), accepted_at
                      from theirs join writes using (sequence) left join bodies on write_sequence = sequence
                      where kind = 'order' and state in ('queued', 'sending', 'waiting', 'sent', 'needs_attention')
                      order by sequence desc limit ?3",
                 ))?
                 .query_map(params![key, email, most], |row| {
                     Ok(PendingOrder {
-                        external_id: row.get(0)?,
-                        store_id: row.get(1)?,
-                        state: row.get(2)?,
-                        salesforce_id: row.get(3)?,
-                        currency: row.get(4)?,
+                        external_id: shown(row, 0)?.unwrap_or_default(),
+                        store_id: shown(row, 1)?.unwrap_or_default(),
+                        state: damage::state(row, 2)?,
+                        salesforce_id: shown(row, 3)?,
+                        currency: shown(row, 4)?,
                         accepted_at: row.get(5)?,
                     })
                 })?

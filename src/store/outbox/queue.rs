@@ -8,7 +8,11 @@ use rusqlite::{Connection, OptionalExtension, named_params, params};
 use crate::model::clock::Millis;
 use crate::model::order::{OrderState, Problem};
 use crate::model::write::{Kind, Write};
+use crate::store::outbox::damage::{self, exact, unreadable};
 use crate::store::outbox::{Outbox, OutboxError, transitions};
+
+/// So many writes that can neither be read nor set aside are passed over.
+const UNREADABLE_MAX: i64 = 8;
 
 /// A write to accept.
 #[derive(Clone, Debug)]
@@ -60,6 +64,7 @@ struct Row {
     new: NewWrite,
     lane: String,
     body: String,
+    checksum: i64,
 }
 
 impl Outbox {
@@ -71,6 +76,7 @@ impl Outbox {
             .map_err(|error| OutboxError::Write(error.to_string()))?;
         let row = Row {
             lane: new.write.lane(),
+            checksum: damage::checksum(&new.write, &body),
             body,
             new,
         };
@@ -132,6 +138,17 @@ impl Outbox {
             .await
     }
 
+    /// Sets writes aside that cannot be read.
+    pub async fn set_aside(&self, sequences: Vec<i64>, now: Millis) -> Result<(), OutboxError> {
+        self.submit(move |connection| {
+            let mut sequences = sequences.iter();
+            sequences.try_for_each(|sequence| {
+                damage::set_aside(connection, *sequence, &unreadable("a kind, a key or an id"), now)
+            })
+        })
+        .await
+    }
+
     /// Marks a write as one for a person that was sent and that the org does not have.
     pub async fn lost(&self, sequence: i64, problem: Problem, now: Millis) -> Result<bool, OutboxError> {
         self.submit(move |connection| transitions::lost(connection, sequence, &problem, now))
@@ -186,8 +203,8 @@ fn accept(connection: &Connection, row: &Row, now: Millis) -> rusqlite::Result<A
         return taken.ok_or(rusqlite::Error::QueryReturnedNoRows);
     }
     connection
-        .prepare_cached("insert into bodies (write_sequence, body) values (?1, ?2)")?
-        .execute(params![connection.last_insert_rowid(), row.body])?;
+        .prepare_cached("insert into bodies (write_sequence, body, checksum) values (?1, ?2, ?3)")?
+        .execute(params![connection.last_insert_rowid(), row.body, row.checksum])?;
     crate::failpoint::reach("accept_before_commit");
     Ok(Accepted::New { accepted_at: now })
 }
@@ -245,35 +262,58 @@ fn claim(
         Kind::Lead
     }
     .priority();
-    let claimed = connection
+    let due = connection
         .prepare_cached(
-            "select sequence, kind, external_id, attempt, failures, read_back, accepted_at, body
-             from writes indexed by writes_due join bodies on write_sequence = sequence
+            "select sequence, kind, external_id, attempt, failures, read_back, accepted_at, body, checksum
+             from writes indexed by writes_due left join bodies on write_sequence = sequence
              where behind = 0 and state in ('queued', 'waiting') and priority <= ?3 and due_at <= ?1
              order by priority, due_at, sequence limit ?2",
         )?
-        .query_map(params![now, limit, highest], |row| {
-            let kind: String = row.get(1)?;
-            Ok(Claimed {
-                sequence: row.get(0)?,
-                // The table's check lets no other name in.
-                kind: Kind::from_name(&kind).unwrap_or(Kind::Order),
-                external_id: row.get(2)?,
-                attempt: row.get::<_, u32>(3)? + 1,
-                failures: row.get(4)?,
-                read_back: row.get(5)?,
-                accepted_at: row.get(6)?,
-                body: row.get(7)?,
-            })
-        })?
+        .query_map(
+            params![now, limit.saturating_add(UNREADABLE_MAX), highest],
+            |row| {
+                let sequence = row.get(0)?;
+                Ok(claimed(row, sequence).map_err(|problem| (sequence, problem)))
+            },
+        )?
         .collect::<rusqlite::Result<Vec<_>>>()?;
-    claimed
-        .iter()
-        .try_for_each(|write| begin(connection, write, now))?;
+    let mut claimed = Vec::with_capacity(due.len());
+    for write in due {
+        match write {
+            Ok(write) if claimed.len() < most => {
+                begin(connection, &write, now)?;
+                claimed.push(write);
+            }
+            Ok(_) => {}
+            Err((sequence, problem)) => {
+                // Nothing waits for it even where it cannot be written either.
+                if let Err(error) = damage::set_aside(connection, sequence, &problem, now) {
+                    tracing::error!(sequence, %error, "write #{sequence} cannot be set aside");
+                }
+            }
+        }
+    }
     if !claimed.is_empty() {
         crate::failpoint::reach("claim_before_commit");
     }
     Ok(claimed)
+}
+
+/// Reads a write as the attempt that begins has it; the problem where it cannot be sent as it is.
+fn claimed(row: &rusqlite::Row<'_>, sequence: i64) -> Result<Claimed, Problem> {
+    let number = || unreadable("a number");
+    let kind = Kind::from_name(exact(row, 1, "a kind")?).ok_or_else(|| unreadable("a kind"))?;
+    let external_id = exact(row, 2, "a key")?.to_owned();
+    Ok(Claimed {
+        sequence,
+        kind,
+        attempt: row.get::<_, u32>(3).map_err(|_| number())? + 1,
+        failures: row.get(4).map_err(|_| number())?,
+        read_back: row.get(5).map_err(|_| number())?,
+        accepted_at: row.get(6).map_err(|_| number())?,
+        body: damage::body(row, 7, kind, &external_id)?,
+        external_id,
+    })
 }
 
 fn begin(connection: &Connection, write: &Claimed, now: Millis) -> rusqlite::Result<()> {

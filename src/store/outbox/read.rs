@@ -1,25 +1,27 @@
 //! What others may see of the outbox.
 
-use std::path::Path;
+use std::collections::BTreeMap;
 
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use crate::model::clock::Millis;
 use crate::model::order::Problem;
+use crate::model::state::WriteState;
 use crate::model::write::Kind;
-use crate::store::database::{self, OpenError};
-use crate::store::outbox::{KIND, Outbox, OutboxError};
+use crate::store::outbox::damage::{self, exact, shown, unreadable};
+use crate::store::outbox::{Outbox, OutboxError};
 
 /// A write as it stands, without what it holds.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct View {
     pub sequence: i64,
-    pub kind: Kind,
+    /// `None` where what is stored is no kind.
+    pub kind: Option<Kind>,
     pub external_id: String,
     pub store_id: String,
     /// The customer's key.
     pub customer: Option<String>,
-    pub state: String,
+    pub state: WriteState,
     pub salesforce_id: Option<String>,
     pub problem: Option<Problem>,
     pub attempts: u32,
@@ -31,6 +33,12 @@ pub struct View {
     pub waits_for: Option<String>,
     /// When what it held was dropped, where it was.
     pub emptied_at: Option<Millis>,
+}
+
+impl View {
+    pub fn kind_name(&self) -> &'static str {
+        self.kind.map_or("unreadable", Kind::name)
+    }
 }
 
 /// The columns of [`view`], of the table `w`.
@@ -65,25 +73,15 @@ pub struct Sent {
     pub sent_at: Millis,
 }
 
-/// How many orders are in each state, from beside the daemon; none where there is no outbox yet.
-pub fn counts_in(dir: &Path) -> Result<Vec<(String, i64)>, OpenError> {
-    if !dir.join(KIND.file_name).exists() {
-        return Ok(Vec::new());
+fn counts(connection: &Connection) -> rusqlite::Result<Vec<(WriteState, i64)>> {
+    let mut counts: BTreeMap<WriteState, i64> = BTreeMap::new();
+    let mut statement = connection
+        .prepare_cached("select state, count(*) from writes where kind = 'order' group by state")?;
+    let mut rows = statement.query([])?;
+    while let Some(row) = rows.next()? {
+        *counts.entry(damage::state(row, 0)?).or_default() += row.get::<_, i64>(1)?;
     }
-    let connection = database::open_reader(dir, KIND)?;
-    counts(&connection).map_err(|source| OpenError::Database {
-        path: dir.join(KIND.file_name),
-        source,
-    })
-}
-
-fn counts(connection: &Connection) -> rusqlite::Result<Vec<(String, i64)>> {
-    connection
-        .prepare_cached(
-            "select state, count(*) from writes where kind = 'order' group by state order by state",
-        )?
-        .query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?
-        .collect()
+    Ok(counts.into_iter().collect())
 }
 
 impl Outbox {
@@ -110,22 +108,8 @@ impl Outbox {
     }
 
     /// How many orders are in each state that any is in.
-    pub fn counts(&self) -> Result<Vec<(String, i64)>, OutboxError> {
+    pub fn counts(&self) -> Result<Vec<(WriteState, i64)>, OutboxError> {
         self.read(counts)
-    }
-
-    /// Every kind and state that any write is in: how many, and when the oldest of them was accepted.
-    pub fn census(&self) -> Result<Vec<(Kind, String, i64, Millis)>, OutboxError> {
-        self.read(|connection| {
-            connection
-                .prepare_cached(
-                    "select kind, state, count(*), min(accepted_at) from writes group by kind, state",
-                )?
-                .query_map([], |row| {
-                    Ok((kind(row, 0)?, row.get(1)?, row.get(2)?, row.get(3)?))
-                })?
-                .collect()
-        })
     }
 
     /// When the next write is due, as far as one waits.
@@ -139,8 +123,9 @@ impl Outbox {
         })
     }
 
-    /// Sent writes that are not confirmed, in order of acceptance, after `sequence`.
-    pub fn sent_after(&self, sequence: i64, most: u32) -> Result<Vec<Sent>, OutboxError> {
+    /// Sent writes that are not confirmed, in order of acceptance, after `sequence`; of those that cannot be read,
+    /// the sequence.
+    pub fn sent_after(&self, sequence: i64, most: u32) -> Result<Vec<Result<Sent, i64>>, OutboxError> {
         self.read(|connection| {
             connection
                 .prepare_cached(
@@ -148,18 +133,24 @@ impl Outbox {
                      where state = 'sent' and sequence > ?1 order by sequence limit ?2",
                 )?
                 .query_map(params![sequence, most], |row| {
-                    Ok(Sent {
-                        sequence: row.get(0)?,
-                        kind: kind(row, 1)?,
-                        external_id: row.get(2)?,
-                        salesforce_id: row.get(3)?,
-                        sent_at: row.get(4)?,
-                        accepted_at: row.get(5)?,
-                    })
+                    let sequence = row.get(0)?;
+                    Ok(sent(row, sequence).map_err(|_| sequence))
                 })?
                 .collect()
         })
     }
+}
+
+fn sent(row: &Row<'_>, sequence: i64) -> Result<Sent, Problem> {
+    let time = |index| row.get(index).map_err(|_| unreadable("a time"));
+    Ok(Sent {
+        sequence,
+        kind: Kind::from_name(exact(row, 1, "a kind")?).ok_or_else(|| unreadable("a kind"))?,
+        external_id: exact(row, 2, "a key")?.to_owned(),
+        salesforce_id: exact(row, 3, "an id")?.to_owned(),
+        sent_at: time(4)?,
+        accepted_at: time(5)?,
+    })
 }
 
 pub(super) fn attempts(connection: &Connection, sequence: i64) -> rusqlite::Result<Vec<Attempt>> {
@@ -174,44 +165,42 @@ pub(super) fn attempts(connection: &Connection, sequence: i64) -> rusqlite::Resu
                 attempt: row.get(0)?,
                 began_at: row.get(1)?,
                 ended_at: row.get(2)?,
-                state: row.get(3)?,
+                state: shown(row, 3)?,
                 problem: problem(row, 4)?,
-                request: row.get(6)?,
-                response: row.get(7)?,
+                request: shown(row, 6)?,
+                response: shown(row, 7)?,
             })
         })?
         .collect()
 }
 
-/// The table's check lets no other name in.
-fn kind(row: &Row<'_>, index: usize) -> rusqlite::Result<Kind> {
-    let name: String = row.get(index)?;
-    Ok(Kind::from_name(&name).unwrap_or(Kind::Order))
-}
-
-/// Reads the columns of [`VIEW`].
+/// Reads the columns of [`VIEW`], as far as they can be read.
 pub(super) fn view(row: &Row<'_>) -> rusqlite::Result<View> {
+    let kind = damage::kind(row, 1)?;
+    let problem = match (kind, problem(row, 7)?) {
+        (None, None) => Some(unreadable("a kind")),
+        (_, problem) => problem,
+    };
     Ok(View {
         sequence: row.get(0)?,
-        kind: kind(row, 1)?,
-        external_id: row.get(2)?,
-        store_id: row.get(3)?,
-        customer: row.get(4)?,
-        state: row.get(5)?,
-        salesforce_id: row.get(6)?,
-        problem: problem(row, 7)?,
+        kind,
+        external_id: shown(row, 2)?.unwrap_or_default(),
+        store_id: shown(row, 3)?.unwrap_or_default(),
+        customer: shown(row, 4)?,
+        state: damage::state(row, 5)?,
+        salesforce_id: shown(row, 6)?,
+        problem,
         attempts: row.get(9)?,
         due_at: row.get(10)?,
         accepted_at: row.get(11)?,
         updated_at: row.get(12)?,
-        waits_for: row.get(13)?,
+        waits_for: shown(row, 13)?,
         emptied_at: row.get(14)?,
     })
 }
 
 /// A code in column `index` and its message in the next.
 fn problem(row: &Row<'_>, index: usize) -> rusqlite::Result<Option<Problem>> {
-    let code: Option<String> = row.get(index)?;
-    let message: Option<String> = row.get(index + 1)?;
+    let (code, message) = (shown(row, index)?, shown(row, index + 1)?);
     Ok(code.zip(message).map(|(code, message)| Problem { code, message }))
 }

@@ -1,27 +1,24 @@
 //! How much of the outbox is where, and since when.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use rusqlite::Connection;
 
 use crate::model::clock::Millis;
+use crate::model::state::WriteState;
 use crate::store::database::{self, OpenError};
-use crate::store::outbox::{KIND, Outbox, OutboxError};
+use crate::store::outbox::{KIND, Outbox, OutboxError, damage};
 
 /// Orders in one state.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct InState {
-    pub state: String,
+    pub state: WriteState,
     pub count: u64,
     /// When the oldest of them was accepted.
     pub oldest_at: Millis,
-}
-
-impl InState {
-    /// It is still to be sent.
-    pub fn is_pending(&self) -> bool {
-        matches!(self.state.as_str(), "queued" | "sending" | "waiting")
-    }
+    /// Those of them that the disk has damaged.
+    pub damaged: u64,
 }
 
 /// From beside the daemon; none where there is no outbox yet.
@@ -37,16 +34,35 @@ pub fn standing_in(dir: &Path) -> Result<Vec<InState>, OpenError> {
 }
 
 fn standing(connection: &Connection) -> rusqlite::Result<Vec<InState>> {
-    connection
-        .prepare_cached("select state, count(*), min(accepted_at) from writes group by state order by state")?
-        .query_map([], |row| {
-            Ok(InState {
-                state: row.get(0)?,
-                count: row.get::<_, i64>(1)?.unsigned_abs(),
-                oldest_at: row.get(2)?,
-            })
-        })?
-        .collect()
+    let mut found: BTreeMap<WriteState, InState> = BTreeMap::new();
+    let mut statement =
+        connection.prepare_cached("select state, count(*), min(accepted_at) from writes group by state")?;
+    let mut rows = statement.query([])?;
+    while let Some(row) = rows.next()? {
+        let (state, count, oldest_at) = (
+            damage::state(row, 0)?,
+            row.get::<_, i64>(1)?.unsigned_abs(),
+            row.get(2)?,
+        );
+        let all = found.entry(state).or_insert(InState {
+            state,
+            count: 0,
+            oldest_at,
+            damaged: 0,
+        });
+        all.count += count;
+        all.oldest_at = all.oldest_at.min(oldest_at);
+    }
+    if let Some(parked) = found.get_mut(&WriteState::NeedsAttention) {
+        let damaged =
+            "select count(*) from writes where state = 'needs_attention' and error_code in (?1, ?2)";
+        let codes = [damage::ROW_UNREADABLE, damage::BODY_DAMAGED];
+        let count: i64 = connection
+            .prepare_cached(damaged)?
+            .query_row(codes, |row| row.get(0))?;
+        parked.damaged = count.unsigned_abs();
+    }
+    Ok(found.into_values().collect())
 }
 
 impl Outbox {

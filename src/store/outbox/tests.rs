@@ -3,6 +3,7 @@
 use super::*;
 use crate::model::order::decimal::Decimal;
 use crate::model::order::{Customer, Fields, Line, OrderState, Placed, Problem};
+use crate::model::state::WriteState;
 use crate::model::write::{Entry, Kind, Write};
 use crate::store::outbox::desk::{Action, Deed, Done, Filter};
 use std::path::PathBuf;
@@ -103,7 +104,7 @@ async fn accepts_once_per_key() {
         matches!(other, Accepted::Conflict),
         "one idempotency key, two orders"
     );
-    assert_eq!(shop.outbox.counts().unwrap(), [("queued".to_owned(), 2)]);
+    assert_eq!(shop.outbox.counts().unwrap(), [(WriteState::Queued, 2)]);
 }
 
 #[tokio::test]
@@ -133,7 +134,7 @@ async fn work_that_fails_takes_no_other_with_it() {
     let new = |accepted| matches!(accepted, Ok(Accepted::New { accepted_at: 1_000 }));
     assert!(new(before) && new(after), "the orders around it are accepted");
     assert!(failed.unwrap_err().to_string().contains("nowhere"));
-    assert_eq!(outbox.counts().unwrap(), [("queued".to_owned(), 2)]);
+    assert_eq!(outbox.counts().unwrap(), [(WriteState::Queued, 2)]);
     let half = outbox.read(|connection| {
         let query = "select count(*) from writes where email = 'half'";
         connection.query_row(query, [], |row| row.get::<_, i64>(0))
@@ -162,7 +163,7 @@ async fn many_at_once_all_arrive_and_survive() {
         assert!(matches!(accepted.unwrap(), Accepted::New { .. }));
     }
     let again = Shop::open(shop.crash(), 0);
-    assert_eq!(again.outbox.counts().unwrap(), [("queued".to_owned(), 200)]);
+    assert_eq!(again.outbox.counts().unwrap(), [(WriteState::Queued, 200)]);
 }
 
 #[tokio::test]
@@ -214,7 +215,7 @@ async fn waits_until_due_and_keeps_its_history() {
     assert_eq!(shop.outbox.next_due().unwrap(), Some(9_000));
     assert!(shop.outbox.claim(8_999, 1, false).await.unwrap().is_empty());
     let view = shop.outbox.order("a").unwrap().unwrap();
-    assert_eq!((view.state.as_str(), view.attempts), ("waiting", 1));
+    assert_eq!((view.state.name(), view.attempts), ("waiting", 1));
     assert_eq!(view.problem.unwrap().code, "UNABLE_TO_LOCK_ROW");
     let again = shop.outbox.claim(9_000, 1, false).await.unwrap().remove(0);
     assert_eq!((again.attempt, again.failures, again.read_back), (2, 1, true));
@@ -230,7 +231,7 @@ async fn an_order_caught_while_sending_is_looked_up_first() {
     shop.outbox.claim(1_000, 1, false).await.unwrap();
     let shop = Shop::open(shop.crash(), 50_000);
     let view = shop.outbox.order("A").unwrap().unwrap();
-    assert_eq!(view.state, "waiting");
+    assert_eq!(view.state, WriteState::Waiting);
     assert_eq!(view.problem.unwrap().code, "INTERRUPTED");
     let claimed = shop.outbox.claim(50_000, 1, false).await.unwrap().remove(0);
     assert!(claimed.read_back);
@@ -252,6 +253,7 @@ async fn confirms_what_was_sent() {
             .unwrap();
     }
     let sent = shop.outbox.sent_after(0, 10).unwrap();
+    let sent: Vec<_> = sent.into_iter().map(Result::unwrap).collect();
     assert_eq!(
         sent.iter()
             .map(|write| write.salesforce_id.as_str())
@@ -268,7 +270,7 @@ async fn confirms_what_was_sent() {
     );
     let view = shop.outbox.order("A").unwrap().unwrap();
     assert_eq!(
-        (view.state.as_str(), view.salesforce_id.as_deref()),
+        (view.state.name(), view.salesforce_id.as_deref()),
         ("confirmed", Some("801A"))
     );
 }
@@ -296,7 +298,7 @@ async fn a_full_disk_refuses_and_loses_nothing() {
         shop.outbox.accept(order, 0).await.unwrap(),
         Accepted::New { .. }
     ));
-    assert_eq!(shop.outbox.counts().unwrap(), [("queued".to_owned(), 2)]);
+    assert_eq!(shop.outbox.counts().unwrap(), [(WriteState::Queued, 2)]);
 }
 
 #[tokio::test]
@@ -414,7 +416,7 @@ async fn what_changes_an_order_waits_for_it_and_nobody_waits_for_that() {
     );
     let view = shop.outbox.write(Kind::OrderUpdate, "U1").unwrap().unwrap();
     assert_eq!(
-        (view.state.as_str(), view.waits_for.as_deref()),
+        (view.state.name(), view.waits_for.as_deref()),
         ("queued", Some("A1"))
     );
     let retry = |reference: &str| Action::Retry {
@@ -468,7 +470,7 @@ async fn deeds_keep_history_and_say_who_did_what() {
     };
     assert!(matches!(shop.deed(all).await, Done::Changed { count: 1, .. }));
     let detail = shop.outbox.detail("A1").unwrap().unwrap();
-    assert_eq!(detail.view.state, "queued");
+    assert_eq!(detail.view.state, WriteState::Queued);
     assert_eq!(detail.body["customer"]["email"], "ana@example.com");
     let deeds: Vec<&str> = detail.audit.iter().map(|deed| deed.action.as_str()).collect();
     assert_eq!(deeds, ["edit", "discard", "reopen", "retry"]);
@@ -533,7 +535,7 @@ async fn a_customer_s_orders_are_seen_before_they_are_sent() {
     let orders = shop.outbox.pending_of("ana", "ana", 10).unwrap();
     let orders: Vec<_> = orders
         .iter()
-        .map(|order| (&order.external_id[..], &order.state[..]))
+        .map(|order| (&order.external_id[..], order.state.name()))
         .collect();
     assert_eq!(orders, [("A2", "queued"), ("A1", "queued")]);
 }
@@ -557,7 +559,7 @@ async fn orders_of_the_first_version_are_taken_over() {
     assert_eq!(shop.outbox.attempts(3).unwrap().len(), 1);
     let view = shop.outbox.order("A2").unwrap().unwrap();
     assert_eq!(
-        (view.state.as_str(), view.customer.as_deref()),
+        (view.state.name(), view.customer.as_deref()),
         ("queued", Some("C"))
     );
 }

@@ -98,7 +98,7 @@ pub(super) fn record(
         )?
         .query_row(
             named_params! {
-                ":state": state.name(),
+                ":state": state.state().name(),
                 ":failures": columns.failures,
                 ":due_at": columns.due_at,
                 ":read_back": columns.read_back,
@@ -118,7 +118,14 @@ pub(super) fn record(
             "update attempts set ended_at = ?3, state = ?4, error_code = ?5, error_message = ?6
              where write_sequence = ?1 and attempt = ?2",
         )?
-        .execute(params![sequence, attempt, now, state.name(), code, message])?;
+        .execute(params![
+            sequence,
+            attempt,
+            now,
+            state.state().name(),
+            code,
+            message
+        ])?;
     note_exchange(connection, (sequence, attempt), exchange)?;
     if columns.salesforce_id.is_some() {
         kept::note_persons(connection, sequence, &exchange.record_ids)?;

@@ -5,8 +5,10 @@ use serde_json::Value;
 
 use crate::model::clock::Millis;
 use crate::model::order::{Problem, card};
+use crate::model::state::WriteState;
 use crate::model::write::edit::{self, Change};
 use crate::model::write::{Kind, Write};
+use crate::store::outbox::damage::{self, shown};
 use crate::store::outbox::desk::filter::{self, Filter};
 use crate::store::outbox::desk::{Done, PAGE_MAX, sequence};
 use crate::store::outbox::queue::email;
@@ -36,8 +38,9 @@ pub enum Action {
 /// A write as a deed finds it.
 struct Row {
     sequence: i64,
-    kind: Kind,
-    state: String,
+    /// `None` where what is stored is no kind.
+    kind: Option<Kind>,
+    state: WriteState,
     lane: String,
     parent: Option<i64>,
 }
@@ -88,7 +91,7 @@ impl Deed {
         due_at: Millis,
         now: Millis,
     ) -> rusqlite::Result<Done> {
-        if !matches!(row.state.as_str(), "needs_attention" | "waiting") {
+        if !row.state.may_be_retried() {
             return Ok(refused(row, "tried again: only what waits or needs attention is"));
         }
         let given_up = connection
@@ -122,10 +125,7 @@ impl Deed {
             let page = filter::list(connection, filter, after, PAGE_MAX)?;
             let Some(last) = page.last() else { break };
             after = last.sequence;
-            for view in page
-                .iter()
-                .filter(|view| matches!(view.state.as_str(), "needs_attention" | "waiting"))
-            {
+            for view in page.iter().filter(|view| view.state.may_be_retried()) {
                 let row = row(connection, view.sequence)?;
                 #[expect(clippy::cast_possible_truncation, reason = "milliseconds of a schedule")]
                 let wait = (f64::from(u32::try_from(count).unwrap_or(u32::MAX)) * interval) as Millis;
@@ -140,13 +140,14 @@ impl Deed {
     }
 
     fn edit(&self, connection: &Connection, row: &Row, patch: &Value, now: Millis) -> rusqlite::Result<Done> {
-        if !matches!(row.state.as_str(), "needs_attention" | "waiting" | "queued") {
+        if !row.state.may_be_changed() {
             return Ok(refused(row, "edited: only what is not sent yet is"));
         }
-        let body: String = connection
-            .prepare_cached("select body from bodies where write_sequence = ?1")?
-            .query_row([row.sequence], |row| row.get(0))?;
-        let (write, changes) = match edit::edit(row.kind, &body, patch) {
+        let Some((kind, body)) = kept(connection, row)? else {
+            let sentence = "what it holds is not what was accepted: discard it, and have the storefront send it again under another key";
+            return Ok(Done::Refused(sentence.to_owned()));
+        };
+        let (write, changes) = match edit::edit(kind, &body, patch) {
             Ok(edited) => edited,
             Err(sentence) => return Ok(Done::Refused(sentence)),
         };
@@ -164,7 +165,7 @@ impl Deed {
         reason: &str,
         now: Millis,
     ) -> rusqlite::Result<Done> {
-        if !matches!(row.state.as_str(), "needs_attention" | "waiting" | "queued") {
+        if !row.state.may_be_changed() {
             return Ok(refused(row, "discarded: only what is not sent yet is"));
         }
         let problem = Problem::new("DISCARDED", format!("given up by {}: {reason}", self.actor));
@@ -188,7 +189,7 @@ impl Deed {
     }
 
     fn reopen(&self, connection: &Connection, row: &Row, now: Millis) -> rusqlite::Result<Done> {
-        if row.state != "discarded" {
+        if row.state != WriteState::Discarded {
             return Ok(refused(row, "reopened: only what was discarded is"));
         }
         let emptied = connection
@@ -240,15 +241,29 @@ fn row(connection: &Connection, sequence: i64) -> rusqlite::Result<Row> {
     connection
         .prepare_cached("select sequence, kind, state, lane, parent from writes where sequence = ?1")?
         .query_row([sequence], |row| {
-            let kind: String = row.get(1)?;
             Ok(Row {
                 sequence: row.get(0)?,
-                kind: Kind::from_name(&kind).unwrap_or(Kind::Order),
-                state: row.get(2)?,
-                lane: row.get(3)?,
+                kind: damage::kind(row, 1)?,
+                state: damage::state(row, 2)?,
+                lane: shown(row, 3)?.unwrap_or_default(),
                 parent: row.get(4)?,
             })
         })
+}
+
+/// What a write holds; `None` where that is not what was accepted.
+fn kept(connection: &Connection, row: &Row) -> rusqlite::Result<Option<(Kind, String)>> {
+    let body = connection
+        .prepare_cached(
+            "select body, checksum, external_id from bodies join writes on sequence = write_sequence where sequence = ?1",
+        )?
+        .query_row([row.sequence], |found| {
+            let Some(kind) = row.kind else { return Ok(None) };
+            Ok(damage::body(found, 0, kind, &shown(found, 2)?.unwrap_or_default())
+                .ok()
+                .map(|body| (kind, body)))
+        })?;
+    Ok(body)
 }
 
 /// Keeps an edited write, in the lane that is its own now.
@@ -273,8 +288,8 @@ fn keep(connection: &Connection, row: &Row, write: &Write, now: Millis) -> rusql
         )?
         .execute(params![row.sequence, lane, customer, now, moves, email(write)])?;
     connection
-        .prepare_cached("update bodies set body = ?2 where write_sequence = ?1")?
-        .execute(params![row.sequence, body])?;
+        .prepare_cached("update bodies set body = ?2, checksum = ?3 where write_sequence = ?1")?
+        .execute(params![row.sequence, body, damage::checksum(write, &body)])?;
     if moves {
         release(connection, &row.lane)?;
         release(connection, &lane)?;

@@ -3,6 +3,7 @@
 use rusqlite::{Connection, named_params};
 
 use crate::model::clock::Millis;
+use crate::model::state::WriteState;
 use crate::model::write::Kind;
 use crate::store::outbox::desk::PAGE_MAX;
 use crate::store::outbox::read::{VIEW, View, view};
@@ -11,8 +12,7 @@ use crate::store::outbox::read::{VIEW, View, view};
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Filter {
     pub kind: Option<Kind>,
-    /// `needs_attention`, ...
-    pub state: Option<String>,
+    pub state: Option<WriteState>,
     /// The code of the last problem.
     pub code: Option<String>,
     pub store_id: Option<String>,
@@ -47,7 +47,7 @@ pub(super) fn list(
         .query_map(
             named_params! {
                 ":kind": filter.kind.map(Kind::name),
-                ":state": filter.state,
+                ":state": filter.state.map(WriteState::name),
                 ":code": filter.code,
                 ":store": filter.store_id,
                 ":customer": filter.customer,

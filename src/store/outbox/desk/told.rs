@@ -18,7 +18,7 @@ impl View {
     pub fn json(&self) -> Value {
         json!({
             "number": self.sequence,
-            "kind": self.kind.name(),
+            "kind": self.kind_name(),
             "external_id": self.external_id,
             "store": self.store_id,
             "customer": self.customer,

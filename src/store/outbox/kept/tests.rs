@@ -107,7 +107,7 @@ async fn what_is_old_goes_and_its_key_and_outcome_stay() {
     );
     let view = shop.outbox.order("OLD").unwrap().unwrap();
     assert_eq!(
-        (view.state.as_str(), view.salesforce_id.is_some()),
+        (view.state.name(), view.salesforce_id.is_some()),
         ("confirmed", true)
     );
     let again = shop.outbox.accept(order_of("a", "OLD"), 11_000).await.unwrap();
@@ -154,7 +154,7 @@ async fn a_person_is_erased_from_all_that_is_finished_and_from_the_rest_once_it_
     assert_eq!(erased, 3, "both orders and what became of the first");
     assert!(shop.is_emptied("WEB-1"));
     let view = shop.outbox.order("WEB-1").unwrap().unwrap();
-    assert_eq!((view.state.as_str(), view.customer), ("confirmed", None));
+    assert_eq!((view.state.name(), view.customer), ("confirmed", None));
     let open = shop.outbox.detail("WEB-2").unwrap().unwrap();
     assert!(!open.body.is_null(), "what is not sent yet is sent");
     shop.sent(4_000).await;
@@ -195,7 +195,7 @@ async fn what_was_given_up_and_emptied_is_not_taken_up_again() {
     };
     assert!(matches!(shop.deed(reopen).await, Done::Refused(_)));
     let detail = shop.outbox.detail("GONE").unwrap().unwrap();
-    assert_eq!(detail.view.state, "discarded");
+    assert_eq!(detail.view.state.name(), "discarded");
     assert_eq!(detail.audit[0].changes[0].path, "customer.phone");
     for text in [MAIL, "0400 777 777", "the shopper called"] {
         assert_eq!(shop.in_files(text), 0, "{text}");
