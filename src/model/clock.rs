@@ -3,9 +3,9 @@
 //! Inside, an instant is milliseconds since 1970 in UTC. A stage is handed a [`Clock`] and never reads the
 //! system's, so that a test can move time.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::sync::{Arc, OnceLock};
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use jiff::Timestamp;
 use jiff::civil::{Date, DateTime};
@@ -20,6 +20,8 @@ pub enum Clock {
     System,
     /// Moved by hand, shared by all clones.
     Manual(Arc<AtomicI64>),
+    /// The system's, and so many milliseconds: that of a machine whose clock is set while it runs.
+    Moved(Arc<AtomicI64>),
 }
 
 impl Clock {
@@ -27,8 +29,49 @@ impl Clock {
         match self {
             Self::System => system(),
             Self::Manual(now) => now.load(Ordering::SeqCst),
+            Self::Moved(by) => system() + by.load(Ordering::SeqCst),
         }
     }
+
+    /// Milliseconds that go on evenly while the process runs, however the clock is set. What is only waited for is
+    /// measured in them.
+    pub fn steady(&self) -> Millis {
+        match self {
+            Self::System | Self::Moved(_) => steady(),
+            Self::Manual(now) => now.load(Ordering::SeqCst),
+        }
+    }
+}
+
+/// Tells when the clock is set, by the time that goes on evenly.
+#[derive(Debug)]
+pub struct Steps {
+    ahead: Millis,
+}
+
+/// A clock that is off by less is not set, it is held in step; what adds up is seen in time.
+const STEP_MIN: Millis = 1_000;
+
+impl Steps {
+    pub fn new(now: Millis, steady: Millis) -> Self {
+        Self { ahead: now - steady }
+    }
+
+    /// How far the clock was set since [`Steps::took`], where it was: below zero where it was set back.
+    pub fn look(&self, now: Millis, steady: Millis) -> Option<Millis> {
+        let step = now - steady - self.ahead;
+        (step.abs() >= STEP_MIN).then_some(step)
+    }
+
+    /// What depends on the clock has been judged anew.
+    pub fn took(&mut self, step: Millis) {
+        self.ahead += step;
+    }
+}
+
+fn steady() -> Millis {
+    static BEGUN: OnceLock<Instant> = OnceLock::new();
+    i64::try_from(BEGUN.get_or_init(Instant::now).elapsed().as_millis()).unwrap_or(i64::MAX)
 }
 
 fn system() -> Millis {
@@ -116,6 +159,27 @@ mod tests {
         assert_eq!(parse_datetime("2026-11-22T09:30:00.000+0000"), Some(instant));
         assert_eq!(parse_date("1970-01-02"), Some(86_400_000));
         assert_eq!(parse_datetime("yesterday"), None);
+    }
+
+    #[test]
+    fn a_clock_that_is_set_is_seen_and_one_that_is_held_in_step_is_not() {
+        const DAYS: Millis = 172_800_000;
+        let mut steps = Steps::new(1_000_000, 0);
+        for (now, steady, expected) in [
+            (1_002_000, 2_000, None),
+            (1_003_900, 3_000, None),
+            (1_004_000 + DAYS, 4_000, Some(DAYS)),
+            (1_005_000 + DAYS, 5_000, None),
+            (1_006_000, 6_000, Some(-DAYS)),
+            (1_007_000, 7_000, None),
+            // What adds up to a step is one.
+            (1_007_400, 8_000, None),
+            (1_007_900, 9_000, Some(-1_100)),
+        ] {
+            let step = steps.look(now, steady);
+            assert_eq!(step, expected, "{now} {steady}");
+            steps.took(step.unwrap_or(0));
+        }
     }
 
     #[test]

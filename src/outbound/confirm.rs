@@ -29,6 +29,9 @@ const IDLE_MAX: Duration = Duration::from_secs(30);
 /// Shortest time between two looks, so that a flood of changes does not become a flood of looks.
 const REST: Duration = Duration::from_millis(100);
 
+/// A time that is so far ahead is one of another clock.
+const CLOCKS_APART: Millis = 60_000;
+
 /// Longest time for a look: some questions to the org.
 const LOOK_MAX: Duration = Duration::from_secs(600);
 
@@ -80,7 +83,8 @@ async fn look(world: &World) -> Result<(), OutboxError> {
             Err(sequence) => *sequence,
         };
         let (mut arrived, mut silent, mut unreadable) = (Vec::new(), Vec::new(), Vec::new());
-        let overdue = world.clock.now() - Millis::from(world.echo_seconds) * 1_000;
+        let now = world.clock.now();
+        let overdue = now - Millis::from(world.echo_seconds) * 1_000;
         for write in sent {
             let write = match write {
                 Ok(write) => write,
@@ -91,7 +95,10 @@ async fn look(world: &World) -> Result<(), OutboxError> {
             };
             match is_mirrored(world, &write) {
                 Ok(true) => arrived.push(write),
-                Ok(false) if write.sent_at < overdue => silent.push(write),
+                // What was sent by a clock that was ahead is asked for too, rather than waited for.
+                Ok(false) if write.sent_at < overdue || write.sent_at > now + CLOCKS_APART => {
+                    silent.push(write)
+                }
                 Ok(false) => {}
                 Err(error) => {
                     tracing::warn!(%error, "what was sent cannot be confirmed: the cache cannot be read");

@@ -15,7 +15,7 @@ use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
 use crate::config::{self, Profile};
-use crate::model::clock::{Clock, Millis};
+use crate::model::clock::{Clock, Millis, Steps};
 use crate::model::order::{OrderState, Outcome};
 use crate::model::write::kinds::SPECS;
 use crate::outbound::compose::Composer;
@@ -66,7 +66,7 @@ pub enum PushError {
     Outbox(#[from] OutboxError),
 }
 
-/// The org's objects, as they were at a time.
+/// The org's objects, as they were at a time; by the clock that is not set.
 struct Seen {
     shape: Arc<Shape>,
     at: Millis,
@@ -100,13 +100,17 @@ pub async fn run(world: World, stop: CancellationToken) -> Result<(), PushError>
     let bell = world.outbox.bell();
     let pulse = Pulse::new("push");
     let mut under_way = FuturesUnordered::new();
+    let mut steps = Steps::new(world.clock.now(), world.clock.steady());
     loop {
-        let now = world.clock.now();
-        if now - seen.at > SHAPE_AGE_MAX {
+        let (now, steady) = (world.clock.now(), world.clock.steady());
+        if steady - seen.at > SHAPE_AGE_MAX {
             renew(&shared, &mut seen).await;
         }
+        if let Some(step) = steps.look(now, steady) {
+            reschedule(&shared, &mut steps, step, now).await?;
+        }
         let free = shared.circuit().lanes().saturating_sub(under_way.len());
-        if free > 0 && shared.circuit().is_closed(now) {
+        if free > 0 && shared.circuit().is_closed(steady) {
             for claimed in claim(&shared, now, free).await? {
                 under_way.push(deliver(&shared, Arc::clone(&seen.shape), claimed));
             }
@@ -118,9 +122,9 @@ pub async fn run(world: World, stop: CancellationToken) -> Result<(), PushError>
         tokio::select! {
             Some(delivered) = under_way.next(), if !under_way.is_empty() => {
                 let delivered: Outcome = delivered?;
-                shared.circuit().learn(&delivered, world.clock.now());
+                shared.circuit().learn(&delivered, world.clock.steady());
                 tell_health(&world, &delivered);
-                if is_outdated(&delivered) && world.clock.now() - seen.at > SHAPE_AGE_MIN {
+                if is_outdated(&delivered) && world.clock.steady() - seen.at > SHAPE_AGE_MIN {
                     renew(&shared, &mut seen).await;
                 }
             }
@@ -132,14 +136,43 @@ pub async fn run(world: World, stop: CancellationToken) -> Result<(), PushError>
     drain(under_way).await
 }
 
+/// The clock was set: what waits is judged anew, before anything is claimed by the new time.
+async fn reschedule(
+    shared: &Shared<'_>,
+    steps: &mut Steps,
+    step: Millis,
+    now: Millis,
+) -> Result<(), OutboxError> {
+    match shared.world.outbox.clock_set(step, now).await {
+        Ok(moved) => {
+            steps.took(step);
+            tracing::warn!(
+                step_millis = step,
+                moved,
+                "the clock was set by {step} ms: due times are judged anew"
+            );
+            Ok(())
+        }
+        Err(OutboxError::Write(_)) => {
+            let steady = shared.world.clock.steady();
+            shared.circuit().hold(steady + UNWRITABLE_MILLIS);
+            Ok(())
+        }
+        Err(error) => Err(error),
+    }
+}
+
 /// Claims what is due. While the outbox cannot be written nothing is sent, and nothing is lost.
 async fn claim(shared: &Shared<'_>, now: Millis, most: usize) -> Result<Vec<Claimed>, OutboxError> {
     let world = shared.world;
     let reserve = world.config.api_reserve_percent;
-    let orders_only = shared.circuit().orders_only(world.org.api_usage(), reserve, now);
+    let steady = world.clock.steady();
+    let orders_only = shared
+        .circuit()
+        .orders_only(world.org.api_usage(), reserve, steady);
     match world.outbox.claim(now, most, orders_only).await {
         Err(OutboxError::Write(_)) => {
-            shared.circuit().hold(now + UNWRITABLE_MILLIS);
+            shared.circuit().hold(steady + UNWRITABLE_MILLIS);
             Ok(Vec::new())
         }
         claimed => claimed,
@@ -161,13 +194,13 @@ async fn drain(
 
 /// How long there is nothing to do unless something happens.
 fn idle(shared: &Shared<'_>) -> Result<Duration, OutboxError> {
-    let now = shared.world.clock.now();
-    let next = match shared.circuit().until() {
-        until if until > now => Some(until),
-        _ => shared.world.outbox.next_due()?,
+    let clock = &shared.world.clock;
+    let left = match shared.circuit().until() - clock.steady() {
+        left if left > 0 => Some(left),
+        _ => shared.world.outbox.next_due()?.map(|due_at| due_at - clock.now()),
     };
-    let wait = next.map_or(IDLE_MAX, |at| {
-        Duration::from_millis(u64::try_from(at - now).unwrap_or(0))
+    let wait = left.map_or(IDLE_MAX, |left| {
+        Duration::from_millis(u64::try_from(left).unwrap_or(0))
     });
     // At least a moment, so that what is due and cannot be claimed yet does not make a busy loop.
     Ok(wait.clamp(Duration::from_millis(5), IDLE_MAX))
@@ -223,7 +256,7 @@ async fn first_shape(shared: &Shared<'_>, stop: &CancellationToken) -> Option<Se
                 say(shared.world, None);
                 return Some(Seen {
                     shape: Arc::new(shape),
-                    at: shared.world.clock.now(),
+                    at: shared.world.clock.steady(),
                 });
             }
             Err(ShapeError::Misfit(sentence)) => {
@@ -250,7 +283,7 @@ async fn first_shape(shared: &Shared<'_>, stop: &CancellationToken) -> Option<Se
 
 /// Learns the org's objects again. What was known stays in use where that fails.
 async fn renew(shared: &Shared<'_>, seen: &mut Seen) {
-    seen.at = shared.world.clock.now();
+    seen.at = shared.world.clock.steady();
     match load(shared).await {
         Ok(shape) => seen.shape = Arc::new(shape),
         Err(error) => tracing::warn!(%error, "the org's objects cannot be described again"),

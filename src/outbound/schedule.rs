@@ -45,7 +45,8 @@ pub struct Tried {
     pub failures: u32,
 }
 
-/// Trouble of the whole org, as one delivery after the other reports it.
+/// Trouble of the whole org, as one delivery after the other reports it. Its times are those of the clock that is not
+/// set ([`crate::model::clock::Clock::steady`]).
 #[derive(Debug)]
 pub struct Circuit {
     until: Millis,

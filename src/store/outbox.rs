@@ -13,6 +13,7 @@
 
 mod damage;
 pub mod desk;
+mod due;
 mod kept;
 mod open_orders;
 mod queue;
@@ -94,6 +95,7 @@ pub fn open(dir: &Path, now: Millis) -> Result<(Outbox, Writer), OpenError> {
         .pragma_update(None, "wal_autocheckpoint", LOG_PAGES_MAX)
         .map_err(failed)?;
     transitions::recover(&connection, now).map_err(failed)?;
+    due::recover(&connection, now).map_err(failed)?;
     damage::look(&connection, now).map_err(failed)?;
     let reader = database::open_reader(dir, KIND)?;
     let (work, waiting) = mpsc::channel(WAITING_MAX);
