@@ -223,6 +223,7 @@ async fn check(report: &mut Report, config: &Config, offline: bool) {
     let members = mirror::channels(report, &world, &config.sync).await;
     mirror::objects(report, &world, config, &members).await;
     orders::rights(report, &world, config.orders.external_id_field.as_deref()).await;
+    orders::statuses(report, &world, &config.orders).await;
 }
 
 #[cfg(test)]

@@ -75,6 +75,27 @@ impl Describe {
     }
 }
 
+/// An object's fields, for their picklists alone.
+#[derive(Deserialize)]
+struct Picklists {
+    fields: Vec<Picklist>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Picklist {
+    name: String,
+    #[serde(default)]
+    picklist_values: Vec<Choice>,
+}
+
+#[derive(Deserialize)]
+struct Choice {
+    value: String,
+    #[serde(default)]
+    active: bool,
+}
+
 #[derive(Deserialize)]
 struct Objects {
     sobjects: Vec<Named>,
@@ -174,6 +195,18 @@ impl Org {
             api,
             delivered_events: usage("DailyDeliveredPlatformEvents"),
         })
+    }
+
+    /// What may be chosen in a picklist; nothing where the org shows no such field.
+    pub async fn picklist(&self, object: &str, field: &str) -> Result<Vec<String>, Error> {
+        let path = format!("{}/sobjects/{object}/describe", self.data_path());
+        let answer = self.call(Method::GET, &path, None).await?;
+        let described: Picklists = self.json(&path, &answer.body)?;
+        let mut fields = described.fields.into_iter();
+        let found = fields.find(|one| one.name.eq_ignore_ascii_case(field));
+        let choices = found.map(|found| found.picklist_values).unwrap_or_default();
+        let active = choices.into_iter().filter(|choice| choice.active);
+        Ok(active.map(|choice| choice.value).collect())
     }
 
     /// One object; `None` where the org has no such object, or hides it.

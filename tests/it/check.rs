@@ -52,6 +52,23 @@ impl Report {
 }
 
 #[tokio::test]
+async fn a_status_that_is_not_in_the_picklist_is_told() {
+    let org = Sandbox::start(&["--products", "5", "--stores", "1"]).await;
+    let report = Report::of(&org, &[("STORESYNC__ORDERS__STATUS", "Posted")]).await;
+    report.fails_with(1, "orders", "orders.status", "Order.Status may not be Posted");
+    let cancelled = report.line("orders", "orders.cancelled_status");
+    assert_eq!(
+        cancelled["verdict"], "warn",
+        "the org has no Cancelled: {cancelled}"
+    );
+    let remedy = cancelled["remedy"].as_str().unwrap();
+    assert!(
+        remedy.contains("Draft") && remedy.contains("Activated"),
+        "{remedy}"
+    );
+}
+
+#[tokio::test]
 async fn an_org_that_fits_is_ok_in_every_line() {
     let org = Sandbox::start(&["--tls", "--products", "5"]).await;
     let report = Report::of(&org, &[]).await;

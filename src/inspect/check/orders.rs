@@ -3,6 +3,7 @@
 //! The same questions that the sender asks of the org before it sends, and those that only the first order would
 //! answer: rights on each object, and on each field that an order sets.
 
+use crate::config::Orders;
 use crate::inspect::check::reach::World;
 use crate::inspect::check::{Area, Report};
 use crate::salesforce::describe::{Describe, Field};
@@ -102,6 +103,51 @@ pub(super) async fn rights(report: &mut Report, world: &World, configured: Optio
                 report.fail(Area::Orders, need.object, &error.to_string(), "check again");
             }
         }
+    }
+}
+
+/// Holds the statuses that the configuration names against the org's.
+pub(super) async fn statuses(report: &mut Report, world: &World, config: &Orders) {
+    match world.org.picklist("Order", "Status").await {
+        Ok(choices) => {
+            let named = config.status.as_deref();
+            status(report, "status", named, &choices, true);
+            status(
+                report,
+                "cancelled_status",
+                Some(&config.cancelled_status),
+                &choices,
+                false,
+            );
+        }
+        Err(error) => {
+            report.fail(Area::Orders, "Order statuses", &error.to_string(), "check again");
+        }
+    }
+}
+
+/// Every order is given the one; the other is for those that are cancelled.
+fn status(report: &mut Report, key: &str, named: Option<&str>, choices: &[String], for_every_order: bool) {
+    let Some(named) = named else { return };
+    let subject = format!("orders.{key}");
+    if choices.iter().any(|choice| choice == named) {
+        report.ok(Area::Orders, &subject, &format!("Order.Status may be {named}"));
+        return;
+    }
+    let what = if for_every_order {
+        "orders"
+    } else {
+        "cancellations"
+    };
+    let told = format!("Order.Status may not be {named}: {what} will wait for a person");
+    let remedy = format!(
+        "set [orders] {key} to one of {}, or add {named} to the picklist in the org",
+        choices.join(", ")
+    );
+    if for_every_order {
+        report.fail(Area::Orders, &subject, &told, &remedy);
+    } else {
+        report.warn(Area::Orders, &subject, &told, &remedy);
     }
 }
 
@@ -280,6 +326,31 @@ mod tests {
                 .chain([field("External_ID__c", external_id, unique)])
                 .collect(),
         }
+    }
+
+    #[test]
+    fn a_status_that_the_org_does_not_have_is_told_before_an_order_needs_it() {
+        let choices = ["Draft", "Activated"].map(str::to_owned);
+        for (named, for_every_order, verdict) in [
+            ("Activated", true, "ok"),
+            ("activated", true, "fail"),
+            ("Cancelled", false, "warn"),
+            ("Draft", false, "ok"),
+        ] {
+            let mut report = Report::default();
+            status(&mut report, "status", Some(named), &choices, for_every_order);
+            let line = &report.as_json()["lines"][0];
+            assert_eq!(line["verdict"], verdict, "{named}");
+            let remedy = line["remedy"].as_str().unwrap_or_default();
+            assert_eq!(
+                remedy.contains("one of Draft, Activated"),
+                verdict != "ok",
+                "{line}"
+            );
+        }
+        let mut report = Report::default();
+        status(&mut report, "status", None, &choices, true);
+        assert_eq!(report.as_json()["lines"], serde_json::json!([]));
     }
 
     #[test]
