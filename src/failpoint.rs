@@ -47,6 +47,18 @@ pub fn patience() -> std::time::Duration {
     std::time::Duration::MAX
 }
 
+/// How long a request whose answer never came is awaited: `usual`, but in a test that sets `STORESYNC_HOLD_MS`.
+pub fn hold(usual: std::time::Duration) -> std::time::Duration {
+    #[cfg(debug_assertions)]
+    if let Some(millis) = std::env::var("STORESYNC_HOLD_MS")
+        .ok()
+        .and_then(|text| text.parse().ok())
+    {
+        return std::time::Duration::from_millis(millis);
+    }
+    usual
+}
+
 /// Stops here where a test asks for it.
 #[inline]
 pub fn reach(name: &str) {

@@ -2,20 +2,22 @@
 //!
 //! 1. [`outbox`] takes it: durable before the storefront is told so.
 //! 2. [`push`] claims it, one write of an account at a time, when [`schedule`] lets it.
-//! 3. [`deliver`] looks up first what may already be there ([`read_back`]), and sends what is missing.
+//! 3. [`deliver`] looks up first what may already be there ([`read_back`], [`meant`]), and sends what is missing.
 //! 4. [`compose`] makes the requests, in the [`shape`] that the org has and by the [`mapping`] that is configured.
 //! 5. [`outcome`] tells from the answer what to do next.
 //! 6. [`confirm`] closes it when it comes back as a change of the org's own.
 //! 7. [`forget`] drops what it held once that is old, or the person it is about was deleted.
 //!
 //! A write may be sent twice and is never made twice: its key goes into the same transaction as all that belongs
-//! to it, so a second delivery fails as a whole and is resolved by comparing what the org has.
+//! to it, so a second delivery fails as a whole and is resolved by comparing what the org has. One that only sets
+//! values has no such key: while it may still arrive, nothing of its lane is sent.
 
 pub mod compose;
 pub mod confirm;
 pub mod deliver;
 pub mod forget;
 pub mod mapping;
+pub mod meant;
 pub mod outbox;
 pub mod outcome;
 pub mod push;

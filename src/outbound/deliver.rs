@@ -4,10 +4,12 @@
 //! A write that may have been sent before is looked up first. A long order is sent piece by piece; after each the
 //! org itself says how far it is, so an attempt that ends anywhere is taken up by the next one.
 
+mod late;
 mod order;
 
 use serde_json::{Value, json};
 
+use crate::model::clock::Millis;
 use crate::model::order::Problem;
 use crate::model::write::{Entry, Kind, Write};
 use crate::outbound::compose::{Composer, RECORD, Request};
@@ -35,6 +37,15 @@ impl Trouble {
     fn refused(problem: Problem) -> Self {
         Self::sending(Verdict::NeedsAttention { problem })
     }
+}
+
+/// What a request does that arrives a second time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Again {
+    /// It makes a record under a key, and is refused.
+    Fails,
+    /// It sets values, whatever was written since.
+    Overwrites,
 }
 
 /// One attempt at one write.
@@ -73,14 +84,25 @@ impl Delivery<'_> {
     async fn entry(&mut self, kind: Kind, entry: &Entry) -> Result<String, Trouble> {
         let request = self.composer.entry(kind, entry).map_err(Trouble::refused)?;
         let created = self.composer.entry_key(kind, entry);
-        if self.claimed.read_back
-            && let Some((object, field, key)) = &created
-            && let Some(id) = self.existing(kind, entry, object, field, key).await?
-        {
-            return Ok(id);
+        if created.is_none() {
+            self.hold_interrupted()?;
         }
+        if self.claimed.read_back {
+            let found = match &created {
+                Some((object, field, key)) => self.existing(kind, entry, object, field, key).await?,
+                None => self.as_meant(&request).await?,
+            };
+            if let Some(id) = found {
+                return Ok(id);
+            }
+        }
+        let again = if created.is_some() {
+            Again::Fails
+        } else {
+            Again::Overwrites
+        };
         let key_field = created.map(|(_, field, _)| field).unwrap_or_default();
-        let results = self.send(&request, &key_field).await.map_err(|trouble| {
+        let results = self.send(&request, &key_field, again).await.map_err(|trouble| {
             // The org has one member of a campaign for each person, whoever made it.
             let duplicate = matches!(&trouble.verdict, Verdict::NeedsAttention { problem } if problem.code == "DUPLICATE_VALUE");
             match trouble.verdict {
@@ -140,8 +162,14 @@ impl Delivery<'_> {
     }
 
     /// Sends a request; all of it was done where this gives its results.
-    async fn send(&mut self, request: &Request, key_field: &str) -> Result<Vec<PartResult>, Trouble> {
+    async fn send(
+        &mut self,
+        request: &Request,
+        key_field: &str,
+        again: Again,
+    ) -> Result<Vec<PartResult>, Trouble> {
         crate::failpoint::reach("push_before_send");
+        let left_at = self.org.org_time();
         self.exchange.request = Some(request.json().to_string());
         self.exchange.response = None;
         let answer = match request {
@@ -152,15 +180,33 @@ impl Delivery<'_> {
         match answer {
             Ok(results) => {
                 self.exchange.response = Some(told(&results).to_string());
-                outcome::of_results(&results, key_field).map_err(Trouble::sending)?;
+                outcome::of_results(&results, key_field)
+                    .map_err(|verdict| self.sent(verdict, again, left_at))?;
                 self.exchange.record_ids.extend(outcome::ids(&results));
                 Ok(results)
             }
             Err(error) => {
                 self.exchange.response = Some(error_text(&error));
-                Err(Trouble::sending(outcome::of_error(&error, key_field)))
+                let verdict = outcome::of_error(&error, key_field);
+                let trouble = self.sent(verdict, again, left_at);
+                match &trouble.verdict {
+                    // The org has said nothing: it may come yet.
+                    Verdict::Unanswered { problem } if again == Again::Overwrites => {
+                        Err(Self::held(&problem.code))
+                    }
+                    _ => Err(trouble),
+                }
             }
         }
+    }
+
+    /// Notes of a request that may have been done when it left, where what came after may not be written over.
+    fn sent(&mut self, verdict: Verdict, again: Again, left_at: Millis) -> Trouble {
+        let may_be_done = matches!(verdict, Verdict::Unanswered { .. } | Verdict::ReadBack { .. });
+        if may_be_done && again == Again::Overwrites {
+            self.exchange.unanswered_at = Some(left_at);
+        }
+        Trouble::sending(verdict)
     }
 
     /// Notes a look and its answer.

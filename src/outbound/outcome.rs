@@ -40,6 +40,8 @@ pub enum Verdict {
     PauseLane { problem: Problem },
     /// The org has not said what became of it: it may have been written, and it may be to blame or not.
     Unanswered { problem: Problem },
+    /// It may still arrive, and would then undo what came after it: neither it nor what follows it is sent meanwhile.
+    Hold { problem: Problem },
     /// Trying again cannot help.
     NeedsAttention { problem: Problem },
 }

@@ -143,7 +143,8 @@ async fn reschedule(
     step: Millis,
     now: Millis,
 ) -> Result<(), OutboxError> {
-    match shared.world.outbox.clock_set(step, now).await {
+    let hold_millis = i64::try_from(schedule::hold().as_millis()).unwrap_or(i64::MAX);
+    match shared.world.outbox.clock_set(step, now, hold_millis).await {
         Ok(moved) => {
             steps.took(step);
             tracing::warn!(

@@ -17,7 +17,13 @@ const ORG_SCALE: u32 = 2;
 const CLOCKS_APART: Millis = 300_000;
 
 /// The fields of an order and of an item that are compared, besides their keys.
-pub const ORDER_FIELDS: [&str; 4] = ["Id", "StatusCode", "CreatedDate", "LastModifiedDate"];
+pub const ORDER_FIELDS: [&str; 5] = [
+    "Id",
+    "StatusCode",
+    "CreatedDate",
+    "LastModifiedDate",
+    "LastModifiedById",
+];
 pub const ITEM_FIELDS: [&str; 5] = [
     "PricebookEntryId",
     "Quantity",

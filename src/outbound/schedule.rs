@@ -17,6 +17,10 @@ const SUSPECTS_MIN: usize = 3;
 /// How long others than orders wait at most, while the allowance is short, before the org is asked how it stands.
 const PROBE_MILLIS: Millis = 300_000;
 
+/// How long a request whose answer never came may still be on its way: ours ends after two minutes, and what passed it on
+/// may be as slow.
+const HOLD: Duration = Duration::from_secs(180);
+
 const SOON: Policy = Policy {
     first: Duration::from_millis(500),
     longest: Duration::from_secs(60),
@@ -29,6 +33,10 @@ const PAUSE: Policy = Policy {
     first: Duration::from_millis(500),
     longest: Duration::from_secs(60),
 };
+
+pub fn hold() -> Duration {
+    crate::failpoint::hold(HOLD)
+}
 
 /// The wait after so many failures in a row of something that is not the org's doing.
 pub fn soon(failures: u32) -> Duration {
@@ -138,6 +146,15 @@ impl Circuit {
                 Outcome::Paused {
                     problem,
                     wait: PAUSE.delay(tried.attempt),
+                    read_back: true,
+                    everyone: false,
+                }
+            }
+            Verdict::Hold { problem } => {
+                self.suspects.insert(sequence);
+                Outcome::Paused {
+                    problem,
+                    wait: hold(),
                     read_back: true,
                     everyone: false,
                 }

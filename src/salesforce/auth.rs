@@ -33,6 +33,8 @@ pub struct Session {
     pub instance_url: String,
     /// 18 characters.
     pub org_id: String,
+    /// Of the user whose session it is; 18 characters.
+    pub user_id: String,
 }
 
 impl fmt::Debug for Session {
@@ -202,12 +204,14 @@ pub(super) async fn log_in(
     }
     let answer: TokenAnswer =
         serde_json::from_slice(&body).map_err(|_| Error::not_the_api(&url, status.as_u16(), &body))?;
-    let org_id = answer.id.rsplit('/').nth(1).unwrap_or_default().to_owned();
+    let mut identity = answer.id.rsplit('/');
+    let [user_id, org_id] = [(); 2].map(|()| identity.next().unwrap_or_default().to_owned());
     grant.rotate(answer.refresh_token)?;
     Ok(Session {
         access_token: answer.access_token,
         instance_url: answer.instance_url.trim_end_matches('/').to_owned(),
         org_id,
+        user_id,
     })
 }
 

@@ -190,7 +190,12 @@ impl Org {
 
     /// The time by the org's clock, as far as its answers have told it; ours before the first.
     pub fn org_time(&self) -> Millis {
-        self.inner.clock.now() + self.inner.clock_ahead_millis.load(Ordering::Relaxed)
+        self.as_org_time(self.inner.clock.now())
+    }
+
+    /// A time of ours by the org's clock.
+    pub fn as_org_time(&self, ours: Millis) -> Millis {
+        ours + self.inner.clock_ahead_millis.load(Ordering::Relaxed)
     }
 
     /// Runs a SOQL query and gives its first page. One that is too long for an address travels in a body.

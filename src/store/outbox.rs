@@ -36,6 +36,7 @@ pub use open_orders::PendingOrder;
 pub use queue::{Accepted, Claimed, Exchange, NewWrite};
 pub use read::{Attempt, Sent, View};
 pub use standing::{InState, standing_in};
+pub use transitions::ANSWER_AWAITED;
 pub use writer::Writer;
 
 /// `outbox.db`
@@ -49,6 +50,7 @@ pub const KIND: database::Kind = database::Kind {
         include_str!("migrations/outbox_0004.sql"),
         include_str!("migrations/outbox_0005.sql"),
         include_str!("migrations/outbox_0006.sql"),
+        include_str!("migrations/outbox_0007.sql"),
     ],
     page_bytes: 4096,
     synchronous: "full",

@@ -258,7 +258,10 @@ async fn status_tells_the_same_over_http_and_beside_the_daemon() {
             .unwrap()
             > 258_000
     );
-    assert_eq!(told["outbox"], json!({"depth": 0, "oldest_seconds": null, "damaged": 0}));
+    assert_eq!(
+        told["outbox"],
+        json!({"depth": 0, "oldest_seconds": null, "damaged": 0})
+    );
     assert!(told["allowance"]["api"]["used"].as_u64().unwrap() > 0);
     assert!(told["allowance"]["event_deliveries"]["limit"].as_u64().unwrap() > 0);
 

@@ -6,7 +6,9 @@ mod duplicates;
 mod edges;
 mod forget;
 mod kinds;
+mod late;
 mod proxies;
+mod pusher;
 pub mod shopper;
 mod volume;
 

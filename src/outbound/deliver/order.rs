@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
-use super::{Delivery, Trouble};
+use super::{Again, Delivery, Trouble};
 use crate::model::order::Placed;
 use crate::outbound::compose::staged::{Progress, key_after, keys_of, pieces};
 use crate::outbound::compose::{RECORD, Request};
@@ -32,6 +32,10 @@ impl Delivery<'_> {
         let whole = self.composer.order(order).map_err(Trouble::refused)?;
         let staged = whole.is_none();
         let wants_status = self.composer.status.is_some();
+        // Its status is a request of its own, which may have been the one.
+        if wants_status && !whole.as_ref().is_some_and(sets_status) {
+            self.hold_interrupted()?;
+        }
         let mut there = There::Nothing;
         // A long order may have been begun by anyone.
         if self.claimed.read_back || staged {
@@ -60,7 +64,7 @@ impl Delivery<'_> {
     }
 
     async fn create(&mut self, order: &Placed, request: &Request) -> Result<String, Trouble> {
-        let results = self.send(request, &self.order_key(order)?).await?;
+        let results = self.send(request, &self.order_key(order)?, Again::Fails).await?;
         outcome::id_of(&results, RECORD).ok_or_else(|| Trouble::sending(outcome::unclear()))
     }
 
@@ -78,7 +82,7 @@ impl Delivery<'_> {
             .composer
             .staged_items(order, &id, missing)
             .map_err(Trouble::refused)?;
-        self.send(&request, &self.order_key(order)?).await?;
+        self.send(&request, &self.order_key(order)?, Again::Fails).await?;
         match &missing[sent..] {
             // Compared once more: someone else may have sent pieces of it too.
             [] => self.look_up(order, true).await,
@@ -92,7 +96,7 @@ impl Delivery<'_> {
             .staged_piece(order, &id, done)
             .map_err(Trouble::refused)?;
         let key = self.order_key(order)?;
-        if let Err(trouble) = self.send(&request, &key).await {
+        if let Err(trouble) = self.send(&request, &key, Again::Fails).await {
             return Err(match trouble.verdict {
                 // The piece is there already, whoever sent it.
                 Verdict::NeedsAttention { problem } if problem.code == "NOT_FOUND" => {
@@ -116,7 +120,8 @@ impl Delivery<'_> {
             .composer
             .staged_status(id, status)
             .map_err(Trouble::refused)?;
-        self.send(&request, &self.order_key(order)?).await.map(drop)
+        let key = self.order_key(order)?;
+        self.send(&request, &key, Again::Overwrites).await.map(drop)
     }
 
     fn order_key(&self, order: &Placed) -> Result<String, Trouble> {
@@ -162,10 +167,13 @@ impl Delivery<'_> {
             staged,
         };
         match read_back::compare(&ours, row, &items) {
-            Found::Same => Ok(There::Whole {
-                id,
-                draft: text(row, "StatusCode") == "Draft",
-            }),
+            Found::Same => {
+                let draft = text(row, "StatusCode") == "Draft";
+                if draft && self.composer.status.is_some() {
+                    self.unless_changed("Order", row).await?;
+                }
+                Ok(There::Whole { id, draft })
+            }
             // Whoever changed it has it in hand.
             Found::Edited => Ok(There::Whole { id, draft: false }),
             Found::Missing(missing) => Ok(There::Missing(id, missing)),

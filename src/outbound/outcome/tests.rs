@@ -10,6 +10,7 @@ fn name(verdict: &Verdict) -> &'static str {
         Verdict::ReadBack { .. } => "read back",
         Verdict::PauseLane { .. } => "pause",
         Verdict::Unanswered { .. } => "unanswered",
+        Verdict::Hold { .. } => "hold",
         Verdict::NeedsAttention { .. } => "attention",
     }
 }

@@ -46,6 +46,10 @@ pub struct Claimed {
     /// The org may have it already.
     pub read_back: bool,
     pub accepted_at: Millis,
+    /// When a request left, by the org's clock, whose answer never came; of one that was interrupted, by ours.
+    pub unanswered_at: Option<Millis>,
+    /// It was on its way when the process before this one ended.
+    pub is_interrupted: bool,
     /// [`Write`] as JSON.
     pub body: String,
 }
@@ -57,6 +61,8 @@ pub struct Exchange {
     pub response: Option<String>,
     /// The records that it made or found, persons among them.
     pub record_ids: Vec<String>,
+    /// When a request left, by the org's clock, that may arrive although its answer never came.
+    pub unanswered_at: Option<Millis>,
 }
 
 /// A write as the table takes it, made ready outside of the writer's transaction.
@@ -264,7 +270,8 @@ fn claim(
     .priority();
     let due = connection
         .prepare_cached(
-            "select sequence, kind, external_id, attempt, failures, read_back, accepted_at, body, checksum
+            "select sequence, kind, external_id, attempt, failures, read_back, accepted_at, body, checksum,
+                 unanswered_at, error_code
              from writes indexed by writes_due left join bodies on write_sequence = sequence
              where behind = 0 and state in ('queued', 'waiting') and priority <= ?3 and due_at <= ?1
              order by priority, due_at, sequence limit ?2",
@@ -312,6 +319,9 @@ fn claimed(row: &rusqlite::Row<'_>, sequence: i64) -> Result<Claimed, Problem> {
         read_back: row.get(5).map_err(|_| number())?,
         accepted_at: row.get(6).map_err(|_| number())?,
         body: damage::body(row, 7, kind, &external_id)?,
+        unanswered_at: row.get(9).map_err(|_| number())?,
+        is_interrupted: damage::shown(row, 10)
+            .is_ok_and(|code| code.as_deref() == Some(transitions::INTERRUPTED)),
         external_id,
     })
 }

@@ -6,6 +6,11 @@ use crate::model::clock::Millis;
 use crate::model::order::{OrderState, Problem};
 use crate::store::outbox::{Exchange, kept};
 
+/// The code of a write whose request may still arrive at the org: neither it nor what is behind it is touched.
+pub const ANSWER_AWAITED: &str = "ANSWER_AWAITED";
+/// The code of a write that was on its way when the process ended.
+pub(super) const INTERRUPTED: &str = "INTERRUPTED";
+
 /// Most bytes kept of a request or of an answer.
 const EXCHANGE_BYTES_MAX: usize = 64 * 1024;
 
@@ -92,7 +97,8 @@ pub(super) fn record(
         .prepare_cached(
             "update writes set state = :state, failures = coalesce(:failures, failures), due_at = :due_at,
                  read_back = :read_back, salesforce_id = coalesce(:salesforce_id, salesforce_id), error_code = :code,
-                 error_message = :message, updated_at = :now
+                 error_message = :message, updated_at = :now,
+                 unanswered_at = iif(:state = 'waiting', coalesce(:unanswered_at, unanswered_at), null)
              where sequence = :sequence and state = 'sending' and attempt = :attempt
              returning lane",
         )?
@@ -106,6 +112,7 @@ pub(super) fn record(
                 ":code": code,
                 ":message": message,
                 ":now": now,
+                ":unanswered_at": exchange.unanswered_at,
                 ":sequence": sequence,
                 ":attempt": attempt,
             },
@@ -198,7 +205,7 @@ pub(super) fn lost(
 pub(super) fn recover(connection: &Connection, now: Millis) -> rusqlite::Result<()> {
     let transaction = connection.unchecked_transaction()?;
     let (code, message) = (
-        "INTERRUPTED",
+        INTERRUPTED,
         "storesync ended while it was being sent: it is looked up in the org before it is sent again",
     );
     transaction.execute(
@@ -208,7 +215,7 @@ pub(super) fn recover(connection: &Connection, now: Millis) -> rusqlite::Result<
     )?;
     transaction.execute(
         "update writes set state = 'waiting', due_at = ?1, read_back = 1, error_code = ?2, error_message = ?3,
-             updated_at = ?1
+             unanswered_at = iif(kind = 'order', unanswered_at, updated_at), updated_at = ?1
          where state = 'sending'",
         params![now, code, message],
     )?;

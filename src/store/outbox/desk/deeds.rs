@@ -8,11 +8,12 @@ use crate::model::order::{Problem, card};
 use crate::model::state::WriteState;
 use crate::model::write::edit::{self, Change};
 use crate::model::write::{Kind, Write};
+use crate::store::outbox::ANSWER_AWAITED;
 use crate::store::outbox::damage::{self, shown};
 use crate::store::outbox::desk::filter::{self, Filter};
 use crate::store::outbox::desk::{Done, PAGE_MAX, sequence};
 use crate::store::outbox::queue::email;
-use crate::store::outbox::transitions::release;
+use crate::store::outbox::transitions::{INTERRUPTED, release};
 
 /// What a person does, and who it is.
 #[derive(Clone, Debug, PartialEq)]
@@ -43,6 +44,8 @@ struct Row {
     state: WriteState,
     lane: String,
     parent: Option<i64>,
+    /// A request of it may still arrive at the org.
+    is_held: bool,
 }
 
 impl Deed {
@@ -91,6 +94,9 @@ impl Deed {
         due_at: Millis,
         now: Millis,
     ) -> rusqlite::Result<Done> {
+        if row.is_held {
+            return Ok(held());
+        }
         if !row.state.may_be_retried() {
             return Ok(refused(row, "tried again: only what waits or needs attention is"));
         }
@@ -129,8 +135,12 @@ impl Deed {
                 let row = row(connection, view.sequence)?;
                 #[expect(clippy::cast_possible_truncation, reason = "milliseconds of a schedule")]
                 let wait = (f64::from(u32::try_from(count).unwrap_or(u32::MAX)) * interval) as Millis;
-                self.retry(connection, &row, now + wait, now)?;
-                count += 1;
+                if matches!(
+                    self.retry(connection, &row, now + wait, now)?,
+                    Done::Changed { .. }
+                ) {
+                    count += 1;
+                }
             }
         }
         Ok(Done::Changed {
@@ -140,6 +150,9 @@ impl Deed {
     }
 
     fn edit(&self, connection: &Connection, row: &Row, patch: &Value, now: Millis) -> rusqlite::Result<Done> {
+        if row.is_held {
+            return Ok(held());
+        }
         if !row.state.may_be_changed() {
             return Ok(refused(row, "edited: only what is not sent yet is"));
         }
@@ -165,6 +178,9 @@ impl Deed {
         reason: &str,
         now: Millis,
     ) -> rusqlite::Result<Done> {
+        if row.is_held {
+            return Ok(held());
+        }
         if !row.state.may_be_changed() {
             return Ok(refused(row, "discarded: only what is not sent yet is"));
         }
@@ -233,20 +249,31 @@ impl Deed {
     }
 }
 
+/// What is done to it now would be undone by the request, or pass it.
+fn held() -> Done {
+    let sentence = "its answer never came and its request may still arrive: wait until it was looked up, some minutes, and see what became of it";
+    Done::Refused(sentence.to_owned())
+}
+
 fn refused(row: &Row, what: &str) -> Done {
     Done::Refused(format!("a write that is {} cannot be {what}", row.state))
 }
 
 fn row(connection: &Connection, sequence: i64) -> rusqlite::Result<Row> {
     connection
-        .prepare_cached("select sequence, kind, state, lane, parent from writes where sequence = ?1")?
-        .query_row([sequence], |row| {
+        .prepare_cached(
+            "select sequence, kind, state, lane, parent, state = 'waiting' and unanswered_at is not null
+                 and error_code in (?2, ?3)
+             from writes where sequence = ?1",
+        )?
+        .query_row(params![sequence, ANSWER_AWAITED, INTERRUPTED], |row| {
             Ok(Row {
                 sequence: row.get(0)?,
                 kind: damage::kind(row, 1)?,
                 state: damage::state(row, 2)?,
                 lane: shown(row, 3)?.unwrap_or_default(),
                 parent: row.get(4)?,
+                is_held: row.get(5)?,
             })
         })
 }

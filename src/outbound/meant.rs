@@ -1,0 +1,172 @@
+//! Tells whether the org has what a request without a key of its own was to make of its records. Pure.
+//!
+//! Such a request only sets values of records: a cancellation, an address, a part of a profile, a status. When its
+//! answer never came, equal values settle it. Where they differ it did not arrive, or someone wrote over it since:
+//! the stamps of the record tell the two apart.
+
+use std::collections::HashMap;
+
+use serde_json::{Map, Value};
+
+use crate::model::clock::{Millis, parse_datetime};
+
+/// Stamps are whole seconds, and the org's time is known to one.
+const STAMP_MILLIS: Millis = 2_000;
+
+/// What is read besides the values.
+pub const STAMPS: [&str; 3] = ["Id", "LastModifiedDate", "LastModifiedById"];
+
+/// One record that a request sets values of.
+#[derive(Debug, PartialEq)]
+pub struct Target<'a> {
+    pub reference: &'a str,
+    pub object: &'a str,
+    pub field: &'a str,
+    /// As it stands in an address.
+    pub key: &'a str,
+    pub values: &'a Map<String, Value>,
+}
+
+/// The record that a part sets values of by its external id; `None` where the part does anything else.
+pub fn target(part: &Value) -> Option<Target<'_>> {
+    if part["method"] != "PATCH" {
+        return None;
+    }
+    let url = part["url"].as_str()?;
+    let path = url.split_once('?').map_or(url, |(path, _)| path);
+    let mut segments = path.split_once("/sobjects/")?.1.split('/');
+    Some(Target {
+        reference: part["referenceId"].as_str()?,
+        object: segments.next()?,
+        field: segments.next()?,
+        key: segments.next()?,
+        values: part["body"].as_object()?,
+    })
+}
+
+/// Whether a record has all values. `ids` are those of the records before it, by their references.
+pub fn holds(values: &Map<String, Value>, record: &Map<String, Value>, ids: &HashMap<&str, String>) -> bool {
+    values.iter().all(|(field, meant)| {
+        let there = record.get(field).unwrap_or(&Value::Null);
+        match meant {
+            // Another record by its external id: which one it is, the org alone knows.
+            Value::Object(_) => true,
+            Value::String(text) => match referred(text) {
+                Some(reference) => {
+                    let id = ids.get(reference).map_or("", String::as_str);
+                    is_same_id(id, there.as_str().unwrap_or_default())
+                }
+                None => is_same(meant, there),
+            },
+            meant => is_same(meant, there),
+        }
+    })
+}
+
+/// The reference of `@{account.id}`.
+fn referred(text: &str) -> Option<&str> {
+    text.strip_prefix("@{")?.strip_suffix(".id}")
+}
+
+/// Ids have 15 significant characters.
+fn is_same_id(one: &str, other: &str) -> bool {
+    one.len() >= 15 && other.len() >= 15 && one.as_bytes()[..15] == other.as_bytes()[..15]
+}
+
+/// The org trims texts, has no empty ones, and writes times in a form of its own.
+fn is_same(meant: &Value, there: &Value) -> bool {
+    match (meant, there) {
+        (Value::Number(meant), Value::Number(there)) => meant.as_f64() == there.as_f64(),
+        (Value::String(meant), Value::String(there)) => {
+            let is_time = || parse_datetime(meant).is_some_and(|meant| parse_datetime(there) == Some(meant));
+            meant.trim() == there.trim() || is_time()
+        }
+        (Value::String(meant), Value::Null) => meant.trim().is_empty(),
+        (meant, there) => meant == there,
+    }
+}
+
+/// Whether another user than ours has changed a record since a time of the org's.
+pub fn is_changed_since(record: &Map<String, Value>, since: Millis, our_user: &str) -> bool {
+    let text = |field: &str| record.get(field).and_then(Value::as_str).unwrap_or_default();
+    let changed_at = parse_datetime(text("LastModifiedDate"));
+    changed_at.is_some_and(|at| at >= since - STAMP_MILLIS) && !is_same_id(text("LastModifiedById"), our_user)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn map(value: Value) -> Map<String, Value> {
+        serde_json::from_value(value).unwrap()
+    }
+
+    #[test]
+    fn a_part_that_sets_values_names_its_record() {
+        let url = "/services/data/v67.0/sobjects/Order/External_ID__c/WEB-1?updateOnly=true";
+        let part =
+            json!({"method": "PATCH", "url": url, "referenceId": "record", "body": {"Status": "Cancelled"}});
+        let target = target(&part).unwrap();
+        assert_eq!(
+            (target.reference, target.object, target.field, target.key),
+            ("record", "Order", "External_ID__c", "WEB-1")
+        );
+        for part in [
+            json!({"method": "POST", "url": "/services/data/v67.0/sobjects/Order", "referenceId": "r", "body": {}}),
+            json!({"method": "PATCH", "url": "/services/data/v67.0/sobjects/Order/801", "referenceId": "r", "body": {}}),
+        ] {
+            assert_eq!(super::target(&part), None, "{part}");
+        }
+    }
+
+    #[test]
+    fn values_are_compared_as_the_org_keeps_them() {
+        for (meant, there, expected) in [
+            (json!("Cancelled"), json!("Cancelled"), true),
+            (json!("Cancelled"), json!("Draft"), false),
+            (json!(" 1 High St "), json!("1 High St"), true),
+            (json!(""), Value::Null, true),
+            (json!("x"), Value::Null, false),
+            (Value::Null, Value::Null, true),
+            (Value::Null, json!("x"), false),
+            (json!(1), json!(1.0), true),
+            (json!(1), json!(1.5), false),
+            (json!(true), json!(true), true),
+            (json!(true), json!(false), false),
+            (
+                json!("2026-11-22T09:30:00.000Z"),
+                json!("2026-11-22T09:30:00.000+0000"),
+                true,
+            ),
+            (json!({"External_ID__c": "C-7"}), Value::Null, true),
+            (json!("@{account.id}"), json!("001000000000001AAA"), true),
+            (json!("@{account.id}"), json!("001000000000002AAA"), false),
+            (json!("@{unknown.id}"), json!("001000000000001AAA"), false),
+        ] {
+            let ids = HashMap::from([("account", "001000000000001".to_owned())]);
+            let record = map(json!({ "Field": there }));
+            assert_eq!(
+                holds(&map(json!({ "Field": meant })), &record, &ids),
+                expected,
+                "{meant} {there}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_change_counts_where_it_is_another_user_s_and_not_older() {
+        const OURS: &str = "005000000000001AAA";
+        const SENT_AT: &str = "2026-11-22T09:00:10.500Z";
+        for (at, by, expected) in [
+            ("2026-11-22T09:00:11.000+0000", "005000000000002AAA", true),
+            ("2026-11-22T09:00:10.000+0000", "005000000000002AAA", true),
+            ("2026-11-22T09:00:05.000+0000", "005000000000002AAA", false),
+            ("2026-11-22T09:00:11.000+0000", "005000000000001", false),
+        ] {
+            let record = map(json!({"LastModifiedDate": at, "LastModifiedById": by}));
+            let since = parse_datetime(SENT_AT).unwrap();
+            assert_eq!(is_changed_since(&record, since, OURS), expected, "{at} {by}");
+        }
+    }
+}

@@ -1,0 +1,101 @@
+//! The push stage inside the test, by a clock that the test sets: what waits for minutes waits no longer than the test.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+
+use storesync::config::Config;
+use storesync::model::clock::{Clock, Millis};
+use storesync::model::state::WriteState;
+use storesync::model::write::Write;
+use storesync::outbound::push;
+use storesync::salesforce::Org;
+use storesync::store::outbox::{self, NewWrite, Outbox, View};
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+use crate::world::{Sandbox, eventually};
+
+pub struct Pusher {
+    pub outbox: Outbox,
+    pub clock: Clock,
+    stop: CancellationToken,
+    task: tokio::task::JoinHandle<()>,
+    _dir: tempfile::TempDir,
+}
+
+impl Pusher {
+    /// Sends what it is given to the org; `clock` is `Manual` or `Moved`.
+    pub fn start(org: &Sandbox, clock: Clock) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let config = Config::load(Some(&org.config())).unwrap();
+        let (outbox, writer) = outbox::open(dir.path(), clock.now()).unwrap();
+        std::thread::spawn(move || writer.run());
+        let world = push::World {
+            org: Org::new(&config.org, clock.clone()).unwrap(),
+            outbox: outbox.clone(),
+            config: config.orders.clone(),
+            profile: config.sync.profile,
+            clock: clock.clone(),
+            problem: watch::Sender::new(None),
+        };
+        let stop = CancellationToken::new();
+        let until = stop.clone();
+        let task = tokio::task::spawn(async move { push::run(world, until).await.unwrap() });
+        Self {
+            outbox,
+            clock,
+            stop,
+            task,
+            _dir: dir,
+        }
+    }
+
+    pub async fn accept(&self, write: Write) {
+        let new = NewWrite {
+            body_hash: [u8::try_from(write.external_id().len()).unwrap(); 32],
+            write,
+            idempotency_key: None,
+        };
+        self.outbox.accept(new, self.clock.now()).await.unwrap();
+    }
+
+    pub fn view(&self, write: &Write) -> View {
+        let found = self.outbox.write(write.kind(), write.external_id()).unwrap();
+        found.unwrap()
+    }
+
+    /// Sets the clock ahead, or back.
+    pub fn set_clock(&self, by: Millis) {
+        let (Clock::Manual(millis) | Clock::Moved(millis)) = &self.clock else {
+            panic!("the system's clock is not set")
+        };
+        millis.fetch_add(by, Ordering::SeqCst);
+        self.outbox.bell().notify_one();
+    }
+
+    /// Waits until a write is in a state, under a code where one is given; short waits of a manual clock pass meanwhile.
+    pub async fn until(&self, write: &Write, state: WriteState, code: Option<&str>) {
+        eventually(&format!("{} is {state}", write.external_id()), async || {
+            let view = self.view(write);
+            let problem = view.problem.map(|problem| problem.code);
+            if view.state == state && (code.is_none() || problem.as_deref() == code) {
+                return Some(());
+            }
+            if matches!(self.clock, Clock::Manual(_)) {
+                self.set_clock(20);
+            }
+            None
+        })
+        .await;
+    }
+
+    pub async fn end(self) {
+        self.stop.cancel();
+        self.task.await.unwrap();
+    }
+}
+
+/// A clock that stands still until it is set.
+pub fn manual() -> Clock {
+    Clock::Manual(Arc::new(AtomicI64::new(Clock::System.now())))
+}
