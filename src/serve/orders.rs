@@ -17,7 +17,7 @@ use serde_json::Value;
 
 use crate::model::clock::{Millis, format_date, format_datetime};
 use crate::model::order::parse::{self, Invalid};
-use crate::model::order::{Fields, Order, Placed};
+use crate::model::order::{Fields, Order, Placed, card};
 use crate::model::write::Kind;
 use crate::outbound::outbox::{Accepted, Fingerprint, Incoming, View};
 use crate::serve::catalogue::{find_store, found_store};
@@ -146,7 +146,7 @@ impl<S: Sync> FromRequestParts<S> for IdempotencyKey {
             .trim_matches('"')
             .to_owned();
         parse::check_key(&key, "Idempotency-Key")?;
-        if crate::model::order::card::contains(&key) {
+        if card::contains_in(&key, card::Field::Code) {
             return Err(Invalid::new("Idempotency-Key", "holds a card number: use another key").into());
         }
         Ok(Self(Some(key)))

@@ -14,7 +14,7 @@ use axum::extract::rejection::BytesRejection;
 use axum::http::StatusCode;
 use axum::response::Response;
 use futures_util::future::BoxFuture;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::model::order::parse::{self, Invalid};
 use crate::model::state::WriteState;
@@ -81,7 +81,7 @@ pub async fn update_order(
 ) -> Result<Response, Problem> {
     let value = posted(body)?;
     parse::check_key(&order, "the order's key")?;
-    parse::refuse_cards(&Value::String(order.clone()))?;
+    parse::refuse_cards(&json!({ "order_external_id": order }))?;
     let entry = write_parse::order_update(&value, &order, key.as_deref())?;
     let store = find_store(&world, &store)?;
     accept(&world, &store, Kind::OrderUpdate, entry, key).await

@@ -1,0 +1,256 @@
+//! The numbers of a text, as groups of digits, and whether one is a card's.
+
+use super::characters::Character;
+use super::issuers::{Lengths, is_card, usual_length};
+use super::others::{has_gs1_check_digit, iban, is_sim_card};
+use super::{DIGITS_MIN, Field};
+
+/// Most blanks between two groups of one number, and most signs.
+const BLANKS_MAX: usize = 8;
+const SIGNS_MAX: usize = 3;
+/// Most digits of a telephone number behind its plus.
+const PHONE_DIGITS_MAX: usize = 13;
+/// Most digits of a card number.
+const DIGITS_MAX: usize = 19;
+
+/// What a text was found to hold, and the steps that it took.
+#[derive(Debug, Default)]
+pub struct Reading {
+    pub found: bool,
+    pub steps: usize,
+}
+
+/// Groups of digits that may be one number.
+#[derive(Debug, Default)]
+struct Number {
+    digits: Vec<u8>,
+    /// Where each group ends among the digits.
+    ends: Vec<usize>,
+    /// A plus stands before it, as before telephone numbers.
+    has_plus: bool,
+}
+
+/// What stands between two digits.
+#[derive(Debug, Default)]
+struct Gap {
+    blanks: usize,
+    sign: Option<char>,
+    signs: usize,
+    parts: bool,
+    has_plus: bool,
+}
+
+impl Reading {
+    pub fn of(text: &str, field: Field) -> Self {
+        let mut reading = Self::default();
+        let mut number = Number::default();
+        let mut gap = Gap::default();
+        let mut in_word = false;
+        let mut skip_to = 0;
+        for (place, c) in text.char_indices() {
+            reading.steps += 1;
+            if place < skip_to {
+                continue;
+            }
+            if c.is_ascii_alphabetic() && !in_word {
+                skip_to = place + iban(&text[place..], &mut reading.steps);
+            }
+            in_word = c.is_alphanumeric();
+            match Character::of(c) {
+                Character::Nothing => {}
+                Character::Digit(digit) => {
+                    if !gap.joins() {
+                        reading.judge(&number, field);
+                        number.clear(gap.has_plus);
+                    }
+                    number.push(digit, gap.is_empty());
+                    gap = Gap::default();
+                }
+                Character::Blank => gap.blanks += 1,
+                Character::Sign(sign) => gap.add(sign),
+                Character::Letter => gap.part(),
+            }
+        }
+        reading.judge(&number, field);
+        reading
+    }
+
+    fn judge(&mut self, number: &Number, field: Field) {
+        if number.digits.len() < DIGITS_MIN || self.found {
+            return;
+        }
+        self.steps += number.digits.len();
+        if number.has_plus && number.digits.len() <= PHONE_DIGITS_MAX {
+            return;
+        }
+        let groups = number.ends.len();
+        self.found = (0..groups).any(|index| {
+            self.steps += DIGITS_MAX;
+            number.group_is_card(index, field) || number.is_in_printed_groups(index)
+        }) || number.is_in_fours(field, &mut self.steps)
+            || field == Field::Text && number.is_card_in_any_groups();
+    }
+}
+
+impl Gap {
+    fn is_empty(&self) -> bool {
+        self.blanks == 0 && self.signs == 0 && !self.parts
+    }
+
+    fn add(&mut self, sign: char) {
+        self.signs += 1;
+        let joins = matches!(
+            sign,
+            '-' | '.' | '_' | '*' | '~' | '\'' | '/' | '\\' | ',' | ':' | ';' | '|'
+        );
+        self.parts |= !joins || self.sign.is_some_and(|before| before != sign);
+        self.sign = Some(sign);
+        self.has_plus = sign == '+';
+    }
+
+    fn part(&mut self) {
+        self.parts = true;
+        self.has_plus = false;
+    }
+
+    /// Whether the digits on both sides may be of one number. With blanks around it, a sign of lists parts.
+    fn joins(&self) -> bool {
+        let lists = matches!(self.sign, Some('/' | '\\' | ',' | ':' | ';' | '|'));
+        !self.parts && self.blanks <= BLANKS_MAX && self.signs <= SIGNS_MAX && (self.blanks == 0 || !lists)
+    }
+}
+
+impl Number {
+    fn clear(&mut self, has_plus: bool) {
+        self.digits.clear();
+        self.ends.clear();
+        self.has_plus = has_plus;
+    }
+
+    fn push(&mut self, digit: u8, same_group: bool) {
+        self.digits.push(digit);
+        let end = self.digits.len();
+        match self.ends.last_mut() {
+            Some(last) if same_group => *last = end,
+            _ => self.ends.push(end),
+        }
+    }
+
+    /// Where a group begins.
+    fn start(&self, group: usize) -> usize {
+        group.checked_sub(1).map_or(0, |before| self.ends[before])
+    }
+
+    /// How many digits a group has; 0 where there is no such group.
+    fn length(&self, group: usize) -> usize {
+        self.ends.get(group).map_or(0, |end| end - self.start(group))
+    }
+
+    /// The digits of some groups.
+    fn digits_of(&self, first: usize, count: usize) -> &[u8] {
+        &self.digits[self.start(first)..self.ends[first + count - 1]]
+    }
+
+    /// One group that is a card number, or begins with one.
+    fn group_is_card(&self, group: usize, field: Field) -> bool {
+        let digits = self.digits_of(group, 1);
+        if digits.len() < DIGITS_MIN {
+            return false;
+        }
+        let is_code_of_goods = match field {
+            Field::Text => digits.len() == 13,
+            Field::Code => matches!(digits.len(), 13 | 14 | 18),
+        } && has_gs1_check_digit(digits);
+        let lengths = match field {
+            Field::Text => Lengths::All,
+            Field::Code => Lengths::Usual,
+        };
+        let is_whole = !is_code_of_goods && is_card(digits, lengths);
+        is_whole || field == Field::Text && begins_with_card(digits)
+    }
+
+    /// Four, six and five or four digits, as on cards of American Express and Diners Club.
+    fn is_in_printed_groups(&self, first: usize) -> bool {
+        let lengths = [0, 1, 2].map(|offset| self.length(first + offset));
+        matches!(lengths, [4, 6, 4 | 5]) && is_card(self.digits_of(first, 3), Lengths::Usual)
+    }
+
+    /// Groups of four digits, the last of which may be shorter.
+    fn is_in_fours(&self, field: Field, steps: &mut usize) -> bool {
+        let mut first = 0;
+        while first < self.ends.len() {
+            let fours = (first..self.ends.len())
+                .take_while(|group| self.length(*group) == 4)
+                .count();
+            *steps += fours + 1;
+            if fours >= 3 && self.is_in_chain(first, fours, field, steps) {
+                return true;
+            }
+            first += fours + 1;
+        }
+        false
+    }
+
+    /// `fours` groups of four digits, with another group before and after them, or none.
+    fn is_in_chain(&self, first: usize, fours: usize, field: Field, steps: &mut usize) -> bool {
+        let last = match self.length(first + fours) {
+            length @ 1..=3 => length,
+            _ => 0,
+        };
+        let chain = self.digits_of(first, fours + usize::from(last > 0));
+        let is_parcel = || {
+            matches!(chain.len(), 20 | 22)
+                && matches!(chain[..2], [0, 0] | [7, 0 | 1] | [9, 2..=5])
+                && has_gs1_check_digit(chain)
+        };
+        if is_sim_card(chain) || is_parcel() {
+            return false;
+        }
+        // A number may stand before the card, and cards may follow each other.
+        let (until, by) = match (field, fours) {
+            (Field::Text, 4 | 5) => (2, 1),
+            (Field::Text, 8..) => (fours, 4),
+            _ => (1, 1),
+        };
+        (0..until).step_by(by).any(|start| {
+            *steps += DIGITS_MAX;
+            let (group, count) = (first + start, fours - start);
+            let whole = count + usize::from(last > 0);
+            let is_whole = count <= 4 && is_card(self.digits_of(group, whole), Lengths::All);
+            let ends = match field {
+                Field::Code => count == 4 && last == 0,
+                Field::Text => {
+                    count == 4 || count >= 8 || count > 4 && is_expiry(self.digits_of(group + 4, 1))
+                }
+            };
+            is_whole || ends && is_card(self.digits_of(group, 4), Lengths::All)
+        })
+    }
+
+    /// The whole number, however it is grouped.
+    fn is_card_in_any_groups(&self) -> bool {
+        self.ends.len() > 1 && self.digits.len() > DIGITS_MIN && is_card(&self.digits, Lengths::All)
+    }
+}
+
+/// A card number with its security code, its expiry date or both behind it.
+fn begins_with_card(digits: &[u8]) -> bool {
+    let Some(length) = usual_length(digits).filter(|length| digits.len() > *length) else {
+        return false;
+    };
+    let (card, rest) = digits.split_at(length);
+    let security = if length == 15 { 4 } else { 3 };
+    let is_rest =
+        rest.len() == security || is_expiry(rest) && (rest.len() == 4 || rest.len() == 4 + security);
+    is_rest && is_card(card, Lengths::Usual)
+}
+
+/// Whether digits begin with month and year, or year and month, or are a year.
+fn is_expiry(digits: &[u8]) -> bool {
+    let [a, b, c, d, ..] = *digits else { return false };
+    let (first, second) = (a * 10 + b, c * 10 + d);
+    let (month, year) = (1..=12, 20..=49);
+    month.contains(&first) && year.contains(&second)
+        || year.contains(&first) && month.contains(&second)
+        || first == 20 && year.contains(&second)
+}
