@@ -19,7 +19,7 @@ use serde::Deserialize;
 
 use listen::check_listener;
 pub use listen::{Listen, Tls, Token};
-pub use orders::{Customers, Duplicates, Orders, Prices};
+pub use orders::{Customers, Duplicates, Guests, Orders, Prices};
 pub use state::State;
 pub use stores::BookStore;
 

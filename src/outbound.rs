@@ -20,6 +20,7 @@ pub mod mapping;
 pub mod meant;
 pub mod outbox;
 pub mod outcome;
+pub mod party;
 pub mod push;
 pub mod read_back;
 pub mod record;

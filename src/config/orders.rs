@@ -23,6 +23,8 @@ pub struct Orders {
     pub prices: Prices,
     /// What customers are in the org.
     pub customers: Customers,
+    /// Whether a guest may be somebody whom the org has.
+    pub match_guests: Guests,
     /// The code of the product that stands for shipping, and of the one that stands for discounts.
     pub shipping_product: Option<String>,
     pub discount_product: Option<String>,
@@ -71,6 +73,16 @@ pub enum Customers {
     Persons,
 }
 
+/// Who a customer is that gives neither a key nor an id.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Guests {
+    /// Whoever has the address, where exactly one has it; otherwise somebody new.
+    Email,
+    /// Somebody new each time.
+    Never,
+}
+
 impl Default for Orders {
     fn default() -> Self {
         Self {
@@ -80,6 +92,7 @@ impl Default for Orders {
             fields: BTreeMap::new(),
             prices: Prices::Storefront,
             customers: Customers::Contacts,
+            match_guests: Guests::Email,
             shipping_product: None,
             discount_product: None,
             status: None,

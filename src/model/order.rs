@@ -48,6 +48,9 @@ pub struct Order {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Customer {
     pub external_id: Option<String>,
+    /// The org's own id of the contact or person account: somebody whom the org has.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub salesforce_id: Option<String>,
     pub email: Option<String>,
     pub first_name: Option<String>,
     pub last_name: Option<String>,
@@ -69,10 +72,34 @@ impl Customer {
             .unwrap_or_else(|| self.contact_key(own))
     }
 
+    /// What writes share that may touch one person's records. Guests with one address may be one person.
+    pub fn lane(&self, own: &str) -> String {
+        let named = [
+            &self.account_external_id,
+            &self.external_id,
+            &self.salesforce_id,
+            &self.email,
+        ];
+        lane(named.into_iter().flatten().next().map_or(own, String::as_str))
+    }
+
     /// The key of the customer as a person.
     pub fn contact_key<'a>(&'a self, own: &'a str) -> &'a str {
         self.external_id.as_deref().unwrap_or(own)
     }
+}
+
+/// The lane of a name. The org compares keys without regard to case. A lane is kept when the rest of a write is
+/// forgotten, so that it has a hash (FNV-1a) in the place of an address.
+pub fn lane(name: &str) -> String {
+    let name = name.to_lowercase();
+    if !name.contains('@') {
+        return name;
+    }
+    let hash = name.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+    });
+    format!("@{hash:016x}")
 }
 
 /// What an order costs or saves besides its items. It becomes an item of a product that stands for it.
@@ -169,7 +196,7 @@ pub struct Line {
 impl Placed {
     /// Writes of one lane are sent one at a time. The org compares keys without regard to case.
     pub fn lane(&self) -> String {
-        self.customer.account_key(&self.external_id).to_ascii_lowercase()
+        self.customer.lane(&self.external_id)
     }
 }
 

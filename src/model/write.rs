@@ -14,7 +14,7 @@ use serde::ser::Error as _;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::model::order::{Address, Customer, Fields, Payment, Placed};
+use crate::model::order::{Address, Customer, Fields, Payment, Placed, lane};
 
 /// Room for the body of most.
 const BODY_BYTES: usize = 1_024;
@@ -89,6 +89,9 @@ pub struct Entry {
     /// Whose it is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub customer: Option<Customer>,
+    /// What a change of a customer calls the customer, who has to be there: a key, an id of the org or an address.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub named: Option<String>,
     /// The key of the order it is about.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub order: Option<String>,
@@ -146,13 +149,24 @@ impl Write {
 
     /// Writes of one lane are sent one at a time, in the order they were accepted: those that touch one account.
     pub fn lane(&self) -> String {
-        let own = match self {
+        let entry = match self {
             Self::Order(order) => return order.lane(),
-            Self::Entry(_, entry) => entry.order.as_deref().unwrap_or(&entry.external_id),
+            Self::Entry(_, entry) => entry,
         };
-        self.customer()
-            .map_or(own, |customer| customer.account_key(own))
-            .to_ascii_lowercase()
+        let own = entry.order.as_deref().unwrap_or(&entry.external_id);
+        match (&entry.named, &entry.customer) {
+            (Some(name), _) => lane(name),
+            (None, Some(customer)) => customer.lane(own),
+            (None, None) => lane(own),
+        }
+    }
+
+    /// The name of a customer who has to be there.
+    pub fn named(&self) -> Option<&str> {
+        match self {
+            Self::Order(_) => None,
+            Self::Entry(_, entry) => entry.named.as_deref(),
+        }
     }
 
     /// The order that has to be in the org before it.
@@ -212,6 +226,15 @@ mod tests {
         assert_eq!(lane(Some(customer(Some("C-7"), None)), Some("O-1")), "c-7");
         assert_eq!(lane(Some(customer(Some("C-7"), Some("ACME"))), None), "acme");
         assert_eq!(lane(Some(customer(None, None)), None), "w-1");
+        // Guests with one address may be one person; the address itself is not kept.
+        let guest = |email: &str| Customer {
+            email: Some(email.to_owned()),
+            ..Customer::default()
+        };
+        let address = lane(Some(guest("Ana@example.com")), None);
+        assert_eq!(lane(Some(guest("ana@example.com")), None), address);
+        assert_eq!(lane(Some(customer(Some("ana@example.com"), None)), None), address);
+        assert!(!address.contains("ana"), "{address}");
         assert_eq!(lane(None, Some("O-1")), "o-1");
     }
 }

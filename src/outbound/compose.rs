@@ -1,7 +1,8 @@
 //! Makes requests of writes. Pure.
 //!
-//! People are upserted by key; what they send is created, never upserted, with its key among its values: sent a
-//! second time, the whole request fails as a duplicate and writes nothing. Up to 25 parts travel as a composite
+//! People whom the org has are changed in what was sent, and in nothing else; others are created. What they send is
+//! created, never upserted, with its key among its values: sent a second time, the whole request fails as a duplicate and
+//! writes nothing. Up to 25 parts travel as a composite
 //! request, more as one graph; an order that is too long for either goes in [`staged`] pieces.
 
 mod customer;
@@ -13,9 +14,10 @@ mod tests;
 
 use serde_json::{Value, json};
 
-use crate::config::{Customers, Duplicates};
+use crate::config::{Customers, Duplicates, Guests};
 use crate::model::order::{Line, Payment, Placed, Problem};
 use crate::outbound::mapping::Mapping;
+use crate::outbound::party::Party;
 use crate::outbound::record::{Record, derived_key, key_field, part};
 use crate::outbound::shape::{Shape, Writable};
 
@@ -26,6 +28,8 @@ pub const GRAPH_PARTS_MAX: usize = 500;
 
 /// The part that makes the record; its id is the write's.
 pub const RECORD: &str = "record";
+/// The part that asks for an order whose key cannot stand in an address.
+pub const FOUND: &str = "found";
 
 /// What to send, and by which of the org's interfaces.
 #[derive(Clone, Debug, PartialEq)]
@@ -52,6 +56,11 @@ impl Request {
         }
     }
 
+    /// Whether there is nothing to send.
+    pub fn is_empty(&self) -> bool {
+        self.json().as_array().is_some_and(Vec::is_empty)
+    }
+
     /// As attempts keep it.
     pub fn json(&self) -> Value {
         match self {
@@ -66,7 +75,10 @@ impl Request {
 pub struct Composer<'a> {
     pub shape: &'a Shape,
     pub mapping: &'a Mapping,
+    /// Whom the write is for, as far as the org has them.
+    pub party: &'a Party,
     pub customers: Customers,
+    pub guests: Guests,
     pub duplicates: Duplicates,
     /// The status a complete order is given.
     pub status: Option<&'a str>,
@@ -129,15 +141,15 @@ impl<'a> Composer<'a> {
         let field = key_field(&self.shape.order, &order.external_id)?;
         let map = |name: &str| self.mapping.field(name);
         let contacts = self.customers == Customers::Contacts;
-        let contact = contacts.then_some("@{contact.id}");
+        let contact = contacts.then(|| self.contact_id());
         let reference = order.payments.first().map(|payment| payment.reference.clone());
         record
             .require(field, key)
-            .require("AccountId", "@{account.id}")
+            .require("AccountId", self.account_id())
             .require("EffectiveDate", order.effective_date.clone())
             .require("Status", "Draft")
             .require("Pricebook2Id", order.pricebook_id.clone())
-            .set("BillToContactId", contact)
+            .set("BillToContactId", contact.clone())
             .set("ShipToContactId", contact)
             .set("CurrencyIsoCode", order.currency.clone())
             .place(map("order.store"), Some(order.store_id.clone()))

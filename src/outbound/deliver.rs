@@ -6,6 +6,7 @@
 
 mod late;
 mod order;
+mod party;
 
 use serde_json::{Value, json};
 
@@ -15,6 +16,7 @@ use crate::model::write::{Entry, Kind, Write};
 use crate::outbound::compose::{Composer, RECORD, Request};
 use crate::outbound::outcome::{self, Verdict};
 use crate::salesforce::rest::{PartResult, Scope};
+use crate::salesforce::soql::literal;
 use crate::salesforce::{Error, Org};
 use crate::store::outbox::{Claimed, Exchange};
 
@@ -68,13 +70,21 @@ pub async fn deliver(
         claimed,
         exchange: Exchange::default(),
     };
-    let delivered = match Write::from_json(claimed.kind, &claimed.body) {
-        Ok(Write::Order(order)) => delivery.order(&order).await,
-        Ok(Write::Entry(kind, entry)) => delivery.entry(kind, &entry).await,
-        Err(_) => Err(Trouble::refused(Problem::new(
+    let Ok(write) = Write::from_json(claimed.kind, &claimed.body) else {
+        let trouble = Trouble::refused(Problem::new(
             "WRITE_UNREADABLE",
             "what is kept cannot be read: a newer storesync may have written it; install that version again",
-        ))),
+        ));
+        return (Err(trouble), delivery.exchange);
+    };
+    let party = match delivery.party(&write).await {
+        Ok(party) => party,
+        Err(trouble) => return (Err(trouble), delivery.exchange),
+    };
+    delivery.composer.party = &party;
+    let delivered = match &write {
+        Write::Order(order) => delivery.order(order).await,
+        Write::Entry(kind, entry) => delivery.entry(*kind, entry).await,
     };
     (delivered, delivery.exchange)
 }
@@ -87,14 +97,24 @@ impl Delivery<'_> {
         if created.is_none() {
             self.hold_interrupted()?;
         }
+        // Of a customer who was found: nothing of the request says who that is, and there may be nothing to change.
+        let known = self
+            .composer
+            .party
+            .person
+            .clone()
+            .filter(|_| kind == Kind::Customer);
         if self.claimed.read_back {
             let found = match &created {
                 Some((object, field, key)) => self.existing(kind, entry, object, field, key).await?,
                 None => self.as_meant(&request).await?,
             };
             if let Some(id) = found {
-                return Ok(id);
+                return Ok(known.unwrap_or(id));
             }
+        }
+        if let (true, Some(id)) = (request.is_empty(), &known) {
+            return Ok(id.clone());
         }
         let again = if created.is_some() {
             Again::Fails
@@ -115,7 +135,10 @@ impl Delivery<'_> {
                 verdict => Trouble { verdict, ..trouble },
             }
         })?;
-        outcome::id_of(&results, RECORD).ok_or_else(|| Trouble::sending(outcome::unclear()))
+        known
+            .or_else(|| outcome::id_of(&results, RECORD))
+            .or_else(|| party::id_asked_for(&results))
+            .ok_or_else(|| Trouble::sending(outcome::unclear()))
     }
 
     /// The record that an earlier attempt made, if one did.
@@ -148,8 +171,10 @@ impl Delivery<'_> {
             return Ok(None);
         };
         let soql = format!(
-            "SELECT Id FROM CampaignMember WHERE CampaignId = '{campaign}' AND Contact.{} = '{person}'",
-            contact_key.field
+            "SELECT Id FROM CampaignMember WHERE CampaignId = {} AND Contact.{} = {}",
+            literal(campaign),
+            contact_key.field,
+            literal(person)
         );
         let page = self.org.query(&soql, Scope::Live).await;
         let page = self.looked(&json!(soql), page, field)?;

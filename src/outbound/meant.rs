@@ -9,6 +9,7 @@ use std::collections::HashMap;
 use serde_json::{Map, Value};
 
 use crate::model::clock::{Millis, parse_datetime};
+use crate::outbound::compose::FOUND;
 
 /// Stamps are whole seconds, and the org's time is known to one.
 const STAMP_MILLIS: Millis = 2_000;
@@ -27,7 +28,7 @@ pub struct Target<'a> {
     pub values: &'a Map<String, Value>,
 }
 
-/// The record that a part sets values of by its external id; `None` where the part does anything else.
+/// The record that a part sets values of, by an external id or by its id; `None` where the part does anything else.
 pub fn target(part: &Value) -> Option<Target<'_>> {
     if part["method"] != "PATCH" {
         return None;
@@ -35,13 +36,27 @@ pub fn target(part: &Value) -> Option<Target<'_>> {
     let url = part["url"].as_str()?;
     let path = url.split_once('?').map_or(url, |(path, _)| path);
     let mut segments = path.split_once("/sobjects/")?.1.split('/');
+    let object = segments.next()?;
+    let (field, key) = match (segments.next()?, segments.next()) {
+        (field, Some(key)) => (field, key),
+        (id, None) => ("Id", id),
+    };
     Some(Target {
         reference: part["referenceId"].as_str()?,
-        object: segments.next()?,
-        field: segments.next()?,
-        key: segments.next()?,
+        object,
+        field,
+        key,
         values: part["body"].as_object()?,
     })
+}
+
+/// The condition by which a request asks for the record that it then changes, where its key cannot stand in an address.
+pub fn asked_before(parts: &Value) -> Option<String> {
+    let mut parts = parts.as_array()?.iter();
+    let url = parts.find(|part| part["referenceId"] == FOUND)?["url"].as_str()?;
+    let soql = percent_encoding::percent_decode_str(url.split_once("?q=")?.1);
+    let soql = soql.decode_utf8().ok()?;
+    Some(soql.split_once(" WHERE ")?.1.to_owned())
 }
 
 /// Whether a record has all values. `ids` are those of the records before it, by their references.
@@ -112,12 +127,11 @@ mod tests {
             (target.reference, target.object, target.field, target.key),
             ("record", "Order", "External_ID__c", "WEB-1")
         );
-        for part in [
-            json!({"method": "POST", "url": "/services/data/v67.0/sobjects/Order", "referenceId": "r", "body": {}}),
-            json!({"method": "PATCH", "url": "/services/data/v67.0/sobjects/Order/801", "referenceId": "r", "body": {}}),
-        ] {
-            assert_eq!(super::target(&part), None, "{part}");
-        }
+        let part = json!({"method": "PATCH", "url": "/services/data/v67.0/sobjects/Contact/003A", "referenceId": "r", "body": {}});
+        let by_id = super::target(&part).unwrap();
+        assert_eq!((by_id.object, by_id.field, by_id.key), ("Contact", "Id", "003A"));
+        let part = json!({"method": "POST", "url": "/services/data/v67.0/sobjects/Order", "referenceId": "r", "body": {}});
+        assert_eq!(super::target(&part), None, "{part}");
     }
 
     #[test]

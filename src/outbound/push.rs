@@ -22,6 +22,7 @@ use crate::outbound::compose::Composer;
 use crate::outbound::deliver;
 use crate::outbound::mapping::Mapping;
 use crate::outbound::outcome;
+use crate::outbound::party::Party;
 use crate::outbound::schedule::{self, Circuit, Tried};
 use crate::outbound::shape::{Shape, ShapeError};
 use crate::salesforce::Org;
@@ -298,7 +299,9 @@ async fn deliver(shared: &Shared<'_>, shape: Arc<Shape>, claimed: Claimed) -> Re
     let composer = Composer {
         shape: &shape,
         mapping: &shared.mapping,
+        party: &Party::default(),
         customers: world.config.customers,
+        guests: world.config.match_guests,
         duplicates: world.config.duplicates,
         status: world.config.status.as_deref(),
         cancelled_status: &world.config.cancelled_status,

@@ -62,6 +62,11 @@ impl<'a> Record<'a> {
             let reserved = RESERVED
                 .iter()
                 .any(|reserved| reserved.eq_ignore_ascii_case(name))
+                || self
+                    .shape
+                    .key_field
+                    .as_ref()
+                    .is_some_and(|key| key.field.eq_ignore_ascii_case(name))
                 || self.values.contains_key(name);
             if reserved {
                 return Err(Problem::new(
@@ -127,21 +132,16 @@ pub fn key_field<'a>(shape: &'a Writable, key: &str) -> Result<&'a str, Problem>
                 "{object}.{} takes {} characters and the key {key} has {}: use a shorter key",
                 field.field,
                 field.length,
-                key.len()
+                key.chars().count()
             ),
         ));
     }
     Ok(&field.field)
 }
 
-fn fits(field: &Key, key: &str) -> bool {
-    field.length == 0 || key.len() <= field.length as usize
-}
-
-/// The address of a record by its key.
-pub fn by_key(shape: &Writable, key: &str, data_path: &str) -> Result<String, Problem> {
-    let field = key_field(shape, key)?;
-    Ok(format!("{data_path}/sobjects/{}/{field}/{key}", shape.object))
+/// Whether a key has no more characters than its field takes.
+pub fn fits(field: &Key, key: &str) -> bool {
+    field.length == 0 || key.chars().count() <= field.length as usize
 }
 
 /// A further record's key, made of the one it belongs to: `WEB-1-3` where that fits, else a GUID that is always

@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
-use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use reqwest::Method;
 use reqwest::header::{ACCEPT, AUTHORIZATION, DATE, HeaderMap};
 use serde_json::{Map, Value, json};
@@ -19,19 +19,13 @@ use crate::model::clock::{Clock, Millis};
 use crate::salesforce::Error;
 use crate::salesforce::auth::{Grant, Session, log_in};
 use crate::salesforce::client::{self, reason, without_query};
+use crate::salesforce::soql::{is_plain, literal};
 
 /// The org refuses addresses of more than 16 KiB, and proxies on the way those of more than 8.
 const ADDRESS_BYTES_MAX: usize = 8_000;
 
 /// Longest time for a body that is read as it comes.
 const BODY_TIMEOUT: Duration = Duration::from_secs(4 * 3_600);
-
-/// What may stand unescaped in one segment of a path.
-const SEGMENT: &AsciiSet = &NON_ALPHANUMERIC
-    .remove(b'-')
-    .remove(b'_')
-    .remove(b'.')
-    .remove(b'~');
 
 /// A client of one org; cheap to clone, all clones share one session.
 #[derive(Clone)]
@@ -268,7 +262,7 @@ impl Org {
         Ok(rows.into_iter().map(record).collect())
     }
 
-    /// A row by external id; `None` where there is none.
+    /// A row by external id; `None` where there is none. A key that cannot stand in an address is queried for.
     pub async fn by_external_id(
         &self,
         object: &str,
@@ -276,8 +270,12 @@ impl Org {
         value: &str,
         fields: &[&str],
     ) -> Result<Option<Map<String, Value>>, Error> {
-        let value = utf8_percent_encode(value, SEGMENT);
         let fields = fields.join(",");
+        if !is_plain(value) {
+            let condition = format!("{field} = {}", literal(value));
+            let soql = format!("SELECT {fields} FROM {object} WHERE {condition} LIMIT 1");
+            return Ok(self.query(&soql, Scope::Live).await?.records.pop());
+        }
         let path = format!(
             "{}/sobjects/{object}/{field}/{value}?fields={fields}",
             self.data_path()

@@ -12,6 +12,7 @@ use axum::extract::{FromRequestParts, State};
 use axum::http::StatusCode;
 use axum::http::request::Parts;
 use axum::response::Response;
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use rusqlite::Connection;
 use serde_json::Value;
 
@@ -28,6 +29,9 @@ use crate::store::storefront::stores::{self, Store};
 use crate::store::storefront::{items, json};
 
 const IDEMPOTENCY_KEY: &str = "idempotency-key";
+
+/// What is encoded of a key in an address.
+const SEGMENT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'~');
 
 pub async fn place(
     State(world): State<World>,
@@ -64,7 +68,7 @@ pub async fn place(
             .ok_or(refusal)?,
     };
     let accepted_at = accepted_at(&accepted, &external_id)?;
-    let status_url = format!("/v1/stores/{store_id}/orders/{external_id}");
+    let status_url = format!("/v1/stores/{store_id}/orders/{}", segment(&external_id));
     Ok(acceptance(&world, &external_id, accepted_at, &status_url))
 }
 
@@ -97,6 +101,11 @@ pub fn posted(body: Result<Bytes, BytesRejection>) -> Result<Value, Problem> {
     })?;
     serde_json::from_slice(&body)
         .map_err(|error| Problem::bad_request(format!("the body is not JSON (line {})", error.line())))
+}
+
+/// A key as a part of an address.
+pub fn segment(key: &str) -> impl Display {
+    utf8_percent_encode(key, SEGMENT)
 }
 
 /// When it was accepted, unless its key is another's.
@@ -145,7 +154,7 @@ impl<S: Sync> FromRequestParts<S> for IdempotencyKey {
             .trim()
             .trim_matches('"')
             .to_owned();
-        parse::check_key(&key, "Idempotency-Key")?;
+        parse::check_own_key(&key, "Idempotency-Key")?;
         if card::contains_in(&key, card::Field::Code) {
             return Err(Invalid::new("Idempotency-Key", "holds a card number: use another key").into());
         }

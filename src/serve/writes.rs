@@ -14,14 +14,14 @@ use axum::extract::rejection::BytesRejection;
 use axum::http::StatusCode;
 use axum::response::Response;
 use futures_util::future::BoxFuture;
-use serde_json::{Value, json};
+use serde_json::json;
 
 use crate::model::order::parse::{self, Invalid};
 use crate::model::state::WriteState;
 use crate::model::write::kinds::{self, Spec};
 use crate::model::write::{Entry, Kind, parse as write_parse};
 use crate::serve::catalogue::find_store;
-use crate::serve::orders::{IdempotencyKey, acceptance, accepted_at, check_fields, posted, told};
+use crate::serve::orders::{IdempotencyKey, acceptance, accepted_at, check_fields, posted, segment, told};
 use crate::serve::problem::Problem;
 use crate::serve::query::At;
 use crate::serve::{World, reply};
@@ -50,7 +50,7 @@ async fn take(
     accept(&world, &store, spec.kind, entry, key).await
 }
 
-/// Changes a customer that may be there.
+/// Changes a customer whom the org has, and makes none. The path names the customer by key, id or address.
 pub async fn change_customer(
     State(world): State<World>,
     At((store, customer)): At<(String, String)>,
@@ -68,8 +68,19 @@ pub async fn change_customer(
         members.insert("external_id".to_owned(), customer.into());
     }
     let entry = write_parse::entry(&kinds::CUSTOMER, &value, Some(&key))?;
+    let entry = of_named(entry);
     let store = find_store(&world, &store)?;
     accept(&world, &store, Kind::Customer, entry, Some(key)).await
+}
+
+/// The change of a customer who has to be there. An address is kept as a name alone, and not as somebody's key.
+fn of_named(mut entry: Entry) -> Entry {
+    if let Some(customer) = &mut entry.customer {
+        entry.named = customer.external_id.take();
+        let key = entry.named.clone().filter(|name| !name.contains('@'));
+        customer.external_id = key;
+    }
+    entry
 }
 
 /// Takes what happens to an order after it was placed.
@@ -106,7 +117,12 @@ async fn accept(
     let external_id = entry.external_id.clone();
     let accepted = world.intake.accept_entry(kind, entry, key).await?;
     let accepted_at = accepted_at(&accepted, &external_id)?;
-    let status_url = format!("/v1/stores/{}/writes/{}/{external_id}", store.id, kind.name());
+    let status_url = format!(
+        "/v1/stores/{}/writes/{}/{}",
+        store.id,
+        kind.name(),
+        segment(&external_id)
+    );
     Ok(acceptance(world, &external_id, accepted_at, &status_url))
 }
 

@@ -7,6 +7,7 @@ mod edges;
 mod forget;
 mod kinds;
 mod late;
+mod partial;
 mod proxies;
 mod pusher;
 pub mod shopper;

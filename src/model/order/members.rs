@@ -32,14 +32,33 @@ impl Invalid {
     }
 }
 
-/// Keys become parts of the org's addresses, where most other characters are unsafe.
+/// A key is any text that a field of the org keeps as it is: without blanks at its ends, and on one line.
 pub fn check_key(key: &str, field: &str) -> Result<(), Invalid> {
-    let safe = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_';
-    if key.is_empty() || key.len() > KEY_CHARACTERS_MAX || !key.bytes().all(safe) {
+    let wrong = |message: &str| Err(Invalid::new(field, message));
+    if key.is_empty() || key.chars().count() > KEY_CHARACTERS_MAX {
         return Err(Invalid::new(
             field,
-            format!("must be 1 to {KEY_CHARACTERS_MAX} letters, digits, dashes or underscores"),
+            format!("must have 1 to {KEY_CHARACTERS_MAX} characters"),
         ));
+    }
+    if key.chars().any(char::is_control) {
+        return wrong("must be one line of text, without control characters");
+    }
+    if key.trim() != key {
+        return wrong("must not begin or end with a blank");
+    }
+    Ok(())
+}
+
+/// The key of an order or another write. It is kept for ever and is written to logs, so it tells of no person.
+pub fn check_own_key(key: &str, field: &str) -> Result<(), Invalid> {
+    check_key(key, field)?;
+    let is_address = key
+        .split_once('@')
+        .is_some_and(|(name, host)| !name.is_empty() && host.contains('.'));
+    if is_address {
+        let message = "must not be an email address, because it is kept for ever: use a number of your own, in Idempotency-Key where the customer's key is an address";
+        return Err(Invalid::new(field, message));
     }
     Ok(())
 }
@@ -56,8 +75,9 @@ pub fn refuse_cards(value: &Value) -> Result<(), Invalid> {
 }
 
 /// The members that tell of a person.
-pub(in crate::model) const CUSTOMER: [&str; 7] = [
+pub(in crate::model) const CUSTOMER: [&str; 8] = [
     "external_id",
+    "salesforce_id",
     "email",
     "first_name",
     "last_name",
@@ -76,10 +96,16 @@ pub(in crate::model) fn customer(members: &Members<'_>) -> Result<Customer, Inva
     };
     members.only(&CUSTOMER)?;
     let customer = person(&members)?;
-    if customer.external_id.is_none() && customer.email.is_none() && customer.last_name.is_none() {
+    let says_who = [
+        &customer.external_id,
+        &customer.salesforce_id,
+        &customer.email,
+        &customer.last_name,
+    ];
+    if says_who.into_iter().all(Option::is_none) {
         return Err(Invalid::new(
             "customer",
-            "needs an external_id, an email or a last_name",
+            "needs an external_id, a salesforce_id, an email or a last_name",
         ));
     }
     Ok(customer)
@@ -89,6 +115,7 @@ pub(in crate::model) fn customer(members: &Members<'_>) -> Result<Customer, Inva
 pub(in crate::model) fn person(members: &Members<'_>) -> Result<Customer, Invalid> {
     let customer = Customer {
         external_id: members.key("external_id")?,
+        salesforce_id: members.id("salesforce_id")?,
         email: members.email("email")?,
         first_name: members.text("first_name")?,
         last_name: members.text("last_name")?,
@@ -96,7 +123,10 @@ pub(in crate::model) fn person(members: &Members<'_>) -> Result<Customer, Invali
         company: members.text("company")?,
         account_external_id: members.key("account_external_id")?,
     };
-    if customer.account_external_id.is_some() && customer.external_id.is_none() {
+    if customer.account_external_id.is_some()
+        && customer.external_id.is_none()
+        && customer.salesforce_id.is_none()
+    {
         return Err(members.invalid(
             "account_external_id",
             "needs an external_id beside it: whoever orders for an account is known to the store",
@@ -255,6 +285,15 @@ impl<'a> Members<'a> {
         Ok(key)
     }
 
+    /// The org's id of a record.
+    pub fn id(&self, name: &str) -> Result<Option<String>, Invalid> {
+        let id = self.text(name)?;
+        if id.as_deref().is_some_and(|id| !is_id(id)) {
+            return Err(self.invalid(name, "must be an id of the org: 15 or 18 letters and digits"));
+        }
+        Ok(id)
+    }
+
     pub fn email(&self, name: &str) -> Result<Option<String>, Invalid> {
         let email = self.text(name)?;
         let well_formed = |email: &str| {
@@ -297,6 +336,10 @@ impl<'a> Members<'a> {
             Some(_) => Err(self.invalid(name, "must be a list")),
         }
     }
+}
+
+fn is_id(id: &str) -> bool {
+    matches!(id.len(), 15 | 18) && id.bytes().all(|byte| byte.is_ascii_alphanumeric())
 }
 
 fn too_long(text: &str) -> bool {

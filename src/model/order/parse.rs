@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use crate::model::order::decimal::Decimal;
-pub use crate::model::order::members::{Invalid, check_key, refuse_cards};
+pub use crate::model::order::members::{Invalid, check_key, check_own_key, refuse_cards};
 use crate::model::order::members::{Members, address, customer, fields, payment};
 use crate::model::order::{Charge, ITEMS_MAX, Item, Order, ProductReference};
 
@@ -33,7 +33,7 @@ pub fn order(value: &Value, key: Option<&str>) -> Result<Order, Invalid> {
             "is missing: give the order a key of its own, or send Idempotency-Key",
         )
     })?;
-    check_key(&external_id, "external_id")?;
+    check_own_key(&external_id, "external_id")?;
     Ok(Order {
         external_id,
         currency: currency(&members)?,
@@ -195,14 +195,16 @@ mod tests {
 
     #[test]
     fn names_the_field_that_is_wrong() {
-        let cases: [(&str, Value, &str); 21] = [
-            ("/external_id", json!("a/b"), "external_id"),
+        let cases: [(&str, Value, &str); 23] = [
+            ("/external_id", json!("a\nb"), "external_id"),
+            ("/external_id", json!("k".repeat(256)), "external_id"),
+            ("/external_id", json!("ana@example.com"), "external_id"),
             ("/external_id", json!(7), "external_id"),
             ("/currency", json!("aud"), "currency"),
             ("/customer", Value::Null, "customer"),
             ("/customer", json!({"first_name": "Ana"}), "customer"),
             ("/customer/email", json!("ana"), "customer.email"),
-            ("/customer/external_id", json!("C 7"), "customer.external_id"),
+            ("/customer/external_id", json!("C\u{7}7"), "customer.external_id"),
             ("/items", json!([]), "items"),
             ("/items", json!(vec![json!({}); 2_001]), "items"),
             ("/items/0", json!({"quantity": 1}), "items[0]"),
@@ -233,6 +235,16 @@ mod tests {
             }
             *order_value.pointer_mut(pointer).unwrap() = value;
             assert_eq!(order(&order_value, None).unwrap_err().field, field, "{pointer}");
+        }
+    }
+
+    #[test]
+    fn a_key_is_any_text_of_one_line() {
+        for key in ["a/b", "2026 No. 7", "50% + 1", "Größe-7", r"a\b'c", "7.xml", "ref@counter"] {
+            let mut value = posted();
+            value["external_id"] = json!(key);
+            value["customer"]["external_id"] = json!(format!("{key}.ana@example.com"));
+            assert_eq!(order(&value, None).unwrap().external_id, key);
         }
     }
 

@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use crate::model::clock;
 use crate::model::order::Decimal;
-use crate::model::order::members::{self, Invalid, Members, check_key, refuse_cards};
+use crate::model::order::members::{self, Invalid, Members, check_own_key, refuse_cards};
 use crate::model::write::kinds::{Form, Member, Person, Spec};
 use crate::model::write::{Answer, Entry};
 
@@ -52,6 +52,7 @@ pub fn entry(spec: &Spec, value: &Value, key: Option<&str>) -> Result<Entry, Inv
         external_id: own_key(&members, key, itself)?,
         store_id: String::new(),
         customer,
+        named: None,
         order: if spec.order_field.is_empty() {
             None
         } else {
@@ -141,7 +142,7 @@ fn own_key(members: &Members<'_>, key: Option<&str>, itself: bool) -> Result<Str
             "is missing: give what you send a key of its own, or send Idempotency-Key",
         )
     })?;
-    check_key(&own, "external_id")?;
+    check_own_key(&own, "external_id")?;
     Ok(own)
 }
 
@@ -164,13 +165,7 @@ fn value(member: &Member, members: &Members<'_>) -> Result<Option<Value>, Invali
     Ok(match member.form {
         Form::Text => members.text(name)?.map(Value::from),
         Form::Email => members.email(name)?.map(Value::from),
-        Form::Id => {
-            let id = members.text(name)?;
-            if id.as_deref().is_some_and(|id| !is_id(id)) {
-                return Err(members.invalid(name, "must be an id of the org: 15 or 18 letters and digits"));
-            }
-            id.map(Value::from)
-        }
+        Form::Id => members.id(name)?.map(Value::from),
         Form::Date => {
             let date = members.text(name)?;
             if date
@@ -190,10 +185,6 @@ fn value(member: &Member, members: &Members<'_>) -> Result<Option<Value>, Invali
     })
 }
 
-fn is_id(id: &str) -> bool {
-    matches!(id.len(), 15 | 18) && id.bytes().all(|byte| byte.is_ascii_alphanumeric())
-}
-
 fn answers(members: &Members<'_>) -> Result<Vec<Answer>, Invalid> {
     let answers: Vec<Answer> = members
         .list("answers", ANSWERS_MAX)?
@@ -210,13 +201,7 @@ fn answers(members: &Members<'_>) -> Result<Vec<Answer>, Invalid> {
 fn answer(value: &Value, path: &str) -> Result<Answer, Invalid> {
     let members = Members::of(value, path)?;
     members.only(&["question_id", "question", "answer"])?;
-    let question_id = members.text("question_id")?;
-    if question_id.as_deref().is_some_and(|id| !is_id(id)) {
-        return Err(members.invalid(
-            "question_id",
-            "must be an id of the org: 15 or 18 letters and digits",
-        ));
-    }
+    let question_id = members.id("question_id")?;
     let wrong = || members.invalid("answer", "must be text, a number, true, false or a list of text");
     let answer = match members.get("answer") {
         None => String::new(),

@@ -1,4 +1,7 @@
 //! The records of the person who sends something: an account and its contact, or a person account.
+//!
+//! A record that the org has is changed by its id, in the members that were sent and in no others. Names that the org
+//! wants of everybody are made up for new records alone. A contact stays in its account unless the write names another.
 
 use serde_json::Value;
 
@@ -6,52 +9,107 @@ use super::Composer;
 use crate::config::Customers;
 use crate::model::order::{Address, Customer, Problem};
 use crate::model::write::Entry;
-use crate::outbound::record::{Record, by_key};
+use crate::outbound::record::{Record, key_field};
+use crate::outbound::shape::Writable;
+
+/// Billing and shipping.
+type Addresses<'a> = (Option<&'a Address>, Option<&'a Address>);
 
 impl Composer<'_> {
-    /// The parts that upsert a person by key. `own` is the key of a guest; `profile` has further values.
+    /// The parts that make a person or change what was sent of one. `own` is the key of a guest; `profile` has further
+    /// values.
     pub(super) fn customer(
         &self,
         customer: &Customer,
         own: &str,
-        (billing, shipping): (Option<&Address>, Option<&Address>),
+        addresses: Addresses<'_>,
         profile: Option<&Entry>,
     ) -> Result<Vec<Value>, Problem> {
+        if self.party.is_kept {
+            return Ok(Vec::new());
+        }
         if self.customers == Customers::Persons && customer.account_external_id.is_none() {
-            let person = self.person(customer, own, (billing, shipping), profile)?;
-            return Ok(vec![person]);
+            let person = self.person(customer, own, addresses, profile)?;
+            return Ok(person.into_iter().collect());
         }
-        let mut account = Record::new(&self.shape.account);
-        let name = customer
-            .company
+        // A change of a contact without an account makes none.
+        let needs_account =
+            profile.is_none() || self.party.person.is_none() || customer.account_external_id.is_some();
+        let account = match self.party.account.is_some() || needs_account {
+            true => self.account(customer, own, addresses)?,
+            false => None,
+        };
+        let contact = self.contact(customer, own, addresses, profile)?;
+        Ok(account.into_iter().chain(contact).collect())
+    }
+
+    /// The id of the account as a part may name it.
+    pub(super) fn account_id(&self) -> String {
+        self.party
+            .account
             .clone()
-            .unwrap_or_else(|| full_name(customer, own));
+            .unwrap_or_else(|| "@{account.id}".to_owned())
+    }
+
+    /// The id of the contact as a part may name it.
+    pub(super) fn contact_id(&self) -> String {
+        self.party
+            .person
+            .clone()
+            .unwrap_or_else(|| "@{contact.id}".to_owned())
+    }
+
+    /// Of several people who share an account, none writes more of it than its name.
+    fn account(
+        &self,
+        customer: &Customer,
+        own: &str,
+        (billing, shipping): Addresses<'_>,
+    ) -> Result<Option<Value>, Problem> {
+        let known = self.party.account.as_deref();
         let shared = customer.account_external_id.is_some();
-        // One of several people does not rename the account they share, nor move it.
-        if !shared || customer.company.is_some() {
-            account.require("Name", name);
+        let mut account = Record::new(&self.shape.account);
+        match (&customer.company, known) {
+            (None, Some(_)) => {}
+            (company, None) => {
+                let name = company.clone().unwrap_or_else(|| full_name(customer, own));
+                account.require("Name", name);
+            }
+            // The company of somebody else's account is not renamed by one of its people.
+            (Some(_), Some(_)) if !shared && !self.party.is_own_account => {}
+            (Some(company), Some(_)) => {
+                account.require("Name", company.clone());
+            }
         }
-        if !shared {
+        if !shared && (known.is_none() || self.party.is_own_account) {
             account
                 .set("Phone", customer.phone.clone())
                 .address("Billing", billing)
                 .address("Shipping", shipping);
         }
-        let account_url = by_key(&self.shape.account, customer.account_key(own), self.data_path)?;
+        self.person_record("account", account, known, customer.account_key(own))
+    }
+
+    fn contact(
+        &self,
+        customer: &Customer,
+        own: &str,
+        (billing, shipping): Addresses<'_>,
+        profile: Option<&Entry>,
+    ) -> Result<Option<Value>, Problem> {
+        let known = self.party.person.as_deref();
         let mut contact = Record::new(&self.shape.contact);
+        if known.is_none() || customer.account_external_id.is_some() {
+            contact.require("AccountId", self.account_id());
+        }
+        last_name(&mut contact, customer, own, known.is_none());
         contact
-            .require("AccountId", "@{account.id}")
-            .require("LastName", last_name(customer, own))
             .set("FirstName", customer.first_name.clone())
             .set("Email", customer.email.clone())
             .set("Phone", customer.phone.clone())
             .address("Mailing", shipping.or(billing));
         self.profile(&mut contact, profile, "")?;
-        let contact_url = by_key(&self.shape.contact, customer.contact_key(own), self.data_path)?;
-        Ok(vec![
-            self.person_part("PATCH", &account_url, "account", &account),
-            self.person_part("PATCH", &contact_url, "contact", &contact),
-        ])
+        self.person_record("contact", contact, known, customer.contact_key(own))
     }
 
     /// One record that is account and contact: the org makes the contact of it.
@@ -59,12 +117,13 @@ impl Composer<'_> {
         &self,
         customer: &Customer,
         own: &str,
-        (billing, shipping): (Option<&Address>, Option<&Address>),
+        (billing, shipping): Addresses<'_>,
         profile: Option<&Entry>,
-    ) -> Result<Value, Problem> {
+    ) -> Result<Option<Value>, Problem> {
+        let known = self.party.person.as_deref();
         let mut person = Record::new(&self.shape.account);
+        last_name(&mut person, customer, own, known.is_none());
         person
-            .require("LastName", last_name(customer, own))
             .set("FirstName", customer.first_name.clone())
             .set("PersonEmail", customer.email.clone())
             .set("Phone", customer.phone.clone())
@@ -72,8 +131,26 @@ impl Composer<'_> {
             .address("Shipping", shipping)
             .address("PersonMailing", shipping.or(billing));
         self.profile(&mut person, profile, "Person")?;
-        let url = by_key(&self.shape.account, customer.contact_key(own), self.data_path)?;
-        Ok(self.person_part("PATCH", &url, "account", &person))
+        self.person_record("account", person, known, customer.contact_key(own))
+    }
+
+    /// The part that changes a record by its id, where there is anything to change, or makes one under its key.
+    fn person_record(
+        &self,
+        reference: &str,
+        mut record: Record<'_>,
+        known: Option<&str>,
+        key: &str,
+    ) -> Result<Option<Value>, Problem> {
+        let shape: &Writable = record.shape;
+        let url = self.url(shape);
+        if let Some(id) = known {
+            let url = format!("{url}/{id}");
+            let part = self.person_part("PATCH", &url, reference, &record);
+            return Ok((!record.values.is_empty()).then_some(part));
+        }
+        record.require(key_field(shape, key)?, key);
+        Ok(Some(self.person_part("POST", &url, reference, &record)))
     }
 
     /// What a profile says besides name and address. On person accounts the contact's fields have a prefix.
@@ -94,12 +171,21 @@ impl Composer<'_> {
 fn full_name(customer: &Customer, own: &str) -> String {
     match (&customer.first_name, &customer.last_name) {
         (Some(first), Some(last)) => format!("{first} {last}"),
-        _ => last_name(customer, own),
+        _ => known_by(customer, own),
     }
 }
 
-/// The org wants a name of everyone: what else the person is known by.
-fn last_name(customer: &Customer, own: &str) -> String {
+/// The last name that was sent. The org wants one of everybody, so that a new record has what else the person is known
+/// by.
+fn last_name(record: &mut Record<'_>, customer: &Customer, own: &str, is_new: bool) {
+    match &customer.last_name {
+        Some(name) => record.require("LastName", name.clone()),
+        None if is_new => record.require("LastName", known_by(customer, own)),
+        None => record,
+    };
+}
+
+fn known_by(customer: &Customer, own: &str) -> String {
     let known = [&customer.last_name, &customer.first_name, &customer.email];
     let known = known.into_iter().flatten().next().cloned();
     known.unwrap_or_else(|| customer.contact_key(own).to_owned())

@@ -1,13 +1,15 @@
 //! Requests of all writes but orders, by the table of kinds.
 
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::{Value, json};
 
-use super::{Composer, RECORD, Request, relationship};
+use super::{Composer, FOUND, RECORD, Request, relationship};
 use crate::config::Customers;
 use crate::model::order::{Customer, Problem};
 use crate::model::write::kinds::{self, Person, Spec};
 use crate::model::write::{Entry, Kind};
 use crate::outbound::record::{Record, derived_key, key_field, part};
+use crate::salesforce::soql::{is_plain, literal};
 
 impl Composer<'_> {
     /// The request of a write that is no order.
@@ -20,7 +22,7 @@ impl Composer<'_> {
         if let (Person::Itself, Some(customer)) = (spec.person, &entry.customer) {
             let addresses = (billing.or(shipping), shipping);
             parts = self.customer(customer, &entry.external_id, addresses, Some(entry))?;
-            rename_last(&mut parts);
+            name_record(&mut parts);
             return Request::of(parts);
         }
         let shape = self.shape.object(spec.object)?;
@@ -95,6 +97,18 @@ impl Composer<'_> {
                 .set("SuppliedPhone", customer.phone.clone());
         }
         let persons = self.customers == Customers::Persons && customer.account_external_id.is_none();
+        if is_only_named(customer) && self.party.person.is_some() {
+            if !spec.contact_field.is_empty() && !persons {
+                record.require(spec.contact_field, self.contact_id());
+            }
+            let account = self
+                .party
+                .account
+                .clone()
+                .filter(|_| !spec.account_field.is_empty());
+            record.set(spec.account_field, account);
+            return Ok(());
+        }
         if let (true, Some(key)) = (is_only_named(customer), &customer.external_id) {
             if !spec.contact_field.is_empty() && !persons {
                 let field = key_field(&self.shape.contact, key)?;
@@ -109,10 +123,10 @@ impl Composer<'_> {
         }
         parts.extend(self.customer(customer, &entry.external_id, (None, None), None)?);
         if !spec.contact_field.is_empty() && !persons {
-            record.require(spec.contact_field, "@{contact.id}");
+            record.require(spec.contact_field, self.contact_id());
         }
         if !spec.account_field.is_empty() {
-            record.require(spec.account_field, "@{account.id}");
+            record.require(spec.account_field, self.account_id());
         }
         Ok(())
     }
@@ -173,8 +187,18 @@ impl Composer<'_> {
             return Err(Problem::new("NOTHING_TO_WRITE", sentence));
         }
         let field = key_field(&self.shape.order, order)?;
-        let url = format!("{}/{field}/{order}?updateOnly=true", self.url(&self.shape.order));
-        Request::of(vec![part("PATCH", &url, RECORD, &record)])
+        let orders = self.url(&self.shape.order);
+        if is_plain(order) {
+            let url = format!("{orders}/{field}/{order}?updateOnly=true");
+            return Request::of(vec![part("PATCH", &url, RECORD, &record)]);
+        }
+        // Such a change has an answer without an id; the order's is in what is asked before.
+        let soql = format!("SELECT Id FROM Order WHERE {field} = {}", literal(order));
+        let query = utf8_percent_encode(&soql, NON_ALPHANUMERIC);
+        let url = format!("{}/query?q={query}", self.data_path);
+        let found = json!({"method": "GET", "url": url, "referenceId": FOUND});
+        let url = format!("{orders}/@{{{FOUND}.records[0].Id}}");
+        Request::of(vec![found, part("PATCH", &url, RECORD, &record)])
     }
 }
 
@@ -182,15 +206,21 @@ impl Composer<'_> {
 fn is_only_named(customer: &Customer) -> bool {
     let keys = Customer {
         external_id: customer.external_id.clone(),
+        salesforce_id: customer.salesforce_id.clone(),
         account_external_id: customer.account_external_id.clone(),
         ..Customer::default()
     };
-    customer.external_id.is_some() && *customer == keys
+    let is_named = customer.external_id.is_some() || customer.salesforce_id.is_some();
+    is_named && *customer == keys
 }
 
-/// The last part is the record that the write is about.
-fn rename_last(parts: &mut [Value]) {
-    if let Some(last) = parts.last_mut() {
-        last["referenceId"] = RECORD.into();
+/// The part that makes a person is the record that the write is about: the contact, or the person account.
+fn name_record(parts: &mut [Value]) {
+    let is_contact = |part: &&mut Value| part["referenceId"] == "contact";
+    let count = parts.len();
+    match parts.iter_mut().find(is_contact) {
+        Some(contact) => contact["referenceId"] = RECORD.into(),
+        None if count == 1 => parts[0]["referenceId"] = RECORD.into(),
+        None => {}
     }
 }

@@ -129,7 +129,9 @@ fn with<T>(profile: Profile, shape: &Shape, act: impl FnOnce(Composer<'_>) -> T)
     act(Composer {
         shape,
         mapping: &mapping,
+        party: &Party::default(),
         customers: Customers::Contacts,
+        guests: Guests::Email,
         duplicates: Duplicates::Refuse,
         status: None,
         cancelled_status: "Cancelled",
@@ -152,11 +154,11 @@ fn makes_one_request_of_an_order() {
     let expected = json!({
         "allOrNone": true, "collateSubrequests": false,
         "compositeRequest": [
-            {"method": "PATCH", "url": "/v/sobjects/Account/External_ID__c/C-7",
-             "referenceId": "account", "body": {"Name": "Ana Lee", "BillingCity": "Hobart"}},
-            {"method": "PATCH", "url": "/v/sobjects/Contact/External_ID__c/C-7",
-             "referenceId": "contact", "body": {"AccountId": "@{account.id}", "LastName": "Lee",
-                "FirstName": "Ana", "Email": "ana@example.com"}},
+            {"method": "POST", "url": "/v/sobjects/Account", "referenceId": "account",
+             "body": {"Name": "Ana Lee", "BillingCity": "Hobart", "External_ID__c": "C-7"}},
+            {"method": "POST", "url": "/v/sobjects/Contact", "referenceId": "contact",
+             "body": {"AccountId": "@{account.id}", "LastName": "Lee", "FirstName": "Ana", "Email": "ana@example.com",
+                "External_ID__c": "C-7"}},
             {"method": "POST", "url": "/v/sobjects/Order", "referenceId": "record",
              "body": {"External_ID__c": "WEB-1", "AccountId": "@{account.id}", "EffectiveDate": "2026-11-22",
                 "Status": "Draft", "Pricebook2Id": "01s", "BillToContactId": "@{contact.id}",
@@ -293,7 +295,7 @@ fn people_are_a_guest_a_customer_one_of_a_company_or_a_person_account() {
         ..Customer::default()
     };
     let made = compose(guest, Customers::Contacts);
-    assert_eq!(made[0]["url"], "/v/sobjects/Account/External_ID__c/WEB-1");
+    assert_eq!(made[0]["body"]["External_ID__c"], "WEB-1");
     assert_eq!(made[0]["body"]["Name"], "ana@example.com");
     assert_eq!(made[1]["body"]["LastName"], "ana@example.com");
 
@@ -304,18 +306,106 @@ fn people_are_a_guest_a_customer_one_of_a_company_or_a_person_account() {
         ..Customer::default()
     };
     let made = compose(employee.clone(), Customers::Persons);
-    assert_eq!(made[0]["url"], "/v/sobjects/Account/External_ID__c/ACME");
-    assert_eq!(made[0]["body"], json!({"Name": "Acme"}));
-    assert_eq!(made[1]["url"], "/v/sobjects/Contact/External_ID__c/C-7");
+    assert_eq!(made[0]["body"], json!({"Name": "Acme", "External_ID__c": "ACME"}));
+    assert_eq!(made[1]["body"]["External_ID__c"], "C-7");
 
     let made = compose(placed(1).customer, Customers::Persons);
-    assert_eq!(made[0]["url"], "/v/sobjects/Account/External_ID__c/C-7");
     assert_eq!(
         made[0]["body"],
-        json!({"LastName": "Lee", "PersonEmail": "ana@example.com", "BillingCity": "Hobart"})
+        json!({"LastName": "Lee", "PersonEmail": "ana@example.com", "BillingCity": "Hobart", "External_ID__c": "C-7"})
     );
     assert_eq!(made[1]["referenceId"], "record");
     assert!(made[1]["body"].get("BillToContactId").is_none());
+}
+
+/// What is sent of an order's customer to an org that has these records.
+fn sent_to(party: &Party, customer: Customer, customers: Customers) -> Vec<Value> {
+    let order = Placed {
+        customer,
+        ..placed(1)
+    };
+    standard(|composer| {
+        parts(
+            Composer {
+                customers,
+                party,
+                ..composer
+            }
+            .order(&order),
+        )
+    })
+}
+
+#[test]
+fn nothing_but_what_was_sent_is_changed_of_somebody_whom_the_org_has() {
+    let known = Party {
+        person: Some("003A".to_owned()),
+        account: Some("001A".to_owned()),
+        is_own_account: true,
+        is_kept: false,
+    };
+    let of_company = Party {
+        is_own_account: false,
+        ..known.clone()
+    };
+    let found_by_address = Party {
+        is_kept: true,
+        ..known.clone()
+    };
+    let keyed = Customer {
+        external_id: Some("C-7".to_owned()),
+        email: Some("new@example.com".to_owned()),
+        ..Customer::default()
+    };
+    let contact = json!({"method": "PATCH", "url": "/v/sobjects/Contact/003A", "referenceId": "contact",
+        "body": {"Email": "new@example.com"}});
+    let own_account = json!({"method": "PATCH", "url": "/v/sobjects/Account/001A", "referenceId": "account",
+        "body": {"BillingCity": "Hobart"}});
+    for (party, expected) in [
+        (&known, vec![own_account, contact.clone()]),
+        (&of_company, vec![contact]),
+        (&found_by_address, vec![]),
+    ] {
+        let made = sent_to(party, keyed.clone(), Customers::Contacts);
+        assert_eq!(made[..expected.len()], expected);
+        let order = &made[expected.len()];
+        assert_eq!(
+            (&order["body"]["AccountId"], &order["body"]["BillToContactId"]),
+            (&json!("001A"), &json!("003A")),
+            "{order}"
+        );
+    }
+    // Who names another account is moved there, and a new account has a name.
+    let moved = Customer {
+        account_external_id: Some("ACME".to_owned()),
+        ..keyed.clone()
+    };
+    let without_account = Party {
+        account: None,
+        ..of_company
+    };
+    let made = sent_to(&without_account, moved, Customers::Contacts);
+    assert_eq!(
+        made[0]["body"],
+        json!({"Name": "new@example.com", "External_ID__c": "ACME"})
+    );
+    assert_eq!(
+        made[1]["body"],
+        json!({"AccountId": "@{account.id}", "Email": "new@example.com"})
+    );
+    let person = Party {
+        person: Some("001P".to_owned()),
+        account: Some("001P".to_owned()),
+        is_own_account: true,
+        is_kept: false,
+    };
+    let made = sent_to(&person, keyed, Customers::Persons);
+    assert_eq!(made[0]["url"], "/v/sobjects/Account/001P");
+    assert_eq!(
+        made[0]["body"],
+        json!({"PersonEmail": "new@example.com", "BillingCity": "Hobart"})
+    );
+    assert_eq!(made[1]["body"]["AccountId"], "001P");
 }
 
 #[test]
@@ -405,8 +495,8 @@ fn each_kind_makes_its_record() {
     let customer = entry_parts(Kind::Customer, &customer, Profile::Standard).unwrap();
     assert_eq!(
         customer[1],
-        json!({"method": "PATCH", "url": "/v/sobjects/Contact/External_ID__c/C-7", "referenceId": "record",
-            "body": {"AccountId": "@{account.id}", "LastName": "Lee", "Birthdate": "1990-02-01"}})
+        json!({"method": "POST", "url": "/v/sobjects/Contact", "referenceId": "record",
+            "body": {"AccountId": "@{account.id}", "LastName": "Lee", "Birthdate": "1990-02-01", "External_ID__c": "C-7"}})
     );
 
     let form = json!({"external_id": "K", "form_id": "a11000000000001AAA", "order_external_id": "WEB-1",

@@ -11,10 +11,12 @@ use serde_json::{Map, Value, json};
 
 use super::{Delivery, Trouble};
 use crate::model::order::Problem;
-use crate::outbound::compose::{RECORD, Request};
-use crate::outbound::meant::{self, STAMPS};
+use crate::outbound::compose::{FOUND, RECORD, Request};
+use crate::outbound::meant::{self, STAMPS, Target};
 use crate::outbound::outcome::{self, Verdict};
 use crate::outbound::schedule;
+use crate::salesforce::rest::Scope;
+use crate::salesforce::soql::literal;
 
 impl Delivery<'_> {
     /// Why a request whose end is not known is neither looked up nor sent again yet. `code` is of what happened to it.
@@ -45,26 +47,13 @@ impl Delivery<'_> {
         let mut ids = HashMap::new();
         let mut all_there = true;
         for part in parts.as_array().into_iter().flatten() {
+            if part["referenceId"] == FOUND {
+                continue;
+            }
             let Some(target) = meant::target(part) else {
                 return Ok(None);
             };
-            let key = percent_encoding::percent_decode_str(target.key).decode_utf8_lossy();
-            let fields: Vec<&str> = STAMPS
-                .into_iter()
-                .chain(
-                    target
-                        .values
-                        .iter()
-                        .filter(|(_, value)| !value.is_object())
-                        .map(|(field, _)| field.as_str()),
-                )
-                .collect();
-            let found = self
-                .org
-                .by_external_id(target.object, target.field, &key, &fields)
-                .await;
-            let asked = json!({"object": target.object, "key": key});
-            let Some(record) = self.looked(&asked, found, target.field)? else {
+            let Some(record) = self.record_of(&parts, &target).await? else {
                 all_there = false;
                 continue;
             };
@@ -76,6 +65,31 @@ impl Delivery<'_> {
             }
         }
         Ok(if all_there { ids.remove(RECORD) } else { None })
+    }
+
+    /// The record that a part sets values of, as the org has it.
+    async fn record_of(
+        &mut self,
+        parts: &Value,
+        target: &Target<'_>,
+    ) -> Result<Option<Map<String, Value>>, Trouble> {
+        let set = target.values.iter().filter(|(_, value)| !value.is_object());
+        let set = set.map(|(field, _)| field.as_str());
+        let fields: Vec<&str> = STAMPS.into_iter().chain(set).collect();
+        let key = percent_encoding::percent_decode_str(target.key).decode_utf8_lossy();
+        let asked = json!({"object": target.object, "key": key});
+        let condition = match (target.field, meant::asked_before(parts)) {
+            ("Id", Some(condition)) if target.key.starts_with("@{") => condition,
+            ("Id", _) => format!("Id = {}", literal(&key)),
+            (field, _) => {
+                let found = self.org.by_external_id(target.object, field, &key, &fields).await;
+                return self.looked(&asked, found, field);
+            }
+        };
+        let soql = format!("SELECT {} FROM {} WHERE {condition}", fields.join(", "), target.object);
+        let page = self.org.query(&soql, Scope::Live).await;
+        let page = self.looked(&asked, page, target.field)?;
+        Ok(page.records.into_iter().next())
     }
 
     /// A record that someone changed since the request left is theirs: it is a person's matter.

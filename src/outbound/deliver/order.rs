@@ -11,6 +11,7 @@ use crate::outbound::read_back::{self, Found, ITEM_FIELDS, ORDER_FIELDS, Ours};
 use crate::outbound::record::key_field;
 use crate::salesforce::Error;
 use crate::salesforce::rest::Scope;
+use crate::salesforce::soql::literal;
 
 /// How far an order is in the org.
 #[derive(Debug)]
@@ -183,8 +184,9 @@ impl Delivery<'_> {
 
     async fn orders(&self, key: &str, keys: &[String]) -> Result<Vec<Map<String, Value>>, Error> {
         let fields = ORDER_FIELDS.join(", ");
-        let keys = keys.join("', '");
-        let soql = format!("SELECT {fields}, {key} FROM Order WHERE {key} IN ('{keys}')");
+        let keys: Vec<String> = keys.iter().map(|key| literal(key)).collect();
+        let keys = keys.join(", ");
+        let soql = format!("SELECT {fields}, {key} FROM Order WHERE {key} IN ({keys})");
         Ok(self.org.query(&soql, Scope::Live).await?.records)
     }
 

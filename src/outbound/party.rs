@@ -1,0 +1,306 @@
+//! Who a write is for, as the org has it: what is asked, and what follows from the answer. Pure.
+//!
+//! The cache is not asked: it may be behind, and only the org can say who exists. Somebody named by a key or an id of the
+//! org is that record. A guest, who gives neither, is the one person with the address, where the configuration says so
+//! and exactly one has it. A record that is found is changed only in what was sent; one that was found by its address is
+//! not changed at all, because anybody can give any address. Whoever is not found is made, unless the write is a change
+//! of somebody who has to be there.
+
+use serde_json::{Map, Value};
+
+use crate::config::Guests;
+use crate::model::order::{Customer, Problem};
+use crate::outbound::record::fits;
+use crate::outbound::shape::{Shape, Writable};
+use crate::salesforce::soql::literal;
+
+/// The records of a person that the org has.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Party {
+    /// The contact; the account where customers are person accounts.
+    pub person: Option<String>,
+    pub account: Option<String>,
+    /// The account is the person's alone: it has the person's key, or is the person.
+    pub is_own_account: bool,
+    /// Found by an address: the records stay as they are.
+    pub is_kept: bool,
+}
+
+impl Party {
+    /// The ids of what was found.
+    pub fn ids(&self) -> impl Iterator<Item = &String> {
+        self.person.iter().chain(&self.account)
+    }
+}
+
+/// One way to find a person: a condition, and what it means.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Look {
+    pub soql: String,
+    pub by_email: bool,
+}
+
+/// What a person is looked for by.
+#[derive(Clone, Copy, Debug)]
+pub struct Asked<'a> {
+    pub shape: &'a Shape,
+    pub customer: &'a Customer,
+    /// The name of somebody who has to be there: a key, an id of the org or an address.
+    pub named: Option<&'a str>,
+    pub are_persons: bool,
+    pub guests: Guests,
+}
+
+/// Most rows of a look: two tell that it is not one.
+const ROWS_MAX: usize = 2;
+
+impl Asked<'_> {
+    /// The looks for the person, the first that finds somebody decides.
+    pub fn looks(&self) -> Vec<Look> {
+        let shape = if self.are_persons {
+            &self.shape.account
+        } else {
+            &self.shape.contact
+        };
+        let customer = self.customer;
+        let mut looks = Vec::new();
+        if let Some(name) = self.named {
+            looks.extend(is_id(name).then(|| self.look(shape, "Id", name)));
+            looks.extend(self.by_key(shape, name));
+            looks.extend(self.by_email(shape, name));
+        } else if let Some(id) = &customer.salesforce_id {
+            looks.push(self.look(shape, "Id", id));
+        } else if let Some(key) = &customer.external_id {
+            looks.extend(self.by_key(shape, key));
+        } else if let (Guests::Email, Some(email)) = (self.guests, &customer.email) {
+            looks.extend(self.by_email(shape, email));
+        }
+        looks
+    }
+
+    fn by_key(&self, shape: &Writable, key: &str) -> Option<Look> {
+        let field = shape.key_field.as_ref()?;
+        // A longer text is nobody's key.
+        fits(field, key).then(|| self.look(shape, &field.field, key))
+    }
+
+    fn by_email(&self, shape: &Writable, email: &str) -> Option<Look> {
+        let field = shape.createable(if self.are_persons { "PersonEmail" } else { "Email" })?;
+        let look = self.look(shape, field, email);
+        email.contains('@').then_some(Look {
+            by_email: true,
+            ..look
+        })
+    }
+
+    fn look(&self, shape: &Writable, field: &str, value: &str) -> Look {
+        let keys = [&self.shape.contact, &self.shape.account].map(|shape| shape.key_field.as_ref());
+        let account = match keys {
+            [Some(contact), Some(account)] if !self.are_persons => {
+                format!(", {}, AccountId, Account.{}", contact.field, account.field)
+            }
+            _ => String::new(),
+        };
+        let condition = format!("{field} = {}", literal(value));
+        Look {
+            soql: format!(
+                "SELECT Id{account} FROM {} WHERE {condition} ORDER BY Id LIMIT {ROWS_MAX}",
+                shape.object
+            ),
+            by_email: false,
+        }
+    }
+
+    /// The look for an account by its key, where the person does not tell of one.
+    pub fn account_look(&self, key: &str) -> Option<String> {
+        let shape = &self.shape.account;
+        let field = shape.key_field.as_ref().filter(|field| fits(field, key))?;
+        let condition = format!("{} = {}", field.field, literal(key));
+        Some(format!(
+            "SELECT Id FROM {} WHERE {condition} LIMIT 1",
+            shape.object
+        ))
+    }
+
+    /// The person that a look found; nobody where several have one address.
+    pub fn found(&self, look: &Look, rows: &[Map<String, Value>]) -> Result<Option<Party>, Problem> {
+        let row = match rows {
+            [] => return Ok(None),
+            [row] => row,
+            [..] if self.named.is_none() => return Ok(None),
+            [..] => {
+                let sentence =
+                    "several customers have this address: name the customer by key or by Salesforce id";
+                return Err(Problem::new("CUSTOMER_NOT_UNIQUE", sentence));
+            }
+        };
+        let text = |value: &Value| value.as_str().map(str::to_owned);
+        let person = row.get("Id").and_then(text);
+        if self.are_persons {
+            return Ok(Some(Party {
+                account: person.clone(),
+                person,
+                is_own_account: true,
+                is_kept: look.by_email && self.named.is_none(),
+            }));
+        }
+        let key_in = |shape: &Writable, row: &Map<String, Value>| {
+            let key = shape.key_field.as_ref()?;
+            row.get(&key.field).and_then(text)
+        };
+        let own = key_in(&self.shape.contact, row);
+        let account = row.get("Account").and_then(Value::as_object);
+        let account_key = account.and_then(|account| key_in(&self.shape.account, account));
+        Ok(Some(Party {
+            person,
+            account: row.get("AccountId").and_then(text),
+            is_own_account: account_key
+                .zip(own)
+                .is_some_and(|(one, other)| one.eq_ignore_ascii_case(&other)),
+            is_kept: look.by_email && self.named.is_none(),
+        }))
+    }
+
+    /// Whether the person has to be there, and what to say where it is not.
+    pub fn missing(&self) -> Option<Problem> {
+        let name = self.named.or(self.customer.salesforce_id.as_deref())?;
+        let sentence = format!(
+            "the org has no customer {name}, neither by key nor by Salesforce id or address: make the customer first, or name another"
+        );
+        Some(Problem::new("CUSTOMER_NOT_FOUND", sentence))
+    }
+}
+
+/// Whether a text has the form of an id of a contact or an account.
+fn is_id(text: &str) -> bool {
+    let plain = text.bytes().all(|byte| byte.is_ascii_alphanumeric());
+    matches!(text.len(), 15 | 18) && plain && (text.starts_with("003") || text.starts_with("001"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::salesforce::describe::{Describe, Field};
+    use serde_json::json;
+
+    fn shape() -> Shape {
+        let describe = |object: &str| Describe {
+            name: object.to_owned(),
+            label: object.to_owned(),
+            key_prefix: None,
+            queryable: true,
+            createable: true,
+            updateable: true,
+            record_types: Vec::new(),
+            fields: ["Key__c", "Email", "PersonEmail"]
+                .map(|name| Field {
+                    name: name.to_owned(),
+                    kind: "string".to_owned(),
+                    length: 36,
+                    external_id: name == "Key__c",
+                    unique: name == "Key__c",
+                    createable: true,
+                    updateable: true,
+                    calculated: false,
+                    compound: None,
+                })
+                .into(),
+        };
+        let [order, account, contact, item] = ["Order", "Account", "Contact", "OrderItem"].map(describe);
+        Shape::of(&order, &account, &contact, &item, Some("Key__c")).unwrap()
+    }
+
+    fn customer(key: Option<&str>, id: Option<&str>, email: Option<&str>) -> Customer {
+        Customer {
+            external_id: key.map(str::to_owned),
+            salesforce_id: id.map(str::to_owned),
+            email: email.map(str::to_owned),
+            ..Customer::default()
+        }
+    }
+
+    fn conditions(customer: &Customer, named: Option<&str>, guests: Guests) -> Vec<String> {
+        let asked = Asked {
+            shape: &shape(),
+            customer,
+            named,
+            are_persons: false,
+            guests,
+        };
+        let condition = |look: Look| {
+            let (_, rest) = look.soql.split_once(" WHERE ").unwrap();
+            rest.split(" ORDER").next().unwrap().to_owned()
+        };
+        asked.looks().into_iter().map(condition).collect()
+    }
+
+    #[test]
+    fn somebody_is_looked_for_by_what_the_write_gives() {
+        let id = "003000000000001AAA";
+        let all = customer(Some("O'Neil"), Some(id), Some("a@b"));
+        let keyed = customer(Some("O'Neil"), None, Some("a@b"));
+        let guest = customer(None, None, Some("a@b"));
+        for (customer, named, guests, expected) in [
+            (&all, None, Guests::Email, vec![format!("Id = '{id}'")]),
+            (
+                &keyed,
+                None,
+                Guests::Email,
+                vec!["Key__c = 'O\\'Neil'".to_owned()],
+            ),
+            (&guest, None, Guests::Email, vec!["Email = 'a@b'".to_owned()]),
+            (&guest, None, Guests::Never, vec![]),
+            (
+                &keyed,
+                Some("C-7"),
+                Guests::Never,
+                vec!["Key__c = 'C-7'".to_owned()],
+            ),
+            (
+                &keyed,
+                Some(id),
+                Guests::Never,
+                vec![format!("Id = '{id}'"), format!("Key__c = '{id}'")],
+            ),
+            (
+                &keyed,
+                Some("c@d"),
+                Guests::Never,
+                vec!["Key__c = 'c@d'".to_owned(), "Email = 'c@d'".to_owned()],
+            ),
+        ] {
+            assert_eq!(conditions(customer, named, guests), expected, "{named:?}");
+        }
+    }
+
+    #[test]
+    fn one_row_is_somebody_and_several_are_nobody() {
+        let shape = shape();
+        let row = |id: &str, key: &str, account: &str| {
+            let row = json!({"Id": id, "Key__c": key, "AccountId": "001A", "Account": {"Key__c": account}});
+            row.as_object().unwrap().clone()
+        };
+        let (own, other) = (row("003A", "c-7", "C-7"), row("003B", "C-8", "ACME"));
+        let guest = customer(None, None, Some("a@b"));
+        let asked = |named| Asked {
+            shape: &shape,
+            customer: &guest,
+            named,
+            are_persons: false,
+            guests: Guests::Email,
+        };
+        let look = asked(None).looks().remove(0);
+        let found =
+            |named: Option<&'static str>, rows: &[Map<String, Value>]| asked(named).found(&look, rows);
+        assert_eq!(found(None, &[]).unwrap(), None);
+        let party = found(None, &[own.clone()]).unwrap().unwrap();
+        assert!(party.is_own_account && party.is_kept, "{party:?}");
+        let party = found(Some("a@b"), &[other.clone()]).unwrap().unwrap();
+        assert!(!party.is_own_account && !party.is_kept, "{party:?}");
+        assert_eq!(found(None, &[own.clone(), other.clone()]).unwrap(), None);
+        let refused = found(Some("a@b"), &[own, other]).unwrap_err();
+        assert_eq!(refused.code, "CUSTOMER_NOT_UNIQUE");
+        assert_eq!(asked(Some("a@b")).missing().unwrap().code, "CUSTOMER_NOT_FOUND");
+        assert_eq!(asked(None).missing(), None);
+    }
+}
