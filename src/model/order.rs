@@ -5,6 +5,7 @@
 //! sent. What may become of it is [`OrderState::after`], a pure function.
 
 pub mod card;
+pub mod day;
 pub mod decimal;
 pub(in crate::model) mod members;
 pub mod parse;
@@ -28,6 +29,9 @@ pub type Fields = BTreeMap<String, serde_json::Value>;
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Order {
     pub external_id: String,
+    /// The store's today where none is given.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub order_date: Option<String>,
     /// That of the store where none is given.
     pub currency: Option<String>,
     pub customer: Customer,

@@ -16,9 +16,9 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use rusqlite::Connection;
 use serde_json::Value;
 
-use crate::model::clock::{Millis, format_date, format_datetime};
+use crate::model::clock::{Millis, format_datetime};
 use crate::model::order::parse::{self, Invalid};
-use crate::model::order::{Fields, Order, Placed, card};
+use crate::model::order::{Fields, Order, Placed, card, day};
 use crate::model::write::Kind;
 use crate::outbound::outbox::{Accepted, Fingerprint, Incoming, View};
 use crate::serve::catalogue::{find_store, found_store};
@@ -198,7 +198,11 @@ fn placed(world: &World, cache: &Connection, store: &Store, order: Order) -> Res
         store_id: store.id.clone(),
         pricebook_id,
         currency: order.currency.or_else(|| store.currency.clone()),
-        effective_date: format_date(world.clock.now()),
+        effective_date: day::of_order(
+            world.clock.now(),
+            store.timezone.as_deref(),
+            order.order_date.as_deref(),
+        )?,
         customer: order.customer,
         shipping_address: order.shipping_address,
         billing_address: order.billing_address,

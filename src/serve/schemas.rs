@@ -125,9 +125,10 @@ fn orders() -> Value {
         "Address": {"type": "object", "properties": {
             "street": text, "city": text, "state": text, "postal_code": text, "country": text}},
         "NewOrder": {"type": "object", "required": ["customer", "items"], "properties": {
-            "external_id": text, "currency": text,
+            "external_id": text, "order_date": {"type": "string", "format": "date"}, "currency": text,
             "customer": {"type": "object", "properties": {
-                "external_id": text, "email": text, "first_name": text, "last_name": text, "phone": text}},
+                "external_id": text, "salesforce_id": text, "email": text, "first_name": text, "last_name": text,
+                "phone": text, "company": text, "account_external_id": text}},
             "shipping_address": reference("Address"), "billing_address": reference("Address"),
             "items": {"type": "array", "minItems": 1, "items": {"type": "object", "required": ["quantity"], "properties": {
                 "product_id": text, "product_code": text, "pricebook_entry_id": text, "quantity": number,

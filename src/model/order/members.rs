@@ -5,6 +5,7 @@
 
 use serde_json::{Map, Value};
 
+use crate::model::clock;
 use crate::model::order::decimal::Decimal;
 use crate::model::order::{Address, Customer, Fields, Payment, card};
 
@@ -135,6 +136,48 @@ pub(in crate::model) fn person(members: &Members<'_>) -> Result<Customer, Invali
     Ok(customer)
 }
 
+/// The currency of an order.
+pub(in crate::model) fn currency(members: &Members<'_>) -> Result<Option<String>, Invalid> {
+    let currency = members.text("currency")?;
+    match &currency {
+        Some(code) if code.len() != 3 || !code.bytes().all(|byte| byte.is_ascii_uppercase()) => Err(
+            Invalid::new("currency", "must be three capital letters, such as AUD"),
+        ),
+        _ => Ok(currency),
+    }
+}
+
+/// How many of an item.
+pub(in crate::model) fn quantity(members: &Members<'_>) -> Result<Decimal, Invalid> {
+    let quantity = members.get("quantity").and_then(Decimal::from_json);
+    let quantity = quantity.filter(|quantity| quantity.is_positive() && quantity.scale() <= 2);
+    quantity.ok_or_else(|| {
+        members.invalid(
+            "quantity",
+            "must be a number above zero with at most two digits after the point",
+        )
+    })
+}
+
+/// `2026-11-22`
+pub(in crate::model) fn date(members: &Members<'_>, name: &str) -> Result<Option<String>, Invalid> {
+    let date = members.text(name)?;
+    match &date {
+        Some(text) if clock::parse_date(text).is_none() => {
+            Err(members.invalid(name, "must be a date such as 2026-11-22"))
+        }
+        _ => Ok(date),
+    }
+}
+
+pub(in crate::model) fn flag(members: &Members<'_>, name: &str) -> Result<Option<bool>, Invalid> {
+    match members.get(name) {
+        None => Ok(None),
+        Some(Value::Bool(flag)) => Ok(Some(*flag)),
+        Some(_) => Err(members.invalid(name, "must be true or false")),
+    }
+}
+
 /// How something was paid.
 pub(in crate::model) fn payment(value: &Value, path: &str) -> Result<Payment, Invalid> {
     let members = Members::of(value, path)?;
@@ -145,7 +188,7 @@ pub(in crate::model) fn payment(value: &Value, path: &str) -> Result<Payment, In
     let paid_at = members.text("paid_at")?;
     if paid_at
         .as_deref()
-        .is_some_and(|at| crate::model::clock::parse_datetime(at).is_none())
+        .is_some_and(|at| clock::parse_datetime(at).is_none())
     {
         return Err(members.invalid(
             "paid_at",

@@ -2,9 +2,8 @@
 
 use serde_json::Value;
 
-use crate::model::order::decimal::Decimal;
 pub use crate::model::order::members::{Invalid, check_key, check_own_key, refuse_cards};
-use crate::model::order::members::{Members, address, customer, fields, payment};
+use crate::model::order::members::{Members, address, currency, customer, fields, payment, quantity};
 use crate::model::order::{Charge, ITEMS_MAX, Item, Order, ProductReference};
 
 /// Most discounts, and most payments, of one order.
@@ -16,6 +15,7 @@ pub fn order(value: &Value, key: Option<&str>) -> Result<Order, Invalid> {
     let members = Members::of(value, "")?;
     members.only(&[
         "external_id",
+        "order_date",
         "currency",
         "customer",
         "shipping_address",
@@ -36,6 +36,7 @@ pub fn order(value: &Value, key: Option<&str>) -> Result<Order, Invalid> {
     check_own_key(&external_id, "external_id")?;
     Ok(Order {
         external_id,
+        order_date: members.text("order_date")?,
         currency: currency(&members)?,
         customer: customer(&members)?,
         shipping_address: address(&members, "shipping_address")?,
@@ -57,16 +58,6 @@ pub fn order(value: &Value, key: Option<&str>) -> Result<Order, Invalid> {
             .collect::<Result<_, _>>()?,
         fields: fields(&members)?,
     })
-}
-
-fn currency(members: &Members<'_>) -> Result<Option<String>, Invalid> {
-    let currency = members.text("currency")?;
-    match &currency {
-        Some(code) if code.len() != 3 || !code.bytes().all(|byte| byte.is_ascii_uppercase()) => Err(
-            Invalid::new("currency", "must be three capital letters, such as AUD"),
-        ),
-        _ => Ok(currency),
-    }
 }
 
 fn items(members: &Members<'_>) -> Result<Vec<Item>, Invalid> {
@@ -105,16 +96,9 @@ fn item(value: &Value, path: &str) -> Result<Item, Invalid> {
     let Some(product) = product(&members)? else {
         return Err(Invalid::new(path, ONE_PRODUCT));
     };
-    let quantity = members.get("quantity").and_then(Decimal::from_json);
-    let quantity = quantity.filter(|quantity| quantity.is_positive() && quantity.scale() <= 2);
     Ok(Item {
         product,
-        quantity: quantity.ok_or_else(|| {
-            members.invalid(
-                "quantity",
-                "must be a number above zero with at most two digits after the point",
-            )
-        })?,
+        quantity: quantity(&members)?,
         unit_price: members.amount("unit_price")?,
         fields: fields(&members)?,
     })
@@ -160,6 +144,7 @@ fn charge(value: &Value, path: &str) -> Result<Charge, Invalid> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::order::Decimal;
     use serde_json::json;
 
     fn posted() -> Value {
@@ -240,7 +225,15 @@ mod tests {
 
     #[test]
     fn a_key_is_any_text_of_one_line() {
-        for key in ["a/b", "2026 No. 7", "50% + 1", "Größe-7", r"a\b'c", "7.xml", "ref@counter"] {
+        for key in [
+            "a/b",
+            "2026 No. 7",
+            "50% + 1",
+            "Größe-7",
+            r"a\b'c",
+            "7.xml",
+            "ref@counter",
+        ] {
             let mut value = posted();
             value["external_id"] = json!(key);
             value["customer"]["external_id"] = json!(format!("{key}.ana@example.com"));
