@@ -4,6 +4,7 @@
 //! belongs to and perhaps an order it is about ([`Entry`]); what members each kind takes, and where they go
 //! in the org, is one table in [`kinds`].
 
+mod check;
 pub mod edit;
 pub mod kinds;
 pub mod parse;

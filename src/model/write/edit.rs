@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use crate::model::order::card;
-use crate::model::write::{Kind, Write};
+use crate::model::write::{Kind, Write, check};
 
 /// One value that an edit changed.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -56,7 +56,20 @@ pub fn edit(kind: Kind, body: &str, patch: &Value) -> Result<(Write, Vec<Change>
     let mut changes = Vec::new();
     let after: Value = serde_json::from_str(&write.to_json().map_err(|error| error.to_string())?)
         .map_err(|error| error.to_string())?;
-    differences("", &without_nulls(before), &without_nulls(after), &mut changes);
+    differences(
+        "",
+        &without_nulls(before.clone()),
+        &without_nulls(after.clone()),
+        &mut changes,
+    );
+    if let Err(invalid) = check::kept(kind, &after) {
+        let field = &invalid.field;
+        // What was wrong before, and is left as it was, is not this edit's.
+        let is_touched = |change: &Change| change.path.starts_with(field) || field.starts_with(&change.path);
+        if changes.iter().any(is_touched) || check::kept(kind, &before).as_ref() != Err(&invalid) {
+            return Err(format!("{field} {}", invalid.message));
+        }
+    }
     Ok((write, changes))
 }
 
@@ -142,7 +155,7 @@ mod tests {
     use serde_json::json;
 
     const ORDER: &str = r#"{"external_id":"WEB-1","store_id":"a00","pricebook_id":"01s","currency":"AUD","effective_date":"2026-11-22",
-        "customer":{"external_id":"C-7","email":"ana@","first_name":null,"last_name":"Lee","phone":null},
+        "customer":{"external_id":"C-7","email":"ana@old.example","first_name":null,"last_name":"Lee","phone":null},
         "shipping_address":null,"billing_address":null,
         "lines":[{"pricebook_entry_id":"01u","quantity":"2","unit_price":"19.9","fields":{}}],"fields":{"Note__c":"x"}}"#;
 
@@ -160,7 +173,11 @@ mod tests {
         for (patch, expected) in [
             (
                 json!({"customer": {"email": "ana@example.com"}}),
-                change("customer.email", json!("ana@"), json!("ana@example.com")),
+                change(
+                    "customer.email",
+                    json!("ana@old.example"),
+                    json!("ana@example.com"),
+                ),
             ),
             (
                 json!({"fields": {"Note__c": null}}),
@@ -187,11 +204,74 @@ mod tests {
                 json!({"fields": {"Note__c": "4111 1111 1111 1111"}}),
                 "card number",
             ),
+            (json!({"customer": {"email": "bob"}}), "customer.email is not"),
+            (
+                json!({"customer": {"external_id": "C\n7"}}),
+                "customer.external_id must be one line",
+            ),
+            (
+                json!({"customer": {"email": null, "external_id": null, "last_name": null}}),
+                "customer needs",
+            ),
+            (json!({"currency": "euro"}), "currency must be"),
+            (json!({"effective_date": "soon"}), "effective_date must be a date"),
+            (json!({"lines": []}), "lines is empty"),
+            (
+                json!({"lines": [{"pricebook_entry_id": "01u", "quantity": "0", "unit_price": "1"}]}),
+                "lines[0].quantity must be",
+            ),
+            (
+                json!({"fields": {"Note__c": "x".repeat(4_001)}}),
+                "fields.Note__c has more",
+            ),
             (json!([]), "JSON object"),
         ] {
             let refusal = edited(&patch).unwrap_err();
             assert!(refusal.contains(word), "{patch}: {refusal}");
         }
+    }
+
+    #[test]
+    fn other_writes_are_checked_as_they_were_when_they_came() {
+        let case = r#"{"external_id":"K-1","store_id":"a00","values":{"subject":"Late"},"customer":{"email":"a@b"}}"#;
+        let asset = r#"{"external_id":"A-1","store_id":"a00","values":{"name":"Drill","price":19.9},"customer":{"email":"a@b"}}"#;
+        for (kind, body, patch, word) in [
+            (
+                Kind::Case,
+                case,
+                json!({"values": {"subject": null}}),
+                "values.subject is missing",
+            ),
+            (
+                Kind::Case,
+                case,
+                json!({"customer": {"email": "x"}}),
+                "customer.email is not",
+            ),
+            (
+                Kind::Asset,
+                asset,
+                json!({"values": {"price": -1}}),
+                "values.price must be",
+            ),
+            (
+                Kind::Asset,
+                asset,
+                json!({"values": {"purchase_date": "soon"}}),
+                "values.purchase_date must be",
+            ),
+            (
+                Kind::Asset,
+                asset,
+                json!({"values": {"product_id": "7"}}),
+                "values.product_id must be",
+            ),
+        ] {
+            let refusal = edit(kind, body, &patch).unwrap_err();
+            assert!(refusal.contains(word), "{patch}: {refusal}");
+        }
+        let (_, changes) = edit(Kind::Asset, asset, &json!({"values": {"price": 20}})).unwrap();
+        assert_eq!(changes[0].path, "values.price");
     }
 
     #[test]

@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
-use crate::model::clock;
 use crate::model::order::Decimal;
 use crate::model::order::members::{self, Invalid, Members, check_own_key, refuse_cards};
 use crate::model::write::kinds::{Form, Member, Person, Spec};
@@ -166,22 +165,9 @@ fn value(member: &Member, members: &Members<'_>) -> Result<Option<Value>, Invali
         Form::Text => members.text(name)?.map(Value::from),
         Form::Email => members.email(name)?.map(Value::from),
         Form::Id => members.id(name)?.map(Value::from),
-        Form::Date => {
-            let date = members.text(name)?;
-            if date
-                .as_deref()
-                .is_some_and(|date| clock::parse_date(date).is_none())
-            {
-                return Err(members.invalid(name, "must be a date such as 2026-11-22"));
-            }
-            date.map(Value::from)
-        }
+        Form::Date => members::date(members, name)?.map(Value::from),
         Form::Decimal => members.amount(name)?.map(Decimal::to_json_number),
-        Form::Flag => match members.get(name) {
-            None => None,
-            Some(Value::Bool(flag)) => Some(Value::Bool(*flag)),
-            Some(_) => return Err(members.invalid(name, "must be true or false")),
-        },
+        Form::Flag => members::flag(members, name)?.map(Value::Bool),
     })
 }
 

@@ -1,0 +1,89 @@
+//! What intake asks of a body, asked of a body that is kept: a person may have edited it.
+
+use serde_json::{Map, Value};
+
+use crate::model::clock;
+use crate::model::order::Decimal;
+use crate::model::order::members::{self, Invalid, Members};
+use crate::model::write::Kind;
+use crate::model::write::kinds::{self, Form, Person, Spec};
+
+/// Most values of a list: those of an order's items are bounded by intake.
+const LIST_MAX: usize = 10_000;
+
+/// What of a kept body intake would have refused.
+pub fn kept(kind: Kind, body: &Value) -> Result<(), Invalid> {
+    let members = Members::of(body, "")?;
+    members::address(&members, "shipping_address")?;
+    members::address(&members, "billing_address")?;
+    members::fields(&members)?;
+    match kinds::spec(kind) {
+        None if kind == Kind::Order => order(&members),
+        None => payment(&members),
+        Some(spec) => entry(spec, &members),
+    }
+}
+
+fn order(members: &Members<'_>) -> Result<(), Invalid> {
+    members::customer(members)?;
+    members::currency(members)?;
+    if let Some(date) = members.text("effective_date")?
+        && clock::parse_date(&date).is_none()
+    {
+        return Err(members.invalid("effective_date", "must be a date such as 2026-11-22"));
+    }
+    for (value, path) in members.list("payments", LIST_MAX)? {
+        members::payment(value, &path)?;
+    }
+    let lines = members.list("lines", LIST_MAX)?;
+    if lines.is_empty() {
+        return Err(members.invalid("lines", "is empty: an order has at least one item"));
+    }
+    for (value, path) in lines {
+        let line = Members::of(value, &path)?;
+        line.text("pricebook_entry_id")?;
+        members::fields(&line)?;
+        members::quantity(&line)?;
+    }
+    Ok(())
+}
+
+fn payment(members: &Members<'_>) -> Result<(), Invalid> {
+    match members.get("payment") {
+        Some(value) => members::payment(value, "payment").map(drop),
+        None => Ok(()),
+    }
+}
+
+fn entry(spec: &Spec, members: &Members<'_>) -> Result<(), Invalid> {
+    match (spec.person, members.object("customer")?) {
+        (Person::Itself, Some(person)) => drop(members::person(&person)?),
+        (Person::Required, _) | (Person::Optional, Some(_)) => drop(members::customer(members)?),
+        _ => {}
+    }
+    let none = Map::new();
+    let values = members.object("values")?.unwrap_or(Members {
+        path: "values".to_owned(),
+        map: &none,
+    });
+    for member in spec.members {
+        let name = member.name;
+        if member.required && values.get(name).is_none() {
+            return Err(values.invalid(name, "is missing"));
+        }
+        match member.form {
+            Form::Text => drop(values.text(name)?),
+            Form::Email => drop(values.email(name)?),
+            Form::Id => drop(values.id(name)?),
+            Form::Date => drop(members::date(&values, name)?),
+            Form::Flag => drop(members::flag(&values, name)?),
+            Form::Decimal => {
+                let amount = values.get(name).map(Decimal::from_json);
+                if amount.is_some_and(|amount| amount.is_none_or(Decimal::is_negative)) {
+                    return Err(values.invalid(name, "must be a number that is not below zero"));
+                }
+            }
+        }
+    }
+    Ok(())
+}
