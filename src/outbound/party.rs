@@ -293,9 +293,9 @@ mod tests {
         let found =
             |named: Option<&'static str>, rows: &[Map<String, Value>]| asked(named).found(&look, rows);
         assert_eq!(found(None, &[]).unwrap(), None);
-        let party = found(None, &[own.clone()]).unwrap().unwrap();
+        let party = found(None, std::slice::from_ref(&own)).unwrap().unwrap();
         assert!(party.is_own_account && party.is_kept, "{party:?}");
-        let party = found(Some("a@b"), &[other.clone()]).unwrap().unwrap();
+        let party = found(Some("a@b"), std::slice::from_ref(&other)).unwrap().unwrap();
         assert!(!party.is_own_account && !party.is_kept, "{party:?}");
         assert_eq!(found(None, &[own.clone(), other.clone()]).unwrap(), None);
         let refused = found(Some("a@b"), &[own, other]).unwrap_err();

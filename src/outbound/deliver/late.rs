@@ -86,7 +86,11 @@ impl Delivery<'_> {
                 return self.looked(&asked, found, field);
             }
         };
-        let soql = format!("SELECT {} FROM {} WHERE {condition}", fields.join(", "), target.object);
+        let soql = format!(
+            "SELECT {} FROM {} WHERE {condition}",
+            fields.join(", "),
+            target.object
+        );
         let page = self.org.query(&soql, Scope::Live).await;
         let page = self.looked(&asked, page, target.field)?;
         Ok(page.records.into_iter().next())

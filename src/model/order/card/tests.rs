@@ -237,15 +237,10 @@ fn other_numbers_pass() {
         "801xx0000012345678",
         "12345678901234567890123",
         "1 High St, Hobart 7000",
-        "0.4111111111111111e-5 is computed",
         "",
-    ]
-    .iter()
-    .filter(|text| !text.contains("computed"))
-    {
+    ] {
         assert!(!contains(text), "{text}");
     }
-    assert_eq!(find(&json!({"n": 5.610_000_000_000_000_3_f64})), None);
 }
 
 /// Numbers of other kinds, as they are in use: the kind, the members that hold them, and how one is made.
