@@ -443,7 +443,7 @@ mod tests {
                 422,
                 "customer.email",
             ),
-            ("/external_id", json!("a b"), 422, "external_id"),
+            ("/external_id", json!("a\nb"), 422, "external_id"),
         ] {
             let mut wrong = order("WEB-2");
             *wrong.pointer_mut(pointer).unwrap() = value;
