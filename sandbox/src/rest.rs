@@ -194,13 +194,14 @@ fn resources(version: &str) -> Json {
 fn limits(app: &App) -> Json {
     let (used, max) = app.usage.now(app.org.clock().now());
     let jobs = u64::try_from(app.jobs.created()).unwrap_or(u64::MAX);
+    let deliveries = &app.hub.deliveries;
     let limit = |max: u64, used: u64| json!({ "Max": max, "Remaining": max.saturating_sub(used) });
     json!({
         "DailyApiRequests": limit(max, used),
         "DailyBulkApiBatches": limit(15_000, 0),
         "DailyBulkV2QueryJobs": limit(10_000, jobs),
         "DailyBulkV2QueryFileStorageMB": limit(976_562, 0),
-        "DailyDeliveredPlatformEvents": limit(50_000, 0),
+        "DailyDeliveredPlatformEvents": limit(deliveries.daily_max().unwrap_or(50_000), deliveries.delivered()),
         "DataStorageMB": limit(1_073, 0),
         "FileStorageMB": limit(1_073, 0),
         "HourlyPublishedPlatformEvents": limit(250_000, 0),

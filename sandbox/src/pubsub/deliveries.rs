@@ -59,6 +59,12 @@ impl Deliveries {
         self.inside().daily_max
     }
 
+    /// How many were delivered in the last 24 hours.
+    pub fn delivered(&self) -> u64 {
+        let now = self.clock.now();
+        self.inside().spent(now)
+    }
+
     /// A subscriber's call begins; gives its number.
     pub fn open(&self, rpc: &'static str, topic: &str) -> u64 {
         let mut inside = self.inside();
