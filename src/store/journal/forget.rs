@@ -19,6 +19,9 @@ const FIRST_SCHEMA: i64 = 3;
 /// Batches removed in one transaction; each holds at most a thousand events or a few pages.
 const BATCHES_PER_STEP: i64 = 16;
 
+/// The mark of when the first of the records that are being erased was asked for.
+const ERASING_ASKED_AT: &str = "erasing_asked_at";
+
 /// How long events and answers are kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Keep {
@@ -96,9 +99,12 @@ fn standing(connection: &Connection) -> rusqlite::Result<Standing> {
         [],
         |row| row.get(0),
     )?;
+    let oldest_at: Option<Millis> = oldest_at;
+    let begun = mark(connection, ERASING_ASKED_AT)?;
+    let begun = (under_way > 0 && begun > 0).then_some(begun);
     Ok(Standing {
         pending: (pending + under_way).unsigned_abs(),
-        oldest_at,
+        oldest_at: oldest_at.into_iter().chain(begun).min(),
         erased: mark(connection, "erased")?.unsigned_abs(),
         reaches_back: reach(connection)?,
     })
@@ -238,6 +244,8 @@ impl Forgetting {
         let transaction = self
             .connection
             .transaction_with_behavior(TransactionBehavior::Immediate)?;
+        let asked_at = asked_at(&transaction, &erasing.object, &erasing.record_ids)?;
+        set_mark(&transaction, ERASING_ASKED_AT, asked_at.unwrap_or(0))?;
         take_off(&transaction, &erasing.object, &erasing.record_ids)?;
         transaction.execute(
             "insert into erasing (object, record_ids, key, last_batch, last_event) values (?1, ?2, ?3, ?4, ?5)",
@@ -381,6 +389,23 @@ fn rewrite(connection: &Connection, events: &[(i64, Vec<u8>)]) -> rusqlite::Resu
             .execute(params![number, payload])?;
     }
     Ok(())
+}
+
+/// When the first of these was asked for.
+fn asked_at(
+    connection: &Connection,
+    object: &str,
+    record_ids: &[String],
+) -> rusqlite::Result<Option<Millis>> {
+    let mut oldest: Option<Millis> = None;
+    for id in record_ids {
+        let asked_at: Option<Millis> = connection
+            .prepare_cached("select asked_at from erasure where object = ?1 and record_id = ?2")?
+            .query_row([object, id], |row| row.get(0))
+            .optional()?;
+        oldest = oldest.into_iter().chain(asked_at).min();
+    }
+    Ok(oldest)
 }
 
 fn take_off(connection: &Connection, object: &str, record_ids: &[String]) -> rusqlite::Result<()> {
