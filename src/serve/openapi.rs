@@ -129,19 +129,20 @@ fn operation(route: &Route) -> Value {
     }
     let mut answers = Map::new();
     answers.insert(route.status.to_string(), answer(route));
-    if route.method == "get" && route.gives != "Events" {
+    if route.is_tagged() {
         answers.insert(
             "304".to_owned(),
             json!({"description": "What the asker has is still right"}),
         );
     }
-    for (status, description) in PROBLEMS {
-        let problem = json!({"schema": {"$ref": "#/components/schemas/Problem"}});
-        let told = json!({"description": description, "content": {"application/problem+json": problem}});
-        answers.entry(status.to_string()).or_insert(told);
-    }
     if route.name == "readyz" {
-        answers["503"]["content"] = json!({"application/json": {"schema": {}}});
+        let mut not_ready = answer(route);
+        not_ready["description"] = "Reads or orders are not to be sent here".into();
+        answers.insert("503".to_owned(), not_ready);
+    }
+    for (status, description) in PROBLEMS {
+        let told = problem(status, description);
+        answers.entry(status.to_string()).or_insert(told);
     }
     let mut operation = json!({
         "operationId": route.name,
@@ -168,11 +169,7 @@ fn takes(operation: &mut Value, answers: &mut Map<String, Value>, schema: &str, 
         (StatusCode::PAYLOAD_TOO_LARGE, "The body is too large"),
         (StatusCode::UNPROCESSABLE_ENTITY, "What is sent is not valid"),
     ] {
-        let problem = json!({"schema": {"$ref": "#/components/schemas/Problem"}});
-        answers.insert(
-            status.as_u16().to_string(),
-            json!({"description": description, "content": {"application/problem+json": problem}}),
-        );
+        answers.insert(status.as_u16().to_string(), problem(status.as_u16(), description));
     }
     if access == Access::Admin {
         return;
@@ -182,6 +179,27 @@ fn takes(operation: &mut Value, answers: &mut Map<String, Value>, schema: &str, 
     if let Some(parameters) = operation["parameters"].as_array_mut() {
         parameters.push(key);
     }
+}
+
+/// An answer that says what is wrong.
+fn problem(status: u16, description: &str) -> Value {
+    let schema = json!({"schema": {"$ref": "#/components/schemas/Problem"}});
+    let mut told = json!({"description": description, "content": {"application/problem+json": schema}});
+    let (name, about, schema) = match status {
+        401 => (
+            "WWW-Authenticate",
+            "How a token is sent",
+            json!({"type": "string"}),
+        ),
+        503 => ("Retry-After", "Seconds to wait", json!({"type": "integer"})),
+        _ => return told,
+    };
+    told["headers"] = json!({ name: header(about, &schema) });
+    told
+}
+
+fn header(description: &str, schema: &Value) -> Value {
+    json!({"description": description, "schema": schema})
 }
 
 fn parameter(name: &str, place: &str, schema: &Value) -> Value {
@@ -210,15 +228,22 @@ fn answer(route: &Route) -> Value {
         "Page" => json!({"text/html": {"schema": {"type": "string"}}}),
         schema => json!({"application/json": {"schema": {"$ref": format!("#/components/schemas/{schema}")}}}),
     };
-    let header = |description: &str, schema: Value| json!({"description": description, "schema": schema});
-    json!({
-        "description": route.summary,
-        "headers": {
-            "Storesync-State": header("How well the cache follows the org", json!({"type": "string", "enum": ["initializing", "live", "stale"]})),
-            "Storesync-Lag-Seconds": header("How old the answer may be, where that is known", json!({"type": "integer"})),
-        },
-        "content": content,
-    })
+    json!({"description": route.summary, "headers": headers(route), "content": content})
+}
+
+/// What an answer says of itself.
+fn headers(route: &Route) -> Value {
+    let mut headers = json!({});
+    if route.is_dated() {
+        let states = json!({"type": "string", "enum": ["initializing", "live", "stale"]});
+        headers["Storesync-State"] = header("How well the cache follows the org", &states);
+        let seconds = json!({"type": "integer"});
+        headers["Storesync-Lag-Seconds"] = header("How old the answer may be, where that is known", &seconds);
+    }
+    if route.is_tagged() {
+        headers["ETag"] = header("For If-None-Match", &json!({"type": "string"}));
+    }
+    headers
 }
 
 #[cfg(test)]

@@ -39,6 +39,24 @@ pub struct Route {
     handler: fn(&Arc<Gate>) -> MethodRouter<World>,
 }
 
+impl Route {
+    /// Whether answers say how well the cache follows the org: all but streams and other formats than JSON.
+    pub fn is_dated(&self) -> bool {
+        !matches!(self.gives, "Events" | "Text" | "Lines")
+    }
+
+    /// Whether answers have a tag, so that who has one from before can ask whether it is still right. Those about
+    /// customers, and what becomes of a write, are to be kept by nobody.
+    pub fn is_tagged(&self) -> bool {
+        let may_be_kept = match self.access {
+            Access::Any | Access::Store | Access::Org => true,
+            Access::Open => self.name == "openapi",
+            Access::Customers | Access::Orders | Access::Admin => false,
+        };
+        may_be_kept && self.method == "get" && self.is_dated()
+    }
+}
+
 /// What is the same for most.
 const GET: Route = Route {
     method: "get",
