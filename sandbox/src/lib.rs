@@ -211,17 +211,12 @@ fn folder(wanted: Option<PathBuf>) -> Result<(PathBuf, Option<tempfile::TempDir>
 }
 
 async fn bind(address: SocketAddr, option: &str) -> Result<TcpListener> {
-    match TcpListener::bind(address).await {
-        Ok(listener) => Ok(listener),
-        Err(error) if error.kind() == std::io::ErrorKind::AddrInUse => {
-            bail!(
-                "the address {address} is in use by another process: give another one with {option} (port 0 takes any free one)"
-            )
-        }
-        Err(error) => {
-            bail!("the sandbox cannot listen on {address} ({error}): give another address with {option}")
-        }
-    }
+    let bound = TcpListener::bind(address).await;
+    bound.with_context(|| {
+        format!(
+            "the sandbox cannot listen on {address}: stop what uses it, or give another address with {option} (port 0 takes any free one)"
+        )
+    })
 }
 
 fn read_plan(path: &Path) -> Result<Plan> {

@@ -3,6 +3,7 @@
 use crate::cli::Exit;
 use crate::config::ConfigError;
 use crate::inbound::history::NoJournal;
+use crate::inbound::replay::ReplayError;
 use crate::inspect::Misused;
 use crate::inspect::NoCache;
 use crate::salesforce::Error as OrgError;
@@ -18,12 +19,13 @@ pub fn exit_of(error: &anyhow::Error) -> Exit {
         if cause.is::<Misused>() {
             return Exit::Usage;
         }
-        if cause.is::<NoCache>() || cause.is::<NoJournal>() {
+        if cause.is::<NoCache>() || cause.is::<NoJournal>() || cause.is::<ReplayError>() {
             return Exit::Unavailable;
         }
         match cause.downcast_ref::<OpenError>() {
             Some(OpenError::Newer { .. } | OpenError::Foreign { .. }) => return Exit::Configuration,
             Some(OpenError::InUse { .. }) => return Exit::Unavailable,
+            Some(OpenError::Directory { source, .. }) if !is_full(source) => return Exit::Unavailable,
             Some(OpenError::Directory { .. } | OpenError::Database { .. } | OpenError::Unkept { .. }) => {
                 return Exit::Temporary;
             }
@@ -46,4 +48,10 @@ pub fn exit_of(error: &anyhow::Error) -> Exit {
         }
     }
     Exit::Temporary
+}
+
+/// Whether there was no room.
+fn is_full(error: &std::io::Error) -> bool {
+    use std::io::ErrorKind::{QuotaExceeded, StorageFull};
+    matches!(error.kind(), StorageFull | QuotaExceeded)
 }

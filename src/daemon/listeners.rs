@@ -11,7 +11,7 @@ use listenfd::ListenFd;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::net::TcpListener;
 
-use crate::config::{self, Config};
+use crate::config::{self, Config, ConfigError};
 use crate::daemon::World;
 use crate::outbound::outbox::Intake;
 use crate::serve::console::Console;
@@ -115,8 +115,12 @@ impl Given {
         tls: Option<&config::Tls>,
     ) -> anyhow::Result<Listener> {
         let Some(place) = self.sockets.iter().position(|(of, _)| of == role) else {
-            return Listener::bind(listen, tls).await.with_context(|| {
-                format!("{key} {listen} cannot be listened on: stop what uses it, or set another address")
+            let bound = Listener::bind(listen, tls).await;
+            return bound.map_err(|error| match error.is::<ConfigError>() {
+                true => error,
+                false => error.context(format!(
+                    "{key} {listen} cannot be listened on: stop what uses it, or set another address"
+                )),
             });
         };
         let (_, socket) = self.sockets.swap_remove(place);

@@ -4,7 +4,7 @@ use serde_json::json;
 
 use crate::cli::{BackupArgs, Exit, RestoreArgs};
 use crate::config::Config;
-use crate::inspect::{print, print_json, reader};
+use crate::inspect::{Misused, print, print_json, reader};
 use crate::model::clock::{Clock, format_datetime};
 use crate::store::backup::{self, BackupError, Manifest};
 
@@ -20,11 +20,21 @@ pub fn make(config: &Config, args: &BackupArgs) -> anyhow::Result<Exit> {
 
 /// Puts a copy back, or only checks it.
 pub fn restore(config: &Config, args: &RestoreArgs) -> anyhow::Result<Exit> {
+    let done = match args.check {
+        true => backup::verify(&args.from),
+        false => backup::restore(&args.from, &config.state.dir, args.replace),
+    };
+    let manifest = match done {
+        Err(error @ (BackupError::Damaged { .. } | BackupError::Incomplete(_))) => {
+            eprintln!("storesync: {error}");
+            return Ok(Exit::Failed);
+        }
+        done => done.map_err(told)?,
+    };
     if args.check {
-        tell(&backup::verify(&args.from).map_err(told)?, args.json, "whole");
+        tell(&manifest, args.json, "whole");
         return Ok(Exit::Ok);
     }
-    let manifest = backup::restore(&args.from, &config.state.dir, args.replace).map_err(told)?;
     tell(&manifest, args.json, "restored");
     if !args.json {
         print(
@@ -35,10 +45,11 @@ pub fn restore(config: &Config, args: &RestoreArgs) -> anyhow::Result<Exit> {
     Ok(Exit::Ok)
 }
 
-/// A database that cannot be opened decides the exit status by itself.
+/// A database that cannot be opened decides the exit status by itself; a place that is taken was typed.
 fn told(error: BackupError) -> anyhow::Error {
     match error {
         BackupError::Open(error) => error.into(),
+        BackupError::NotEmpty(_) | BackupError::Present(_) => Misused(error.to_string()).into(),
         other => other.into(),
     }
 }

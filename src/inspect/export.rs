@@ -122,9 +122,10 @@ pub fn import(file: &Path, state: &Path) -> anyhow::Result<Exit> {
     let shown = file.display();
     let read: Box<dyn BufRead> = match file.as_os_str() == "-" {
         true => Box::new(std::io::stdin().lock()),
-        false => Box::new(BufReader::new(
-            File::open(file).with_context(|| format!("read {shown}"))?,
-        )),
+        false => {
+            let unread = |error| Misused(format!("{shown} cannot be read ({error})"));
+            Box::new(BufReader::new(File::open(file).map_err(unread)?))
+        }
     };
     if state.join(crate::store::journal::KIND.file_name).exists() {
         let why = format!("{} has a journal already: give another folder", state.display());

@@ -29,11 +29,6 @@ const TAIL_BEGINS: usize = 10;
 /// Between two looks at what has arrived.
 const LOOK: Duration = Duration::from_millis(200);
 
-/// No event of that number or id.
-#[derive(Debug, thiserror::Error)]
-#[error("the journal holds no event {0}: storesync events list shows what it holds")]
-struct NoEvent(String);
-
 pub(super) fn filter(args: &FilterArgs) -> Result<Filter, Misused> {
     Ok(Filter {
         object: args.object.clone(),
@@ -121,7 +116,10 @@ pub fn show(config: Option<&Path>, wanted: &str, raw: bool, look: &Look) -> anyh
         }
     }
     if found.is_empty() {
-        return Err(NoEvent(wanted.to_owned()).into());
+        eprintln!(
+            "storesync: the journal holds no event {wanted}: storesync events list shows what it holds"
+        );
+        return Ok(Exit::Failed);
     }
     for event in &found {
         if look.json {

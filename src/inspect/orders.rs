@@ -9,11 +9,10 @@ mod text;
 use std::io::Write;
 use std::path::Path;
 
-use anyhow::{Context, anyhow};
 use serde_json::{Value, json};
 
 use crate::cli::{Exit, OrdersCommand, OrdersFilter};
-use crate::config::{Config, Guests};
+use crate::config::{Config, ConfigError, Guests};
 use crate::inspect::{print, print_json};
 use crate::model::clock::{Clock, Millis, parse_datetime};
 use crate::model::state::WriteState;
@@ -205,12 +204,13 @@ fn state(name: &str) -> Result<WriteState, Usage> {
 fn patch_of(set: &[String], file: Option<&Path>) -> anyhow::Result<Value> {
     let mut patch = match file {
         None => json!({}),
-        Some(path) if path == Path::new("-") => {
-            serde_json::from_reader(std::io::stdin()).context("read the patch from standard input")?
-        }
+        Some(path) if path == Path::new("-") => serde_json::from_reader(std::io::stdin())
+            .map_err(|error| Usage(format!("standard input is not JSON ({error})")))?,
         Some(path) => {
-            let text = std::fs::read_to_string(path).with_context(|| format!("read {}", path.display()))?;
-            serde_json::from_str(&text).with_context(|| format!("{} is not JSON", path.display()))?
+            let shown = path.display();
+            let text = std::fs::read_to_string(path)
+                .map_err(|error| Usage(format!("{shown} cannot be read ({error})")))?;
+            serde_json::from_str(&text).map_err(|error| Usage(format!("{shown} is not JSON ({error})")))?
         }
     };
     for assignment in set {
@@ -244,7 +244,7 @@ fn export(dir: &Path, asked: &OrdersFilter) -> anyhow::Result<Exit> {
 
 fn map(config: &Config) -> anyhow::Result<Exit> {
     let profile = config.orders.profile.unwrap_or(config.sync.profile);
-    let mapping = Mapping::new(profile, &config.orders.map).map_err(|sentence| anyhow!(sentence))?;
+    let mapping = Mapping::new(profile, &config.orders.map).map_err(ConfigError)?;
     print(
         "Customers are matched by external_id, or else by salesforce_id; whoever has neither is a guest.\n",
     );

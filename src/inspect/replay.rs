@@ -5,24 +5,19 @@
 //! the end of what is replayed, and what came after is asked of the org again.
 
 use std::io::BufRead;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use anyhow::Context as _;
 use serde_json::{Value, json};
 
 use crate::cli::{Exit, ReplayArgs};
 use crate::inbound::replay::{NoPoint, Only, Point, Replayed, Span, live, replay};
-use crate::inspect::{print, print_json, reader, state_dir};
+use crate::inspect::{Misused, print, print_json, reader, state_dir};
 use crate::model::clock::{Clock, Millis};
 use crate::store::cache::contrast::{self, Contrast, Differing, Scope};
 use crate::store::cache::{self, Cache, KIND, meta};
 use crate::store::database;
 use crate::store::journal::{Journal, JournalReader};
-
-/// A scratch file that is there already is not written over.
-#[derive(Debug, thiserror::Error)]
-#[error("{0} exists already: give another file, or remove it first")]
-struct Exists(PathBuf);
 
 pub fn run(config: Option<&Path>, args: &ReplayArgs) -> anyhow::Result<Exit> {
     let span = match span(args) {
@@ -59,8 +54,13 @@ fn span(args: &ReplayArgs) -> Result<Span, NoPoint> {
 
 /// Makes a cache of its own: in a folder beside the file, moved to its place when it is whole.
 fn into(dir: &Path, file: &Path, span: &Span) -> anyhow::Result<Replayed> {
+    // A file that is there already is not written over.
     if file.exists() {
-        return Err(Exists(file.to_owned()).into());
+        let why = format!(
+            "{} exists already: give another file, or remove it first",
+            file.display()
+        );
+        return Err(Misused(why).into());
     }
     let journal = JournalReader::open(dir)?;
     let beside = match file.parent() {

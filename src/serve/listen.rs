@@ -5,12 +5,11 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::Context;
 use axum::Router;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
 use hyper_util::service::TowerToHyperService;
-use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::pem::{self, PemObject};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, UnixListener};
@@ -21,7 +20,7 @@ use tokio_util::sync::CancellationToken;
 use tower_http::compression::Compression;
 use tower_http::compression::predicate::{And, DefaultPredicate, Predicate as _, SizeAbove};
 
-use crate::config;
+use crate::config::{self, ConfigError};
 use crate::telemetry::pulse::Pulse;
 
 /// Connections at a time, where the limit of open files leaves as many; the next wait in the system's queue.
@@ -114,26 +113,26 @@ fn is_socket(found: &std::fs::Metadata) -> bool {
 }
 
 fn acceptor(tls: &config::Tls) -> anyhow::Result<TlsAcceptor> {
-    let read = |path: &Path| {
-        format!(
-            "{} cannot be used: it has to be a PEM file that this user can read",
+    let unread = |path: &Path, error: pem::Error| {
+        ConfigError(format!(
+            "{} cannot be used ({error}): it has to be a PEM file that this user can read",
             path.display()
-        )
+        ))
     };
     let certificates: Vec<CertificateDer<'static>> = CertificateDer::pem_file_iter(&tls.cert_file)
         .and_then(Iterator::collect)
-        .with_context(|| read(&tls.cert_file))?;
-    let key = PrivateKeyDer::from_pem_file(&tls.key_file).with_context(|| read(&tls.key_file))?;
+        .map_err(|error| unread(&tls.cert_file, error))?;
+    let key = PrivateKeyDer::from_pem_file(&tls.key_file).map_err(|error| unread(&tls.key_file, error))?;
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let mut config = rustls::ServerConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()?
         .with_no_client_auth()
         .with_single_cert(certificates, key)
-        .with_context(|| {
-            format!(
-                "the key of {} and its certificate do not fit",
+        .map_err(|error| {
+            ConfigError(format!(
+                "the key {} and its certificate do not fit ({error}): give those that were made for each other",
                 tls.key_file.display()
-            )
+            ))
         })?;
     config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
     Ok(TlsAcceptor::from(Arc::new(config)))
