@@ -17,8 +17,8 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
-use listen::check_listener;
 pub use listen::{Listen, Tls, Token};
+use listen::{check_listener, check_operators};
 pub use orders::{Customers, Duplicates, Guests, Orders, Prices};
 pub use state::State;
 pub use stores::BookStore;
@@ -327,6 +327,7 @@ impl Config {
         let (serve, admin) = (&self.serve, &self.admin);
         check_listener("serve", &serve.listen, serve.tls.is_some(), &serve.tokens)?;
         check_listener("admin", &admin.listen, admin.tls.is_some(), &admin.tokens)?;
+        check_operators(&admin.tokens)?;
         self.sync.stores.iter().try_for_each(BookStore::check)
     }
 

@@ -91,6 +91,19 @@ impl Token {
     }
 }
 
+/// A token of operators opens all of their listener: what narrows one for storefronts would narrow nothing.
+pub(super) fn check_operators(tokens: &[Token]) -> Result<(), ConfigError> {
+    let narrowed = |token: &&Token| !token.stores.is_empty() || token.customers || token.orders;
+    match tokens.iter().find(narrowed) {
+        None => Ok(()),
+        Some(token) => Err(ConfigError(format!(
+            "[admin] the token {} has stores, customers or orders, which only tokens under [serve] can have: it opens \
+             everything for operators, so give it a name and sha256 alone",
+            token.name
+        ))),
+    }
+}
+
 /// What reaches beyond this machine is encrypted and asks for a token.
 pub(super) fn check_listener(
     section: &str,
