@@ -8,6 +8,8 @@ use serde_json::{Value, json};
 use storesync::store::journal::JournalReader;
 
 use crate::engineers::replay::everything;
+use crate::monitoring::metrics;
+use crate::monitoring::moving::{Change, ERASURE, Seen};
 use crate::storefront::customers::let_accounts_be_opted_in;
 use crate::world::{Daemon, PATIENCE, Sandbox, cache, converge, eventually, select};
 
@@ -289,6 +291,7 @@ async fn an_erasure_that_is_killed_goes_on_where_it_was() {
     let mut daemon = org.daemon_with(&failpoint).await;
     daemon.live().await;
     let persons = come(&org).await;
+    let (mut seen, before) = (Seen::default(), metrics(&daemon).await);
     org.delete("Account", &persons.account).await;
     eventually("it is between events and pages", async || {
         daemon
@@ -298,12 +301,25 @@ async fn an_erasure_that_is_killed_goes_on_where_it_was() {
             .then_some(())
     })
     .await;
+    let waits = [
+        ("storesync_erasures_pending", Change::By(1.0)),
+        ("storesync_erasure_oldest_seconds", Change::Up(1e-3)),
+    ];
+    seen.since(&before, &daemon, "an erasure waits", &waits).await;
+    let waiting = metrics(&daemon).await;
     daemon.running.kill();
     let left = traces(&org.state(), &[NAMES[3].to_owned()]);
     assert!(left.iter().any(|trace| trace.contains("page")), "{left:?}");
     let mut daemon = org.daemon().await;
     daemon.live().await;
     erased(&daemon, 1).await;
+    let done = [
+        ("storesync_erasures_pending", Change::To(0.0)),
+        ("storesync_erasure_oldest_seconds", Change::To(0.0)),
+        ("storesync_erased_records_total", Change::By(1.0)),
+    ];
+    seen.since(&waiting, &daemon, "the erasure is done", &done).await;
+    seen.is_all_of(ERASURE);
     let words = [NAMES[3].to_owned(), mail(NAMES[3])];
     untraced(&org, &words).await;
     converge(&org).await;

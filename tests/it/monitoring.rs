@@ -1,5 +1,7 @@
 //! What monitoring systems are told: `/metrics`, and the alerts and the dashboard that ask for it.
 
+pub mod moving;
+
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -12,7 +14,7 @@ fn monitoring() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("systemd/monitoring")
 }
 
-async fn metrics(daemon: &Daemon) -> String {
+pub async fn metrics(daemon: &Daemon) -> String {
     let answer = reqwest::get(format!("{}/metrics", daemon.admin)).await.unwrap();
     assert_eq!(answer.status(), 200);
     assert_eq!(
@@ -54,6 +56,73 @@ fn asked(query: &str) -> Vec<String> {
         .collect()
 }
 
+/// What alerts and dashboard ask for, and the words that show it.
+struct Query {
+    expression: String,
+    shown: String,
+}
+
+impl Query {
+    /// All of them.
+    fn all() -> Vec<Self> {
+        let mut all: Vec<Self> = Vec::new();
+        let alerts = std::fs::read_to_string(monitoring().join("alerts.yml")).unwrap();
+        for line in alerts.lines().map(str::trim) {
+            if let Some(expression) = line.strip_prefix("expr: ") {
+                all.push(Self {
+                    expression: expression.to_owned(),
+                    shown: String::new(),
+                });
+            }
+            if let (Some(shown), Some(last)) = (line.strip_prefix("summary: "), all.last_mut()) {
+                shown.clone_into(&mut last.shown);
+            }
+        }
+        let dashboard = std::fs::read(monitoring().join("dashboard.json")).unwrap();
+        let dashboard: Value = serde_json::from_slice(&dashboard).unwrap();
+        for panel in dashboard["panels"].as_array().unwrap() {
+            for target in panel["targets"].as_array().unwrap() {
+                let text = |key: &str| target[key].as_str().unwrap().to_owned();
+                all.push(Self {
+                    expression: text("expr"),
+                    shown: text("legendFormat"),
+                });
+            }
+        }
+        assert!(all.len() > 40, "only {}", all.len());
+        all
+    }
+
+    /// The labels that it matches, groups by and shows, each as the beginning of a sample has it: `state="stale"` where
+    /// it names the value, else `state="`.
+    fn labels(&self) -> BTreeSet<String> {
+        let mut labels = BTreeSet::new();
+        for matcher in between(&self.expression, "{", "}").flat_map(|matchers| matchers.split(',')) {
+            let (name, value) = matcher.split_once('=').unwrap();
+            let value = value.strip_prefix('"').unwrap_or_default();
+            labels.insert(format!("{}=\"{value}", name.trim_end_matches('!')));
+        }
+        let groups = between(&self.expression, "by (", ")").flat_map(|names| names.split(','));
+        let legends = between(&self.shown, "{{", "}}").filter(|name| !name.contains(['$', ' ']));
+        let words = between(&self.shown, "$labels.", " ");
+        labels.extend(
+            groups
+                .chain(legends)
+                .chain(words)
+                .map(|name| format!("{}=\"", name.trim())),
+        );
+        // The bound of a bucket is no label of ours.
+        labels.remove("le=\"");
+        labels
+    }
+}
+
+/// The parts of a text between two marks.
+fn between<'t>(text: &'t str, open: &'t str, close: &'t str) -> impl Iterator<Item = &'t str> {
+    let parts = text.split(open).skip(1);
+    parts.map(move |part| part.split(close).next().unwrap())
+}
+
 async fn live(org: &Sandbox) -> Daemon {
     let daemon = org.daemon().await;
     eventually("the cache is complete", async || {
@@ -73,30 +142,14 @@ async fn every_query_of_alerts_and_dashboard_names_what_is_exported() {
         value(&text, "storesync_sf_api_limit ").map(|_| exported(&text))
     })
     .await;
-    let mut queries = Vec::new();
-    let alerts = std::fs::read_to_string(monitoring().join("alerts.yml")).unwrap();
-    queries.extend(
-        alerts
-            .lines()
-            .filter_map(|line| line.trim().strip_prefix("expr: "))
-            .map(str::to_owned),
-    );
-    let dashboard: Value =
-        serde_json::from_slice(&std::fs::read(monitoring().join("dashboard.json")).unwrap()).unwrap();
-    for panel in dashboard["panels"].as_array().unwrap() {
-        for target in panel["targets"].as_array().unwrap() {
-            queries.push(target["expr"].as_str().unwrap().to_owned());
-        }
-    }
-    assert!(queries.len() > 40, "{queries:?}");
     let mut shown = BTreeSet::new();
-    for query in &queries {
-        let asked = asked(query);
-        assert!(!asked.is_empty(), "{query} asks for nothing of ours");
+    for Query { expression, .. } in Query::all() {
+        let asked = asked(&expression);
+        assert!(!asked.is_empty(), "{expression} asks for nothing of ours");
         for name in asked {
             assert!(
                 names.contains(&name),
-                "{query}: {name} is not exported; these are: {names:?}"
+                "{expression}: {name} is not exported; these are: {names:?}"
             );
             shown.insert(name);
         }
@@ -126,6 +179,7 @@ async fn every_query_of_alerts_and_dashboard_names_what_is_exported() {
         .filter(|name| !elsewhere.contains(&name.as_str()))
         .collect();
     assert!(unseen.is_empty(), "on no panel and in no alert: {unseen:?}");
+    moving::all_are_listed(&names.iter().map(|name| base(name)).collect());
 }
 
 #[tokio::test]
@@ -134,10 +188,15 @@ async fn what_happens_is_counted() {
     let daemon = live(&org).await;
     let id = org.some("Product2", "").await;
     org.update("Product2", &id, json!({"Name": "Renamed"})).await;
-    let text = eventually("the change is counted", async || {
+    // What is counted may be told before what is read from the files, and the other way round.
+    let text = eventually("the change is counted and dated", async || {
         let text = metrics(&daemon).await;
         let updates = value(&text, "storesync_events_received_total{change_type=\"UPDATE\"}");
-        updates.is_some_and(|count| count >= 1.0).then_some(text)
+        let dated = value(
+            &text,
+            "storesync_object_last_event_timestamp_seconds{object=\"Product2\"}",
+        );
+        (updates >= Some(1.0) && dated.is_some()).then_some(text)
     })
     .await;
     let rows = org.count("Product2").await as f64;
@@ -188,7 +247,11 @@ async fn what_happens_is_counted() {
     assert_eq!(value(&text, stores), Some(1.0), "{text}");
     assert!(!text.contains("WEB-SECRET-1"), "addresses are not labels");
 
-    // The format itself, by Prometheus's own reader.
+    is_well_formed(&text);
+}
+
+/// The format itself, by Prometheus's own reader.
+fn is_well_formed(text: &str) {
     let mut promtool = Command::new("promtool")
         .args(["check", "metrics"])
         .stdin(Stdio::piped())

@@ -2,6 +2,7 @@
 
 use std::net::TcpListener;
 
+use crate::monitoring::moving::{Change, DISK, Seen};
 use crate::world::{Sandbox, refused, storesync};
 
 fn assert_refused((code, said): (Option<i32>, String), expected: i32, words: &[&str]) {
@@ -70,7 +71,7 @@ async fn a_state_directory_that_is_not_ours_is_left_alone() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_full_disk_is_one_sentence_and_loses_nothing() {
     let org = Sandbox::start(&["--products", "2000"]).await;
-    let disk = Disk::small(&org.dir.path().join("disk"));
+    let disk = Disk::of(&org.dir.path().join("disk"), "2m");
     let state = disk.path.to_str().unwrap().to_owned();
     assert_refused(
         org.refused_daemon(&[("STORESYNC__STATE__DIR", &state)]),
@@ -80,18 +81,26 @@ async fn a_full_disk_is_one_sentence_and_loses_nothing() {
     disk.grow();
     let daemon = org.daemon_with(&[("STORESYNC__STATE__DIR", &state)]).await;
     daemon.live().await;
+    // What else is on the disk is seen too.
+    const BYTES: usize = 32 << 20;
+    let fill = async || std::fs::write(disk.path.join("other"), vec![1; BYTES]).unwrap();
+    let less = [("storesync_disk_free_bytes", Change::Down(BYTES as f64))];
+    let mut seen = Seen::default();
+    seen.after(&daemon, "a file of 32 MiB", fill, &less).await;
+    seen.is_all_of(DISK);
     drop(daemon);
 }
 
 /// A file system of its own, in memory.
-struct Disk {
-    path: std::path::PathBuf,
+pub struct Disk {
+    pub path: std::path::PathBuf,
 }
 
 impl Disk {
-    fn small(path: &std::path::Path) -> Self {
+    /// Of a size as `mount` takes it.
+    pub fn of(path: &std::path::Path, size: &str) -> Self {
         std::fs::create_dir_all(path).unwrap();
-        Self::mount(&["-t", "tmpfs", "-o", "size=2m", "tmpfs"], path);
+        Self::mount(&["-t", "tmpfs", "-o", &format!("size={size}"), "tmpfs"], path);
         Self {
             path: path.to_owned(),
         }

@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 
+use crate::monitoring::moving::{Change, PAGES, Seen};
 use crate::world::{Sandbox, cache, converge, eventually, select};
 
 #[tokio::test(flavor = "multi_thread")]
@@ -81,6 +82,10 @@ async fn pages_of_a_large_object_come_side_by_side_and_a_killed_load_reads_no_ot
         let sql = format!("select rows, locator from _load where object = '{object}'");
         select(&cache(&org.state()), &sql).remove(0)
     };
+    let (mut seen, all) = (Seen::default(), org.count(&object).await as f64);
+    let told = format!("storesync_snapshot_progress_ratio{{object=\"{object}\"}}");
+    let four = [(told.as_str(), Change::To(2_000.0 / all))];
+    seen.since("", &daemon, "four pages are stored", &four).await;
     // That page goes on; all of the second list is held back.
     let replaced = org.http.put(&faults).json(&held_back(Value::Null)).send();
     assert!(replaced.await.unwrap().status().is_success());
@@ -88,6 +93,9 @@ async fn pages_of_a_large_object_come_side_by_side_and_a_killed_load_reads_no_ot
         (progress()["rows"] == 5 * 500).then_some(())
     })
     .await;
+    let five = [(told.as_str(), Change::To(2_500.0 / all))];
+    seen.since("", &daemon, "five pages are stored", &five).await;
+    seen.is_all_of(PAGES);
     let place = progress()["locator"].to_string();
     assert!(place.ends_with("/resultPages\""), "{place}");
     daemon.running.kill();

@@ -2,6 +2,8 @@
 
 use serde_json::{Value, json};
 
+use crate::monitoring::metrics;
+use crate::monitoring::moving::{ALLOWANCE, Change, STREAMS, Seen};
 use crate::world::{Sandbox, converge, eventually};
 
 const TWO: (&str, &str) = (
@@ -24,6 +26,7 @@ async fn a_stream_that_ends_in_any_way_goes_on_where_it_was() {
     let daemon = org.daemon().await;
     daemon.live().await;
     let id = org.some("Account", "").await;
+    let before = metrics(&daemon).await;
     for (number, fault) in [
         "end",
         "reset",
@@ -44,6 +47,13 @@ async fn a_stream_that_ends_in_any_way_goes_on_where_it_was() {
         converge(&org).await;
     }
     assert_eq!(org.settled().await, [], "nothing had to be repaired");
+    let ends = |reason: &str| {
+        format!("storesync_stream_reconnects_total{{topic=\"/data/ChangeEvents\",reason=\"{reason}\"}}")
+    };
+    let (mut seen, closed, failed) = (Seen::default(), ends("closed"), ends("failed"));
+    let expected = [(closed.as_str(), Change::By(1.0)), (&failed, Change::Up(5.0))];
+    seen.since(&before, &daemon, "streams that end", &expected).await;
+    seen.is_all_of(STREAMS);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -135,6 +145,8 @@ async fn a_spent_allowance_is_waited_out_and_told_of() {
     let org = Sandbox::start(&[]).await;
     let daemon = org.daemon().await;
     daemon.live().await;
+    let (mut seen, before) = (Seen::default(), metrics(&daemon).await);
+    let told = "storesync_stream_problem{topic=\"/data/ChangeEvents\"}";
     org.control("pubsub/deliveries", json!({"daily_max": 0})).await;
     let id = org.some("Account", "").await;
     org.update("Account", &id, json!({"Site": "not delivered today"}))
@@ -145,6 +157,9 @@ async fn a_spent_allowance_is_waited_out_and_told_of() {
     })
     .await;
     assert!(problem.contains("allowance"), "{problem}");
+    seen.since(&before, &daemon, "it is spent", &[(told, Change::To(1.0))])
+        .await;
+    let spent = metrics(&daemon).await;
     org.control("pubsub/deliveries", json!({"daily_max": null})).await;
     converge(&org).await;
     eventually("the status tells that it is over", async || {
@@ -153,6 +168,9 @@ async fn a_spent_allowance_is_waited_out_and_told_of() {
             .then_some(())
     })
     .await;
+    seen.since(&spent, &daemon, "it is over", &[(told, Change::To(0.0))])
+        .await;
+    seen.is_all_of(ALLOWANCE);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -3,6 +3,8 @@
 use serde_json::{Value, json};
 
 use super::feed::{assert_told, revision};
+use crate::monitoring::metrics;
+use crate::monitoring::moving::{Change, SCHEDULE, Seen};
 use crate::world::{Sandbox, cache, converge, differences, eventually, select};
 
 async fn verify(org: &Sandbox, arguments: &[&str]) -> (i32, Value) {
@@ -134,13 +136,14 @@ async fn the_daemon_compares_by_schedule() {
     converge(&org).await;
     org.control("changes", json!({"told": "silently", "hard_delete": [id]}))
         .await;
+    let before = metrics(&daemon).await;
     daemon.running.kill();
     let connection = rusqlite::Connection::open(org.state().join("cache.db")).unwrap();
     connection
         .execute("update _object set loaded_at = loaded_at - 25 * 3600 * 1000", [])
         .unwrap();
     drop(connection);
-    let _daemon = org.daemon().await;
+    let daemon = org.daemon().await;
     eventually("the hard delete is found", async || {
         let ledger = org.ledger();
         ledger
@@ -151,6 +154,11 @@ async fn the_daemon_compares_by_schedule() {
     .await;
     converge(&org).await;
     org.settled().await;
+    let mut seen = Seen::default();
+    let differed = [("storesync_drift_rows{object=\"Account\"}", Change::To(1.0))];
+    seen.since(&before, &daemon, "a row that is gone", &differed)
+        .await;
+    seen.is_all_of(SCHEDULE);
 }
 
 #[tokio::test(flavor = "multi_thread")]
