@@ -2,6 +2,7 @@
 
 pub mod customers;
 mod edges;
+mod headers;
 mod listeners;
 mod oracle;
 mod profiles;

@@ -13,7 +13,7 @@ async fn price_books_are_stores_where_the_org_has_none() {
     let text = std::fs::read_to_string(sandbox.config()).unwrap();
     let text = text.replace("profile = \"storeconnect\"", "profile = \"standard\"");
     let store = format!(
-        "[[sync.stores]]\npricebook_id = \"{book}\"\ncode = \"us\"\nname = \"United States\"\ndomain = \"us.example\"\ncurrency = \"USD\"\n"
+        "[[sync.stores]]\npricebook_id = \"{book}\"\ncode = \"us\"\nname = \"United States\"\ndomain = \"us.example\"\ncurrency = \"USD\"\npath = \"/usa\"\nlocale = \"en_US\"\ntimezone = \"America/Denver\"\n"
     );
     std::fs::write(sandbox.config(), format!("{text}\n{store}")).unwrap();
     // Any further object is one more name.
@@ -29,6 +29,16 @@ async fn price_books_are_stores_where_the_org_has_none() {
         (&stores["items"][0]["id"], &stores["items"][0]["code"]),
         (&json!(book), &json!("us"))
     );
+    for (member, value) in [
+        ("name", "United States"),
+        ("domain", "us.example"),
+        ("currency", "USD"),
+        ("path", "/usa"),
+        ("locale", "en_US"),
+        ("timezone", "America/Denver"),
+    ] {
+        assert_eq!(stores["items"][0][member], value, "{member} of {stores}");
+    }
     let entries = sandbox.query(&format!("SELECT Id, UnitPrice, Product2.ProductCode FROM PricebookEntry WHERE Pricebook2Id = '{book}' AND IsActive = true AND Product2.IsActive = true AND Product2.IsArchived = false AND s_c__Hide_Price__c = false AND s_c__Sale_Price__c = null AND s_c__Restricted__c = false")).await;
     assert!(entries.len() > 5);
     for entry in &entries {

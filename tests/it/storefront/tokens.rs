@@ -17,12 +17,13 @@ fn hash(token: &str) -> String {
 }
 
 /// Adds to the configuration that the sandbox wrote.
-fn configure(sandbox: &Sandbox, more: &str) {
+pub fn configure(sandbox: &Sandbox, more: &str) {
     let text = std::fs::read_to_string(sandbox.config()).unwrap();
     std::fs::write(sandbox.config(), format!("{text}\n{more}\n")).unwrap();
 }
 
-fn token(section: &str, name: &str, rest: &str) -> String {
+/// A token whose secret is its name.
+pub fn token(section: &str, name: &str, rest: &str) -> String {
     format!(
         "[[{section}.tokens]]\nname = \"{name}\"\nsha256 = \"{}\"\n{rest}\n",
         hash(name)
@@ -221,14 +222,8 @@ async fn a_store_s_token_gets_nothing_of_another_store() {
     assert_eq!(call(&admin, "get", "/livez", "").await.0, 200);
 }
 
-#[tokio::test]
-async fn other_machines_are_served_over_tls_with_tokens_only() {
-    let sandbox = Sandbox::start(&["--products", "8", "--stores", "1", "--tls"]).await;
-    let open = sandbox.daemon_command(&[("STORESYNC__SERVE__LISTEN", "0.0.0.0:0")]);
-    let (status, said) = refused(open);
-    assert_eq!(status, Some(78), "{said}");
-    assert!(said.contains("neither TLS nor tokens"), "{said}");
-    // A certificate of the test's own, and the operators on a socket in the file system.
+/// Makes a certificate for this machine; gives it, and what the configuration says of it and its key.
+pub fn certify(sandbox: &Sandbox) -> (String, String) {
     let key = rcgen::KeyPair::generate().unwrap();
     let certificate = rcgen::CertificateParams::new(vec!["localhost".to_owned()])
         .unwrap()
@@ -240,13 +235,23 @@ async fn other_machines_are_served_over_tls_with_tokens_only() {
     );
     std::fs::write(&cert_file, certificate.pem()).unwrap();
     std::fs::write(&key_file, key.serialize_pem()).unwrap();
+    let files = format!("cert_file = {cert_file:?}\nkey_file = {key_file:?}\n");
+    (certificate.pem(), files)
+}
+
+#[tokio::test]
+async fn other_machines_are_served_over_tls_with_tokens_only() {
+    let sandbox = Sandbox::start(&["--products", "8", "--stores", "1", "--tls"]).await;
+    let open = sandbox.daemon_command(&[("STORESYNC__SERVE__LISTEN", "0.0.0.0:0")]);
+    let (status, said) = refused(open);
+    assert_eq!(status, Some(78), "{said}");
+    assert!(said.contains("neither TLS nor tokens"), "{said}");
+    // A certificate of the test's own, and the operators on a socket in the file system.
+    let (certificate, files) = certify(&sandbox);
     let socket = sandbox.dir.path().join("admin.sock");
     configure(
         &sandbox,
-        &format!(
-            "[serve.tls]\ncert_file = {cert_file:?}\nkey_file = {key_file:?}\n{}",
-            token("serve", "web", "")
-        ),
+        &format!("[serve.tls]\n{files}\n{}", token("serve", "web", "")),
     );
     let listen = format!("unix:{}", socket.display());
     let variables = [
@@ -259,7 +264,7 @@ async fn other_machines_are_served_over_tls_with_tokens_only() {
     );
     let port = daemon.1.rsplit(':').next().unwrap().trim().to_owned();
     let client = reqwest::Client::builder()
-        .tls_certs_only([reqwest::Certificate::from_pem(certificate.pem().as_bytes()).unwrap()])
+        .tls_certs_only([reqwest::Certificate::from_pem(certificate.as_bytes()).unwrap()])
         .build()
         .unwrap();
     let url = format!("https://localhost:{port}/v1/stores");
