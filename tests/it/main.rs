@@ -6,6 +6,7 @@ mod check;
 mod engineers;
 mod events_decode;
 mod events_encode;
+mod exits;
 mod fault_matrix;
 mod forget;
 mod fuzzed;

@@ -2,7 +2,7 @@
 
 mod cards;
 mod days;
-mod desk;
+pub mod desk;
 mod duplicates;
 mod edges;
 mod forget;

@@ -18,7 +18,7 @@ fn nowhere(key: &str, currency: &str, product: &str) -> Value {
 }
 
 /// An org with so many orders, BAD-1 and on, that it has refused; and the daemon and the store's id.
-async fn refused_orders(count: usize) -> (Sandbox, Daemon, String) {
+pub async fn refused_orders(count: usize) -> (Sandbox, Daemon, String) {
     let org = Sandbox::start(&[]).await;
     a_rule(&org).await;
     let daemon = org.daemon().await;
