@@ -20,6 +20,7 @@ mod privacy;
 mod process;
 mod refusals;
 mod service;
+mod settings;
 mod simulate;
 mod state;
 mod storefront;
