@@ -412,6 +412,8 @@ mod tests {
         other["items"][0]["quantity"] = json!(3);
         assert_eq!(shop.post(&other).await.0, 409);
         assert_eq!(shop.outbox.counts().unwrap(), [(WriteState::Queued, 1)]);
+        let (_, pulse) = shop.get("/admin/console/pulse").await;
+        assert_eq!(pulse["outbox"], 1, "the console's chart shows it: {pulse}");
         let (_, told) = shop.get("/v1/stores/main/orders/WEB-1").await;
         assert_eq!(
             (&told["state"], &told["attempts"], &told["error"]),

@@ -453,6 +453,18 @@ mod tests {
         let [before, after] = halves(window, 1_795_339_801_000);
         assert_eq!((before.from, before.to), (window.from, after.from));
         assert_eq!(after.to, None);
+        // A row with the stamp between them is in the later one alone.
+        assert_eq!(
+            conditions("SystemModstamp", &before),
+            [
+                "SystemModstamp >= 2026-11-22T09:30:00.000Z",
+                "SystemModstamp < 2026-11-22T09:30:01.000Z"
+            ]
+        );
+        assert_eq!(
+            conditions("SystemModstamp", &after),
+            ["SystemModstamp >= 2026-11-22T09:30:01.000Z"]
+        );
         assert_eq!(conditions("S", &Window::default()), [""; 0]);
     }
 

@@ -53,9 +53,24 @@ mod tests {
             (ChangeKind::Update, id, Action::Update),
             (ChangeKind::Delete, id, Action::Delete),
             (
+                ChangeKind::Gap(GapKind::Create),
+                id,
+                Action::Repair("gap: created"),
+            ),
+            (
+                ChangeKind::Gap(GapKind::Update),
+                id,
+                Action::Repair("gap: updated"),
+            ),
+            (
                 ChangeKind::Gap(GapKind::Delete),
                 id,
                 Action::Repair("gap: deleted"),
+            ),
+            (
+                ChangeKind::Gap(GapKind::Undelete),
+                id,
+                Action::Repair("gap: undeleted"),
             ),
             (ChangeKind::Snapshot, id, Action::Repair("snapshot")),
             (ChangeKind::Overflow, id, Action::Reload("overflow")),

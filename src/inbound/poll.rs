@@ -42,7 +42,7 @@ const IDS_MAX: usize = 2_000;
 pub async fn run(wires: Wires, limits: Limits) -> anyhow::Result<()> {
     let mut stage = Stage {
         wires: &wires,
-        due: HashMap::new(),
+        polled: HashMap::new(),
         told: HashSet::new(),
     };
     let pulse = Pulse::new("poll");
@@ -72,17 +72,23 @@ pub async fn run(wires: Wires, limits: Limits) -> anyhow::Result<()> {
 
 struct Stage<'a> {
     wires: &'a Wires,
-    due: HashMap<String, Instant>,
+    /// When each object was last asked for changes, and whether it was changing then. When it is due again depends on
+    /// the limits as they are at each look.
+    polled: HashMap<String, (Instant, bool)>,
     /// Objects that were said not to be kept current.
     told: HashSet<String>,
 }
 
 impl Stage<'_> {
     async fn poll_where_due(&mut self, planned: &Planned, limits: &Limits) -> anyhow::Result<()> {
-        let (longest, budget) = (limits.poll(), limits.budget());
         let object = &planned.table.object;
         let now = Instant::now();
-        if planned.streamed || self.due.get(object).is_some_and(|due| *due > now) {
+        let is_early = |(at, changing): &(Instant, bool)| {
+            let usage = self.wires.org.api_usage();
+            let interval = limits.budget().poll_interval(usage, limits.poll(), *changing);
+            *at + interval > now
+        };
+        if planned.streamed || self.polled.get(object).is_some_and(is_early) {
             return Ok(());
         }
         let Some(stamp) = stamp_field(&planned.table) else {
@@ -92,11 +98,9 @@ impl Stage<'_> {
             return Ok(());
         };
         // A failed poll is due again after as long as a quiet one.
-        let quiet = budget.poll_interval(self.wires.org.api_usage(), longest, false);
-        self.due.insert(object.clone(), now + quiet);
-        let changed = poll(self.wires, planned, stamp).await?;
-        let interval = budget.poll_interval(self.wires.org.api_usage(), longest, changed);
-        self.due.insert(object.clone(), now + interval);
+        self.polled.insert(object.clone(), (now, false));
+        let changing = poll(self.wires, planned, stamp).await?;
+        self.polled.insert(object.clone(), (now, changing));
         Ok(())
     }
 }

@@ -270,3 +270,37 @@ fn drift_json(id: &str, drift: &Drift) -> Value {
     };
     json!({"id": id, "kind": kind, "fields": fields})
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_differs_or_could_not_be_compared_fails() {
+        let compared = |outcome| Compared {
+            object: "Account".to_owned(),
+            outcome,
+        };
+        let same = || compared(Ok(Report::default()));
+        let differs = || {
+            let drift = [("001A".to_owned(), Drift::Missing)].into();
+            compared(Ok(Report {
+                drift,
+                ..Report::default()
+            }))
+        };
+        let not_compared = || compared(Err("it is being read (loading)".to_owned()));
+        let repairs = |open| Some(Repairs { asked: 1, open });
+        let cases = [
+            (vec![same(), same()], None, Exit::Ok),
+            (vec![same(), differs()], None, Exit::Failed),
+            (vec![same(), differs()], repairs(0), Exit::Ok),
+            (vec![same(), differs()], repairs(1), Exit::Failed),
+            (vec![same(), not_compared()], None, Exit::Failed),
+            (vec![differs(), not_compared()], repairs(0), Exit::Failed),
+        ];
+        for (number, (results, repairs, expected)) in cases.into_iter().enumerate() {
+            assert_eq!(exit(&results, repairs), expected, "case {number}");
+        }
+    }
+}

@@ -274,3 +274,69 @@ pub fn counted(listener: &'static str, method: &Method, route: &str, answer: &Re
     metrics::HTTP_REQUESTS.count([listener, method.as_str(), route, answer.status().as_str()]);
     metrics::HTTP_DURATION.observe([listener], started.elapsed());
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::cache::Cache;
+    use crate::store::outbox::InState;
+
+    /// 2026-11-22T09:30:00.000Z
+    const NOW: Millis = 1_795_339_800_000;
+
+    fn standing() -> Standing {
+        let dir = tempfile::tempdir().unwrap();
+        Standing::read(Cache::open(dir.path()).unwrap().connection()).unwrap()
+    }
+
+    #[test]
+    fn open_repairs_are_counted_and_the_oldest_tells_its_age() {
+        let standing = Standing {
+            open_counts: vec![
+                (Kind::Record, 7, NOW - 90_000),
+                (Kind::Parked, 2, NOW - 3_600_000),
+            ],
+            ..standing()
+        };
+        let mut out = String::new();
+        ledger(&mut out, &standing, &[], NOW);
+        for line in [
+            "storesync_gap_open{kind=\"record\"} 7",
+            "storesync_gap_open{kind=\"reload\"} 0",
+            "storesync_gap_open{kind=\"parked\"} 2",
+            "storesync_gap_oldest_seconds{kind=\"record\"} 90",
+            "storesync_gap_oldest_seconds{kind=\"parked\"} 3600",
+        ] {
+            assert!(out.lines().any(|told| told == line), "{line} in\n{out}");
+        }
+    }
+
+    #[test]
+    fn orders_are_counted_by_state_and_by_who_has_to_act() {
+        let in_state = |state: &str, count, oldest_at| InState {
+            state: state.to_owned(),
+            count,
+            oldest_at,
+        };
+        let standing = Standing {
+            orders: vec![
+                in_state("confirmed", 40, NOW - 9_000_000),
+                in_state("needs_attention", 3, NOW - 8_000_000),
+                in_state("queued", 2, NOW - 1_000),
+                in_state("waiting", 1, NOW - 30_000),
+            ],
+            ..standing()
+        };
+        let mut out = String::new();
+        orders(&mut out, &standing, NOW);
+        for line in [
+            "storesync_orders{state=\"confirmed\"} 40",
+            "storesync_orders{state=\"sent\"} 0",
+            "storesync_orders_pending 3",
+            "storesync_order_oldest_pending_seconds 30",
+            "storesync_dlq_depth 3",
+        ] {
+            assert!(out.lines().any(|told| told == line), "{line} in\n{out}");
+        }
+    }
+}

@@ -240,6 +240,14 @@ mod tests {
         outbox::open(state.path(), 0).unwrap();
         let manifest = make(state.path(), backup.path(), "now".to_owned()).unwrap();
         assert_eq!(manifest.files.len(), 2, "there was no journal");
+        let names = std::fs::read_dir(backup.path()).unwrap();
+        let mut names: Vec<_> = names.map(|entry| entry.unwrap().file_name()).collect();
+        names.sort();
+        assert_eq!(
+            names,
+            ["cache.db", "manifest.json", "outbox.db"],
+            "nothing else is left in it"
+        );
         assert!(matches!(
             make(state.path(), backup.path(), String::new()),
             Err(BackupError::NotEmpty(_))

@@ -6,6 +6,7 @@ mod identity;
 mod ledger;
 mod load;
 mod outages;
+mod poll;
 mod schema;
 mod streams;
 mod verify;

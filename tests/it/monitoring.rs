@@ -25,7 +25,7 @@ pub async fn metrics(daemon: &Daemon) -> String {
 }
 
 /// The value of the sample that begins like this.
-fn value(metrics: &str, sample: &str) -> Option<f64> {
+pub fn value(metrics: &str, sample: &str) -> Option<f64> {
     let line = metrics.lines().find(|line| line.starts_with(sample))?;
     line.rsplit(' ').next()?.parse().ok()
 }

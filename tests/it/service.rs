@@ -226,16 +226,22 @@ async fn any_stage_that_stands_still_ends_the_feeding_by_its_name() {
 async fn a_reload_takes_what_it_can_and_names_what_it_cannot() {
     let org = Sandbox::start(&["--products", "5"]).await;
     let manager = Manager::new();
-    let daemon = org.daemon_with(&[("NOTIFY_SOCKET", &manager.path())]).await;
+    let config = std::fs::read_to_string(org.config()).unwrap();
+    let config = config.replace("poll_seconds = 5", "poll_seconds = 3600");
+    std::fs::write(org.config(), &config).unwrap();
+    let mut command = org.daemon_command(&[("NOTIFY_SOCKET", &manager.path())]);
+    // The file says how often it polls.
+    command.env_remove("STORESYNC__SYNC__POLL_SECONDS");
+    let daemon = org.daemon_by(command).await;
     manager.until("READY=1", is_ready);
     assert!(!daemon.running.said().contains("DEBUG"));
 
-    let config = std::fs::read_to_string(org.config()).unwrap();
-    let changed = config.replace(
-        "[state]",
-        "[orders]\nexternal_id_field = \"External_ID__c\"\n\n[log]\nlevel = \"debug\"\n\n[state]",
-    );
-    assert_ne!(changed, config);
+    let changed = config
+        .replace(
+            "[state]",
+            "[orders]\nexternal_id_field = \"External_ID__c\"\n\n[log]\nlevel = \"debug\"\n\n[state]",
+        )
+        .replace("poll_seconds = 3600", "poll_seconds = 1");
     std::fs::write(org.config(), &changed).unwrap();
     // The secret is another now, and the session ends: the next login needs the new one.
     let secret = org.dir.path().join("client_secret");
@@ -250,11 +256,20 @@ async fn a_reload_takes_what_it_can_and_names_what_it_cannot() {
     assert!(reloading["MONOTONIC_USEC"].parse::<u64>().unwrap() > 0);
     for sentence in [
         "reloaded: log.level has changed",
+        "reloaded: sync.poll_seconds has changed",
         "orders.external_id_field has changed, which takes effect when the daemon is started again",
         "the secrets were read again",
     ] {
         says(&daemon.running, sentence).await;
     }
+    let contact = org.some("Contact", "").await;
+    org.update("Contact", &contact, json!({"Department": "polled soon"}))
+        .await;
+    eventually("contacts are polled by the new limit", async || {
+        let (_, row) = daemon.get(&format!("/v1/objects/contact/{contact}")).await?;
+        (row["department"] == "polled soon").then_some(())
+    })
+    .await;
     let id = org.some("Product2", "").await;
     org.end_sessions().await;
     eventually("the new secret is used, and refused", async || {

@@ -111,7 +111,7 @@ impl Sandbox {
         self.daemon_by(command).await
     }
 
-    async fn daemon_by(&self, command: Command) -> Daemon {
+    pub async fn daemon_by(&self, command: Command) -> Daemon {
         let (mut running, _stdout) = Running::start(command);
         let address = async |running: &mut Running, what: &str| {
             eventually(what, async || {

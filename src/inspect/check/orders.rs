@@ -380,6 +380,24 @@ mod tests {
             assert_eq!(line["verdict"], verdict);
             assert!(line["told"].as_str().unwrap().starts_with(told), "{line}");
         }
+        // Fields that an order can do without are told too, both hidden and read-only ones.
+        let mut partly = order(true, true, true);
+        for (name, createable) in [("BillingCity", true), ("ShippingCity", false)] {
+            partly.fields.push(Field {
+                name: name.to_owned(),
+                createable,
+                ..partly.fields[0].clone()
+            });
+        }
+        let mut report = Report::default();
+        fields(&mut report, &NEEDS[2], &partly);
+        let line = &report.as_json()["lines"][0];
+        assert_eq!(line["verdict"], "warn", "{line}");
+        assert_eq!(
+            line["told"],
+            "the user may not set BillToContactId, ShipToContactId, BillingStreet, BillingPostalCode, ShippingStreet, \
+             ShippingCity, ShippingPostalCode: orders are written without them"
+        );
         let mut report = Report::default();
         object(&mut report, &NEEDS[2], &order(true, true, false));
         fields(&mut report, &NEEDS[2], &order(true, true, false));

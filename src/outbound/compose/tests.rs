@@ -409,6 +409,92 @@ fn nothing_but_what_was_sent_is_changed_of_somebody_whom_the_org_has() {
 }
 
 #[test]
+fn each_address_goes_into_its_own_fields() {
+    let described = |object: &str, prefixes: &[&str]| {
+        let cities: Vec<String> = prefixes.iter().map(|prefix| format!("{prefix}City")).collect();
+        let fields = cities.iter().map(String::as_str).chain(["External_ID__c"]);
+        describe(object, &fields.collect::<Vec<_>>())
+    };
+    let shape = Shape::of(
+        &described("Order", &["Billing", "Shipping"]),
+        &described("Account", &["Billing", "Shipping", "PersonMailing"]),
+        &described("Contact", &["Mailing"]),
+        &describe("OrderItem", &[]),
+        None,
+    )
+    .unwrap();
+    let at = |city: &str| {
+        Some(Address {
+            city: Some(city.to_owned()),
+            ..Address::default()
+        })
+    };
+    let cities = |customers, (billing, shipping): (Option<Address>, Option<Address>)| {
+        let mut order = Placed {
+            billing_address: billing,
+            shipping_address: shipping,
+            fields: Default::default(),
+            ..placed(1)
+        };
+        order.lines[0].fields.clear();
+        let made = with(Profile::Standard, &shape, |composer| {
+            parts(
+                Composer {
+                    customers,
+                    ..composer
+                }
+                .order(&order),
+            )
+        });
+        let mut found = BTreeMap::new();
+        for part in &made {
+            for (field, city) in part["body"].as_object().unwrap() {
+                if field.ends_with("City") {
+                    let field = format!("{} {field}", part["referenceId"].as_str().unwrap());
+                    found.insert(field, city.as_str().unwrap().to_owned());
+                }
+            }
+        }
+        found
+    };
+    let both = || (at("Sydney"), at("Hobart"));
+    let expected = |told: &[(&str, &str)]| -> BTreeMap<String, String> {
+        let told = told.iter();
+        told.map(|(field, city)| ((*field).to_owned(), (*city).to_owned()))
+            .collect()
+    };
+    assert_eq!(
+        cities(Customers::Contacts, both()),
+        expected(&[
+            ("account BillingCity", "Sydney"),
+            ("account ShippingCity", "Hobart"),
+            ("contact MailingCity", "Hobart"),
+            ("record BillingCity", "Sydney"),
+            ("record ShippingCity", "Hobart"),
+        ])
+    );
+    assert_eq!(
+        cities(Customers::Persons, both()),
+        expected(&[
+            ("account BillingCity", "Sydney"),
+            ("account PersonMailingCity", "Hobart"),
+            ("account ShippingCity", "Hobart"),
+            ("record BillingCity", "Sydney"),
+            ("record ShippingCity", "Hobart"),
+        ])
+    );
+    // Without a shipping address the contact gets the billing address.
+    assert_eq!(
+        cities(Customers::Contacts, (at("Sydney"), None)),
+        expected(&[
+            ("account BillingCity", "Sydney"),
+            ("contact MailingCity", "Sydney"),
+            ("record BillingCity", "Sydney"),
+        ])
+    );
+}
+
+#[test]
 fn payments_are_rows_or_a_reference_by_the_profile() {
     let mut order = placed(1);
     order.payments = vec![Payment {

@@ -152,9 +152,18 @@ async fn a_dry_run_tells_what_differs_and_a_live_one_asks_first() {
         org.update("Product2", &product, json!({ "Name": name })).await;
     }
     converge(&org).await;
-    // Beside the running daemon.
-    let (exit, said, _) = org.verb(&["replay", "--dry-run"]).await;
-    assert_eq!(exit, 0, "{said}");
+    // Beside the running daemon. Its scratch cache holds personal data: nothing of it stays.
+    let scratch = tempfile::tempdir().unwrap();
+    let beside = [("TMPDIR", scratch.path().to_str().unwrap())];
+    for arguments in [
+        &["replay", "--dry-run"][..],
+        &["replay", "--dry-run", "--from", "1"],
+    ] {
+        let (exit, said, _) = org.verb_with(&beside, arguments).await;
+        assert_eq!(exit, 0, "{said}");
+        let left: Vec<_> = std::fs::read_dir(scratch.path()).unwrap().collect();
+        assert!(left.is_empty(), "{left:?}");
+    }
     let (exit, _, refusal) = org.verb(&["replay", "--live", "--from", "1"]).await;
     assert_eq!(exit, 69, "{refusal}");
     daemon.running.stop();

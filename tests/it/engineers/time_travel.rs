@@ -220,6 +220,7 @@ async fn a_row_is_as_the_org_said_it_was() {
     .await;
     org.settled().await;
     compare(&org, &answers, &mut random, begun, ended);
+    compare_at_the_instant_of_each_change(&org, &answers, begun);
     typed(&org, &answers, &mut random, begun, ended).await;
     drop(daemon);
 }
@@ -273,6 +274,22 @@ fn compare(org: &Sandbox, answers: &Answers<'_>, random: &mut fastrand::Rng, beg
         wrong.len()
     );
     assert!(absent > 10, "only {absent} pairs met a record that was not there");
+}
+
+/// At the instant that the org stamped a change with, the row has that change.
+fn compare_at_the_instant_of_each_change(org: &Sandbox, answers: &Answers<'_>, begun: Millis) {
+    let mut history = History::open(&org.state()).unwrap();
+    for ((object, id), versions) in &answers.versions {
+        let changed = versions.iter().filter(|(since, _)| *since > begun);
+        for said in changed.filter_map(|(_, said)| said.as_ref()) {
+            let at = said["LastModifiedDate"].as_str().unwrap();
+            let found = match history.at(object, id, parse_datetime(at).unwrap()).unwrap() {
+                Then::Row { row, whole: true } => unlike(&row.into_iter().collect(), Some(said)),
+                other => vec![format!("{other:?}")],
+            };
+            assert!(found.is_empty(), "{object} {id} at {at}: {found:?}");
+        }
+    }
 }
 
 async fn typed(

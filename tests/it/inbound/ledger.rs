@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 
+use crate::monitoring::{metrics, value};
 use crate::world::{Row, Sandbox, cache, converge, eventually, select};
 
 fn entries<'l>(ledger: &'l [Row], kind: &str) -> Vec<&'l Row> {
@@ -192,6 +193,27 @@ async fn the_status_says_how_everything_stands() {
     daemon.running.kill();
     let (_, json, _) = org.verb(&["status", "--json"]).await;
     assert_eq!(serde_json::from_str::<Value>(&json).unwrap()["running"], false);
+
+    // The org was last heard six minutes ago, and its stream stays away.
+    org.fault(json!({"rpc": "Subscribe", "on": "call", "fault": "unavailable"}))
+        .await;
+    let connection = rusqlite::Connection::open(org.state().join("cache.db")).unwrap();
+    connection
+        .execute("update _cursor set heard_at = heard_at - 6 * 60 * 1000", [])
+        .unwrap();
+    drop(connection);
+    let daemon = org.daemon().await;
+    eventually("the cache is told to be stale", async || {
+        (daemon.status().await?["state"] == "stale").then_some(())
+    })
+    .await;
+    let answer = reqwest::get(format!("{}/v1/objects/product2", daemon.api))
+        .await
+        .unwrap();
+    assert_eq!(answer.status(), 200);
+    assert_eq!(answer.headers()["storesync-state"], "stale");
+    let lag = answer.headers()["storesync-lag-seconds"].to_str().unwrap();
+    assert!(lag.parse::<u64>().unwrap() >= 360, "{lag}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -218,5 +240,12 @@ async fn a_parked_event_can_be_looked_at() {
     assert_eq!(parked[0]["object"], "Product2");
     let payload = parked[0]["events"][0]["payload"].as_str().unwrap();
     assert!(payload.len() > 40, "its bytes are kept: {parked}");
+    let told = metrics(&daemon).await;
+    for (sample, count) in [
+        ("storesync_events_parked_total", 1.0),
+        ("storesync_gap_open{kind=\"parked\"}", 1.0),
+    ] {
+        assert_eq!(value(&told, sample), Some(count), "{sample} in\n{told}");
+    }
     daemon.running.kill();
 }

@@ -133,6 +133,17 @@ async fn a_field_hidden_from_the_user_keeps_what_it_had() {
     assert_eq!(site(), "seen");
     let (_, status, _) = org.verb(&["status"]).await;
     assert!(status.contains("no longer shown by the org: Site"), "{status}");
+    let few = [("STORESYNC__SYNC__PROFILE", "standard")];
+    let (exit, report, _) = org.verb_with(&few, &["check", "--json"]).await;
+    let report: Value = serde_json::from_str(&report).unwrap();
+    let mut lines = report["lines"].as_array().unwrap().iter();
+    let line = lines.find(|line| line["subject"] == "Account.Site");
+    let line = line.unwrap_or_else(|| panic!("the hidden field has no line: {report:#}"));
+    assert_eq!((exit, &line["verdict"]), (0, &json!("warn")), "{line}");
+    assert!(
+        line["told"].as_str().unwrap().contains("no longer shows it"),
+        "{line}"
+    );
     // Shown again, it gets what it has become meanwhile.
     org.update("Account", &id, json!({"Industry": "Retail"})).await;
     org.control("permissions", json!({"object": "Account", "hidden": []}))

@@ -25,6 +25,11 @@ fn object<'r>(report: &'r Value, name: &str) -> &'r Value {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_no_event_told_is_found_and_put_right() {
     let org = Sandbox::start(&[]).await;
+    // More accounts than a page lists: the org is asked for their number and newest stamp first.
+    let create: Vec<Value> = (0..2_001)
+        .map(|at| json!({"attributes": {"type": "Account"}, "Name": format!("Account {at}")}))
+        .collect();
+    org.control("changes", json!({ "create": create })).await;
     let daemon = org.daemon().await;
     daemon.live().await;
     converge(&org).await;
@@ -35,6 +40,8 @@ async fn what_no_event_told_is_found_and_put_right() {
     let extra = org.create("Account", json!({"Name": "Soon gone"})).await;
     let polled = org.some("s_c__Tax__c", "").await;
     converge(&org).await;
+    // One account goes and one comes: their number stays. Stamps are whole seconds: the newest becomes another.
+    org.control("clock", json!({"advance_ms": 2_000})).await;
     let silent = json!({
         "told": "silently", "hard_delete": [extra, polled],
         "update": [{"attributes": {"type": "Account"}, "Id": stale, "Site": "silently"}],

@@ -61,6 +61,7 @@ impl Event {
 const CREATE: u8 = 0;
 const UPDATE: u8 = 1;
 const DELETE: u8 = 2;
+const UNDELETE: u8 = 3;
 const GAP_UPDATE: u8 = 5;
 
 #[test]
@@ -187,25 +188,20 @@ fn a_name_is_plain_text_or_parts() {
 }
 
 #[test]
-fn created_records_say_every_field_and_deleted_ones_none() {
+fn created_and_undeleted_records_say_every_field_and_deleted_ones_none() {
     let schema = EventSchema::compile(CONTACT).unwrap();
-    let create = Event::header(CREATE, &[], &[], &[])
-        .null(1)
-        .some(1, "a@b.c")
-        .null(5)
-        .0;
-    let delete = Event::header(DELETE, &[], &[], &[])
-        .null(1)
-        .some(1, "a@b.c")
-        .null(5)
-        .0;
+    let event = |kind| {
+        let event = Event::header(kind, &[], &[], &[]);
+        event.null(1).some(1, "a@b.c").null(5).0
+    };
+    let (create, undelete, delete) = (event(CREATE), event(UNDELETE), event(DELETE));
     let mut change = Change::default();
-    schema.decode(&create, &mut change).unwrap();
-    assert_eq!(change.says().count(), schema.fields().len());
-    assert_eq!(
-        change.says().filter(|(_, value)| *value != Value::Null).count(),
-        1
-    );
+    for (payload, kind) in [(&create, "CREATE"), (&undelete, "UNDELETE")] {
+        schema.decode(payload, &mut change).unwrap();
+        assert_eq!(change.says().count(), schema.fields().len(), "{kind}");
+        let filled = change.says().filter(|(_, value)| *value != Value::Null);
+        assert_eq!(filled.count(), 1, "{kind}");
+    }
     schema.decode(&delete, &mut change).unwrap();
     assert_eq!(change.says().count(), 0);
     assert_eq!(change.values().len(), 1);
