@@ -313,17 +313,18 @@ mod tests {
 
     #[test]
     fn orders_are_counted_by_state_and_by_who_has_to_act() {
-        let in_state = |state: &str, count, oldest_at| InState {
-            state: state.to_owned(),
+        let in_state = |state, count, oldest_at| InState {
+            state,
             count,
             oldest_at,
+            damaged: 0,
         };
         let standing = Standing {
             orders: vec![
-                in_state("confirmed", 40, NOW - 9_000_000),
-                in_state("needs_attention", 3, NOW - 8_000_000),
-                in_state("queued", 2, NOW - 1_000),
-                in_state("waiting", 1, NOW - 30_000),
+                in_state(WriteState::Confirmed, 40, NOW - 9_000_000),
+                in_state(WriteState::NeedsAttention, 3, NOW - 8_000_000),
+                in_state(WriteState::Queued, 2, NOW - 1_000),
+                in_state(WriteState::Waiting, 1, NOW - 30_000),
             ],
             ..standing()
         };

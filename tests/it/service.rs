@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use rusqlite::Connection;
 use serde_json::json;
 
-use crate::world::{PATIENCE, Running, Sandbox, eventually, storesync};
+use crate::world::{Daemon, PATIENCE, Running, Sandbox, eventually, storesync};
 
 /// Stands in for systemd: reads what the daemon tells.
 struct Manager {
@@ -222,6 +222,18 @@ async fn any_stage_that_stands_still_ends_the_feeding_by_its_name() {
     }
 }
 
+/// By the limit that the reload took over.
+async fn contacts_are_polled_soon(org: &Sandbox, daemon: &Daemon) {
+    let contact = org.some("Contact", "").await;
+    org.update("Contact", &contact, json!({"Department": "polled soon"}))
+        .await;
+    eventually("contacts are polled by the new limit", async || {
+        let (_, row) = daemon.get(&format!("/v1/objects/contact/{contact}")).await?;
+        (row["department"] == "polled soon").then_some(())
+    })
+    .await;
+}
+
 #[tokio::test]
 async fn a_reload_takes_what_it_can_and_names_what_it_cannot() {
     let org = Sandbox::start(&["--products", "5"]).await;
@@ -262,14 +274,7 @@ async fn a_reload_takes_what_it_can_and_names_what_it_cannot() {
     ] {
         says(&daemon.running, sentence).await;
     }
-    let contact = org.some("Contact", "").await;
-    org.update("Contact", &contact, json!({"Department": "polled soon"}))
-        .await;
-    eventually("contacts are polled by the new limit", async || {
-        let (_, row) = daemon.get(&format!("/v1/objects/contact/{contact}")).await?;
-        (row["department"] == "polled soon").then_some(())
-    })
-    .await;
+    contacts_are_polled_soon(&org, &daemon).await;
     let id = org.some("Product2", "").await;
     org.end_sessions().await;
     eventually("the new secret is used, and refused", async || {

@@ -408,6 +408,40 @@ fn nothing_but_what_was_sent_is_changed_of_somebody_whom_the_org_has() {
     assert_eq!(made[1]["body"]["AccountId"], "001P");
 }
 
+/// The cities that an order's request sets, by part and field.
+fn cities_of(
+    shape: &Shape,
+    customers: Customers,
+    (billing, shipping): (Option<Address>, Option<Address>),
+) -> BTreeMap<String, String> {
+    let mut order = Placed {
+        billing_address: billing,
+        shipping_address: shipping,
+        fields: Default::default(),
+        ..placed(1)
+    };
+    order.lines[0].fields.clear();
+    let made = with(Profile::Standard, shape, |composer| {
+        parts(
+            Composer {
+                customers,
+                ..composer
+            }
+            .order(&order),
+        )
+    });
+    let mut found = BTreeMap::new();
+    for part in &made {
+        for (field, city) in part["body"].as_object().unwrap() {
+            if field.ends_with("City") {
+                let field = format!("{} {field}", part["referenceId"].as_str().unwrap());
+                found.insert(field, city.as_str().unwrap().to_owned());
+            }
+        }
+    }
+    found
+}
+
 #[test]
 fn each_address_goes_into_its_own_fields() {
     let described = |object: &str, prefixes: &[&str]| {
@@ -429,34 +463,7 @@ fn each_address_goes_into_its_own_fields() {
             ..Address::default()
         })
     };
-    let cities = |customers, (billing, shipping): (Option<Address>, Option<Address>)| {
-        let mut order = Placed {
-            billing_address: billing,
-            shipping_address: shipping,
-            fields: Default::default(),
-            ..placed(1)
-        };
-        order.lines[0].fields.clear();
-        let made = with(Profile::Standard, &shape, |composer| {
-            parts(
-                Composer {
-                    customers,
-                    ..composer
-                }
-                .order(&order),
-            )
-        });
-        let mut found = BTreeMap::new();
-        for part in &made {
-            for (field, city) in part["body"].as_object().unwrap() {
-                if field.ends_with("City") {
-                    let field = format!("{} {field}", part["referenceId"].as_str().unwrap());
-                    found.insert(field, city.as_str().unwrap().to_owned());
-                }
-            }
-        }
-        found
-    };
+    let cities = |customers, addresses| cities_of(&shape, customers, addresses);
     let both = || (at("Sydney"), at("Hobart"));
     let expected = |told: &[(&str, &str)]| -> BTreeMap<String, String> {
         let told = told.iter();

@@ -142,17 +142,8 @@ async fn the_whole_journal_gives_the_cache_twice() {
     assert_eq!(exit, 0, "{said}");
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_dry_run_tells_what_differs_and_a_live_one_asks_first() {
-    let org = Sandbox::start(&[]).await;
-    let mut daemon = org.daemon().await;
-    daemon.live().await;
-    let product = org.some("Product2", "").await;
-    for name in ["First", "Second", "Third"] {
-        org.update("Product2", &product, json!({ "Name": name })).await;
-    }
-    converge(&org).await;
-    // Beside the running daemon. Its scratch cache holds personal data: nothing of it stays.
+/// Beside the running daemon. Its scratch cache holds personal data: nothing of it stays.
+async fn dry_runs_leave_nothing(org: &Sandbox) {
     let scratch = tempfile::tempdir().unwrap();
     let beside = [("TMPDIR", scratch.path().to_str().unwrap())];
     for arguments in [
@@ -164,6 +155,19 @@ async fn a_dry_run_tells_what_differs_and_a_live_one_asks_first() {
         let left: Vec<_> = std::fs::read_dir(scratch.path()).unwrap().collect();
         assert!(left.is_empty(), "{left:?}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_dry_run_tells_what_differs_and_a_live_one_asks_first() {
+    let org = Sandbox::start(&[]).await;
+    let mut daemon = org.daemon().await;
+    daemon.live().await;
+    let product = org.some("Product2", "").await;
+    for name in ["First", "Second", "Third"] {
+        org.update("Product2", &product, json!({ "Name": name })).await;
+    }
+    converge(&org).await;
+    dry_runs_leave_nothing(&org).await;
     let (exit, _, refusal) = org.verb(&["replay", "--live", "--from", "1"]).await;
     assert_eq!(exit, 69, "{refusal}");
     daemon.running.stop();
