@@ -105,6 +105,7 @@ const SEEN: &[(&str, &str)] = &[
         "orders.customers",
         "customers_are_person_accounts_where_the_org_has_them",
     ),
+    ("orders.match_guests", "a_change_of_nobody_makes_nobody"),
     ("orders.shipping_product", SHIPPED),
     ("orders.discount_product", SHIPPED),
     ("orders.status", SHIPPED),

@@ -7,9 +7,9 @@ use fastrand::Rng;
 use reqwest::Method;
 use serde_json::{Map, Value, json};
 
-use super::configure;
+use super::{accepted, configure};
 use crate::process::DATA_PATH;
-use crate::world::{Daemon, Sandbox, a_store};
+use crate::world::{Daemon, Sandbox, a_store, order};
 
 const OBJECTS: [&str; 2] = ["Account", "Contact"];
 
@@ -336,7 +336,7 @@ async fn a_change_of_nobody_makes_nobody() {
     }
     let daemon = org.daemon().await;
     daemon.live().await;
-    let (store, ..) = a_store(&daemon).await;
+    let (store, currency, products) = a_store(&daemon).await;
     let count = async || [org.count("Contact").await, org.count("Account").await];
     let before = count().await;
     for (number, (name, code)) in [
@@ -364,6 +364,15 @@ async fn a_change_of_nobody_makes_nobody() {
         );
     }
     assert_eq!(count().await, before);
+    // A guest is somebody new, though exactly one has the address.
+    let one = json!({"AccountId": account, "LastName": "One", "Email": "one@example.com"});
+    org.create("Contact", one).await;
+    let mut guest = order("GUEST-1", &currency, &[(&products[0], 1)]);
+    guest["customer"] = json!({"email": "one@example.com", "last_name": "One"});
+    accepted(&daemon, &store, &guest).await;
+    let path = format!("/v1/stores/{store}/orders/GUEST-1");
+    daemon.until(&path, &["sent", "confirmed"]).await;
+    assert_eq!(org.count("Contact WHERE Email = 'one@example.com'").await, 2);
 }
 
 #[tokio::test(flavor = "multi_thread")]
