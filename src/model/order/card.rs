@@ -1,8 +1,8 @@
 //! Finds card numbers in what a storefront posts, so that they are refused before anything is written.
 //!
 //! A card number has the prefix and the length of an issuer and a valid Luhn check digit. The text is first read as
-//! [`characters`] that count: digits of any script, without what nobody sees. Its numbers are then judged as they are
-//! grouped ([`numbers`]). A text without a card number can still look like one, an order number of sixteen digits
+//! `characters` that count: digits of any script, without what nobody sees. Its numbers are then judged as they are
+//! grouped (`numbers`). A text without a card number can still look like one, an order number of sixteen digits
 //! that begins with 4 for instance: it is refused, since the other mistake cannot be taken back.
 //!
 //! - A field of text is judged broadly: every length of an issuer, cards between other numbers, expiry date and
