@@ -84,6 +84,7 @@ impl Door {
         let load = self.ask(|done| Work::BeginLoad {
             object: object(),
             watermark: 0,
+            asked: None,
             done,
         });
         // As the daemon does: a page is fetched and packed while the one before is written.

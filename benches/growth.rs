@@ -99,6 +99,7 @@ fn fill(door: &Door, fixture: &mut Fixture, rows: u64) {
     let begin = Work::BeginLoad {
         object: object(),
         watermark: 0,
+        asked: None,
         done,
     };
     door.work.blocking_send(begin).expect("apply runs");

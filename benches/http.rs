@@ -14,9 +14,11 @@ use std::time::{Duration, Instant};
 use axum::Router;
 use axum::extract::Path as InPath;
 use axum::routing::get;
+use storesync::inbound::budget::Limits;
 use storesync::model::clock::Clock;
+use storesync::model::freshness::{Known, Truth};
 use storesync::outbound::outbox::Intake;
-use storesync::serve::{self, Feed, Health, Tokens};
+use storesync::serve::{self, Feed, Freshness, Health, Tokens};
 use storesync::store::outbox;
 use storesync::store::reader::Reader;
 use tokio::net::TcpListener;
@@ -104,13 +106,25 @@ fn plain(runtime: &Runtime, routes: Router) -> SocketAddr {
     address
 }
 
+/// Every object was proved just now.
+fn proved() -> Freshness {
+    let now = Clock::System.moment();
+    let known = Known {
+        complete: true,
+        proved: Some(now),
+        ..Known::default()
+    };
+    let limits = Limits::new(&storesync::config::Sync::default()).freshness();
+    Freshness::new(Truth::new([(&"Product2".to_owned(), &known)], &limits, now))
+}
+
 fn daemon(runtime: &Runtime, dir: &Path, stop: CancellationToken) -> SocketAddr {
     let (outbox, writer) = outbox::open(dir, 0).expect("an outbox");
     std::thread::spawn(move || writer.run());
     let listener = bind(runtime);
     let address = listener.local_addr().expect("it");
     let health = Health {
-        lag_millis: Some(20),
+        freshness: proved(),
         ..Health::default()
     };
     let world = std::sync::Arc::new(serve::Parts {

@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 use storesync::config::Config;
 use storesync::daemon::{self, Listeners};
+use storesync::model::clock::Clock;
 use storesync_sandbox as sandbox;
 use tokio::net::TcpListener;
 use tokio::runtime::{Builder, Runtime};
@@ -139,7 +140,10 @@ async fn serve(told: tokio::sync::oneshot::Sender<(String, SocketAddr)>, stop: C
     };
     let address = listeners.storefront.local_addr().expect("an address");
     told.send((org, address)).expect("someone who waits");
-    let (served, ran) = tokio::join!(sandbox.run(stop.clone()), daemon::run(config, listeners, stop));
+    let (served, ran) = tokio::join!(
+        sandbox.run(stop.clone()),
+        daemon::run(config, Clock::System, listeners, stop)
+    );
     served.expect("the sandbox");
     ran.expect("the daemon");
 }

@@ -53,9 +53,8 @@ pub fn run() {
     let csv: Bytes = fixture.csv().into();
     let dirs: Vec<tempfile::TempDir> = (0..2).map(|_| tempfile::tempdir().expect("a folder")).collect();
     let doors: Vec<Door> = dirs.iter().map(|dir| Door::open(dir.path(), &table)).collect();
-    doors
-        .iter()
-        .for_each(|door| door.load(std::slice::from_ref(&csv)));
+    let pages = std::slice::from_ref(&csv);
+    doors.iter().for_each(|door| door.load(pages));
     let mut rounds: Vec<_> = (0..ROUNDS).map(|_| fixture.events(EVENTS)).collect();
     rounds.reverse();
     let mut alone: Vec<_> = rounds.iter().map(|events| responses(events.clone())).collect();
@@ -78,6 +77,7 @@ pub fn run() {
         let stop = CancellationToken::new();
         let wires = Wires {
             org: org.clone(),
+            clock: Clock::System,
             reader: reader.clone(),
             planned: watch::Sender::new(Arc::from(Vec::<Planned>::new())),
             work: doors[1].work.clone(),

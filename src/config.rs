@@ -134,6 +134,8 @@ pub struct Sync {
     pub objects: Vec<String>,
     /// How long an object without change events may go without being asked for changes.
     pub poll_seconds: u32,
+    /// How old an answer may be at most before it is called stale, where that is less than what is usual.
+    pub stale_after_seconds: Option<u32>,
     /// How often every object is compared with the org; 0 for never.
     pub verify_hours: u32,
     /// How much of the org's daily API allowance may be used before reading for the cache holds back.
@@ -163,6 +165,19 @@ pub struct ObjectRules {
 }
 
 impl Sync {
+    /// An object that is polled is at its best as old as a poll's interval and what a transaction takes.
+    fn check(&self) -> Result<(), ConfigError> {
+        let least = self.poll_seconds.saturating_add(POLL_MARGIN_SECONDS);
+        match self.stale_after_seconds.filter(|stale| *stale < least) {
+            Some(stale) => Err(ConfigError(format!(
+                "[sync] stale_after_seconds = {stale} calls everything stale that is polled each {} s: set it to at \
+                 least {least}, or poll more often",
+                self.poll_seconds
+            ))),
+            None => Ok(()),
+        }
+    }
+
     /// The rules for an object, whatever the name's case.
     pub fn rules(&self, object: &str) -> ObjectRules {
         let found = self
@@ -229,6 +244,7 @@ impl Default for Sync {
             channels: vec!["/data/ChangeEvents".to_owned()],
             objects: Vec::new(),
             poll_seconds: 60,
+            stale_after_seconds: None,
             verify_hours: 24,
             api_share_percent: 80,
             object: BTreeMap::new(),
@@ -276,6 +292,9 @@ impl fmt::Display for ConfigError {
 }
 
 impl std::error::Error for ConfigError {}
+
+/// A poll proves a time half a minute before it began, and takes some seconds.
+const POLL_MARGIN_SECONDS: u32 = 40;
 
 const OVERRIDE_PREFIX: &str = "STORESYNC__";
 
@@ -328,6 +347,7 @@ impl Config {
         check_listener("serve", &serve.listen, serve.tls.is_some(), &serve.tokens)?;
         check_listener("admin", &admin.listen, admin.tls.is_some(), &admin.tokens)?;
         check_operators(&admin.tokens)?;
+        self.sync.check()?;
         self.sync.stores.iter().try_for_each(BookStore::check)
     }
 
@@ -440,6 +460,10 @@ mod tests {
         assert_eq!(config.sync.channels, Sync::default().channels);
         assert_eq!(config.sync.poll_seconds, Sync::default().poll_seconds);
         assert_eq!(config.sync.verify_hours, Sync::default().verify_hours);
+        assert_eq!(
+            config.sync.stale_after_seconds,
+            Sync::default().stale_after_seconds
+        );
         assert_eq!(config.sync.api_share_percent, Sync::default().api_share_percent);
         let state = &config.state;
         assert!(state.keep_rows);

@@ -26,13 +26,14 @@ use crate::config::{self, Config};
 use crate::inbound::apply::{self, Bells};
 use crate::inbound::budget::Limits;
 use crate::inbound::{self, Plan, Wires};
-use crate::model::clock::{Clock, Millis};
+use crate::model::clock::Clock;
+use crate::model::freshness::Truth;
 use crate::model::retry::Policy;
 use crate::outbound::{confirm, forget, push};
 use crate::salesforce::Org;
 use crate::salesforce::pubsub::PubSub;
-use crate::serve::{self, Health, Tokens};
-use crate::store::cache::{Cache, cursors};
+use crate::serve::{self, Freshness, Health, Tokens};
+use crate::store::cache::{Cache, cursors, proofs};
 use crate::store::checkpoint;
 use crate::store::database;
 use crate::store::journal::Journal;
@@ -48,8 +49,6 @@ const STOP_MAX: Duration = Duration::from_secs(20);
 const CHECKPOINT_MAX: Duration = Duration::from_secs(60);
 /// How often the health that readers are told is looked at.
 const HEALTH_INTERVAL: Duration = Duration::from_secs(1);
-/// A stream that has been silent for longer has missed its keep-alive.
-const SILENCE_MAX_MILLIS: Millis = 300_000;
 /// Between attempts to reach an org that is away when the daemon starts.
 const AWAY: Policy = Policy {
     first: Duration::from_secs(1),
@@ -76,11 +75,15 @@ struct World {
     stop: CancellationToken,
 }
 
-/// Runs until `stop`, or until a stage ends in an error.
-pub async fn run(config: Config, listeners: Listeners, stop: CancellationToken) -> anyhow::Result<()> {
+/// Runs by a clock until `stop`, or until a stage ends in an error.
+pub async fn run(
+    config: Config,
+    clock: Clock,
+    listeners: Listeners,
+    stop: CancellationToken,
+) -> anyhow::Result<()> {
     // Caught from here on: a reload that is asked for during the start is done after it.
     let hangup = signal(SignalKind::hangup())?;
-    let clock = Clock::System;
     let dir = config.state.dir.clone();
     let org = Org::new(&config.org, clock.clone())?;
     let pubsub = PubSub::new(&org)?;
@@ -94,10 +97,7 @@ pub async fn run(config: Config, listeners: Listeners, stop: CancellationToken) 
         limits: Limits::new(&config.sync),
         tokens: Tokens::new(&config),
         bells: Bells::new(cache.rev()),
-        health: Arc::new(watch::Sender::new(Health {
-            initializing: true,
-            ..Health::default()
-        })),
+        health: Arc::default(),
         stop: stop.child_token(),
         config,
         clock,
@@ -175,10 +175,6 @@ async fn prepare_when_reachable(
         }
         attempt += 1;
         tracing::warn!("{error:#}; what is cached is served meanwhile");
-        world.health.send_modify(|health| {
-            health.initializing = false;
-            health.stale_since.get_or_insert(world.clock.now());
-        });
         tokio::select! {
             () = world.stop.cancelled() => return Ok(None),
             () = tokio::time::sleep(AWAY.delay(attempt)) => {}
@@ -202,6 +198,7 @@ fn supervise(stages: &mut Stages, world: &World, hangup: Signal) {
         tokens: world.tokens.clone(),
     };
     spawn(stages, "reload", reload::run(reached, hangup, world.stop.clone()));
+    spawn(stages, "health", watch_health(Watched::of(world)));
     let (org, dir) = (world.org.clone(), world.config.state.dir.clone());
     let allowance = inbound::allowance::run(org, dir, world.stop.clone());
     spawn(stages, "allowance", allowance);
@@ -273,7 +270,7 @@ fn start(stages: &mut Stages, world: World, plan: Plan, cache: Cache, journal: J
         bells,
         limits,
         tokens: _,
-        health,
+        health: _,
         stop,
     } = world;
     let (work, queue) = mpsc::channel(apply::QUEUE_MAX);
@@ -284,14 +281,9 @@ fn start(stages: &mut Stages, world: World, plan: Plan, cache: Cache, journal: J
     });
     tend(stages, &config, &clock, &stop);
 
-    spawn(
-        stages,
-        "health",
-        watch_health(reader.clone(), clock, topics(&plan), health, stop.clone()),
-    );
-
     let wires = Wires {
         org,
+        clock,
         reader,
         planned: watch::Sender::new(plan.objects.into()),
         work,
@@ -327,11 +319,6 @@ fn tend(stages: &mut Stages, config: &Config, clock: &Clock, stop: &Cancellation
     };
     let stop = stop.clone();
     stages.spawn_blocking(move || ("forget", inbound::forget::run(forget, &stop)));
-}
-
-fn topics(plan: &Plan) -> Vec<String> {
-    let channels = plan.channels.iter();
-    channels.map(|channel| channel.topic.clone()).collect()
 }
 
 /// Starts what brings the org's changes to the door.
@@ -398,33 +385,50 @@ async fn orders(
     }
 }
 
-/// Keeps what readers are told of the cache's freshness.
-async fn watch_health(
+/// What the health is made of.
+struct Watched {
     reader: Reader,
     clock: Clock,
+    limits: Limits,
     topics: Vec<String>,
     health: Arc<watch::Sender<Health>>,
     stop: CancellationToken,
-) -> anyhow::Result<()> {
-    while !stop.is_cancelled() {
-        let objects = reader.with(storefront::object_states)?;
-        let heard = reader.with(cursors::cursors)?;
+}
+
+impl Watched {
+    fn of(world: &World) -> Self {
+        Self {
+            reader: world.reader.clone(),
+            clock: world.clock.clone(),
+            limits: world.limits.clone(),
+            topics: world.config.sync.channels.clone(),
+            health: Arc::clone(&world.health),
+            stop: world.stop.clone(),
+        }
+    }
+
+    fn look(&self) -> anyhow::Result<()> {
+        let now = self.clock.moment();
+        let known = self.reader.with(|cache| proofs::known(cache, now))?;
+        let heard = self.reader.with(cursors::cursors)?;
         // A channel that is no longer followed may have left its position.
-        let followed = heard.iter().filter(|cursor| topics.contains(&cursor.topic));
-        let heard_at = followed.clone().map(|cursor| cursor.heard_at).min();
-        let window_left = followed
-            .map(|cursor| cursor.replay_window_left(clock.now()))
-            .min();
-        let silent = heard_at.filter(|heard_at| clock.now() - heard_at > SILENCE_MAX_MILLIS);
-        health.send_modify(|health| {
-            health.initializing = objects
-                .iter()
-                .any(|object| matches!(object.state.as_str(), "waiting" | "loading"));
-            health.stale_since = silent;
+        let followed = heard.iter().filter(|cursor| self.topics.contains(&cursor.topic));
+        let window_left = followed.map(|cursor| cursor.replay_window_left(now.wall)).min();
+        let freshness = Freshness::new(Truth::new(&known, &self.limits.freshness(), now));
+        self.health.send_modify(|health| {
+            health.freshness = freshness;
             health.replay_window_left_millis = window_left;
         });
+        Ok(())
+    }
+}
+
+/// Keeps what readers are told of the cache's freshness, from the first moment on.
+async fn watch_health(watched: Watched) -> anyhow::Result<()> {
+    while !watched.stop.is_cancelled() {
+        watched.look()?;
         tokio::select! {
-            () = stop.cancelled() => {}
+            () = watched.stop.cancelled() => {}
             () = tokio::time::sleep(HEALTH_INTERVAL) => {}
         }
     }

@@ -24,6 +24,7 @@ use crate::config::Config;
 use crate::daemon::{self, Listeners};
 use crate::demo::org::OrgClient;
 use crate::demo::shop::Shop;
+use crate::model::clock::Clock;
 
 /// Where the demo listens if it can; another port is taken where one is in use.
 const API: u16 = 8080;
@@ -88,7 +89,10 @@ pub async fn run(args: DemoArgs, stop: CancellationToken) -> anyhow::Result<Exit
     let (exit, served, ran, paged) = tokio::join!(
         visit,
         stopping(sandbox.run(parts.clone()), &parts),
-        stopping(daemon::run(config, listeners, parts.clone()), &parts),
+        stopping(
+            daemon::run(config, Clock::System, listeners, parts.clone()),
+            &parts
+        ),
         stopping(page::run(page, shop.clone(), parts.clone()), &parts),
     );
     let exit = exit?;

@@ -59,6 +59,15 @@ pub fn hold(usual: std::time::Duration) -> std::time::Duration {
     usual
 }
 
+/// How far the clock of the process is ahead of the system's, in a test that sets `STORESYNC_CLOCK_AHEAD_SECONDS`.
+pub fn clock_ahead_millis() -> Option<i64> {
+    #[cfg(debug_assertions)]
+    if let Ok(text) = std::env::var("STORESYNC_CLOCK_AHEAD_SECONDS") {
+        return text.parse::<i64>().ok().map(|seconds| seconds * 1_000);
+    }
+    None
+}
+
 /// Stops here where a test asks for it.
 #[inline]
 pub fn reach(name: &str) {

@@ -40,6 +40,7 @@ pub mod replay;
 pub mod snapshot;
 pub mod subscribe;
 pub mod verify;
+mod watermark;
 
 use std::sync::Arc;
 
@@ -48,6 +49,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::inbound::apply::{Bells, Work};
 use crate::inbound::prepare::Planned;
+use crate::model::clock::Clock;
 use crate::salesforce::Org;
 use crate::store::reader::Reader;
 
@@ -58,6 +60,7 @@ pub use prepare::{Plan, prepare};
 #[derive(Clone)]
 pub struct Wires {
     pub org: Org,
+    pub clock: Clock,
     pub reader: Reader,
     /// What is mirrored; [`evolve`] replaces it when the org's schema changes.
     pub planned: watch::Sender<Arc<[Planned]>>,

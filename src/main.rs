@@ -2,6 +2,7 @@
 
 use std::path::Path;
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
@@ -9,7 +10,8 @@ use clap::Parser;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use storesync::cli::{Cli, Command, EventsCommand, Exit};
 use storesync::config::Config;
-use storesync::{daemon, inspect, telemetry};
+use storesync::model::clock::Clock;
+use storesync::{daemon, failpoint, inspect, telemetry};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -66,7 +68,11 @@ fn run(cli: Cli) -> anyhow::Result<Exit> {
                 let config = Config::load(config)?;
                 telemetry::set_level(&config.log.level);
                 let listeners = daemon::Listeners::bind(&config).await?;
-                daemon::run(config, listeners, stop).await.map(|()| Exit::Ok)
+                let ahead = failpoint::clock_ahead_millis();
+                let clock = ahead.map_or(Clock::System, |millis| Clock::Moved(Arc::new(millis.into())));
+                daemon::run(config, clock, listeners, stop)
+                    .await
+                    .map(|()| Exit::Ok)
             }
             Command::Events(EventsCommand::Decode { schema }) => Ok(decode_event(&schema)),
             Command::Check(args) => inspect::check::run(config, &args).await,

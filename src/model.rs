@@ -5,6 +5,7 @@
 
 pub mod change;
 pub mod clock;
+pub mod freshness;
 pub mod order;
 pub mod retry;
 pub mod row;

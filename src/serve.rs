@@ -10,6 +10,7 @@ mod catalogue;
 mod changes;
 pub mod console;
 mod customers;
+mod freshness;
 mod listen;
 mod metrics;
 mod openapi;
@@ -34,6 +35,7 @@ use tokio_util::sync::CancellationToken;
 use tower_http::timeout::TimeoutLayer;
 
 use crate::model::clock::{Clock, Millis};
+use crate::model::freshness::Standing;
 use crate::outbound::outbox::Intake;
 use crate::serve::console::Console;
 use crate::serve::problem::Problem;
@@ -41,6 +43,7 @@ use crate::store::reader::Reader;
 
 pub use access::Tokens;
 pub use changes::Feed;
+pub use freshness::Freshness;
 pub use listen::{CONNECTIONS_MAX, Listener, seats};
 
 /// Largest body taken: an order of 2,000 items is a fifth of it.
@@ -69,15 +72,18 @@ pub struct Parts {
     pub stop: CancellationToken,
 }
 
+impl Parts {
+    /// Whether an object has never been complete: what is not here may be on its way.
+    pub fn is_initializing(&self) -> bool {
+        let health = self.health.borrow();
+        health.freshness.is_initializing(self.clock.moment())
+    }
+}
+
 /// How well the cache follows the org, as the daemon sees it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Health {
-    /// An object that storefronts need has never been loaded.
-    pub initializing: bool,
-    /// Since when the org has not been heard.
-    pub stale_since: Option<Millis>,
-    /// From the newest change's commit in the org to its being visible here.
-    pub lag_millis: Option<i64>,
+    pub freshness: Freshness,
     /// How long the stream's position can still be resumed from, of the channel that has least left; `None` before
     /// there is one.
     pub replay_window_left_millis: Option<Millis>,
@@ -86,26 +92,9 @@ pub struct Health {
 }
 
 impl Health {
-    /// The value of `Storesync-State`.
-    fn state(&self) -> &'static str {
-        match self {
-            Self {
-                initializing: true, ..
-            } => "initializing",
-            Self {
-                stale_since: Some(_), ..
-            } => "stale",
-            _ => "live",
-        }
-    }
-
-    /// How old the cache may be; it grows while the org is not heard.
-    fn lag_seconds(&self, now: Millis) -> Option<i64> {
-        let unheard = self.stale_since.map(|since| (now - since).max(0));
-        match (self.lag_millis, unheard) {
-            (None, None) => None,
-            (lag, unheard) => Some((lag.unwrap_or(0).max(0) + unheard.unwrap_or(0)) / 1_000),
-        }
+    /// All objects together.
+    pub fn standing(&self) -> &Standing {
+        self.freshness.truth().all()
     }
 }
 
@@ -157,25 +146,8 @@ fn limited(pages: Router, listener: &'static str) -> Router {
 mod tests {
     use super::*;
 
-    #[test]
-    fn an_answer_says_how_old_it_may_be() {
-        let live = Health {
-            lag_millis: Some(1_500),
-            ..Health::default()
-        };
-        assert_eq!((live.state(), live.lag_seconds(9_000)), ("live", Some(1)));
-        let stale = Health {
-            stale_since: Some(4_000),
-            ..live.clone()
-        };
-        assert_eq!((stale.state(), stale.lag_seconds(9_000)), ("stale", Some(6)));
-        let new = Health {
-            initializing: true,
-            ..Health::default()
-        };
-        assert_eq!((new.state(), new.lag_seconds(9_000)), ("initializing", None));
-    }
-
+    use crate::model::clock::Moment;
+    use crate::model::freshness::{Known, Limits, Truth};
     use crate::model::state::WriteState;
     use crate::store::cache::Cache;
     use crate::store::outbox::{self, Outbox};
@@ -219,6 +191,24 @@ mod tests {
         outbox: Outbox,
     }
 
+    /// One object, proved then.
+    fn health(proved: Option<Moment>, complete: bool) -> Health {
+        let known = Known {
+            complete,
+            proved,
+            ..Known::default()
+        };
+        let now = Clock::System.moment();
+        let limits = Limits {
+            poll_millis: 60_000,
+            stale_after_millis: None,
+        };
+        Health {
+            freshness: Freshness::new(Truth::new([(&"Product2".to_owned(), &known)], &limits, now)),
+            ..Health::default()
+        }
+    }
+
     /// What listeners work with, in a folder with a cache and an outbox.
     pub(super) fn world(
         dir: &Path,
@@ -249,7 +239,7 @@ mod tests {
             views::prepare(writer.connection(), &[]).unwrap();
             let (outbox, writer) = outbox::open(dir.path(), 0).unwrap();
             std::thread::spawn(move || writer.run());
-            let (health, seen) = watch::channel(Health::default());
+            let (health, seen) = watch::channel(health(Some(Clock::System.moment()), true));
             let world = world(dir.path(), outbox.clone(), seen, watch::channel(0).1);
             let stop = world.stop.clone();
             let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -356,10 +346,7 @@ mod tests {
             .await
             .unwrap();
         assert_eq!(again.status(), 304);
-        shop.health.send_replace(Health {
-            stale_since: Some(0),
-            ..Health::default()
-        });
+        shop.health.send_replace(health(Some(Moment::default()), true));
         let stale = shop.client.get(&url).send().await.unwrap();
         assert_eq!(stale.headers()["storesync-state"], "stale");
         assert!(stale.headers().contains_key("storesync-lag-seconds"));
@@ -476,10 +463,7 @@ mod tests {
         assert_eq!(status, 404);
         assert!(problem["detail"].as_str().unwrap().contains("StoreConnect"));
         assert_eq!(shop.get("/admin/readyz").await.0, 200);
-        shop.health.send_replace(Health {
-            initializing: true,
-            ..Health::default()
-        });
+        shop.health.send_replace(health(None, false));
         assert_eq!(shop.get("/v1/stores/main/products").await.0, 503);
         let (status, ready) = shop.get("/admin/readyz").await;
         assert_eq!(

@@ -44,6 +44,7 @@ impl Door {
         let load = door.ask(|done| Work::BeginLoad {
             object: OBJECT.to_owned(),
             watermark: 0,
+            asked: None,
             done,
         });
         door.run = load.run;

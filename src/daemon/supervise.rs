@@ -12,7 +12,8 @@ use tokio::sync::watch;
 use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
-use crate::model::clock::Clock;
+use crate::model::clock::{Clock, Moment};
+use crate::model::freshness;
 use crate::serve::Health;
 use crate::store::cache::objects::State;
 use crate::store::outbox::Outbox;
@@ -83,8 +84,11 @@ impl Told {
     fn tell(&mut self, world: &World) -> anyhow::Result<()> {
         let standing = world.reader.with(Standing::read)?;
         let health = world.health.borrow().clone();
-        let (status, progress) = (status(&standing, &health, world.clock.now()), progress(&standing));
-        if !self.ready && is_servable(&standing) {
+        let (status, progress) = (
+            status(&standing, &health, world.clock.moment()),
+            progress(&standing),
+        );
+        if !self.ready && is_servable(&standing, &health, world.clock.moment()) {
             self.ready = true;
             tracing::info!("ready: {status}");
             notify(&[NotifyState::Ready, NotifyState::Status(&status)]);
@@ -99,10 +103,9 @@ impl Told {
     }
 }
 
-/// Every object has been loaded once.
-fn is_servable(standing: &Standing) -> bool {
-    let loaded = |state| matches!(state, State::Live | State::Reload);
-    !standing.objects.is_empty() && standing.objects.iter().all(|object| loaded(object.state))
+/// Every object has been loaded once, and what changed meanwhile was read.
+fn is_servable(standing: &Standing, health: &Health, now: Moment) -> bool {
+    !standing.objects.is_empty() && health.standing().state(now) != freshness::State::Initializing
 }
 
 /// Grows with everything that gets on during a start.
@@ -114,7 +117,7 @@ fn progress(standing: &Standing) -> u64 {
 }
 
 /// One line for `systemctl status`.
-fn status(standing: &Standing, health: &Health, now: i64) -> String {
+fn status(standing: &Standing, health: &Health, now: Moment) -> String {
     let count = standing.objects.len();
     let live = standing
         .objects
@@ -141,12 +144,12 @@ fn status(standing: &Standing, health: &Health, now: i64) -> String {
         .filter(|orders| orders.state.is_pending())
         .map(|orders| orders.count)
         .sum();
-    let mut status = match health.stale_since {
-        Some(since) => format!(
-            "serving what is cached: the org has not been heard for {} min",
-            (now - since).max(0) / 60_000
-        ),
-        None => format!("live: {count} objects"),
+    let fresh = health.standing();
+    let mut status = match (fresh.state(now), fresh.cause(), fresh.lag_seconds(now)) {
+        (freshness::State::Live, ..) => format!("live: {count} objects"),
+        (_, Some(cause), _) => format!("serving what is cached: {cause}"),
+        (_, None, Some(lag)) => format!("serving what is cached, up to {} min old", lag / 60),
+        (_, None, None) => format!("reading what changed during the load of {count} objects"),
     };
     let repairs: u64 = standing.open_counts.iter().map(|(_, count, _)| count).sum();
     for (number, what) in [(repairs, "open repairs"), (pending, "orders to be sent")] {

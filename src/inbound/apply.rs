@@ -13,12 +13,14 @@
 
 pub(in crate::inbound) mod again;
 pub(in crate::inbound) mod cells;
+mod delay;
 mod dependants;
 mod events;
 mod key;
 mod ledger;
 pub mod log;
 mod pen;
+pub(in crate::inbound) mod prove;
 mod rows;
 mod tally;
 pub mod work;
@@ -32,8 +34,10 @@ use tokio::sync::{mpsc, watch};
 use crate::inbound::apply::events::Schemas;
 use crate::inbound::apply::log::Notes;
 use crate::inbound::apply::pen::Pen;
+use crate::inbound::apply::prove::Proofs;
+use crate::inbound::mapping::stamp_field;
 use crate::inbound::prepare::Planned;
-use crate::model::clock::{Clock, Millis};
+use crate::model::clock::{Clock, Millis, Moment};
 use crate::store::cache::cursors::{self, Cursor};
 use crate::store::cache::loads::{self, Load};
 use crate::store::cache::repairs::{self, Kind};
@@ -88,6 +92,8 @@ struct Mirrored {
     formulas: Vec<usize>,
     /// Columns that records of other objects show.
     shown: Vec<usize>,
+    /// A load of it is not complete before it was polled once.
+    polled: bool,
     /// The org's time before the newest read of the whole object began.
     read_at: Option<Millis>,
     /// Rows that differed so far, while what changed during a lost position is read again.
@@ -103,6 +109,7 @@ impl Mirrored {
             filtered: planned.filter.is_some(),
             formulas: planned.formulas.iter().filter_map(position).collect(),
             shown: dependants::shown_columns(&planned.table),
+            polled: !planned.streamed && stamp_field(&planned.table).is_some(),
             read_at: None,
             catching_up: None,
         }
@@ -133,6 +140,9 @@ pub(in crate::inbound) struct World {
     schemas: Schemas,
     cursors: HashMap<String, Cursor>,
     now: Millis,
+    /// The same moment by both clocks; in a replay, none.
+    moment: Moment,
+    proofs: Proofs,
     runs: u64,
     replies: Vec<Box<dyn FnOnce()>>,
     ledger_rings: bool,
@@ -180,7 +190,8 @@ fn work_off(
         crate::failpoint::reach("apply");
         drain(first, &mut work, &mut batch);
         let started = Instant::now();
-        world.now = clock.now();
+        world.moment = clock.moment();
+        world.now = world.moment.wall;
         journal.write(Notes::of(&batch, &cache, world.now, keeps_rows)?);
         world.learn(&batch);
         let mut written = world.handle_all(&mut cache, &mut batch).context(CACHE)?;
@@ -225,6 +236,8 @@ impl World {
             schemas: Schemas::default(),
             cursors: HashMap::new(),
             now: 0,
+            moment: Moment::default(),
+            proofs: Proofs::default(),
             runs: 0,
             replies: Vec::new(),
             ledger_rings: false,
@@ -304,9 +317,13 @@ impl World {
             Work::BeginLoad {
                 object,
                 watermark,
+                asked,
                 done,
             } => {
                 let load = self.begin_load(batch, &object, watermark)?;
+                if let Some(asked) = asked {
+                    batch.load_asked(&object, asked)?;
+                }
                 self.reply(done, load);
             }
             Work::Page {

@@ -9,6 +9,8 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use crate::config;
+use crate::model::clock::Millis;
+use crate::model::freshness;
 use crate::salesforce::rest::ApiUsage;
 
 /// How much slower polls are beyond the share.
@@ -17,7 +19,7 @@ const SLOWER: u32 = 8;
 /// What of `[sync]` may be changed while the daemon runs; clones share it.
 #[derive(Clone, Debug)]
 pub struct Limits {
-    inner: Arc<[AtomicU32; 3]>,
+    inner: Arc<[AtomicU32; 4]>,
 }
 
 impl Limits {
@@ -31,7 +33,12 @@ impl Limits {
 
     /// All of it takes effect with the next look of who uses it.
     pub fn set(&self, config: &config::Sync) {
-        let values = [config.api_share_percent, config.poll_seconds, config.verify_hours];
+        let values = [
+            config.api_share_percent,
+            config.poll_seconds,
+            config.verify_hours,
+            config.stale_after_seconds.unwrap_or(0),
+        ];
         for (cell, value) in self.inner.iter().zip(values) {
             cell.store(value, Ordering::Relaxed);
         }
@@ -46,6 +53,15 @@ impl Limits {
     /// The longest time between two polls of an object.
     pub fn poll(&self) -> Duration {
         Duration::from_secs(u64::from(self.inner[1].load(Ordering::Relaxed).max(1)))
+    }
+
+    /// How old each object may become before it is called stale.
+    pub fn freshness(&self) -> freshness::Limits {
+        let millis = |seconds: &AtomicU32| Millis::from(seconds.load(Ordering::Relaxed)) * 1_000;
+        freshness::Limits {
+            poll_millis: millis(&self.inner[1]),
+            stale_after_millis: Some(millis(&self.inner[3])).filter(|wanted| *wanted > 0),
+        }
     }
 
     /// How often every object is compared; 0 for never.

@@ -14,7 +14,7 @@ use crate::inbound::apply::Work;
 use crate::inbound::apply::work::{Ended, Source, ask};
 use crate::inbound::mapping::stamp_field;
 use crate::inbound::poll::changed_since;
-use crate::model::clock::Millis;
+use crate::model::clock::{Millis, Moment, format_datetime};
 use crate::model::retry::Policy;
 use crate::store::cache::repairs::{self, Kind, Repair};
 use crate::telemetry::pulse::Pulse;
@@ -95,19 +95,22 @@ async fn work_off(wires: &Wires, entry: &Repair) -> anyhow::Result<()> {
             reason,
         };
         wires.work.send(reload).await.map_err(|_| Ended)?;
-        return close(wires, entry, 0).await;
+        return close(wires, entry, 0, None).await;
     };
+    let asked = wires.clock.moment();
     let source = |read_rev| Source::CatchUp { read_rev };
-    let brought = changed_since(wires, &planned, stamp, since - OVERLAP_MILLIS, source).await?;
-    close(wires, entry, brought.rows).await
+    let condition = format!("{stamp} >= {}", format_datetime(since - OVERLAP_MILLIS));
+    let brought = changed_since(wires, &planned, stamp, &condition, source).await?;
+    close(wires, entry, brought.rows, Some(asked)).await
 }
 
-async fn close(wires: &Wires, entry: &Repair, rows: u64) -> anyhow::Result<()> {
+async fn close(wires: &Wires, entry: &Repair, rows: u64, asked: Option<Moment>) -> anyhow::Result<()> {
     let (object, number) = (entry.object.clone(), entry.number);
     ask(&wires.work, |done| Work::CaughtUp {
         object,
         number,
         rows,
+        asked,
         done,
     })
     .await?;

@@ -18,13 +18,14 @@ use serde_json::{Map, Value as Json};
 use tokio::time::{sleep, timeout};
 
 use crate::inbound::apply::cells::{self, values_of, written_of};
+use crate::inbound::apply::prove::SETTLE_MILLIS;
 use crate::inbound::mapping::stamp_field;
 use crate::inbound::prepare::Planned;
 use crate::model::clock::{Millis, format_datetime};
 use crate::salesforce::Org;
 use crate::salesforce::rest::Scope;
 use crate::store::cache::compare::{self, Difference, Tally, Window};
-use crate::store::cache::{objects, repairs};
+use crate::store::cache::{proofs, repairs};
 use crate::store::reader::Reader;
 
 /// Rows of a window that is counted as one.
@@ -174,11 +175,12 @@ async fn wait_for_poll(
     planned: &Planned,
     longest: Duration,
 ) -> anyhow::Result<()> {
-    let wanted = org.org_time();
+    let now = org.moment();
     let polled = async {
         loop {
-            let state = reader.with(|connection| objects::object(connection, &planned.table.object))?;
-            if state.and_then(|state| state.watermark) >= Some(wanted) {
+            let known = reader.with(|cache| proofs::known(cache, now))?;
+            let proved = known.get(&planned.table.object).and_then(|known| known.proved);
+            if proved.is_some_and(|proved| proved.boot >= now.boot - SETTLE_MILLIS) {
                 return Ok(());
             }
             sleep(LOOKS[0]).await;

@@ -23,6 +23,11 @@ impl Credit {
         }
     }
 
+    /// Whether the server may send what it has.
+    pub fn is_owed(&self) -> bool {
+        self.owed > 0
+    }
+
     /// A response arrived with this many events, and the server's count after it.
     pub fn received(&mut self, events: usize, pending: u32) {
         let events = u32::try_from(events).unwrap_or(u32::MAX);

@@ -16,6 +16,7 @@ use crate::inbound::prepare::{HIDDEN, Planned, look, own_members, tell};
 use crate::inbound::{Wires, mapping};
 use crate::salesforce::Error;
 use crate::salesforce::pubsub::PubSub;
+use crate::store::cache::repairs::reason;
 use crate::telemetry::pulse::Pulse;
 
 /// How often every object is described again. A change of permissions takes up to ten minutes to show.
@@ -136,7 +137,7 @@ async fn take_over(wires: &Wires, before: &Planned, now: Planned) -> anyhow::Res
     });
     if evolved.wants_values() {
         // Marked by the door already; but a load that began before the line above has not asked for the fields.
-        let (object, reason) = (object.clone(), "fields have changed");
+        let (object, reason) = (object.clone(), reason::FIELDS_CHANGED);
         send(wires, Work::Reload { object, reason }).await?;
     }
     Ok(())

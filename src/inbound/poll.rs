@@ -1,8 +1,7 @@
 //! Keeping current what publishes no change events, by asking for what changed.
 //!
-//! Asked for are rows whose `SystemModstamp` is not older than the time of the last poll, minus an overlap,
-//! because a transaction may become visible some time after its stamps; deleted rows are asked for too. Rows of
-//! the overlap that are the same change nothing. What is removed from the recycle bin between two polls is found
+//! Asked for are rows behind a watermark, which is a stamp that was seen (`watermark` says how it moves and how
+//! far a poll looks back); deleted rows are asked for too. Rows that are the same change nothing. What is removed from the recycle bin between two polls is found
 //! by [`super::compare`]. An object that is changing is asked more often, all of them less often when the org's
 //! API allowance runs out.
 
@@ -19,15 +18,11 @@ use crate::inbound::apply::work::{Ended, Source, ask};
 use crate::inbound::budget::Limits;
 use crate::inbound::mapping::stamp_field;
 use crate::inbound::prepare::Planned;
+use crate::inbound::watermark::{From, Tail};
 use crate::model::clock::{Millis, format_datetime};
 use crate::salesforce::rest::Scope;
 use crate::store::cache::{State, objects};
 use crate::telemetry::pulse::Pulse;
-
-const OVERLAP_MILLIS: Millis = 60_000;
-
-/// The org's clock is known to a second, and from its last answer.
-const CLOCK_MILLIS: Millis = 5_000;
 
 /// Between two looks at what is due.
 const LOOK: Duration = Duration::from_millis(250);
@@ -43,6 +38,7 @@ pub async fn run(wires: Wires, limits: Limits) -> anyhow::Result<()> {
     let mut stage = Stage {
         wires: &wires,
         polled: HashMap::new(),
+        tails: HashMap::new(),
         told: HashSet::new(),
     };
     let pulse = Pulse::new("poll");
@@ -75,6 +71,8 @@ struct Stage<'a> {
     /// When each object was last asked for changes, and whether it was changing then. When it is due again depends on
     /// the limits as they are at each look.
     polled: HashMap<String, (Instant, bool)>,
+    /// The stamps that were seen of each.
+    tails: HashMap<String, Tail>,
     /// Objects that were said not to be kept current.
     told: HashSet<String>,
 }
@@ -99,47 +97,79 @@ impl Stage<'_> {
         };
         // A failed poll is due again after as long as a quiet one.
         self.polled.insert(object.clone(), (now, false));
-        let changing = poll(self.wires, planned, stamp).await?;
-        self.polled.insert(object.clone(), (now, changing));
+        match self.poll(planned, stamp).await? {
+            Some(changing) => self.polled.insert(object.clone(), (now, changing)),
+            // Due as soon as it is loaded: only then is it complete.
+            None => self.polled.remove(object),
+        };
         Ok(())
     }
-}
 
-/// Whether anything had changed since the last poll.
-async fn poll(wires: &Wires, planned: &Planned, stamp: &'static str) -> anyhow::Result<bool> {
-    let object = &planned.table.object;
-    let state = wires
-        .reader
-        .with(|connection| objects::object(connection, object))?;
-    let Some(watermark) = state
-        .filter(|state| state.state == State::Live)
-        .and_then(|state| state.watermark)
-    else {
-        return Ok(false);
-    };
-    let asked_at = wires.org.org_time() - CLOCK_MILLIS;
-    let newest = changed_since(wires, planned, stamp, watermark - OVERLAP_MILLIS, |read_rev| {
-        Source::Poll {
+    /// Whether anything had changed since the last poll; `None` where the object is to be read as a whole first.
+    async fn poll(&mut self, planned: &Planned, stamp: &'static str) -> anyhow::Result<Option<bool>> {
+        let (wires, object) = (self.wires, &planned.table.object);
+        let state = wires
+            .reader
+            .with(|connection| objects::object(connection, object))?;
+        let Some(stored) = state
+            .filter(|state| state.state == State::Live)
+            .and_then(|state| state.watermark)
+        else {
+            self.tails.remove(object);
+            return Ok(None);
+        };
+        let asked = wires.clock.moment();
+        let watermark = match self.tails.contains_key(object) {
+            true => stored,
+            false => self.begin(planned, stamp, stored, asked.boot)?,
+        };
+        let tail = self.tails.entry(object.clone()).or_default();
+        let from = tail.from(watermark, asked.boot);
+        let condition = match from {
+            From::After(settled) => format!("{stamp} > {}", format_datetime(settled)),
+            From::Back(since) => format!("{stamp} >= {}", format_datetime(since)),
+        };
+        let brought = changed_since(wires, planned, stamp, &condition, |read_rev| Source::Poll {
             read_rev,
             watermark: None,
-        }
-    })
-    .await?
-    .newest;
-    let source = Source::Poll {
-        read_rev: *wires.bells.rev.borrow(),
-        watermark: Some(newest.unwrap_or(asked_at).max(asked_at)),
-    };
-    let rows = Vec::new();
-    ask(&wires.work, |done| Work::Rows {
-        object: object.clone(),
-        source,
-        rows,
-        done,
-    })
-    .await?
-    .map_err(anyhow::Error::msg)?;
-    Ok(newest > Some(watermark))
+            asked: None,
+        })
+        .await?;
+        let (watermark, is_changing) =
+            tail.brought(from, watermark, brought.newest, brought.rows, asked.boot);
+        let source = Source::Poll {
+            read_rev: *wires.bells.rev.borrow(),
+            watermark: Some(watermark),
+            asked: Some(asked),
+        };
+        ask(&wires.work, |done| Work::Rows {
+            object: object.clone(),
+            source,
+            rows: Vec::new(),
+            done,
+        })
+        .await?
+        .map_err(anyhow::Error::msg)?;
+        Ok(Some(is_changing))
+    }
+
+    /// The watermark that a process begins with. One that is later than any row that is here was no stamp.
+    fn begin(
+        &mut self,
+        planned: &Planned,
+        stamp: &'static str,
+        stored: Millis,
+        asked: Millis,
+    ) -> anyhow::Result<Millis> {
+        let object = &planned.table.object;
+        let newest = self
+            .wires
+            .reader
+            .with(|cache| objects::newest_stamp(cache, &planned.table, stamp))?;
+        let watermark = stored.min(newest.unwrap_or(0));
+        self.tails.insert(object.clone(), Tail::new(watermark, asked));
+        Ok(watermark)
+    }
 }
 
 /// What asking for changes brought.
@@ -149,25 +179,24 @@ pub(super) struct Brought {
     pub newest: Option<Millis>,
 }
 
-/// Sends the rows that changed since an instant through the door, deleted ones among them. Of an object that is
+/// Sends the rows that meet a condition on their stamps through the door, deleted ones among them. Of an object that is
 /// mirrored in part, the ledger is told which records to read: only that tells what left its part.
 pub(super) async fn changed_since(
     wires: &Wires,
     planned: &Planned,
     stamp: &'static str,
-    since: Millis,
+    condition: &str,
     source: impl Fn(i64) -> Source,
 ) -> anyhow::Result<Brought> {
     let whole = Planned {
         filter: None,
         ..planned.clone()
     };
-    let since = format!("{stamp} >= {}", format_datetime(since));
     let what = match planned.filter {
         Some(_) => format!("Id, {stamp}"),
         None => planned.fields().join(", "),
     };
-    let soql = format!("{} ORDER BY {stamp}, Id", whole.query(&what, &[&since]));
+    let soql = format!("{} ORDER BY {stamp}, Id", whole.query(&what, &[condition]));
     let object = &planned.table.object;
     let mut brought = Brought::default();
     let mut read_rev = *wires.bells.rev.borrow();

@@ -24,6 +24,7 @@ use crate::salesforce::Error;
 use crate::salesforce::bulk::Job;
 use crate::salesforce::rest::Scope;
 use crate::store::cache::loads::{self, Place};
+use crate::store::cache::repairs::reason;
 use crate::store::cache::{State, objects};
 use crate::telemetry::pulse::Pulse;
 
@@ -137,7 +138,7 @@ impl Stage<'_> {
                 .and_then(|state| state.loaded_at)
                 .is_some_and(|at| self.wires.org.org_time() - at >= i64::from(hours) * 3_600_000);
             if passed {
-                let (object, reason) = (planned.table.object.clone(), "by schedule");
+                let (object, reason) = (planned.table.object.clone(), reason::BY_SCHEDULE);
                 let work = Work::Reload { object, reason };
                 self.wires.work.send(work).await.map_err(|_| Ended)?;
             }
@@ -195,10 +196,12 @@ impl Stage<'_> {
     /// Reads the object from its beginning: the number of the run, and the rows read.
     async fn begin(&self, planned: &Planned, pulse: &Pulse) -> anyhow::Result<(u64, u64)> {
         let object = &planned.table.object;
+        let asked = Some(self.wires.clock.moment());
         let watermark = self.wires.org.org_time();
         let load = ask(&self.wires.work, |done| Work::BeginLoad {
             object: object.clone(),
             watermark,
+            asked,
             done,
         })
         .await?;

@@ -28,7 +28,7 @@ use crate::inbound::credit::{Credit, EVENTS_IN_FLIGHT_MAX};
 use crate::inbound::prepare::Channel;
 use crate::inbound::subscribe::verdict::{Verdict, is_schema_refusal, verdict};
 use crate::model::change::{RawEvent, ReplayId};
-use crate::model::clock::Millis;
+use crate::model::clock::{Millis, Moment};
 use crate::model::retry::Policy;
 use crate::salesforce::Error;
 use crate::salesforce::auth::Session;
@@ -53,6 +53,9 @@ const CALLS_MAX: Duration = Duration::from_secs(300);
 
 /// After so many refusals of its schema an event is parked.
 const REFUSALS_MAX: u32 = 8;
+
+/// How often a wait looks at the clock.
+const LOOK: Duration = Duration::from_secs(1);
 
 /// Failures in a row after which the status tells of them.
 const FAILURES_TOLD: u32 = 5;
@@ -317,22 +320,24 @@ impl Stage {
         loop {
             let waiting_since = Instant::now();
             self.pulse.rests_for(cadence.silence_max());
-            let response = next(&mut subscription, cadence.silence_max()).await?;
+            let (response, heard) = self.next(&mut subscription, cadence.silence_max()).await?;
             cadence.heard(response.events.len(), waiting_since.elapsed());
             self.failures = 0;
+            // Without an order for events the org holds them back.
+            let heard = heard.filter(|_| credit.is_owed());
             credit.received(response.events.len(), response.pending);
             // Handing over waits for apply, which the watchdog asks by itself.
             self.pulse.quiet_for(CALLS_MAX);
             crate::failpoint::stand("subscribe").await;
             // Asked for before any work is done on what came: the org's answer takes its time anyway.
             ask_for(&subscription, credit.request(self.wires.work.capacity() > 0))?;
-            self.deliver(response, resumed).await?;
+            self.deliver(response, heard, resumed).await?;
             ask_for(&subscription, credit.request(true))?;
             resumed = false;
         }
     }
 
-    async fn deliver(&mut self, response: Response, resumed: bool) -> Result<(), End> {
+    async fn deliver(&mut self, response: Response, heard: Option<Moment>, resumed: bool) -> Result<(), End> {
         let schemas = self.fetch_schemas(&response.events).await?;
         if !schemas.is_empty() {
             self.wires.bells.schemas.send_modify(|rung| *rung += 1);
@@ -358,8 +363,12 @@ impl Stage {
             resumed,
             restart,
             latest,
+            heard,
+            objects: self.objects().into(),
             done: None,
         };
+        // Apply has a pulse of its own.
+        self.pulse.idle();
         if self.position_told {
             return self
                 .wires
@@ -377,6 +386,28 @@ impl Stage {
         .await?;
         self.tell_position();
         Ok(())
+    }
+
+    /// The next response, and when nothing had arrived before it: a moment at most [`LOOK`] before it came. One that is
+    /// there at once may have been there for long, and so may what came while the process stood still.
+    async fn next(
+        &self,
+        subscription: &mut Subscription,
+        silence_max: Duration,
+    ) -> Result<(Response, Option<Moment>), End> {
+        let silent_at = Instant::now() + silence_max;
+        let mut empty_at = None;
+        let mut wait = Duration::ZERO;
+        while Instant::now() < silent_at {
+            match timeout(wait, subscription.next()).await {
+                Err(_) => empty_at = Some(self.wires.clock.moment()),
+                Ok(Ok(None)) => return Err(End::Closed),
+                Ok(Ok(Some(response))) => return Ok((response, empty_at)),
+                Ok(Err(error)) => return Err(End::Failed(error)),
+            }
+            wait = LOOK.min(silent_at - Instant::now());
+        }
+        Err(End::Silent(silence_max))
     }
 
     /// Fetches the schemas of a response that apply does not know yet, one after another. An event whose schema
@@ -434,15 +465,6 @@ impl Stage {
     fn tell_position(&mut self) {
         self.position_told = true;
         self.wires.positions.send_modify(|known| *known += 1);
-    }
-}
-
-async fn next(subscription: &mut Subscription, silence_max: Duration) -> Result<Response, End> {
-    match timeout(silence_max, subscription.next()).await {
-        Err(_) => Err(End::Silent(silence_max)),
-        Ok(Ok(None)) => Err(End::Closed),
-        Ok(Ok(Some(response))) => Ok(response),
-        Ok(Err(error)) => Err(End::Failed(error)),
     }
 }
 

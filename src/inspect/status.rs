@@ -10,8 +10,11 @@ use tokio_util::sync::CancellationToken;
 
 use crate::cli::{Exit, StatusArgs};
 use crate::config::Config;
+use crate::inbound::budget::Limits;
 use crate::inspect::{print, print_json, reader};
 use crate::model::clock::Clock;
+use crate::model::freshness::Truth;
+use crate::store::cache::proofs;
 use crate::store::standing::Standing;
 use crate::store::{allowance, database, journal, outbox};
 
@@ -50,12 +53,16 @@ pub async fn run(config: &Config, args: &StatusArgs, stop: CancellationToken) ->
 
 fn status(config: &Config) -> anyhow::Result<Value> {
     let dir = &config.state.dir;
-    let mut standing = reader(dir)?.with(Standing::read)?;
+    let now = Clock::System.moment();
+    let reader = reader(dir)?;
+    let mut standing = reader.with(Standing::read)?;
+    let known = reader.with(|cache| proofs::known(cache, now))?;
+    standing.truth = Truth::new(&known, &Limits::new(&config.sync).freshness(), now);
     standing.follow_only(&config.sync.channels);
     standing.orders = outbox::standing_in(dir)?;
     standing.allowance = allowance::read(dir);
     standing.journal = journal::forget::standing_in(dir)?;
-    Ok(standing.as_json(database::is_held(dir), Clock::System.now()))
+    Ok(standing.as_json(database::is_held(dir), now))
 }
 
 /// The same for people.
@@ -65,15 +72,22 @@ fn as_text(status: &Value) -> String {
     } else {
         "not running"
     };
-    let mut lines = vec![format!(
-        "daemon {running}, org {} at {}",
-        words(&status["org_id"]),
-        words(&status["instance_url"])
-    )];
+    let mut lines = vec![
+        format!(
+            "daemon {running}, org {} at {}",
+            words(&status["org_id"]),
+            words(&status["instance_url"])
+        ),
+        format!(
+            "{}, {} s behind the org",
+            words(&status["state"]),
+            words(&status["lag_seconds"])
+        ),
+    ];
     lines.extend(list(&status["channels"]).iter().map(channel_line));
     lines.push(format!(
-        "{:<40} {:<8} {:<7} {:>9} {:>8} {:<24}",
-        "object", "state", "by", "rows", "lag s", "last event"
+        "{:<40} {:<8} {:<12} {:<7} {:>9} {:>8} {:<24}",
+        "object", "state", "freshness", "by", "rows", "lag s", "last event"
     ));
     lines.extend(list(&status["objects"]).iter().map(object_line));
     lines.push(counted("open repairs", &status["repairs"]["open"]));
@@ -125,9 +139,10 @@ fn object_line(object: &Value) -> String {
         notes.push_str(&format!("; {} rows differed when last compared", object["drift"]));
     }
     format!(
-        "{:<40} {:<8} {:<7} {:>9} {:>8} {:<24}{notes}",
+        "{:<40} {:<8} {:<12} {:<7} {:>9} {:>8} {:<24}{notes}",
         words(&object["object"]),
         words(&object["state"]),
+        words(&object["freshness"]),
         words(&object["kept_by"]),
         words(&object["rows"]),
         words(&object["lag_seconds"]),

@@ -9,9 +9,53 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use jiff::Timestamp;
 use jiff::civil::{Date, DateTime};
+use rustix::time::{ClockId, clock_gettime};
 
 /// Milliseconds since 1970-01-01T00:00:00Z.
 pub type Millis = i64;
+
+/// An instant by two clocks: the wall clock, which is set, and the machine's since it was started, which is not and
+/// counts the time that the machine was suspended. A paused virtual machine moves the first alone.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Moment {
+    pub wall: Millis,
+    /// Milliseconds since the machine was started.
+    pub boot: Millis,
+}
+
+impl Moment {
+    /// So many milliseconds before.
+    #[must_use]
+    pub fn before(self, millis: Millis) -> Self {
+        Self {
+            wall: self.wall - millis,
+            boot: self.boot - millis,
+        }
+    }
+
+    /// By each clock the earlier of two.
+    #[must_use]
+    pub fn earlier(self, other: Self) -> Self {
+        Self {
+            wall: self.wall.min(other.wall),
+            boot: self.boot.min(other.boot),
+        }
+    }
+
+    /// Milliseconds until `now`, by the clock that says more. A wall clock that was set back counts for nothing.
+    pub fn age(self, now: Self) -> Millis {
+        (now.wall - self.wall).max(now.boot - self.boot).max(0)
+    }
+}
+
+/// Which start of this machine [`Moment::boot`] counts from; empty where the system does not tell.
+pub fn boot_id() -> &'static str {
+    static ID: OnceLock<String> = OnceLock::new();
+    ID.get_or_init(|| {
+        let read = std::fs::read_to_string("/proc/sys/kernel/random/boot_id");
+        read.unwrap_or_default().trim().to_owned()
+    })
+}
 
 /// A source of the current time.
 #[derive(Clone, Debug, Default)]
@@ -30,6 +74,18 @@ impl Clock {
             Self::System => system(),
             Self::Manual(now) => now.load(Ordering::SeqCst),
             Self::Moved(by) => system() + by.load(Ordering::SeqCst),
+        }
+    }
+
+    /// Now, by both clocks.
+    pub fn moment(&self) -> Moment {
+        let boot = match self {
+            Self::System | Self::Moved(_) => since_boot(),
+            Self::Manual(now) => now.load(Ordering::SeqCst),
+        };
+        Moment {
+            wall: self.now(),
+            boot,
         }
     }
 
@@ -67,6 +123,11 @@ impl Steps {
     pub fn took(&mut self, step: Millis) {
         self.ahead += step;
     }
+}
+
+fn since_boot() -> Millis {
+    let time = clock_gettime(ClockId::Boottime);
+    time.tv_sec * 1_000 + time.tv_nsec / 1_000_000
 }
 
 fn steady() -> Millis {
@@ -180,6 +241,36 @@ mod tests {
             assert_eq!(step, expected, "{now} {steady}");
             steps.took(step.unwrap_or(0));
         }
+    }
+
+    #[test]
+    fn an_age_is_by_the_clock_that_says_more() {
+        let then = Moment {
+            wall: 100_000,
+            boot: 5_000,
+        };
+        for (wall, boot, age) in [
+            (103_000, 8_000, 3_000),
+            // Set forward, or a virtual machine that was paused.
+            (160_000, 8_000, 60_000),
+            // Set back.
+            (40_000, 8_000, 3_000),
+            // Suspended.
+            (101_000, 95_000, 90_000),
+            (90_000, 5_000, 0),
+        ] {
+            assert_eq!(then.age(Moment { wall, boot }), age, "{wall} {boot}");
+        }
+        let clock = Clock::Moved(Arc::new(AtomicI64::new(0)));
+        let (before, Clock::Moved(by)) = (clock.moment(), &clock) else {
+            unreachable!("it was made above")
+        };
+        by.store(3_600_000, Ordering::SeqCst);
+        assert!(before.age(clock.moment()) >= 3_600_000);
+        assert!(
+            clock.moment().boot - before.boot < 60_000,
+            "no more than the test took"
+        );
     }
 
     #[test]

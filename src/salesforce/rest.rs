@@ -15,7 +15,7 @@ use reqwest::header::{ACCEPT, AUTHORIZATION, DATE, HeaderMap};
 use serde_json::{Map, Value, json};
 
 use crate::config;
-use crate::model::clock::{Clock, Millis};
+use crate::model::clock::{Clock, Millis, Moment};
 use crate::salesforce::Error;
 use crate::salesforce::auth::{Grant, Session, log_in};
 use crate::salesforce::client::{self, reason, without_query};
@@ -174,12 +174,13 @@ impl Org {
 
     /// `None` before the first call.
     pub fn api_usage(&self) -> Option<ApiUsage> {
-        let [used, limit] = self
-            .inner
-            .usage
-            .each_ref()
-            .map(|count| count.load(Ordering::Relaxed));
+        let [used, limit] = [0, 1].map(|of| self.inner.usage[of].load(Ordering::Relaxed));
         (limit > 0).then_some(ApiUsage { used, limit })
+    }
+
+    /// Now, by this machine's clocks.
+    pub fn moment(&self) -> Moment {
+        self.inner.clock.moment()
     }
 
     /// The time by the org's clock, as far as its answers have told it; ours before the first.

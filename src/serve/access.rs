@@ -17,6 +17,7 @@ use axum::response::{IntoResponse, Response};
 use futures_util::future::BoxFuture;
 
 use crate::config::{self, Config};
+use crate::serve::freshness::Subject;
 use crate::serve::problem::Problem;
 use crate::serve::{REQUEST_MAX, World, metrics};
 use crate::store::storefront::{Found, stores};
@@ -174,6 +175,8 @@ pub struct Gate {
     pub listener: &'static str,
     pub path: &'static str,
     pub access: Access,
+    /// What its answers are made of, where they say how old they may be.
+    pub subject: Option<Subject>,
 }
 
 /// A handler that only a request reaches that its token is for.
@@ -204,13 +207,21 @@ impl<T: 'static, H: Handler<T, World>> Handler<T, World> for Gated<H> {
         Box::pin(async move {
             let started = Instant::now();
             let method = request.method().clone();
-            let answer = match authorise(&gate, &mut request).await {
+            // Before anything is read.
+            let told = gate
+                .subject
+                .map(|subject| world.health.borrow().freshness.told(subject));
+            let clock = world.clock.clone();
+            let mut answer = match authorise(&gate, &mut request).await {
                 Ok(()) => match tokio::time::timeout(REQUEST_MAX, handler.call(request, world)).await {
                     Ok(answer) => answer,
                     Err(_) => Problem::unavailable("this took too long: try again").into_response(),
                 },
                 Err(refusal) => *refusal,
             };
+            if let Some(told) = told {
+                told.tell(answer.headers_mut(), clock.moment());
+            }
             metrics::counted(gate.listener, &method, gate.path, &answer, started);
             answer
         })

@@ -1,29 +1,32 @@
 //! What operators and their machines ask: does it run, is it of use, what is in it.
 
-use axum::extract::State;
+use axum::extract;
 use axum::http::StatusCode;
 use axum::response::Response;
 use serde_json::json;
 
+use crate::model::freshness::State;
 use crate::serve::problem::Problem;
 use crate::serve::{World, reply};
 use crate::store::standing::Standing;
 use crate::store::{allowance, journal, storefront};
 
 /// The process answers.
-pub async fn livez(State(world): State<World>) -> Response {
-    reply::json(&world, StatusCode::OK, br#"{"live":true}"#.to_vec())
+pub async fn livez() -> Response {
+    reply::json(StatusCode::OK, br#"{"live":true}"#.to_vec())
 }
 
 /// Whether reads and orders are to be sent here, apart from each other.
-pub async fn readyz(State(world): State<World>) -> Response {
+pub async fn readyz(extract::State(world): extract::State<World>) -> Response {
     let health = world.health.borrow().clone();
     let readable = world.reader.with(storefront::object_states).is_ok();
     let writable = world.intake.counts().is_ok();
-    let reads = readable && !health.initializing;
+    let (standing, now) = (health.standing(), world.clock.moment());
+    let state = standing.state(now);
+    let reads = readable && state != State::Initializing;
     let body = json!({
         "ready": reads && writable,
-        "reads": {"ready": reads, "state": health.state(), "lag_seconds": health.lag_seconds(world.clock.now())},
+        "reads": {"ready": reads, "state": state.name(), "lag_seconds": standing.lag_seconds(now), "cause": standing.cause()},
         "orders": {"ready": writable, "sending": health.orders_problem.is_none(), "problem": health.orders_problem},
     });
     let status = if reads && writable {
@@ -31,20 +34,19 @@ pub async fn readyz(State(world): State<World>) -> Response {
     } else {
         StatusCode::SERVICE_UNAVAILABLE
     };
-    reply::json(&world, status, body.to_string().into_bytes())
+    reply::json(status, body.to_string().into_bytes())
 }
 
 /// How everything stands, as `storesync status --json` tells it, and what only the running daemon knows.
-pub async fn status(State(world): State<World>) -> Result<Response, Problem> {
-    let (health, now) = (world.health.borrow().clone(), world.clock.now());
+pub async fn status(extract::State(world): extract::State<World>) -> Result<Response, Problem> {
+    let (health, now) = (world.health.borrow().clone(), world.clock.moment());
     let mut standing = world.reader.with(Standing::read)?;
+    standing.truth = health.freshness.truth().clone();
     standing.follow_only(&world.topics);
     standing.orders = world.intake.standing()?;
     standing.allowance = allowance::read(&world.dir);
     standing.journal = journal::forget::standing_in(&world.dir).map_err(anyhow::Error::from)?;
     let mut body = standing.as_json(true, now);
-    body["state"] = health.state().into();
-    body["lag_seconds"] = health.lag_seconds(now).into();
     body["orders_problem"] = health.orders_problem.into();
-    Ok(reply::json(&world, StatusCode::OK, body.to_string().into_bytes()))
+    Ok(reply::json(StatusCode::OK, body.to_string().into_bytes()))
 }

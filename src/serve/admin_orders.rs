@@ -104,13 +104,13 @@ pub async fn list(
     let next = views.last().filter(|_| full).map(|view| view.sequence);
     let items: Vec<Value> = views.iter().map(|view| view.json()).collect();
     let body = json!({"items": items, "next": next}).to_string();
-    Ok(reply::json(&world, StatusCode::OK, body.into_bytes()))
+    Ok(reply::json(StatusCode::OK, body.into_bytes()))
 }
 
 pub async fn show(State(world): State<World>, At(reference): At<String>) -> Result<Response, Problem> {
     let detail = world.intake.outbox().detail(&reference)?.ok_or_else(none)?;
     let body = detail.json().to_string().into_bytes();
-    Ok(reply::json(&world, StatusCode::OK, body))
+    Ok(reply::json(StatusCode::OK, body))
 }
 
 fn none() -> Problem {
@@ -181,7 +181,7 @@ async fn done(world: &World, deed: Deed) -> Result<Response, Problem> {
     match world.intake.outbox().deed(deed, world.clock.now()).await? {
         Done::Changed { count, changes } => {
             let body = json!({"changed": count, "changes": changes}).to_string();
-            Ok(reply::json(world, StatusCode::OK, body.into_bytes()))
+            Ok(reply::json(StatusCode::OK, body.into_bytes()))
         }
         Done::NoSuchWrite => Err(none()),
         Done::Refused(sentence) => Err(Problem::new(StatusCode::CONFLICT, "not-now", sentence)),

@@ -7,6 +7,7 @@ use axum::response::Response;
 use rusqlite::Connection;
 
 use crate::serve::access::Grant;
+use crate::serve::freshness::Told;
 use crate::serve::problem::Problem;
 use crate::serve::query::{Asked, At};
 use crate::serve::reply::IfNoneMatch;
@@ -30,7 +31,7 @@ pub async fn stores(
     let Found::Row(items) = world.reader.with(|cache| stores::listed(cache, holds))? else {
         return Err(no_stores(&world));
     };
-    Ok(reply::hashed(&world, &held, json::list(&items, None)))
+    Ok(reply::hashed(&held, json::list(&items, None)))
 }
 
 pub async fn store(
@@ -43,7 +44,7 @@ pub async fn store(
     let store = find_store(&world, &key)?;
     let body = world.reader.with(|cache| stores::with_settings(cache, &store))?;
     let body = body.ok_or_else(|| missing(&world, NO_SUCH_STORE))?;
-    Ok(reply::hashed(&world, &held, body))
+    Ok(reply::hashed(&held, body))
 }
 
 /// Who the visitor is said to be; naming a customer needs a grant for that.
@@ -81,11 +82,7 @@ pub(super) fn seen<T>(
 
 fn page(world: &World, held: &IfNoneMatch, found: Found<Page>) -> Result<Response, Problem> {
     match found {
-        Found::Row(page) => Ok(reply::hashed(
-            world,
-            held,
-            json::list(&page.items, page.next.as_deref()),
-        )),
+        Found::Row(page) => Ok(reply::hashed(held, json::list(&page.items, page.next.as_deref()))),
         Found::NoRow => Err(missing(world, "the store has no such category")),
         Found::NoObject => Err(no_stores(world)),
     }
@@ -166,8 +163,8 @@ pub async fn product(
         Shelf::new(cache, store, visitor)?.find(&product)
     })?;
     match found {
-        Found::Row(product) if is_known => Ok(reply::for_one(reply::hashed(&world, &held, product))),
-        Found::Row(product) => Ok(reply::hashed(&world, &held, product)),
+        Found::Row(product) if is_known => Ok(reply::for_one(reply::hashed(&held, product))),
+        Found::Row(product) => Ok(reply::hashed(&held, product)),
         Found::NoRow | Found::NoObject => Err(missing(&world, "the store shows no such product")),
     }
 }
@@ -182,7 +179,7 @@ pub async fn categories(
     let store = find_store(&world, &key)?;
     let items = world.reader.with(|cache| categories::tree(cache, &store.id))?;
     let body = serde_json::json!({"items": items, "next": null}).to_string();
-    Ok(reply::hashed(&world, &held, body.into_bytes()))
+    Ok(reply::hashed(&held, body.into_bytes()))
 }
 
 pub async fn object(
@@ -192,8 +189,12 @@ pub async fn object(
     held: IfNoneMatch,
 ) -> Result<Response, Problem> {
     personal(&grant, &object)?;
+    let told = world.health.borrow().freshness.told_of(&object);
     match world.reader.with(|cache| objects::row(cache, &object, &id))? {
-        Found::Row(row) => Ok(reply::tagged(&world, &held, row.revision, row.json)),
+        Found::Row(row) => {
+            let answer = reply::tagged(&held, row.revision, row.json);
+            Ok(dated(&world, &told, answer))
+        }
         Found::NoRow => Err(missing(&world, "the object has no such row")),
         Found::NoObject => Err(missing(&world, "the object is not mirrored: see [sync] objects")),
     }
@@ -213,20 +214,26 @@ pub async fn objects(
         limit: asked.limit()?,
         equal: asked.rest(),
     };
+    let told = world.health.borrow().freshness.told_of(&object);
     match world
         .reader
         .with(|cache| objects::list(cache, &object, &selection))?
     {
-        Listed::Page(page) => Ok(reply::hashed(
-            &world,
-            &held,
-            json::list(&page.items, page.next.as_deref()),
-        )),
+        Listed::Page(page) => {
+            let answer = reply::hashed(&held, json::list(&page.items, page.next.as_deref()));
+            Ok(dated(&world, &told, answer))
+        }
         Listed::NoObject => Err(missing(&world, "the object is not mirrored: see [sync] objects")),
         Listed::NoColumn(name) => {
             Err(Problem::bad_request(format!("the object has no column {name}")).on_field(name))
         }
     }
+}
+
+/// An answer about one object says how old that may be, and not how old all may be.
+fn dated(world: &World, told: &Told, mut answer: Response) -> Response {
+    told.tell(answer.headers_mut(), world.clock.moment());
+    answer
 }
 
 /// Rows that may be about persons need a grant for them.
@@ -261,7 +268,7 @@ pub(super) fn no_stores(world: &World) -> Problem {
 
 /// What is not in the cache may be on its way while the first load runs.
 pub(super) fn missing(world: &World, detail: &str) -> Problem {
-    if world.health.borrow().initializing {
+    if world.is_initializing() {
         Problem::unavailable("the first load is not complete yet: try again")
     } else {
         Problem::not_found(detail)

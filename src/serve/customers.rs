@@ -24,8 +24,8 @@ fn find(world: &World, store: &str, key: &str) -> Result<Customer, Problem> {
     })
 }
 
-fn private(world: &World, body: &Value) -> Response {
-    let mut response = reply::json(world, axum::http::StatusCode::OK, body.to_string().into_bytes());
+fn private(body: &Value) -> Response {
+    let mut response = reply::json(axum::http::StatusCode::OK, body.to_string().into_bytes());
     let value = HeaderValue::from_static("private, no-store");
     response.headers_mut().insert(header::CACHE_CONTROL, value);
     response
@@ -39,7 +39,7 @@ pub async fn customer(
     asked.end()?;
     let customer = find(&world, &store, &key)?;
     let told = world.reader.with(|cache| customers::describe(cache, &customer))?;
-    Ok(private(&world, &told))
+    Ok(private(&told))
 }
 
 /// Orders across all stores: on the first page those that the org has not confirmed yet, then the org's own. An
@@ -92,7 +92,7 @@ pub async fn orders(
         None if items.is_empty() => return Err(missing(&world, "there is no such customer")),
         None => {}
     }
-    Ok(private(&world, &json!({"items": items, "next": next})))
+    Ok(private(&json!({"items": items, "next": next})))
 }
 
 fn pending(order: &PendingOrder) -> Value {
@@ -120,7 +120,7 @@ fn listed(
     let (items, next) = world
         .reader
         .with(|cache| customers::list(cache, &customer, kind, &after, limit))?;
-    Ok(private(world, &json!({"items": items, "next": next})))
+    Ok(private(&json!({"items": items, "next": next})))
 }
 
 pub async fn assets(

@@ -6,13 +6,14 @@
 use std::path::Path;
 use std::time::Instant;
 
-use axum::extract::{MatchedPath, Request, State};
+use axum::extract::{self, MatchedPath, Request};
 use axum::http::Method;
 use axum::http::header::CONTENT_TYPE;
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
-use crate::model::clock::Millis;
+use crate::model::clock::{Millis, Moment};
+use crate::model::freshness::State;
 use crate::model::state::WriteState;
 use crate::serve::World;
 use crate::serve::problem::Problem;
@@ -27,11 +28,13 @@ use crate::telemetry::metrics::{self, describe, sample};
 const FORMAT: &str = "text/plain; version=0.0.4; charset=utf-8";
 
 /// Everything, for a collector.
-pub async fn metrics(State(world): State<World>) -> Result<Response, Problem> {
-    let now = world.clock.now();
+pub async fn metrics(extract::State(world): extract::State<World>) -> Result<Response, Problem> {
+    let (health, moment) = (world.health.borrow().clone(), world.clock.moment());
+    let now = moment.wall;
     let (mut standing, closed) = world
         .reader
         .with(|connection| Ok((Standing::read(connection)?, repairs::closed(connection)?)))?;
+    standing.truth = health.freshness.truth().clone();
     standing.follow_only(&world.topics);
     standing.orders = world.intake.standing()?;
     standing.allowance = allowance::read(&world.dir);
@@ -40,12 +43,15 @@ pub async fn metrics(State(world): State<World>) -> Result<Response, Problem> {
     let version = vec![("version", env!("CARGO_PKG_VERSION").to_owned())];
     let help = "The program that runs";
     gauge(&mut out, "storesync_build_info", help, [(version, 1.0)]);
-    let state = world.health.borrow().state();
-    let states = ["initializing", "live", "stale"];
-    let states = states.map(|name| (vec![("state", name.to_owned())], flag(name == state)));
+    let state = health.standing().state(moment);
+    let states = State::ALL.map(|of| (vec![("state", of.name().to_owned())], flag(of == state)));
     let help = "1 for what storefronts are answered from: no complete cache, a current one, an old one";
     gauge(&mut out, "storesync_serving", help, states);
-    objects(&mut out, &standing, now);
+    let help = "How old an answer may be at most, by the object that is oldest";
+    let lag = health.standing().lag_seconds(moment);
+    let lag = lag.map(|seconds| (Vec::new(), seconds as f64));
+    gauge(&mut out, "storesync_lag_seconds", help, lag);
+    objects(&mut out, &standing, moment);
     channels(&mut out, &standing, now);
     ledger(&mut out, &standing, &closed, now);
     orders(&mut out, &standing, now);
@@ -75,7 +81,7 @@ fn flag(holds: bool) -> f64 {
     f64::from(u8::from(holds))
 }
 
-fn objects(out: &mut String, standing: &Standing, now: Millis) {
+fn objects(out: &mut String, standing: &Standing, moment: Moment) {
     states(out, standing);
     let told = |value: &dyn Fn(&ObjectStanding) -> Option<f64>| -> Vec<(Labels, f64)> {
         let objects = standing.objects.iter();
@@ -91,7 +97,7 @@ fn objects(out: &mut String, standing: &Standing, now: Millis) {
     let drift = told(&|object| Some(object.drift? as f64));
     let help = "Rows that differed from the org when last compared";
     gauge(out, "storesync_drift_rows", help, drift);
-    let lag = told(&|object| Some(standing.lag(object, now)? as f64));
+    let lag = told(&|object| Some(standing.truth.object(&object.object)?.lag_seconds(moment)? as f64));
     let help = "How old what is here may be at most";
     gauge(out, "storesync_object_lag_seconds", help, lag);
     let loads = standing.loads.iter().filter_map(|load| {

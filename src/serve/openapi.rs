@@ -1,6 +1,5 @@
 //! The OpenAPI 3.1 documents, made from the tables of routes.
 
-use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
 use serde_json::{Map, Value, json};
@@ -8,7 +7,7 @@ use serde_json::{Map, Value, json};
 use crate::serve::access::Access;
 use crate::serve::reply::IfNoneMatch;
 use crate::serve::routes::{self, Route};
-use crate::serve::{World, reply, schemas};
+use crate::serve::{reply, schemas};
 
 /// What may stand in a query or a path, and what it is.
 const PARAMETERS: &[(&str, &str)] = &[
@@ -76,14 +75,14 @@ const PROBLEMS: [(u16, &str); 8] = [
     ),
 ];
 
-pub async fn storefront(State(world): State<World>, held: IfNoneMatch) -> Response {
+pub async fn storefront(held: IfNoneMatch) -> Response {
     let document = document("storesync: storefronts", routes::storefront());
-    reply::hashed(&world, &held, document.to_string().into_bytes())
+    reply::hashed(&held, document.to_string().into_bytes())
 }
 
-pub async fn operators(State(world): State<World>, held: IfNoneMatch) -> Response {
+pub async fn operators(held: IfNoneMatch) -> Response {
     let document = document("storesync: operators", routes::operators());
-    reply::hashed(&world, &held, document.to_string().into_bytes())
+    reply::hashed(&held, document.to_string().into_bytes())
 }
 
 /// The document of a listener.
@@ -238,7 +237,8 @@ fn headers(route: &Route) -> Value {
         let states = json!({"type": "string", "enum": ["initializing", "live", "stale"]});
         headers["Storesync-State"] = header("How well the cache follows the org", &states);
         let seconds = json!({"type": "integer"});
-        headers["Storesync-Lag-Seconds"] = header("How old the answer may be, where that is known", &seconds);
+        headers["Storesync-Lag-Seconds"] =
+            header("How old the answer may be; absent before a first load", &seconds);
     }
     if route.is_tagged() {
         headers["ETag"] = header("For If-None-Match", &json!({"type": "string"}));

@@ -69,7 +69,7 @@ pub async fn place(
     };
     let accepted_at = accepted_at(&accepted, &external_id)?;
     let status_url = format!("/v1/stores/{store_id}/orders/{}", segment(&external_id));
-    Ok(acceptance(&world, &external_id, accepted_at, &status_url))
+    Ok(acceptance(&external_id, accepted_at, &status_url))
 }
 
 /// What the cache makes of an order.
@@ -122,7 +122,7 @@ pub fn accepted_at(accepted: &Accepted, external_id: &str) -> Result<Millis, Pro
 }
 
 /// What was so when it was accepted, so that asking again gets the same answer.
-pub fn acceptance(world: &World, external_id: &str, accepted_at: Millis, status_url: &str) -> Response {
+pub fn acceptance(external_id: &str, accepted_at: Millis, status_url: &str) -> Response {
     let mut answer = Vec::with_capacity(256);
     json::member(&mut answer, b'{', "external_id", Some(external_id));
     json::member(&mut answer, b',', "state", Some("queued"));
@@ -134,7 +134,7 @@ pub fn acceptance(world: &World, external_id: &str, accepted_at: Millis, status_
     );
     json::member(&mut answer, b',', "status_url", Some(status_url));
     answer.push(b'}');
-    reply::json(world, StatusCode::ACCEPTED, answer)
+    reply::json(StatusCode::ACCEPTED, answer)
 }
 
 /// What a request names itself by, where it does.
@@ -189,7 +189,7 @@ pub fn check_fields(
 fn placed(world: &World, cache: &Connection, store: &Store, order: Order) -> Result<Placed, Problem> {
     let pricebook_id = taken(world, store, &order)?;
     let lines = items::resolve(cache, store, &order, &world.intake.pricing())?;
-    let lines = lines.map_err(|invalid| match world.health.borrow().initializing {
+    let lines = lines.map_err(|invalid| match world.is_initializing() {
         true => Problem::unavailable("the first load is not complete yet: send the order again"),
         false => invalid.into(),
     })?;
@@ -240,11 +240,7 @@ pub async fn status(
     if view.store_id != key && view.store_id != find_store(&world, &key)?.id {
         return Err(none());
     }
-    Ok(reply::json(
-        &world,
-        StatusCode::OK,
-        told(&view).to_string().into_bytes(),
-    ))
+    Ok(reply::json(StatusCode::OK, told(&view).to_string().into_bytes()))
 }
 
 pub fn told(view: &View) -> Value {

@@ -1,4 +1,4 @@
-//! Answers with what every one of them says: how fresh it is, and how to ask whether it has changed.
+//! Answers with how to ask whether they have changed. How old they may be is said by the gate ([`super::freshness`]).
 
 use std::convert::Infallible;
 use std::fmt::Display;
@@ -7,13 +7,8 @@ use std::hash::{DefaultHasher, Hasher};
 use axum::body::Body;
 use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::Response;
-
-use crate::serve::World;
-
-const STATE: HeaderName = HeaderName::from_static("storesync-state");
-const LAG: HeaderName = HeaderName::from_static("storesync-lag-seconds");
 
 /// The answers that the asker has from before, by their tags: what `If-None-Match` says.
 #[derive(Debug)]
@@ -47,8 +42,8 @@ impl IfNoneMatch {
 }
 
 /// An answer of JSON.
-pub fn json(world: &World, status: StatusCode, body: Vec<u8>) -> Response {
-    let mut response = fresh(world, status, Body::from(body));
+pub fn json(status: StatusCode, body: Vec<u8>) -> Response {
+    let mut response = fresh(status, Body::from(body));
     response
         .headers_mut()
         .insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
@@ -56,10 +51,10 @@ pub fn json(world: &World, status: StatusCode, body: Vec<u8>) -> Response {
 }
 
 /// An answer tagged by what it says, or word that the asker's copy is still right.
-pub fn hashed(world: &World, held: &IfNoneMatch, body: Vec<u8>) -> Response {
+pub fn hashed(held: &IfNoneMatch, body: Vec<u8>) -> Response {
     let mut hasher = DefaultHasher::new();
     hasher.write(&body);
-    tagged(world, held, format_args!("{:016x}", hasher.finish()), body)
+    tagged(held, format_args!("{:016x}", hasher.finish()), body)
 }
 
 /// The same for one visitor: nothing on the way may keep it for another.
@@ -70,12 +65,12 @@ pub fn for_one(mut response: Response) -> Response {
 }
 
 /// An answer with a tag, or word that the asker's copy is still right.
-pub fn tagged(world: &World, held: &IfNoneMatch, tag: impl Display, body: Vec<u8>) -> Response {
+pub fn tagged(held: &IfNoneMatch, tag: impl Display, body: Vec<u8>) -> Response {
     let tag = format!("\"{tag}\"");
     let mut response = if held.has(&tag) {
-        fresh(world, StatusCode::NOT_MODIFIED, Body::empty())
+        fresh(StatusCode::NOT_MODIFIED, Body::empty())
     } else {
-        json(world, StatusCode::OK, body)
+        json(StatusCode::OK, body)
     };
     if let Ok(tag) = HeaderValue::try_from(tag) {
         response.headers_mut().insert(header::ETAG, tag);
@@ -83,17 +78,12 @@ pub fn tagged(world: &World, held: &IfNoneMatch, tag: impl Display, body: Vec<u8
     response
 }
 
-fn fresh(world: &World, status: StatusCode, body: Body) -> Response {
+fn fresh(status: StatusCode, body: Body) -> Response {
     let mut response = Response::new(body);
     *response.status_mut() = status;
     let headers = response.headers_mut();
     // May be kept, and must be asked about before it is used.
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
-    let health = world.health.borrow();
-    headers.insert(STATE, HeaderValue::from_static(health.state()));
-    if let Some(seconds) = health.lag_seconds(world.clock.now()) {
-        headers.insert(LAG, seconds.into());
-    }
     response
 }
 

@@ -14,6 +14,7 @@ use axum::routing::{MethodRouter, get, patch, post};
 
 use crate::model::write::kinds;
 use crate::serve::access::{Access, Gate};
+use crate::serve::freshness::Subject;
 use crate::serve::problem::wrong_method;
 use crate::serve::{
     BODY_BYTES_MAX, World, admin, admin_orders, catalogue, changes, customers, metrics, openapi, orders,
@@ -234,6 +235,7 @@ pub fn router(
             listener,
             path: route.path,
             access: route.access,
+            subject: route.is_dated().then(|| Subject::of(route.name)),
         });
         let mut handler = (route.handler)(&gate);
         if route.takes.is_some() {

@@ -37,7 +37,6 @@ pub async fn resolve(
                 return Err(Problem::not_found("no store is at this address"));
             }
             Ok(reply::hashed(
-                &world,
                 &held,
                 only_held(found, granted).to_string().into_bytes(),
             ))
@@ -71,14 +70,14 @@ fn place(asked: &mut Asked, prefix: &str) -> Result<Place, Problem> {
 }
 
 /// A list with more said beside it.
-fn list(world: &World, held: &IfNoneMatch, items: &[Vec<u8>], more: &[(&str, bool)]) -> Response {
+fn list(held: &IfNoneMatch, items: &[Vec<u8>], more: &[(&str, bool)]) -> Response {
     let mut out = json::list(items, None);
     out.pop();
     for (name, value) in more {
         out.extend_from_slice(format!(",\"{name}\":{value}").as_bytes());
     }
     out.push(b'}');
-    reply::hashed(world, held, out)
+    reply::hashed(held, out)
 }
 
 pub async fn taxes(
@@ -100,7 +99,7 @@ pub async fn taxes(
         ("tax_inclusive", store.tax_inclusive),
         ("needs_live_check", engine),
     ];
-    Ok(list(&world, &held, &items, &more))
+    Ok(list(&held, &items, &more))
 }
 
 pub async fn shipping_methods(
@@ -122,7 +121,7 @@ pub async fn shipping_methods(
         ("shipping_required", offered.required),
         ("needs_live_check", offered.needs_live_check),
     ];
-    Ok(list(&world, &held, &offered.items, &more))
+    Ok(list(&held, &offered.items, &more))
 }
 
 pub async fn promotions(
@@ -145,7 +144,7 @@ pub async fn promotions(
         };
         promotions::list(cache, store, visitor, &moment)
     })?;
-    let answer = list(&world, &held, &items, &[]);
+    let answer = list(&held, &items, &[]);
     Ok(if is_known { reply::for_one(answer) } else { answer })
 }
 
@@ -163,11 +162,7 @@ fn listing(
         .reader
         .with(|cache| listing::list(cache, kind, &store.id, &after, limit))?
     {
-        Found::Row(page) => Ok(reply::hashed(
-            world,
-            held,
-            json::list(&page.items, page.next.as_deref()),
-        )),
+        Found::Row(page) => Ok(reply::hashed(held, json::list(&page.items, page.next.as_deref()))),
         Found::NoRow | Found::NoObject => Err(no_stores(world)),
     }
 }

@@ -123,7 +123,7 @@ async fn accept(
         kind.name(),
         segment(&external_id)
     );
-    Ok(acceptance(world, &external_id, accepted_at, &status_url))
+    Ok(acceptance(&external_id, accepted_at, &status_url))
 }
 
 /// The order has to be one of ours that was not given up, or one that is mirrored.
@@ -158,5 +158,5 @@ pub async fn status(
         return Err(none());
     }
     let body = told(&view).to_string().into_bytes();
-    Ok(reply::json(&world, StatusCode::OK, body))
+    Ok(reply::json(StatusCode::OK, body))
 }

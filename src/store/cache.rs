@@ -16,6 +16,7 @@ pub mod cursors;
 pub mod fields;
 pub mod loads;
 pub mod objects;
+pub mod proofs;
 pub mod repairs;
 pub mod rows;
 
@@ -43,6 +44,7 @@ pub const KIND: Kind = Kind {
         include_str!("migrations/cache_3.sql"),
         include_str!("migrations/cache_4.sql"),
         include_str!("migrations/cache_5.sql"),
+        include_str!("migrations/cache_6.sql"),
     ],
     page_bytes: 2048,
     synchronous: "normal",

@@ -6,13 +6,14 @@
 use rusqlite::Connection;
 use serde_json::{Map, Value, json};
 
-use crate::model::clock::{Millis, format_datetime};
+use crate::model::clock::{Millis, Moment, format_datetime};
+use crate::model::freshness::Truth;
 use crate::store::allowance::Allowance;
 use crate::store::cache::cursors::{self, Cursor};
 use crate::store::cache::fields::{self, Missing};
 use crate::store::cache::loads::{self, Progress};
 use crate::store::cache::meta;
-use crate::store::cache::objects::{self, ObjectState, State};
+use crate::store::cache::objects::{self, ObjectState};
 use crate::store::cache::repairs::{self, Kind, Repair};
 use crate::store::journal::forget;
 use crate::store::outbox::InState;
@@ -33,6 +34,8 @@ pub struct Standing {
     /// Kind, how many are open, and when the oldest of them was opened.
     pub open_counts: Vec<(Kind, u64, Millis)>,
     pub open: Vec<Repair>,
+    /// How old what readers get may be; empty until told.
+    pub truth: Truth,
     /// Of the outbox, which is another file; empty until told.
     pub orders: Vec<InState>,
     pub allowance: Option<Allowance>,
@@ -58,6 +61,7 @@ impl Standing {
             problems: cursors::problems(&transaction)?,
             open_counts: repairs::open_counts(&transaction)?,
             open,
+            truth: Truth::default(),
             orders: Vec::new(),
             allowance: None,
             journal: None,
@@ -71,7 +75,8 @@ impl Standing {
     }
 
     /// `running` is whether a daemon holds the directory.
-    pub fn as_json(&self, running: bool, now: Millis) -> Value {
+    pub fn as_json(&self, running: bool, moment: Moment) -> Value {
+        let now = moment.wall;
         let orders: Map<String, Value> = self
             .orders
             .iter()
@@ -80,11 +85,13 @@ impl Standing {
         let objects: Vec<Value> = self
             .objects
             .iter()
-            .map(|object| self.object(object, now))
+            .map(|object| self.object(object, moment))
             .collect();
         let channels: Vec<Value> = self.channels(now);
         json!({
             "running": running,
+            "state": self.truth.all().state(moment).name(),
+            "lag_seconds": self.truth.all().lag_seconds(moment),
             "org_id": self.org_id,
             "instance_url": self.instance_url,
             "objects": objects,
@@ -108,7 +115,9 @@ impl Standing {
         })
     }
 
-    fn object(&self, object: &ObjectState, now: Millis) -> Value {
+    fn object(&self, object: &ObjectState, moment: Moment) -> Value {
+        let now = moment.wall;
+        let standing = self.truth.object(&object.object);
         let load = self.loads.iter().find(|load| load.object == object.object);
         let missing = self
             .missing
@@ -122,7 +131,9 @@ impl Standing {
             "state": object.state.as_str(),
             "kept_by": if object.streamed { "stream" } else { "poll" },
             "rows": object.rows,
-            "lag_seconds": self.lag(object, now),
+            "freshness": standing.map(|standing| standing.state(moment).name()),
+            "lag_seconds": standing.and_then(|standing| standing.lag_seconds(moment)),
+            "cause": standing.and_then(|standing| standing.cause()),
             "last_event_at": object.last_event_at.map(format_datetime),
             "loaded_at": object.loaded_at.map(format_datetime),
             "load": load.map(|load| progress(load, now)),
@@ -131,18 +142,6 @@ impl Standing {
             "missing_fields": missing.collect::<Vec<_>>(),
             "problem": object.problem,
         })
-    }
-
-    /// How old what is here may be at most: since the org last said anything of it.
-    pub fn lag(&self, object: &ObjectState, now: Millis) -> Option<i64> {
-        let current = match object.state {
-            State::Waiting | State::Loading => None,
-            State::Live | State::Reload if object.streamed => {
-                self.cursors.iter().map(|cursor| cursor.heard_at).min()
-            }
-            State::Live | State::Reload => object.watermark,
-        };
-        current.map(|current| seconds(now - current))
     }
 
     fn channels(&self, now: Millis) -> Vec<Value> {

@@ -9,6 +9,7 @@ mod events_encode;
 mod exits;
 mod fault_matrix;
 mod forget;
+mod freshness;
 mod fuzzed;
 mod generated;
 mod inbound;

@@ -50,6 +50,7 @@ const SEEN: &[(&str, &str)] = &[
     ("sync.channels", "channels_of_every_form_are_followed_together"),
     ("sync.objects", BOOKS),
     ("sync.poll_seconds", LIMITS),
+    ("sync.stale_after_seconds", LIMITS),
     ("sync.verify_hours", STATE),
     ("sync.api_share_percent", LIMITS),
     ("sync.object.NAME.where", PART),
@@ -380,6 +381,26 @@ fn limits_are_what_the_configuration_says() {
         limits.set(&limited(poll_seconds, share_percent));
         assert_eq!(limits.poll().as_secs(), u64::from(poll_seconds));
         assert_eq!(limits.budget().share_percent, share_percent);
+        let usual = 2 * i64::from(poll_seconds) + 60;
+        let stale_after =
+            |limits: &Limits| [false, true].map(|of| limits.freshness().stale_after(of) / 1_000);
+        assert_eq!(stale_after(&limits), [usual, 390]);
+        let sync = config::Sync {
+            stale_after_seconds: Some(50),
+            ..limited(poll_seconds, share_percent)
+        };
+        assert_eq!(stale_after(&Limits::new(&sync)), [50, 50]);
+    }
+    for (poll_seconds, stale_after_seconds, refused) in [(60, 99, true), (60, 100, false), (3_600, 900, true)]
+    {
+        let text = with_an_unknown_key("");
+        let keys = format!("poll_seconds = {poll_seconds}\nstale_after_seconds = {stale_after_seconds}\n");
+        let config = Config::parse(&text.replace("[sync]\n", &format!("[sync]\n{keys}")), []);
+        let said = config.err().map(|error| error.to_string());
+        let names = said
+            .as_ref()
+            .is_some_and(|said| said.contains("[sync] stale_after_seconds"));
+        assert_eq!((said.is_some(), names), (refused, refused), "{said:?}");
     }
 }
 

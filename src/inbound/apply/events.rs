@@ -16,7 +16,7 @@ use crate::model::change::{RawEvent, ReplayId};
 use crate::model::row::Value;
 use crate::store::cache::Batch;
 use crate::store::cache::cursors::Cursor;
-use crate::store::cache::repairs::{Entry, Kind};
+use crate::store::cache::repairs::{Entry, Kind, reason};
 use crate::store::cache::rows::{Mirror, Outcome};
 use crate::telemetry::metrics;
 
@@ -132,7 +132,8 @@ impl World {
             let committed = self.event(batch, &response.topic, event, &mut change, &mut sets)?;
             committed_at = committed_at.max(committed);
         }
-        self.advance(batch, response, committed_at)
+        self.advance(batch, response, committed_at)?;
+        self.heard(batch, response, committed_at)
     }
 
     fn event<'e>(
@@ -372,7 +373,7 @@ impl World {
         match object {
             Some(object) => self.reload(batch, object, "an event could not be decoded"),
             // Whose event it was is not known: comparing tells what it would have changed.
-            None => self.compare_all(batch, "an event of an unknown object could not be decoded"),
+            None => self.compare_all(batch, reason::UNKNOWN_EVENT),
         }
     }
 

@@ -5,7 +5,7 @@ use crate::inbound::apply::{Mirrored, Phase, World};
 use crate::inbound::prepare::Planned;
 use crate::model::clock::format_datetime;
 use crate::store::cache::fields::Evolved;
-use crate::store::cache::repairs::{Entry, Kind};
+use crate::store::cache::repairs::{Entry, Kind, reason};
 use crate::store::cache::{Batch, State, objects};
 
 impl World {
@@ -21,9 +21,11 @@ impl World {
                 object,
                 number,
                 rows,
+                asked,
                 done,
             } => {
                 self.caught_up(batch, &object, number, rows)?;
+                self.read_since(batch, &object, asked)?;
                 self.reply(done, ());
             }
             Work::Compared {
@@ -256,7 +258,7 @@ impl World {
         if batch.set_streamed(object, planned.streamed)? {
             self.reload(batch, object, "kept current another way from now on")?;
         } else if evolved.wants_values() || filter_changed {
-            self.reload(batch, object, "fields have changed")?;
+            self.reload(batch, object, reason::FIELDS_CHANGED)?;
         }
         Ok(evolved)
     }

@@ -9,9 +9,9 @@ use crate::inbound::apply::{Phase, World, cells};
 use crate::inbound::mapping::stamp_field;
 use crate::model::clock::Millis;
 use crate::model::row::Value;
-use crate::store::cache::Batch;
-use crate::store::cache::loads::{Load, Place};
+use crate::store::cache::loads::{self, Load, Place};
 use crate::store::cache::rows::{Inserter, Mirror, Outcome, Whole};
+use crate::store::cache::{Batch, objects};
 
 /// Answer to a page of a load that was given up meanwhile.
 const GIVEN_UP: &str = "another load of the object has begun";
@@ -44,14 +44,35 @@ impl World {
         let Some(load) = self.load(index, run) else {
             return Ok(0);
         };
+        let asked = batch.when_load_asked(object, self.moment)?;
+        self.bound_watermark(batch, index)?;
         let swept = batch.finish_load(&self.objects[index].mirror, &load, self.now)?;
         let phase = std::mem::replace(&mut self.objects[index].phase, Phase::Settled);
         if matches!(phase, Phase::Loading { again: true, .. }) {
             self.reload(batch, object, "asked for while the object was read")?;
         }
+        self.loaded(batch, object, asked)?;
         // Entries for the object have waited for this.
         self.ledger_rings = true;
         Ok(swept)
+    }
+
+    /// What was read as a whole is here up to the org's time when that began, as far as that is known, and never later
+    /// than stamps that were seen: those less what the load took are of before it.
+    fn bound_watermark(&mut self, batch: &mut Batch<'_>, index: usize) -> anyhow::Result<()> {
+        let table = &self.objects[index].mirror.table;
+        let under_way = loads::load(batch.connection(), &table.object)?;
+        let (Some(stamp), Some(under_way)) = (stamp_field(table), under_way) else {
+            return Ok(());
+        };
+        let took = (self.now - under_way.begun_at).max(0);
+        let newest = objects::newest_stamp(batch.connection(), table, stamp)?.unwrap_or(0);
+        let stored = objects::object(batch.connection(), &table.object)?.and_then(|object| object.watermark);
+        let bound = (newest - took).max(0);
+        if stored > Some(bound) {
+            batch.set_watermark(&table.object, bound)?;
+        }
+        Ok(())
     }
 
     /// A page of CSV. Columns are found by the header; one that the page lacks is null.
@@ -189,8 +210,12 @@ impl World {
         match source {
             Source::Poll {
                 watermark: Some(watermark),
+                asked,
                 ..
-            } => batch.set_watermark(object, *watermark)?,
+            } => {
+                batch.set_watermark(object, *watermark)?;
+                self.polled(batch, object, *asked)?;
+            }
             Source::Load { .. } => {
                 if let Some(load) = load {
                     batch.advance_load(object, &load, rows.len() as u64, None)?;

@@ -12,7 +12,7 @@ use super::work::{Events, Source};
 use super::*;
 use crate::model::change::{RawEvent, ReplayId};
 use crate::model::row::{Column, ColumnKind, Table};
-use crate::store::cache::repairs;
+use crate::store::cache::{proofs, repairs};
 use crate::store::reader::Reader;
 
 const TOPIC: &str = "/data/ChangeEvents";
@@ -248,14 +248,27 @@ impl Door {
         Self::open(Arc::new(tempfile::tempdir().unwrap()))
     }
 
+    /// Objects without change events.
+    fn polled() -> Self {
+        Self::kept_by(Arc::new(tempfile::tempdir().unwrap()), false)
+    }
+
     fn open(dir: Arc<tempfile::TempDir>) -> Self {
+        Self::kept_by(dir, true)
+    }
+
+    fn kept_by(dir: Arc<tempfile::TempDir>, streamed: bool) -> Self {
         let mut cache = Cache::open(dir.path()).unwrap();
         let journal = Journal::open(dir.path()).unwrap();
         for table in tables() {
-            cache.ensure_object(&table, true, T0).unwrap();
+            cache.ensure_object(&table, streamed, T0).unwrap();
         }
         let bells = Bells::new(cache.rev());
-        let planned: Vec<Planned> = tables().into_iter().map(Planned::from).collect();
+        let planned = tables().into_iter().map(|table| Planned {
+            streamed,
+            ..Planned::from(table)
+        });
+        let planned: Vec<Planned> = planned.collect();
         let (work, receiver) = mpsc::channel(QUEUE_MAX);
         let rung = bells.clone();
         let clock = Clock::Manual(Arc::new(T0.into()));
@@ -294,6 +307,7 @@ impl Door {
         self.ask(|done| Work::BeginLoad {
             object: object.to_owned(),
             watermark: T0,
+            asked: None,
             done,
         })
     }
@@ -802,6 +816,7 @@ fn a_poll_writes_what_changed_and_moves_the_watermark() {
         let source = Source::Poll {
             read_rev: *door.bells.rev.borrow(),
             watermark: Some(watermark),
+            asked: None,
         };
         door.ask(|done| Work::Rows {
             object: "Product2".to_owned(),
@@ -830,6 +845,144 @@ fn a_poll_writes_what_changed_and_moves_the_watermark() {
         door.rows("select watermark, rows from _object where object = 'Product2'"),
         [format!("{}|1", T0 + 4_000)]
     );
+}
+
+/// Of which seconds after `T0` it is proved that all before them is here, and whether the object is complete.
+fn proved(door: &Door, object: &str) -> Option<(i64, bool)> {
+    let now = Moment { wall: T0, boot: T0 };
+    let known = Reader::new(door.dir.path())
+        .with(|cache| proofs::known(cache, now))
+        .unwrap();
+    let known = &known[object];
+    Some(((known.proved?.boot - T0) / 1_000, known.complete))
+}
+
+fn seconds_after(seconds: i64) -> Option<Moment> {
+    let instant = T0 + seconds * 1_000;
+    Some(Moment {
+        wall: instant,
+        boot: instant,
+    })
+}
+
+fn begin_asked(door: &Door, seconds: i64) -> Load {
+    door.ask(|done| Work::BeginLoad {
+        object: "Product2".to_owned(),
+        watermark: T0,
+        asked: seconds_after(seconds),
+        done,
+    })
+}
+
+fn heard(door: &Door, seconds: i64, events: Vec<RawEvent>) {
+    door.response(Events {
+        events: events.into(),
+        heard: seconds_after(seconds),
+        objects: vec!["Product2".to_owned()].into(),
+        ..Events::default()
+    });
+}
+
+#[test]
+fn a_stream_proves_a_time_before_its_responses() {
+    let door = Door::new();
+    let first = begin_asked(&door, 100);
+    assert_eq!(proved(&door, "Product2"), None);
+    heard(&door, 150, Vec::new());
+    assert_eq!(
+        proved(&door, "Product2"),
+        Some((90, false)),
+        "no stream completes"
+    );
+    door.finish("Product2", first.run);
+    assert_eq!(
+        proved(&door, "Product2"),
+        Some((90, true)),
+        "more than the load proved"
+    );
+    heard(&door, 200, Vec::new());
+    heard(&door, 200, Vec::new());
+    assert_eq!(
+        proved(&door, "Product2"),
+        Some((140, true)),
+        "a minute before it came, on a road that is not known"
+    );
+    door.response(Events {
+        events: [created().raw(1, "a")].into(),
+        objects: vec!["Product2".to_owned()].into(),
+        ..Events::default()
+    });
+    assert_eq!(
+        proved(&door, "Product2"),
+        Some((140, true)),
+        "to come is no proof"
+    );
+}
+
+#[test]
+fn nothing_is_proved_before_what_was_missed_is_read() {
+    let door = Door::new();
+    let first = begin_asked(&door, 100);
+    door.finish("Product2", first.run);
+    // What an overflow left out, until the object was read.
+    let lost = Event {
+        kind: GAP_OVERFLOW,
+        ids: &["000000000000000AAA"],
+        ..Event::default()
+    };
+    heard(&door, 300, vec![lost.raw(2, "b")]);
+    let again = begin_asked(&door, 320);
+    heard(&door, 400, Vec::new());
+    assert_eq!(proved(&door, "Product2"), Some((70, true)));
+    door.finish("Product2", again.run);
+    assert_eq!(
+        proved(&door, "Product2"),
+        Some((290, true)),
+        "half a minute before it was asked for"
+    );
+    // What came while the position was lost, until that was read.
+    door.events(vec![created().raw(3, "c")]);
+    door.ask(|done| Work::Lost {
+        topic: TOPIC.into(),
+        objects: vec!["Product2".to_owned()],
+        done,
+    });
+    heard(&door, 500, Vec::new());
+    assert_eq!(proved(&door, "Product2"), Some((290, true)));
+    let number = door.rows("select number from _repair where kind = 'catch_up' and closed_at is null");
+    door.ask(|done| Work::CaughtUp {
+        object: "Product2".to_owned(),
+        number: number[0].parse().unwrap(),
+        rows: 0,
+        asked: seconds_after(510),
+        done,
+    });
+    assert_eq!(proved(&door, "Product2"), Some((480, true)));
+}
+
+#[test]
+fn a_polled_object_is_complete_once_it_was_polled() {
+    let door = Door::polled();
+    let load = begin_asked(&door, 100);
+    door.finish("Product2", load.run);
+    assert_eq!(proved(&door, "Product2"), Some((70, false)));
+    let poll = |watermark, asked| {
+        door.ask(|done| Work::Rows {
+            object: "Product2".to_owned(),
+            source: Source::Poll {
+                read_rev: 0,
+                watermark,
+                asked,
+            },
+            rows: Vec::new(),
+            done,
+        })
+        .unwrap()
+    };
+    poll(None, seconds_after(150));
+    assert_eq!(proved(&door, "Product2"), Some((70, false)), "a page is not all");
+    poll(Some(T0 + 1), seconds_after(150));
+    assert_eq!(proved(&door, "Product2"), Some((120, true)));
 }
 
 #[test]
@@ -958,6 +1111,7 @@ fn a_lost_position_is_caught_up_from_the_newest_event_on_and_then_compared() {
             object: "Product2".to_owned(),
             number,
             rows: 3,
+            asked: None,
             done,
         });
     };

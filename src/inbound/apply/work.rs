@@ -12,7 +12,7 @@ use crate::inbound::apply::EVENTS_PER_BATCH_MAX;
 use crate::inbound::apply::log::Packed;
 use crate::inbound::prepare::Planned;
 use crate::model::change::{RawEvent, ReplayId};
-use crate::model::clock::Millis;
+use crate::model::clock::{Millis, Moment};
 use crate::store::cache::fields::Evolved;
 use crate::store::cache::loads::{Load, Place};
 
@@ -31,6 +31,8 @@ pub enum Work {
     BeginLoad {
         object: String,
         watermark: Millis,
+        /// Before its first request.
+        asked: Option<Moment>,
         done: oneshot::Sender<Load>,
     },
     /// A page of a load, as CSV with a header. `place` is where the load goes on after it.
@@ -68,6 +70,8 @@ pub enum Work {
         object: String,
         number: i64,
         rows: u64,
+        /// Before its first request.
+        asked: Option<Moment>,
         done: oneshot::Sender<()>,
     },
     /// An object was compared with the org: these records differ, and why. `number` is that of the entry that
@@ -135,6 +139,9 @@ pub enum Source {
     Poll {
         read_rev: i64,
         watermark: Option<Millis>,
+        /// Before the poll's first request, where this ends it. Not written down: it is about this process alone.
+        #[serde(skip)]
+        asked: Option<Moment>,
     },
     /// As a poll, of an object whose events come at the same time: a row that was touched meanwhile is read
     /// once more.
@@ -157,6 +164,10 @@ pub struct Events {
     pub restart: bool,
     /// The position told by a response without events.
     pub latest: Option<ReplayId>,
+    /// When nothing had arrived that is not in this response or one before it, where that is known.
+    pub heard: Option<Moment>,
+    /// What the channel carries.
+    pub objects: Arc<[String]>,
     /// Answered when everything up to here is stored.
     pub done: Option<oneshot::Sender<()>>,
 }

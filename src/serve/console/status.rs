@@ -1,11 +1,12 @@
 //! How everything stands, and three charts of how it goes.
 
-use axum::extract::State;
+use axum::extract;
 use axum::http::StatusCode;
 use axum::response::Response;
 use serde_json::json;
 
-use crate::model::clock::{Millis, format_datetime};
+use crate::model::clock::{Millis, Moment, format_datetime};
+use crate::model::freshness::{Standing, State, Truth};
 use crate::serve::console::html::{Html, element, facts, heading, link, table, tag, text};
 use crate::serve::console::{Page, Trouble, shell};
 use crate::serve::{World, reply};
@@ -13,9 +14,10 @@ use crate::store::cache::cursors::{self, Cursor};
 use crate::store::cache::objects::{self, ObjectState};
 use crate::store::cache::{meta, repairs};
 
-pub async fn page(State(world): State<World>) -> Page {
+pub async fn page(extract::State(world): extract::State<World>) -> Page {
     let health = world.health.borrow().clone();
-    let now = world.clock.now();
+    let moment = world.clock.moment();
+    let now = moment.wall;
     let (objects, cursors, problems, open) = world.reader.with(|connection| {
         Ok((
             objects::objects(connection)?,
@@ -25,12 +27,13 @@ pub async fn page(State(world): State<World>) -> Page {
         ))
     })?;
     let orders = world.intake.counts()?;
-    let state = match health.state() {
-        "live" => element("span", &[("class", "good")], [text("live")]),
-        other => element("span", &[("class", "bad")], [text(other)]),
+    let standing = health.standing();
+    let state = match standing.state(moment) {
+        State::Live => element("span", &[("class", "good")], [text("live")]),
+        other => element("span", &[("class", "bad")], [text(called(other, standing))]),
     };
-    let lag = health
-        .lag_seconds(now)
+    let lag = standing
+        .lag_seconds(moment)
         .map_or_else(|| "not known".to_owned(), |lag| format!("{lag} s"));
     let rows: i64 = objects.iter().map(|object| object.rows).sum();
     let entries: u64 = open.iter().map(|(_, count, _)| count).sum();
@@ -59,12 +62,24 @@ pub async fn page(State(world): State<World>) -> Page {
         heading("Orders"),
         table("Orders by state", &["State", "Orders"], orders),
         heading("Objects"),
-        mirrored(&objects),
+        mirrored(&objects, health.freshness.truth(), moment),
     ];
     Ok(shell(StatusCode::OK, "/", "Status", content))
 }
 
-fn mirrored(objects: &[ObjectState]) -> Html {
+/// A state with its cause, where one was found.
+fn called(state: State, standing: &Standing) -> String {
+    match standing.cause() {
+        Some(cause) => format!("{}: {cause}", state.name()),
+        None => state.name().to_owned(),
+    }
+}
+
+fn mirrored(objects: &[ObjectState], truth: &Truth, moment: Moment) -> Html {
+    let lag = |object: &str| {
+        let seconds = truth.object(object).and_then(|of| of.lag_seconds(moment));
+        seconds.map_or_else(|| "not known".to_owned(), |seconds| format!("{seconds} s"))
+    };
     let rows = objects.iter().map(|object| {
         let state = match &object.problem {
             Some(problem) => element("span", &[("class", "bad")], [text(problem)]),
@@ -79,6 +94,7 @@ fn mirrored(objects: &[ObjectState]) -> Html {
                 "polling"
             }),
             text(object.rows),
+            text(lag(&object.object)),
             text(object.loaded_at.map(format_datetime).unwrap_or_default()),
             text(object.drift.map(|drift| drift.to_string()).unwrap_or_default()),
         ]
@@ -88,6 +104,7 @@ fn mirrored(objects: &[ObjectState]) -> Html {
         "State",
         "Kept by",
         "Rows",
+        "Behind the org",
         "Loaded",
         "Differed when last compared",
     ];
@@ -157,8 +174,9 @@ fn charts() -> Html {
 }
 
 /// What the charts are drawn from: `{at, lag_seconds, rev, outbox}`.
-pub async fn pulse(State(world): State<World>) -> Result<Response, Trouble> {
-    let now = world.clock.now();
+pub async fn pulse(extract::State(world): extract::State<World>) -> Result<Response, Trouble> {
+    let moment = world.clock.moment();
+    let now = moment.wall;
     let rev = world.reader.with(|connection| meta::<i64>(connection, "rev"))?;
     let orders = world.intake.counts()?;
     let on_their_way: i64 = orders
@@ -166,11 +184,7 @@ pub async fn pulse(State(world): State<World>) -> Result<Response, Trouble> {
         .filter(|(state, _)| state.is_pending())
         .map(|(_, count)| count)
         .sum();
-    let lag = world.health.borrow().lag_seconds(now);
+    let lag = world.health.borrow().standing().lag_seconds(moment);
     let pulse = json!({"at": now, "lag_seconds": lag, "rev": rev.unwrap_or(0), "outbox": on_their_way});
-    Ok(reply::json(
-        &world,
-        StatusCode::OK,
-        pulse.to_string().into_bytes(),
-    ))
+    Ok(reply::json(StatusCode::OK, pulse.to_string().into_bytes()))
 }

@@ -7,9 +7,10 @@ use std::fmt;
 
 use rusqlite::{Connection, OptionalExtension, params};
 
-use crate::model::clock::Millis;
+use crate::model::clock::{Millis, parse_datetime};
 use crate::model::row::{Table, quoted};
 use crate::store::cache::fields::{self, Evolved};
+use crate::store::cache::repairs::reason;
 use crate::store::cache::rows::Mirror;
 use crate::store::cache::{Batch, Cache, meta};
 
@@ -108,6 +109,17 @@ pub fn object(connection: &Connection, name: &str) -> rusqlite::Result<Option<Ob
         .optional()
 }
 
+/// The newest stamp of a mirrored row; `None` where there is no row.
+pub fn newest_stamp(connection: &Connection, table: &Table, field: &str) -> rusqlite::Result<Option<Millis>> {
+    let Some(column) = table.position(field) else {
+        return Ok(None);
+    };
+    let (table, column) = (quoted(&table.name), quoted(&table.columns[column].name));
+    let sql = format!("select max({column}) from {table}");
+    let newest: Option<String> = connection.query_row(&sql, [], |row| row.get(0))?;
+    Ok(newest.as_deref().and_then(parse_datetime))
+}
+
 /// The fields of an object that are mirrored and not missing, by describe's names.
 pub fn fields(connection: &Connection, object: &str) -> rusqlite::Result<HashSet<String>> {
     connection
@@ -160,6 +172,8 @@ impl Cache {
         for object in &gone {
             self.connection
                 .execute("delete from _object where object = ?1", [object])?;
+            self.connection
+                .execute("delete from _proof where object = ?1", [object])?;
         }
         Ok(gone)
     }
@@ -188,9 +202,8 @@ impl Batch<'_> {
         if stored.is_some() {
             self.transaction.execute(
                 "insert into _repair (kind, object, reason, opened_at) \
-                 select 'verify', object, 'the org answers from another address', ?1 from _object where true \
-                 on conflict do nothing",
-                [now],
+                 select 'verify', object, ?2, ?1 from _object where true on conflict do nothing",
+                params![now, reason::OTHER_ADDRESS],
             )?;
         }
         Ok(stored)
@@ -276,11 +289,10 @@ impl Batch<'_> {
         Ok(())
     }
 
+    /// The stamp behind which an object is asked for changes.
     pub fn set_watermark(&mut self, object: &str, watermark: Millis) -> rusqlite::Result<()> {
         self.transaction
-            .prepare_cached(
-                "update _object set watermark = max(coalesce(watermark, 0), ?2) where object = ?1",
-            )?
+            .prepare_cached("update _object set watermark = ?2 where object = ?1")?
             .execute(params![object, watermark])?;
         Ok(())
     }

@@ -13,6 +13,14 @@ use crate::store::database::{self, OpenError};
 /// Closed entries kept as history.
 const HISTORY_MAX: i64 = 100_000;
 
+/// Why entries are opened, where that decides what they mean. Stored.
+pub mod reason {
+    pub const BY_SCHEDULE: &str = "by schedule";
+    pub const FIELDS_CHANGED: &str = "fields have changed";
+    pub const OTHER_ADDRESS: &str = "the org answers from another address";
+    pub const UNKNOWN_EVENT: &str = "an event of an unknown object could not be decoded";
+}
+
 /// What kind of work an entry is. Stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Kind {

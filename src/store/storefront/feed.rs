@@ -163,6 +163,12 @@ const ABOUT_PERSONS: [&str; 3] = [
     "s_c__Booking__c",
 ];
 
+/// The objects whose changes storefronts are told of under these topics.
+pub fn objects_of<'t>(topics: &'t [&'static str]) -> impl Iterator<Item = &'static str> + 't {
+    let rules = RULES.iter().filter(|rule| topics.contains(&rule.topic));
+    rules.map(|rule| rule.object)
+}
+
 /// Whether an object is what stores show to anyone. All others may be about persons, whatever an org adds.
 pub fn is_of_catalogue(object: &str) -> bool {
     let named = |name: &str| name.eq_ignore_ascii_case(object);

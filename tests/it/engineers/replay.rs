@@ -9,8 +9,10 @@ use serde_json::{Value, json};
 
 use crate::world::{Sandbox, cache, converge, eventually, select, storesync};
 
-/// What the storefront's views keep for themselves: made of the rows, by triggers that the daemon sets up.
-const DERIVED: [&str; 5] = [
+/// What the storefront's views keep for themselves: made of the rows, by triggers that the daemon sets up. And when
+/// something was proved of the org, which a replay does not ask.
+const DERIVED: [&str; 6] = [
+    "_proof",
     "_store_product",
     "_store_dirty",
     "_departed",

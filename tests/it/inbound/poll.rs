@@ -30,8 +30,9 @@ async fn polls_bring_a_change_that_becomes_visible_late_and_every_page_of_many()
     let late = org.some("Contact", "ORDER BY Id").await;
     let other = org.some("Contact", "ORDER BY Id DESC").await;
     polled(&org, &late, "in time").await;
+    org.control("clock", json!({"advance_ms": 18 * 60_000})).await;
     polled(&org, &other, "after it").await;
-    // As after a long transaction: the stamp is older than that of a change that was polled before.
+    // As after a long transaction: the stamp is 18 minutes older than that of a change that was polled before.
     let update = json!({"attributes": {"type": "Contact"}, "Id": late, "Department": "late"});
     let unstamped = json!({"told": "silently", "stamps": "none", "update": [update]});
     org.control("changes", unstamped).await;

@@ -45,6 +45,7 @@ const SEEN_MOVING: &[(&str, &str)] = &[
     ("storesync_object_state", LOADS),
     ("storesync_replay_window_remaining_seconds", LOADS),
     ("storesync_serving", LOADS),
+    ("storesync_lag_seconds", LOADS),
     ("storesync_sf_api_limit", LOADS),
     ("storesync_sf_api_limit_remaining", LOADS),
     ("storesync_db_size_bytes", ORDERS),
@@ -319,19 +320,18 @@ async fn loads_and_outages_move_the_metrics_of_the_state() {
     })
     .await;
 
-    // The position grows old while the daemon is down, and the org is away when it starts.
+    // It is started again an hour later, and the org is away.
     daemon.running.kill();
-    let connection = rusqlite::Connection::open(org.state().join("cache.db")).unwrap();
-    connection
-        .execute("update _cursor set position_at = position_at - 3600 * 1000", [])
-        .unwrap();
-    drop(connection);
     daemon = org
-        .daemon_with(&[("STORESYNC__ORG__LOGIN_URL", "http://127.0.0.1:1")])
+        .daemon_with(&[
+            ("STORESYNC__ORG__LOGIN_URL", "http://127.0.0.1:1"),
+            ("STORESYNC_CLOCK_AHEAD_SECONDS", "3600"),
+        ])
         .await;
     let away = [
-        (AGE, Up(3_600.0)),
-        (WINDOW, Down(3_600.0)),
+        (AGE, Up(3_500.0)),
+        (WINDOW, Down(3_500.0)),
+        ("storesync_lag_seconds", Up(3_000.0)),
         (STALE, To(1.0)),
         (LIVE, To(0.0)),
     ];

@@ -353,7 +353,10 @@ async fn the_documents_name_what_is_there(client: &Client, listeners: [(&str, &s
 async fn an_org_that_is_away_and_a_console_over_tls(org: &Sandbox, seen: &mut Seen) {
     let (certificate, files) = certify(org);
     configure(org, &format!("[admin.tls]\n{files}"));
-    let away = [("STORESYNC__ORG__LOGIN_URL", "http://127.0.0.1:1")];
+    let away = [
+        ("STORESYNC__ORG__LOGIN_URL", "http://127.0.0.1:1"),
+        ("STORESYNC_CLOCK_AHEAD_SECONDS", "420"),
+    ];
     let command = org.daemon_command(&away);
     let (running, line) = Running::with_first_line_of_log(command, "operators are served on");
     let said = running.said();

@@ -1,0 +1,374 @@
+//! How old what a reader gets may be, and what that is called.
+//!
+//! Of each object it is known of which instant it is proved that all the org had committed before it is in the rows
+//! that readers see ([`Known::proved`]). The age is what has passed since, by this machine's clocks alone: no clock of
+//! the org is part of it. So whatever stops the mirror makes it older, and nothing has to be found out about the cause.
+//!
+//! Promises that an age is never less than it is, and never 0 for want of knowledge. What is asked for a moment before
+//! a proof arrives is told to be older than it is.
+
+use std::collections::BTreeMap;
+
+use crate::model::clock::{Millis, Moment};
+
+/// An object that is kept current by change events has to prove itself within the longest time between two keep-alives
+/// of the org (270 s), a minute, and the time that events are on their way.
+const STREAMED_STALE_MILLIS: Millis = 390_000;
+
+/// What a poll may take besides two intervals.
+const POLL_MARGIN_MILLIS: Millis = 60_000;
+
+/// A record that waits to be read again for longer no longer makes its whole object older: it waits by itself.
+pub const WAITING_MAX_MILLIS: Millis = 300_000;
+
+/// So many records that wait, or one in so many rows, and the object as a whole is old.
+const WAITING_MAX: u64 = 100;
+const WAITING_ONE_IN: u64 = 100;
+
+/// What storefronts are answered from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum State {
+    /// Proved recently enough.
+    Live,
+    /// Complete once, and older than it may be.
+    Stale,
+    /// Never complete.
+    Initializing,
+}
+
+impl State {
+    pub const ALL: [Self; 3] = [Self::Initializing, Self::Live, Self::Stale];
+
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Initializing => "initializing",
+            Self::Live => "live",
+            Self::Stale => "stale",
+        }
+    }
+}
+
+/// What the cache knows of an object.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Known {
+    /// A first load ended, and what changed while it ran was read.
+    pub complete: bool,
+    /// All that the org committed before it is here.
+    pub proved: Option<Moment>,
+    /// The wall clock was set back since an earlier start of the machine proved it.
+    pub doubtful: bool,
+    pub streamed: bool,
+    pub rows: u64,
+    /// Since when the oldest record waits to be read again that has waited for at most [`WAITING_MAX_MILLIS`].
+    pub waiting_since: Option<Millis>,
+    /// Records that have waited for longer.
+    pub waiting_long: u64,
+    /// What stands in its way and does not heal by itself.
+    pub problem: Option<String>,
+}
+
+/// How old an object may become before it is called stale.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// As configured, however slow polling is while the org's API allowance is short.
+    pub poll_millis: Millis,
+    /// Where less than usual is wanted.
+    pub stale_after_millis: Option<Millis>,
+}
+
+impl Limits {
+    pub fn stale_after(&self, streamed: bool) -> Millis {
+        let usual = if streamed {
+            STREAMED_STALE_MILLIS
+        } else {
+            2 * self.poll_millis + POLL_MARGIN_MILLIS
+        };
+        self.stale_after_millis.map_or(usual, |wanted| usual.min(wanted))
+    }
+}
+
+/// One object, or several of which the worst counts.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Standing {
+    /// An object is not complete.
+    initializing: bool,
+    /// By each clock the oldest proof.
+    proved: Option<Moment>,
+    /// From then on it is stale.
+    stale_at: Option<Moment>,
+    /// Why it is stale whatever its age.
+    cause: Option<String>,
+}
+
+impl Standing {
+    /// Of one object.
+    pub fn of(known: &Known, limits: &Limits, now: Moment) -> Self {
+        let waits = known.waiting_since.map(|since| now.before(now.wall - since));
+        let proved = known
+            .proved
+            .map(|proved| waits.map_or(proved, |waits| proved.earlier(waits)));
+        let waiting = known.waiting_long;
+        let many = waiting > WAITING_MAX || waiting > 0 && waiting * WAITING_ONE_IN > known.rows;
+        let cause = if let Some(problem) = &known.problem {
+            Some(problem.clone())
+        } else if many {
+            Some(format!("{waiting} records wait to be read again"))
+        } else if known.doubtful {
+            Some("the clock of this machine was set back while it was off".to_owned())
+        } else {
+            None
+        };
+        Self {
+            initializing: !known.complete || proved.is_none(),
+            proved,
+            stale_at: proved.map(|proved| proved.before(-limits.stale_after(known.streamed))),
+            cause,
+        }
+    }
+
+    /// The worst of both.
+    #[must_use]
+    fn with(self, other: &Self) -> Self {
+        let earlier = |one: Option<Moment>, other: Option<Moment>| match (one, other) {
+            (Some(one), Some(other)) => Some(one.earlier(other)),
+            (one, other) => one.or(other),
+        };
+        Self {
+            initializing: self.initializing || other.initializing,
+            proved: earlier(self.proved, other.proved),
+            stale_at: earlier(self.stale_at, other.stale_at),
+            cause: self.cause.or_else(|| other.cause.clone()),
+        }
+    }
+
+    pub fn state(&self, now: Moment) -> State {
+        let is_over = |at: Moment| now.wall >= at.wall || now.boot >= at.boot;
+        if self.initializing {
+            State::Initializing
+        } else if self.cause.is_some() || self.stale_at.is_none_or(is_over) {
+            State::Stale
+        } else {
+            State::Live
+        }
+    }
+
+    /// Rounded up; `None` before anything is complete.
+    pub fn lag_seconds(&self, now: Moment) -> Option<i64> {
+        let proved = self.proved.filter(|_| !self.initializing)?;
+        Some((proved.age(now) + 999) / 1_000)
+    }
+
+    /// Since when it has been called stale, by the wall clock, where its age makes it so.
+    pub fn stale_at(&self) -> Option<Millis> {
+        Some(self.stale_at?.wall)
+    }
+
+    /// What stands in the way, where something was found to.
+    pub fn cause(&self) -> Option<&str> {
+        self.cause.as_deref()
+    }
+}
+
+/// How every object stands, and all together: the one place that every surface tells it from.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Truth {
+    objects: BTreeMap<String, Standing>,
+    all: Standing,
+}
+
+impl Truth {
+    /// Of all mirrored objects. Of none at all nothing is complete.
+    pub fn new<'k>(
+        known: impl IntoIterator<Item = (&'k String, &'k Known)>,
+        limits: &Limits,
+        now: Moment,
+    ) -> Self {
+        let objects: BTreeMap<String, Standing> = known
+            .into_iter()
+            .map(|(object, known)| (object.clone(), Standing::of(known, limits, now)))
+            .collect();
+        let all = worst(objects.values());
+        Self { objects, all }
+    }
+
+    /// All together.
+    pub fn all(&self) -> &Standing {
+        &self.all
+    }
+
+    /// One object, its name in any case.
+    pub fn object(&self, name: &str) -> Option<&Standing> {
+        self.objects.get(name).or_else(|| {
+            let mut objects = self.objects.iter();
+            let found = objects.find(|(object, _)| object.eq_ignore_ascii_case(name));
+            found.map(|(_, standing)| standing)
+        })
+    }
+
+    /// Those of these objects that are mirrored; all together where none is.
+    pub fn of<'n>(&self, names: impl IntoIterator<Item = &'n str>) -> Standing {
+        let found: Vec<&Standing> = names
+            .into_iter()
+            .filter_map(|name| self.objects.get(name))
+            .collect();
+        if found.is_empty() {
+            return self.all.clone();
+        }
+        worst(found)
+    }
+
+    /// Objects that are stale for a cause that was found, and why.
+    pub fn causes(&self) -> impl Iterator<Item = (&str, &str)> {
+        let objects = self.objects.iter();
+        objects.filter_map(|(object, standing)| Some((object.as_str(), standing.cause()?)))
+    }
+}
+
+fn worst<'s>(standings: impl IntoIterator<Item = &'s Standing>) -> Standing {
+    let worse =
+        |all: Option<Standing>, one: &Standing| Some(all.map_or_else(|| one.clone(), |all| all.with(one)));
+    let all = standings.into_iter().fold(None, worse);
+    all.unwrap_or(Standing {
+        initializing: true,
+        ..Standing::default()
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LIMITS: Limits = Limits {
+        poll_millis: 60_000,
+        stale_after_millis: None,
+    };
+
+    fn at(seconds: i64) -> Moment {
+        Moment {
+            wall: 1_000_000 + seconds * 1_000,
+            boot: seconds * 1_000,
+        }
+    }
+
+    fn complete() -> Known {
+        Known {
+            complete: true,
+            proved: Some(at(0)),
+            rows: 10_000,
+            ..Known::default()
+        }
+    }
+
+    #[test]
+    fn an_object_is_called_what_its_age_makes_it() {
+        let streamed = Known {
+            streamed: true,
+            ..complete()
+        };
+        let waiting = |seconds: i64| Known {
+            waiting_since: Some(at(-seconds).wall),
+            ..complete()
+        };
+        let long = |waiting_long, rows| Known {
+            waiting_long,
+            rows,
+            ..complete()
+        };
+        let loading = Known {
+            complete: false,
+            ..complete()
+        };
+        let never = Known {
+            proved: None,
+            ..complete()
+        };
+        let refused = Known {
+            problem: Some("refused".to_owned()),
+            ..complete()
+        };
+        let set_back = Known {
+            doubtful: true,
+            ..complete()
+        };
+        for (case, known, now, state, lag) in [
+            ("new", complete(), 1, State::Live, Some(1)),
+            ("polled, in time", complete(), 179, State::Live, Some(179)),
+            ("polled, late", complete(), 180, State::Stale, Some(180)),
+            ("streamed, in time", streamed.clone(), 389, State::Live, Some(389)),
+            ("streamed, late", streamed, 390, State::Stale, Some(390)),
+            ("a record waits", waiting(100), 1, State::Live, Some(101)),
+            (
+                "a record waits too long",
+                waiting(200),
+                1,
+                State::Stale,
+                Some(201),
+            ),
+            (
+                "some wait by themselves",
+                long(100, 10_000),
+                1,
+                State::Live,
+                Some(1),
+            ),
+            ("too many wait", long(101, 100_000), 1, State::Stale, Some(1)),
+            ("one in a hundred waits", long(2, 199), 1, State::Stale, Some(1)),
+            ("never complete", loading, 1, State::Initializing, None),
+            ("never proved", never, 1, State::Initializing, None),
+            ("refused", refused, 1, State::Stale, Some(1)),
+            ("set back", set_back, 1, State::Stale, Some(1)),
+        ] {
+            let standing = Standing::of(&known, &LIMITS, at(0));
+            let told = (standing.state(at(now)), standing.lag_seconds(at(now)));
+            assert_eq!(told, (state, lag), "{case}");
+        }
+    }
+
+    #[test]
+    fn what_is_configured_caps_what_is_usual() {
+        let capped = Limits {
+            stale_after_millis: Some(100_000),
+            ..LIMITS
+        };
+        assert_eq!(
+            (capped.stale_after(true), capped.stale_after(false)),
+            (100_000, 100_000)
+        );
+        assert_eq!(
+            (LIMITS.stale_after(true), LIMITS.stale_after(false)),
+            (390_000, 180_000)
+        );
+    }
+
+    #[test]
+    fn the_worst_counts_by_each_clock() {
+        let older = Known {
+            proved: Some(Moment { boot: 0, ..at(-50) }),
+            ..complete()
+        };
+        let (one, other, loading) = ("One".to_owned(), "Other".to_owned(), "Loading".to_owned());
+        let incomplete = Known {
+            complete: false,
+            ..complete()
+        };
+        let known = [(&one, &complete()), (&other, &older), (&loading, &incomplete)];
+        let truth = Truth::new(known, &LIMITS, at(0));
+        assert_eq!(truth.all().state(at(1)), State::Initializing);
+        let both = truth.of(["One", "Other", "Elsewhere"]);
+        assert_eq!(
+            (both.state(at(1)), both.lag_seconds(at(1))),
+            (State::Live, Some(51))
+        );
+        assert_eq!(truth.of(["One"]).lag_seconds(at(1)), Some(1));
+        assert_eq!(truth.of(["Elsewhere"]), *truth.all());
+        assert_eq!(
+            truth.object("oTHER").and_then(|one| one.lag_seconds(at(1))),
+            Some(51)
+        );
+        let none = Truth::new([], &LIMITS, at(0));
+        assert_eq!(
+            (none.all().state(at(9)), none.all().lag_seconds(at(9))),
+            (State::Initializing, None)
+        );
+    }
+}

@@ -1,0 +1,295 @@
+//! Whether the daemon knows how old its answers are, whatever happens to it.
+//!
+//! The daemon runs inside the test, by a wall clock that the test sets. Whether an answer is old is decided by the org's
+//! own changes: as long as one is not seen, an answer that does not say that it may be that old has lied.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+
+use serde_json::{Value, json};
+use storesync::config::Config;
+use storesync::daemon::{self, Listeners};
+use storesync::model::clock::{Clock, Millis};
+use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+use crate::world::{Sandbox, eventually};
+
+/// A daemon in this process.
+struct Inside {
+    api: String,
+    admin: String,
+    ahead: Arc<AtomicI64>,
+    stop: CancellationToken,
+    task: JoinHandle<anyhow::Result<()>>,
+}
+
+/// What an answer says of itself.
+#[derive(Debug)]
+struct Said {
+    state: String,
+    lag_seconds: Option<i64>,
+    row: Value,
+}
+
+impl Inside {
+    async fn start(org: &Sandbox) -> Self {
+        let mut config = Config::load(Some(&org.config())).unwrap();
+        config.sync.poll_seconds = 1;
+        let ahead = Arc::new(AtomicI64::new(0));
+        let listeners = Listeners {
+            storefront: TcpListener::bind("127.0.0.1:0").await.unwrap().into(),
+            admin: TcpListener::bind("127.0.0.1:0").await.unwrap().into(),
+        };
+        let address =
+            |listener: &storesync::serve::Listener| format!("http://{}", listener.local_addr().unwrap());
+        let (api, admin) = (address(&listeners.storefront), address(&listeners.admin));
+        let (stop, clock) = (CancellationToken::new(), Clock::Moved(Arc::clone(&ahead)));
+        let (until, runtime) = (stop.clone(), tokio::runtime::Handle::current());
+        let task = tokio::task::spawn_blocking(move || {
+            runtime.block_on(daemon::run(config, clock, listeners, until))
+        });
+        Self {
+            api,
+            admin,
+            ahead,
+            stop,
+            task,
+        }
+    }
+
+    fn now(&self) -> Millis {
+        Clock::Moved(Arc::clone(&self.ahead)).now()
+    }
+
+    async fn look(&self, object: &str, id: &str) -> Option<Said> {
+        let answer = reqwest::get(format!("{}/v1/objects/{object}/{id}", self.api))
+            .await
+            .ok()?;
+        let header = |name| answer.headers().get(name)?.to_str().ok().map(str::to_owned);
+        Some(Said {
+            state: header("storesync-state")?,
+            lag_seconds: header("storesync-lag-seconds").map(|text| text.parse().unwrap()),
+            row: answer.json().await.ok()?,
+        })
+    }
+
+    async fn asked(&self, path: &str) -> Value {
+        let answer = reqwest::get(format!("{}{path}", self.admin)).await.unwrap();
+        answer.json().await.unwrap()
+    }
+
+    async fn end(self) {
+        self.stop.cancel();
+        self.task.await.unwrap().unwrap();
+    }
+}
+
+/// A change that the org has committed.
+struct Changed {
+    object: &'static str,
+    id: String,
+    value: String,
+    at: Millis,
+}
+
+impl Changed {
+    async fn make(org: &Sandbox, daemon: &Inside, object: &'static str, id: &str, value: &str) -> Self {
+        let record = json!({"attributes": {"type": object}, "Id": id, "Description": value});
+        org.control("changes", json!({"update": [record]})).await;
+        Self {
+            object,
+            id: id.to_owned(),
+            value: value.to_owned(),
+            at: daemon.now(),
+        }
+    }
+
+    /// What is answered now, which is as old as it says, or older.
+    async fn look(&self, daemon: &Inside) -> Option<Said> {
+        let asked = daemon.now();
+        let said = daemon.look(self.object, &self.id).await?;
+        if said.row["description"] != self.value.as_str() {
+            let age = asked - self.at;
+            let told = said.lag_seconds.map(|seconds| seconds * 1_000);
+            let is_true = said.state == "initializing" || told.is_some_and(|told| told >= age);
+            assert!(is_true, "{age} ms old, and said: {said:?}");
+        }
+        Some(said)
+    }
+
+    /// Waits for the state; where it is that of what is current, for the change too.
+    async fn until(&self, daemon: &Inside, state: &str) -> Said {
+        eventually(&format!("{} is {state}", self.object), async || {
+            let said = self.look(daemon).await?;
+            let is_seen = said.row["description"] == self.value.as_str();
+            (said.state == state && (is_seen || state == "stale")).then_some(said)
+        })
+        .await
+    }
+}
+
+/// Header, readiness, status and metric say the same of an object and of all together.
+async fn all_say(daemon: &Inside, changed: &Changed, state: &str, of_all: &str) {
+    eventually(&format!("all together are {of_all}"), async || {
+        let ready = daemon.asked("/readyz").await;
+        (ready["reads"]["state"] == of_all).then_some(())
+    })
+    .await;
+    let status = daemon.asked("/status").await;
+    let objects = status["objects"].as_array().unwrap();
+    let object = objects
+        .iter()
+        .find(|object| object["object"] == changed.object)
+        .unwrap();
+    let ready = daemon.asked("/readyz").await;
+    let metrics = reqwest::get(format!("{}/metrics", daemon.admin)).await.unwrap();
+    let metrics = metrics.text().await.unwrap();
+    let said = changed.look(daemon).await.unwrap();
+    assert_eq!(
+        (said.state.as_str(), object["freshness"].as_str()),
+        (state, Some(state))
+    );
+    assert_eq!(
+        (status["state"].as_str(), ready["reads"]["state"].as_str()),
+        (Some(of_all), Some(of_all))
+    );
+    assert_eq!(
+        ready["reads"]["ready"], true,
+        "what is old is served all the same"
+    );
+    assert!(
+        metrics.contains(&format!("storesync_serving{{state=\"{of_all}\"}} 1\n")),
+        "{of_all}"
+    );
+    let lag = format!("storesync_object_lag_seconds{{object=\"{}\"}} ", changed.object);
+    let line = metrics.lines().find_map(|line| line.strip_prefix(&lag));
+    let lags = [
+        said.lag_seconds.unwrap(),
+        object["lag_seconds"].as_i64().unwrap(),
+        line.unwrap().parse().unwrap(),
+    ];
+    let apart = lags.iter().max().unwrap() - lags.iter().min().unwrap();
+    // They are asked one after another.
+    assert!(apart <= 30, "{lags:?}");
+}
+
+async fn lift_faults(org: &Sandbox) {
+    let url = format!("{}/sandbox/faults", org.env["SANDBOX_HTTP"]);
+    assert!(org.http.delete(url).send().await.unwrap().status().is_success());
+}
+
+/// What goes wrong, and whether what is streamed and what is polled is stale then.
+type Case = (&'static str, fn() -> Value, &'static str, &'static str);
+
+const CASES: &[Case] = &[
+    (
+        "nothing but the clock, which is set ahead",
+        || json!([]),
+        "live",
+        "live",
+    ),
+    (
+        "the org is in maintenance",
+        || {
+            json!([{"path": "/services", "fault": "maintenance"}, {"rpc": "*", "on": "now", "fault": "maintenance"},
+            {"rpc": "*", "on": "call", "fault": "maintenance"}])
+        },
+        "stale",
+        "stale",
+    ),
+    (
+        "queries are refused",
+        || json!({"path": "/query", "fault": {"status": 503}}),
+        "live",
+        "stale",
+    ),
+    (
+        "queries are not answered",
+        || json!({"path": "/query", "fault": {"delay_ms": 86_400_000}}),
+        "live",
+        "stale",
+    ),
+    (
+        "the stream is silent",
+        || json!([{"rpc": "Subscribe", "on": "now", "fault": "silence"}, {"rpc": "Subscribe", "on": "call", "fault": "silence"}]),
+        "stale",
+        "live",
+    ),
+    (
+        "logins are refused",
+        || {
+            json!([{"path": "/oauth2/token", "fault": {"status": 400, "code": "invalid_grant"}},
+            {"path": "/query", "times": 1, "fault": "expire_sessions"},
+            {"rpc": "Subscribe", "on": "now", "times": 1, "fault": "revoke_token"}])
+        },
+        "stale",
+        "stale",
+    ),
+];
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_answer_is_as_old_as_it_says_whatever_fails() {
+    let org = Sandbox::start(&["--products", "20", "--stores", "1"]).await;
+    let (product, contact) = (org.some("Product2", "").await, org.some("Contact", "").await);
+    let daemon = Inside::start(&org).await;
+    for (number, (what, faults, streamed, polled)) in CASES.iter().enumerate() {
+        println!("{what}");
+        let before = format!("before {number}");
+        for (object, id) in [("Product2", &product), ("Contact", &contact)] {
+            let first = Changed::make(&org, &daemon, object, id, &before).await;
+            first.until(&daemon, "live").await;
+        }
+        org.fault(faults()).await;
+        let value = format!("during {number}");
+        let during = [
+            Changed::make(&org, &daemon, "Product2", &product, &value).await,
+            Changed::make(&org, &daemon, "Contact", &contact, &value).await,
+        ];
+        daemon.ahead.fetch_add(600_000, Ordering::SeqCst);
+        let all = if *streamed == "live" { *polled } else { *streamed };
+        for (changed, state) in during.iter().zip([streamed, polled]) {
+            let said = changed.until(&daemon, state).await;
+            if *state == "stale" {
+                assert!(said.lag_seconds >= Some(600), "{what}: {said:?}");
+            }
+        }
+        for (changed, state) in during.iter().zip([streamed, polled]) {
+            all_say(&daemon, changed, state, all).await;
+        }
+        lift_faults(&org).await;
+        for changed in &during {
+            changed.until(&daemon, "live").await;
+        }
+    }
+    daemon.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn half_a_load_is_no_load_when_the_org_goes_away() {
+    let org = Sandbox::start(&["--products", "20", "--stores", "1"]).await;
+    let mut daemon = org.daemon_with(&[("STORESYNC_FAILPOINT", "load:30")]).await;
+    eventually("the load stands still half way", async || {
+        daemon
+            .running
+            .said()
+            .contains("the failpoint load is reached")
+            .then_some(())
+    })
+    .await;
+    daemon.running.kill();
+    let daemon = org
+        .daemon_with(&[("STORESYNC__ORG__LOGIN_URL", "http://127.0.0.1:1")])
+        .await;
+    eventually("the org is known to be away", async || {
+        let said = daemon.running.said();
+        said.contains("what is cached is served meanwhile").then_some(())
+    })
+    .await;
+    let ready = reqwest::get(format!("{}/readyz", daemon.admin)).await.unwrap();
+    assert_eq!(ready.status(), 503);
+    let ready: Value = ready.json().await.unwrap();
+    assert_eq!(ready["reads"]["state"], "initializing", "{ready}");
+    assert_eq!(ready["reads"]["lag_seconds"], Value::Null);
+}
