@@ -365,6 +365,16 @@ pub(super) fn parked() -> OrderState {
     }
 }
 
+/// After so many failures, not due for long.
+fn waiting(failures: u32) -> OrderState {
+    OrderState::Waiting {
+        failures,
+        due_at: 90_000,
+        read_back: false,
+        problem: Problem::new("UNABLE_TO_LOCK_ROW", "locked"),
+    }
+}
+
 #[tokio::test]
 async fn a_lane_goes_in_sequence_and_passes_over_what_is_parked() {
     let shop = shop();
@@ -483,6 +493,68 @@ async fn deeds_keep_history_and_say_who_did_what() {
         .await,
         Done::NoSuchWrite
     );
+}
+
+#[tokio::test]
+async fn a_retry_by_hand_counts_failures_anew() {
+    let shop = shop();
+    shop.place("A1", "a").await;
+    let claimed = shop.due(2_000).await.remove(0);
+    shop.settle(&claimed, waiting(4)).await;
+    let reference = "A1".to_owned();
+    shop.deed(Action::Retry { reference }).await;
+    let again = shop.due(3_000).await.remove(0);
+    assert_eq!((again.attempt, again.failures), (2, 0));
+}
+
+#[tokio::test]
+async fn an_update_that_waits_is_parked_when_its_order_is_discarded() {
+    let shop = shop();
+    shop.place("A1", "a").await;
+    shop.outbox.accept(update("U1", "A1"), 1_001).await.unwrap();
+    let order = shop.due(2_000).await.remove(0);
+    let sent = OrderState::Sent {
+        salesforce_id: "801A".to_owned(),
+    };
+    shop.settle(&order, sent).await;
+    let change = shop.due(2_000).await.remove(0);
+    shop.settle(&change, waiting(1)).await;
+    let gone = Problem::new("NOT_IN_ORG", "deleted");
+    assert!(shop.outbox.lost(order.sequence, gone, 2_500).await.unwrap());
+    let discard = Action::Discard {
+        reference: "A1".to_owned(),
+        reason: "called".to_owned(),
+    };
+    assert!(matches!(shop.deed(discard).await, Done::Changed { .. }));
+    let parked = shop.outbox.write(Kind::OrderUpdate, "U1").unwrap().unwrap();
+    assert_eq!(parked.state, WriteState::NeedsAttention);
+    assert_eq!(parked.problem.unwrap().code, "ORDER_DISCARDED");
+    assert!(shop.due(90_000).await.is_empty(), "it is not sent");
+}
+
+#[tokio::test]
+async fn a_filter_takes_from_one_time_on_and_up_to_another() {
+    let shop = shop();
+    for (key, at) in [("A", 1_000), ("B", 2_000), ("C", 3_000)] {
+        shop.outbox.accept(new_order(key, key, 1), at).await.unwrap();
+    }
+    for (since, until, expected) in [
+        (None, None, "A B C"),
+        (Some(2_000), None, "B C"),
+        (Some(2_001), None, "C"),
+        (None, Some(2_000), "A"),
+        (None, Some(2_001), "A B"),
+        (Some(2_000), Some(3_000), "B"),
+    ] {
+        let filter = Filter {
+            since,
+            until,
+            ..Filter::default()
+        };
+        let views = shop.outbox.list(&filter, 0, 10).unwrap();
+        let keys: Vec<&str> = views.iter().map(|view| view.external_id.as_str()).collect();
+        assert_eq!(keys.join(" "), expected, "{since:?} {until:?}");
+    }
 }
 
 #[tokio::test]

@@ -1,13 +1,14 @@
 //! What goes, what stays, and that what goes is in no file any more.
 
 use super::*;
-use crate::model::order::OrderState;
+use crate::model::order::{Address, OrderState};
 use crate::model::write::{Kind, Write};
 use crate::store::outbox::desk::{Action, Done};
 use crate::store::outbox::tests::{Shop, new_order, shop, update};
 use crate::store::outbox::{Accepted, Exchange, NewWrite};
 
 const MAIL: &str = "quetzal@private.example";
+const STREET: &str = "77 Hidden Hollow";
 const CONTACT: &str = "003000000000001AAA";
 const ACCOUNT: &str = "001000000000001AAA";
 
@@ -88,6 +89,10 @@ const ALL: Bounds = Bounds {
 async fn what_is_old_goes_and_its_key_and_outcome_stay() {
     let shop = shop();
     shop.finished("a", "OLD", 1_000).await;
+    // Accepted long ago and finished only now.
+    shop.outbox.accept(order_of("d", "LATE"), 1_000).await.unwrap();
+    shop.sent(8_000).await;
+    shop.confirmed("LATE", 8_000).await;
     shop.finished("b", "NEW", 9_000).await;
     let open = order_of("c", "OPEN");
     shop.outbox.accept(open, 1_000).await.unwrap();
@@ -97,6 +102,7 @@ async fn what_is_old_goes_and_its_key_and_outcome_stay() {
     };
     assert_eq!(shop.outbox.trim(bounds, 10_000).await.unwrap(), 1);
     assert!(shop.is_emptied("OLD") && !shop.is_emptied("NEW"));
+    assert!(!shop.is_emptied("LATE"), "its age begins when it is finished");
     assert!(
         shop.outbox
             .detail("OPEN")
@@ -199,6 +205,32 @@ async fn what_was_given_up_and_emptied_is_not_taken_up_again() {
     assert_eq!(detail.view.state.name(), "discarded");
     assert_eq!(detail.audit[0].changes[0].path, "customer.phone");
     for text in [MAIL, "0400 777 777", "the shopper called"] {
+        assert_eq!(shop.in_files(text), 0, "{text}");
+    }
+}
+
+#[tokio::test]
+async fn an_update_that_never_reached_the_org_is_erased_with_its_order() {
+    let shop = shop();
+    shop.finished("Ana", "WEB-1", 1_000).await;
+    // It names no person: only its order tells whose street it is.
+    let mut moved = update("U-1", "WEB-1");
+    if let Write::Entry(_, entry) = &mut moved.write {
+        entry.shipping_address = Some(Address {
+            street: Some(STREET.to_owned()),
+            ..Address::default()
+        });
+    }
+    shop.outbox.accept(moved, 1_500).await.unwrap();
+    let discard = Action::Discard {
+        reference: "order_update:U-1".to_owned(),
+        reason: "the shopper called".to_owned(),
+    };
+    assert!(matches!(shop.deed(discard).await, Done::Changed { .. }));
+    assert!(shop.in_files(STREET) > 0);
+    let erased = shop.outbox.erase(vec![CONTACT.to_owned()], Vec::new(), 4_000);
+    assert_eq!(erased.await.unwrap(), 2, "the order and its update");
+    for text in [MAIL, STREET, "the shopper called"] {
         assert_eq!(shop.in_files(text), 0, "{text}");
     }
 }
