@@ -273,4 +273,28 @@ mod tests {
         std::fs::remove_file(backup.path().join(MANIFEST)).unwrap();
         assert!(matches!(verify(backup.path()), Err(BackupError::Incomplete(_))));
     }
+    #[test]
+    fn what_a_killed_daemon_left_is_not_read_into_the_restored_file() {
+        let [state, backup, killed] = [0; 3].map(|_| tempfile::tempdir().unwrap());
+        cache::Cache::open(state.path())
+            .unwrap()
+            .claim_org("00D")
+            .unwrap();
+        make(state.path(), backup.path(), "now".to_owned()).unwrap();
+        let other = tempfile::tempdir().unwrap();
+        let open = cache::Cache::open(other.path()).unwrap();
+        open.claim_org("00E").unwrap();
+        // As a kill leaves them: what was committed last is in the log alone.
+        for file in ["cache.db", "cache.db-wal", "cache.db-shm"] {
+            std::fs::copy(other.path().join(file), killed.path().join(file)).unwrap();
+        }
+        drop(open);
+        restore(backup.path(), killed.path(), true).unwrap();
+        for file in ["cache.db", "cache.db-wal", "cache.db-shm"] {
+            let kept = killed.path().join(format!("{file}.before-restore"));
+            assert!(kept.exists(), "{file} is moved aside");
+        }
+        let restored = cache::Cache::open(killed.path()).unwrap();
+        restored.claim_org("00D").unwrap();
+    }
 }
