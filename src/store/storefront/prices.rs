@@ -107,3 +107,41 @@ fn entry(row: &Row<'_>) -> rusqlite::Result<Entry> {
         tax_method: row.get(12)?,
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_an_entry_says_comes_before_what_its_book_says() {
+        let connection = Connection::open_in_memory().unwrap();
+        connection
+            .execute_batch(
+                "create table _of_pricebook2 (id, isactive, hide_price_text, order_quantity_maximum, tax_method);
+                 insert into _of_pricebook2 values ('book', 1, 'of the book', 10, 'Inclusive');
+                 create table _of_pricebookentry (product2id, hide_price_text, order_quantity_maximum, tax_method, sale_price,
+                    id default 'entry', pricebook2id default 'book', unitprice default 5.0, currencyisocode default 'AUD',
+                    isactive default 1, hide_price, restricted, restricted_text, display_if_restricted, bundle_only);
+                 insert into _of_pricebookentry (product2id, hide_price_text, order_quantity_maximum, tax_method, sale_price)
+                 values ('own', 'of the entry', 2, 'Exclusive', 4.5), ('none', null, null, null, null),
+                    ('inherits', null, null, 'Inherit', null);",
+            )
+            .unwrap();
+        let book = Book {
+            id: Some("book"),
+            currency: Some("AUD"),
+        };
+        for (product, text, quantity, tax, price) in [
+            ("own", "of the entry", 2, "exclusive", "4.50"),
+            ("none", "of the book", 10, "inclusive", "5.00"),
+            ("inherits", "of the book", 10, "inclusive", "5.00"),
+        ] {
+            let entry = book.entry(&connection, product).unwrap().unwrap();
+            assert_eq!(entry.hide_price_text.as_deref(), Some(text), "{product}");
+            assert_eq!(entry.quantity_max, Some(quantity), "{product}");
+            assert_eq!(entry.tax_method.as_deref(), Some(tax), "{product}");
+            assert_eq!(entry.price, Decimal::parse(price), "{product}");
+            assert_eq!(entry.list_price, Decimal::parse("5.00"), "{product}");
+        }
+    }
+}

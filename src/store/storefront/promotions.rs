@@ -55,3 +55,78 @@ pub fn list(
     }
     Ok(items)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The names of what is open at a day, a time and a day of the week, with a coupon.
+    fn open(rows: &str, (date, time, weekday): (&str, &str, u8), coupon: Option<&str>) -> String {
+        let connection = Connection::open_in_memory().unwrap();
+        connection
+            .execute_batch(&format!(
+                "create table store_promotion_v1 (name, starts_on, ends_on, starts_at, ends_at, days_of_week_list, coupon,
+                    id default '', kind default 'promotion', description, membership_id, conditions_json, needs_live_check,
+                    account_id, contact_id, store_id default 'here');
+                 insert into store_promotion_v1 (name, starts_on, ends_on, starts_at, ends_at, days_of_week_list, coupon)
+                    values {rows};"
+            ))
+            .unwrap();
+        let store = Store {
+            id: "here".to_owned(),
+            ..Store::default()
+        };
+        let moment = Moment {
+            date: date.to_owned(),
+            time: time.to_owned(),
+            weekday,
+            coupon: coupon.map(str::to_owned),
+        };
+        let items = list(&connection, &store, &Visitor::default(), &moment).unwrap();
+        let names = items.iter().map(|item| {
+            let item: serde_json::Value = serde_json::from_slice(item).unwrap();
+            item["name"].as_str().unwrap().to_owned()
+        });
+        names.collect::<Vec<_>>().join(" ")
+    }
+
+    #[test]
+    fn a_promotion_is_open_from_its_first_day_to_the_end_of_its_last() {
+        let rows = "('days', '2026-11-20', '2026-11-22', null, null, null, null),
+            ('hours', '2026-11-20', '2026-11-22', '09:00:00.000Z', '17:00:00.000Z', null, null)";
+        for (date, time, expected) in [
+            ("2026-11-19", "23:59:59", ""),
+            ("2026-11-20", "00:00:00", "days"),
+            ("2026-11-20", "08:59:59", "days"),
+            ("2026-11-20", "09:00:00", "days hours"),
+            ("2026-11-20", "18:00:00", "days hours"),
+            ("2026-11-21", "03:00:00", "days hours"),
+            ("2026-11-22", "17:00:00", "days hours"),
+            ("2026-11-22", "17:00:01", "days"),
+            ("2026-11-22", "23:59:59", "days"),
+            ("2026-11-23", "00:00:00", ""),
+        ] {
+            assert_eq!(open(rows, (date, time, 0), None), expected, "{date} {time}");
+        }
+    }
+
+    #[test]
+    fn a_promotion_is_open_on_its_days_of_the_week_and_to_who_has_its_coupon() {
+        let rows =
+            "('always', null, null, null, null, '', null), ('coupon', null, null, null, null, null, 'Tea10'),
+            ('weekend', null, null, null, null, '6;0', null)";
+        for (weekday, coupon, expected) in [
+            (0, None, "always weekend"),
+            (1, None, "always"),
+            (6, None, "always weekend"),
+            (1, Some("TEA10"), "always coupon"),
+            (1, Some("Tea1"), "always"),
+        ] {
+            assert_eq!(
+                open(rows, ("2026-11-22", "12:00:00", weekday), coupon),
+                expected,
+                "{weekday} {coupon:?}"
+            );
+        }
+    }
+}

@@ -104,3 +104,56 @@ fn methods(connection: &Connection, product_ids: &[String]) -> rusqlite::Result<
     }
     Ok(common.map_or(Methods::NothingToShip, Methods::These))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_rate_is_for_its_range_with_both_ends() {
+        let connection = Connection::open_in_memory().unwrap();
+        connection
+            .execute_batch(
+                "create table store_zone_v1 (zone_id, kind, country, code);
+                 create table _of_shipping_provider (active, store_id);
+                 create table store_shipping_v1 (store_id, id, name, zone_id, method, cost_amount, range_type,
+                    order_price_minimum_amount, order_price_maximum_amount, order_weight_minimum, order_weight_maximum);
+                 insert into store_shipping_v1 values
+                    ('here', '1', 'price', null, null, 1, 'price', 50.0, 100.0, null, null),
+                    ('here', '2', 'weight', null, null, 2, 'weight', null, null, 2.0, 5.0);",
+            )
+            .unwrap();
+        let store = Store {
+            id: "here".to_owned(),
+            shipping: true,
+            ..Store::default()
+        };
+        for (total, weight, expected) in [
+            (None, None, "price weight"),
+            (Some(49.99), None, "weight"),
+            (Some(50.0), None, "price weight"),
+            (Some(100.0), None, "price weight"),
+            (Some(100.01), None, "weight"),
+            (None, Some(1.99), "price"),
+            (None, Some(2.0), "price weight"),
+            (None, Some(5.0), "price weight"),
+            (None, Some(5.01), "price"),
+        ] {
+            let query = Query {
+                total,
+                weight,
+                ..Query::default()
+            };
+            let offered = list(&connection, &store, &query).unwrap();
+            let names = offered.items.iter().map(|item| {
+                let item: serde_json::Value = serde_json::from_slice(item).unwrap();
+                item["name"].as_str().unwrap().to_owned()
+            });
+            assert_eq!(
+                names.collect::<Vec<_>>().join(" "),
+                expected,
+                "{total:?} {weight:?}"
+            );
+        }
+    }
+}

@@ -52,3 +52,43 @@ pub fn list(connection: &Connection, store: &Store, query: &Query) -> rusqlite::
     };
     Ok((items, engine))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_tax_is_in_force_from_its_first_day_to_the_end_of_its_last() {
+        let connection = Connection::open_in_memory().unwrap();
+        connection
+            .execute_batch(
+                "create table _of_zone (id, \"match\"); insert into _of_zone values ('home', 'loose');
+                 create table store_zone_v1 (zone_id, kind, country, code);
+                 insert into store_zone_v1 values ('home', 'country', 'AUS', null);
+                 create table store_product_tax_v1 (product_id, tax_id);
+                 create table store_tax_v1 (id, name, zone_id, is_by_shipping_address, effective_from, effective_to);
+                 insert into store_tax_v1 values ('days', 'days', 'home', 1, '2026-11-20', '2026-11-22'),
+                    ('since', 'since', 'home', 1, '2026-11-21', null), ('until', 'until', 'home', 1, null, '2026-11-21');",
+            )
+            .unwrap();
+        for (today, expected) in [
+            ("2026-11-19", "until"),
+            ("2026-11-20", "days until"),
+            ("2026-11-21", "days since until"),
+            ("2026-11-22", "days since"),
+            ("2026-11-23", "since"),
+        ] {
+            let query = Query {
+                shipping: Place::new(Some("AU"), None, None, None),
+                today: today.to_owned(),
+                ..Query::default()
+            };
+            let (items, _) = list(&connection, &Store::default(), &query).unwrap();
+            let names = items.iter().map(|item| {
+                let item: serde_json::Value = serde_json::from_slice(item).unwrap();
+                item["name"].as_str().unwrap().to_owned()
+            });
+            assert_eq!(names.collect::<Vec<_>>().join(" "), expected, "{today}");
+        }
+    }
+}

@@ -141,3 +141,107 @@ pub fn is_approved(
         format_datetime(visitor.now)
     ])
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOW: &str = "2026-11-22T09:30:00.000Z";
+
+    /// Rows: product, category, store, from, until, unlimited, approved quantity, purchased quantity.
+    fn approved(row: &str) -> bool {
+        let connection = Connection::open_in_memory().unwrap();
+        connection
+            .execute_batch(&format!(
+                "create table _of_products_product_categories (product_id, category_id, active);
+                 insert into _of_products_product_categories values ('tea', 'leaf', 1), ('tea', 'off', 0);
+                 create table _of_product_category_hierarchy (parent_id, child_id);
+                 insert into _of_product_category_hierarchy values ('root', 'leaf');
+                 create table _of_permitted_restricted_product (account_id, product_id, product_category_id, store_id,
+                    approved_from, approved_until, unlimited, approved_quantity, purchased_quantity);
+                 insert into _of_permitted_restricted_product values ('acme', {row});"
+            ))
+            .unwrap();
+        let store = Store {
+            id: "here".to_owned(),
+            ..Store::default()
+        };
+        let visitor = Visitor {
+            account_id: Some("acme".to_owned()),
+            now: crate::model::clock::parse_datetime(NOW).unwrap(),
+            ..Visitor::default()
+        };
+        assert!(!is_approved(&connection, &store, &Visitor::default(), "tea").unwrap());
+        is_approved(&connection, &store, &visitor, "tea").unwrap()
+    }
+
+    #[test]
+    fn an_account_s_book_comes_before_a_membership_s_and_that_before_the_store_s() {
+        let connection = Connection::open_in_memory().unwrap();
+        connection
+            .execute_batch(
+                "create table _of_pricebook2 (id, isactive);
+                 insert into _of_pricebook2 values ('own', 1), ('gold', 1), ('shop', 1), ('off', 0);
+                 create table _of_membership (id, pricebook_id);
+                 insert into _of_membership values ('golden', 'gold'), ('bookless', null), ('ended', 'off');",
+            )
+            .unwrap();
+        let store = Store {
+            pricebook_id: Some("shop".to_owned()),
+            ..Store::default()
+        };
+        for (account, memberships, expected) in [
+            (Some("own"), &["golden"][..], ("own", BookKind::Account)),
+            (None, &["bookless", "golden"], ("gold", BookKind::Membership)),
+            (Some("off"), &["ended", "golden"], ("gold", BookKind::Membership)),
+            (Some("off"), &["ended"], ("shop", BookKind::Store)),
+            (None, &[], ("shop", BookKind::Store)),
+        ] {
+            let held: Vec<String> = memberships.iter().map(|id| (*id).to_owned()).collect();
+            let found = book(&connection, &store, account.map(str::to_owned), &held);
+            let found = found.unwrap().unwrap();
+            assert_eq!(
+                (found.id.as_str(), found.kind),
+                expected,
+                "{account:?} {memberships:?}"
+            );
+        }
+        let found = book(&connection, &Store::default(), None, &[]).unwrap();
+        assert_eq!(found, None);
+    }
+
+    #[test]
+    fn an_approval_ends_with_its_time_and_its_quantity() {
+        let (before, later) = ("2026-11-22T09:29:59.999Z", "2026-11-22T09:30:00.001Z");
+        for (row, expected) in [
+            ("'tea', null, null, null, null, 0, 5, 4".to_owned(), true),
+            ("'tea', null, null, null, null, 0, 5, 5".to_owned(), false),
+            ("'tea', null, null, null, null, 0, 5, null".to_owned(), true),
+            ("'tea', null, null, null, null, 0, null, null".to_owned(), false),
+            ("'tea', null, null, null, null, 1, 5, 9".to_owned(), true),
+            (format!("'tea', null, null, '{NOW}', null, 1, 0, 0"), true),
+            (format!("'tea', null, null, '{later}', null, 1, 0, 0"), false),
+            (format!("'tea', null, null, null, '{NOW}', 1, 0, 0"), false),
+            (format!("'tea', null, null, null, '{later}', 1, 0, 0"), true),
+            (format!("'tea', null, null, null, '{before}', 1, 0, 0"), false),
+        ] {
+            assert_eq!(approved(&row), expected, "{row}");
+        }
+    }
+
+    #[test]
+    fn an_approval_is_for_a_product_or_what_it_stands_under_in_a_store_or_all() {
+        for (product, category, store, expected) in [
+            ("'tea'", "null", "null", true),
+            ("'tea'", "null", "'here'", true),
+            ("'tea'", "null", "'there'", false),
+            ("'cup'", "null", "null", false),
+            ("null", "'leaf'", "null", true),
+            ("null", "'root'", "null", true),
+            ("null", "'off'", "null", false),
+        ] {
+            let row = format!("{product}, {category}, {store}, null, null, 1, null, null");
+            assert_eq!(approved(&row), expected, "{row}");
+        }
+    }
+}
