@@ -204,3 +204,95 @@ fn rows(
     }
     Ok(items)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn contacts() -> Connection {
+        let connection = Connection::open_in_memory().unwrap();
+        connection
+            .execute_batch(
+                "create table _of_contact (id, accountid, external_id, sc_id, email, can_use_account_pricing, store_id);
+                 create table _of_account (id, external_id, sc_id, pricebook_id);",
+            )
+            .unwrap();
+        connection
+    }
+
+    #[test]
+    fn of_contacts_with_one_address_the_one_at_home_in_the_store_is_meant() {
+        let connection = contacts();
+        connection
+            .execute_batch(
+                "insert into _of_contact (id, email, store_id) values ('1', 'ana@a.example', 'there'),
+                    ('2', 'ana@a.example', 'here'), ('3', 'ana@a.example', null), ('4', 'bob@a.example', 'there');",
+            )
+            .unwrap();
+        for (store, key, expected) in [
+            ("here", "Ana@a.example", Some("2")),
+            ("there", "ana@a.example", Some("1")),
+            ("elsewhere", "ana@a.example", Some("1")),
+            ("here", "bob@a.example", Some("4")),
+            ("here", "eve@a.example", None),
+        ] {
+            let store = Store {
+                id: store.to_owned(),
+                ..Store::default()
+            };
+            let found = find(&connection, &store, key).unwrap();
+            let id = found.and_then(|customer| customer.contact_id);
+            assert_eq!(id.as_deref(), expected, "{key}");
+        }
+    }
+
+    #[test]
+    fn the_external_id_comes_before_the_other_key_and_contacts_before_accounts() {
+        let connection = contacts();
+        connection
+            .execute_batch(
+                "insert into _of_contact (id, external_id, sc_id) values ('1', 'B', 'A'), ('2', 'A', 'C'), ('3', null, 'D');
+                 insert into _of_account (id, external_id, sc_id) values ('9', 'A', null), ('8', 'E', 'D');",
+            )
+            .unwrap();
+        for (key, expected) in [
+            ("A", ("2", "A")),
+            ("B", ("1", "B")),
+            ("C", ("2", "A")),
+            ("D", ("3", "D")),
+            ("E", ("8", "E")),
+        ] {
+            let found = find(&connection, &Store::default(), key).unwrap().unwrap();
+            let id = found.contact_id.or(found.account_id).unwrap();
+            assert_eq!(
+                (id.as_str(), found.external_id.as_deref().unwrap()),
+                expected,
+                "{key}"
+            );
+        }
+    }
+
+    #[test]
+    fn the_last_page_names_no_next_one_though_it_is_full() {
+        let connection = Connection::open_in_memory().unwrap();
+        connection
+            .execute_batch(
+                "create table _of_case (id, casenumber, subject, status, origin, isclosed, contactid, accountid);
+                 insert into _of_case (id, contactid) values ('1', 'me'), ('2', 'me'), ('3', 'you'), ('4', 'me'), ('5', 'me');",
+            )
+            .unwrap();
+        let me = Customer {
+            contact_id: Some("me".to_owned()),
+            ..Customer::default()
+        };
+        let page = |after, limit| {
+            let (items, next) = list(&connection, &me, Kind::Cases, after, limit).unwrap();
+            let ids = items.iter().map(|item| item["id"].as_str().unwrap());
+            (ids.collect::<Vec<_>>().join(" "), next)
+        };
+        assert_eq!(page("", 2), ("1 2".to_owned(), Some("2".to_owned())));
+        assert_eq!(page("2", 2), ("4 5".to_owned(), None));
+        assert_eq!(page("", 3), ("1 2 4".to_owned(), Some("4".to_owned())));
+        assert_eq!(page("4", 3), ("5".to_owned(), None));
+    }
+}

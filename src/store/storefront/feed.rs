@@ -424,6 +424,23 @@ mod tests {
     ];
 
     #[test]
+    fn who_was_deleted_is_told_after_one_revision_and_up_to_another() {
+        let connection = Connection::open_in_memory().unwrap();
+        connection
+            .execute_batch(
+                "create table _change (rev integer primary key, object, record_id, kind);
+                 insert into _change values (1, 'Contact', 'a', 'deleted'), (2, 'Contact', 'b', 'deleted'),
+                    (3, 'Contact', 'c', 'updated'), (4, 'Product2', 'd', 'deleted'), (5, 'Lead', 'e', 'deleted');",
+            )
+            .unwrap();
+        let deleted = |bounds| deleted_between(&connection, &["Contact", "Lead"], bounds).unwrap();
+        assert_eq!(deleted((0, 5)), ["a", "b", "e"]);
+        assert_eq!(deleted((1, 4)), ["b"]);
+        assert_eq!(deleted((2, 5)), ["e"]);
+        assert_eq!(deleted((5, 5)), Vec::<String>::new());
+    }
+
+    #[test]
     fn whatever_a_store_shows_is_told_when_it_changes() {
         for source in sources::all() {
             let told = RULES.iter().any(|rule| rule.object == source.object);

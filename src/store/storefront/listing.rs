@@ -72,3 +72,38 @@ pub fn list(
     }
     Ok(Found::Row(Page { items, next: None }))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pages_hold_every_row_once_and_the_last_names_no_next_one_though_it_is_full() {
+        let connection = Connection::open_in_memory().unwrap();
+        connection
+            .execute_batch(
+                "create table store_payment_provider_v1 (store_id, id, position);
+                 insert into store_payment_provider_v1 values ('here', 'c', 10), ('here', 'a', 2), ('here', 'b', 2),
+                    ('there', 'x', 1), ('here', 'd', null);",
+            )
+            .unwrap();
+        for limit in 1..=5 {
+            let (mut after, mut seen, mut pages) = (String::new(), Vec::new(), 0);
+            loop {
+                let found = list(&connection, Kind::PaymentProviders, "here", &after, limit).unwrap();
+                let Found::Row(page) = found else {
+                    panic!("the view is there");
+                };
+                pages += 1;
+                for item in page.items {
+                    let item: serde_json::Value = serde_json::from_slice(&item).unwrap();
+                    seen.push(item["id"].as_str().unwrap().to_owned());
+                }
+                let Some(next) = page.next else { break };
+                after = next;
+            }
+            assert_eq!(seen, ["a", "b", "c", "d"], "{limit}");
+            assert_eq!(pages, 4_usize.div_ceil(limit), "{limit}");
+        }
+    }
+}
