@@ -335,6 +335,31 @@ mod tests {
     }
 
     #[test]
+    fn a_write_that_gets_through_clears_the_others_of_suspicion() {
+        let mut circuit = Circuit::default();
+        let trouble = || read_back("SERVER_UNAVAILABLE");
+        for sequence in [1, 2] {
+            circuit.outcome(&tried(sequence, 0), trouble(), false);
+        }
+        let sent = Outcome::Sent {
+            salesforce_id: String::new(),
+        };
+        circuit.learn(&sent, 0);
+        for sequence in [3, 4] {
+            let outcome = circuit.outcome(&tried(sequence, 0), trouble(), false);
+            assert!(
+                matches!(outcome, Outcome::Retry { .. }),
+                "{sequence}: {outcome:?}"
+            );
+        }
+        let third = circuit.outcome(&tried(5, 0), trouble(), false);
+        assert!(
+            matches!(third, Outcome::Paused { everyone: true, .. }),
+            "{third:?}"
+        );
+    }
+
+    #[test]
     fn an_answer_that_is_not_the_org_s_stops_its_write_and_three_stop_all() {
         let mut circuit = Circuit::default();
         let mut meet = |sequence, failures| {

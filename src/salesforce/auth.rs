@@ -289,3 +289,29 @@ fn read_secret(path: &Path) -> Result<String, Error> {
     })?;
     Ok(text.trim().to_owned())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_rotated_refresh_token_is_kept_and_logs_in_next() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("refresh_token");
+        std::fs::write(&file, "first").unwrap();
+        let mut grant = Grant::RefreshToken {
+            token: "first".to_owned(),
+            secret: None,
+            file: file.clone(),
+        };
+        // Orgs that do not rotate give none.
+        for (given, expected) in [(None, "first"), (Some("second"), "second"), (None, "second")] {
+            grant.rotate(given.map(str::to_owned)).unwrap();
+            let form = grant.form("client", &Clock::System).unwrap();
+            assert!(form.contains(&("refresh_token", expected.to_owned())), "{form:?}");
+            assert_eq!(std::fs::read_to_string(&file).unwrap(), expected);
+        }
+        let files = std::fs::read_dir(dir.path()).unwrap();
+        assert_eq!(files.count(), 1, "nothing is left beside it");
+    }
+}

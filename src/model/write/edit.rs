@@ -197,6 +197,7 @@ mod tests {
     fn refuses_what_could_not_have_been_accepted() {
         for (patch, word) in [
             (json!({"external_id": "WEB-2"}), "external_id cannot"),
+            (json!({"store_id": "a01"}), "store_id cannot"),
             (json!({"lines": null}), "no order any more"),
             (json!({"colour": "red"}), "no colour"),
             (json!({"customer": {"nickname": "A"}}), "no customer.nickname"),
@@ -235,7 +236,14 @@ mod tests {
     fn other_writes_are_checked_as_they_were_when_they_came() {
         let case = r#"{"external_id":"K-1","store_id":"a00","values":{"subject":"Late"},"customer":{"email":"a@b"}}"#;
         let asset = r#"{"external_id":"A-1","store_id":"a00","values":{"name":"Drill","price":19.9},"customer":{"email":"a@b"}}"#;
+        let update = r#"{"external_id":"U-1","store_id":"a00","order":"WEB-1","values":{"cancelled":true}}"#;
         for (kind, body, patch, word) in [
+            (
+                Kind::OrderUpdate,
+                update,
+                json!({"order": "WEB-2"}),
+                "order cannot",
+            ),
             (
                 Kind::Case,
                 case,

@@ -67,6 +67,12 @@ const CASES: &[(u16, &str, &str, &str)] = &[
     (
         400,
         "DUPLICATE_VALUE",
+        "duplicate value found: external_id__c duplicates value on record with id: 801",
+        "read back",
+    ),
+    (
+        400,
+        "DUPLICATE_VALUE",
         "duplicate value found: Tax_Number__c duplicates value on record",
         "attention",
     ),
