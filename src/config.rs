@@ -545,6 +545,12 @@ mod tests {
                 "/data/AccountChangeEvent, /data/OrderChangeEvent",
             ),
             ("STORESYNC__SYNC__POLL_SECONDS", "5"),
+            ("STORESYNC__SYNC__VERIFY_HOURS", "6"),
+            ("STORESYNC__SYNC__API_SHARE_PERCENT", "40"),
+            ("STORESYNC__STATE__JOURNAL_DAYS", "7"),
+            ("STORESYNC__STATE__JOURNAL_BYTES", "8000000"),
+            ("STORESYNC__STATE__KEEP_ROWS", "false"),
+            ("STORESYNC__ORDERS__HISTORY_MEBIBYTES", "9"),
             ("STORESYNC__SERVE__LISTEN", "127.0.0.1:0"),
         ];
         let config = parse(SAMPLE, &overrides).unwrap();
@@ -554,6 +560,12 @@ mod tests {
             ["/data/AccountChangeEvent", "/data/OrderChangeEvent"]
         );
         assert_eq!(config.sync.poll_seconds, 5);
+        assert_eq!(config.sync.verify_hours, 6);
+        assert_eq!(config.sync.api_share_percent, 40);
+        let state = &config.state;
+        assert_eq!((state.journal_days, state.journal_bytes), (7, 8_000_000));
+        assert!(!state.keep_rows);
+        assert_eq!(config.orders.history_mebibytes, 9);
         assert_eq!(
             config.serve.listen,
             Listen::Tcp(SocketAddr::from(([127, 0, 0, 1], 0)))

@@ -51,13 +51,14 @@ mod tests {
 
     #[test]
     fn a_silence_is_measured_against_what_the_stream_kept_to() {
-        let cases: [(&[(usize, u64)], u64); 6] = [
+        let cases: [(&[(usize, u64)], u64); 7] = [
             (&[], 300),
             (&[(0, 60), (0, 60)], 300),
             (&[(0, 60), (0, 60), (0, 60)], 180),
             (&[(0, 60), (5, 2), (0, 90), (0, 60)], 270),
             (&[(0, 120), (0, 120), (0, 120)], 300),
             (&[(0, 1), (0, 1), (0, 1)], 10),
+            (&[(5, 1), (5, 1), (5, 1)], 300),
         ];
         for (heard, expected) in cases {
             let mut cadence = Cadence::default();

@@ -223,3 +223,35 @@ fn counted(what: &str, counts: &Value) -> String {
         format!("{what}: {}", told.join(", "))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::cache::Cache;
+
+    #[test]
+    fn channels_that_are_not_configured_are_not_shown() {
+        let dir = tempfile::tempdir().unwrap();
+        let cache = Cache::open(dir.path()).unwrap();
+        drop(outbox::open(dir.path(), 0).unwrap());
+        cache
+            .connection()
+            .execute_batch(
+                "insert into _cursor values ('/data/ChangeEvents', x'07', x'07', 1, 1, 1), ('/data/Left__chn', x'07', x'07', 1, 1, 1);
+                 insert into _channel values ('/data/ChangeEvents', 'is not there', 1), ('/data/Left__chn', 'is not there', 1);",
+            )
+            .unwrap();
+        let text = format!(
+            "[org]\nlogin_url = \"https://a\"\nauth = \"jwt\"\nclient_id = \"c\"\n[state]\ndir = {:?}\n\
+             [sync]\nchannels = [\"/data/ChangeEvents\"]\n",
+            dir.path()
+        );
+        let status = status(&Config::parse(&text, []).unwrap()).unwrap();
+        let topics: Vec<&str> = list(&status["channels"])
+            .iter()
+            .filter_map(|channel| channel["topic"].as_str())
+            .collect();
+        assert_eq!(topics, ["/data/ChangeEvents"]);
+        assert!(!as_text(&status).contains("Left__chn"));
+    }
+}

@@ -464,6 +464,36 @@ mod tests {
     }
 
     #[test]
+    fn who_may_not_know_customers_is_told_of_what_stores_show_alone() {
+        for (object, to_anyone) in [
+            ("Product2", true),
+            ("s_c__Zone__c", true),
+            ("Contact", false),
+            ("Account", false),
+            ("Order", false),
+            ("s_c__Booking__c", false),
+            ("Anything_Else__c", false),
+        ] {
+            let entry = Entry {
+                rev: 1,
+                object: object.to_owned(),
+                record_id: Some("1".to_owned()),
+                kind: "updated".to_owned(),
+                told: None,
+            };
+            for (persons, expected) in [(false, to_anyone), (true, true)] {
+                let wanted = Wanted {
+                    store: None,
+                    objects: HashSet::new(),
+                    rows: false,
+                    persons,
+                };
+                assert_eq!(wanted.wants(&entry), expected, "{object} {persons}");
+            }
+        }
+    }
+
+    #[test]
     fn a_position_is_a_number_or_nothing() {
         let headers = |text: &'static str| {
             HeaderMap::from_iter([("last-event-id".parse().unwrap(), HeaderValue::from_static(text))])

@@ -408,4 +408,26 @@ mod tests {
             "{text}"
         );
     }
+
+    #[test]
+    fn rights_that_an_object_needs_and_the_user_lacks_are_told() {
+        for (need, createable, updateable, told) in [
+            (&NEEDS[2], true, true, "the user may create it"),
+            (&NEEDS[2], true, false, "the user lacks Edit:"),
+            (&NEEDS[2], false, true, "the user lacks Create:"),
+            (&NEEDS[2], false, false, "the user lacks Create and Edit:"),
+            (&NEEDS[3], true, false, "the user may create it"),
+        ] {
+            let describe = Describe {
+                createable,
+                updateable,
+                ..order(true, true, true)
+            };
+            let mut report = Report::default();
+            object(&mut report, need, &describe);
+            let line = &report.as_json()["lines"][0];
+            let shown = line["told"].as_str().unwrap();
+            assert!(shown.starts_with(told), "{createable} {updateable}: {line}");
+        }
+    }
 }
