@@ -483,6 +483,9 @@ mod tests {
             code(create(&org, "OrderItem", &item(order, entry, 1.0))),
             "ENTITY_IS_LOCKED"
         );
+        let more = json!({"Quantity": 4});
+        assert_eq!(code(update(&org, "OrderItem", first, &more)), "ENTITY_IS_LOCKED");
+        assert_eq!(code(delete(&org, "OrderItem", first)), "ENTITY_IS_LOCKED");
         assert_eq!(code(delete(&org, "Order", order)), "DELETE_FAILED");
         update(&org, "Order", order, &json!({"Status": "Draft"})).unwrap();
         delete(&org, "Order", order).unwrap();

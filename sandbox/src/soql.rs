@@ -373,7 +373,11 @@ mod tests {
 
     fn names(org: &Org, rest: &str, deleted_too: bool) -> String {
         let text = format!("SELECT Name FROM Account WHERE Site = 'soql' {rest}");
-        let query = Query::compile(org.catalog(), &text, org.clock().now(), deleted_too).unwrap();
+        named(org, &text, deleted_too)
+    }
+
+    fn named(org: &Org, text: &str, deleted_too: bool) -> String {
+        let query = Query::compile(org.catalog(), text, org.clock().now(), deleted_too).unwrap();
         org.read(|records| {
             let scope = Scope {
                 catalog: org.catalog(),
@@ -412,5 +416,38 @@ mod tests {
         assert_eq!(names(&org, "ORDER BY SystemModstamp, Id", true), "AbCD");
         assert_eq!(names(&org, "AND IsDeleted = true", true), "D");
         assert_eq!(names(&org, "AND External_ID__c = 'S-D' ALL ROWS", false), "D");
+    }
+
+    #[test]
+    fn a_list_of_includes_is_held_whole_and_one_list_is_enough() {
+        let org = org();
+        let origin = Origin {
+            client: "test".to_owned(),
+            user: org.user_id(),
+        };
+        let product = org.catalog().object("Product2").unwrap().index;
+        for (name, methods) in [
+            ("A", "standard"),
+            ("B", "express;standard"),
+            ("C", "express;pickup"),
+        ] {
+            let body =
+                serde_json::json!({ "Name": name, "Family": "soql", "s_c__Shipping_Methods__c": methods });
+            let body = body.as_object().unwrap();
+            org.transact(&origin, |transaction| transaction.create(product, body))
+                .unwrap();
+        }
+        for (condition, expected) in [
+            ("INCLUDES ('standard')", "AB"),
+            ("INCLUDES ('standard;express')", "B"),
+            ("INCLUDES ('standard;express', 'pickup')", "BC"),
+            ("EXCLUDES ('standard;express')", "AC"),
+            ("EXCLUDES ('standard', 'pickup')", ""),
+        ] {
+            let text = format!(
+                "SELECT Name FROM Product2 WHERE Family = 'soql' AND s_c__Shipping_Methods__c {condition} ORDER BY Name"
+            );
+            assert_eq!(named(&org, &text, false), expected, "{condition}");
+        }
     }
 }

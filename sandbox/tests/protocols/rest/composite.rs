@@ -92,6 +92,19 @@ async fn a_failed_composite_leaves_nothing() {
     assert_eq!(code(&answer, 2), "PROCESSING_HALTED");
     assert_eq!(client.query(left).await["totalSize"], 1);
 
+    // All or none is so of a collection in it too, whatever the collection says itself.
+    let account =
+        |name: &str| json!({ "attributes": { "type": "Account" }, "External_ID__c": "P-1", "Name": name });
+    let partly = json!({ "allOrNone": true, "compositeRequest": [
+        { "method": "POST", "url": format!("{DATA}/composite/sobjects"), "referenceId": "many",
+            "body": { "allOrNone": false, "records": [account("A"), account("a second under its key")] } },
+        { "method": "GET", "url": format!("{DATA}/limits"), "referenceId": "after" },
+    ] });
+    let (_, answer) = client.post("composite", partly).await;
+    assert_eq!(code(&answer, 1), "PROCESSING_HALTED", "{answer}");
+    let left = "SELECT COUNT() FROM Account WHERE External_ID__c = 'P-1'";
+    assert_eq!(client.query(left).await["totalSize"], 0);
+
     let many: Vec<Json> = (0..26)
         .map(|at| json!({ "method": "GET", "url": format!("{DATA}/sobjects"), "referenceId": format!("r{at}") }))
         .collect();
