@@ -116,22 +116,30 @@ async fn events_are_listed_filtered_and_shown() {
 async fn tail_follows_what_arrives() {
     let (org, _daemon, product) = renamed().await;
     let mut command = storesync();
-    command.args(["events", "tail", "--json", "--limit", "1", "--record", &product]);
+    command.args(["events", "tail", "--json", "--limit", "1", "--object", "Product2"]);
     command.arg("--config").arg(org.config()).stdout(Stdio::piped());
     let mut child = command.spawn().unwrap();
     let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
-    let mut next = move || -> Value { serde_json::from_str(&lines.next().unwrap().unwrap()).unwrap() };
+    let mut next = move || -> Option<Value> { Some(serde_json::from_str(&lines.next()?.unwrap()).unwrap()) };
     // Those that were there tell that it has begun.
     let (mut next, before) = tokio::task::spawn_blocking(move || {
-        let before = [next(), next()];
+        let before = [next(), next()].map(Option::unwrap);
         (next, before)
     })
     .await
     .unwrap();
     assert_eq!(before[1]["record_ids"], json!([product]));
-    org.update("Product2", &product, json!({"Name": "Third"})).await;
+    // Two at once, of which one is within the limit.
+    let other = org.some("Product2", &format!("WHERE Id != '{product}'")).await;
+    let renamed = |id: &str, name: &str| json!({"attributes": {"type": "Product2"}, "id": id, "Name": name});
+    let both = json!({"allOrNone": true, "records": [renamed(&product, "Third"), renamed(&other, "Other")]});
+    let (status, answer) = org
+        .call(reqwest::Method::PATCH, "composite/sobjects", &both)
+        .await;
+    assert_eq!(status, 200, "{answer}");
     let arrived = tokio::task::spawn_blocking(move || {
-        let arrived = next();
+        let arrived = next().unwrap();
+        assert_eq!(next(), None, "no more than the limit");
         assert!(child.wait().unwrap().success());
         arrived
     })
