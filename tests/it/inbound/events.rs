@@ -85,10 +85,14 @@ async fn events_that_come_again_with_new_replay_ids_are_applied_once() {
     assert_eq!(org.settled().await, [], "nothing had to be repaired");
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn an_enriched_event_that_was_split_is_whole_after_a_kill_between_its_parts() {
-    const RECORDS: usize = 150;
-    let channel = "/data/Shop__chn";
+/// A channel whose events of accounts are enriched, and so are split where there are many.
+const ENRICHED: &str = "/data/Shop__chn";
+
+/// So many changes alike come in two parts: a hundred at most come together.
+const SPLIT: usize = 150;
+
+/// An org with that channel and so many accounts, and the daemon's variables to follow it.
+async fn org_that_splits() -> (Sandbox, [(&'static str, &'static str); 2], Vec<String>) {
     let org = Sandbox::start(&["--products", "20", "--stores", "1"]).await;
     let members = json!([{"object": "Account", "enriched": ["Industry"]}]);
     org.control(
@@ -96,42 +100,75 @@ async fn an_enriched_event_that_was_split_is_whole_after_a_kill_between_its_part
         json!({"name": "Shop__chn", "members": members}),
     )
     .await;
-    let variables = [FEW_OBJECTS, ("STORESYNC__SYNC__CHANNELS", channel)];
     let made = accounts(
         &org,
-        RECORDS,
+        SPLIT,
         |at| json!({"Name": format!("Account {at}"), "Industry": "Retail"}),
     )
     .await;
+    (org, [FEW_OBJECTS, ("STORESYNC__SYNC__CHANNELS", ENRICHED)], made)
+}
+
+/// Changes all of them at once, with one replay id.
+async fn change_alike(org: &Sandbox, made: &[String]) {
+    let update: Vec<Value> = made
+        .iter()
+        .map(|id| json!({"attributes": {"type": "Account"}, "Id": id, "Site": "alike"}))
+        .collect();
+    org.control("changes", json!({"update": update})).await;
+}
+
+/// How many of them have changed here.
+fn changed_alike(org: &Sandbox) -> usize {
+    let changed = "select id from account where site = 'alike'";
+    select(&cache(&org.state()), changed).len()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_enriched_event_that_was_split_is_whole_after_a_kill_between_its_parts() {
+    let (org, variables, made) = org_that_splits().await;
     let mut daemon = org.daemon_with(&variables).await;
     daemon.live().await;
     converge(&org).await;
     let before = revision(&org);
     // A hundred parts come at once; the rest, of the same replay id, is held back.
     org.fault(
-        json!({"rpc": "Subscribe", "topic": channel, "on": "events", "skip": 1, "times": 1,
+        json!({"rpc": "Subscribe", "topic": ENRICHED, "on": "events", "skip": 1, "times": 1,
         "fault": {"delay_ms": 60_000}}),
     )
     .await;
-    let update: Vec<Value> = made
-        .iter()
-        .map(|id| json!({"attributes": {"type": "Account"}, "Id": id, "Site": "alike"}))
-        .collect();
-    org.control("changes", json!({"update": update})).await;
-    let here = || {
-        let rows = select(
-            &cache(&org.state()),
-            "select id from account where site = 'alike'",
-        );
-        rows.len()
-    };
-    eventually("the first parts are here", async || (here() > 0).then_some(())).await;
+    change_alike(&org, &made).await;
+    eventually("the first parts are here", async || {
+        (changed_alike(&org) > 0).then_some(())
+    })
+    .await;
     daemon.running.kill();
-    assert_eq!(here(), 100, "it was killed between two parts");
+    assert_eq!(changed_alike(&org), 100, "it was killed between two parts");
 
     let _daemon = org.daemon_with(&variables).await;
     converge(&org).await;
-    assert_eq!(here(), RECORDS);
+    assert_eq!(changed_alike(&org), SPLIT);
+    let expected: Vec<(&str, &[&str])> = made.iter().map(|id| (id.as_str(), &["updated"][..])).collect();
+    assert_told(&org, "Account", before, &expected);
+    assert_eq!(org.settled().await, [], "nothing had to be repaired");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_enriched_event_that_was_split_is_whole_after_the_stream_broke_between_its_parts() {
+    let (org, variables, made) = org_that_splits().await;
+    let daemon = org.daemon_with(&variables).await;
+    daemon.live().await;
+    converge(&org).await;
+    let before = revision(&org);
+    org.fault(
+        json!({"rpc": "Subscribe", "topic": ENRICHED, "on": "events", "skip": 1, "times": 1, "fault": "reset"}),
+    )
+    .await;
+    change_alike(&org, &made).await;
+    eventually("both parts are here", async || {
+        (changed_alike(&org) == SPLIT).then_some(())
+    })
+    .await;
     let expected: Vec<(&str, &[&str])> = made.iter().map(|id| (id.as_str(), &["updated"][..])).collect();
     assert_told(&org, "Account", before, &expected);
     assert_eq!(org.settled().await, [], "nothing had to be repaired");

@@ -154,3 +154,37 @@ async fn a_field_hidden_from_the_user_keeps_what_it_had() {
     let _daemon = org.daemon().await;
     converge(&org).await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_object_that_is_hidden_is_told_of_until_it_is_shown_again() {
+    let org = Sandbox::start(&["--products", "5", "--stores", "1"]).await;
+    let daemon = org.daemon_with(&[("STORESYNC__SYNC__PROFILE", "standard")]).await;
+    daemon.live().await;
+    let account = org.some("Account", "").await;
+    // A new schema has the daemon look again at what the org shows.
+    let looks_again = async |field: &str| {
+        let add = json!({"add": {"object": "Account", "name": field, "type": "Text 20"}});
+        org.control("schema", add).await;
+        org.update("Account", &account, json!({field: "new"})).await;
+    };
+    let problem = async || {
+        let status = daemon.status().await?;
+        let mut objects = status["objects"].as_array()?.iter();
+        let product = objects.find(|object| object["object"] == "Product2")?;
+        Some(product["problem"].clone())
+    };
+    org.fault(json!({"path": "/sobjects/Product2/describe", "fault": {"status": 404, "code": "NOT_FOUND"}}))
+        .await;
+    looks_again("Tier__c").await;
+    eventually("the hidden object has a problem", async || {
+        problem().await.filter(Value::is_string)
+    })
+    .await;
+    let url = format!("{}/sandbox/faults", org.env["SANDBOX_HTTP"]);
+    org.http.delete(url).send().await.unwrap();
+    looks_again("Level__c").await;
+    eventually("the object that is shown again has none", async || {
+        problem().await.filter(Value::is_null)
+    })
+    .await;
+}
