@@ -74,6 +74,34 @@ async fn a_position_that_the_org_forgot_is_repaired_and_not_jumped_over() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_catch_up_brings_what_a_long_transaction_wrote_before_the_newest_event() {
+    let org = Sandbox::start(&["--products", "5", "--stores", "1"]).await;
+    let mut daemon = org.daemon().await;
+    daemon.live().await;
+    let ids = org.query("SELECT Id FROM Account ORDER BY Id LIMIT 2").await;
+    let [late, newest] = [0, 1].map(|at| ids[at]["Id"].as_str().unwrap().to_owned());
+    org.update("Account", &late, json!({"Site": "streamed"})).await;
+    org.control("clock", json!({"advance_ms": 10 * 60_000})).await;
+    org.update("Account", &newest, json!({"Site": "the newest event"}))
+        .await;
+    converge(&org).await;
+    daemon.running.kill();
+    // Written with the stamp of ten minutes before, and committed only now.
+    let update = json!({"attributes": {"type": "Account"}, "Id": late, "Site": "written before"});
+    let unstamped = json!({"told": "silently", "stamps": "none", "update": [update]});
+    org.control("changes", unstamped).await;
+    org.control("pubsub/migrate", json!({})).await;
+    let _daemon = org.daemon().await;
+    converge(&org).await;
+    let ledger = org.settled().await;
+    let account = entries(&ledger, "catch_up")
+        .into_iter()
+        .find(|entry| entry["object"] == "Account")
+        .unwrap();
+    assert_eq!(account["found"], "2 rows read again, 1 differed", "{ledger:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_position_older_than_what_the_org_keeps_is_repaired_too() {
     let org = Sandbox::start(&[]).await;
     let mut daemon = org.daemon().await;
