@@ -766,6 +766,32 @@ fn a_reload_removes_the_unseen_and_keeps_what_the_stream_touched() {
 }
 
 #[test]
+fn a_reload_by_rest_keeps_the_rows_that_it_saw() {
+    let door = Door::live();
+    for (replay, id) in [(1, ID), (2, OTHER)] {
+        let made = Event {
+            ids: &[id],
+            ..created()
+        };
+        door.events(vec![made.raw(replay, id)]);
+    }
+    let row = json!({"Id": ID, "Name": "Tea", "SystemModstamp": "2026-11-22T09:30:00.000+0000"});
+    // The second time nothing has changed.
+    for gone in [1, 0] {
+        let load = door.begin("Product2");
+        let read = door.ask(|done| Work::Rows {
+            object: "Product2".to_owned(),
+            source: Source::Load { run: load.run },
+            rows: vec![row.as_object().unwrap().clone()],
+            done,
+        });
+        assert!(read.is_ok(), "{read:?}");
+        assert_eq!(door.finish("Product2", load.run), gone);
+    }
+    assert_eq!(door.rows("select id from product2"), [ID]);
+}
+
+#[test]
 fn a_repair_that_was_overtaken_is_not_believed() {
     let door = Door::live();
     let gap = Event {
@@ -1015,10 +1041,18 @@ fn killed_between_journal_and_cache_the_event_comes_again() {
 #[test]
 fn the_cursor_stays_before_what_may_be_incomplete() {
     let door = Door::live();
-    let event = |replay, id: &'static str| created().raw(replay, id);
+    let event = |replay, id: &'static str| {
+        let a_minute_ago = Event {
+            committed: T0 - 60_000,
+            ..created()
+        };
+        a_minute_ago.raw(replay, id)
+    };
     let cursor = || door.rows("select hex(resume_after), hex(last_seen) from _cursor");
     door.events(vec![event(1, "a"), event(2, "b"), event(2, "c")]);
     assert_eq!(cursor(), ["01|02"]);
+    let age = || door.rows("select heard_at - position_at from _cursor");
+    assert_eq!(age(), ["60000"]);
     door.events(vec![event(2, "d")]);
     assert_eq!(cursor(), ["01|02"]);
     let latest = Some(ReplayId(Bytes::from_static(&[7])));
@@ -1027,6 +1061,11 @@ fn the_cursor_stays_before_what_may_be_incomplete() {
         ..Events::default()
     });
     assert_eq!(cursor(), ["07|07"]);
+    assert_eq!(
+        age(),
+        ["0"],
+        "a keep-alive says that nothing is missing up to now"
+    );
     door.response(Events {
         restart: true,
         events: [event(3, "e"), event(4, "f")].into(),
