@@ -200,27 +200,32 @@ async fn an_object_is_read_again_as_a_whole_by_its_schedule() {
     daemon.live().await;
     converge(&org).await;
     let before = revision(&org);
-    let (id, product) = (org.some("Account", "").await, org.some("Product2", "").await);
+    let id = org.some("Account", "").await;
     let unseen = json!({"told": "silently", "stamps": "none",
         "update": [{"attributes": {"type": "Account"}, "Id": id, "Site": "without a trace"}]});
     org.control("changes", unseen).await;
-    for (hour, expected) in [(1, 0), (2, 1)] {
+    // In the second hour the share of the allowance is spent.
+    for (hour, share_percent, expected) in [(1, "50", 0), (2, "0", 0), (3, "50", 1)] {
         daemon.running.kill();
         let connection = rusqlite::Connection::open(org.state().join("cache.db")).unwrap();
         let an_hour_passes = format!("update _object set loaded_at = loaded_at - {HOUR_MILLIS}");
         connection.execute(&an_hour_passes, []).unwrap();
         drop(connection);
-        daemon = org.daemon_with(&[FEW_OBJECTS]).await;
+        let share = ("STORESYNC__SYNC__API_SHARE_PERCENT", share_percent);
+        daemon = org.daemon_with(&[FEW_OBJECTS, share]).await;
         if expected == 0 {
-            // What streams is here after the first look for what is due.
-            org.update("Product2", &product, json!({"Description": "in time"}))
-                .await;
-            let sql = format!("select 1 from product2 where id = '{product}' and description = 'in time'");
-            eventually("the stream goes on", async || {
-                (!select(&cache(&org.state()), &sql).is_empty()).then_some(())
+            // Another object is read again after a look for what is due.
+            let overflow = json!({"told": "overflow", "announce": ["Product2"]});
+            org.control("changes", overflow).await;
+            eventually("another object is read again", async || {
+                (reloads(&org, "Product2", before) == hour).then_some(())
             })
             .await;
-            assert_eq!(reloads(&org, "Account", before), 0, "hour {hour}");
+            let ledger = org.ledger();
+            assert!(
+                !ledger.iter().any(|entry| entry["reason"] == "by schedule"),
+                "hour {hour}: {ledger:?}"
+            );
             continue;
         }
         eventually("it is read again", async || {
@@ -265,6 +270,16 @@ async fn a_price_book_entry_follows_the_name_of_its_product() {
         shown
             .iter()
             .all(|row| row["name"] == "Renamed" && row["productcode"] == "R-1")
+            .then_some(())
+    })
+    .await;
+    // A code that changes alone is shown too.
+    org.update("Product2", product, json!({"ProductCode": "R-2"}))
+        .await;
+    eventually("its entries show the code", async || {
+        shown(&org)
+            .iter()
+            .all(|row| row["productcode"] == "R-2")
             .then_some(())
     })
     .await;

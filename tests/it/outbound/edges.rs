@@ -223,6 +223,37 @@ async fn what_the_org_never_tells_of_is_asked_for() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_the_org_may_still_tell_of_is_not_asked_for() {
+    let org = Sandbox::start(&[]).await;
+    let daemon = org.daemon().await;
+    daemon.live().await;
+    let (store, currency, products) = a_store(&daemon).await;
+    // No events any more: orders come by them, cases by polls.
+    org.fault(json!({"rpc": "*", "fault": "unavailable"})).await;
+    org.fault(json!({"rpc": "Subscribe", "on": "now", "fault": "reset"}))
+        .await;
+    accepted(
+        &daemon,
+        &store,
+        &order("SILENT-1", &currency, &[(&products[0], 1)]),
+    )
+    .await;
+    let path = format!("/v1/stores/{store}/orders/SILENT-1");
+    daemon.until(&path, &["sent", "confirmed"]).await;
+    // With each of these all that is sent is looked at.
+    for key in ["K-1", "K-2"] {
+        let case = json!({"external_id": key, "subject": "Late", "customer": {"external_id": format!("C-{key}"),
+            "email": "bob@example.com", "last_name": "Bob"}});
+        let (status, answer) = daemon.post(&format!("/v1/stores/{store}/cases"), &case).await;
+        assert_eq!(status, 202, "{answer}");
+        let status_url = answer["status_url"].as_str().unwrap();
+        daemon.until(status_url, &["confirmed"]).await;
+    }
+    let (_, told) = daemon.get(&path).await.unwrap();
+    assert_eq!(told["state"], "sent", "{told}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn customers_are_person_accounts_where_the_org_has_them() {
     let org = Sandbox::start(&[]).await;
     org.control("schema", json!({"person_accounts": {}})).await;

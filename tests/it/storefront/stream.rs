@@ -148,9 +148,27 @@ async fn a_change_reaches_the_stores_that_it_touches() {
         let (told, _) = events.until(about("s_c__Zone__c", &zone)).await;
         assert_eq!(told.data["topic"], "zones");
     }
+    // What moves from one store to another is told to both.
+    let provider = org
+        .all("s_c__Payment_Provider__c")
+        .find(|row| row["s_c__Store_Id__c"] == stores[0]["Id"])
+        .unwrap()["Id"]
+        .as_str()
+        .unwrap();
+    sandbox
+        .update(
+            "s_c__Payment_Provider__c",
+            provider,
+            json!({"s_c__Store_Id__c": store(1, "Id")}),
+        )
+        .await;
+    let (told_there, _) = second.until(about("s_c__Payment_Provider__c", provider)).await;
+    assert_eq!(told_there.data["topic"], "payment");
     // What has gone is told to the store that it was in.
     sandbox.delete("PricebookEntry", &of_first).await;
-    let (gone, _) = first.until(|event| event.data["kind"] == "deleted").await;
+    let (gone, before) = first.until(|event| event.data["kind"] == "deleted").await;
+    let left = about("s_c__Payment_Provider__c", provider);
+    assert!(before.iter().any(left), "the store that it left: {before:?}");
     assert_eq!(
         (gone.data["id"].as_str(), gone.data["product_id"].as_str()),
         (Some(of_first.as_str()), Some(product.as_str()))
@@ -173,12 +191,20 @@ async fn a_change_reaches_the_stores_that_it_touches() {
         .collect();
     assert_eq!(
         missed,
-        [zone.as_str(), of_first.as_str()],
+        [zone.as_str(), provider, of_first.as_str()],
         "everything since the price"
     );
     // A position that the feed never had is told to begin anew.
     let mut lost = Events::open(&daemon, "?store=harbour-pine&since=999999999", None).await;
     assert_eq!(lost.next().await.name, "reset");
     let mut old = Events::open(&daemon, "?store=harbour-pine&since=0", None).await;
-    assert_eq!(old.next().await.name, "reset");
+    let reset = old.next().await;
+    assert_eq!(reset.name, "reset");
+    // Whoever stands right before the oldest entry has missed nothing.
+    let oldest = reset.data["oldest"].as_i64().unwrap();
+    for (since, name) in [(oldest - 1, "ready"), (oldest - 2, "reset")] {
+        let query = format!("?store=harbour-pine&since={since}");
+        let mut stands = Events::open(&daemon, &query, None).await;
+        assert_eq!(stands.next().await.name, name, "{since} of {oldest}");
+    }
 }
