@@ -164,7 +164,7 @@ async fn something_to_buy(http: &reqwest::Client, api: &str) -> Option<(String, 
     let priced = products["items"]
         .as_array()?
         .iter()
-        .find(|product| !product["price"].is_null())?;
+        .find(|product| product["purchasable"] == true && product["stock"].is_null())?;
     Some((store, priced["id"].as_str()?.to_owned()))
 }
 

@@ -7,6 +7,7 @@
 pub mod credentials;
 mod listen;
 mod orders;
+mod rules;
 mod state;
 mod stores;
 
@@ -20,6 +21,7 @@ use serde::Deserialize;
 pub use listen::{Listen, Tls, Token};
 use listen::{check_listener, check_operators};
 pub use orders::{Customers, Duplicates, Guests, Orders, Prices};
+pub use rules::{Policy, Rules};
 pub use state::State;
 pub use stores::BookStore;
 
@@ -403,12 +405,15 @@ fn apply_override(table: &mut toml::Table, name: &str, value: &str) -> Result<()
         .strip_prefix(OVERRIDE_PREFIX)
         .ok_or_else(malformed)?
         .to_ascii_lowercase();
-    let (section, key) = rest.split_once("__").ok_or_else(malformed)?;
-    let section = table
-        .entry(section.to_owned())
-        .or_insert_with(|| toml::Value::Table(toml::Table::new()))
-        .as_table_mut()
-        .ok_or_else(malformed)?;
+    let (sections, key) = rest.rsplit_once("__").ok_or_else(malformed)?;
+    let mut section = table;
+    for name in sections.split("__") {
+        section = section
+            .entry(name.to_owned())
+            .or_insert_with(|| toml::Value::Table(toml::Table::new()))
+            .as_table_mut()
+            .ok_or_else(malformed)?;
+    }
     section.insert(key.to_owned(), override_value(section.get(key), key, value));
     Ok(())
 }
@@ -473,6 +478,7 @@ mod tests {
         );
         let (orders, usual) = (&config.orders, Orders::default());
         assert_eq!((orders.prices, orders.customers), (usual.prices, usual.customers));
+        assert_eq!(orders.rules, usual.rules);
         assert_eq!(orders.cancelled_status, usual.cancelled_status);
         assert_eq!(orders.api_reserve_percent, usual.api_reserve_percent);
         assert_eq!(orders.echo_seconds, usual.echo_seconds);
@@ -552,8 +558,10 @@ mod tests {
             ("STORESYNC__STATE__KEEP_ROWS", "false"),
             ("STORESYNC__ORDERS__HISTORY_MEBIBYTES", "9"),
             ("STORESYNC__SERVE__LISTEN", "127.0.0.1:0"),
+            ("STORESYNC__ORDERS__RULES__OUT_OF_STOCK", "take_and_mark"),
         ];
         let config = parse(SAMPLE, &overrides).unwrap();
+        assert_eq!(config.orders.rules.out_of_stock, Policy::TakeAndMark);
         assert_eq!(config.state.dir, PathBuf::from("/srv/state"));
         assert_eq!(
             config.sync.channels,

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::Deserialize;
 
-use crate::config::Profile;
+use crate::config::{Profile, Rules};
 
 /// `[orders]`: how orders, and what else storefronts send, are written to the org.
 #[derive(Clone, Debug, Deserialize)]
@@ -19,8 +19,10 @@ pub struct Orders {
     pub map: BTreeMap<String, String>,
     /// Fields of the org that storefronts may set, as `Object.Field`, by store (id, code or domain; `*` for all).
     pub fields: BTreeMap<String, Vec<String>>,
-    /// Whether an order may have other prices than the store's price book.
+    /// Whether an order may have other prices than those that its customer is shown.
     pub prices: Prices,
+    /// What becomes of an order for what cannot be bought.
+    pub rules: Rules,
     /// What customers are in the org.
     pub customers: Customers,
     /// Whether a guest may be somebody whom the org has.
@@ -59,7 +61,7 @@ pub enum Duplicates {
 pub enum Prices {
     /// Those that the storefront says: it may have applied a promotion.
     Storefront,
-    /// Those of the store's price book alone; others are refused.
+    /// Those of the price book in effect for the customer alone; others are refused.
     Book,
 }
 
@@ -91,6 +93,7 @@ impl Default for Orders {
             map: BTreeMap::new(),
             fields: BTreeMap::new(),
             prices: Prices::Storefront,
+            rules: Rules::default(),
             customers: Customers::Contacts,
             match_guests: Guests::Email,
             shipping_product: None,

@@ -50,7 +50,11 @@ async fn change(org: &OrgClient, shop: &Shop, number: u64) -> anyhow::Result<()>
         "the org changed {} from {amount} to {price:.2} {currency}",
         product.name
     );
-    if number.is_multiple_of(10) {
+    let free: Vec<_> = products
+        .iter()
+        .filter(|product| product.is_free_to_order)
+        .collect();
+    if let (true, Some(product)) = (number.is_multiple_of(10), fastrand::choice(free)) {
         let order = sample_order(
             &format!("DEMO-{:016X}", fastrand::u64(..)),
             currency,

@@ -82,7 +82,7 @@ async fn products(State(shop): State<Shop>, Path(store): Path<String>) -> Result
     let products = shop.products(&store).await?;
     let options: String = products
         .iter()
-        .filter(|product| product.price.is_some())
+        .filter(|product| product.purchasable)
         .map(|product| {
             format!(
                 r#"<option value="{}">{}</option>"#,

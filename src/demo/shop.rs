@@ -22,6 +22,9 @@ pub struct Product {
     pub code: String,
     /// Amount and currency, both as the API gives them.
     pub price: Option<(String, String)>,
+    /// It can be ordered, in any number.
+    pub is_free_to_order: bool,
+    pub purchasable: bool,
 }
 
 impl Shop {
@@ -148,5 +151,9 @@ fn product(item: &Value) -> Product {
         name: text("name"),
         code: text("product_code"),
         price: price.map(|(amount, currency)| (amount.to_owned(), currency.to_owned())),
+        is_free_to_order: item["purchasable"] == true
+            && item["stock"].is_null()
+            && item["order_quantity_max"].is_null(),
+        purchasable: item["purchasable"] == true,
     }
 }

@@ -145,7 +145,7 @@ async fn place_orders(count: usize, shop: &Shop, report: &mut Report) -> anyhow:
         let products = shop.products(&store).await?;
         let priced: Vec<_> = products
             .iter()
-            .filter(|product| product.price.is_some())
+            .filter(|product| product.is_free_to_order)
             .collect();
         let lines: Vec<(&str, u32)> = (0..=number % 3)
             .map(|line| {

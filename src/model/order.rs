@@ -9,6 +9,7 @@ pub mod day;
 pub mod decimal;
 pub(in crate::model) mod members;
 pub mod parse;
+pub mod rules;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -35,6 +36,9 @@ pub struct Order {
     /// That of the store where none is given.
     pub currency: Option<String>,
     pub customer: Customer,
+    /// A membership by id, whose prices a guest is shown.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub membership: Option<String>,
     pub shipping_address: Option<Address>,
     pub billing_address: Option<Address>,
     pub items: Vec<Item>,
@@ -141,7 +145,7 @@ pub struct Address {
 pub struct Item {
     pub product: ProductReference,
     pub quantity: Decimal,
-    /// That of the store's price book where none is given.
+    /// That of the price book in effect where none is given.
     pub unit_price: Option<Decimal>,
     pub fields: Fields,
 }
@@ -155,18 +159,20 @@ pub enum ProductReference {
     PricebookEntryId(String),
 }
 
-/// Which prices an order may have, and which products stand for what it costs besides its items.
+/// Which prices an order may have, what becomes of one that breaks a rule, and which products stand for what it costs
+/// besides its items.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Pricing<'a> {
-    /// Only those of the price book.
+    /// Only those of the price book in effect.
     pub book_only: bool,
+    pub rules: rules::Rules,
     /// Product codes.
     pub shipping_product: Option<&'a str>,
     pub discount_product: Option<&'a str>,
 }
 
 /// An order ready to be sent: what the outbox keeps.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Placed {
     pub external_id: String,
     pub store_id: String,
@@ -180,12 +186,15 @@ pub struct Placed {
     pub lines: Vec<Line>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub payments: Vec<Payment>,
+    /// What people read at the order in the org: which rules it breaks.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mark: Option<String>,
     #[serde(default)]
     pub fields: Fields,
 }
 
 /// One line of a [`Placed`] order.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Line {
     pub pricebook_entry_id: String,
     pub quantity: Decimal,
@@ -193,6 +202,9 @@ pub struct Line {
     /// What people read at the line: of shipping and discounts, what they are called.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub description: Option<String>,
+    /// The product whose stock it holds, where that counts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub holds: Option<String>,
     #[serde(default)]
     pub fields: Fields,
 }

@@ -161,6 +161,7 @@ impl<'a> Composer<'a> {
             .address("Billing", billing)
             .address("Shipping", order.shipping_address.as_ref());
         record.add(&order.fields)?;
+        record.append(map("order.mark"), order.mark.as_deref());
         Ok(record)
     }
 

@@ -19,6 +19,7 @@ const ORDER: &[(&str, &str, &str)] = &[
     ("order.submitted_at", "", "s_c__Submitted_Date__c"),
     ("order.payment_reference", "OrderReferenceNumber", ""),
     ("order.reason", "Description", "Description"),
+    ("order.mark", "Description", "Description"),
     ("order_item.description", "Description", "Description"),
     ("payment.object", "", "s_c__Payment__c"),
     ("payment.order", "", "s_c__Order_Id__c"),

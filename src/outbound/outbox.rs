@@ -6,13 +6,14 @@
 use aws_lc_rs::digest::{SHA256, digest};
 use serde::Serialize;
 
-use crate::config::{Orders, Prices};
+use crate::config::{Guests, Orders, Policy, Prices, Rules as Configured};
 use crate::model::clock::Clock;
-use crate::model::order::{Fields, Order, Placed};
+use crate::model::order::rules::{self, Rule, Rules};
+use crate::model::order::{Customer, Fields, Order, Placed};
 use crate::model::state::WriteState;
 use crate::model::write::{Entry, Kind, Write};
-pub use crate::store::outbox::{Accepted, View, desk};
-use crate::store::outbox::{InState, NewWrite, Outbox, OutboxError, PendingOrder};
+pub use crate::store::outbox::{Accepted, Limit, View, desk};
+use crate::store::outbox::{Held, InState, NewWrite, Outbox, OutboxError, PendingOrder};
 use crate::telemetry::traces::Span;
 
 /// Orders on their way that one customer is told of.
@@ -23,6 +24,7 @@ const PENDING_MAX: u32 = 100;
 pub struct Intake {
     outbox: Outbox,
     policy: std::sync::Arc<Orders>,
+    rules: Rules,
     clock: Clock,
 }
 
@@ -41,6 +43,8 @@ impl Fingerprint {
 #[derive(Clone, Debug)]
 pub struct Incoming {
     pub placed: Placed,
+    /// How much orders may hold of what it wants.
+    pub limits: Vec<Limit>,
     pub fingerprint: Fingerprint,
     pub idempotency_key: Option<String>,
 }
@@ -49,6 +53,7 @@ impl Intake {
     pub fn new(outbox: Outbox, policy: Orders, clock: Clock) -> Self {
         Self {
             outbox,
+            rules: rules_of(&policy.rules),
             policy: std::sync::Arc::new(policy),
             clock,
         }
@@ -63,9 +68,25 @@ impl Intake {
     pub fn pricing(&self) -> crate::model::order::Pricing<'_> {
         crate::model::order::Pricing {
             book_only: self.policy.prices == Prices::Book,
+            rules: self.rules,
             shipping_product: self.policy.shipping_product.as_deref(),
             discount_product: self.policy.discount_product.as_deref(),
         }
+    }
+
+    /// What accepted orders hold of the stock.
+    pub fn held(&self) -> &Held {
+        self.outbox.held()
+    }
+
+    /// What an order's customer may be known by: who is found by it sees that customer's prices.
+    pub fn name_of<'a>(&self, customer: &'a Customer) -> Option<&'a str> {
+        let address = customer
+            .email
+            .as_ref()
+            .filter(|_| self.policy.match_guests == Guests::Email);
+        let named = customer.salesforce_id.as_ref().or(customer.external_id.as_ref());
+        named.or(address).map(String::as_str)
     }
 
     /// The first field that a storefront of these names (id, code, domain) may not set.
@@ -106,8 +127,13 @@ impl Intake {
     /// Puts the order on the disk, unless it is there.
     pub async fn accept(&self, incoming: Incoming) -> Result<Accepted, OutboxError> {
         let Fingerprint(body_hash) = incoming.fingerprint;
-        self.keep(Write::Order(incoming.placed), body_hash, incoming.idempotency_key)
-            .await
+        let new = NewWrite {
+            write: Write::Order(incoming.placed),
+            body_hash,
+            idempotency_key: incoming.idempotency_key,
+            limits: incoming.limits,
+        };
+        self.keep(new).await
     }
 
     /// Puts any other write on the disk, unless it is there.
@@ -118,21 +144,16 @@ impl Intake {
         idempotency_key: Option<String>,
     ) -> Result<Accepted, OutboxError> {
         let body_hash = fingerprint(&entry, kind.name())?;
-        self.keep(Write::Entry(kind, entry), body_hash, idempotency_key)
-            .await
-    }
-
-    async fn keep(
-        &self,
-        write: Write,
-        body_hash: [u8; 32],
-        idempotency_key: Option<String>,
-    ) -> Result<Accepted, OutboxError> {
         let new = NewWrite {
-            write,
+            write: Write::Entry(kind, entry),
             body_hash,
             idempotency_key,
+            limits: Vec::new(),
         };
+        self.keep(new).await
+    }
+
+    async fn keep(&self, new: NewWrite) -> Result<Accepted, OutboxError> {
         let external_id = new.write.external_id().to_owned();
         let begun_at = self.clock.now();
         let accepted = self.outbox.accept(new, begun_at).await;
@@ -160,6 +181,30 @@ impl Intake {
     pub fn counts(&self) -> Result<Vec<(WriteState, i64)>, OutboxError> {
         self.outbox.counts()
     }
+}
+
+/// The configured policies, by the rules that decide.
+fn rules_of(configured: &Configured) -> Rules {
+    let policies = [
+        (Rule::Hidden, configured.hidden),
+        (Rule::Restricted, configured.restricted),
+        (Rule::NotYetAvailable, configured.not_yet_available),
+        (Rule::Discontinued, configured.discontinued),
+        (Rule::PriceOnApplication, configured.price_on_application),
+        (Rule::BundleOnly, configured.bundle_only),
+        (Rule::Master, configured.master),
+        (Rule::OutOfStock, configured.out_of_stock),
+        (Rule::Quantity, configured.quantity),
+        (Rule::Price, configured.price),
+    ];
+    policies.into_iter().fold(Rules::default(), |rules, (rule, policy)| {
+        let policy = match policy {
+            Policy::Refuse => rules::Policy::Refuse,
+            Policy::Take => rules::Policy::Take,
+            Policy::TakeAndMark => rules::Policy::TakeAndMark,
+        };
+        rules.with(rule, policy)
+    })
 }
 
 /// Of a write as understood, so that blanks and the order of members make no difference, and without the

@@ -163,7 +163,7 @@ fn compared(entry: &str, quantity: Option<Decimal>, unit_price: Option<Decimal>)
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::order::{Customer, Fields, Line};
+    use crate::model::order::{Customer, Line};
     use serde_json::json;
 
     const ACCEPTED: &str = "2026-11-22T09:00:00.000Z";
@@ -173,8 +173,7 @@ mod tests {
             pricebook_entry_id: entry.to_owned(),
             quantity: Decimal::parse(quantity).unwrap(),
             unit_price: Decimal::parse(price).unwrap(),
-            description: None,
-            fields: Fields::new(),
+            ..Line::default()
         };
         Placed {
             external_id: "WEB-1".to_owned(),
@@ -186,8 +185,7 @@ mod tests {
             shipping_address: None,
             billing_address: None,
             lines: lines.iter().map(line).collect(),
-            payments: Vec::new(),
-            fields: Fields::new(),
+            ..Placed::default()
         }
     }
 

@@ -41,6 +41,17 @@ impl<'a> Record<'a> {
         }
     }
 
+    /// Adds a line to a text, before what the storefront itself sends as that text.
+    pub fn append(&mut self, field: Option<&str>, line: Option<&str>) -> &mut Self {
+        let name = field.and_then(|field| self.shape.createable(field));
+        if let (Some(name), Some(line)) = (name, line) {
+            let own = self.values.get(name).and_then(Value::as_str);
+            let text = own.map_or(line.to_owned(), |own| format!("{line}\n{own}"));
+            self.values.insert(name.to_owned(), text.into());
+        }
+        self
+    }
+
     /// Sets a field that the record cannot be without: describe calls some of them read-only that are not.
     pub fn require(&mut self, field: &str, value: impl Into<Value>) -> &mut Self {
         self.values.insert(field.to_owned(), value.into());

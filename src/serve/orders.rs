@@ -18,15 +18,17 @@ use serde_json::Value;
 
 use crate::model::clock::{Millis, format_datetime};
 use crate::model::order::parse::{self, Invalid};
+use crate::model::order::rules::Rule;
 use crate::model::order::{Fields, Order, Placed, card, day};
 use crate::model::write::Kind;
-use crate::outbound::outbox::{Accepted, Fingerprint, Incoming, View};
+use crate::outbound::outbox::{Accepted, Fingerprint, Incoming, Limit, View};
 use crate::serve::catalogue::{find_store, found_store};
 use crate::serve::problem::Problem;
 use crate::serve::query::At;
 use crate::serve::{World, reply};
+use crate::store::storefront::shelf::Shelf;
 use crate::store::storefront::stores::{self, Store};
-use crate::store::storefront::{items, json};
+use crate::store::storefront::{items, json, visitor};
 
 const IDEMPOTENCY_KEY: &str = "idempotency-key";
 
@@ -51,11 +53,12 @@ pub async fn place(
         .snapshot(|cache| placing(&world, cache, &key, order))?;
     let accepted = match placed {
         // One that is there already is found by the writer, which looks in any case.
-        Ok(placed) => {
+        Ok((placed, limits)) => {
             world
                 .intake
                 .accept(Incoming {
                     placed,
+                    limits,
                     fingerprint,
                     idempotency_key,
                 })
@@ -76,7 +79,8 @@ pub async fn place(
 struct Placing {
     store_id: String,
     fingerprint: Fingerprint,
-    placed: Result<Placed, Problem>,
+    /// With how much orders may hold of what it wants.
+    placed: Result<(Placed, Vec<Limit>), Problem>,
 }
 
 /// All that is asked of the cache for an order.
@@ -117,6 +121,11 @@ pub fn accepted_at(accepted: &Accepted, external_id: &str) -> Result<Millis, Pro
                 "the key {external_id} was used for something else: use a new one, or send again what was sent before"
             );
             Err(Problem::new(StatusCode::CONFLICT, "key-in-use", detail).on_field("external_id"))
+        }
+        Accepted::OutOfStock { line } => {
+            let sentence =
+                "is out of stock: others ordered what was left just now; order less of it, or take it out";
+            Err(Invalid::broken(format!("items[{line}]"), Rule::OutOfStock, sentence).into())
         }
     }
 }
@@ -185,18 +194,38 @@ pub fn check_fields(
     }
 }
 
-/// Ties an order to its store and its items to price book entries.
-fn placed(world: &World, cache: &Connection, store: &Store, order: Order) -> Result<Placed, Problem> {
-    let pricebook_id = taken(world, store, &order)?;
-    let lines = items::resolve(cache, store, &order, &world.intake.pricing())?;
-    let lines = lines.map_err(|invalid| match world.is_initializing() {
-        true => Problem::unavailable("the first load is not complete yet: send the order again"),
-        false => invalid.into(),
+/// Ties an order to its store and its items to entries of the price book in effect for its customer.
+fn placed(
+    world: &World,
+    cache: &Connection,
+    store: &Store,
+    order: Order,
+) -> Result<(Placed, Vec<Limit>), Problem> {
+    // What is not loaded yet may be this customer's prices.
+    if world.is_initializing() {
+        return Err(Problem::unavailable(
+            "the first load is not complete yet: send the order again",
+        ));
+    }
+    check(world, store, &order)?;
+    let visitor = visitor::of_order(
+        cache,
+        store,
+        world.intake.name_of(&order.customer),
+        order.membership.as_deref(),
+        world.clock.now(),
+    )?;
+    let visitor = visitor.ok_or_else(|| Invalid::new("membership", "is no membership of the org"))?;
+    let book = visitor.book.as_ref().ok_or_else(|| {
+        let detail = "the store has no price book: give it one in the org";
+        Problem::new(StatusCode::CONFLICT, "no-price-book", detail)
     })?;
-    Ok(Placed {
+    let shelf = Shelf::new(cache, store, &visitor, world.intake.held())?;
+    let basket = items::resolve(&shelf, &order, &world.intake.pricing())??;
+    let placed = Placed {
         external_id: order.external_id,
         store_id: store.id.clone(),
-        pricebook_id,
+        pricebook_id: book.id.clone(),
         currency: order.currency.or_else(|| store.currency.clone()),
         effective_date: day::of_order(
             world.clock.now(),
@@ -206,14 +235,22 @@ fn placed(world: &World, cache: &Connection, store: &Store, order: Order) -> Res
         customer: order.customer,
         shipping_address: order.shipping_address,
         billing_address: order.billing_address,
-        lines,
+        lines: basket.lines,
         payments: order.payments,
+        mark: mark(&basket.marks),
         fields: order.fields,
-    })
+    };
+    Ok((placed, basket.limits))
 }
 
-/// The price book of a store that takes the order, as far as its items do not matter.
-fn taken(world: &World, store: &Store, order: &Order) -> Result<String, Problem> {
+/// What people read at an order in the org that breaks rules.
+fn mark(marks: &[String]) -> Option<String> {
+    let all = marks.join(", ");
+    (!all.is_empty()).then(|| format!("Taken against [orders.rules]: {all}"))
+}
+
+/// Refuses what a store does not take, as far as its items do not matter.
+fn check(world: &World, store: &Store, order: &Order) -> Result<(), Problem> {
     check_fields(world, store, "Order", &order.fields, "fields")?;
     for (index, item) in order.items.iter().enumerate() {
         let path = format_args!("items[{index}].fields");
@@ -224,10 +261,7 @@ fn taken(world: &World, store: &Store, order: &Order) -> Result<String, Problem>
     {
         return Err(Invalid::new("currency", format!("must be that of the store, {its}")).into());
     }
-    store.pricebook_id.clone().ok_or_else(|| {
-        let detail = "the store has no price book: give it one in the org";
-        Problem::new(StatusCode::CONFLICT, "no-price-book", detail)
-    })
+    Ok(())
 }
 
 pub async fn status(

@@ -5,6 +5,7 @@ use axum::response::{IntoResponse, Response};
 use serde_json::json;
 
 use crate::model::order::parse::Invalid;
+use crate::model::order::rules::Rule;
 use crate::store::outbox::OutboxError;
 
 /// An error on its way to whoever asked.
@@ -15,6 +16,8 @@ pub struct Problem {
     kind: &'static str,
     detail: String,
     field: Option<String>,
+    /// The word of a rule, as products have it.
+    reason: Option<&'static str>,
     retry_after_seconds: Option<u32>,
 }
 
@@ -25,6 +28,7 @@ impl Problem {
             kind,
             detail: detail.into(),
             field: None,
+            reason: None,
             retry_after_seconds: None,
         }
     }
@@ -60,13 +64,17 @@ impl Problem {
 
 impl From<Invalid> for Problem {
     fn from(invalid: Invalid) -> Self {
-        let Invalid { field, message } = invalid;
+        let Invalid { field, message, rule } = invalid;
         let detail = if field.is_empty() {
             format!("the body {message}")
         } else {
             format!("{field} {message}")
         };
-        Self::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid-order", detail).on_field(field)
+        let kind = rule.map_or("invalid-order", |_| "not-purchasable");
+        Self {
+            reason: rule.map(Rule::word),
+            ..Self::new(StatusCode::UNPROCESSABLE_ENTITY, kind, detail).on_field(field)
+        }
     }
 }
 
@@ -104,6 +112,9 @@ impl IntoResponse for Problem {
         });
         if let Some(field) = self.field {
             body["field"] = field.into();
+        }
+        if let Some(reason) = self.reason {
+            body["reason"] = reason.into();
         }
         let mut response = (self.status, body.to_string()).into_response();
         let headers = response.headers_mut();

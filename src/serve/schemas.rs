@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 
+use crate::model::order::rules::Rule;
 use crate::model::state::WriteState;
 
 /// All of them by name.
@@ -49,8 +50,7 @@ fn catalogue() -> Value {
     let offered = json!({
         "price": or_null("Money"), "list_price": or_null("Money"), "price_text": text_or_null(),
         "restricted": {"type": "boolean"}, "purchasable": {"type": "boolean"},
-        "unavailable_reason": {"enum": ["no_price", "restricted", "not_yet_available", "discontinued",
-            "price_on_application", "bundle_only", "out_of_stock", null]},
+        "unavailable_reason": {"enum": words_or_null()},
         "pricebook_id": text_or_null(), "pricebook_entry_id": text_or_null(), "tax_method": text_or_null(),
         "order_quantity_max": {"type": ["integer", "null"]},
     });
@@ -113,8 +113,19 @@ fn settings() -> Value {
             "subscriptions": {"type": "array"}}},
         "Problem": {"type": "object", "required": ["type", "title", "status", "detail"], "properties": {
             "type": {"type": "string"}, "title": {"type": "string"}, "status": {"type": "integer"},
-            "detail": {"type": "string"}, "field": {"type": "string"}}},
+            "detail": {"type": "string"}, "field": {"type": "string"}, "reason": {"enum": words()}}},
     })
+}
+
+/// Why something cannot be bought.
+fn words() -> Vec<&'static str> {
+    Rule::ALL.into_iter().map(Rule::word).collect()
+}
+
+/// Of a product that is shown and may be bought, there is none.
+fn words_or_null() -> Value {
+    let shown = words().into_iter().map(Value::from);
+    shown.chain([Value::Null]).collect()
 }
 
 fn orders() -> Value {
@@ -129,6 +140,7 @@ fn orders() -> Value {
             "customer": {"type": "object", "properties": {
                 "external_id": text, "salesforce_id": text, "email": text, "first_name": text, "last_name": text,
                 "phone": text, "company": text, "account_external_id": text}},
+            "membership": text,
             "shipping_address": reference("Address"), "billing_address": reference("Address"),
             "items": {"type": "array", "minItems": 1, "items": {"type": "object", "required": ["quantity"], "properties": {
                 "product_id": text, "product_code": text, "pricebook_entry_id": text, "quantity": number,

@@ -14,6 +14,7 @@
 mod damage;
 pub mod desk;
 mod due;
+mod held;
 mod kept;
 mod open_orders;
 mod queue;
@@ -31,6 +32,8 @@ use tokio::sync::{Notify, mpsc, oneshot};
 
 use crate::model::clock::Millis;
 use crate::store::database::{self, OpenError};
+use crate::store::reader::Reader;
+pub use held::{Held, Limit};
 pub use kept::{Bounds, person_object};
 pub use open_orders::PendingOrder;
 pub use queue::{Accepted, Claimed, Exchange, NewWrite};
@@ -51,6 +54,7 @@ pub const KIND: database::Kind = database::Kind {
         include_str!("migrations/outbox_0005.sql"),
         include_str!("migrations/outbox_0006.sql"),
         include_str!("migrations/outbox_0007.sql"),
+        include_str!("migrations/outbox_0008.sql"),
     ],
     page_bytes: 4096,
     synchronous: "full",
@@ -80,6 +84,7 @@ pub enum OutboxError {
 pub struct Outbox {
     work: mpsc::Sender<Box<dyn writer::Work>>,
     reader: Arc<Mutex<Connection>>,
+    held: Held,
     bell: Arc<Notify>,
     /// The writer empties the write-ahead log after its next commit.
     log_to_empty: Arc<AtomicBool>,
@@ -104,6 +109,7 @@ pub fn open(dir: &Path, now: Millis) -> Result<(Outbox, Writer), OpenError> {
     let outbox = Outbox {
         work,
         reader: Arc::new(Mutex::new(reader)),
+        held: Held::of_outbox(Reader::of(dir, KIND)),
         bell: Arc::new(Notify::new()),
         log_to_empty: Arc::new(AtomicBool::new(false)),
     };
@@ -115,6 +121,11 @@ impl Outbox {
     /// Rings when a write was accepted or released. One listener.
     pub fn bell(&self) -> Arc<Notify> {
         self.bell.clone()
+    }
+
+    /// What accepted orders hold of the stock.
+    pub fn held(&self) -> &Held {
+        &self.held
     }
 
     /// Does `job` in the writer's next transaction and answers once that is on the disk.

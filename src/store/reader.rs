@@ -1,4 +1,4 @@
-//! Reading the cache: connections that never block the writer and are never blocked by it.
+//! Reading the cache, or another database of ours: connections that never block the writer and are never blocked by it.
 //!
 //! Each thread that reads keeps a connection of its own, so a handler reads where it runs, with its
 //! statements prepared. A reader sees the last commit, never a batch half written.
@@ -9,8 +9,8 @@ use std::sync::Arc;
 
 use rusqlite::Connection;
 
-use crate::store::cache::KIND;
-use crate::store::database;
+use crate::store::cache;
+use crate::store::database::{self, Kind};
 
 /// Connections kept by one thread; more than one only where several caches are read, as in tests.
 const CONNECTIONS_MAX: usize = 4;
@@ -19,20 +19,27 @@ const CONNECTIONS_MAX: usize = 4;
 const CACHE_KIBIBYTES: i64 = 4_096;
 
 thread_local! {
-    static CONNECTIONS: RefCell<Vec<(Arc<Path>, Connection)>> = const { RefCell::new(Vec::new()) };
+    static CONNECTIONS: RefCell<Vec<(Arc<Path>, &'static str, Connection)>> = const { RefCell::new(Vec::new()) };
 }
 
-/// Reads `cache.db`; cheap to clone.
+/// Reads one file; cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Reader {
     dir: Arc<Path>,
+    kind: Kind,
 }
 
 impl Reader {
     /// A reader of the cache in this directory, which the writer has made.
     pub fn new(dir: impl Into<PathBuf>) -> Self {
+        Self::of(dir, cache::KIND)
+    }
+
+    /// A reader of a database of this kind.
+    pub fn of(dir: impl Into<PathBuf>, kind: Kind) -> Self {
         Self {
             dir: dir.into().into(),
+            kind,
         }
     }
 
@@ -77,15 +84,16 @@ impl Reader {
     }
 
     fn open(&self) -> anyhow::Result<Connection> {
-        let connection = database::open_reader(&self.dir, KIND)?;
+        let connection = database::open_reader(&self.dir, self.kind)?;
         connection.pragma_update(None, "cache_size", -CACHE_KIBIBYTES)?;
         Ok(connection)
     }
 
     fn take(&self) -> Option<Connection> {
         CONNECTIONS.with_borrow_mut(|connections| {
-            let position = connections.iter().position(|(dir, _)| *dir == self.dir)?;
-            Some(connections.swap_remove(position).1)
+            let is_ours = |dir: &Path, file: &str| *dir == *self.dir && file == self.kind.file_name;
+            let position = connections.iter().position(|(dir, file, _)| is_ours(dir, file))?;
+            Some(connections.swap_remove(position).2)
         })
     }
 
@@ -94,7 +102,7 @@ impl Reader {
             if connections.len() >= CONNECTIONS_MAX {
                 connections.remove(0);
             }
-            connections.push((Arc::clone(&self.dir), connection));
+            connections.push((Arc::clone(&self.dir), self.kind.file_name, connection));
         });
     }
 }

@@ -18,6 +18,7 @@ pub mod prices;
 pub mod products;
 pub mod promotions;
 pub mod resolve;
+pub mod shelf;
 pub mod shipping;
 pub mod shown;
 mod sources;

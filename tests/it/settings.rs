@@ -30,6 +30,7 @@ const PART: &str = "an_object_may_be_mirrored_in_part";
 const OTHERS: &str = "other_machines_are_served_over_tls_with_tokens_only";
 const STORE_TOKENS: &str = "a_store_s_token_gets_nothing_of_another_store";
 const HEADERS: &str = "every_header_is_there_where_it_should_be_and_says_what_it_should";
+const RULES: &str = "each_rule_is_refused_taken_or_taken_and_marked";
 const SHIPPED: &str = "an_order_has_shipping_discounts_and_payments_and_is_activated";
 
 /// Each key, and the test that sees it do something.
@@ -102,6 +103,16 @@ const SEEN: &[(&str, &str)] = &[
     ("orders.map", ORDERS),
     ("orders.fields", SHIPPED),
     ("orders.prices", SHIPPED),
+    ("orders.rules.hidden", RULES),
+    ("orders.rules.restricted", RULES),
+    ("orders.rules.not_yet_available", RULES),
+    ("orders.rules.discontinued", RULES),
+    ("orders.rules.price_on_application", RULES),
+    ("orders.rules.bundle_only", RULES),
+    ("orders.rules.master", RULES),
+    ("orders.rules.out_of_stock", RULES),
+    ("orders.rules.quantity", RULES),
+    ("orders.rules.price", RULES),
     (
         "orders.customers",
         "customers_are_person_accounts_where_the_org_has_them",
@@ -148,7 +159,7 @@ fn with_an_unknown_key(table: &str) -> String {
     format!(
         "[org]\nlogin_url = \"https://a\"\nauth = \"jwt\"\nclient_id = \"c\"\n{}\n[sync]\nstores = [{store}]\n{}\n\
          [sync.object]\n{rules}\n[state]\ndir = \"s\"\n{}\n[serve]\ntls = {serve_tls}\ntokens = [{serve_token}]\n{}\n\
-         [admin]\ntls = {admin_tls}\ntokens = [{admin_token}]\n{}\n[log]\n{}\n[orders]\n{}\n",
+         [admin]\ntls = {admin_tls}\ntokens = [{admin_token}]\n{}\n[log]\n{}\n[orders]\n{}\n[orders.rules]\n{}\n",
         unknown("org"),
         unknown("sync"),
         unknown("state"),
@@ -156,11 +167,12 @@ fn with_an_unknown_key(table: &str) -> String {
         unknown("admin"),
         unknown("log"),
         unknown("orders"),
+        unknown("orders.rules"),
     )
 }
 
 /// Tables with keys of their own, the inner ones after those that hold them.
-const TABLES: [&str; 13] = [
+const TABLES: [&str; 14] = [
     "org",
     "sync",
     "sync.object.NAME",
@@ -174,6 +186,7 @@ const TABLES: [&str; 13] = [
     "admin.tokens",
     "log",
     "orders",
+    "orders.rules",
 ];
 
 /// The keys that the program takes: it names them where it refuses one.

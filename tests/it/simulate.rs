@@ -14,7 +14,7 @@ use std::sync::Mutex;
 use fastrand::Rng;
 use serde_json::{Value, json};
 
-use crate::outbound::shopper::{STORES, Shopper};
+use crate::outbound::shopper::{STORES, Shopper, UNSHOWN};
 use crate::privacy::{says_nothing_of, secrets};
 use crate::world::{Daemon, Sandbox, cache, converge, eventually, select, share_of_today};
 
@@ -120,7 +120,7 @@ async fn ids(org: &Sandbox, object: &str) -> Vec<String> {
 
 async fn started(org: &Sandbox, channels: &'static str) -> Daemon {
     let told = ("STORESYNC_LOG", "storesync=debug,info");
-    let variables = [FEW_OBJECTS, STORES, told, ("STORESYNC__SYNC__CHANNELS", channels)];
+    let variables = [FEW_OBJECTS, STORES, UNSHOWN, told, ("STORESYNC__SYNC__CHANNELS", channels)];
     org.daemon_with(&variables).await
 }
 

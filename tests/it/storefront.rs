@@ -6,6 +6,7 @@ mod headers;
 mod listeners;
 mod oracle;
 mod profiles;
+mod rules;
 mod stream;
 mod tokens;
 mod visitors;

@@ -87,8 +87,13 @@ impl Sandbox {
     }
 
     pub fn daemon_command(&self, variables: &[(&str, &str)]) -> Command {
+        Self::daemon_command_of(&self.config(), variables)
+    }
+
+    /// A daemon of a configuration.
+    pub fn daemon_command_of(config: &Path, variables: &[(&str, &str)]) -> Command {
         let mut command = storesync();
-        command.arg("run").arg("--config").arg(self.config());
+        command.arg("run").arg("--config").arg(config);
         command
             .env("STORESYNC__SERVE__LISTEN", "127.0.0.1:0")
             .env("STORESYNC__ADMIN__LISTEN", "127.0.0.1:0");
@@ -346,7 +351,7 @@ pub fn order(external_id: &str, currency: &str, items: &[(&str, u32)]) -> Value 
     })
 }
 
-/// A store of the org and its priced products: (store id, currency, product ids).
+/// A store of the org and products that may be bought in any number: (store id, currency, product ids).
 pub async fn a_store(daemon: &Daemon) -> (String, String, Vec<String>) {
     let (_, stores) = daemon.get("/v1/stores").await.unwrap();
     let store = stores["items"][0]["id"].as_str().unwrap().to_owned();
@@ -358,7 +363,8 @@ pub async fn a_store(daemon: &Daemon) -> (String, String, Vec<String>) {
         .as_array()
         .unwrap()
         .iter()
-        .filter(|product| !product["price"].is_null())
+        .filter(|product| product["purchasable"] == true)
+        .filter(|product| product["stock"].is_null() && product["order_quantity_max"].is_null())
         .collect();
     let currency = priced[0]["price"]["currency"].as_str().unwrap().to_owned();
     let ids = priced

@@ -14,7 +14,7 @@ const DIGITS_MAX: usize = 15;
 pub const SCALE_MAX: u32 = 6;
 
 /// A decimal number without trailing zeros, so that equal numbers are equal values.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Decimal {
     /// Millionths: the value times 10 to the power of [`SCALE_MAX`].
     millionths: i128,
@@ -82,6 +82,15 @@ impl Decimal {
     pub fn times(self, other: Self) -> Option<Self> {
         let millionths = self.millionths.checked_mul(other.millionths)? / ONE;
         Some(Self { millionths })
+    }
+
+    /// How many hundredths it is; `None` where it has more digits than that.
+    pub fn hundredths(self) -> Option<i64> {
+        let hundredth = ONE / 100;
+        let whole = self.millionths % hundredth == 0;
+        whole
+            .then(|| i64::try_from(self.millionths / hundredth).ok())
+            .flatten()
     }
 
     pub fn negated(self) -> Self {
@@ -224,6 +233,13 @@ mod tests {
         assert_eq!(Decimal::from_real(19.9), Some(decimal("19.90")));
         assert_eq!(Decimal::from_json(&serde_json::json!(2)), Some(decimal("2")));
         assert_eq!(Decimal::from_json(&serde_json::json!(2.50)), Some(decimal("2.5")));
+    }
+
+    #[test]
+    fn hundredths_are_whole() {
+        for (text, hundredths) in [("2", Some(200)), ("1.25", Some(125)), ("0.001", None), ("-1", Some(-100))] {
+            assert_eq!(decimal(text).hundredths(), hundredths, "{text}");
+        }
     }
 
     #[test]

@@ -7,6 +7,7 @@ use serde_json::{Map, Value};
 
 use crate::model::clock;
 use crate::model::order::decimal::Decimal;
+use crate::model::order::rules::Rule;
 use crate::model::order::{Address, Customer, Fields, Payment, card};
 
 /// Longest key. The org's field may be shorter; it is never longer.
@@ -22,6 +23,8 @@ pub struct Invalid {
     /// `items[2].quantity`
     pub field: String,
     pub message: String,
+    /// The rule that an item breaks.
+    pub rule: Option<Rule>,
 }
 
 impl Invalid {
@@ -29,6 +32,15 @@ impl Invalid {
         Self {
             field: field.into(),
             message: message.into(),
+            rule: None,
+        }
+    }
+
+    /// What cannot be bought as it is ordered.
+    pub fn broken(field: impl Into<String>, rule: Rule, message: impl Into<String>) -> Self {
+        Self {
+            rule: Some(rule),
+            ..Self::new(field, message)
         }
     }
 }

@@ -94,8 +94,8 @@ fn placed(lines: usize) -> Placed {
         pricebook_entry_id: "01uA".to_owned(),
         quantity: Decimal::parse("2").unwrap(),
         unit_price: Decimal::parse("19.90").unwrap(),
-        description: None,
         fields: [("Gift__c".to_owned(), json!(true))].into(),
+        ..Line::default()
     };
     Placed {
         external_id: "WEB-1".to_owned(),
@@ -116,10 +116,9 @@ fn placed(lines: usize) -> Placed {
             country: Some("AU".to_owned()),
             ..Address::default()
         }),
-        billing_address: None,
         lines: vec![line; lines],
-        payments: Vec::new(),
         fields: [("note__c".to_owned(), json!("gift"))].into(),
+        ..Placed::default()
     }
 }
 

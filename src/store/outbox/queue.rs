@@ -9,7 +9,7 @@ use crate::model::clock::Millis;
 use crate::model::order::{OrderState, Problem};
 use crate::model::write::{Kind, Write};
 use crate::store::outbox::damage::{self, exact, unreadable};
-use crate::store::outbox::{Outbox, OutboxError, transitions};
+use crate::store::outbox::{Limit, Outbox, OutboxError, held, transitions};
 
 /// So many writes that can neither be read nor set aside are passed over.
 const UNREADABLE_MAX: i64 = 8;
@@ -22,6 +22,8 @@ pub struct NewWrite {
     pub body_hash: [u8; 32],
     /// What the storefront sent as `Idempotency-Key`, if it did.
     pub idempotency_key: Option<String>,
+    /// How much orders may hold of what this one wants.
+    pub limits: Vec<Limit>,
 }
 
 /// What became of a write at the door.
@@ -33,6 +35,8 @@ pub enum Accepted {
     Replay { accepted_at: Millis },
     /// Its key belongs to another write.
     Conflict,
+    /// More would be held of a line's product than there is: it was not taken.
+    OutOfStock { line: usize },
 }
 
 /// A write that is ours to send: no other claim on it can exist until its outcome is recorded.
@@ -165,6 +169,10 @@ impl Outbox {
 fn accept(connection: &Connection, row: &Row, now: Millis) -> rusqlite::Result<Accepted> {
     let (write, key) = (&row.new.write, row.new.idempotency_key.as_deref());
     let (kind, external_id) = (write.kind(), write.external_id());
+    if let Some(line) = held::short(connection, write, &row.new.limits)? {
+        let taken = earlier(connection, kind, external_id, key, &row.new.body_hash)?;
+        return Ok(taken.unwrap_or(Accepted::OutOfStock { line }));
+    }
     let parent = match write.order() {
         Some(order) => order_sequence(connection, order)?,
         None => None,
@@ -208,9 +216,11 @@ fn accept(connection: &Connection, row: &Row, now: Millis) -> rusqlite::Result<A
         let taken = earlier(connection, kind, external_id, key, &row.new.body_hash)?;
         return taken.ok_or(rusqlite::Error::QueryReturnedNoRows);
     }
+    let sequence = connection.last_insert_rowid();
     connection
         .prepare_cached("insert into bodies (write_sequence, body, checksum) values (?1, ?2, ?3)")?
-        .execute(params![connection.last_insert_rowid(), row.body, row.checksum])?;
+        .execute(params![sequence, row.body, row.checksum])?;
+    held::keep(connection, sequence, write)?;
     crate::failpoint::reach("accept_before_commit");
     Ok(Accepted::New { accepted_at: now })
 }

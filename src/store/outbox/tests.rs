@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::model::order::decimal::Decimal;
-use crate::model::order::{Customer, Fields, Line, OrderState, Placed, Problem};
+use crate::model::order::{Customer, Line, OrderState, Placed, Problem};
 use crate::model::state::WriteState;
 use crate::model::write::{Entry, Kind, Write};
 use crate::store::outbox::desk::{Action, Deed, Done, Filter};
@@ -49,8 +49,7 @@ pub(super) fn new_order(key: &str, customer: &str, hash: u8) -> NewWrite {
         pricebook_entry_id: "01u".to_owned(),
         quantity: Decimal::parse("2").unwrap(),
         unit_price: Decimal::parse("19.90").unwrap(),
-        description: None,
-        fields: Fields::new(),
+        ..Line::default()
     };
     NewWrite {
         write: Write::Order(Placed {
@@ -66,11 +65,11 @@ pub(super) fn new_order(key: &str, customer: &str, hash: u8) -> NewWrite {
             shipping_address: None,
             billing_address: None,
             lines: vec![line],
-            payments: Vec::new(),
-            fields: Fields::new(),
+            ..Placed::default()
         }),
         body_hash: [hash; 32],
         idempotency_key: None,
+        limits: Vec::new(),
     }
 }
 
@@ -324,6 +323,7 @@ fn case(key: &str, customer: &str) -> NewWrite {
         write: Write::Entry(Kind::Case, entry),
         body_hash: [1; 32],
         idempotency_key: None,
+        limits: Vec::new(),
     }
 }
 
@@ -337,6 +337,7 @@ pub(super) fn update(key: &str, order: &str) -> NewWrite {
         write: Write::Entry(Kind::OrderUpdate, entry),
         body_hash: [1; 32],
         idempotency_key: None,
+        limits: Vec::new(),
     }
 }
 

@@ -4,7 +4,7 @@ use rusqlite::{Connection, OptionalExtension, named_params, params};
 
 use crate::model::clock::Millis;
 use crate::model::order::{OrderState, Problem};
-use crate::store::outbox::{Exchange, kept};
+use crate::store::outbox::{Exchange, held, kept};
 
 /// The code of a write whose request may still arrive at the org: neither it nor what is behind it is touched.
 pub const ANSWER_AWAITED: &str = "ANSWER_AWAITED";
@@ -179,7 +179,11 @@ pub(super) fn confirm(connection: &Connection, sequences: &[i64], now: Millis) -
         "update writes set state = 'confirmed', updated_at = ?2 where sequence = ?1 and state = 'sent'",
     )?;
     let confirmed = sequences.iter().try_fold(0, |confirmed, sequence| {
-        Ok(confirmed + update.execute(params![sequence, now])?)
+        let hit = update.execute(params![sequence, now])?;
+        if hit > 0 {
+            held::release(connection, *sequence)?;
+        }
+        Ok(confirmed + hit)
     });
     crate::failpoint::reach("confirm_before_commit");
     confirmed

@@ -30,6 +30,8 @@ const BY: [(&str, bool); 7] = [
 
 /// By id, external id or e-mail. Of several contacts with one address, the one whose home is the store comes first.
 pub fn find(connection: &Connection, store: &Store, key: &str) -> rusqlite::Result<Option<Customer>> {
+    let id = whole_id(key);
+    let key = id.as_deref().unwrap_or(key);
     for (place, only_ids) in BY {
         let is_mail = place.contains("email");
         if only_ids && !is_id(key) || is_mail && !key.contains('@') {
@@ -54,6 +56,23 @@ pub fn find(connection: &Connection, store: &Store, key: &str) -> rusqlite::Resu
         }
     }
     Ok(None)
+}
+
+/// The id of 18 characters of a contact's or an account's of 15: three more say which letters are capitals.
+fn whole_id(id: &str) -> Option<String> {
+    let plain = id.len() == 15 && id.bytes().all(|byte| byte.is_ascii_alphanumeric());
+    if !plain || !(id.starts_with("003") || id.starts_with("001")) {
+        return None;
+    }
+    let capitals = |five: &[u8]| {
+        let bits = five.iter().enumerate();
+        bits.fold(0, |sum, (place, byte)| {
+            sum | usize::from(byte.is_ascii_uppercase()) << place
+        })
+    };
+    let check = id.as_bytes().chunks(5).map(capitals);
+    let check = check.map(|sum| char::from(b"ABCDEFGHIJKLMNOPQRSTUVWXYZ012345"[sum]));
+    Some(id.chars().chain(check).collect())
 }
 
 fn contact(row: &Row<'_>) -> rusqlite::Result<Customer> {
@@ -294,5 +313,18 @@ mod tests {
         assert_eq!(page("2", 2), ("4 5".to_owned(), None));
         assert_eq!(page("", 3), ("1 2 4".to_owned(), Some("4".to_owned())));
         assert_eq!(page("4", 3), ("5".to_owned(), None));
+    }
+
+    #[test]
+    fn an_id_of_fifteen_characters_is_that_of_eighteen() {
+        for (id, whole) in [
+            ("0035e00000AbCdE", Some("0035e00000AbCdEAAV")),
+            ("001000000000001", Some("001000000000001AAA")),
+            ("00300000003T2PG", Some("00300000003T2PGAA0")),
+            ("a01000000000001", None),
+            ("C-7", None),
+        ] {
+            assert_eq!(whole_id(id).as_deref(), whole, "{id}");
+        }
     }
 }

@@ -1,38 +1,202 @@
-//! Finds the price book entry that each item of an order means.
+//! Turns the items of an order into lines for the org, by the same look that products are shown with.
+//!
+//! An item is refused for the reason that its customer was shown, unless the configuration has such orders taken. Items
+//! of one product count together for stock and for the most that an order may have.
 
-use rusqlite::Connection;
+use std::collections::HashMap;
 
 use crate::model::order::parse::Invalid;
-use crate::model::order::{Decimal, Fields, Item, Line, Order, Pricing, ProductReference};
-use crate::store::storefront::offer::Entry;
-use crate::store::storefront::prices::Book;
-use crate::store::storefront::stores::Store;
+use crate::model::order::rules::{Policy, Rule};
+use crate::model::order::{Charge, Decimal, Item, Line, Order, Pricing, ProductReference};
+use crate::store::outbox::Limit;
+use crate::store::storefront::offer::{self, Entry, Wanted};
+use crate::store::storefront::shelf::{Seen, Shelf};
 
-/// The lines of an order for a store: its items, then what it costs and saves besides. Or what is none.
+/// What an order comes to.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Basket {
+    /// Its items, then what it costs and saves besides.
+    pub lines: Vec<Line>,
+    /// The rules that it breaks and is taken in spite of: `item 3 (out_of_stock)`.
+    pub marks: Vec<String>,
+    /// How much of its products orders may hold.
+    pub limits: Vec<Limit>,
+}
+
+/// What an order of this shelf's visitor comes to, or what is wrong with it.
 pub fn resolve(
-    connection: &Connection,
-    store: &Store,
+    shelf: &Shelf<'_>,
     order: &Order,
     pricing: &Pricing<'_>,
-) -> rusqlite::Result<Result<Vec<Line>, Invalid>> {
-    let book = Book::of(store);
-    let mut lines = Vec::with_capacity(order.items.len());
+) -> rusqlite::Result<Result<Basket, Invalid>> {
+    let mut found = Vec::with_capacity(order.items.len());
     for (index, item) in order.items.iter().enumerate() {
-        let place = Place {
-            path: format!("items[{index}]"),
-            book_only: pricing.book_only,
-        };
-        match line(connection, &book, item, &place)? {
-            Ok(line) => lines.push(line),
+        match find(shelf, &item.product, index)? {
+            Ok(seen) => found.push(seen),
             Err(invalid) => return Ok(Err(invalid)),
         }
     }
+    let mut quantities: HashMap<&str, Decimal> = HashMap::new();
+    for (item, seen) in order.items.iter().zip(&found) {
+        let sum = quantities.entry(&seen.product_id).or_default();
+        *sum = [*sum, item.quantity].into_iter().sum();
+    }
+    let mut basket = Basket::default();
+    for (index, (item, seen)) in order.items.iter().zip(&found).enumerate() {
+        let judged = Judged {
+            item,
+            seen,
+            quantity: quantities[seen.product_id.as_str()],
+            index,
+        };
+        if let Err(invalid) = judged.add_to(&mut basket, pricing) {
+            return Ok(Err(invalid));
+        }
+    }
+    Ok(match charges(shelf, order, pricing)? {
+        Ok(charges) => {
+            basket.lines.extend(charges);
+            Ok(basket)
+        }
+        Err(invalid) => Err(invalid),
+    })
+}
+
+/// The product that an item names.
+fn find(
+    shelf: &Shelf<'_>,
+    product: &ProductReference,
+    index: usize,
+) -> rusqlite::Result<Result<Seen, Invalid>> {
+    let (member, named, seen) = match product {
+        ProductReference::ProductId(id) => ("product_id", id, shelf.see(id)?),
+        ProductReference::PricebookEntryId(id) => ("pricebook_entry_id", id, shelf.by_entry(id)?),
+        ProductReference::ProductCode(code) => {
+            let mut all = shelf.by_code(code)?;
+            // A code that the store shows once is that product's, whoever else has it.
+            if all.iter().any(|seen| seen.offer.is_shown()) {
+                all.retain(|seen| seen.offer.is_shown());
+            }
+            if all.len() > 1 {
+                let message = format!("{code} names several products of the store: use product_id");
+                return Ok(Err(Invalid::new(
+                    format!("items[{index}].product_code"),
+                    message,
+                )));
+            }
+            ("product_code", code, all.pop())
+        }
+    };
+    Ok(seen.ok_or_else(|| {
+        let message = match product {
+            ProductReference::PricebookEntryId(_) => {
+                format!(
+                    "{named} is no active entry of the price book in effect for this customer: use product_id"
+                )
+            }
+            _ => format!("{named} is no active product of the org"),
+        };
+        Invalid::new(format!("items[{index}].{member}"), message)
+    }))
+}
+
+/// An item and what the customer is shown of its product.
+struct Judged<'a> {
+    item: &'a Item,
+    seen: &'a Seen,
+    /// Of all items of the order that name the product.
+    quantity: Decimal,
+    index: usize,
+}
+
+impl Judged<'_> {
+    /// Adds the item's line, unless a rule forbids it.
+    fn add_to(&self, basket: &mut Basket, pricing: &Pricing<'_>) -> Result<(), Invalid> {
+        let Some(entry) = &self.seen.entry else {
+            return Err(self.refusal(Rule::NoPrice));
+        };
+        let wanted = Wanted {
+            quantity: self.quantity,
+            stated_price: self.item.unit_price.filter(|_| pricing.book_only),
+        };
+        let broken = offer::broken_by(&self.seen.offer, entry, self.seen.stock.as_ref(), &wanted);
+        for rule in broken {
+            match pricing.rules.policy(rule) {
+                Policy::Refuse => return Err(self.refusal(rule)),
+                Policy::Take => {}
+                Policy::TakeAndMark => {
+                    // People number items from 1, as their keys in the org do.
+                    let mark = format!("item {} ({})", self.index + 1, rule.word());
+                    basket.marks.push(mark);
+                }
+            }
+        }
+        let Some(unit_price) = self.item.unit_price.or(entry.price) else {
+            return Err(self.refusal(Rule::NoPrice));
+        };
+        let holds = self.seen.stock.map(|_| self.seen.product_id.clone());
+        basket.lines.push(Line {
+            pricebook_entry_id: entry.id.clone(),
+            quantity: self.item.quantity,
+            unit_price,
+            description: None,
+            holds,
+            fields: self.item.fields.clone(),
+        });
+        self.limit(basket, pricing);
+        Ok(())
+    }
+
+    /// Orders that arrive together are told apart where they are written down: by the stock that this one was shown.
+    fn limit(&self, basket: &mut Basket, pricing: &Pricing<'_>) {
+        let Some(stock) = self.seen.stock.filter(|stock| !stock.backorderable) else {
+            return;
+        };
+        let id = &self.seen.product_id;
+        let is_there = basket.limits.iter().any(|limit| limit.product_id == *id);
+        if pricing.rules.policy(Rule::OutOfStock) == Policy::Refuse && !is_there {
+            basket.limits.push(Limit::new(id, stock.in_org));
+        }
+    }
+
+    fn refusal(&self, rule: Rule) -> Invalid {
+        let left = self.seen.stock.map_or(0.0, |stock| stock.available().max(0.0));
+        let most = self.seen.entry.as_ref().and_then(|entry| entry.quantity_max);
+        let sentence = match rule {
+            Rule::Hidden => "is not shown to this customer in the store: take it out of the order".to_owned(),
+            Rule::NoPrice => "has no active price in the price book in effect and in the store's currency: take it out of the order, or give it a price in the org".to_owned(),
+            Rule::Restricted => "is restricted and the customer's account is not approved for it: take it out of the order, or have the account approved in the org".to_owned(),
+            Rule::NotYetAvailable => "is not available yet: take it out of the order".to_owned(),
+            Rule::Discontinued => "is discontinued: take it out of the order".to_owned(),
+            Rule::PriceOnApplication => "has a price on application only: take it out of the order".to_owned(),
+            Rule::BundleOnly => "is sold as a part of bundles only: take it out of the order".to_owned(),
+            Rule::Master => "stands for its variants: order one of them".to_owned(),
+            Rule::OutOfStock => format!("is out of stock: {left} can be ordered and {} are wanted; order less of it, or take it out", self.quantity),
+            Rule::Quantity => format!("is more than an order may have: at most {} can be ordered and {} are wanted", most.unwrap_or(0), self.quantity),
+            Rule::Price => format!("is not the price that is shown: {}; show the shopper the new price, or leave unit_price out", self.seen.entry.as_ref().and_then(|entry| entry.price).unwrap_or_default()),
+        };
+        let member = match rule {
+            Rule::Quantity => ".quantity",
+            Rule::Price => ".unit_price",
+            _ => "",
+        };
+        Invalid::broken(format!("items[{}]{member}", self.index), rule, sentence)
+    }
+}
+
+/// The lines of products that stand for shipping and discounts. No rule is for them: nobody is shown them.
+fn charges(
+    shelf: &Shelf<'_>,
+    order: &Order,
+    pricing: &Pricing<'_>,
+) -> rusqlite::Result<Result<Vec<Line>, Invalid>> {
     let shipping = order
         .shipping
         .iter()
         .map(|charge| ("shipping".to_owned(), charge, true));
     let discounts = order.discounts.iter().enumerate();
     let discounts = discounts.map(|(index, charge)| (format!("discounts[{index}]"), charge, false));
+    let mut lines = Vec::new();
     for (path, charge, is_shipping) in shipping.chain(discounts) {
         let usual = if is_shipping {
             pricing.shipping_product
@@ -50,105 +214,53 @@ pub fn resolve(
                 format!("names no product that stands for it: give product_code, or set orders.{key}");
             return Ok(Err(Invalid::new(path, message)));
         };
-        let amount = if is_shipping {
-            charge.amount
-        } else {
-            charge.amount.negated()
-        };
-        let item = Item {
-            product,
-            quantity: Decimal::ONE,
-            unit_price: Some(amount),
-            fields: Fields::new(),
-        };
-        let place = Place {
-            path,
-            book_only: false,
-        };
-        match line(connection, &book, &item, &place)? {
-            Ok(line) => lines.push(Line {
-                description: charge.label.clone(),
-                ..line
-            }),
+        match stand_in(shelf, &product, &path)? {
+            Ok(entry) => lines.push(line_of(&entry, charge, is_shipping)),
             Err(invalid) => return Ok(Err(invalid)),
         }
     }
     Ok(Ok(lines))
 }
 
-/// Where an item stands, and whether it may have a price of its own.
-struct Place {
-    path: String,
-    book_only: bool,
-}
-
-fn line(
-    connection: &Connection,
-    book: &Book<'_>,
-    item: &Item,
-    place: &Place,
-) -> rusqlite::Result<Result<Line, Invalid>> {
-    let invalid =
-        |member: &str, message: String| Ok(Err(Invalid::new(format!("{}.{member}", place.path), message)));
-    let (member, named, entry) = match &item.product {
-        ProductReference::ProductId(id) => ("product_id", id, book.entry(connection, id)?),
-        ProductReference::PricebookEntryId(id) => {
-            ("pricebook_entry_id", id, book.entry_by_id(connection, id)?)
-        }
-        ProductReference::ProductCode(code) => match by_code(connection, book, code)?.as_slice() {
-            [] => ("product_code", code, None),
-            [entry] => ("product_code", code, Some(entry.clone())),
-            _ => {
-                return invalid(
-                    "product_code",
-                    format!("{code} names several products of the store: use product_id"),
-                );
-            }
+fn line_of(entry: &Entry, charge: &Charge, is_shipping: bool) -> Line {
+    Line {
+        pricebook_entry_id: entry.id.clone(),
+        quantity: Decimal::ONE,
+        unit_price: if is_shipping {
+            charge.amount
+        } else {
+            charge.amount.negated()
         },
-    };
-    let Some(entry) = entry else {
-        return invalid(
-            member,
-            format!("{named} has no active price in the store's price book and currency"),
-        );
-    };
-    let Some(unit_price) = item.unit_price.or(entry.price) else {
-        return invalid(
-            "unit_price",
-            "is missing, and the price book has none for the product".to_owned(),
-        );
-    };
-    if place.book_only
-        && let Some(price) = entry.price.filter(|price| *price != unit_price)
-    {
-        return invalid(
-            "unit_price",
-            format!(
-                "is not the price book's: {price}; show the shopper the new price, or leave unit_price out"
-            ),
-        );
+        description: charge.label.clone(),
+        ..Line::default()
     }
-    Ok(Ok(Line {
-        pricebook_entry_id: entry.id,
-        quantity: item.quantity,
-        unit_price,
-        description: None,
-        fields: item.fields.clone(),
-    }))
 }
 
-/// Entries of all active products that have the code; codes need not be unique in an org.
-fn by_code(connection: &Connection, book: &Book<'_>, code: &str) -> rusqlite::Result<Vec<Entry>> {
-    let sql = "select id from product2 where productcode = ?1 and isactive = 1 order by id";
-    let Some(mut statement) = super::absent(connection.prepare_cached(sql))? else {
-        return Ok(Vec::new());
+/// The entry of a product that stands for something.
+fn stand_in(
+    shelf: &Shelf<'_>,
+    product: &ProductReference,
+    path: &str,
+) -> rusqlite::Result<Result<Entry, Invalid>> {
+    let (member, named, mut entries) = match product {
+        ProductReference::ProductId(id) => ("product_id", id, vec![shelf.entry(id)?]),
+        ProductReference::PricebookEntryId(id) => ("pricebook_entry_id", id, vec![shelf.entry_by_id(id)?]),
+        ProductReference::ProductCode(code) => {
+            let ids = shelf.ids_by_code(code)?;
+            let entries = ids.iter().map(|id| shelf.entry(id));
+            let entries = entries.collect::<rusqlite::Result<_>>()?;
+            ("product_code", code, entries)
+        }
     };
-    let ids = statement
-        .query_map([code], |row| row.get::<_, String>(0))?
-        .collect::<rusqlite::Result<Vec<_>>>()?;
-    let entries = ids
-        .iter()
-        .map(|id| book.entry(connection, id))
-        .collect::<rusqlite::Result<Vec<_>>>()?;
-    Ok(entries.into_iter().flatten().collect())
+    entries.retain(Option::is_some);
+    let message = match entries.len() {
+        0 => format!("{named} has no active price in the price book in effect and in the store's currency"),
+        1 => String::new(),
+        _ => format!("{named} names several products: use product_id"),
+    };
+    let invalid = || Invalid::new(format!("{path}.{member}"), message);
+    Ok(match (entries.len(), entries.pop().flatten()) {
+        (1, Some(entry)) => Ok(entry),
+        _ => Err(invalid()),
+    })
 }

@@ -1,6 +1,10 @@
 //! What a visitor is offered: decided from a product, its entry in the book in effect and its stock alone.
+//!
+//! The same rules decide what an order may have: [`Offer::broken`] are those that hold for anyone who asks for one
+//! piece, [`broken_by`] adds those that depend on what is ordered.
 
 use crate::model::order::Decimal;
+use crate::model::order::rules::Rule;
 
 /// An active entry of a price book, with the book's texts where it has none of its own.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -24,6 +28,10 @@ pub struct Entry {
 /// What of the product matters.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Facts {
+    /// The store's catalogue does not lead to it.
+    pub is_elsewhere: bool,
+    /// It stands for its variants.
+    pub is_master: bool,
     /// `available_on` is still to come.
     pub is_early: bool,
     /// `discontinue_on` has passed.
@@ -42,73 +50,126 @@ pub struct Facts {
 /// Stock of a product whose stock counts.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Stock {
-    pub available: f64,
+    /// As the org says.
+    pub in_org: f64,
+    /// What orders hold of it that the org does not know yet.
+    pub held: f64,
     pub backorderable: bool,
+}
+
+impl Stock {
+    /// What is left to order. What is held takes it to zero and not below.
+    pub fn available(&self) -> f64 {
+        (self.in_org - self.held).max(self.in_org.min(0.0))
+    }
 }
 
 /// What a visitor sees and may do.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Offer {
-    pub shown: bool,
     pub price: Option<Decimal>,
     pub list_price: Option<Decimal>,
     /// Shown in place of a price.
     pub price_text: Option<String>,
     pub restricted: bool,
-    pub purchasable: bool,
+    /// The rules that keep it from being bought; the first is the one that is told.
+    pub broken: Vec<Rule>,
+}
+
+impl Offer {
+    pub fn is_shown(&self) -> bool {
+        !self.broken.contains(&Rule::Hidden)
+    }
+
     /// Why it cannot be bought.
-    pub reason: Option<&'static str>,
+    pub fn reason(&self) -> Option<&'static str> {
+        self.broken.first().map(|rule| rule.word())
+    }
 }
 
 /// Decides.
 pub fn offer(entry: Option<&Entry>, facts: &Facts, unavailable_text: Option<&str>) -> Offer {
-    let restricted = entry.is_some_and(|entry| entry.restricted) && !facts.is_approved;
-    if facts.is_placeholder && !facts.is_needed_as_placeholder {
-        return Offer::default();
-    }
+    let broken = broken(entry, facts);
     let Some(entry) = entry else {
         return Offer {
-            shown: true,
             price_text: unavailable_text.map(str::to_owned),
-            reason: Some("no_price"),
+            broken,
             ..Offer::default()
         };
     };
-    if restricted {
-        let text = entry.restricted_text.clone();
-        return Offer {
-            shown: entry.listed_if_restricted && !facts.has_placeholder,
-            price: entry.price.filter(|_| text.is_none()),
-            list_price: entry.list_price.filter(|_| text.is_none()),
-            price_text: text,
-            restricted: true,
-            purchasable: false,
-            reason: Some("restricted"),
-        };
-    }
-    let sold_out = |stock: &Stock| stock.available <= 0.0 && !stock.backorderable;
-    let reasons = [
-        (facts.is_early, "not_yet_available"),
-        (facts.is_over, "discontinued"),
-        (entry.hide_price, "price_on_application"),
-        (entry.bundle_only, "bundle_only"),
-        (facts.stock.as_ref().is_some_and(sold_out), "out_of_stock"),
-        (entry.price.is_none(), "no_price"),
-    ];
-    let reason = reasons
-        .iter()
-        .find(|(holds, _)| *holds)
-        .map(|(_, reason)| *reason);
-    let hidden = entry.hide_price;
+    let restricted = broken.contains(&Rule::Restricted);
+    let price_text = if restricted {
+        entry.restricted_text.clone()
+    } else if entry.hide_price {
+        Some(entry.hide_price_text.clone().unwrap_or_else(|| "POA".to_owned()))
+    } else {
+        None
+    };
     Offer {
-        shown: true,
-        price: entry.price.filter(|_| !hidden),
-        list_price: entry.list_price.filter(|_| !hidden),
-        price_text: hidden.then(|| entry.hide_price_text.clone().unwrap_or_else(|| "POA".to_owned())),
-        restricted: false,
-        purchasable: reason.is_none(),
-        reason,
+        price: entry.price.filter(|_| price_text.is_none()),
+        list_price: entry.list_price.filter(|_| price_text.is_none()),
+        price_text,
+        restricted,
+        broken,
     }
+}
+
+/// The rules that hold for anyone who asks for one piece.
+fn broken(entry: Option<&Entry>, facts: &Facts) -> Vec<Rule> {
+    let is = |holds: fn(&Entry) -> bool| entry.is_some_and(holds);
+    let restricted = is(|entry| entry.restricted) && !facts.is_approved;
+    let unlisted = restricted && (!is(|entry| entry.listed_if_restricted) || facts.has_placeholder);
+    let stands_aside = facts.is_placeholder && !facts.is_needed_as_placeholder;
+    let sold_out = |stock: &Stock| stock.available() <= 0.0 && !stock.backorderable;
+    let rules = [
+        (Rule::Hidden, facts.is_elsewhere || unlisted || stands_aside),
+        (Rule::NoPrice, entry.is_none()),
+        (Rule::Restricted, restricted),
+        (Rule::NotYetAvailable, facts.is_early),
+        (Rule::Discontinued, facts.is_over),
+        (Rule::PriceOnApplication, is(|entry| entry.hide_price)),
+        (Rule::BundleOnly, is(|entry| entry.bundle_only)),
+        (Rule::Master, facts.is_master),
+        (Rule::OutOfStock, facts.stock.as_ref().is_some_and(sold_out)),
+        (Rule::NoPrice, is(|entry| entry.price.is_none())),
+    ];
+    let holding = rules.into_iter().filter(|(_, holds)| *holds);
+    holding.map(|(rule, _)| rule).collect()
+}
+
+/// What is ordered of a product.
+#[derive(Clone, Copy, Debug)]
+pub struct Wanted {
+    /// Of all items of the order that name the product.
+    pub quantity: Decimal,
+    /// The price that has to be the one that is shown.
+    pub stated_price: Option<Decimal>,
+}
+
+/// The rules that an order breaks with what it wants of a product.
+pub fn broken_by(offer: &Offer, entry: &Entry, stock: Option<&Stock>, wanted: &Wanted) -> Vec<Rule> {
+    let mut broken = offer.broken.clone();
+    let exceeds = |most: f64| Decimal::from_real(most).is_some_and(|most| wanted.quantity > most);
+    let is_short = |stock: &Stock| !stock.backorderable && exceeds(stock.available());
+    let rules = [
+        (Rule::OutOfStock, stock.is_some_and(is_short)),
+        (
+            Rule::Quantity,
+            entry.quantity_max.is_some_and(|most| exceeds(most as f64)),
+        ),
+        (
+            Rule::Price,
+            wanted
+                .stated_price
+                .is_some_and(|stated| Some(stated) != entry.price),
+        ),
+    ];
+    for (rule, holds) in rules {
+        if holds && !broken.contains(&rule) {
+            broken.push(rule);
+        }
+    }
+    broken
 }
 
 #[cfg(test)]
@@ -126,12 +187,12 @@ mod tests {
 
     fn told(entry: Option<&Entry>, facts: &Facts) -> String {
         let offer = offer(entry, facts, Some("gone"));
-        if !offer.shown {
+        if !offer.is_shown() {
             return "hidden".to_owned();
         }
         let price = offer.price.map_or("-".to_owned(), |price| price.to_string());
-        let text = offer.price_text.unwrap_or_default();
-        format!("{price} {text} {}", offer.reason.unwrap_or("buy"))
+        let text = offer.price_text.as_deref().unwrap_or_default();
+        format!("{price} {text} {}", offer.reason().unwrap_or("buy"))
     }
 
     fn check(cases: &[(Option<&Entry>, Facts, &str)]) {
@@ -156,13 +217,7 @@ mod tests {
 
     #[test]
     fn an_offer_follows_product_and_stock() {
-        let stock = |available, backorderable| {
-            let stock = Stock {
-                available,
-                backorderable,
-            };
-            with(|facts| facts.stock = Some(stock))
-        };
+        let stock = |in_org, backorderable| stocked(in_org, 0.0, backorderable);
         let stands_in = with(|facts| facts.is_placeholder = true);
         let needed = with(|facts| (facts.is_placeholder, facts.is_needed_as_placeholder) = (true, true));
         check(&[
@@ -183,7 +238,81 @@ mod tests {
             (Some(&entry()), stock(0.0, false), "5  out_of_stock"),
             (Some(&entry()), stock(0.0, true), "5  buy"),
             (Some(&entry()), stock(1.0, false), "5  buy"),
+            (Some(&entry()), stocked(2.0, 2.0, false), "5  out_of_stock"),
+            (Some(&entry()), stocked(2.0, 1.0, false), "5  buy"),
+            (
+                Some(&entry()),
+                with(|facts| facts.is_elsewhere = true),
+                "hidden",
+            ),
+            (
+                Some(&entry()),
+                with(|facts| facts.is_master = true),
+                "5  master",
+            ),
         ]);
+    }
+
+    fn stocked(in_org: f64, held: f64, backorderable: bool) -> Facts {
+        let stock = Stock {
+            in_org,
+            held,
+            backorderable,
+        };
+        with(|facts| facts.stock = Some(stock))
+    }
+
+    #[test]
+    fn what_is_held_takes_stock_to_zero_and_not_below() {
+        for (in_org, held, available) in [
+            (5.0, 2.0, 3.0),
+            (5.0, 5.0, 0.0),
+            (5.0, 9.0, 0.0),
+            (-3.0, 0.0, -3.0),
+            (-3.0, 2.0, -3.0),
+        ] {
+            let stock = Stock {
+                in_org,
+                held,
+                backorderable: false,
+            };
+            assert_eq!(stock.available(), available, "{in_org} {held}");
+        }
+    }
+
+    #[test]
+    fn an_order_breaks_the_rules_of_the_offer_and_those_of_its_own() {
+        let capped = which(&entry(), |entry| entry.quantity_max = Some(4));
+        let poa = which(&capped, |entry| entry.hide_price = true);
+        let none = Facts::default();
+        let early = with(|facts| facts.is_early = true);
+        for (entry, facts, quantity, stated, expected) in [
+            (&capped, none.clone(), "4", None, ""),
+            (&capped, none.clone(), "4.01", None, "quantity"),
+            (&capped, none.clone(), "1", Some("5"), ""),
+            (&capped, none.clone(), "1", Some("4.99"), "price"),
+            (&capped, stocked(3.0, 0.0, false), "3", None, ""),
+            (&capped, stocked(3.0, 1.0, false), "3", None, "out_of_stock"),
+            (&capped, stocked(3.0, 1.0, true), "3", None, ""),
+            (&capped, stocked(0.0, 0.0, false), "1", None, "out_of_stock"),
+            (
+                &capped,
+                stocked(3.0, 0.0, false),
+                "5",
+                Some("1"),
+                "out_of_stock quantity price",
+            ),
+            (&poa, early, "5", None, "not_yet_available price_on_application quantity"),
+        ] {
+            let offer = offer(Some(entry), &facts, None);
+            let wanted = Wanted {
+                quantity: Decimal::parse(quantity).unwrap(),
+                stated_price: stated.and_then(Decimal::parse),
+            };
+            let broken = broken_by(&offer, entry, facts.stock.as_ref(), &wanted);
+            let words: Vec<&str> = broken.into_iter().map(Rule::word).collect();
+            assert_eq!(words.join(" "), expected, "{facts:?} {quantity} {stated:?}");
+        }
     }
 
     #[test]

@@ -32,14 +32,6 @@ macro_rules! select {
 }
 
 impl<'a> Book<'a> {
-    /// The store's own book.
-    pub fn of(store: &'a Store) -> Self {
-        Self {
-            id: store.pricebook_id.as_deref(),
-            currency: store.currency.as_deref(),
-        }
-    }
-
     /// The book in effect for a visitor.
     pub fn in_effect(store: &'a Store, visitor: &'a Visitor) -> Self {
         Self {

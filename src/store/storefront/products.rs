@@ -4,14 +4,11 @@
 //! taxonomy, or is a variant of a shown master. What its entry in the book in effect says of it is decided by
 //! [`offer`]; a product without an entry is shown without a price.
 
-use rusqlite::{Connection, OptionalExtension, Row, params, params_from_iter};
+use rusqlite::{Row, params, params_from_iter};
 
-use crate::model::clock::format_datetime;
 use crate::store::storefront::objects::Page;
-use crate::store::storefront::offer::{self, Entry, Facts, Offer, Stock};
-use crate::store::storefront::prices::Book;
-use crate::store::storefront::stores::Store;
-use crate::store::storefront::visitor::{self, Visitor};
+use crate::store::storefront::offer::{Entry, Offer, Stock};
+pub use crate::store::storefront::shelf::Shelf;
 use crate::store::storefront::{Found, categories, is_id, json};
 
 /// Which products.
@@ -36,29 +33,7 @@ enum Form {
     Price,
 }
 
-/// Looks at products with the eyes of one visitor.
-pub struct Shelf<'a> {
-    connection: &'a Connection,
-    store: &'a Store,
-    visitor: &'a Visitor,
-    book: Book<'a>,
-    unavailable_text: Option<String>,
-    now: String,
-}
-
-impl<'a> Shelf<'a> {
-    pub fn new(connection: &'a Connection, store: &'a Store, visitor: &'a Visitor) -> rusqlite::Result<Self> {
-        let book = Book::in_effect(store, visitor);
-        Ok(Self {
-            unavailable_text: book.unavailable_text(connection)?,
-            now: format_datetime(visitor.now),
-            connection,
-            store,
-            visitor,
-            book,
-        })
-    }
-
+impl Shelf<'_> {
     /// One product by id, slug or code, where the visitor is shown it.
     pub fn find(&self, key: &str) -> rusqlite::Result<Found<Vec<u8>>> {
         for condition in [
@@ -127,31 +102,28 @@ impl<'a> Shelf<'a> {
 
     /// A product as JSON; `None` where this visitor is not shown it.
     fn json(&self, row: &Row<'_>, form: Form) -> rusqlite::Result<Option<Vec<u8>>> {
-        let id: String = row.get("product_id")?;
-        let entry = self.book.entry(self.connection, &id)?;
-        let stock = self.stock(row, &id)?;
-        let facts = self.facts(row, &id, entry.as_ref(), stock)?;
-        let offer = offer::offer(entry.as_ref(), &facts, self.unavailable_text.as_deref());
-        if !offer.shown {
+        let seen = self.look(row, false)?;
+        if !seen.offer.is_shown() {
             return Ok(None);
         }
+        let id = &seen.product_id;
         let mut out = Vec::with_capacity(768);
         json::member(
             &mut out,
             b'{',
             if form == Form::Price { "product_id" } else { "id" },
-            Some(&id),
+            Some(id),
         );
         if form != Form::Price {
             self.describe(&mut out, row)?;
         }
-        self.offered(&mut out, entry.as_ref(), &offer);
+        self.offered(&mut out, seen.entry.as_ref(), &seen.offer);
         if form != Form::Price {
-            stocked(&mut out, row.get("is_stock_tracked")?, stock);
-            self.image(&mut out, &id)?;
+            stocked(&mut out, seen.stock);
+            json::member(&mut out, b',', "image_url", self.image_url(id)?.as_deref());
         }
         if form == Form::Detail {
-            self.details(&mut out, &id, row)?;
+            self.details(&mut out, id, row)?;
         }
         out.push(b'}');
         Ok(Some(out))
@@ -198,12 +170,12 @@ impl<'a> Shelf<'a> {
         json::member(out, b',', "price_text", offer.price_text.as_deref());
         for (name, flag) in [
             ("restricted", offer.restricted),
-            ("purchasable", offer.purchasable),
+            ("purchasable", offer.broken.is_empty()),
         ] {
             out.extend_from_slice(format!(",\"{name}\":").as_bytes());
             json::flag(out, flag);
         }
-        json::member(out, b',', "unavailable_reason", offer.reason);
+        json::member(out, b',', "unavailable_reason", offer.reason());
         json::member(out, b',', "pricebook_id", self.book.id());
         json::member(
             out,
@@ -221,72 +193,6 @@ impl<'a> Shelf<'a> {
             .and_then(|entry| entry.quantity_max)
             .map_or("null".to_owned(), |most| most.to_string());
         out.extend_from_slice(format!(",\"order_quantity_max\":{most}").as_bytes());
-    }
-
-    fn stock(&self, row: &Row<'_>, id: &str) -> rusqlite::Result<Option<Stock>> {
-        if !row.get::<_, bool>("is_stock_tracked")? {
-            return Ok(None);
-        }
-        let sql =
-            "select available, is_backorderable from store_stock_v1 where store_id = ?1 and product_id = ?2";
-        let stock = self
-            .connection
-            .prepare_cached(sql)?
-            .query_row(params![self.store.id, id], |row| {
-                Ok(Stock {
-                    available: row.get(0)?,
-                    backorderable: row.get(1)?,
-                })
-            });
-        let nothing = Stock {
-            available: 0.0,
-            backorderable: false,
-        };
-        Ok(Some(stock.optional()?.unwrap_or(nothing)))
-    }
-
-    fn facts(
-        &self,
-        row: &Row<'_>,
-        id: &str,
-        entry: Option<&Entry>,
-        stock: Option<Stock>,
-    ) -> rusqlite::Result<Facts> {
-        let moment = |name: &str| row.get::<_, Option<String>>(name);
-        let mut facts = Facts {
-            is_early: moment("available_on")?.is_some_and(|from| from > self.now),
-            is_over: moment("discontinue_on")?.is_some_and(|until| until <= self.now),
-            stock,
-            ..Facts::default()
-        };
-        if entry.is_some_and(|entry| entry.restricted) {
-            facts.is_approved = visitor::is_approved(self.connection, self.store, self.visitor, id)?;
-            facts.has_placeholder = self
-                .connection
-                .prepare_cached(
-                    "select 1 from store_product_v1 where store_id = ?1 and placeholder_for_id = ?2",
-                )?
-                .exists(params![self.store.id, id])?;
-        }
-        if let Some(real) = moment("placeholder_for_id")? {
-            facts.is_placeholder = true;
-            let real_entry = self.book.entry(self.connection, &real)?;
-            facts.is_needed_as_placeholder = real_entry.is_some_and(|entry| entry.restricted)
-                && !visitor::is_approved(self.connection, self.store, self.visitor, &real)?;
-        }
-        Ok(facts)
-    }
-
-    fn image(&self, out: &mut Vec<u8>, id: &str) -> rusqlite::Result<()> {
-        let sql = "select url from store_media_v1 where store_id = ?1 and product_id = ?2 and coalesce(file_type, 'image') = 'image' \
-             order by position is null, position, id limit 1";
-        let url: Option<String> = self
-            .connection
-            .prepare_cached(sql)?
-            .query_row(params![self.store.id, id], |row| row.get(0))
-            .optional()?;
-        json::member(out, b',', "image_url", url.as_deref());
-        Ok(())
     }
 
     fn details(&self, out: &mut Vec<u8>, id: &str, row: &Row<'_>) -> rusqlite::Result<()> {
@@ -329,20 +235,16 @@ impl<'a> Shelf<'a> {
     }
 }
 
-fn stocked(out: &mut Vec<u8>, tracked: bool, stock: Option<Stock>) {
+fn stocked(out: &mut Vec<u8>, stock: Option<Stock>) {
     out.extend_from_slice(b",\"stock\":");
-    match stock {
-        Some(stock) if tracked => {
-            let Stock {
-                available,
-                backorderable,
-            } = stock;
-            out.extend_from_slice(
-                format!("{{\"available\":{available},\"backorderable\":{backorderable}}}").as_bytes(),
-            );
-        }
-        _ => out.extend_from_slice(b"null"),
-    }
+    let Some(stock) = stock else {
+        out.extend_from_slice(b"null");
+        return;
+    };
+    let (available, backorderable) = (stock.available(), stock.backorderable);
+    out.extend_from_slice(
+        format!("{{\"available\":{available},\"backorderable\":{backorderable}}}").as_bytes(),
+    );
 }
 
 /// ?3 is the category; ordered by place, then name.

@@ -7,6 +7,7 @@ use rusqlite::{Connection, params};
 
 use crate::model::clock::{Millis, format_datetime};
 use crate::store::storefront::stores::Store;
+use crate::store::storefront::customers::Customer;
 use crate::store::storefront::{customers, first};
 
 /// A visitor of a store.
@@ -58,15 +59,45 @@ pub fn find(
     named: &Named,
     now: Millis,
 ) -> rusqlite::Result<Option<Visitor>> {
+    let mut customer = None;
+    if let Some(key) = &named.customer {
+        customer = customers::find(connection, store, key)?;
+        if customer.is_none() {
+            return Ok(None);
+        }
+    }
+    of(connection, store, customer, named.membership.as_deref(), now)
+}
+
+/// The visitor that places an order: its customer, by an id, key or address; a guest where the cache has nobody of that
+/// name. `None` where there is no such membership.
+pub fn of_order(
+    connection: &Connection,
+    store: &Store,
+    customer: Option<&str>,
+    membership: Option<&str>,
+    now: Millis,
+) -> rusqlite::Result<Option<Visitor>> {
+    let customer = match customer {
+        Some(key) => customers::find(connection, store, key)?,
+        None => None,
+    };
+    of(connection, store, customer, membership, now)
+}
+
+fn of(
+    connection: &Connection,
+    store: &Store,
+    customer: Option<Customer>,
+    membership: Option<&str>,
+    now: Millis,
+) -> rusqlite::Result<Option<Visitor>> {
     let mut visitor = Visitor {
         now,
         ..Visitor::default()
     };
     let mut account_book = None;
-    if let Some(key) = &named.customer {
-        let Some(customer) = customers::find(connection, store, key)? else {
-            return Ok(None);
-        };
+    if let Some(customer) = customer {
         if customer.may_use_account_pricing {
             account_book.clone_from(&customer.account_book);
         }
@@ -79,14 +110,14 @@ pub fn find(
             visitor.memberships = held.collect::<rusqlite::Result<_>>()?;
         }
     }
-    if let Some(membership) = &named.membership {
+    if let Some(membership) = membership {
         if !connection
             .prepare_cached("select 1 from _of_membership where id = ?1")?
             .exists([membership])?
         {
             return Ok(None);
         }
-        visitor.memberships.insert(0, membership.clone());
+        visitor.memberships.insert(0, membership.to_owned());
     }
     visitor.book = book(connection, store, account_book, &visitor.memberships)?;
     Ok(Some(visitor))

@@ -3,7 +3,7 @@
 
 use serde_json::{Value, json};
 use storesync::model::clock::Clock;
-use storesync::model::order::{Address, Customer, Decimal, Fields, Line, Placed};
+use storesync::model::order::{Address, Customer, Decimal, Line, Placed};
 use storesync::model::state::WriteState;
 use storesync::model::write::{Entry, Kind, Write};
 
@@ -80,8 +80,7 @@ async fn long_order(org: &Sandbox) -> Write {
         pricebook_entry_id: price,
         quantity: Decimal::parse("1").unwrap(),
         unit_price: Decimal::parse("5").unwrap(),
-        description: None,
-        fields: Fields::new(),
+        ..Line::default()
     };
     Write::Order(Placed {
         external_id: "WEB-1".to_owned(),
@@ -96,8 +95,7 @@ async fn long_order(org: &Sandbox) -> Write {
         shipping_address: None,
         billing_address: None,
         lines: vec![line; 30],
-        payments: Vec::new(),
-        fields: Fields::new(),
+        ..Placed::default()
     })
 }
 

@@ -55,6 +55,7 @@ impl Pusher {
             body_hash: [u8::try_from(write.external_id().len()).unwrap(); 32],
             write,
             idempotency_key: None,
+            limits: Vec::new(),
         };
         self.outbox.accept(new, self.clock.now()).await.unwrap();
     }

@@ -9,8 +9,9 @@ use super::items;
 use crate::privacy::{MAIL, NAME};
 use crate::world::{Daemon, Sandbox, eventually};
 
-/// The object that shoppers need besides the standard profile's.
+/// The object that shoppers need besides the standard profile's. A store without a catalogue shows nothing.
 pub const STORES: (&str, &str) = ("STORESYNC__SYNC__OBJECTS", "s_c__Store__c");
+pub const UNSHOWN: (&str, &str) = ("STORESYNC__ORDERS__RULES__HIDDEN", "take");
 
 /// What a shopper ordered.
 #[derive(Default)]
@@ -29,7 +30,10 @@ impl Shopper {
         let text = |field: &str| stores[0][field].as_str().unwrap();
         let (book, currency) = (text("s_c__Pricebook_Id__c"), text("s_c__Currency__c"));
         let soql = format!(
-            "SELECT Product2Id FROM PricebookEntry WHERE Pricebook2Id = '{book}' AND CurrencyIsoCode = '{currency}' AND IsActive = true ORDER BY Id"
+            "SELECT Product2Id FROM PricebookEntry WHERE Pricebook2Id = '{book}' AND CurrencyIsoCode = '{currency}' AND IsActive = true \
+             AND s_c__Restricted__c = false AND s_c__Hide_Price__c = false AND s_c__Bundle_Only__c = false \
+             AND s_c__Order_Quantity_Maximum__c = null AND Product2.s_c__Is_Master__c = false \
+             AND Product2.s_c__Available_On__c = null AND Product2.s_c__Discontinue_On__c = null ORDER BY Id"
         );
         let entries = org.query(&soql).await;
         Self {

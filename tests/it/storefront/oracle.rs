@@ -32,7 +32,7 @@ const OBJECTS: [(&str, &str); 29] = [
     ),
     (
         "Product2",
-        "ProductCode, IsActive, IsArchived, s_c__Available_On__c, s_c__Discontinue_On__c, s_c__Track_Inventory__c, s_c__Virtual__c, s_c__Shipping_Methods__c",
+        "ProductCode, IsActive, IsArchived, s_c__Available_On__c, s_c__Discontinue_On__c, s_c__Track_Inventory__c, s_c__Virtual__c, s_c__Shipping_Methods__c, s_c__Is_Master__c",
     ),
     (
         "s_c__Product_Variant__c",
@@ -40,7 +40,7 @@ const OBJECTS: [(&str, &str); 29] = [
     ),
     (
         "PricebookEntry",
-        "Pricebook2Id, Product2Id, UnitPrice, IsActive, CurrencyIsoCode, s_c__Sale_Price__c, s_c__Hide_Price__c, s_c__Hide_Price_Text__c, s_c__Restricted__c, s_c__Restricted_Text__c, s_c__Display_If_Restricted__c, s_c__Bundle_Only__c",
+        "Pricebook2Id, Product2Id, UnitPrice, IsActive, CurrencyIsoCode, s_c__Sale_Price__c, s_c__Hide_Price__c, s_c__Hide_Price_Text__c, s_c__Restricted__c, s_c__Restricted_Text__c, s_c__Display_If_Restricted__c, s_c__Bundle_Only__c, s_c__Order_Quantity_Maximum__c",
     ),
     ("Pricebook2", "IsActive, s_c__Unavailable_Text__c"),
     ("s_c__Membership__c", "Name, s_c__Pricebook_Id__c"),
@@ -84,7 +84,7 @@ const OBJECTS: [(&str, &str); 29] = [
     ),
     (
         "Contact",
-        "AccountId, External_ID__c, s_c__Can_Use_Account_Pricing__c",
+        "AccountId, External_ID__c, Email, s_c__Can_Use_Account_Pricing__c",
     ),
     ("Account", "s_c__Pricebook_Id__c"),
 ];
@@ -272,6 +272,9 @@ impl Org {
         }
         if flag(entry, "s_c__Bundle_Only__c") {
             return Some(format!("{price}  bundle_only"));
+        }
+        if flag(product, "s_c__Is_Master__c") {
+            return Some(format!("{price}  master"));
         }
         if flag(product, "s_c__Track_Inventory__c") && self.stock(product) <= 0.0 {
             return Some(format!("{price}  out_of_stock"));

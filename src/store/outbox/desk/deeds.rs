@@ -8,7 +8,7 @@ use crate::model::order::{Problem, card};
 use crate::model::state::WriteState;
 use crate::model::write::edit::{self, Change};
 use crate::model::write::{Kind, Write};
-use crate::store::outbox::ANSWER_AWAITED;
+use crate::store::outbox::{ANSWER_AWAITED, held as stock};
 use crate::store::outbox::damage::{self, shown};
 use crate::store::outbox::desk::filter::{self, Filter};
 use crate::store::outbox::desk::{Done, PAGE_MAX, sequence};
@@ -200,6 +200,7 @@ impl Deed {
                  where parent = ?1 and state in ('queued', 'waiting')",
             )?
             .execute(params![row.sequence, sentence, now])?;
+        stock::release(connection, row.sequence)?;
         release(connection, &row.lane)?;
         self.note(connection, row, "discard", Some(reason), &[], now)
     }
@@ -221,6 +222,11 @@ impl Deed {
                 "update writes set state = 'needs_attention', updated_at = ?2 where sequence = ?1",
             )?
             .execute(params![row.sequence, now])?;
+        // Of a body that is not what was accepted nothing is sent, so that it needs no stock.
+        let write = kept(connection, row)?.and_then(|(kind, body)| Write::from_json(kind, &body).ok());
+        if let Some(write) = write {
+            stock::keep(connection, row.sequence, &write)?;
+        }
         self.note(connection, row, "reopen", None, &[], now)
     }
 
@@ -317,6 +323,8 @@ fn keep(connection: &Connection, row: &Row, write: &Write, now: Millis) -> rusql
     connection
         .prepare_cached("update bodies set body = ?2, checksum = ?3 where write_sequence = ?1")?
         .execute(params![row.sequence, body, damage::checksum(write, &body)])?;
+    stock::release(connection, row.sequence)?;
+    stock::keep(connection, row.sequence, write)?;
     if moves {
         release(connection, &row.lane)?;
         release(connection, &lane)?;
