@@ -29,6 +29,7 @@ use crate::inbound::{self, Plan, Wires};
 use crate::model::clock::Clock;
 use crate::model::freshness::Truth;
 use crate::model::retry::Policy;
+use crate::outbound::shape::Shape;
 use crate::outbound::{confirm, forget, push};
 use crate::salesforce::Org;
 use crate::salesforce::pubsub::PubSub;
@@ -72,6 +73,8 @@ struct World {
     limits: Limits,
     tokens: Tokens,
     health: Arc<watch::Sender<Health>>,
+    /// The org's objects that orders are written to, once push has seen them.
+    described: watch::Sender<Option<Arc<Shape>>>,
     stop: CancellationToken,
 }
 
@@ -98,6 +101,7 @@ pub async fn run(
         tokens: Tokens::new(&config),
         bells: Bells::new(cache.rev()),
         health: Arc::default(),
+        described: watch::Sender::new(None),
         stop: stop.child_token(),
         config,
         clock,
@@ -249,6 +253,7 @@ fn send(stages: &mut Stages, world: &World) {
         profile: world.config.sync.profile,
         clock: world.clock.clone(),
         problem: watch::Sender::new(None),
+        described: world.described.clone(),
     };
     spawn(
         stages,
@@ -271,6 +276,7 @@ fn start(stages: &mut Stages, world: World, plan: Plan, cache: Cache, journal: J
         limits,
         tokens: _,
         health: _,
+        described: _,
         stop,
     } = world;
     let (work, queue) = mpsc::channel(apply::QUEUE_MAX);

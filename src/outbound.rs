@@ -1,6 +1,6 @@
 //! The journey of an order, and of whatever else a storefront writes: from its request to a record in the org, once.
 //!
-//! 1. [`outbox`] takes it: durable before the storefront is told so.
+//! 1. [`outbox`] takes it, where the org has [`places`] for what it carries: durable before the storefront is told so.
 //! 2. [`push`] claims it, one write of an account at a time, when [`schedule`] lets it.
 //! 3. [`deliver`] looks up first what may already be there ([`read_back`], [`meant`]), and sends what is missing.
 //! 4. [`compose`] makes the requests, in the [`shape`] that the org has and by the [`mapping`] that is configured.
@@ -21,6 +21,7 @@ pub mod meant;
 pub mod outbox;
 pub mod outcome;
 pub mod party;
+pub mod places;
 pub mod push;
 pub mod read_back;
 pub mod record;

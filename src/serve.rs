@@ -419,12 +419,7 @@ mod tests {
                 422,
                 "items[0].product_code",
             ),
-            (
-                "/items/0/product_code",
-                json!("SKU-5"),
-                422,
-                "items[0]",
-            ),
+            ("/items/0/product_code", json!("SKU-5"), 422, "items[0]"),
             ("/items/0/quantity", json!(0), 422, "items[0].quantity"),
             (
                 "/customer/email",

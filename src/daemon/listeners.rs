@@ -13,7 +13,9 @@ use tokio::net::TcpListener;
 
 use crate::config::{self, Config, ConfigError};
 use crate::daemon::World;
+use crate::outbound::mapping::Mapping;
 use crate::outbound::outbox::Intake;
+use crate::outbound::places::Places;
 use crate::serve::console::Console;
 use crate::serve::{self, Feed, Listener};
 
@@ -43,11 +45,7 @@ impl Listeners {
 pub(super) fn shown(world: &World) -> serve::World {
     Arc::new(serve::Parts {
         reader: world.reader.clone(),
-        intake: Intake::new(
-            world.outbox.clone(),
-            world.config.orders.clone(),
-            world.clock.clone(),
-        ),
+        intake: intake(world),
         health: world.health.subscribe(),
         revisions: world.bells.rev.subscribe(),
         feed: Feed::default(),
@@ -58,6 +56,18 @@ pub(super) fn shown(world: &World) -> serve::World {
         topics: world.config.sync.channels.clone().into(),
         stop: world.stop.clone(),
     })
+}
+
+/// The door of the outbox. Of a mapping that cannot be meant push tells, which then sends nothing.
+fn intake(world: &World) -> Intake {
+    let orders = world.config.orders.clone();
+    let profile = orders.profile.unwrap_or(world.config.sync.profile);
+    let mapping = Mapping::new(profile, &orders.map);
+    let intake = Intake::new(world.outbox.clone(), orders, world.clock.clone());
+    match mapping {
+        Ok(mapping) => intake.with_places(Places::new(mapping, world.described.subscribe())),
+        Err(_) => intake,
+    }
 }
 
 /// Takes as many open files as this process may have: the limit that shells and old service managers set is for

@@ -42,6 +42,9 @@ pub struct Order {
     pub shipping_address: Option<Address>,
     pub billing_address: Option<Address>,
     pub items: Vec<Item>,
+    /// Of the whole order.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tax: Option<Decimal>,
     // Left out of the fingerprint where they are not given, so that orders from before there were any keep theirs.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub shipping: Option<Charge>,
@@ -110,7 +113,8 @@ pub fn lane(name: &str) -> String {
     format!("@{hash:016x}")
 }
 
-/// What an order costs or saves besides its items. It becomes an item of a product that stands for it.
+/// What an order costs or saves besides its items: an item of a product that stands for it, or a record or field of the
+/// org's own.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Charge {
     /// That of the configuration where none is given.
@@ -118,6 +122,14 @@ pub struct Charge {
     /// Above zero, for discounts too.
     pub amount: Decimal,
     pub label: Option<String>,
+    /// Where a discount comes from.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub promotion_id: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub coupon: Option<String>,
+    /// Where a shipment begins.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub stock_location_id: Option<String>,
 }
 
 /// How an order was paid, or is to be: what the payment provider calls it, never a card.
@@ -147,6 +159,11 @@ pub struct Item {
     pub quantity: Decimal,
     /// That of the price book in effect where none is given.
     pub unit_price: Option<Decimal>,
+    /// Of the whole line.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tax: Option<Decimal>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub discount: Option<Decimal>,
     pub fields: Fields,
 }
 
@@ -169,6 +186,19 @@ pub struct Pricing<'a> {
     /// Product codes.
     pub shipping_product: Option<&'a str>,
     pub discount_product: Option<&'a str>,
+    pub places: Places,
+}
+
+/// Where the org has a place of its own for what no product stands for.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Places {
+    /// A record for each shipment, and for each use of a promotion.
+    pub shipping_record: bool,
+    pub discount_record: bool,
+    /// Fields of the order.
+    pub shipping_field: bool,
+    pub discount_field: bool,
+    pub coupon_field: bool,
 }
 
 /// An order ready to be sent: what the outbox keeps.
@@ -184,6 +214,12 @@ pub struct Placed {
     pub shipping_address: Option<Address>,
     pub billing_address: Option<Address>,
     pub lines: Vec<Line>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tax: Option<Decimal>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub shipment: Option<Shipment>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub savings: Vec<Saving>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub payments: Vec<Payment>,
     /// What people read at the order in the org: which rules it breaks.
@@ -199,6 +235,11 @@ pub struct Line {
     pub pricebook_entry_id: String,
     pub quantity: Decimal,
     pub unit_price: Decimal,
+    /// Of the whole line.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tax: Option<Decimal>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub discount: Option<Decimal>,
     /// What people read at the line: of shipping and discounts, what they are called.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub description: Option<String>,
@@ -207,6 +248,29 @@ pub struct Line {
     pub holds: Option<String>,
     #[serde(default)]
     pub fields: Fields,
+}
+
+/// What is charged for sending an order, where no line stands for it.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Shipment {
+    pub amount: Decimal,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub label: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stock_location_id: Option<String>,
+}
+
+/// What a discount takes off an order, and where it comes from.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Saving {
+    pub amount: Decimal,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub promotion_id: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub coupon: Option<String>,
+    /// A line stands for the amount too.
+    #[serde(default)]
+    pub is_line: bool,
 }
 
 impl Placed {

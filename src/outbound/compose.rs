@@ -7,6 +7,7 @@
 
 mod customer;
 mod entry;
+mod extras;
 pub mod staged;
 
 #[cfg(test)]
@@ -15,7 +16,7 @@ mod tests;
 use serde_json::{Value, json};
 
 use crate::config::{Customers, Duplicates, Guests};
-use crate::model::order::{Line, Payment, Placed, Problem};
+use crate::model::order::{Decimal, Line, Payment, Placed, Problem};
 use crate::outbound::mapping::Mapping;
 use crate::outbound::party::Party;
 use crate::outbound::record::{Record, derived_key, key_field, part};
@@ -117,7 +118,7 @@ impl<'a> Composer<'a> {
         Request::of(parts).map(Some)
     }
 
-    /// Customer, order and payments: all but the items.
+    /// Customer, order, payments and what else belongs to it: all but the items.
     fn head(&self, order: &Placed, key: &str) -> Result<Vec<Value>, Problem> {
         let shipping = order.shipping_address.as_ref();
         let billing = order.billing_address.as_ref().or(shipping);
@@ -131,8 +132,10 @@ impl<'a> Composer<'a> {
                 &order.external_id,
                 &suffix,
                 json!(format!("@{{{RECORD}.id}}")),
+                order.currency.as_deref(),
             )?);
         }
+        parts.extend(self.extras(order)?);
         Ok(parts)
     }
 
@@ -140,8 +143,7 @@ impl<'a> Composer<'a> {
         let mut record = Record::new(&self.shape.order);
         let field = key_field(&self.shape.order, &order.external_id)?;
         let map = |name: &str| self.mapping.field(name);
-        let contacts = self.customers == Customers::Contacts;
-        let contact = contacts.then(|| self.contact_id());
+        let contact = self.are_contacts().then(|| self.contact_id());
         let reference = order.payments.first().map(|payment| payment.reference.clone());
         record
             .require(field, key)
@@ -160,9 +162,15 @@ impl<'a> Composer<'a> {
         record
             .address("Billing", billing)
             .address("Shipping", order.shipping_address.as_ref());
+        self.totals(order, &mut record)?;
         record.add(&order.fields)?;
         record.append(map("order.mark"), order.mark.as_deref());
         Ok(record)
+    }
+
+    /// Whether customers are contacts of accounts.
+    fn are_contacts(&self) -> bool {
+        self.customers == Customers::Contacts
     }
 
     /// The part of one item. Items are numbered from 1, as people do.
@@ -181,6 +189,12 @@ impl<'a> Composer<'a> {
                 self.mapping.field("order_item.description"),
                 line.description.clone(),
             );
+        let map = |name: &str| self.mapping.field(name);
+        record.insist(map("order_item.tax"), line.tax.map(Decimal::to_json_number))?;
+        record.insist(
+            map("order_item.discount"),
+            line.discount.map(Decimal::to_json_number),
+        )?;
         record.add(&line.fields)?;
         Ok(part(
             "POST",
@@ -210,6 +224,7 @@ impl<'a> Composer<'a> {
         key: &str,
         suffix: &str,
         order: Value,
+        currency: Option<&str>,
     ) -> Result<Option<Value>, Problem> {
         let map = |name: &str| self.mapping.field(name);
         let (Some(object), Some(lookup)) = (map("payment.object"), map("payment.order")) else {
@@ -229,6 +244,7 @@ impl<'a> Composer<'a> {
         };
         record
             .require(&field, own)
+            .set("CurrencyIsoCode", currency)
             .place(map("payment.reference"), Some(payment.reference.clone()))
             .place(
                 map("payment.amount"),

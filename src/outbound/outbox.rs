@@ -8,10 +8,12 @@ use serde::Serialize;
 
 use crate::config::{Guests, Orders, Policy, Prices, Rules as Configured};
 use crate::model::clock::Clock;
+use crate::model::order::parse::Invalid;
 use crate::model::order::rules::{self, Rule, Rules};
 use crate::model::order::{Customer, Fields, Order, Placed};
 use crate::model::state::WriteState;
 use crate::model::write::{Entry, Kind, Write};
+use crate::outbound::places::Places;
 pub use crate::store::outbox::{Accepted, Limit, View, desk};
 use crate::store::outbox::{Held, InState, NewWrite, Outbox, OutboxError, PendingOrder};
 use crate::telemetry::traces::Span;
@@ -25,6 +27,8 @@ pub struct Intake {
     outbox: Outbox,
     policy: std::sync::Arc<Orders>,
     rules: Rules,
+    /// Where the org has a place for what; without it, none has.
+    places: Option<Places>,
     clock: Clock,
 }
 
@@ -55,7 +59,25 @@ impl Intake {
             outbox,
             rules: rules_of(&policy.rules),
             policy: std::sync::Arc::new(policy),
+            places: None,
             clock,
+        }
+    }
+
+    /// Takes what this org has a place for.
+    #[must_use]
+    pub fn with_places(self, places: Places) -> Self {
+        Self {
+            places: Some(places),
+            ..self
+        }
+    }
+
+    /// Refuses what the org has no place for.
+    pub fn check_places(&self, order: &Order) -> Result<(), Invalid> {
+        match &self.places {
+            Some(places) => places.check(order),
+            None => Ok(()),
         }
     }
 
@@ -71,6 +93,7 @@ impl Intake {
             rules: self.rules,
             shipping_product: self.policy.shipping_product.as_deref(),
             discount_product: self.policy.discount_product.as_deref(),
+            places: self.places.as_ref().map(Places::of_charges).unwrap_or_default(),
         }
     }
 
@@ -197,14 +220,16 @@ fn rules_of(configured: &Configured) -> Rules {
         (Rule::Quantity, configured.quantity),
         (Rule::Price, configured.price),
     ];
-    policies.into_iter().fold(Rules::default(), |rules, (rule, policy)| {
-        let policy = match policy {
-            Policy::Refuse => rules::Policy::Refuse,
-            Policy::Take => rules::Policy::Take,
-            Policy::TakeAndMark => rules::Policy::TakeAndMark,
-        };
-        rules.with(rule, policy)
-    })
+    policies
+        .into_iter()
+        .fold(Rules::default(), |rules, (rule, policy)| {
+            let policy = match policy {
+                Policy::Refuse => rules::Policy::Refuse,
+                Policy::Take => rules::Policy::Take,
+                Policy::TakeAndMark => rules::Policy::TakeAndMark,
+            };
+            rules.with(rule, policy)
+        })
 }
 
 /// Of a write as understood, so that blanks and the order of members make no difference, and without the

@@ -55,6 +55,8 @@ pub struct World {
     pub clock: Clock,
     /// Why nothing is sent, for health.
     pub problem: watch::Sender<Option<String>>,
+    /// The org's objects, for intake.
+    pub described: watch::Sender<Option<Arc<Shape>>>,
 }
 
 /// Why push ends before it is stopped.
@@ -239,7 +241,12 @@ fn say(world: &World, problem: Option<String>) {
 
 async fn load(shared: &Shared<'_>) -> Result<Shape, ShapeError> {
     let mut others: Vec<&str> = SPECS.iter().map(|spec| spec.object).collect();
-    let mapped = ["payment.object", "form_answer.object"];
+    let mapped = [
+        "payment.object",
+        "shipping.object",
+        "discount.object",
+        "form_answer.object",
+    ];
     others.extend(mapped.iter().filter_map(|name| shared.mapping.field(name)));
     others.retain(|object| *object != "Contact");
     let world = shared.world;
@@ -256,8 +263,10 @@ async fn first_shape(shared: &Shared<'_>, stop: &CancellationToken) -> Option<Se
         let wait = match loaded {
             Ok(shape) => {
                 say(shared.world, None);
+                let shape = Arc::new(shape);
+                shared.world.described.send_replace(Some(Arc::clone(&shape)));
                 return Some(Seen {
-                    shape: Arc::new(shape),
+                    shape,
                     at: shared.world.clock.steady(),
                 });
             }
@@ -287,7 +296,11 @@ async fn first_shape(shared: &Shared<'_>, stop: &CancellationToken) -> Option<Se
 async fn renew(shared: &Shared<'_>, seen: &mut Seen) {
     seen.at = shared.world.clock.steady();
     match load(shared).await {
-        Ok(shape) => seen.shape = Arc::new(shape),
+        Ok(shape) => {
+            seen.shape = Arc::new(shape);
+            let shape = Some(Arc::clone(&seen.shape));
+            shared.world.described.send_replace(shape);
+        }
         Err(error) => tracing::warn!(%error, "the org's objects cannot be described again"),
     }
 }

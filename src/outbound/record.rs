@@ -41,6 +41,27 @@ impl<'a> Record<'a> {
         }
     }
 
+    /// Sets what must not be lost, where there is a value: the mapping has to name a field that the org lets its user set.
+    pub fn insist(
+        &mut self,
+        field: Option<&str>,
+        value: Option<impl Into<Value>>,
+    ) -> Result<&mut Self, Problem> {
+        let Some(value) = value else { return Ok(self) };
+        let object = &self.shape.object;
+        let Some(name) = field.and_then(|field| self.shape.createable(field)) else {
+            let field = field.unwrap_or("for it");
+            return Err(Problem::new(
+                "FIELD_NOT_WRITABLE",
+                format!(
+                    "{object} has no field {field} that the user may set, and the order has a value for it: give the user access to it in the org, or name another under orders.map"
+                ),
+            ));
+        };
+        self.values.insert(name.to_owned(), value.into());
+        Ok(self)
+    }
+
     /// Adds a line to a text, before what the storefront itself sends as that text.
     pub fn append(&mut self, field: Option<&str>, line: Option<&str>) -> &mut Self {
         let name = field.and_then(|field| self.shape.createable(field));

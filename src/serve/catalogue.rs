@@ -125,10 +125,7 @@ fn shelf(
     let query = product_query(&mut asked)?;
     asked.end()?;
     let (found, is_known) = seen(world, key, &named, |cache, store, visitor| {
-        read(
-            &Shelf::new(cache, store, visitor, world.intake.held())?,
-            &query,
-        )
+        read(&Shelf::new(cache, store, visitor, world.intake.held())?, &query)
     })?;
     let answer = page(world, held, found)?;
     Ok(if is_known { reply::for_one(answer) } else { answer })

@@ -236,6 +236,9 @@ fn placed(
         shipping_address: order.shipping_address,
         billing_address: order.billing_address,
         lines: basket.lines,
+        tax: order.tax,
+        shipment: basket.shipment,
+        savings: basket.savings,
         payments: order.payments,
         mark: mark(&basket.marks),
         fields: order.fields,
@@ -251,6 +254,7 @@ fn mark(marks: &[String]) -> Option<String> {
 
 /// Refuses what a store does not take, as far as its items do not matter.
 fn check(world: &World, store: &Store, order: &Order) -> Result<(), Problem> {
+    world.intake.check_places(order)?;
     check_fields(world, store, "Order", &order.fields, "fields")?;
     for (index, item) in order.items.iter().enumerate() {
         let path = format_args!("items[{index}].fields");

@@ -132,6 +132,7 @@ fn orders() -> Value {
     let text = json!({"type": "string"});
     let number =
         json!({"anyOf": [{"type": "string", "pattern": "^[0-9]{1,9}(\\.[0-9]{1,2})?$"}, {"type": "number"}]});
+    let amount = json!({"type": "string", "pattern": "^[0-9]{1,9}(\\.[0-9]{1,6})?$"});
     json!({
         "Address": {"type": "object", "properties": {
             "street": text, "city": text, "state": text, "postal_code": text, "country": text}},
@@ -144,7 +145,17 @@ fn orders() -> Value {
             "shipping_address": reference("Address"), "billing_address": reference("Address"),
             "items": {"type": "array", "minItems": 1, "items": {"type": "object", "required": ["quantity"], "properties": {
                 "product_id": text, "product_code": text, "pricebook_entry_id": text, "quantity": number,
-                "unit_price": number, "fields": {"type": "object"}}}},
+                "unit_price": amount, "tax": amount, "discount": amount, "fields": {"type": "object"}}}},
+            "tax": amount,
+            "shipping": {"type": "object", "required": ["amount"], "properties": {
+                "amount": amount, "label": text, "stock_location_id": text, "product_id": text, "product_code": text,
+                "pricebook_entry_id": text}},
+            "discounts": {"type": "array", "items": {"type": "object", "required": ["amount"], "properties": {
+                "amount": amount, "label": text, "promotion_id": text, "coupon": text, "product_id": text,
+                "product_code": text, "pricebook_entry_id": text}}},
+            "payments": {"type": "array", "items": {"type": "object", "required": ["reference"], "properties": {
+                "reference": text, "amount": amount, "method": text, "status": text,
+                "paid_at": {"type": "string", "format": "date-time"}}}},
             "fields": {"type": "object"}}},
         "NewWrite": {"type": "object", "properties": {"external_id": text, "fields": {"type": "object"}}},
         "Deed": {"type": "object", "additionalProperties": false, "properties": {

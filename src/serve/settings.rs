@@ -135,13 +135,7 @@ pub async fn promotions(
     let coupon = asked.take("coupon")?;
     asked.end()?;
     let (items, is_known) = seen(&world, &key, &named, |cache, store, visitor| {
-        let now = local(visitor.now, store.timezone.as_deref());
-        let moment = Moment {
-            date: now.date,
-            time: now.time,
-            weekday: now.weekday,
-            coupon,
-        };
+        let moment = Moment::of(store, visitor, coupon);
         promotions::list(cache, store, visitor, &moment)
     })?;
     let answer = list(&held, &items, &[]);

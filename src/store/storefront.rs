@@ -6,6 +6,7 @@
 //! is null; of raw rows, a table that is not there is an answer ([`Found::NoObject`]).
 
 pub mod categories;
+pub mod charges;
 pub mod customers;
 pub mod feed;
 mod index;

@@ -9,6 +9,7 @@ mod forget;
 mod kinds;
 mod late;
 mod partial;
+mod places;
 mod proxies;
 mod pusher;
 pub mod shopper;

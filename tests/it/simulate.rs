@@ -120,7 +120,13 @@ async fn ids(org: &Sandbox, object: &str) -> Vec<String> {
 
 async fn started(org: &Sandbox, channels: &'static str) -> Daemon {
     let told = ("STORESYNC_LOG", "storesync=debug,info");
-    let variables = [FEW_OBJECTS, STORES, UNSHOWN, told, ("STORESYNC__SYNC__CHANNELS", channels)];
+    let variables = [
+        FEW_OBJECTS,
+        STORES,
+        UNSHOWN,
+        told,
+        ("STORESYNC__SYNC__CHANNELS", channels),
+    ];
     org.daemon_with(&variables).await
 }
 

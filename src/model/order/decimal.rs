@@ -237,7 +237,12 @@ mod tests {
 
     #[test]
     fn hundredths_are_whole() {
-        for (text, hundredths) in [("2", Some(200)), ("1.25", Some(125)), ("0.001", None), ("-1", Some(-100))] {
+        for (text, hundredths) in [
+            ("2", Some(200)),
+            ("1.25", Some(125)),
+            ("0.001", None),
+            ("-1", Some(-100)),
+        ] {
             assert_eq!(decimal(text).hundredths(), hundredths, "{text}");
         }
     }

@@ -22,6 +22,7 @@ pub fn order(value: &Value, key: Option<&str>) -> Result<Order, Invalid> {
         "shipping_address",
         "billing_address",
         "items",
+        "tax",
         "shipping",
         "discounts",
         "payments",
@@ -44,14 +45,15 @@ pub fn order(value: &Value, key: Option<&str>) -> Result<Order, Invalid> {
         shipping_address: address(&members, "shipping_address")?,
         billing_address: address(&members, "billing_address")?,
         items: items(&members)?,
+        tax: members.amount("tax")?,
         shipping: members
             .get("shipping")
-            .map(|value| charge(value, "shipping"))
+            .map(|value| charge(value, "shipping", &["stock_location_id"]))
             .transpose()?,
         discounts: members
             .list("discounts", FEW_MAX)?
             .iter()
-            .map(|(value, path)| charge(value, path))
+            .map(|(value, path)| charge(value, path, &["promotion_id", "coupon"]))
             .collect::<Result<_, _>>()?,
         payments: members
             .list("payments", FEW_MAX)?
@@ -93,6 +95,8 @@ fn item(value: &Value, path: &str) -> Result<Item, Invalid> {
         "pricebook_entry_id",
         "quantity",
         "unit_price",
+        "tax",
+        "discount",
         "fields",
     ])?;
     let Some(product) = product(&members)? else {
@@ -102,6 +106,8 @@ fn item(value: &Value, path: &str) -> Result<Item, Invalid> {
         product,
         quantity: quantity(&members)?,
         unit_price: members.amount("unit_price")?,
+        tax: members.amount("tax")?,
+        discount: members.amount("discount")?,
         fields: fields(&members)?,
     })
 }
@@ -124,22 +130,26 @@ fn product(members: &Members<'_>) -> Result<Option<ProductReference>, Invalid> {
     }
 }
 
-/// What is charged or taken off besides the items.
-fn charge(value: &Value, path: &str) -> Result<Charge, Invalid> {
+/// What is charged or taken off besides the items; `own` are members that only one of the two has.
+fn charge(value: &Value, path: &str, own: &[&str]) -> Result<Charge, Invalid> {
     let members = Members::of(value, path)?;
-    members.only(&[
+    let both = [
         "amount",
         "label",
         "product_id",
         "product_code",
         "pricebook_entry_id",
-    ])?;
+    ];
+    members.only(&[&both, own].concat())?;
     Ok(Charge {
         product: product(&members)?,
         amount: members
             .amount("amount")?
             .ok_or_else(|| members.invalid("amount", "is missing"))?,
         label: members.text("label")?,
+        promotion_id: members.id("promotion_id")?,
+        coupon: members.text("coupon")?,
+        stock_location_id: members.id("stock_location_id")?,
     })
 }
 
@@ -182,7 +192,7 @@ mod tests {
 
     #[test]
     fn names_the_field_that_is_wrong() {
-        let cases: [(&str, Value, &str); 23] = [
+        let cases: [(&str, Value, &str); 26] = [
             ("/external_id", json!("a\nb"), "external_id"),
             ("/external_id", json!("k".repeat(256)), "external_id"),
             ("/external_id", json!("ana@example.com"), "external_id"),
@@ -203,6 +213,17 @@ mod tests {
             ("/fields/Note__c", json!({"a": 1}), "fields.Note__c"),
             ("/shipping", json!({"label": "Standard"}), "shipping.amount"),
             ("/discounts", json!([{"amount": "-1"}]), "discounts[0].amount"),
+            (
+                "/discounts",
+                json!([{"amount": "1", "stock_location_id": "131000000000001"}]),
+                "discounts[0].stock_location_id",
+            ),
+            (
+                "/shipping",
+                json!({"amount": "1", "coupon": "X"}),
+                "shipping.coupon",
+            ),
+            ("/items/0/tax", json!("x"), "items[0].tax"),
             ("/payments", json!([{"amount": "1"}]), "payments[0].reference"),
             (
                 "/payments",
@@ -220,6 +241,7 @@ mod tests {
             for absent in ["shipping", "discounts", "payments"] {
                 order_value[absent] = Value::Null;
             }
+            order_value["items"][0]["tax"] = Value::Null;
             *order_value.pointer_mut(pointer).unwrap() = value;
             assert_eq!(order(&order_value, None).unwrap_err().field, field, "{pointer}");
         }

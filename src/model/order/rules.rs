@@ -101,7 +101,13 @@ mod tests {
     fn each_rule_has_a_policy_and_a_word_of_its_own() {
         for (place, rule) in Rule::ALL.into_iter().enumerate() {
             assert_eq!(rule as usize, place);
-            assert!(Rule::ALL.iter().filter(|other| other.word() == rule.word()).count() == 1);
+            assert!(
+                Rule::ALL
+                    .iter()
+                    .filter(|other| other.word() == rule.word())
+                    .count()
+                    == 1
+            );
             let taken = Rules::default().with(rule, Policy::Take);
             let expected = match rule {
                 Rule::NoPrice => Policy::Refuse,

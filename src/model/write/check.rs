@@ -35,6 +35,7 @@ fn order(members: &Members<'_>) -> Result<(), Invalid> {
     for (value, path) in members.list("payments", LIST_MAX)? {
         members::payment(value, &path)?;
     }
+    members.amount("tax")?;
     let lines = members.list("lines", LIST_MAX)?;
     if lines.is_empty() {
         return Err(members.invalid("lines", "is empty: an order has at least one item"));
@@ -44,6 +45,8 @@ fn order(members: &Members<'_>) -> Result<(), Invalid> {
         line.text("pricebook_entry_id")?;
         members::fields(&line)?;
         members::quantity(&line)?;
+        line.amount("tax")?;
+        line.amount("discount")?;
     }
     Ok(())
 }

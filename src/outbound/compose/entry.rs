@@ -164,7 +164,8 @@ impl Composer<'_> {
     fn order_update(&self, entry: &Entry) -> Result<Request, Problem> {
         let order = entry.order.as_deref().unwrap_or_default();
         if let Some(payment) = &entry.payment
-            && let Some(row) = self.payment(payment, &entry.external_id, "", self.order_by_key(order)?)?
+            && let Some(row) =
+                self.payment(payment, &entry.external_id, "", self.order_by_key(order)?, None)?
         {
             return Request::of(vec![row]);
         }

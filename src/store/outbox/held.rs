@@ -90,7 +90,9 @@ pub(super) fn short(
     write: &Write,
     limits: &[Limit],
 ) -> rusqlite::Result<Option<usize>> {
-    let Write::Order(order) = write else { return Ok(None) };
+    let Write::Order(order) = write else {
+        return Ok(None);
+    };
     if limits.is_empty() {
         return Ok(None);
     }
@@ -185,7 +187,10 @@ mod tests {
     }
 
     async fn record(shop: &Shop, claimed: &Claimed, state: OrderState) {
-        let recorded = shop.outbox.record(claimed, state, Exchange::default(), 2_000).await;
+        let recorded = shop
+            .outbox
+            .record(claimed, state, Exchange::default(), 2_000)
+            .await;
         assert!(recorded.unwrap());
     }
 
@@ -208,7 +213,11 @@ mod tests {
             salesforce_id: "801".to_owned(),
         };
         record(&shop, &claimed, sent).await;
-        assert_eq!(held_of(&shop, "p"), 7.0, "it is sent, and the stock is not told yet");
+        assert_eq!(
+            held_of(&shop, "p"),
+            7.0,
+            "it is sent, and the stock is not told yet"
+        );
         shop.outbox.confirm(vec![claimed.sequence], 3_000).await.unwrap();
         assert_eq!((held_of(&shop, "p"), held_of(&shop, "q")), (4.0, 0.0));
         shop.outbox.confirm(vec![claimed.sequence], 3_000).await.unwrap();
@@ -250,12 +259,8 @@ mod tests {
     #[tokio::test]
     async fn orders_that_arrive_together_do_not_hold_more_than_there_is() {
         let shop = shop();
-        let orders = (0..8).map(|number| {
-            accept(
-                &shop,
-                order(&format!("W-{number}"), &[("p", "1")], &[("p", 5.0)]),
-            )
-        });
+        let orders =
+            (0..8).map(|number| accept(&shop, order(&format!("W-{number}"), &[("p", "1")], &[("p", 5.0)])));
         let answers = futures_util::future::join_all(orders).await;
         let short = Accepted::OutOfStock { line: 0 };
         assert_eq!(answers.iter().filter(|answer| **answer == short).count(), 3);

@@ -7,16 +7,19 @@ use std::collections::HashMap;
 
 use crate::model::order::parse::Invalid;
 use crate::model::order::rules::{Policy, Rule};
-use crate::model::order::{Charge, Decimal, Item, Line, Order, Pricing, ProductReference};
+use crate::model::order::{Decimal, Item, Line, Order, Pricing, ProductReference, Saving, Shipment};
 use crate::store::outbox::Limit;
-use crate::store::storefront::offer::{self, Entry, Wanted};
+use crate::store::storefront::charges;
+use crate::store::storefront::offer::{self, Wanted};
 use crate::store::storefront::shelf::{Seen, Shelf};
 
 /// What an order comes to.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Basket {
-    /// Its items, then what it costs and saves besides.
+    /// Its items, then the products that stand for shipping and discounts.
     pub lines: Vec<Line>,
+    pub shipment: Option<Shipment>,
+    pub savings: Vec<Saving>,
     /// The rules that it breaks and is taken in spite of: `item 3 (out_of_stock)`.
     pub marks: Vec<String>,
     /// How much of its products orders may hold.
@@ -53,13 +56,14 @@ pub fn resolve(
             return Ok(Err(invalid));
         }
     }
-    Ok(match charges(shelf, order, pricing)? {
-        Ok(charges) => {
-            basket.lines.extend(charges);
-            Ok(basket)
+    Ok(charges::resolve(shelf, order, pricing)?.map(|charges| {
+        basket.lines.extend(charges.lines);
+        Basket {
+            shipment: charges.shipment,
+            savings: charges.savings,
+            ..basket
         }
-        Err(invalid) => Err(invalid),
-    })
+    }))
 }
 
 /// The product that an item names.
@@ -79,10 +83,7 @@ fn find(
             }
             if all.len() > 1 {
                 let message = format!("{code} names several products of the store: use product_id");
-                return Ok(Err(Invalid::new(
-                    format!("items[{index}].product_code"),
-                    message,
-                )));
+                return Ok(Err(Invalid::new(format!("items[{index}].product_code"), message)));
             }
             ("product_code", code, all.pop())
         }
@@ -139,6 +140,8 @@ impl Judged<'_> {
             pricebook_entry_id: entry.id.clone(),
             quantity: self.item.quantity,
             unit_price,
+            tax: self.item.tax,
+            discount: self.item.discount,
             description: None,
             holds,
             fields: self.item.fields.clone(),
@@ -182,85 +185,4 @@ impl Judged<'_> {
         };
         Invalid::broken(format!("items[{}]{member}", self.index), rule, sentence)
     }
-}
-
-/// The lines of products that stand for shipping and discounts. No rule is for them: nobody is shown them.
-fn charges(
-    shelf: &Shelf<'_>,
-    order: &Order,
-    pricing: &Pricing<'_>,
-) -> rusqlite::Result<Result<Vec<Line>, Invalid>> {
-    let shipping = order
-        .shipping
-        .iter()
-        .map(|charge| ("shipping".to_owned(), charge, true));
-    let discounts = order.discounts.iter().enumerate();
-    let discounts = discounts.map(|(index, charge)| (format!("discounts[{index}]"), charge, false));
-    let mut lines = Vec::new();
-    for (path, charge, is_shipping) in shipping.chain(discounts) {
-        let usual = if is_shipping {
-            pricing.shipping_product
-        } else {
-            pricing.discount_product
-        };
-        let code = usual.map(|code| ProductReference::ProductCode(code.to_owned()));
-        let Some(product) = charge.product.clone().or(code) else {
-            let key = if is_shipping {
-                "shipping_product"
-            } else {
-                "discount_product"
-            };
-            let message =
-                format!("names no product that stands for it: give product_code, or set orders.{key}");
-            return Ok(Err(Invalid::new(path, message)));
-        };
-        match stand_in(shelf, &product, &path)? {
-            Ok(entry) => lines.push(line_of(&entry, charge, is_shipping)),
-            Err(invalid) => return Ok(Err(invalid)),
-        }
-    }
-    Ok(Ok(lines))
-}
-
-fn line_of(entry: &Entry, charge: &Charge, is_shipping: bool) -> Line {
-    Line {
-        pricebook_entry_id: entry.id.clone(),
-        quantity: Decimal::ONE,
-        unit_price: if is_shipping {
-            charge.amount
-        } else {
-            charge.amount.negated()
-        },
-        description: charge.label.clone(),
-        ..Line::default()
-    }
-}
-
-/// The entry of a product that stands for something.
-fn stand_in(
-    shelf: &Shelf<'_>,
-    product: &ProductReference,
-    path: &str,
-) -> rusqlite::Result<Result<Entry, Invalid>> {
-    let (member, named, mut entries) = match product {
-        ProductReference::ProductId(id) => ("product_id", id, vec![shelf.entry(id)?]),
-        ProductReference::PricebookEntryId(id) => ("pricebook_entry_id", id, vec![shelf.entry_by_id(id)?]),
-        ProductReference::ProductCode(code) => {
-            let ids = shelf.ids_by_code(code)?;
-            let entries = ids.iter().map(|id| shelf.entry(id));
-            let entries = entries.collect::<rusqlite::Result<_>>()?;
-            ("product_code", code, entries)
-        }
-    };
-    entries.retain(Option::is_some);
-    let message = match entries.len() {
-        0 => format!("{named} has no active price in the price book in effect and in the store's currency"),
-        1 => String::new(),
-        _ => format!("{named} names several products: use product_id"),
-    };
-    let invalid = || Invalid::new(format!("{path}.{member}"), message);
-    Ok(match (entries.len(), entries.pop().flatten()) {
-        (1, Some(entry)) => Ok(entry),
-        _ => Err(invalid()),
-    })
 }

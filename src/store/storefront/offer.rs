@@ -240,16 +240,8 @@ mod tests {
             (Some(&entry()), stock(1.0, false), "5  buy"),
             (Some(&entry()), stocked(2.0, 2.0, false), "5  out_of_stock"),
             (Some(&entry()), stocked(2.0, 1.0, false), "5  buy"),
-            (
-                Some(&entry()),
-                with(|facts| facts.is_elsewhere = true),
-                "hidden",
-            ),
-            (
-                Some(&entry()),
-                with(|facts| facts.is_master = true),
-                "5  master",
-            ),
+            (Some(&entry()), with(|facts| facts.is_elsewhere = true), "hidden"),
+            (Some(&entry()), with(|facts| facts.is_master = true), "5  master"),
         ]);
     }
 
@@ -302,7 +294,13 @@ mod tests {
                 Some("1"),
                 "out_of_stock quantity price",
             ),
-            (&poa, early, "5", None, "not_yet_available price_on_application quantity"),
+            (
+                &poa,
+                early,
+                "5",
+                None,
+                "not_yet_available price_on_application quantity",
+            ),
         ] {
             let offer = offer(Some(entry), &facts, None);
             let wanted = Wanted {

@@ -1,7 +1,8 @@
 //! Promotions, discounts and legacy codes that are open to a visitor now, as far as data tells.
 
-use rusqlite::{Connection, params};
+use rusqlite::{Connection, Row, params};
 
+use crate::model::clock::local;
 use crate::store::storefront::json;
 use crate::store::storefront::stores::Store;
 use crate::store::storefront::visitor::Visitor;
@@ -18,6 +19,30 @@ pub struct Moment {
     pub coupon: Option<String>,
 }
 
+impl Moment {
+    /// The moment of a visit.
+    pub fn of(store: &Store, visitor: &Visitor, coupon: Option<String>) -> Self {
+        let now = local(visitor.now, store.timezone.as_deref());
+        Self {
+            date: now.date,
+            time: now.time,
+            weekday: now.weekday,
+            coupon,
+        }
+    }
+}
+
+/// The coupon is not part of the answer: whoever has it has it.
+const OPEN: &str = "select id, kind, name, description, starts_on, ends_on, starts_at, ends_at, days_of_week_list, membership_id,
+        conditions_json, coupon is not null as needs_coupon, needs_live_check, account_id as _account, contact_id as _contact
+    from store_promotion_v1 where store_id = ?1
+        and (starts_on is null or starts_on <= ?2) and (ends_on is null or ends_on >= ?2)
+        and (starts_at is null or starts_on is not ?2 or substr(starts_at, 1, 8) <= ?3)
+        and (ends_at is null or ends_on is not ?2 or substr(ends_at, 1, 8) >= ?3)
+        and (coalesce(days_of_week_list, '') = '' or instr(days_of_week_list, ?4) > 0)
+        and (coupon is null or lower(coupon) = lower(?5))
+    order by kind desc, name, id";
+
 /// What is open: within its days and times, in this store, to this customer, and with a coupon only to who has it.
 pub fn list(
     connection: &Connection,
@@ -25,17 +50,41 @@ pub fn list(
     visitor: &Visitor,
     moment: &Moment,
 ) -> rusqlite::Result<Vec<Vec<u8>>> {
-    // The coupon is not part of the answer: whoever has it has it.
-    let sql = "select id, kind, name, description, starts_on, ends_on, starts_at, ends_at, days_of_week_list, membership_id,
-            conditions_json, coupon is not null as needs_coupon, needs_live_check, account_id as _account, contact_id as _contact
-        from store_promotion_v1 where store_id = ?1
-            and (starts_on is null or starts_on <= ?2) and (ends_on is null or ends_on >= ?2)
-            and (starts_at is null or starts_on is not ?2 or substr(starts_at, 1, 8) <= ?3)
-            and (ends_at is null or ends_on is not ?2 or substr(ends_at, 1, 8) >= ?3)
-            and (coalesce(days_of_week_list, '') = '' or instr(days_of_week_list, ?4) > 0)
-            and (coupon is null or lower(coupon) = lower(?5))
-        order by kind desc, name, id";
-    let mut statement = connection.prepare_cached(sql)?;
+    each(connection, store, visitor, moment, |row| {
+        let mut out = Vec::with_capacity(512);
+        json::view_row(&mut out, row)?;
+        Ok(Some(out))
+    })
+}
+
+/// An open promotion by its id, or the one of the visitor's coupon.
+pub fn promotion(
+    connection: &Connection,
+    store: &Store,
+    visitor: &Visitor,
+    moment: &Moment,
+    id: Option<&str>,
+) -> rusqlite::Result<Option<String>> {
+    let found = each(connection, store, visitor, moment, |row| {
+        let (kind, own): (String, String) = (row.get("kind")?, row.get("id")?);
+        let is_it = match id {
+            Some(id) => own == id,
+            None => row.get("needs_coupon")?,
+        };
+        Ok((kind == "promotion" && is_it).then_some(own))
+    })?;
+    Ok(found.into_iter().next())
+}
+
+/// What `read` makes of each that is open to the visitor.
+fn each<T>(
+    connection: &Connection,
+    store: &Store,
+    visitor: &Visitor,
+    moment: &Moment,
+    read: impl Fn(&Row<'_>) -> rusqlite::Result<Option<T>>,
+) -> rusqlite::Result<Vec<T>> {
+    let mut statement = connection.prepare_cached(OPEN)?;
     let day = moment.weekday.to_string();
     let mut rows = statement.query(params![store.id, moment.date, moment.time, day, moment.coupon])?;
     let mut items = Vec::new();
@@ -48,9 +97,7 @@ pub fn list(
             && contact.is_none_or(|id| visitor.contact_id.as_deref() == Some(&id))
             && membership.is_none_or(|id| visitor.memberships.contains(&id));
         if open {
-            let mut out = Vec::with_capacity(512);
-            json::view_row(&mut out, row)?;
-            items.push(out);
+            items.extend(read(row)?);
         }
     }
     Ok(items)

@@ -35,9 +35,11 @@ pub struct Seen {
 }
 
 /// What decides of a product that the store shows, and of one that it does not.
-const LISTED: &str = "select product_id, is_stock_tracked, available_on, discontinue_on, placeholder_for_id, is_master
+const LISTED: &str =
+    "select product_id, is_stock_tracked, available_on, discontinue_on, placeholder_for_id, is_master
     from store_product_v1 where store_id = ?1 and product_id = ?2";
-const ELSEWHERE: &str = "select id as product_id, 0 as is_stock_tracked, available_on, discontinue_on, placeholder_for_id,
+const ELSEWHERE: &str =
+    "select id as product_id, 0 as is_stock_tracked, available_on, discontinue_on, placeholder_for_id,
         coalesce(is_master, 0) as is_master
     from _of_product2 where id = ?1";
 

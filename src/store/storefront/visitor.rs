@@ -6,8 +6,8 @@
 use rusqlite::{Connection, params};
 
 use crate::model::clock::{Millis, format_datetime};
-use crate::store::storefront::stores::Store;
 use crate::store::storefront::customers::Customer;
+use crate::store::storefront::stores::Store;
 use crate::store::storefront::{customers, first};
 
 /// A visitor of a store.

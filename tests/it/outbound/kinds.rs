@@ -102,7 +102,9 @@ async fn an_order_has_shipping_discounts_and_payments_and_is_activated() {
     let rows = org
         .query("SELECT Id, ProductCode FROM Product2 WHERE ProductCode != null AND IsActive = true")
         .await;
-    let daemon = org.daemon().await;
+    let daemon = org
+        .daemon_with(&[("STORESYNC__ORDERS__PROFILE", "standard")])
+        .await;
     daemon.live().await;
     let (store, currency, products) = a_store(&daemon).await;
     let code = |id: &str| {

@@ -37,6 +37,7 @@ impl Pusher {
             profile: config.sync.profile,
             clock: clock.clone(),
             problem: watch::Sender::new(None),
+            described: watch::Sender::new(None),
         };
         let stop = CancellationToken::new();
         let until = stop.clone();

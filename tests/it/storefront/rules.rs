@@ -51,7 +51,10 @@ fn is(row: &Row, field: &str) -> bool {
 
 impl Shop<'_> {
     fn product(&self, code: &str) -> &Row {
-        let mut all = self.org.all("Product2").filter(|row| text(row, "ProductCode") == code);
+        let mut all = self
+            .org
+            .all("Product2")
+            .filter(|row| text(row, "ProductCode") == code);
         all.next().unwrap()
     }
 
@@ -73,11 +76,19 @@ impl Shop<'_> {
     }
 
     fn book(&self, who: Who) -> String {
-        let account = self.contact(who).and_then(|contact| self.org.get("Account", text(contact, "AccountId")));
+        let account = self
+            .contact(who)
+            .and_then(|contact| self.org.get("Account", text(contact, "AccountId")));
         let own = account.map_or("", |account| text(account, "s_c__Pricebook_Id__c"));
-        let may = self.contact(who).is_some_and(|contact| is(contact, "s_c__Can_Use_Account_Pricing__c"));
+        let may = self
+            .contact(who)
+            .is_some_and(|contact| is(contact, "s_c__Can_Use_Account_Pricing__c"));
         match who {
-            Who::Member => text(self.org.membership(&format!("{} club", self.name())), "s_c__Pricebook_Id__c").to_owned(),
+            Who::Member => text(
+                self.org.membership(&format!("{} club", self.name())),
+                "s_c__Pricebook_Id__c",
+            )
+            .to_owned(),
             _ if may && !own.is_empty() => own.to_owned(),
             _ => self.own_book().to_owned(),
         }
@@ -103,15 +114,21 @@ impl Shop<'_> {
             return self.entry_in(self.own_book(), id).is_some();
         }
         let of_store = |link: &Row| {
-            let category = self.org.get("s_c__Product_Category__c", text(link, "s_c__Category_Id__c"));
-            let taxonomy = self.org.get("s_c__Taxonomy__c", text(category.unwrap(), "s_c__Taxonomy_Id__c"));
+            let category = self
+                .org
+                .get("s_c__Product_Category__c", text(link, "s_c__Category_Id__c"));
+            let taxonomy = self
+                .org
+                .get("s_c__Taxonomy__c", text(category.unwrap(), "s_c__Taxonomy_Id__c"));
             text(taxonomy.unwrap(), "s_c__Store_Id__c") == text(self.store, "Id")
         };
         let mut masters = self.org.all("s_c__Product_Variant__c");
         let master = masters.find(|row| text(row, "s_c__Variant_Product_Id__c") == id);
         let of = |id: &str| {
             let mut links = self.org.all("s_c__Products_Product_Categories__c");
-            links.any(|link| text(link, "s_c__Product_Id__c") == id && is(link, "s_c__Active__c") && of_store(link))
+            links.any(|link| {
+                text(link, "s_c__Product_Id__c") == id && is(link, "s_c__Active__c") && of_store(link)
+            })
         };
         of(id) || master.is_some_and(|row| of(text(row, "s_c__Master_Product_Id__c")))
     }
@@ -121,7 +138,8 @@ impl Shop<'_> {
             return false;
         };
         self.org.all("s_c__Permitted_Restricted_Product__c").any(|row| {
-            text(row, "s_c__Account_Id__c") == text(contact, "AccountId") && text(row, "s_c__Product_Id__c") == product
+            text(row, "s_c__Account_Id__c") == text(contact, "AccountId")
+                && text(row, "s_c__Product_Id__c") == product
                 && text(row, "s_c__Approved_Until__c") > self.org.now.as_str()
                 && row["s_c__Approved_Quantity__c"].as_f64() > row["s_c__Purchased_Quantity__c"].as_f64()
         })
@@ -131,8 +149,13 @@ impl Shop<'_> {
         if self.is_plain {
             return 0.0;
         }
-        let levels = self.org.all("s_c__Stock_Level__c").filter(|row| text(row, "s_c__Product_Id__c") == product);
-        levels.filter_map(|row| row["s_c__Available_To_Sell__c"].as_f64()).sum()
+        let levels = self
+            .org
+            .all("s_c__Stock_Level__c")
+            .filter(|row| text(row, "s_c__Product_Id__c") == product);
+        levels
+            .filter_map(|row| row["s_c__Available_To_Sell__c"].as_f64())
+            .sum()
     }
 
     /// The rule that a visitor meets who asks for so many of a product.
@@ -144,13 +167,20 @@ impl Shop<'_> {
         let later = text(product, "s_c__Available_On__c") > self.org.now.as_str();
         let until = text(product, "s_c__Discontinue_On__c");
         let most = entry.and_then(|entry| entry["s_c__Order_Quantity_Maximum__c"].as_f64());
-        let short = is(product, "s_c__Track_Inventory__c") && self.in_stock(id) < wanted.max(f64::MIN_POSITIVE);
+        let short =
+            is(product, "s_c__Track_Inventory__c") && self.in_stock(id) < wanted.max(f64::MIN_POSITIVE);
         let rules = [
-            ("hidden", !self.leads_to(product) || restricted && !has("s_c__Display_If_Restricted__c")),
+            (
+                "hidden",
+                !self.leads_to(product) || restricted && !has("s_c__Display_If_Restricted__c"),
+            ),
             ("no_price", entry.is_none()),
             ("restricted", restricted),
             ("not_yet_available", later),
-            ("discontinued", !until.is_empty() && until <= self.org.now.as_str()),
+            (
+                "discontinued",
+                !until.is_empty() && until <= self.org.now.as_str(),
+            ),
             ("price_on_application", has("s_c__Hide_Price__c")),
             ("bundle_only", has("s_c__Bundle_Only__c")),
             ("master", is(product, "s_c__Is_Master__c")),
@@ -194,13 +224,20 @@ impl Case {
             if self.by_entry_of.is_some_and(|other| shop.book(other) != book) {
                 return refused("items[0].pricebook_entry_id", None);
             }
-            let wanted = self.items.iter().filter(|(other, _)| other == code).map(|(_, count)| f64::from(*count)).sum();
+            let wanted = self
+                .items
+                .iter()
+                .filter(|(other, _)| other == code)
+                .map(|(_, count)| f64::from(*count))
+                .sum();
             if let Some(word) = shop.rule(self.who, product, wanted) {
                 let member = if word == "quantity" { ".quantity" } else { "" };
                 return refused(&format!("items[{index}]{member}"), Some(word));
             }
             let entry = shop.entry_in(&book, text(product, "Id")).unwrap();
-            let shown = entry["s_c__Sale_Price__c"].as_f64().or(entry["UnitPrice"].as_f64());
+            let shown = entry["s_c__Sale_Price__c"]
+                .as_f64()
+                .or(entry["UnitPrice"].as_f64());
             let price = self.stated.map_or(shown, |stated| stated.parse().ok());
             items.push((text(entry, "Id").to_owned(), price.unwrap()));
         }
@@ -282,8 +319,18 @@ fn cases(shop: &Shop<'_>, tracked: &str) -> Vec<Case> {
         Case::of(Guest, tracked, left.max(1)),
     ];
     let more = [
-        (Guest, vec![(own("VIRTUAL"), 1), (own("SALE"), 1), (own("VIRTUAL"), 2)], None, None),
-        (Guest, vec![(own("SALE"), 1), (own("HEAVY"), 1)], Some("1.23"), None),
+        (
+            Guest,
+            vec![(own("VIRTUAL"), 1), (own("SALE"), 1), (own("VIRTUAL"), 2)],
+            None,
+            None,
+        ),
+        (
+            Guest,
+            vec![(own("SALE"), 1), (own("HEAVY"), 1)],
+            Some("1.23"),
+            None,
+        ),
         (Buyer, vec![(own("SALE"), 2)], None, Some(Buyer)),
         (Guest, vec![(own("SALE"), 1)], None, Some(Buyer)),
     ];
@@ -318,7 +365,11 @@ async fn post(daemon: &Daemon, shop: &Shop<'_>, prefix: &str, count: &mut usize)
                 taken.insert(key, items);
             }
             Fate::Refused(field, word) => {
-                assert_eq!((status, &answer["field"]), (422, &json!(field)), "{what}: {answer}");
+                assert_eq!(
+                    (status, &answer["field"]),
+                    (422, &json!(field)),
+                    "{what}: {answer}"
+                );
                 assert_eq!(answer["reason"], json!(word), "{what}: {answer}");
             }
         }
@@ -332,7 +383,9 @@ fn books(org: &Org) -> String {
     let book = |store: &&Row| {
         let (book, code) = (text(store, "s_c__Pricebook_Id__c"), text(store, "s_c__Code__c"));
         let currency = text(store, "s_c__Currency__c");
-        format!("[[sync.stores]]\npricebook_id = \"{book}\"\ncode = \"{code}\"\nname = \"{code}\"\ncurrency = \"{currency}\"\n")
+        format!(
+            "[[sync.stores]]\npricebook_id = \"{book}\"\ncode = \"{code}\"\nname = \"{code}\"\ncurrency = \"{currency}\"\n"
+        )
     };
     org.stores().iter().map(book).collect()
 }
@@ -390,7 +443,10 @@ async fn what_a_visitor_is_shown_is_what_an_order_may_have() {
     let sandbox = Sandbox::start(&["--products", "24", "--stores", "5"]).await;
     let org = Org::read(&sandbox).await;
     assert_eq!(org.stores().len(), 5);
-    let (storeconnect, plain) = tokio::join!(all_stores(&sandbox, &org, false), all_stores(&sandbox, &org, true));
+    let (storeconnect, plain) = tokio::join!(
+        all_stores(&sandbox, &org, false),
+        all_stores(&sandbox, &org, true)
+    );
     println!("{storeconnect} cases with StoreConnect, {plain} without");
     assert!(storeconnect + plain >= 100);
 }
@@ -400,7 +456,9 @@ async fn description(org: &Sandbox, daemon: &Daemon, store: &str, posted: &Value
     accepted(daemon, store, posted).await;
     let key = posted["external_id"].as_str().unwrap();
     let path = format!("/v1/stores/{store}/orders/{key}");
-    let told = daemon.until(&path, &["sent", "confirmed", "needs_attention"]).await;
+    let told = daemon
+        .until(&path, &["sent", "confirmed", "needs_attention"])
+        .await;
     assert_ne!(told["state"], "needs_attention", "{told}");
     let soql = format!("SELECT Description FROM Order WHERE External_ID__c = '{key}'");
     org.query(&soql).await[0]["Description"].clone()
@@ -450,33 +508,54 @@ async fn each_rule_is_refused_taken_or_taken_and_marked() {
     let told = description(&org, &daemon, &store, &cheap).await;
     let expected = format!("{}\nby the door", marked("price").as_str().unwrap());
     assert_eq!(told, json!(expected));
-    let price = org.query("SELECT UnitPrice FROM OrderItem WHERE Order.External_ID__c = 'RULE-SALE-0'").await;
+    let price = org
+        .query("SELECT UnitPrice FROM OrderItem WHERE Order.External_ID__c = 'RULE-SALE-0'")
+        .await;
     assert_eq!(price[0]["UnitPrice"], json!(0.01));
     // What has no price is refused whatever is configured.
-    let entry = org.some("PricebookEntry", "WHERE Product2.ProductCode = 'SKU-3' AND Pricebook2.IsStandard = false").await;
-    org.update("PricebookEntry", &entry, json!({"IsActive": false})).await;
+    let entry = org
+        .some(
+            "PricebookEntry",
+            "WHERE Product2.ProductCode = 'SKU-3' AND Pricebook2.IsStandard = false",
+        )
+        .await;
+    org.update("PricebookEntry", &entry, json!({"IsActive": false}))
+        .await;
     let answer = eventually("it has no price", async || {
         let (status, answer) = daemon.place(&store, &order_for("SKU-3", 1)).await?;
         (status == 422).then_some(answer)
     })
     .await;
-    assert_eq!((&answer["field"], &answer["reason"]), (&json!("items[0]"), &json!("no_price")));
+    assert_eq!(
+        (&answer["field"], &answer["reason"]),
+        (&json!("items[0]"), &json!("no_price"))
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_ordered_is_not_there_for_others_until_the_org_has_it() {
     let org = Sandbox::start(&["--products", "12", "--stores", "1"]).await;
     // Orders stay here.
-    org.fault(json!({"path": "/composite", "method": "POST", "fault": {"status": 503}})).await;
+    org.fault(json!({"path": "/composite", "method": "POST", "fault": {"status": 503}}))
+        .await;
     let daemon = org.daemon().await;
     daemon.live().await;
     let store = org.some("s_c__Store__c", "").await;
     let levels = org.query("SELECT s_c__Available_To_Sell__c FROM s_c__Stock_Level__c WHERE s_c__Product_Id__r.ProductCode = 'SKU-4'").await;
-    let in_org: f64 = levels.iter().filter_map(|level| level["s_c__Available_To_Sell__c"].as_f64()).sum();
+    let in_org: f64 = levels
+        .iter()
+        .filter_map(|level| level["s_c__Available_To_Sell__c"].as_f64())
+        .sum();
     assert!(in_org > 3.0, "{in_org}");
     let shown = async || {
-        let (_, product) = daemon.get(&format!("/v1/stores/{store}/products/SKU-4")).await.unwrap();
-        (product["stock"]["available"].as_f64().unwrap(), product["unavailable_reason"].clone())
+        let (_, product) = daemon
+            .get(&format!("/v1/stores/{store}/products/SKU-4"))
+            .await
+            .unwrap();
+        (
+            product["stock"]["available"].as_f64().unwrap(),
+            product["unavailable_reason"].clone(),
+        )
     };
     let ordered = |key: &str, quantity: u32| {
         let mut posted = order_for("SKU-4", quantity);
@@ -485,13 +564,25 @@ async fn what_is_ordered_is_not_there_for_others_until_the_org_has_it() {
     };
     accepted(&daemon, &store, &ordered("HOLD-1", 2)).await;
     assert_eq!(shown().await, (in_org - 2.0, Value::Null));
-    let (status, answer) = daemon.place(&store, &ordered("HOLD-2", in_org as u32)).await.unwrap();
-    assert_eq!((status, &answer["field"], &answer["reason"]), (422, &json!("items[0]"), &json!("out_of_stock")), "{answer}");
+    let (status, answer) = daemon
+        .place(&store, &ordered("HOLD-2", in_org as u32))
+        .await
+        .unwrap();
+    assert_eq!(
+        (status, &answer["field"], &answer["reason"]),
+        (422, &json!("items[0]"), &json!("out_of_stock")),
+        "{answer}"
+    );
     accepted(&daemon, &store, &ordered("HOLD-3", in_org as u32 - 2)).await;
     assert_eq!(shown().await, (0.0, json!("out_of_stock")));
     // The same order again has its answer, whatever is left.
     accepted(&daemon, &store, &ordered("HOLD-1", 2)).await;
-    let (status, told) = daemon.admin_post("/api/orders/HOLD-3/discard", &json!({"reason": "nobody wants it"})).await;
+    let (status, told) = daemon
+        .admin_post(
+            "/api/orders/HOLD-3/discard",
+            &json!({"reason": "nobody wants it"}),
+        )
+        .await;
     assert_eq!(status, 200, "{told}");
     assert_eq!(shown().await, (in_org - 2.0, Value::Null));
 }

@@ -8,12 +8,12 @@ use crate::model::order::{Problem, card};
 use crate::model::state::WriteState;
 use crate::model::write::edit::{self, Change};
 use crate::model::write::{Kind, Write};
-use crate::store::outbox::{ANSWER_AWAITED, held as stock};
 use crate::store::outbox::damage::{self, shown};
 use crate::store::outbox::desk::filter::{self, Filter};
 use crate::store::outbox::desk::{Done, PAGE_MAX, sequence};
 use crate::store::outbox::queue::email;
 use crate::store::outbox::transitions::{INTERRUPTED, release};
+use crate::store::outbox::{ANSWER_AWAITED, held as stock};
 
 /// What a person does, and who it is.
 #[derive(Clone, Debug, PartialEq)]

@@ -1,0 +1,90 @@
+//! What an order has besides items and payments: its shipment, and the use of promotions.
+//!
+//! These are records of their own where the mapping has objects for them, else fields of the order. They are made with the
+//! order, all or none.
+
+use serde_json::{Value, json};
+
+use super::{Composer, RECORD};
+use crate::model::order::{Decimal, Placed, Problem};
+use crate::outbound::record::{Record, derived_key, part};
+
+impl Composer<'_> {
+    /// Sets what the order itself has fields for.
+    pub(super) fn totals(&self, order: &Placed, record: &mut Record<'_>) -> Result<(), Problem> {
+        let map = |name: &str| self.mapping.field(name);
+        record.insist(map("order.tax"), order.tax.map(Decimal::to_json_number))?;
+        if map("shipping.object").is_none() {
+            let amount = order.shipment.as_ref().map(|shipment| shipment.amount);
+            record.insist(map("order.shipping"), amount.map(Decimal::to_json_number))?;
+        }
+        let own = order
+            .savings
+            .iter()
+            .filter(|saving| !saving.is_line && saving.promotion_id.is_none());
+        let saved: Vec<Decimal> = own.map(|saving| saving.amount).collect();
+        let sum = (!saved.is_empty()).then(|| saved.into_iter().sum::<Decimal>());
+        record.insist(map("order.discount"), sum.map(Decimal::to_json_number))?;
+        let coupons: Vec<&str> = order
+            .savings
+            .iter()
+            .filter_map(|saving| saving.coupon.as_deref())
+            .collect();
+        let coupons = (!coupons.is_empty()).then(|| coupons.join(", "));
+        record.insist(map("order.coupon"), coupons)?;
+        Ok(())
+    }
+
+    /// The records of shipment and promotions.
+    pub(super) fn extras(&self, order: &Placed) -> Result<Vec<Value>, Problem> {
+        let mut parts: Vec<Value> = self.shipment(order)?.into_iter().collect();
+        for (index, saving) in order.savings.iter().enumerate() {
+            let (Some(object), Some(promotion)) =
+                (self.mapping.field("discount.object"), &saving.promotion_id)
+            else {
+                continue;
+            };
+            let map = |name: &str| self.mapping.field(name);
+            let suffix = format!("saving{}", index + 1);
+            let mut record = self.extra(object, order, &suffix, "discount.order")?;
+            record.insist(map("discount.promotion"), Some(promotion.clone()))?;
+            record.insist(map("discount.amount"), Some(saving.amount.to_json_number()))?;
+            record
+                .place(map("discount.account"), Some(self.account_id()))
+                .place(
+                    map("discount.contact"),
+                    self.are_contacts().then(|| self.contact_id()),
+                );
+            parts.push(part("POST", &self.url(record.shape), &suffix, &record));
+        }
+        Ok(parts)
+    }
+
+    fn shipment(&self, order: &Placed) -> Result<Option<Value>, Problem> {
+        let map = |name: &str| self.mapping.field(name);
+        let (Some(object), Some(shipment)) = (map("shipping.object"), &order.shipment) else {
+            return Ok(None);
+        };
+        let mut record = self.extra(object, order, "shipment", "shipping.order")?;
+        record.insist(map("shipping.amount"), Some(shipment.amount.to_json_number()))?;
+        record.insist(map("shipping.location"), shipment.stock_location_id.clone())?;
+        record.place(map("shipping.label"), shipment.label.clone());
+        let url = self.url(record.shape);
+        Ok(Some(part("POST", &url, "shipment", &record)))
+    }
+
+    /// A record that belongs to the order, under a key of its own where its object has one.
+    fn extra(&self, object: &str, order: &Placed, suffix: &str, lookup: &str) -> Result<Record<'_>, Problem> {
+        let shape = self.shape.object(object)?;
+        let mut record = Record::new(shape);
+        if let Some((field, key)) = derived_key(shape, &order.external_id, suffix) {
+            record.require(&field, key);
+        }
+        record.insist(
+            self.mapping.field(lookup),
+            Some(json!(format!("@{{{RECORD}.id}}"))),
+        )?;
+        record.set("CurrencyIsoCode", order.currency.clone());
+        Ok(record)
+    }
+}
