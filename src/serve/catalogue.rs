@@ -125,7 +125,7 @@ fn shelf(
     let query = product_query(&mut asked)?;
     asked.end()?;
     let (found, is_known) = seen(world, key, &named, |cache, store, visitor| {
-        read(&Shelf::new(cache, store, visitor, world.intake.held())?, &query)
+        read(&Shelf::new(cache, store, visitor, world.intake.held()), &query)
     })?;
     let answer = page(world, held, found)?;
     Ok(if is_known { reply::for_one(answer) } else { answer })
@@ -160,7 +160,7 @@ pub async fn product(
     let named = named(&grant, &mut asked)?;
     asked.end()?;
     let (found, is_known) = seen(&world, &key, &named, |cache, store, visitor| {
-        Shelf::new(cache, store, visitor, world.intake.held())?.find(&product)
+        Shelf::new(cache, store, visitor, world.intake.held()).find(&product)
     })?;
     match found {
         Found::Row(product) if is_known => Ok(reply::for_one(reply::hashed(&held, product))),

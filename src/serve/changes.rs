@@ -384,7 +384,7 @@ impl Listener {
             let Some(anyone) = visitor::find(cache, store, &Named::default(), now)? else {
                 return Ok(Found::NoRow);
             };
-            Shelf::new(cache, store, &anyone, self.world.intake.held())?.find(product)
+            Shelf::new(cache, store, &anyone, self.world.intake.held()).find(product)
         });
         match found {
             Ok(Found::Row(json)) => Some(json),

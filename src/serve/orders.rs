@@ -220,7 +220,7 @@ fn placed(
         let detail = "the store has no price book: give it one in the org";
         Problem::new(StatusCode::CONFLICT, "no-price-book", detail)
     })?;
-    let shelf = Shelf::new(cache, store, &visitor, world.intake.held())?;
+    let shelf = Shelf::new(cache, store, &visitor, world.intake.held());
     let basket = items::resolve(&shelf, &order, &world.intake.pricing())??;
     let placed = Placed {
         external_id: order.external_id,

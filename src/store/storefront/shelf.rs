@@ -19,7 +19,6 @@ pub struct Shelf<'a> {
     pub(super) store: &'a Store,
     pub(super) visitor: &'a Visitor,
     pub(super) book: Book<'a>,
-    unavailable_text: Option<String>,
     held: &'a Held,
     now: String,
 }
@@ -45,22 +44,15 @@ const ELSEWHERE: &str =
 
 impl<'a> Shelf<'a> {
     /// `held` is what orders hold of the stock.
-    pub fn new(
-        connection: &'a Connection,
-        store: &'a Store,
-        visitor: &'a Visitor,
-        held: &'a Held,
-    ) -> rusqlite::Result<Self> {
-        let book = Book::in_effect(store, visitor);
-        Ok(Self {
-            unavailable_text: book.unavailable_text(connection)?,
+    pub fn new(connection: &'a Connection, store: &'a Store, visitor: &'a Visitor, held: &'a Held) -> Self {
+        Self {
             now: format_datetime(visitor.now),
+            book: Book::in_effect(store, visitor),
             connection,
             store,
             visitor,
-            book,
             held,
-        })
+        }
     }
 
     /// A product, whether or not the store shows it; `None` where the cache has none.
@@ -87,7 +79,11 @@ impl<'a> Shelf<'a> {
             is_elsewhere,
             ..self.facts(row, &product_id, entry.as_ref(), stock)?
         };
-        let offer = offer::offer(entry.as_ref(), &facts, self.unavailable_text.as_deref());
+        let unavailable_text = match entry {
+            Some(_) => None,
+            None => self.book.unavailable_text(self.connection)?,
+        };
+        let offer = offer::offer(entry.as_ref(), &facts, unavailable_text.as_deref());
         Ok(Seen {
             product_id,
             entry,
