@@ -114,7 +114,9 @@ impl Judged<'_> {
     /// Adds the item's line, unless a rule forbids it.
     fn add_to(&self, basket: &mut Basket, pricing: &Pricing<'_>) -> Result<(), Invalid> {
         let Some(entry) = &self.seen.entry else {
-            return Err(self.refusal(Rule::NoPrice));
+            let is_refused = |rule: &Rule| pricing.rules.policy(*rule) == Policy::Refuse;
+            let first = self.seen.offer.broken.iter().copied().find(is_refused);
+            return Err(self.refusal(first.unwrap_or(Rule::NoPrice)));
         };
         let wanted = Wanted {
             quantity: self.quantity,
