@@ -23,12 +23,12 @@ pub fn summary(object: &Object, version: &str) -> Json {
 }
 
 /// `GET sobjects/X/describe`
-pub fn object(catalog: &Catalog, object: &Object, version: &str) -> Json {
+pub fn object(catalog: &Catalog, object: &Object, record_types: Json, version: &str) -> Json {
     let mut json = header(object, version);
     let fields: Vec<Json> = object.visible().map(|(_, shown)| field(shown)).collect();
     json.insert("fields".to_owned(), Json::Array(fields));
     json.insert("childRelationships".to_owned(), children(catalog, object));
-    json.insert("recordTypeInfos".to_owned(), master_record_type());
+    json.insert("recordTypeInfos".to_owned(), record_types);
     json.insert("actionOverrides".to_owned(), json!([]));
     json.insert("namedLayoutInfos".to_owned(), json!([]));
     json.insert(
@@ -82,13 +82,6 @@ fn object_of(json: Json) -> Map<String, Json> {
         Json::Object(object) => object,
         _ => Map::new(),
     }
-}
-
-fn master_record_type() -> Json {
-    json!([{
-        "active": true, "available": true, "defaultRecordTypeMapping": true, "developerName": "Master",
-        "master": true, "name": "Master", "recordTypeId": "012000000000000AAA", "urls": {},
-    }])
 }
 
 fn children(catalog: &Catalog, parent: &Object) -> Json {

@@ -274,7 +274,7 @@ fn object(index: usize, listed: Listed) -> Result<Object> {
         .enumerate()
         .filter(|(at, field)| *at >= FIRST_OWN && field.kind == FieldKind::Boolean);
     let unset = unset.map(|(at, _)| (at as u16, Value::Boolean(false))).collect();
-    let fixed = ["User", "Organization", "RecordType"].contains(&listed.name.as_str());
+    let fixed = ["User", "Organization", "RecordType", "OrderStatus"].contains(&listed.name.as_str());
     Ok(Object {
         index,
         custom: listed.name.ends_with("__c"),

@@ -17,6 +17,7 @@ use std::sync::Arc;
 
 use anyhow::{Result, anyhow};
 
+use super::org::orders::STATUSES;
 use super::org::records::{Shared, Slot};
 use super::org::transaction::{ORG_CURRENCY, auto_number};
 use super::org::{OrgOptions, Record, Records, uuid};
@@ -120,6 +121,16 @@ fn organization(sower: &mut Sower<'_>) -> Result<RecordId> {
             ("IsActive", yes()),
         ];
         sower.row("RecordType", &row)?;
+    }
+    for (at, (label, class)) in STATUSES.into_iter().enumerate() {
+        let row = [
+            ("ApiName", text(label)),
+            ("MasterLabel", text(label)),
+            ("StatusCode", text(class)),
+            ("IsDefault", Some(Value::Boolean(at == 0))),
+            ("SortOrder", Some(Value::Integer(at as i64 + 1))),
+        ];
+        sower.row("OrderStatus", &row)?;
     }
     sower.row(
         "Organization",

@@ -15,7 +15,7 @@ use super::describe;
 use super::http::answer::{Answer, Refusal, Reply};
 use super::http::call::Call;
 use super::org::records::{Shared, Slot};
-use super::org::{Org, Record, Records};
+use super::org::{Org, Record, Records, record_types};
 use super::rest::Caller;
 use super::schema::{Catalog, Field, FieldKind, Object};
 use super::soql::{Query, QueryError, Scope};
@@ -54,7 +54,8 @@ pub fn answer(caller: &Caller<'_>, call: &Call, rest: &[&str]) -> Answer {
         ["sobjects"] => Ok(Reply::ok(describe::global(catalog, &version))),
         ["sobjects", name, "describe"] => {
             let object = catalog.object(name).ok_or_else(Refusal::not_found)?;
-            Ok(Reply::ok(describe::object(catalog, object, &version)))
+            let types = Json::Array(vec![record_types::master(true)]);
+            Ok(Reply::ok(describe::object(catalog, object, types, &version)))
         }
         _ => Err(Refusal::not_found()),
     }

@@ -8,16 +8,22 @@ use super::error::{RecordError, RecordErrors};
 
 const LOCKED: &str =
     "Unable to modify activated or superseded Order:  cannot delete Order, or add or remove Order Products";
-/// The order statuses that mean work not yet binding; every other one is of the class Activated.
-const DRAFT_STATUSES: [&str; 2] = ["Draft", "Order Processing"];
+/// The order statuses of a new org and their classes. Those of the class Draft mean work not yet binding.
+pub const STATUSES: [(&str, &str); 5] = [
+    ("Draft", "Draft"),
+    ("Order Processing", "Draft"),
+    ("Activated", "Activated"),
+    ("Shipped", "Activated"),
+    ("Completed", "Activated"),
+];
 
-/// The class of a status: what StatusCode says.
-pub fn status_class(status: &str) -> &'static str {
-    if DRAFT_STATUSES.contains(&status) {
-        "Draft"
-    } else {
-        "Activated"
-    }
+/// The class of a status, what StatusCode says: by the rows of OrderStatus. None where there is no such status.
+fn status_class(draft: &Draft<'_>, status: &str) -> Option<String> {
+    let statuses = draft.catalog.object("OrderStatus")?;
+    let (label, class) = (statuses.field("ApiName")?, statuses.field("StatusCode")?);
+    let mut rows = draft.records.all(statuses.index).filter(|row| !row.deleted);
+    let row = rows.find(|row| row.get(label).and_then(Value::as_str) == Some(status))?;
+    row.get(class).and_then(Value::as_str).map(str::to_owned)
 }
 
 /// Applies the rules of the draft's object.
@@ -50,21 +56,15 @@ fn judge_new_order(draft: &mut Draft<'_>) -> Result<(), RecordErrors> {
         return refuse("REQUIRED_FIELD_MISSING", "Select an account.");
     }
     if let Some(status) = draft.text("Status") {
-        if !known_status(draft, status) {
-            return refuse_status(status);
-        }
-        if status_class(status) != "Draft" {
-            return refuse("FAILED_ACTIVATION", "For a new or cloned order, choose Draft");
+        match status_class(draft, status).as_deref() {
+            None => return refuse_status(status),
+            Some("Draft") => {}
+            Some(_) => return refuse("FAILED_ACTIVATION", "For a new or cloned order, choose Draft"),
         }
     }
     draft.set("StatusCode", Value::text("Draft"));
     draft.set("TotalAmount", Value::Double(0.0));
     Ok(())
-}
-
-fn known_status(draft: &Draft<'_>, status: &str) -> bool {
-    let field = draft.object.field("Status").map(|at| &draft.object.fields[at]);
-    field.is_some_and(|field| field.picklist.iter().any(|value| value == status))
 }
 
 fn refuse_status(status: &str) -> Result<(), RecordErrors> {
@@ -99,10 +99,9 @@ fn judge_order(draft: &mut Draft<'_>, now: &Value, user: &Value) -> Result<(), R
     else {
         return Ok(());
     };
-    if !known_status(draft, &status) {
+    let Some(class) = status_class(draft, &status) else {
         return refuse_status(&status);
-    }
-    let class = status_class(&status);
+    };
     if class == "Activated" && !activated {
         if draft.changes.len() > 1 {
             return refuse(

@@ -7,10 +7,9 @@ use serde_json::{Map, Value as Json};
 
 use super::super::schema::Object;
 use super::super::value::{RecordId, Value};
-use super::Transaction;
 use super::draft::{Draft, Parent};
 use super::error::{RecordError, RecordErrors};
-use super::records::Record;
+use super::{Settings, Transaction, record_types};
 
 /// From which field of a person account which field of its contact comes.
 const TO_CONTACT: [(&str, &str); 13] = [
@@ -42,13 +41,16 @@ pub(super) fn is_person(draft: &Draft<'_>) -> bool {
 }
 
 /// Marks a new person, and keeps persons and businesses what they are.
-pub(super) fn judge(draft: &mut Draft<'_>) -> Result<(), RecordErrors> {
-    if !is_person(draft) {
+pub(super) fn judge(draft: &mut Draft<'_>, settings: &Settings) -> Result<(), RecordErrors> {
+    let is_person = is_person(draft);
+    let has_person_type = record_types::judge(draft, settings, is_person)?;
+    if !is_person {
         return Ok(());
     }
     let was_business = draft.before.is_some() && draft.held("LastName").is_none();
-    if was_business || draft.changes("Name") {
-        let names = if was_business {
+    let is_business = was_business || draft.before.is_none() && !has_person_type;
+    if is_business || draft.changes("Name") {
+        let names = if is_business {
             "FirstName, LastName"
         } else {
             "Name"
@@ -59,19 +61,7 @@ pub(super) fn judge(draft: &mut Draft<'_>) -> Result<(), RecordErrors> {
         ]);
     }
     draft.set("IsPersonAccount", Value::Boolean(true));
-    if draft.before.is_none() && draft.get("RecordTypeId").is_none() {
-        let person_type = person_type(draft);
-        draft.set("RecordTypeId", person_type.map(Value::Id));
-    }
     Ok(())
-}
-
-fn person_type(draft: &Draft<'_>) -> Option<RecordId> {
-    let types = draft.catalog.object("RecordType")?;
-    let person = types.field("IsPersonType")?;
-    let mut rows = draft.records.all(types.index);
-    rows.find(|row| row.get(person) == Some(&Value::Boolean(true)))
-        .map(Record::id)
 }
 
 impl Transaction<'_> {

@@ -27,6 +27,9 @@ pub struct Settings {
     pub rules: Rules,
     /// By the id of a user and the name of an object.
     pub permissions: BTreeMap<String, BTreeMap<String, Permissions>>,
+    /// The record types that users may use, by object and developer name, the default first.
+    #[serde(default)]
+    pub record_types: BTreeMap<String, Vec<String>>,
     /// What the Pub/Sub side keeps.
     #[serde(default)]
     pub pubsub: Kept,
@@ -41,6 +44,7 @@ impl Settings {
             overflow_after: OVERFLOW_AFTER,
             rules: Rules::default(),
             permissions: BTreeMap::new(),
+            record_types: BTreeMap::new(),
             pubsub: Kept::default(),
         }
     }

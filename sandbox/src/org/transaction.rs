@@ -157,7 +157,7 @@ impl<'a> Transaction<'a> {
         let mut draft = self.draft(object, None, changes);
         fill(&mut draft, id, &self.user, &mut rng);
         orders::judge(&mut draft, &self.now, &self.user)?;
-        person::judge(&mut draft)?;
+        person::judge(&mut draft, &org.settings())?;
         name_from_parts(&mut draft);
         fields::check(&draft)?;
         self.org.locks().check(org.clock().now(), None, &draft)?;
@@ -197,7 +197,7 @@ impl<'a> Transaction<'a> {
         let changes = self.read(object, body, false)?;
         let mut draft = self.draft(object, Some(&before), changes);
         orders::judge(&mut draft, &self.now, &self.user)?;
-        person::judge(&mut draft)?;
+        person::judge(&mut draft, &org.settings())?;
         name_from_parts(&mut draft);
         fields::check(&draft)?;
         self.org.locks().check(org.clock().now(), Some(id), &draft)?;
@@ -278,7 +278,7 @@ impl<'a> Transaction<'a> {
                 "this account can't be deleted, because it is associated with orders",
             );
         }
-        if !object.deletable {
+        if !object.deletable && !self.manner.internal {
             return refuse(
                 "INSUFFICIENT_ACCESS_OR_READONLY",
                 "insufficient access rights on object id",

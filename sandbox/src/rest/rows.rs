@@ -7,7 +7,7 @@ use crate::clock::{self, Millis};
 use crate::describe;
 use crate::http::answer::{Answer, Refusal, Reply};
 use crate::http::call::Call;
-use crate::org::Record;
+use crate::org::{Record, record_types};
 use crate::schema::{ID, Object};
 use crate::soql;
 use crate::value::{RecordId, Value};
@@ -26,7 +26,16 @@ pub fn answer(caller: &Caller<'_>, access: &mut Access<'_, '_>, call: &Call, res
     match (method, rest) {
         ("GET", []) => Ok(Reply::ok(describe::summary(object, caller.version))),
         ("POST", [] | ["Id" | "id"]) => create(caller, access, call, object),
-        ("GET", ["describe"]) => Ok(Reply::ok(describe::object(catalog, object, caller.version))),
+        ("GET", ["describe"]) => {
+            let settings = caller.app.org.settings();
+            let types = record_types::infos(catalog, access.records(), &settings, &object.name);
+            Ok(Reply::ok(describe::object(
+                catalog,
+                object,
+                types,
+                caller.version,
+            )))
+        }
         ("GET", ["updated"]) => updated(caller, access, call, object),
         ("GET", ["deleted"]) => deleted(caller, access, call, object),
         (_, [id]) | (_, ["Id" | "id", id]) => {

@@ -50,6 +50,18 @@ pub enum FieldChange {
     },
     /// Accounts may be persons from now on: the fields for it come to Account and Contact.
     PersonAccounts {},
+    /// An order may have these statuses and no others from now on.
+    OrderStatuses {
+        statuses: Vec<OrderStatus>,
+    },
+}
+
+/// A value of Order.Status, and its class: what StatusCode says.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct OrderStatus {
+    pub label: String,
+    pub class: String,
 }
 
 /// The fields that person accounts bring, as `objects.json` would give them.
@@ -176,6 +188,12 @@ impl Catalog {
     pub fn change(&mut self, change: &FieldChange) -> Result<Vec<Changed>, String> {
         let changed = match change {
             FieldChange::PersonAccounts {} => self.take_persons()?,
+            FieldChange::OrderStatuses { statuses } => {
+                let order = self.named("Order")?;
+                let status = order.known("Status")?;
+                order.fields[status].picklist = statuses.iter().map(|one| one.label.clone()).collect();
+                Vec::new()
+            }
             change => vec![self.change_alone(change)?],
         };
         self.resolve().map_err(|error| format!("{error:#}"))?;
@@ -250,7 +268,9 @@ impl Catalog {
             } => self
                 .named(object)?
                 .retype(name, [kind, words, &picklist.join(";")]),
-            FieldChange::PersonAccounts {} => Err("person accounts are no change of one field".to_owned()),
+            FieldChange::PersonAccounts {} | FieldChange::OrderStatuses { .. } => {
+                Err("that is no change of one field".to_owned())
+            }
         }
     }
 

@@ -11,6 +11,9 @@
 //!   - `{"person_accounts": {}}`: accounts may be persons: an account that is made with a `LastName` is one, and has a
 //!     contact that follows it.
 //!
+//!   - `{"order_statuses": {"statuses": [{"label": "Entwurf", "class": "Draft"}, {"label": "Aktiv", "class": "Activated"}]}}`:
+//!     an order may have these and no others, and is made in one of the class Draft.
+//!
 //!   Describe, REST, SOQL and the schema id of events follow at once; old schema ids are still served.
 //! - `POST /sandbox/users {"username": "shop@sandbox.example"}`: a user, answered with `id` and an `access_token`.
 //! - `POST /sandbox/permissions {"user": "005...", "object": "Account", "hidden": ["Phone"], "read_only": ["Site"]}`:
@@ -23,8 +26,8 @@ use super::super::App;
 use super::super::answer::{Answer, Refusal, Reply};
 use super::super::call::Call;
 use super::changes::{identified, object_named};
-use crate::org::{Manner, Origin};
-use crate::schema::change::{FieldChange, Permissions};
+use crate::org::{Manner, Origin, Record};
+use crate::schema::change::{FieldChange, OrderStatus, Permissions};
 use crate::value::RecordId;
 
 fn refused(sentence: String) -> Refusal {
@@ -34,10 +37,43 @@ fn refused(sentence: String) -> Refusal {
 pub(super) fn change(app: &App, call: &Call) -> Answer {
     let change: FieldChange = call.parsed()?;
     app.org.change_schema(&change).map_err(refused)?;
-    if matches!(change, FieldChange::PersonAccounts {}) {
-        add_person_type(app)?;
+    match &change {
+        FieldChange::PersonAccounts {} => add_person_type(app)?,
+        FieldChange::OrderStatuses { statuses } => replace_statuses(app, statuses)?,
+        _ => {}
     }
     Ok(Reply::empty(204))
+}
+
+/// The rows that tell the class of each order status; the first is the default.
+fn replace_statuses(app: &App, statuses: &[OrderStatus]) -> Result<(), Refusal> {
+    let object = object_named(app, "OrderStatus")?;
+    let old: Vec<RecordId> = app.org.read(|records| {
+        records
+            .all(object)
+            .filter(|row| !row.deleted)
+            .map(Record::id)
+            .collect()
+    });
+    let origin = Origin {
+        client: "sandbox".to_owned(),
+        user: app.org.user_id(),
+    };
+    app.org.transact(&origin, |transaction| {
+        transaction.set_manner(Manner {
+            internal: true,
+            ..Manner::default()
+        });
+        old.iter().try_for_each(|id| transaction.delete(object, *id))
+    })?;
+    for (at, status) in statuses.iter().enumerate() {
+        let fields = json!({
+            "ApiName": status.label, "MasterLabel": status.label, "StatusCode": status.class, "IsDefault": at == 0,
+            "SortOrder": at + 1,
+        });
+        create_inside(app, "OrderStatus", &fields)?;
+    }
+    Ok(())
 }
 
 /// The record type that marks an account as a person.

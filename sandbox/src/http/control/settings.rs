@@ -9,6 +9,8 @@
 //! - `/sandbox/limits`: `{"daily_requests": 100}`: calls of the API within 24 hours of the org's clock; what is
 //!   above is refused with REQUEST_LIMIT_EXCEEDED, and `limits` and `Sforce-Limit-Info` tell how many are used.
 //! - `/sandbox/bulk`: `{"page_rows": 500}`: rows of a page of bulk results where the client does not say (50,000).
+//! - `/sandbox/record_types`: `{"object": "Account", "usable": ["Customer", "PersonAccount"]}`: the record types that
+//!   users may use, by developer name, the first as their default.
 //! - `/sandbox/rules`: see [`super::rules`].
 
 use serde::Deserialize;
@@ -43,6 +45,10 @@ pub(super) fn answer(app: &App, call: &Call, method: &str, setting: &str) -> Ans
         "rules" => {
             posted.then(|| super::rules::set(app, call)).transpose()?;
             json!(app.org.settings().rules)
+        }
+        "record_types" => {
+            posted.then(|| use_record_types(app, call)).transpose()?;
+            json!(app.org.settings().record_types)
         }
         "limits" => {
             posted.then(|| limit(app, call)).transpose()?;
@@ -110,6 +116,22 @@ fn select(app: &App, call: &Call) -> Result<(), Refusal> {
     app.org.set(|settings| {
         settings.selected = objects;
         settings.entities_max = max;
+    });
+    Ok(())
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RecordTypes {
+    object: String,
+    usable: Vec<String>,
+}
+
+fn use_record_types(app: &App, call: &Call) -> Result<(), Refusal> {
+    let wanted: RecordTypes = call.parsed()?;
+    object_named(app, &wanted.object)?;
+    app.org.set(|settings| {
+        settings.record_types.insert(wanted.object, wanted.usable);
     });
     Ok(())
 }

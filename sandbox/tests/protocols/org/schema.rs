@@ -303,3 +303,116 @@ async fn a_person_account_is_an_account_and_a_contact() {
     assert_eq!(refusal[0]["errorCode"], "INVALID_FIELD_FOR_INSERT_UPDATE");
     org.stop().await;
 }
+
+#[tokio::test]
+async fn an_order_has_the_statuses_that_were_set_up() {
+    let org = quick().await;
+    let statuses = json!([{"label": "Entwurf", "class": "Draft"}, {"label": "Aktiv", "class": "Activated"}]);
+    reshape(&org, json!({"order_statuses": {"statuses": statuses}})).await;
+    let account = org.account("Lee Tea").await;
+    let order = |status: &str| json!({"AccountId": account, "EffectiveDate": "2026-11-22", "Status": status});
+    for (status, code) in [
+        ("Draft", "INVALID_OR_NULL_FOR_RESTRICTED_PICKLIST"),
+        ("Aktiv", "FAILED_ACTIVATION"),
+    ] {
+        let (_, refusal) = org.post("sobjects/Order", order(status)).await;
+        assert_eq!(refusal[0]["errorCode"], code, "{status}: {refusal}");
+    }
+    let (status, created) = org.post("sobjects/Order", order("Entwurf")).await;
+    assert_eq!(status, 201, "{created}");
+    let path = format!("sobjects/Order/{}", created["id"].as_str().unwrap());
+    assert_eq!(org.get(&path).await.1["StatusCode"], "Draft");
+    let (_, describe) = org.get("sobjects/Order/describe").await;
+    let mut fields = describe["fields"].as_array().unwrap().iter();
+    let values = &fields.find(|field| field["name"] == "Status").unwrap()["picklistValues"];
+    assert_eq!(
+        (&values[0]["value"], &values[1]["value"]),
+        (&json!("Entwurf"), &json!("Aktiv"))
+    );
+    let rows = org
+        .query("SELECT ApiName, StatusCode, IsDefault FROM OrderStatus ORDER BY SortOrder")
+        .await;
+    let told: Vec<_> = rows["records"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|row| {
+            (
+                row["ApiName"].clone(),
+                row["StatusCode"].clone(),
+                row["IsDefault"].clone(),
+            )
+        })
+        .collect();
+    assert_eq!(
+        told,
+        [
+            (json!("Entwurf"), json!("Draft"), json!(true)),
+            (json!("Aktiv"), json!("Activated"), json!(false))
+        ]
+    );
+    org.stop().await;
+}
+
+#[tokio::test]
+async fn a_record_has_a_type_that_its_user_may_use() {
+    let org = quick().await;
+    reshape(&org, json!({"person_accounts": {}})).await;
+    let usable = |names: &[&str]| json!({"object": "Account", "usable": names});
+    control(&org, "record_types", usable(&["Customer", "PersonAccount"])).await;
+    let types = org
+        .query("SELECT Id, DeveloperName FROM RecordType WHERE SobjectType = 'Account'")
+        .await;
+    let id = |name: &str| {
+        let mut rows = types["records"].as_array().unwrap().iter();
+        rows.find(|row| row["DeveloperName"] == name).unwrap()["Id"].clone()
+    };
+    let (_, describe) = org.get("sobjects/Account/describe").await;
+    let told: Vec<_> = describe["recordTypeInfos"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|info| {
+            let flag = |name: &str| info[name].as_bool().unwrap();
+            (
+                info["developerName"].as_str().unwrap(),
+                flag("available"),
+                flag("defaultRecordTypeMapping"),
+            )
+        })
+        .collect();
+    assert_eq!(
+        told,
+        [
+            ("Customer", true, true),
+            ("Brand", false, false),
+            ("PersonAccount", true, false),
+            ("Master", true, false)
+        ]
+    );
+    for (body, refused) in [
+        (json!({"LastName": "Lee"}), "INVALID_FIELD_FOR_INSERT_UPDATE"),
+        (
+            json!({"LastName": "Lee", "RecordTypeId": id("Customer")}),
+            "INVALID_FIELD_FOR_INSERT_UPDATE",
+        ),
+        (
+            json!({"Name": "Tea", "RecordTypeId": id("Brand")}),
+            "INVALID_CROSS_REFERENCE_KEY",
+        ),
+        (
+            json!({"LastName": "Lee", "RecordTypeId": id("PersonAccount")}),
+            "",
+        ),
+        (json!({"Name": "Tea"}), ""),
+    ] {
+        let (status, told) = org.post("sobjects/Account", body.clone()).await;
+        let code = told[0]["errorCode"].as_str().unwrap_or_default();
+        assert_eq!(
+            (code, status == 201),
+            (refused, refused.is_empty()),
+            "{body}: {told}"
+        );
+    }
+    org.stop().await;
+}
