@@ -212,7 +212,13 @@ impl Server {
         let address = listener.local_addr().expect("an address");
         let world = Arc::new(serve::Parts {
             reader: Reader::new(dir),
-            intake: Intake::new(outbox, storesync::config::Orders::default(), Clock::System),
+            intake: Intake::new(
+                outbox,
+                storesync::config::Orders::default(),
+                storesync::outbound::outbox::Known::open(dir),
+                storesync::config::Profile::Standard,
+                Clock::System,
+            ),
             health: watch::channel(Health::default()).1,
             revisions: watch::channel(0).1,
             feed: Feed::default(),

@@ -129,7 +129,13 @@ fn daemon(runtime: &Runtime, dir: &Path, stop: CancellationToken) -> SocketAddr 
     };
     let world = std::sync::Arc::new(serve::Parts {
         reader: Reader::new(dir),
-        intake: Intake::new(outbox, storesync::config::Orders::default(), Clock::System),
+        intake: Intake::new(
+            outbox,
+            storesync::config::Orders::default(),
+            storesync::outbound::outbox::Known::open(dir),
+            storesync::config::Profile::Standard,
+            Clock::System,
+        ),
         health: watch::channel(health).1,
         revisions: watch::channel(0).1,
         feed: Feed::default(),

@@ -29,7 +29,7 @@ use crate::inbound::{self, Plan, Wires};
 use crate::model::clock::Clock;
 use crate::model::freshness::Truth;
 use crate::model::retry::Policy;
-use crate::outbound::shape::Shape;
+use crate::outbound::gate::Known;
 use crate::outbound::{confirm, forget, push};
 use crate::salesforce::Org;
 use crate::salesforce::pubsub::PubSub;
@@ -69,12 +69,11 @@ struct World {
     pubsub: PubSub,
     reader: Reader,
     outbox: Outbox,
+    known: Known,
     bells: Bells,
     limits: Limits,
     tokens: Tokens,
     health: Arc<watch::Sender<Health>>,
-    /// The org's objects that orders are written to, once push has seen them.
-    described: watch::Sender<Option<Arc<Shape>>>,
     stop: CancellationToken,
 }
 
@@ -101,7 +100,6 @@ pub async fn run(
         tokens: Tokens::new(&config),
         bells: Bells::new(cache.rev()),
         health: Arc::default(),
-        described: watch::Sender::new(None),
         stop: stop.child_token(),
         config,
         clock,
@@ -109,6 +107,7 @@ pub async fn run(
         pubsub,
         reader,
         outbox,
+        known: Known::open(&dir),
     };
     let mut stages = Stages::new();
     stages.spawn_blocking(move || {
@@ -252,8 +251,8 @@ fn send(stages: &mut Stages, world: &World) {
         config: world.config.orders.clone(),
         profile: world.config.sync.profile,
         clock: world.clock.clone(),
+        known: world.known.clone(),
         problem: watch::Sender::new(None),
-        described: world.described.clone(),
     };
     spawn(
         stages,
@@ -271,13 +270,10 @@ fn start(stages: &mut Stages, world: World, plan: Plan, cache: Cache, journal: J
         org,
         pubsub,
         reader,
-        outbox: _,
         bells,
         limits,
-        tokens: _,
-        health: _,
-        described: _,
         stop,
+        ..
     } = world;
     let (work, queue) = mpsc::channel(apply::QUEUE_MAX);
     let (planned, door_clock, door_bells) = (plan.objects.clone(), clock.clone(), bells.clone());

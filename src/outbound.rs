@@ -1,6 +1,7 @@
 //! The journey of an order, and of whatever else a storefront writes: from its request to a record in the org, once.
 //!
-//! 1. [`outbox`] takes it, where the org has [`places`] for what it carries: durable before the storefront is told so.
+//! 1. [`gate`] refuses what the org would refuse, and what it has no place for ([`places`]); [`outbox`] takes the rest:
+//!    durable before the storefront is told so.
 //! 2. [`push`] claims it, one write of an account at a time, when [`schedule`] lets it.
 //! 3. [`deliver`] looks up first what may already be there ([`read_back`], [`meant`]), and sends what is missing.
 //! 4. [`compose`] makes the requests, in the [`shape`] that the org has and by the [`mapping`] that is configured.
@@ -16,6 +17,8 @@ pub mod compose;
 pub mod confirm;
 pub mod deliver;
 pub mod forget;
+pub mod gate;
+pub mod limits;
 pub mod mapping;
 pub mod meant;
 pub mod outbox;

@@ -13,6 +13,7 @@ pub mod error;
 mod pieces;
 pub mod pubsub;
 pub mod rest;
+pub mod setup;
 pub mod soql;
 
 pub use error::{ApiError, Error};

@@ -6,6 +6,7 @@
 mod access;
 mod admin;
 mod admin_orders;
+mod body;
 mod catalogue;
 mod changes;
 pub mod console;
@@ -145,9 +146,11 @@ fn limited(pages: Router, listener: &'static str) -> Router {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::Profile;
+    use crate::outbound::outbox::Known;
 
     use crate::model::clock::Moment;
-    use crate::model::freshness::{Known, Limits, Truth};
+    use crate::model::freshness::{self, Limits, Truth};
     use crate::model::state::WriteState;
     use crate::store::cache::Cache;
     use crate::store::outbox::{self, Outbox};
@@ -193,10 +196,10 @@ mod tests {
 
     /// One object, proved then.
     fn health(proved: Option<Moment>, complete: bool) -> Health {
-        let known = Known {
+        let known = freshness::Known {
             complete,
             proved,
-            ..Known::default()
+            ..freshness::Known::default()
         };
         let now = Clock::System.moment();
         let limits = Limits {
@@ -218,7 +221,13 @@ mod tests {
     ) -> World {
         Arc::new(Parts {
             reader: Reader::new(dir),
-            intake: Intake::new(outbox, crate::config::Orders::default(), Clock::System),
+            intake: Intake::new(
+                outbox,
+                crate::config::Orders::default(),
+                Known::open(dir),
+                Profile::Standard,
+                Clock::System,
+            ),
             health,
             revisions,
             feed: Feed::default(),

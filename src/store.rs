@@ -16,5 +16,6 @@ pub mod journal;
 pub mod outbox;
 pub mod priority;
 pub mod reader;
+pub mod seen;
 pub mod standing;
 pub mod storefront;

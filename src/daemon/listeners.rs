@@ -13,9 +13,7 @@ use tokio::net::TcpListener;
 
 use crate::config::{self, Config, ConfigError};
 use crate::daemon::World;
-use crate::outbound::mapping::Mapping;
 use crate::outbound::outbox::Intake;
-use crate::outbound::places::Places;
 use crate::serve::console::Console;
 use crate::serve::{self, Feed, Listener};
 
@@ -60,14 +58,13 @@ pub(super) fn shown(world: &World) -> serve::World {
 
 /// The door of the outbox. Of a mapping that cannot be meant push tells, which then sends nothing.
 fn intake(world: &World) -> Intake {
-    let orders = world.config.orders.clone();
-    let profile = orders.profile.unwrap_or(world.config.sync.profile);
-    let mapping = Mapping::new(profile, &orders.map);
-    let intake = Intake::new(world.outbox.clone(), orders, world.clock.clone());
-    match mapping {
-        Ok(mapping) => intake.with_places(Places::new(mapping, world.described.subscribe())),
-        Err(_) => intake,
-    }
+    Intake::new(
+        world.outbox.clone(),
+        world.config.orders.clone(),
+        world.known.clone(),
+        world.config.sync.profile,
+        world.clock.clone(),
+    )
 }
 
 /// Takes as many open files as this process may have: the limit that shells and old service managers set is for

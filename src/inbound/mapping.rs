@@ -220,8 +220,8 @@ mod tests {
             unique: false,
             createable: true,
             updateable: true,
-            calculated: false,
-            compound: None,
+            nillable: true,
+            ..Field::default()
         }
     }
 

@@ -224,6 +224,7 @@ async fn check(report: &mut Report, config: &Config, offline: bool) {
     mirror::objects(report, &world, config, &members).await;
     orders::rights(report, &world, config.orders.external_id_field.as_deref()).await;
     orders::statuses(report, &world, &config.orders).await;
+    orders::persons(report, &world, &config.orders).await;
 }
 
 #[cfg(test)]

@@ -17,6 +17,7 @@ use crate::inspect::{print, print_json};
 use crate::model::clock::{Clock, Millis, parse_datetime};
 use crate::model::state::WriteState;
 use crate::model::write::{Kind, edit};
+use crate::outbound::gate::Gate;
 use crate::outbound::mapping::Mapping;
 use crate::store::outbox::desk::{Action, Deed, Desk, DeskError, Done, Filter, PAGE_MAX};
 
@@ -60,17 +61,17 @@ fn done(config: &Config, command: OrdersCommand) -> anyhow::Result<Exit> {
             filter,
             all,
             per_second,
-        } => act(dir, retry(reference, &filter, all, per_second)?),
+        } => act(config, retry(reference, &filter, all, per_second)?),
         OrdersCommand::Edit {
             reference,
             set,
             patch,
         } => {
             let patch = patch_of(&set, patch.as_deref())?;
-            act(dir, Action::Edit { reference, patch })
+            act(config, Action::Edit { reference, patch })
         }
-        OrdersCommand::Discard { reference, reason } => act(dir, Action::Discard { reference, reason }),
-        OrdersCommand::Reopen { reference } => act(dir, Action::Reopen { reference }),
+        OrdersCommand::Discard { reference, reason } => act(config, Action::Discard { reference, reason }),
+        OrdersCommand::Reopen { reference } => act(config, Action::Reopen { reference }),
         OrdersCommand::Export { filter } => export(dir, &filter),
         OrdersCommand::Map => map(config),
     }
@@ -129,12 +130,24 @@ fn retry(
 }
 
 /// Does a deed and says what came of it.
-fn act(dir: &Path, action: Action) -> anyhow::Result<Exit> {
+fn act(config: &Config, action: Action) -> anyhow::Result<Exit> {
     let deed = Deed {
         actor: actor(),
         action,
     };
-    match Desk::write(dir)?.deed(&deed, Clock::System.now())? {
+    let mut desk = Desk::write(&config.state.dir)?;
+    let refused = match &deed.action {
+        Action::Edit { reference, patch } => desk.detail(reference)?.and_then(|detail| {
+            let gate = Gate::of(&config.state.dir, &config.orders, config.sync.profile);
+            gate.refused_edit(&detail, patch)
+        }),
+        _ => None,
+    };
+    let done = match refused {
+        Some(refused) => refused,
+        None => desk.deed(&deed, Clock::System.now())?,
+    };
+    match done {
         Done::Changed { count, changes } => {
             print(&text::changes(count, &changes));
             Ok(Exit::Ok)

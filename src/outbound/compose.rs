@@ -17,9 +17,10 @@ use serde_json::{Value, json};
 
 use crate::config::{Customers, Duplicates, Guests};
 use crate::model::order::{Decimal, Line, Payment, Placed, Problem};
+use crate::outbound::compose::customer::Addresses;
 use crate::outbound::mapping::Mapping;
 use crate::outbound::party::Party;
-use crate::outbound::record::{Record, derived_key, key_field, part};
+use crate::outbound::record::{Part, Place, Record, derived_key, key_field};
 use crate::outbound::shape::{Shape, Writable};
 
 /// Most parts of a composite request.
@@ -41,7 +42,8 @@ pub enum Request {
 
 impl Request {
     /// All parts or none, in their order.
-    pub fn of(parts: Vec<Value>) -> Result<Self, Problem> {
+    pub fn of(parts: Vec<Part<'_>>) -> Result<Self, Problem> {
+        let parts: Vec<Value> = parts.into_iter().map(Part::into_json).collect();
         match parts.len() {
             count if count <= COMPOSITE_PARTS_MAX => Ok(Self::Composite(json!({
                 "allOrNone": true,
@@ -90,12 +92,11 @@ pub struct Composer<'a> {
 
 impl<'a> Composer<'a> {
     /// A part that saves a person: what a duplicate rule may only warn of is saved, where that is configured.
-    fn person_part(&self, method: &str, url: &str, reference: &str, record: &Record<'_>) -> Value {
-        let mut part = part(method, url, reference, record);
-        if self.duplicates == Duplicates::Save {
-            part["httpHeaders"] = json!({"Sforce-Duplicate-Rule-Header": "allowSave=true"});
+    fn person_part(&self, method: &'static str, url: &str, reference: &str, record: Record<'a>) -> Part<'a> {
+        Part {
+            allows_duplicates: self.duplicates == Duplicates::Save,
+            ..Part::of(method, url, reference, record)
         }
-        part
     }
 
     fn url(&self, shape: &Writable) -> String {
@@ -105,10 +106,7 @@ impl<'a> Composer<'a> {
     /// The whole order in one request, where one request takes it; with its status only where the parts run in
     /// their order.
     pub fn order(&self, order: &Placed) -> Result<Option<Request>, Problem> {
-        let mut parts = self.head(order, &order.external_id)?;
-        for index in 0..order.lines.len() {
-            parts.push(self.item(order, index, &format!("@{{{RECORD}.id}}"))?);
-        }
+        let mut parts = self.order_parts(order)?;
         if parts.len() > GRAPH_PARTS_MAX {
             return Ok(None);
         }
@@ -118,17 +116,27 @@ impl<'a> Composer<'a> {
         Request::of(parts).map(Some)
     }
 
+    /// All records of an order.
+    pub fn order_parts(&self, order: &Placed) -> Result<Vec<Part<'a>>, Problem> {
+        let mut parts = self.head(order, &order.external_id)?;
+        for index in 0..order.lines.len() {
+            parts.push(self.item(order, index, &format!("@{{{RECORD}.id}}"))?);
+        }
+        Ok(parts)
+    }
+
     /// Customer, order, payments and what else belongs to it: all but the items.
-    fn head(&self, order: &Placed, key: &str) -> Result<Vec<Value>, Problem> {
+    fn head(&self, order: &Placed, key: &str) -> Result<Vec<Part<'a>>, Problem> {
         let shipping = order.shipping_address.as_ref();
-        let billing = order.billing_address.as_ref().or(shipping);
-        let mut parts = self.customer(&order.customer, &order.external_id, (billing, shipping), None)?;
+        let billing = order.billing_address.as_ref();
+        let addresses = Addresses::of(billing, shipping);
+        let mut parts = self.customer(&order.customer, &order.external_id, addresses, None)?;
         let header = self.header(order, key)?;
-        parts.push(part("POST", &self.url(&self.shape.order), RECORD, &header));
+        parts.push(Part::of("POST", &self.url(&self.shape.order), RECORD, header));
         for (index, payment) in order.payments.iter().enumerate() {
             let suffix = format!("pay{}", index + 1);
             parts.extend(self.payment(
-                payment,
+                (payment, Place::Payment(index)),
                 &order.external_id,
                 &suffix,
                 json!(format!("@{{{RECORD}.id}}")),
@@ -147,23 +155,26 @@ impl<'a> Composer<'a> {
         let reference = order.payments.first().map(|payment| payment.reference.clone());
         record
             .require(field, key)
+            .sent_as(Place::Write, "external_id")
             .require("AccountId", self.account_id())
             .require("EffectiveDate", order.effective_date.clone())
-            .require("Status", "Draft")
+            .require("Status", self.shape.draft_status.clone())
             .require("Pricebook2Id", order.pricebook_id.clone())
             .set("BillToContactId", contact.clone())
             .set("ShipToContactId", contact)
             .set("CurrencyIsoCode", order.currency.clone())
+            .sent_as(Place::Write, "currency")
             .place(map("order.store"), Some(order.store_id.clone()))
             .place(map("order.email"), order.customer.email.clone())
+            .sent_as(Place::Customer, "email")
             .place(map("order.phone"), order.customer.phone.clone())
-            .place(map("order.payment_reference"), reference);
-        let billing = order.billing_address.as_ref().or(order.shipping_address.as_ref());
-        record
-            .address("Billing", billing)
-            .address("Shipping", order.shipping_address.as_ref());
+            .sent_as(Place::Customer, "phone")
+            .place(map("order.payment_reference"), reference)
+            .sent_as(Place::Payment(0), "reference");
+        let (billing, shipping) = (order.billing_address.as_ref(), order.shipping_address.as_ref());
+        Addresses::of(billing, shipping).put_both(&mut record);
         self.totals(order, &mut record)?;
-        record.add(&order.fields)?;
+        record.add(&order.fields, Place::Fields)?;
         record.append(map("order.mark"), order.mark.as_deref());
         Ok(record)
     }
@@ -174,7 +185,7 @@ impl<'a> Composer<'a> {
     }
 
     /// The part of one item. Items are numbered from 1, as people do.
-    fn item(&self, order: &Placed, index: usize, order_id: &str) -> Result<Value, Problem> {
+    fn item(&self, order: &Placed, index: usize, order_id: &str) -> Result<Part<'a>, Problem> {
         let line: &Line = &order.lines[index];
         let mut record = Record::new(&self.shape.item);
         if let Some((field, key)) = self.item_key(order, index) {
@@ -184,24 +195,25 @@ impl<'a> Composer<'a> {
             .require("OrderId", order_id)
             .require("PricebookEntryId", line.pricebook_entry_id.clone())
             .require("Quantity", line.quantity.to_json_number())
+            .sent_as(Place::Line(index), "quantity")
             .require("UnitPrice", line.unit_price.to_json_number())
+            .sent_as(Place::Line(index), "unit_price")
             .place(
                 self.mapping.field("order_item.description"),
                 line.description.clone(),
-            );
+            )
+            .sent_as(Place::Line(index), "description");
         let map = |name: &str| self.mapping.field(name);
-        record.insist(map("order_item.tax"), line.tax.map(Decimal::to_json_number))?;
-        record.insist(
-            map("order_item.discount"),
-            line.discount.map(Decimal::to_json_number),
-        )?;
-        record.add(&line.fields)?;
-        Ok(part(
-            "POST",
-            &self.url(&self.shape.item),
-            &format!("item{index}"),
-            &record,
-        ))
+        record
+            .insist(map("order_item.tax"), line.tax.map(Decimal::to_json_number))?
+            .sent_as(Place::Line(index), "tax");
+        let discount = line.discount.map(Decimal::to_json_number);
+        record
+            .insist(map("order_item.discount"), discount)?
+            .sent_as(Place::Line(index), "discount");
+        record.add(&line.fields, Place::LineFields(index))?;
+        let url = self.url(&self.shape.item);
+        Ok(Part::of("POST", &url, &format!("item{index}"), record))
     }
 
     /// The key field of items and the key of one, where items have keys.
@@ -210,22 +222,22 @@ impl<'a> Composer<'a> {
     }
 
     /// The status is the only value that may change with it.
-    fn activation(&self, order_id: &str, status: &str) -> Value {
+    fn activation(&self, order_id: &str, status: &str) -> Part<'a> {
         let url = format!("{}/{order_id}", self.url(&self.shape.order));
         let mut record = Record::new(&self.shape.order);
         record.require("Status", status);
-        part("PATCH", &url, "status", &record)
+        Part::of("PATCH", &url, "status", record)
     }
 
     /// The row of a payment, where the mapping has an object for them. `order` is the value of its lookup.
     fn payment(
         &self,
-        payment: &Payment,
+        (payment, place): (&Payment, Place),
         key: &str,
         suffix: &str,
         order: Value,
         currency: Option<&str>,
-    ) -> Result<Option<Value>, Problem> {
+    ) -> Result<Option<Part<'a>>, Problem> {
         let map = |name: &str| self.mapping.field(name);
         let (Some(object), Some(lookup)) = (map("payment.object"), map("payment.order")) else {
             return Ok(None);
@@ -246,24 +258,29 @@ impl<'a> Composer<'a> {
             .require(&field, own)
             .set("CurrencyIsoCode", currency)
             .place(map("payment.reference"), Some(payment.reference.clone()))
+            .sent_as(place, "reference")
             .place(
                 map("payment.amount"),
                 payment.amount.map(|amount| amount.to_json_number()),
             )
+            .sent_as(place, "amount")
             .place(map("payment.method"), payment.method.clone())
+            .sent_as(place, "method")
             .place(map("payment.status"), payment.status.clone())
-            .place(map("payment.paid_at"), payment.paid_at.clone());
+            .sent_as(place, "status")
+            .place(map("payment.paid_at"), payment.paid_at.clone())
+            .sent_as(place, "paid_at");
         let reference = if suffix.is_empty() {
             RECORD.to_owned()
         } else {
             suffix.to_owned()
         };
-        Ok(Some(part("POST", &self.url(shape), &reference, &record)))
+        Ok(Some(Part::of("POST", &self.url(shape), &reference, record)))
     }
 }
 
 /// The relationship of a lookup: `Shop__r` of `Shop__c`, `Account` of `AccountId`.
-fn relationship(lookup: &str) -> String {
+pub fn relationship(lookup: &str) -> String {
     match lookup.strip_suffix("__c") {
         Some(name) => format!("{name}__r"),
         None => lookup.strip_suffix("Id").unwrap_or(lookup).to_owned(),

@@ -3,17 +3,22 @@
 //! Promises that [`Intake::accept`] returns only once the write is on the disk, and that the same write under
 //! the same key is one write, however often and however quickly it is posted.
 
+use std::sync::Arc;
+
 use aws_lc_rs::digest::{SHA256, digest};
 use serde::Serialize;
 
-use crate::config::{Guests, Orders, Policy, Prices, Rules as Configured};
-use crate::model::clock::Clock;
+use crate::config::{Guests, Orders, Policy, Prices, Profile, Rules as Configured};
+use crate::model::clock::{Clock, Millis};
 use crate::model::order::parse::Invalid;
 use crate::model::order::rules::{self, Rule, Rules};
-use crate::model::order::{Customer, Fields, Order, Placed};
+use crate::model::order::{Customer, Order};
 use crate::model::state::WriteState;
 use crate::model::write::{Entry, Kind, Write};
+use crate::outbound::gate::Gate;
+pub use crate::outbound::gate::{Known, Names};
 use crate::outbound::places::Places;
+use crate::store::outbox::desk::{Action, Deed, Done};
 pub use crate::store::outbox::{Accepted, Limit, View, desk};
 use crate::store::outbox::{Held, InState, NewWrite, Outbox, OutboxError, PendingOrder};
 use crate::telemetry::traces::Span;
@@ -25,9 +30,10 @@ const PENDING_MAX: u32 = 100;
 #[derive(Clone)]
 pub struct Intake {
     outbox: Outbox,
-    policy: std::sync::Arc<Orders>,
+    policy: Arc<Orders>,
     rules: Rules,
-    /// Where the org has a place for what; without it, none has.
+    gate: Gate,
+    /// Where the org has a place for what; `None` where the configuration cannot be meant.
     places: Option<Places>,
     clock: Clock,
 }
@@ -46,7 +52,7 @@ impl Fingerprint {
 /// An order on its way in, as it will be sent.
 #[derive(Clone, Debug)]
 pub struct Incoming {
-    pub placed: Placed,
+    pub write: Write,
     /// How much orders may hold of what it wants.
     pub limits: Vec<Limit>,
     pub fingerprint: Fingerprint,
@@ -54,22 +60,16 @@ pub struct Incoming {
 }
 
 impl Intake {
-    pub fn new(outbox: Outbox, policy: Orders, clock: Clock) -> Self {
+    pub fn new(outbox: Outbox, policy: Orders, known: Known, profile: Profile, clock: Clock) -> Self {
+        let policy = Arc::new(policy);
+        let gate = Gate::new(known, Arc::clone(&policy), profile);
         Self {
             outbox,
             rules: rules_of(&policy.rules),
-            policy: std::sync::Arc::new(policy),
-            places: None,
+            places: gate.places(),
+            gate,
+            policy,
             clock,
-        }
-    }
-
-    /// Takes what this org has a place for.
-    #[must_use]
-    pub fn with_places(self, places: Places) -> Self {
-        Self {
-            places: Some(places),
-            ..self
         }
     }
 
@@ -79,6 +79,22 @@ impl Intake {
             Some(places) => places.check(order),
             None => Ok(()),
         }
+    }
+
+    /// What the org takes.
+    pub fn gate(&self) -> &Gate {
+        &self.gate
+    }
+
+    /// What a person does with a write, once the org would take what an edit makes of it.
+    pub async fn deed(&self, deed: Deed, now: Millis) -> Result<Done, OutboxError> {
+        if let Action::Edit { reference, patch } = &deed.action
+            && let Some(detail) = self.outbox.detail(reference)?
+            && let Some(refused) = self.gate.refused_edit(&detail, patch)
+        {
+            return Ok(refused);
+        }
+        self.outbox.deed(deed, now).await
     }
 
     /// The outbox, for what operators do with it.
@@ -112,30 +128,6 @@ impl Intake {
         named.or(address).map(String::as_str)
     }
 
-    /// The first field that a storefront of these names (id, code, domain) may not set.
-    pub fn refused_field<'a>(
-        &self,
-        stores: &[Option<&str>],
-        object: &str,
-        fields: &'a Fields,
-    ) -> Option<&'a str> {
-        let of_store = |name: &str| {
-            name == "*"
-                || stores
-                    .iter()
-                    .flatten()
-                    .any(|store| store.eq_ignore_ascii_case(name))
-        };
-        let allowed = |field: &str| {
-            let wanted = format!("{object}.{field}");
-            let lists = self.policy.fields.iter().filter(|(store, _)| of_store(store));
-            lists
-                .flat_map(|(_, list)| list)
-                .any(|one| one.eq_ignore_ascii_case(&wanted))
-        };
-        fields.keys().map(String::as_str).find(|field| !allowed(field))
-    }
-
     /// The answer to an order whose key was used before, even if it could not be placed any more.
     pub fn earlier(
         &self,
@@ -147,11 +139,23 @@ impl Intake {
             .earlier(Kind::Order, external_id, idempotency_key, &fingerprint.0)
     }
 
+    /// The same for any other write.
+    pub fn earlier_entry(
+        &self,
+        kind: Kind,
+        entry: &Entry,
+        idempotency_key: Option<&str>,
+    ) -> Result<Option<Accepted>, OutboxError> {
+        let body_hash = fingerprint(entry, kind.name())?;
+        self.outbox
+            .earlier(kind, &entry.external_id, idempotency_key, &body_hash)
+    }
+
     /// Puts the order on the disk, unless it is there.
     pub async fn accept(&self, incoming: Incoming) -> Result<Accepted, OutboxError> {
         let Fingerprint(body_hash) = incoming.fingerprint;
         let new = NewWrite {
-            write: Write::Order(incoming.placed),
+            write: incoming.write,
             body_hash,
             idempotency_key: incoming.idempotency_key,
             limits: incoming.limits,

@@ -79,8 +79,12 @@ pub fn is_outdated_shape(code: &str) -> bool {
             | "INVALID_TYPE"
             | "NOT_FOUND"
             | "FIELD_NOT_WRITABLE"
+            | "NO_PERSON_TYPE"
             | "NO_OBJECT"
             | "NO_KEY_FIELD"
+            | "FAILED_ACTIVATION"
+            | "INVALID_OR_NULL_FOR_RESTRICTED_PICKLIST"
+            | "STRING_TOO_LONG"
     )
 }
 

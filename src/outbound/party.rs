@@ -201,8 +201,8 @@ mod tests {
                     unique: name == "Key__c",
                     createable: true,
                     updateable: true,
-                    calculated: false,
-                    compound: None,
+                    nillable: true,
+                    ..Field::default()
                 })
                 .into(),
         };

@@ -5,29 +5,21 @@
 
 use std::sync::Arc;
 
-use tokio::sync::watch;
-
 use crate::model::order::parse::Invalid;
 use crate::model::order::{self, Order, Payment};
+use crate::outbound::gate::Known;
 use crate::outbound::mapping::Mapping;
-use crate::outbound::shape::Shape;
-
-/// The org's objects as they were last described; nothing before they were.
-pub type Described = watch::Receiver<Option<Arc<Shape>>>;
 
 /// The places of one org.
 #[derive(Clone)]
 pub struct Places {
     mapping: Arc<Mapping>,
-    described: Described,
+    known: Known,
 }
 
 impl Places {
-    pub fn new(mapping: Mapping, described: Described) -> Self {
-        Self {
-            mapping: Arc::new(mapping),
-            described,
-        }
+    pub fn new(mapping: Arc<Mapping>, known: Known) -> Self {
+        Self { mapping, known }
     }
 
     /// Whether a value of the mapping has a field that may be set, as far as the org is known.
@@ -42,8 +34,7 @@ impl Places {
             kind => self.mapping.field(&format!("{kind}.object")),
         };
         let Some(object) = object else { return false };
-        let described = self.described.borrow();
-        let Some(shape) = described.as_ref() else {
+        let Some(shape) = self.known.shape() else {
             return true;
         };
         shape
@@ -124,6 +115,7 @@ mod tests {
     use super::*;
     use crate::config::Profile;
     use crate::model::order::parse;
+    use crate::outbound::shape::Shape;
     use crate::salesforce::describe::{Describe, Field};
     use serde_json::{Value, json};
     use std::collections::BTreeMap;
@@ -147,8 +139,8 @@ mod tests {
                     unique: name == "Key__c",
                     createable: true,
                     updateable: true,
-                    calculated: false,
-                    compound: None,
+                    nillable: true,
+                    ..Field::default()
                 })
                 .into(),
         };
@@ -162,9 +154,12 @@ mod tests {
             .map(|(name, field)| (name.to_owned(), field.to_owned()))
             .into_iter()
             .collect();
-        let shape = described.then(|| Arc::new(shape()));
-        let (_told, described) = watch::channel(shape);
-        let places = Places::new(Mapping::new(profile, &map).unwrap(), described);
+        let dir = tempfile::tempdir().unwrap();
+        let known = Known::open(dir.path());
+        if described {
+            known.learn(&Arc::new(shape()));
+        }
+        let places = Places::new(Mapping::new(profile, &map).unwrap().into(), known);
         let mut posted = json!({"external_id": "A", "customer": {"last_name": "Lee"}, "items": [{"product_id": "p", "quantity": 1}]});
         for (name, value) in more.as_object().unwrap() {
             match name.strip_prefix("item.") {

@@ -20,6 +20,7 @@ use crate::model::order::{OrderState, Outcome};
 use crate::model::write::kinds::SPECS;
 use crate::outbound::compose::Composer;
 use crate::outbound::deliver;
+use crate::outbound::gate::Known;
 use crate::outbound::mapping::Mapping;
 use crate::outbound::outcome;
 use crate::outbound::party::Party;
@@ -42,6 +43,8 @@ const UNWRITABLE_MILLIS: Millis = 1_000;
 /// How old what is known of the org's objects gets, and how old it has to be to be asked for again at a hint.
 const SHAPE_AGE_MAX: Millis = 600_000;
 const SHAPE_AGE_MIN: Millis = 2_000;
+/// The same where a storefront was refused something by it: that may happen at every request.
+const SHAPE_AGE_DOUBTED: Millis = 60_000;
 /// How long an org that is not set up for orders is left alone.
 const MISFIT_REST: Duration = Duration::from_secs(30);
 
@@ -53,10 +56,10 @@ pub struct World {
     /// That of `[sync]`.
     pub profile: Profile,
     pub clock: Clock,
+    /// Is told what the org's objects look like.
+    pub known: Known,
     /// Why nothing is sent, for health.
     pub problem: watch::Sender<Option<String>>,
-    /// The org's objects, for intake.
-    pub described: watch::Sender<Option<Arc<Shape>>>,
 }
 
 /// Why push ends before it is stopped.
@@ -106,7 +109,12 @@ pub async fn run(world: World, stop: CancellationToken) -> Result<(), PushError>
     let mut steps = Steps::new(world.clock.now(), world.clock.steady());
     loop {
         let (now, steady) = (world.clock.now(), world.clock.steady());
-        if steady - seen.at > SHAPE_AGE_MAX {
+        let age_max = if world.known.is_doubted() {
+            SHAPE_AGE_DOUBTED
+        } else {
+            SHAPE_AGE_MAX
+        };
+        if steady - seen.at > age_max {
             renew(&shared, &mut seen).await;
         }
         if let Some(step) = steps.look(now, steady) {
@@ -264,7 +272,7 @@ async fn first_shape(shared: &Shared<'_>, stop: &CancellationToken) -> Option<Se
             Ok(shape) => {
                 say(shared.world, None);
                 let shape = Arc::new(shape);
-                shared.world.described.send_replace(Some(Arc::clone(&shape)));
+                shared.world.known.learn(&shape);
                 return Some(Seen {
                     shape,
                     at: shared.world.clock.steady(),
@@ -298,8 +306,7 @@ async fn renew(shared: &Shared<'_>, seen: &mut Seen) {
     match load(shared).await {
         Ok(shape) => {
             seen.shape = Arc::new(shape);
-            let shape = Some(Arc::clone(&seen.shape));
-            shared.world.described.send_replace(shape);
+            shared.world.known.learn(&seen.shape);
         }
         Err(error) => tracing::warn!(%error, "the org's objects cannot be described again"),
     }

@@ -1,5 +1,7 @@
 //! One record on its way to the org: its values, its key, and its place in a request. Pure.
 
+use std::borrow::Cow;
+
 use aws_lc_rs::digest::{SHA256, digest};
 use serde_json::{Map, Value, json};
 
@@ -7,14 +9,83 @@ use crate::model::order::{Address, Fields, Problem};
 use crate::outbound::shape::{Key, Writable};
 
 /// One part of a composite or graph request.
-pub fn part(method: &str, url: &str, reference: &str, record: &Record<'_>) -> Value {
-    json!({"method": method, "url": url, "referenceId": reference, "body": record.values})
+pub struct Part<'a> {
+    pub method: &'static str,
+    pub url: String,
+    pub reference: String,
+    /// What it writes; one that only asks has none.
+    pub record: Option<Record<'a>>,
+    /// What a duplicate rule only warns of is saved.
+    pub allows_duplicates: bool,
+}
+
+impl<'a> Part<'a> {
+    pub fn of(method: &'static str, url: &str, reference: &str, record: Record<'a>) -> Self {
+        Self {
+            method,
+            record: Some(record),
+            ..Self::get(url, reference)
+        }
+    }
+
+    pub fn get(url: &str, reference: &str) -> Self {
+        Self {
+            method: "GET",
+            url: url.to_owned(),
+            reference: reference.to_owned(),
+            record: None,
+            allows_duplicates: false,
+        }
+    }
+
+    /// As the org takes it.
+    pub fn into_json(self) -> Value {
+        let mut json = json!({"method": self.method, "url": self.url, "referenceId": self.reference});
+        if let Some(record) = self.record {
+            json["body"] = record.values.into();
+        }
+        if self.allows_duplicates {
+            json["httpHeaders"] = json!({"Sforce-Duplicate-Rule-Header": "allowSave=true"});
+        }
+        json
+    }
+}
+
+/// The part of a write that a member stands in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// None: it stands in the write itself.
+    Write,
+    Values,
+    Fields,
+    Customer,
+    Shipping,
+    Billing,
+    Payment(usize),
+    Line(usize),
+    LineFields(usize),
+    Answer(usize),
+}
+
+/// Which members a value is made of, so that a refusal names what was sent.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Source {
+    pub place: Place,
+    pub member: Cow<'static, str>,
+    /// Joined to it.
+    pub and: Option<&'static str>,
+    /// The member in whose place it stands, which was not sent.
+    pub instead_of: Option<&'static str>,
 }
 
 /// Values for one record, holding back those that the org would refuse.
 pub struct Record<'a> {
     pub shape: &'a Writable,
     pub values: Map<String, Value>,
+    /// By field, of those values that were sent. The others are made here.
+    pub sources: Vec<(String, Source)>,
+    /// The field that was set last.
+    last: Option<String>,
 }
 
 impl<'a> Record<'a> {
@@ -22,19 +93,45 @@ impl<'a> Record<'a> {
         Self {
             shape,
             values: Map::new(),
+            sources: Vec::new(),
+            last: None,
         }
+    }
+
+    fn put(&mut self, field: &str, value: impl Into<Value>) {
+        self.values.insert(field.to_owned(), value.into());
+        self.last = Some(field.to_owned());
+    }
+
+    /// Says which member was sent for what was set last, where anything was.
+    pub fn sent_as(&mut self, place: Place, member: impl Into<Cow<'static, str>>) -> &mut Self {
+        self.made_of(Source {
+            place,
+            member: member.into(),
+            and: None,
+            instead_of: None,
+        })
+    }
+
+    pub fn made_of(&mut self, source: Source) -> &mut Self {
+        if let Some(field) = self.last.take() {
+            self.sources.push((field, source));
+        }
+        self
     }
 
     /// Sets a field where the org has it and there is a value.
     pub fn set(&mut self, field: &str, value: Option<impl Into<Value>>) -> &mut Self {
+        self.last = None;
         if let (Some(name), Some(value)) = (self.shape.createable(field), value) {
-            self.values.insert(name.to_owned(), value.into());
+            self.put(name, value);
         }
         self
     }
 
     /// Sets what a mapping places, where it places it anywhere.
     pub fn place(&mut self, field: Option<&str>, value: Option<impl Into<Value>>) -> &mut Self {
+        self.last = None;
         match field {
             Some(field) => self.set(field, value),
             None => self,
@@ -47,6 +144,7 @@ impl<'a> Record<'a> {
         field: Option<&str>,
         value: Option<impl Into<Value>>,
     ) -> Result<&mut Self, Problem> {
+        self.last = None;
         let Some(value) = value else { return Ok(self) };
         let object = &self.shape.object;
         let Some(name) = field.and_then(|field| self.shape.createable(field)) else {
@@ -58,7 +156,7 @@ impl<'a> Record<'a> {
                 ),
             ));
         };
-        self.values.insert(name.to_owned(), value.into());
+        self.put(name, value);
         Ok(self)
     }
 
@@ -75,12 +173,12 @@ impl<'a> Record<'a> {
 
     /// Sets a field that the record cannot be without: describe calls some of them read-only that are not.
     pub fn require(&mut self, field: &str, value: impl Into<Value>) -> &mut Self {
-        self.values.insert(field.to_owned(), value.into());
+        self.put(field, value);
         self
     }
 
     /// Adds the storefront's own values. What the record is made of is not theirs to set.
-    pub fn add(&mut self, fields: &Fields) -> Result<(), Problem> {
+    pub fn add(&mut self, fields: &Fields, place: Place) -> Result<(), Problem> {
         for (field, value) in fields {
             let object = &self.shape.object;
             let Some(name) = self.shape.createable(field) else {
@@ -106,21 +204,28 @@ impl<'a> Record<'a> {
                     format!("{object}.{name} is set by storesync itself: remove it from \"fields\""),
                 ));
             }
-            self.values.insert(name.to_owned(), value.clone());
+            self.put(name, value.clone());
+            self.sent_as(place, field.clone());
         }
         Ok(())
     }
 
     /// Sets the parts of an address. Orgs with state and country lists take codes for them.
-    pub fn address(&mut self, prefix: &str, address: Option<&Address>) -> &mut Self {
+    pub fn address(&mut self, prefix: &str, address: Option<&Address>, place: Place) -> &mut Self {
         let Some(address) = address else { return self };
         let is_code = |text: &String| {
             (2..=3).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_uppercase())
         };
         self.set(&format!("{prefix}Street"), address.street.clone())
+            .sent_as(place, "street")
             .set(&format!("{prefix}City"), address.city.clone())
-            .set(&format!("{prefix}PostalCode"), address.postal_code.clone());
-        for (part, value) in [("State", &address.state), ("Country", &address.country)] {
+            .sent_as(place, "city")
+            .set(&format!("{prefix}PostalCode"), address.postal_code.clone())
+            .sent_as(place, "postal_code");
+        for (part, member, value) in [
+            ("State", "state", &address.state),
+            ("Country", "country", &address.country),
+        ] {
             let code = format!("{prefix}{part}Code");
             let takes_code = value.as_ref().is_some_and(is_code) && self.shape.createable(&code).is_some();
             let field = if takes_code {
@@ -128,7 +233,7 @@ impl<'a> Record<'a> {
             } else {
                 format!("{prefix}{part}")
             };
-            self.set(&field, value.clone());
+            self.set(&field, value.clone()).sent_as(place, member);
         }
         self
     }

@@ -4,43 +4,73 @@
 //! Without a unique external id on orders, accounts and contacts nothing is sent at all: a retry could double
 //! an order, and no other field can prevent that.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
 
 use crate::model::order::Problem;
+use crate::outbound::limits::Limits;
 use crate::salesforce::describe::{Describe, Field};
+use crate::salesforce::setup::{self, PersonType};
 use crate::salesforce::{Error, Org};
 
 /// Tried in this order where the configuration names none.
 const KEY_FIELDS: [&str; 2] = ["External_ID__c", "s_c__sC_Id__c"];
 
 /// The objects that an order is written to.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Shape {
     pub order: Writable,
     pub account: Writable,
     pub contact: Writable,
     pub item: Writable,
+    /// The status of a new order.
+    pub draft_status: String,
+    pub persons: Persons,
     /// The objects of other writes, as far as the org has them, by name in lower case.
-    others: HashMap<String, Writable>,
+    others: BTreeMap<String, Writable>,
 }
 
-/// One object: its key and the fields that may be set on a new record.
-#[derive(Clone, Debug)]
+/// Which record type makes an account a person's.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Persons {
+    /// The one that the org gives by itself.
+    #[default]
+    Default,
+    /// The one with this id.
+    Type(String),
+    /// None that the user may use: a sentence says what to do.
+    Unavailable(String),
+}
+
+/// One object: its key and what it takes in each field.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Writable {
     pub object: String,
     /// Always there but for items.
     pub key_field: Option<Key>,
-    /// By the name in lower case: the name as describe gives it.
-    createable: HashMap<String, String>,
+    /// By the name in lower case.
+    fields: BTreeMap<String, Limits>,
 }
 
 /// A unique external id.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Key {
     pub field: String,
     pub length: u32,
     /// Whether it may be changed later: what marks how far a long order has come, where its items have no keys.
     pub updateable: bool,
+}
+
+const NO_DRAFT: &str = "orders cannot be sent: the org shows the user no order status of the category Draft; give Order.Status such a value in the org's setup, or give the user access to it";
+
+fn persons(found: PersonType) -> Persons {
+    match found {
+        PersonType::Default { .. } => Persons::Default,
+        PersonType::Named { id, .. } => Persons::Type(id),
+        PersonType::Unavailable { names } => Persons::Unavailable(setup::no_person_type(&names)),
+    }
 }
 
 /// Why there is no shape.
@@ -56,9 +86,18 @@ pub enum ShapeError {
 impl Writable {
     /// The name of a field that may be set, as the org writes it.
     pub fn createable(&self, field: &str) -> Option<&str> {
-        self.createable
-            .get(&field.to_ascii_lowercase())
-            .map(String::as_str)
+        let limits = self.limits(field).filter(|limits| limits.createable);
+        limits.map(|limits| limits.name.as_str())
+    }
+
+    /// What the org takes in a field that the user may see.
+    pub fn limits(&self, field: &str) -> Option<&Limits> {
+        self.fields.get(&field.to_ascii_lowercase())
+    }
+
+    /// What the org takes in all fields.
+    pub fn all(&self) -> impl Iterator<Item = &Limits> {
+        self.fields.values()
     }
 
     pub fn of(describe: &Describe, configured: Option<&str>) -> Self {
@@ -72,11 +111,10 @@ impl Writable {
                 length: field.length,
                 updateable: field.updateable,
             }),
-            createable: describe
+            fields: describe
                 .fields
                 .iter()
-                .filter(|field| field.createable)
-                .map(|field| (field.name.to_ascii_lowercase(), field.name.clone()))
+                .map(|field| (field.name.to_ascii_lowercase(), Limits::of(field)))
                 .collect(),
         }
     }
@@ -142,6 +180,10 @@ impl Shape {
             describe("OrderItem"),
         )?;
         let mut shape = Self::of(&order, &account, &contact, &item, key_field)?;
+        let statuses = org.order_statuses().await?;
+        let label = setup::draft_label(statuses.as_deref(), order.field("Status"));
+        shape.draft_status = label.ok_or_else(|| ShapeError::Misfit(NO_DRAFT.to_owned()))?;
+        shape.persons = org.person_type(&account).await?.map_or(Persons::Default, persons);
         let found = others.iter().map(|object| org.describe(object));
         for describe in futures_util::future::try_join_all(found)
             .await?
@@ -194,7 +236,9 @@ impl Shape {
             contact: Writable::with_key(contact, key_field)?,
             // Items need no key: they are made in the same transaction as their order.
             item: Writable::of(item, key_field),
-            others: HashMap::new(),
+            draft_status: setup::draft_label(None, order.field("Status")).unwrap_or_default(),
+            persons: Persons::Default,
+            others: BTreeMap::new(),
         })
     }
 }
@@ -217,8 +261,8 @@ mod tests {
                 unique,
                 createable,
                 updateable: createable,
-                calculated: false,
-                compound: None,
+                nillable: true,
+                ..Field::default()
             });
         Describe {
             name: object.to_owned(),

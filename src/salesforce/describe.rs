@@ -31,6 +31,8 @@ pub struct Describe {
 /// A record type, as this user may use it.
 #[derive(Clone, Debug, Deserialize)]
 pub struct RecordType {
+    #[serde(default, rename = "recordTypeId")]
+    pub id: String,
     pub name: String,
     #[serde(default)]
     pub available: bool,
@@ -42,7 +44,7 @@ pub struct RecordType {
 }
 
 /// A field.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Field {
     pub name: String,
@@ -64,6 +66,47 @@ pub struct Field {
     /// The compound field this is a part of: `BillingAddress`, `Name`.
     #[serde(rename = "compoundFieldName")]
     pub compound: Option<String>,
+    /// Whether a record may be without a value.
+    #[serde(default = "yes")]
+    pub nillable: bool,
+    #[serde(default)]
+    pub defaulted_on_create: bool,
+    /// Digits of a number, and those of them after the point.
+    #[serde(default)]
+    pub precision: u32,
+    #[serde(default)]
+    pub scale: u32,
+    /// Digits of an integer.
+    #[serde(default)]
+    pub digits: u32,
+    /// Whether a picklist takes no other than its own values.
+    #[serde(default)]
+    pub restricted_picklist: bool,
+    #[serde(default)]
+    pub picklist_values: Vec<Choice>,
+}
+
+/// One value of a picklist.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Choice {
+    pub value: String,
+    #[serde(default)]
+    pub active: bool,
+    /// What a record has that is made without a value.
+    #[serde(default)]
+    pub default_value: bool,
+}
+
+fn yes() -> bool {
+    true
+}
+
+impl Field {
+    /// What may be chosen in a picklist.
+    pub fn choices(&self) -> impl Iterator<Item = &Choice> {
+        self.picklist_values.iter().filter(|choice| choice.active)
+    }
 }
 
 impl Describe {
@@ -73,27 +116,6 @@ impl Describe {
             .iter()
             .find(|field| field.name.eq_ignore_ascii_case(name))
     }
-}
-
-/// An object's fields, for their picklists alone.
-#[derive(Deserialize)]
-struct Picklists {
-    fields: Vec<Picklist>,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Picklist {
-    name: String,
-    #[serde(default)]
-    picklist_values: Vec<Choice>,
-}
-
-#[derive(Deserialize)]
-struct Choice {
-    value: String,
-    #[serde(default)]
-    active: bool,
 }
 
 #[derive(Deserialize)]
@@ -195,18 +217,6 @@ impl Org {
             api,
             delivered_events: usage("DailyDeliveredPlatformEvents"),
         })
-    }
-
-    /// What may be chosen in a picklist; nothing where the org shows no such field.
-    pub async fn picklist(&self, object: &str, field: &str) -> Result<Vec<String>, Error> {
-        let path = format!("{}/sobjects/{object}/describe", self.data_path());
-        let answer = self.call(Method::GET, &path, None).await?;
-        let described: Picklists = self.json(&path, &answer.body)?;
-        let mut fields = described.fields.into_iter();
-        let found = fields.find(|one| one.name.eq_ignore_ascii_case(field));
-        let choices = found.map(|found| found.picklist_values).unwrap_or_default();
-        let active = choices.into_iter().filter(|choice| choice.active);
-        Ok(active.map(|choice| choice.value).collect())
     }
 
     /// One object; `None` where the org has no such object, or hides it.

@@ -178,7 +178,7 @@ pub async fn retry_all(State(world): State<World>, body: Bytes) -> Result<Respon
 }
 
 async fn done(world: &World, deed: Deed) -> Result<Response, Problem> {
-    match world.intake.outbox().deed(deed, world.clock.now()).await? {
+    match world.intake.deed(deed, world.clock.now()).await? {
         Done::Changed { count, changes } => {
             let body = json!({"changed": count, "changes": changes}).to_string();
             Ok(reply::json(StatusCode::OK, body.into_bytes()))

@@ -166,7 +166,10 @@ fn takes(operation: &mut Value, answers: &mut Map<String, Value>, schema: &str, 
             "The key belongs to another, or the store cannot take it",
         ),
         (StatusCode::PAYLOAD_TOO_LARGE, "The body is too large"),
-        (StatusCode::UNPROCESSABLE_ENTITY, "What is sent is not valid"),
+        (
+            StatusCode::UNPROCESSABLE_ENTITY,
+            "What is sent is not valid, or the org would refuse it; field names the member",
+        ),
     ] {
         answers.insert(status.as_u16().to_string(), problem(status.as_u16(), description));
     }

@@ -20,12 +20,12 @@ use crate::model::clock::{Millis, format_datetime};
 use crate::model::order::parse::{self, Invalid};
 use crate::model::order::rules::Rule;
 use crate::model::order::{Fields, Order, Placed, card, day};
-use crate::model::write::Kind;
-use crate::outbound::outbox::{Accepted, Fingerprint, Incoming, Limit, View};
+use crate::model::write::{Kind, Write};
+use crate::outbound::outbox::{Accepted, Fingerprint, Incoming, Limit, Names, View};
 use crate::serve::catalogue::{find_store, found_store};
 use crate::serve::problem::Problem;
 use crate::serve::query::At;
-use crate::serve::{World, reply};
+use crate::serve::{World, body, reply};
 use crate::store::storefront::shelf::Shelf;
 use crate::store::storefront::stores::{self, Store};
 use crate::store::storefront::{items, json, visitor};
@@ -53,11 +53,11 @@ pub async fn place(
         .snapshot(|cache| placing(&world, cache, &key, order))?;
     let accepted = match placed {
         // One that is there already is found by the writer, which looks in any case.
-        Ok((placed, limits)) => {
+        Ok((write, limits)) => {
             world
                 .intake
                 .accept(Incoming {
-                    placed,
+                    write,
                     limits,
                     fingerprint,
                     idempotency_key,
@@ -79,16 +79,22 @@ pub async fn place(
 struct Placing {
     store_id: String,
     fingerprint: Fingerprint,
-    /// With how much orders may hold of what it wants.
-    placed: Result<(Placed, Vec<Limit>), Problem>,
+    /// The order as it will be sent, with how much orders may hold of what it wants.
+    placed: Result<(Write, Vec<Limit>), Problem>,
 }
 
 /// All that is asked of the cache for an order.
 fn placing(world: &World, cache: &Connection, key: &str, order: Order) -> Result<Placing, Problem> {
     let store = found_store(world, stores::find(cache, key)?)?;
     let fingerprint = Fingerprint::of_order(&order, &store.id)?;
+    let names = Names::posted_order(&order);
+    let placed = placed(world, cache, &store, order).and_then(|(placed, limits)| {
+        let write = Write::Order(placed);
+        check(world, &store, &write, names)?;
+        Ok((write, limits))
+    });
     Ok(Placing {
-        placed: placed(world, cache, &store, order),
+        placed,
         store_id: store.id,
         fingerprint,
     })
@@ -103,8 +109,7 @@ pub fn posted(body: Result<Bytes, BytesRejection>) -> Result<Value, Problem> {
             "the body cannot be taken: at most 1 MiB is, and it has to arrive whole",
         )
     })?;
-    serde_json::from_slice(&body)
-        .map_err(|error| Problem::bad_request(format!("the body is not JSON (line {})", error.line())))
+    Ok(body::read(&body)?)
 }
 
 /// A key as a part of an address.
@@ -171,6 +176,19 @@ impl<S: Sync> FromRequestParts<S> for IdempotencyKey {
     }
 }
 
+/// Refuses what the org would refuse.
+pub fn check(world: &World, store: &Store, write: &Write, names: Names) -> Result<(), Problem> {
+    Ok(world.intake.gate().check(write, names, &store_names(store))?)
+}
+
+fn store_names(store: &Store) -> [Option<&str>; 3] {
+    [
+        Some(store.id.as_str()),
+        store.code.as_deref(),
+        store.domain.as_deref(),
+    ]
+}
+
 /// Refuses fields of the org that the store's list does not have.
 pub fn check_fields(
     world: &World,
@@ -179,12 +197,8 @@ pub fn check_fields(
     fields: &Fields,
     path: impl Display,
 ) -> Result<(), Problem> {
-    let names = [
-        Some(store.id.as_str()),
-        store.code.as_deref(),
-        store.domain.as_deref(),
-    ];
-    match world.intake.refused_field(&names, object, fields) {
+    let gate = world.intake.gate();
+    match gate.refused_field(&store_names(store), object, fields) {
         Some(field) => {
             let message =
                 format!("is not a field that the store may set: allow {object}.{field} under orders.fields");
@@ -207,7 +221,7 @@ fn placed(
             "the first load is not complete yet: send the order again",
         ));
     }
-    check(world, store, &order)?;
+    check_posted(world, store, &order)?;
     let visitor = visitor::of_order(
         cache,
         store,
@@ -253,7 +267,7 @@ fn mark(marks: &[String]) -> Option<String> {
 }
 
 /// Refuses what a store does not take, as far as its items do not matter.
-fn check(world: &World, store: &Store, order: &Order) -> Result<(), Problem> {
+fn check_posted(world: &World, store: &Store, order: &Order) -> Result<(), Problem> {
     world.intake.check_places(order)?;
     check_fields(world, store, "Order", &order.fields, "fields")?;
     for (index, item) in order.items.iter().enumerate() {

@@ -19,9 +19,12 @@ use serde_json::json;
 use crate::model::order::parse::{self, Invalid};
 use crate::model::state::WriteState;
 use crate::model::write::kinds::{self, Spec};
-use crate::model::write::{Entry, Kind, parse as write_parse};
+use crate::model::write::{Entry, Kind, Write, parse as write_parse};
+use crate::outbound::outbox::Names;
 use crate::serve::catalogue::find_store;
-use crate::serve::orders::{IdempotencyKey, acceptance, accepted_at, check_fields, posted, segment, told};
+use crate::serve::orders::{
+    IdempotencyKey, acceptance, accepted_at, check, check_fields, posted, segment, told,
+};
 use crate::serve::problem::Problem;
 use crate::serve::query::At;
 use crate::serve::{World, reply};
@@ -115,7 +118,19 @@ async fn accept(
         ..entry
     };
     let external_id = entry.external_id.clone();
-    let accepted = world.intake.accept_entry(kind, entry, key).await?;
+    let write = Write::Entry(kind, entry);
+    let checked = check(world, store, &write, Names::posted(kind));
+    let Write::Entry(kind, entry) = write else {
+        return Err(Problem::bad_request("an order is posted to orders"));
+    };
+    let accepted = match checked {
+        Ok(()) => world.intake.accept_entry(kind, entry, key).await?,
+        // What was accepted stays accepted, whatever the org takes since.
+        Err(refusal) => world
+            .intake
+            .earlier_entry(kind, &entry, key.as_deref())?
+            .ok_or(refusal)?,
+    };
     let accepted_at = accepted_at(&accepted, &external_id)?;
     let status_url = format!(
         "/v1/stores/{}/writes/{}/{}",

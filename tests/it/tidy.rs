@@ -49,6 +49,7 @@ const IMPORTS: &[(&str, &[&str])] = &[
             "store",
             "salesforce",
             "inbound",
+            "outbound::gate",
             "outbound::mapping",
         ],
     ),

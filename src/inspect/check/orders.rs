@@ -3,10 +3,12 @@
 //! The same questions that the sender asks of the org before it sends, and those that only the first order would
 //! answer: rights on each object, and on each field that an order sets.
 
-use crate::config::Orders;
+use crate::config::{Customers, Orders};
 use crate::inspect::check::reach::World;
 use crate::inspect::check::{Area, Report};
+use crate::salesforce::Error;
 use crate::salesforce::describe::{Describe, Field};
+use crate::salesforce::setup::{self, OrderStatus, PersonType};
 
 /// The usual external ids, where the configuration names none; the sender looks in the same order.
 const KEY_FIELDS: [&str; 2] = ["External_ID__c", "s_c__sC_Id__c"];
@@ -106,22 +108,92 @@ pub(super) async fn rights(report: &mut Report, world: &World, configured: Optio
     }
 }
 
-/// Holds the statuses that the configuration names against the org's.
+/// Tells how new orders are made, and holds the statuses that the configuration names against the org's.
 pub(super) async fn statuses(report: &mut Report, world: &World, config: &Orders) {
-    match world.org.picklist("Order", "Status").await {
-        Ok(choices) => {
-            let named = config.status.as_deref();
-            status(report, "status", named, &choices, true);
-            status(
-                report,
-                "cancelled_status",
-                Some(&config.cancelled_status),
-                &choices,
-                false,
+    let looked = async {
+        Ok::<_, Error>((
+            world.org.describe("Order").await?,
+            world.org.order_statuses().await?,
+        ))
+    };
+    let (order, classes) = match looked.await {
+        Ok(looked) => looked,
+        Err(error) => {
+            report.fail(Area::Orders, "Order statuses", &error.to_string(), "check again");
+            return;
+        }
+    };
+    let field = order.as_ref().and_then(|order| order.field("Status"));
+    draft(report, classes.as_deref(), field);
+    let choices = field.into_iter().flat_map(Field::choices);
+    let choices: Vec<String> = choices.map(|choice| choice.value.clone()).collect();
+    let named = config.status.as_deref();
+    status(report, "status", named, &choices, true);
+    let cancelled = Some(config.cancelled_status.as_str());
+    status(report, "cancelled_status", cancelled, &choices, false);
+}
+
+fn draft(report: &mut Report, classes: Option<&[OrderStatus]>, field: Option<&Field>) {
+    let subject = "Status of new orders";
+    match (setup::draft_label(classes, field), classes) {
+        (Some(label), Some(_)) => {
+            let told = format!("{label}, which is of the org's category Draft");
+            report.ok(Area::Orders, subject, &told);
+        }
+        (Some(label), None) => {
+            report.warn(
+                Area::Orders,
+                subject,
+                &format!("{label}, the picklist's default: the org does not tell whether it is a draft"),
+                "give the user access to the object OrderStatus",
+            );
+        }
+        (None, _) => {
+            report.fail(
+                Area::Orders,
+                subject,
+                "the org has no order status of the category Draft: orders are kept and not sent",
+                "give Order.Status such a value in the org's setup",
+            );
+        }
+    }
+}
+
+/// Tells which record type makes an account a person's, where customers are persons.
+pub(super) async fn persons(report: &mut Report, world: &World, config: &Orders) {
+    if config.customers != Customers::Persons {
+        return;
+    }
+    let subject = "Record type of persons";
+    let looked = async {
+        let account = world.org.describe("Account").await?;
+        match &account {
+            Some(account) => world.org.person_type(account).await,
+            None => Ok(None),
+        }
+    };
+    match looked.await {
+        Ok(Some(PersonType::Default { name })) => {
+            report.ok(Area::Orders, subject, &format!("{name}, the user's default"));
+        }
+        Ok(Some(PersonType::Named { name, .. })) => {
+            let told = format!("{name}, which is sent with each: the user's default is for companies");
+            report.ok(Area::Orders, subject, &told);
+        }
+        Ok(Some(PersonType::Unavailable { names })) => {
+            let told = "the user may use none: customers and their orders wait for a person";
+            report.fail(Area::Orders, subject, told, &setup::no_person_type(&names));
+        }
+        Ok(None) => {
+            report.fail(
+                Area::Orders,
+                subject,
+                "the org has no person accounts: customers and their orders wait for a person",
+                "set [orders] customers = \"contacts\", or enable person accounts in the org",
             );
         }
         Err(error) => {
-            report.fail(Area::Orders, "Order statuses", &error.to_string(), "check again");
+            report.fail(Area::Orders, subject, &error.to_string(), "check again");
         }
     }
 }
@@ -303,8 +375,8 @@ mod tests {
             unique,
             createable,
             updateable: createable,
-            calculated: false,
-            compound: None,
+            nillable: true,
+            ..Field::default()
         };
         Describe {
             name: "Order".to_owned(),
@@ -314,6 +386,7 @@ mod tests {
             createable,
             updateable: true,
             record_types: vec![RecordType {
+                id: String::new(),
                 name: "Master".to_owned(),
                 available: true,
                 active: true,

@@ -3,19 +3,53 @@
 //! A record that the org has is changed by its id, in the members that were sent and in no others. Names that the org
 //! wants of everybody are made up for new records alone. A contact stays in its account unless the write names another.
 
-use serde_json::Value;
-
 use super::Composer;
 use crate::config::Customers;
 use crate::model::order::{Address, Customer, Problem};
 use crate::model::write::Entry;
-use crate::outbound::record::{Record, key_field};
-use crate::outbound::shape::Writable;
+use crate::outbound::record::{Part, Place, Record, Source, key_field};
+use crate::outbound::shape::{Persons, Writable};
 
-/// Billing and shipping.
-type Addresses<'a> = (Option<&'a Address>, Option<&'a Address>);
+const RECORD_TYPE: &str = "RecordTypeId";
 
-impl Composer<'_> {
+/// An address and where it stands in the write.
+type Placed<'a> = Option<(&'a Address, Place)>;
+
+/// The addresses of a write. One that is not sent is as the other.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Addresses<'a> {
+    pub billing: Placed<'a>,
+    pub shipping: Placed<'a>,
+}
+
+impl<'a> Addresses<'a> {
+    pub fn of(billing: Option<&'a Address>, shipping: Option<&'a Address>) -> Self {
+        let shipping = shipping.map(|address| (address, Place::Shipping));
+        Self {
+            billing: billing.map(|address| (address, Place::Billing)).or(shipping),
+            shipping,
+        }
+    }
+
+    fn put(record: &mut Record<'_>, prefix: &str, address: Placed<'_>) {
+        if let Some((address, place)) = address {
+            record.address(prefix, Some(address), place);
+        }
+    }
+
+    /// Sets both, each under its own name.
+    pub fn put_both(self, record: &mut Record<'_>) {
+        Self::put(record, "Billing", self.billing);
+        Self::put(record, "Shipping", self.shipping);
+    }
+
+    /// Sets the one that a person gets mail at.
+    fn put_mailing(self, record: &mut Record<'_>, prefix: &str) {
+        Self::put(record, prefix, self.shipping.or(self.billing));
+    }
+}
+
+impl<'a> Composer<'a> {
     /// The parts that make a person or change what was sent of one. `own` is the key of a guest; `profile` has further
     /// values.
     pub(super) fn customer(
@@ -24,7 +58,7 @@ impl Composer<'_> {
         own: &str,
         addresses: Addresses<'_>,
         profile: Option<&Entry>,
-    ) -> Result<Vec<Value>, Problem> {
+    ) -> Result<Vec<Part<'a>>, Problem> {
         if self.party.is_kept {
             return Ok(Vec::new());
         }
@@ -64,28 +98,34 @@ impl Composer<'_> {
         &self,
         customer: &Customer,
         own: &str,
-        (billing, shipping): Addresses<'_>,
-    ) -> Result<Option<Value>, Problem> {
+        addresses: Addresses<'_>,
+    ) -> Result<Option<Part<'a>>, Problem> {
         let known = self.party.account.as_deref();
         let shared = customer.account_external_id.is_some();
         let mut account = Record::new(&self.shape.account);
         match (&customer.company, known) {
             (None, Some(_)) => {}
             (company, None) => {
-                let name = company.clone().unwrap_or_else(|| full_name(customer, own));
-                account.require("Name", name);
+                match company {
+                    Some(company) => account
+                        .require("Name", company.clone())
+                        .sent_as(Place::Customer, "company"),
+                    None => full_name(&mut account, customer, own),
+                };
             }
             // The company of somebody else's account is not renamed by one of its people.
             (Some(_), Some(_)) if !shared && !self.party.is_own_account => {}
             (Some(company), Some(_)) => {
-                account.require("Name", company.clone());
+                account
+                    .require("Name", company.clone())
+                    .sent_as(Place::Customer, "company");
             }
         }
         if !shared && (known.is_none() || self.party.is_own_account) {
             account
                 .set("Phone", customer.phone.clone())
-                .address("Billing", billing)
-                .address("Shipping", shipping);
+                .sent_as(Place::Customer, "phone");
+            addresses.put_both(&mut account);
         }
         self.person_record("account", account, known, customer.account_key(own))
     }
@@ -94,9 +134,9 @@ impl Composer<'_> {
         &self,
         customer: &Customer,
         own: &str,
-        (billing, shipping): Addresses<'_>,
+        addresses: Addresses<'_>,
         profile: Option<&Entry>,
-    ) -> Result<Option<Value>, Problem> {
+    ) -> Result<Option<Part<'a>>, Problem> {
         let known = self.party.person.as_deref();
         let mut contact = Record::new(&self.shape.contact);
         if known.is_none() || customer.account_external_id.is_some() {
@@ -105,9 +145,12 @@ impl Composer<'_> {
         last_name(&mut contact, customer, own, known.is_none());
         contact
             .set("FirstName", customer.first_name.clone())
+            .sent_as(Place::Customer, "first_name")
             .set("Email", customer.email.clone())
+            .sent_as(Place::Customer, "email")
             .set("Phone", customer.phone.clone())
-            .address("Mailing", shipping.or(billing));
+            .sent_as(Place::Customer, "phone");
+        addresses.put_mailing(&mut contact, "Mailing");
         self.profile(&mut contact, profile, "")?;
         self.person_record("contact", contact, known, customer.contact_key(own))
     }
@@ -117,20 +160,31 @@ impl Composer<'_> {
         &self,
         customer: &Customer,
         own: &str,
-        (billing, shipping): Addresses<'_>,
+        addresses: Addresses<'_>,
         profile: Option<&Entry>,
-    ) -> Result<Option<Value>, Problem> {
+    ) -> Result<Option<Part<'a>>, Problem> {
         let known = self.party.person.as_deref();
         let mut person = Record::new(&self.shape.account);
         last_name(&mut person, customer, own, known.is_none());
         person
             .set("FirstName", customer.first_name.clone())
+            .sent_as(Place::Customer, "first_name")
             .set("PersonEmail", customer.email.clone())
+            .sent_as(Place::Customer, "email")
             .set("Phone", customer.phone.clone())
-            .address("Billing", billing)
-            .address("Shipping", shipping)
-            .address("PersonMailing", shipping.or(billing));
+            .sent_as(Place::Customer, "phone");
+        addresses.put_both(&mut person);
+        addresses.put_mailing(&mut person, "PersonMailing");
         self.profile(&mut person, profile, "Person")?;
+        if known.is_none() && !person.values.contains_key(RECORD_TYPE) {
+            match &self.shape.persons {
+                Persons::Default => {}
+                Persons::Type(id) => drop(person.require(RECORD_TYPE, id.clone())),
+                Persons::Unavailable(sentence) => {
+                    return Err(Problem::new("NO_PERSON_TYPE", sentence.clone()));
+                }
+            }
+        }
         self.person_record("account", person, known, customer.contact_key(own))
     }
 
@@ -138,19 +192,19 @@ impl Composer<'_> {
     fn person_record(
         &self,
         reference: &str,
-        mut record: Record<'_>,
+        mut record: Record<'a>,
         known: Option<&str>,
         key: &str,
-    ) -> Result<Option<Value>, Problem> {
+    ) -> Result<Option<Part<'a>>, Problem> {
         let shape: &Writable = record.shape;
         let url = self.url(shape);
         if let Some(id) = known {
             let url = format!("{url}/{id}");
-            let part = self.person_part("PATCH", &url, reference, &record);
-            return Ok((!record.values.is_empty()).then_some(part));
+            let changes = !record.values.is_empty();
+            return Ok(changes.then(|| self.person_part("PATCH", &url, reference, record)));
         }
         record.require(key_field(shape, key)?, key);
-        Ok(Some(self.person_part("POST", &url, reference, &record)))
+        Ok(Some(self.person_part("POST", &url, reference, record)))
     }
 
     /// What a profile says besides name and address. On person accounts the contact's fields have a prefix.
@@ -162,16 +216,26 @@ impl Composer<'_> {
             let there = prefixed
                 .as_deref()
                 .filter(|field| record.shape.createable(field).is_some());
-            record.place(there.or(field), Some(value.clone()));
+            record
+                .place(there.or(field), Some(value.clone()))
+                .sent_as(Place::Values, name.clone());
         }
-        record.add(&profile.fields)
+        record.add(&profile.fields, Place::Fields)
     }
 }
 
-fn full_name(customer: &Customer, own: &str) -> String {
+/// The name of a new account that is no company's.
+fn full_name<'r, 'a>(account: &'r mut Record<'a>, customer: &Customer, own: &str) -> &'r mut Record<'a> {
     match (&customer.first_name, &customer.last_name) {
-        (Some(first), Some(last)) => format!("{first} {last}"),
-        _ => known_by(customer, own),
+        (Some(first), Some(last)) => account
+            .require("Name", format!("{first} {last}"))
+            .made_of(Source {
+                place: Place::Customer,
+                member: "first_name".into(),
+                and: Some("last_name"),
+                instead_of: Some("company"),
+            }),
+        _ => known_by(account, "Name", customer, own),
     }
 }
 
@@ -179,14 +243,37 @@ fn full_name(customer: &Customer, own: &str) -> String {
 /// by.
 fn last_name(record: &mut Record<'_>, customer: &Customer, own: &str, is_new: bool) {
     match &customer.last_name {
-        Some(name) => record.require("LastName", name.clone()),
-        None if is_new => record.require("LastName", known_by(customer, own)),
+        Some(name) => record
+            .require("LastName", name.clone())
+            .sent_as(Place::Customer, "last_name"),
+        None if is_new => known_by(record, "LastName", customer, own),
         None => record,
     };
 }
 
-fn known_by(customer: &Customer, own: &str) -> String {
-    let known = [&customer.last_name, &customer.first_name, &customer.email];
-    let known = known.into_iter().flatten().next().cloned();
-    known.unwrap_or_else(|| customer.contact_key(own).to_owned())
+/// Sets a name to what else a person is known by.
+fn known_by<'r, 'a>(
+    record: &'r mut Record<'a>,
+    field: &str,
+    customer: &Customer,
+    own: &str,
+) -> &'r mut Record<'a> {
+    let known = [
+        ("last_name", &customer.last_name),
+        ("first_name", &customer.first_name),
+        ("email", &customer.email),
+        ("external_id", &customer.external_id),
+    ];
+    let found = known
+        .into_iter()
+        .find_map(|(member, value)| value.as_ref().map(|value| (member, value)));
+    match found {
+        Some((member, value)) => record.require(field, value.clone()).made_of(Source {
+            place: Place::Customer,
+            member: member.into(),
+            and: None,
+            instead_of: Some("last_name"),
+        }),
+        None => record.require(field, own),
+    }
 }

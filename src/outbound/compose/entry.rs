@@ -8,46 +8,61 @@ use crate::config::Customers;
 use crate::model::order::{Customer, Problem};
 use crate::model::write::kinds::{self, Person, Spec};
 use crate::model::write::{Entry, Kind};
-use crate::outbound::record::{Record, derived_key, key_field, part};
+use crate::outbound::compose::customer::Addresses;
+use crate::outbound::record::{Part, Place, Record, Source, derived_key, key_field};
 use crate::salesforce::soql::{is_plain, literal};
 
-impl Composer<'_> {
+impl<'a> Composer<'a> {
     /// The request of a write that is no order.
     pub fn entry(&self, kind: Kind, entry: &Entry) -> Result<Request, Problem> {
+        Request::of(self.entry_parts(kind, entry)?)
+    }
+
+    /// All records of a write that is no order.
+    pub fn entry_parts(&self, kind: Kind, entry: &Entry) -> Result<Vec<Part<'a>>, Problem> {
         let Some(spec) = kinds::spec(kind) else {
             return self.order_update(entry);
         };
         let (shipping, billing) = (entry.shipping_address.as_ref(), entry.billing_address.as_ref());
         let mut parts = Vec::new();
         if let (Person::Itself, Some(customer)) = (spec.person, &entry.customer) {
-            let addresses = (billing.or(shipping), shipping);
+            let addresses = Addresses::of(billing, shipping);
             parts = self.customer(customer, &entry.external_id, addresses, Some(entry))?;
             name_record(&mut parts);
-            return Request::of(parts);
+            return Ok(parts);
         }
         let shape = self.shape.object(spec.object)?;
         let mut record = Record::new(shape);
         let field = key_field(shape, &entry.external_id)?;
-        record.require(field, entry.external_id.clone());
+        record
+            .require(field, entry.external_id.clone())
+            .sent_as(Place::Write, "external_id");
         self.owner(spec, entry, &mut record, &mut parts)?;
         if let (Some(order), false) = (&entry.order, spec.order_field.is_empty()) {
             record.require(&relationship(spec.order_field), self.order_by_key(order)?);
         }
         for (name, value) in &entry.values {
             let field = self.mapping.field(&format!("{}.{name}", kind.name()));
-            record.place(field, Some(value.clone()));
+            record
+                .place(field, Some(value.clone()))
+                .sent_as(Place::Values, name.clone());
         }
         if let Some(prefix) = spec.address {
-            record.address(prefix, shipping);
+            record.address(prefix, shipping, Place::Shipping);
         }
         let store = self.mapping.field(&format!("{}.store", kind.name()));
         record.place(store, Some(entry.store_id.clone()));
         if kind == Kind::Lead && !record.values.contains_key("Company") {
             // The org wants a company of every lead; people without one are their own.
             let name = entry.values.get("last_name").cloned().unwrap_or_default();
-            record.set("Company", Some(name));
+            record.set("Company", Some(name)).made_of(Source {
+                place: Place::Values,
+                member: "last_name".into(),
+                and: None,
+                instead_of: Some("company"),
+            });
         }
-        record.add(&entry.fields)?;
+        record.add(&entry.fields, Place::Fields)?;
         for (field, value) in spec.fixed {
             if !record.values.contains_key(*field) {
                 record.set(field, Some(*value));
@@ -55,11 +70,11 @@ impl Composer<'_> {
         }
         let url = self.url(shape);
         parts.push(match kind {
-            Kind::Lead => self.person_part("POST", &url, RECORD, &record),
-            _ => part("POST", &url, RECORD, &record),
+            Kind::Lead => self.person_part("POST", &url, RECORD, record),
+            _ => Part::of("POST", &url, RECORD, record),
         });
         parts.extend(self.answers(entry)?);
-        Request::of(parts)
+        Ok(parts)
     }
 
     /// The object, key field and key of the record that a write makes; `None` where it makes none that a second
@@ -82,7 +97,7 @@ impl Composer<'_> {
         spec: &Spec,
         entry: &Entry,
         record: &mut Record<'_>,
-        parts: &mut Vec<Value>,
+        parts: &mut Vec<Part<'a>>,
     ) -> Result<(), Problem> {
         let Some(customer) = &entry.customer else {
             return Ok(());
@@ -91,10 +106,23 @@ impl Composer<'_> {
             let name =
                 [&customer.first_name, &customer.last_name].map(|part| part.clone().unwrap_or_default());
             let name = Some(name.join(" ").trim().to_owned()).filter(|name| !name.is_empty());
+            let both = customer.first_name.is_some() && customer.last_name.is_some();
             record
                 .set("SuppliedEmail", customer.email.clone())
+                .sent_as(Place::Customer, "email")
                 .set("SuppliedName", name)
-                .set("SuppliedPhone", customer.phone.clone());
+                .made_of(Source {
+                    place: Place::Customer,
+                    member: if both || customer.last_name.is_none() {
+                        "first_name".into()
+                    } else {
+                        "last_name".into()
+                    },
+                    and: both.then_some("last_name"),
+                    instead_of: None,
+                })
+                .set("SuppliedPhone", customer.phone.clone())
+                .sent_as(Place::Customer, "phone");
         }
         let persons = self.customers == Customers::Persons && customer.account_external_id.is_none();
         if is_only_named(customer) && self.party.person.is_some() {
@@ -121,7 +149,7 @@ impl Composer<'_> {
             }
             return Ok(());
         }
-        parts.extend(self.customer(customer, &entry.external_id, (None, None), None)?);
+        parts.extend(self.customer(customer, &entry.external_id, Addresses::default(), None)?);
         if !spec.contact_field.is_empty() && !persons {
             record.require(spec.contact_field, self.contact_id());
         }
@@ -136,7 +164,7 @@ impl Composer<'_> {
         Ok(json!({ field: order }))
     }
 
-    fn answers(&self, entry: &Entry) -> Result<Vec<Value>, Problem> {
+    fn answers(&self, entry: &Entry) -> Result<Vec<Part<'a>>, Problem> {
         let map = |name: &str| self.mapping.field(name);
         let (Some(object), Some(lookup)) = (map("form_answer.object"), map("form_answer.submission")) else {
             return Ok(Vec::new());
@@ -153,36 +181,48 @@ impl Composer<'_> {
             record
                 .require(lookup, format!("@{{{RECORD}.id}}"))
                 .place(map("form_answer.question_id"), answer.question_id.clone())
+                .sent_as(Place::Answer(index), "question_id")
                 .place(map("form_answer.question"), answer.question.clone())
-                .place(map("form_answer.answer"), Some(answer.answer.clone()));
-            part("POST", &self.url(shape), &format!("answer{index}"), &record)
+                .sent_as(Place::Answer(index), "question")
+                .place(map("form_answer.answer"), Some(answer.answer.clone()))
+                .sent_as(Place::Answer(index), "answer");
+            Part::of("POST", &self.url(shape), &format!("answer{index}"), record)
         });
         Ok(answers.collect())
     }
 
     /// A change of an order, by its key and only where it is there: it never makes a second one.
-    fn order_update(&self, entry: &Entry) -> Result<Request, Problem> {
+    fn order_update(&self, entry: &Entry) -> Result<Vec<Part<'a>>, Problem> {
         let order = entry.order.as_deref().unwrap_or_default();
         if let Some(payment) = &entry.payment
-            && let Some(row) =
-                self.payment(payment, &entry.external_id, "", self.order_by_key(order)?, None)?
+            && let Some(row) = self.payment(
+                (payment, Place::Payment(0)),
+                &entry.external_id,
+                "",
+                self.order_by_key(order)?,
+                None,
+            )?
         {
-            return Request::of(vec![row]);
+            return Ok(vec![row]);
         }
         let mut record = Record::new(&self.shape.order);
         if let Some(payment) = &entry.payment {
             let field = self.mapping.field("order.payment_reference");
-            record.place(field, Some(payment.reference.clone()));
+            record
+                .place(field, Some(payment.reference.clone()))
+                .sent_as(Place::Payment(0), "reference");
         }
         if entry.values.contains_key("cancelled") {
             record.require("Status", self.cancelled_status);
             let reason = entry.values.get("reason").cloned();
-            record.place(self.mapping.field("order.reason"), reason);
+            record
+                .place(self.mapping.field("order.reason"), reason)
+                .sent_as(Place::Values, "reason");
         }
         record
-            .address("Billing", entry.billing_address.as_ref())
-            .address("Shipping", entry.shipping_address.as_ref());
-        record.add(&entry.fields)?;
+            .address("Billing", entry.billing_address.as_ref(), Place::Billing)
+            .address("Shipping", entry.shipping_address.as_ref(), Place::Shipping);
+        record.add(&entry.fields, Place::Fields)?;
         if record.values.is_empty() {
             let sentence = "the org has no field for what it changes: name one under orders.map, then retry";
             return Err(Problem::new("NOTHING_TO_WRITE", sentence));
@@ -191,15 +231,15 @@ impl Composer<'_> {
         let orders = self.url(&self.shape.order);
         if is_plain(order) {
             let url = format!("{orders}/{field}/{order}?updateOnly=true");
-            return Request::of(vec![part("PATCH", &url, RECORD, &record)]);
+            return Ok(vec![Part::of("PATCH", &url, RECORD, record)]);
         }
         // Such a change has an answer without an id; the order's is in what is asked before.
         let soql = format!("SELECT Id FROM Order WHERE {field} = {}", literal(order));
         let query = utf8_percent_encode(&soql, NON_ALPHANUMERIC);
         let url = format!("{}/query?q={query}", self.data_path);
-        let found = json!({"method": "GET", "url": url, "referenceId": FOUND});
+        let found = Part::get(&url, FOUND);
         let url = format!("{orders}/@{{{FOUND}.records[0].Id}}");
-        Request::of(vec![found, part("PATCH", &url, RECORD, &record)])
+        Ok(vec![found, Part::of("PATCH", &url, RECORD, record)])
     }
 }
 
@@ -216,12 +256,11 @@ fn is_only_named(customer: &Customer) -> bool {
 }
 
 /// The part that makes a person is the record that the write is about: the contact, or the person account.
-fn name_record(parts: &mut [Value]) {
-    let is_contact = |part: &&mut Value| part["referenceId"] == "contact";
+fn name_record(parts: &mut [Part<'_>]) {
     let count = parts.len();
-    match parts.iter_mut().find(is_contact) {
-        Some(contact) => contact["referenceId"] = RECORD.into(),
-        None if count == 1 => parts[0]["referenceId"] = RECORD.into(),
+    match parts.iter_mut().find(|part| part.reference == "contact") {
+        Some(contact) => RECORD.clone_into(&mut contact.reference),
+        None if count == 1 => RECORD.clone_into(&mut parts[0].reference),
         None => {}
     }
 }

@@ -3,20 +3,24 @@
 //! These are records of their own where the mapping has objects for them, else fields of the order. They are made with the
 //! order, all or none.
 
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::{Composer, RECORD};
 use crate::model::order::{Decimal, Placed, Problem};
-use crate::outbound::record::{Record, derived_key, part};
+use crate::outbound::record::{Part, Place, Record, derived_key};
 
-impl Composer<'_> {
+impl<'a> Composer<'a> {
     /// Sets what the order itself has fields for.
     pub(super) fn totals(&self, order: &Placed, record: &mut Record<'_>) -> Result<(), Problem> {
         let map = |name: &str| self.mapping.field(name);
-        record.insist(map("order.tax"), order.tax.map(Decimal::to_json_number))?;
+        record
+            .insist(map("order.tax"), order.tax.map(Decimal::to_json_number))?
+            .sent_as(Place::Write, "tax");
         if map("shipping.object").is_none() {
             let amount = order.shipment.as_ref().map(|shipment| shipment.amount);
-            record.insist(map("order.shipping"), amount.map(Decimal::to_json_number))?;
+            record
+                .insist(map("order.shipping"), amount.map(Decimal::to_json_number))?
+                .sent_as(Place::Write, "shipping.amount");
         }
         let own = order
             .savings
@@ -36,8 +40,8 @@ impl Composer<'_> {
     }
 
     /// The records of shipment and promotions.
-    pub(super) fn extras(&self, order: &Placed) -> Result<Vec<Value>, Problem> {
-        let mut parts: Vec<Value> = self.shipment(order)?.into_iter().collect();
+    pub(super) fn extras(&self, order: &Placed) -> Result<Vec<Part<'a>>, Problem> {
+        let mut parts: Vec<Part<'a>> = self.shipment(order)?.into_iter().collect();
         for (index, saving) in order.savings.iter().enumerate() {
             let (Some(object), Some(promotion)) =
                 (self.mapping.field("discount.object"), &saving.promotion_id)
@@ -55,26 +59,30 @@ impl Composer<'_> {
                     map("discount.contact"),
                     self.are_contacts().then(|| self.contact_id()),
                 );
-            parts.push(part("POST", &self.url(record.shape), &suffix, &record));
+            parts.push(Part::of("POST", &self.url(record.shape), &suffix, record));
         }
         Ok(parts)
     }
 
-    fn shipment(&self, order: &Placed) -> Result<Option<Value>, Problem> {
+    fn shipment(&self, order: &Placed) -> Result<Option<Part<'a>>, Problem> {
         let map = |name: &str| self.mapping.field(name);
         let (Some(object), Some(shipment)) = (map("shipping.object"), &order.shipment) else {
             return Ok(None);
         };
         let mut record = self.extra(object, order, "shipment", "shipping.order")?;
-        record.insist(map("shipping.amount"), Some(shipment.amount.to_json_number()))?;
-        record.insist(map("shipping.location"), shipment.stock_location_id.clone())?;
-        record.place(map("shipping.label"), shipment.label.clone());
+        record
+            .insist(map("shipping.amount"), Some(shipment.amount.to_json_number()))?
+            .sent_as(Place::Write, "shipping.amount")
+            .insist(map("shipping.location"), shipment.stock_location_id.clone())?
+            .sent_as(Place::Write, "shipping.stock_location_id")
+            .place(map("shipping.label"), shipment.label.clone())
+            .sent_as(Place::Write, "shipping.label");
         let url = self.url(record.shape);
-        Ok(Some(part("POST", &url, "shipment", &record)))
+        Ok(Some(Part::of("POST", &url, "shipment", record)))
     }
 
     /// A record that belongs to the order, under a key of its own where its object has one.
-    fn extra(&self, object: &str, order: &Placed, suffix: &str, lookup: &str) -> Result<Record<'_>, Problem> {
+    fn extra(&self, object: &str, order: &Placed, suffix: &str, lookup: &str) -> Result<Record<'a>, Problem> {
         let shape = self.shape.object(object)?;
         let mut record = Record::new(shape);
         if let Some((field, key)) = derived_key(shape, &order.external_id, suffix) {

@@ -10,11 +10,9 @@
 //!
 //! So what is in the org always tells which piece is next, whoever delivered the ones before.
 
-use serde_json::{Value, json};
-
 use super::{Composer, RECORD, Request};
 use crate::model::order::{Placed, Problem};
-use crate::outbound::record::{Record, guid, key_field, part};
+use crate::outbound::record::{Part, Record, guid, key_field};
 
 /// Items of one piece: what the platform's triggers are given at once.
 const PIECE_ITEMS: usize = 200;
@@ -87,7 +85,7 @@ impl Composer<'_> {
         missing: &[usize],
     ) -> Result<(Request, usize), Problem> {
         let count = missing.len().min(PIECE_ITEMS);
-        let parts: Result<Vec<Value>, Problem> = missing[..count]
+        let parts: Result<Vec<Part<'_>>, Problem> = missing[..count]
             .iter()
             .map(|index| self.item(order, *index, order_id))
             .collect();
@@ -100,11 +98,11 @@ impl Composer<'_> {
         let field = key_field(shape, &order.external_id)?;
         let before = key_after(order, done);
         let guard = format!("{}/{field}/{before}?fields=Id", self.url(shape));
-        let mut parts = vec![json!({"method": "GET", "url": guard, "referenceId": GUARD})];
+        let mut parts = vec![Part::get(&guard, GUARD)];
         let mut next = Record::new(shape);
         next.require(field, key_after(order, done + 1));
         let own = format!("{}/@{{{GUARD}.Id}}", self.url(shape));
-        parts.push(part("PATCH", &own, "next", &next));
+        parts.push(Part::of("PATCH", &own, "next", next));
         let from = done * PIECE_ITEMS;
         let to = (from + PIECE_ITEMS).min(order.lines.len());
         for index in from..to {
@@ -115,9 +113,10 @@ impl Composer<'_> {
 
     /// Gives a complete order its status.
     pub fn staged_status(&self, order_id: &str, status: &str) -> Result<Request, Problem> {
-        let mut part = self.activation(order_id, status);
-        part["referenceId"] = json!(RECORD);
-        Request::of(vec![part])
+        Request::of(vec![Part {
+            reference: RECORD.to_owned(),
+            ..self.activation(order_id, status)
+        }])
     }
 }
 

@@ -23,8 +23,8 @@ fn describe(object: &str, fields: &[&str]) -> Describe {
             unique: is_key,
             createable: true,
             updateable: true,
-            calculated: false,
-            compound: None,
+            nillable: true,
+            ..Field::default()
         }
     });
     Describe {
@@ -66,6 +66,7 @@ fn shape(item: &[&str]) -> Shape {
         None,
     )
     .unwrap();
+    shape.draft_status = "Entwurf".to_owned();
     for (object, fields) in [
         (
             "Case",
@@ -160,7 +161,7 @@ fn makes_one_request_of_an_order() {
                 "External_ID__c": "C-7"}},
             {"method": "POST", "url": "/v/sobjects/Order", "referenceId": "record",
              "body": {"External_ID__c": "WEB-1", "AccountId": "@{account.id}", "EffectiveDate": "2026-11-22",
-                "Status": "Draft", "Pricebook2Id": "01s", "BillToContactId": "@{contact.id}",
+                "Status": "Entwurf", "Pricebook2Id": "01s", "BillToContactId": "@{contact.id}",
                 "ShippingStreet": "1 High St", "ShippingCountryCode": "AU", "Note__c": "gift"}},
             {"method": "POST", "url": "/v/sobjects/OrderItem", "referenceId": "item0",
              "body": {"OrderId": "@{record.id}", "PricebookEntryId": "01uA", "Quantity": 2, "UnitPrice": 19.9,

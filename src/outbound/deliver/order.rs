@@ -11,6 +11,7 @@ use crate::outbound::read_back::{self, Found, ITEM_FIELDS, ORDER_FIELDS, Ours};
 use crate::outbound::record::key_field;
 use crate::salesforce::Error;
 use crate::salesforce::rest::Scope;
+use crate::salesforce::setup::DRAFT;
 use crate::salesforce::soql::literal;
 
 /// How far an order is in the org.
@@ -169,7 +170,7 @@ impl Delivery<'_> {
         };
         match read_back::compare(&ours, row, &items) {
             Found::Same => {
-                let draft = text(row, "StatusCode") == "Draft";
+                let draft = text(row, "StatusCode") == DRAFT;
                 if draft && self.composer.status.is_some() {
                     self.unless_changed("Order", row).await?;
                 }

@@ -316,7 +316,6 @@ pub async fn deed(
     let actor = ACTOR.to_owned();
     let done = world
         .intake
-        .outbox()
         .deed(Deed { actor, action }, world.clock.now())
         .await?;
     match done {

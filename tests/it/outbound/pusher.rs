@@ -7,6 +7,7 @@ use storesync::config::Config;
 use storesync::model::clock::{Clock, Millis};
 use storesync::model::state::WriteState;
 use storesync::model::write::Write;
+use storesync::outbound::gate::Known;
 use storesync::outbound::push;
 use storesync::salesforce::Org;
 use storesync::store::outbox::{self, NewWrite, Outbox, View};
@@ -36,8 +37,8 @@ impl Pusher {
             config: config.orders.clone(),
             profile: config.sync.profile,
             clock: clock.clone(),
+            known: Known::open(dir.path()),
             problem: watch::Sender::new(None),
-            described: watch::Sender::new(None),
         };
         let stop = CancellationToken::new();
         let until = stop.clone();

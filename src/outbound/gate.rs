@@ -1,0 +1,323 @@
+//! What the org would refuse is refused at the door, while whoever sends it is still there to mend it.
+//!
+//! A write is composed as it would be sent, and what was sent of each field is held against the org's describe as push
+//! last saw it. That is kept across restarts; before it is known, everything is taken as it comes. What depends on the
+//! records of the org is not judged here: a name that stands in for a missing one counts only where the person is surely
+//! new, and what an administrator has to mend is left to the outbox, which keeps the write meanwhile.
+
+mod known;
+mod names;
+
+use std::path::Path;
+use std::sync::Arc;
+
+use serde_json::Value;
+
+use crate::config::{Customers, Guests, Orders, Profile};
+use crate::model::order::parse::Invalid;
+use crate::model::order::{Customer, Fields};
+use crate::model::write::edit::{self, Change};
+use crate::model::write::kinds::{self, Person};
+use crate::model::write::{Kind, Write};
+use crate::outbound::compose::{Composer, RECORD, relationship};
+use crate::outbound::mapping::Mapping;
+use crate::outbound::party::Party;
+use crate::outbound::places::Places;
+use crate::outbound::record::{Part, Place, Record, Source, fits};
+use crate::outbound::shape::{Shape, Writable};
+use crate::store::outbox::desk::{Detail, Done};
+pub use known::Known;
+pub use names::Names;
+
+/// Holds writes against what the org takes; cheap to clone.
+#[derive(Clone)]
+pub struct Gate {
+    known: Known,
+    /// `None` where the configuration cannot be meant: push says so.
+    mapping: Option<Arc<Mapping>>,
+    policy: Arc<Orders>,
+}
+
+/// Stands for a record of the org that a write is about.
+const SOME_ID: &str = "000000000000000AAA";
+
+impl Gate {
+    /// `profile` is that of `[sync]`.
+    pub fn new(known: Known, policy: Arc<Orders>, profile: Profile) -> Self {
+        let profile = policy.profile.unwrap_or(profile);
+        Self {
+            known,
+            mapping: Mapping::new(profile, &policy.map).ok().map(Arc::new),
+            policy,
+        }
+    }
+
+    /// Where the org has a place for what.
+    pub fn places(&self) -> Option<Places> {
+        let mapping = self.mapping.as_ref()?;
+        Some(Places::new(Arc::clone(mapping), self.known.clone()))
+    }
+
+    /// By what a daemon of this state directory last saw.
+    pub fn of(dir: &Path, policy: &Orders, profile: Profile) -> Self {
+        Self::new(Known::open(dir), Arc::new(policy.clone()), profile)
+    }
+
+    /// Says what of a write the org would refuse. `stores` are the names of the store, for the fields that it may set.
+    pub fn check(&self, write: &Write, names: Names, stores: &[Option<&str>]) -> Result<(), Invalid> {
+        let (Some(shape), Some(mapping)) = (self.known.shape(), &self.mapping) else {
+            return Ok(());
+        };
+        let checked = Checked {
+            gate: self,
+            shape: &shape,
+            mapping,
+            write,
+            names,
+            stores,
+        };
+        checked.keys()?;
+        let party = party(write);
+        // What cannot be composed is an administrator's to mend.
+        let Ok(parts) = checked.parts(&party) else {
+            return Ok(());
+        };
+        let judged = parts.iter().try_for_each(|part| checked.part(part));
+        if judged.is_err() {
+            self.known.doubt();
+        }
+        judged
+    }
+
+    /// Refuses an edit that the org would refuse; everything else of it is the desk's to judge.
+    pub fn refused_edit(&self, detail: &Detail, patch: &Value) -> Option<Done> {
+        let invalid = self.check_edit(detail.view.kind?, &detail.body, patch).err()?;
+        Some(Done::Refused(format!("{} {}", invalid.field, invalid.message)))
+    }
+
+    /// What was wrong before, and is left as it was, is not this edit's.
+    fn check_edit(&self, kind: Kind, body: &Value, patch: &Value) -> Result<(), Invalid> {
+        let body = body.to_string();
+        let Ok((after, changes)) = edit::edit(kind, &body, patch) else {
+            return Ok(());
+        };
+        let stores = [Some(after.store_id().to_owned())];
+        let check = |write: &Write| {
+            let stores: Vec<Option<&str>> = stores.iter().map(Option::as_deref).collect();
+            self.check(write, Names::kept(kind), &stores)
+        };
+        let Err(invalid) = check(&after) else {
+            return Ok(());
+        };
+        let is_touched = |change: &Change| {
+            change.path.starts_with(&invalid.field) || invalid.field.starts_with(&change.path)
+        };
+        let before = Write::from_json(kind, &body).ok().map(|before| check(&before));
+        if !changes.iter().any(is_touched) && before == Some(Err(invalid.clone())) {
+            return Ok(());
+        }
+        Err(invalid)
+    }
+
+    /// The first field that a storefront of these names (id, code, domain) may not set.
+    pub fn refused_field<'f>(
+        &self,
+        stores: &[Option<&str>],
+        object: &str,
+        fields: &'f Fields,
+    ) -> Option<&'f str> {
+        let mut names = fields.keys().map(String::as_str);
+        names.find(|field| !self.may_set(stores, object, field))
+    }
+
+    fn may_set(&self, stores: &[Option<&str>], object: &str, field: &str) -> bool {
+        let of_store = |name: &str| {
+            let mut names = stores.iter().flatten();
+            name == "*" || names.any(|store| store.eq_ignore_ascii_case(name))
+        };
+        let wanted = format!("{object}.{field}");
+        let lists = self.policy.fields.iter().filter(|(store, _)| of_store(store));
+        lists
+            .flat_map(|(_, list)| list)
+            .any(|one| one.eq_ignore_ascii_case(&wanted))
+    }
+}
+
+/// Whom a write changes for sure; nobody where the org has to be asked.
+fn party(write: &Write) -> Party {
+    let has_to_be_there = write.named().is_some()
+        || write
+            .customer()
+            .is_some_and(|customer| customer.salesforce_id.is_some());
+    let id = has_to_be_there.then(|| SOME_ID.to_owned());
+    Party {
+        person: id.clone(),
+        account: id,
+        is_own_account: has_to_be_there,
+        is_kept: false,
+    }
+}
+
+/// One write while it is checked.
+struct Checked<'a> {
+    gate: &'a Gate,
+    shape: &'a Shape,
+    mapping: &'a Mapping,
+    write: &'a Write,
+    names: Names,
+    stores: &'a [Option<&'a str>],
+}
+
+impl Checked<'_> {
+    fn parts<'p>(&'p self, party: &'p Party) -> Result<Vec<Part<'p>>, crate::model::order::Problem> {
+        let policy = &self.gate.policy;
+        let composer = Composer {
+            shape: self.shape,
+            mapping: self.mapping,
+            party,
+            customers: policy.customers,
+            guests: policy.match_guests,
+            duplicates: policy.duplicates,
+            status: None,
+            cancelled_status: &policy.cancelled_status,
+            data_path: "",
+        };
+        match self.write {
+            Write::Order(order) => composer.order_parts(order),
+            Write::Entry(kind, entry) => composer.entry_parts(*kind, entry),
+        }
+    }
+
+    /// Keys that the fields of the org cannot hold.
+    fn keys(&self) -> Result<(), Invalid> {
+        let own = self.write.external_id();
+        let kind = self.write.kind();
+        if let Some(customer) = self.write.customer().filter(|_| self.write.named().is_none()) {
+            self.customer_keys(customer, own)?;
+        }
+        let object = match kinds::spec(kind) {
+            None if kind == Kind::Order => Some(&self.shape.order),
+            None => None,
+            Some(spec) if spec.person == Person::Itself => None,
+            Some(spec) => self.shape.object(spec.object).ok(),
+        };
+        object.map_or(Ok(()), |object| {
+            self.key(object, own, Place::Write, "external_id")
+        })
+    }
+
+    fn customer_keys(&self, customer: &Customer, own: &str) -> Result<(), Invalid> {
+        if customer.salesforce_id.is_none() {
+            let place = match customer.external_id {
+                Some(_) => Place::Customer,
+                None => Place::Write,
+            };
+            let persons = self.gate.policy.customers == Customers::Persons;
+            let object = match persons && customer.account_external_id.is_none() {
+                true => &self.shape.account,
+                false => &self.shape.contact,
+            };
+            self.key(object, customer.contact_key(own), place, "external_id")?;
+        }
+        match &customer.account_external_id {
+            Some(key) => self.key(&self.shape.account, key, Place::Customer, "account_external_id"),
+            None => Ok(()),
+        }
+    }
+
+    fn key(&self, object: &Writable, key: &str, place: Place, member: &'static str) -> Result<(), Invalid> {
+        match &object.key_field {
+            Some(field) if !fits(field, key) => {
+                let message = format!(
+                    "has {} characters: the org takes {}",
+                    key.chars().count(),
+                    field.length
+                );
+                Err(Invalid::new(self.names.path(place, member), message))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn part(&self, part: &Part<'_>) -> Result<(), Invalid> {
+        let Some(record) = &part.record else { return Ok(()) };
+        for (field, source) in &record.sources {
+            self.value(record, field, source)?;
+        }
+        match part.method {
+            "POST" => self.wanted(part, record),
+            _ => Ok(()),
+        }
+    }
+
+    /// What was sent of one field.
+    fn value(&self, record: &Record<'_>, field: &str, source: &Source) -> Result<(), Invalid> {
+        let stands_in = source.instead_of.filter(|_| source.place == Place::Customer);
+        if stands_in.is_some() && !self.is_surely_new() {
+            return Ok(());
+        }
+        let limits = record.shape.limits(field);
+        let value = record.values.get(field).unwrap_or(&Value::Null);
+        let Some(refusal) = limits.and_then(|limits| limits.refusal(value)) else {
+            return Ok(());
+        };
+        let message = match (source.and, source.instead_of) {
+            (Some(other), _) => format!("and {other} together {}", refusal.replacen("has ", "have ", 1)),
+            (None, Some(missing)) => format!("stands for {missing}, which is missing, and {refusal}"),
+            (None, None) => refusal,
+        };
+        Err(Invalid::new(
+            self.names.path(source.place, &source.member),
+            message,
+        ))
+    }
+
+    /// Whether the org cannot have the person.
+    fn is_surely_new(&self) -> bool {
+        self.write.customer().is_some_and(|customer| {
+            let named = [&customer.external_id, &customer.salesforce_id];
+            let found_by_email = self.gate.policy.match_guests == Guests::Email && customer.email.is_some();
+            named.into_iter().all(Option::is_none) && !found_by_email
+        })
+    }
+
+    /// What a new record cannot be without, as far as it is the storefront's to send: a trigger of the org may fill in
+    /// anything else.
+    fn wanted(&self, part: &Part<'_>, record: &Record<'_>) -> Result<(), Invalid> {
+        let kind = self.write.kind();
+        let place = match (part.reference.as_str(), part.reference.strip_prefix("item")) {
+            (RECORD, _) if kind != Kind::Customer => Place::Fields,
+            (_, Some(index)) => match index.parse() {
+                Ok(index) if self.names.is_item(index) => Place::LineFields(index),
+                _ => return Ok(()),
+            },
+            _ => return Ok(()),
+        };
+        let missing = record.shape.all().filter(|limits| {
+            let held = |name: &str| record.values.contains_key(name);
+            limits.is_wanted() && !held(&limits.name) && !held(&relationship(&limits.name))
+        });
+        for limits in missing {
+            let object = &record.shape.object;
+            let member = kinds::spec(kind).and_then(|spec| {
+                let mut members = spec.members.iter();
+                members.find(|member| {
+                    let mapped = self.mapping.field(&format!("{}.{}", kind.name(), member.name));
+                    mapped.is_some_and(|field| field.eq_ignore_ascii_case(&limits.name))
+                })
+            });
+            let path = match member {
+                Some(member) => self.names.path(Place::Values, member.name),
+                None if self.gate.may_set(self.stores, object, &limits.name) => {
+                    self.names.path(place, &limits.name)
+                }
+                None => continue,
+            };
+            return Err(Invalid::new(
+                path,
+                format!("is missing: the org makes no {object} without it"),
+            ));
+        }
+        Ok(())
+    }
+}
