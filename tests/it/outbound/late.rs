@@ -1,6 +1,8 @@
 //! Requests that arrive after their answer was given up: what the org ends with is what was meant last, and nothing that
 //! a merchant did meanwhile is undone.
 
+mod table;
+
 use serde_json::{Value, json};
 use storesync::model::clock::Clock;
 use storesync::model::order::{Address, Customer, Decimal, Line, Placed};
@@ -100,11 +102,14 @@ async fn long_order(org: &Sandbox) -> Write {
 }
 
 async fn an_org() -> Sandbox {
+    an_org_with("").await
+}
+
+/// `settings` are further ones of orders.
+async fn an_org_with(settings: &str) -> Sandbox {
     let org = Sandbox::start(&["--products", "5", "--stores", "1"]).await;
-    configure(
-        &org,
-        "[orders]\nstatus = \"Activated\"\ncancelled_status = \"Completed\"",
-    );
+    let statuses = "status = \"Activated\"\ncancelled_status = \"Completed\"";
+    configure(&org, &format!("[orders]\n{statuses}\n{settings}"));
     org
 }
 
@@ -138,11 +143,11 @@ async fn let_through(org: &Sandbox) {
 }
 
 /// Another user than storesync's sets fields of a record.
-async fn a_merchant_sets(org: &Sandbox, object: &str, key: &str, fields: &Value) {
+async fn a_merchant_sets(org: &Sandbox, object: &str, field: &str, key: &str, fields: &Value) {
     let user = org
         .control("users", json!({"username": "merchant@shop.example"}))
         .await;
-    let id = org.some(object, &format!("WHERE External_ID__c = '{key}'")).await;
+    let id = org.some(object, &format!("WHERE {field} = '{key}'")).await;
     let request = org
         .http
         .patch(org.url(&format!("sobjects/{object}/{id}")))
@@ -178,7 +183,7 @@ async fn is_not_overtaken(org: &Sandbox, story: Story) {
         "nothing of the lane goes meanwhile"
     );
     let_through(org).await;
-    a_merchant_sets(org, story.object, story.key, &story.merchant).await;
+    a_merchant_sets(org, story.object, "External_ID__c", story.key, &story.merchant).await;
     shop.set_clock(HOLD_MILLIS / 2);
     shop.until(&story.second, WriteState::Sent, None).await;
     let_through(org).await;
@@ -288,7 +293,14 @@ async fn what_never_arrived_is_sent_again_and_what_a_merchant_changed_is_a_perso
     shop.accept(second.clone()).await;
     shop.until(&second, WriteState::Waiting, Some("ANSWER_AWAITED"))
         .await;
-    a_merchant_sets(&org, "Order", "WEB-1", &json!({"ShippingCity": "Darwin"})).await;
+    a_merchant_sets(
+        &org,
+        "Order",
+        "External_ID__c",
+        "WEB-1",
+        &json!({"ShippingCity": "Darwin"}),
+    )
+    .await;
     shop.set_clock(HOLD_MILLIS);
     shop.until(&second, WriteState::NeedsAttention, Some("CHANGED_MEANWHILE"))
         .await;
