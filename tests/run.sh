@@ -50,10 +50,12 @@ all)
     step storefronts python3 tests/storefronts/run.py
     ;;
 long)
-    export STORESYNC_SEEDS="${STORESYNC_SEEDS:-1000}" STORESYNC_MATRIX=full STORESYNC_ORDERS=10000
+    export STORESYNC_SEEDS="${STORESYNC_SEEDS:-1000}" STORESYNC_MATRIX=full STORESYNC_ORDERS=10000 \
+        STORESYNC_PARTS=10000
     cargo test --test it simulate -- --nocapture
     cargo test --test it fault_matrix -- --nocapture
     cargo test --test it volume -- --nocapture
+    cargo test --test it random_parts -- --nocapture
     ;;
 *)
     echo "run: $1 is no layer: quick, long, or nothing for everything" >&2

@@ -14,6 +14,7 @@ mod partial;
 mod places;
 mod proxies;
 mod pusher;
+mod random_parts;
 pub mod shopper;
 mod volume;
 
