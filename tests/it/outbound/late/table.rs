@@ -121,21 +121,17 @@ fn order(ids: &Ids, keys: &Keys, lines: usize) -> Write {
         pricebook_entry_id: ids.price.clone(),
         quantity: Decimal::ONE,
         unit_price: Decimal::parse("5").unwrap(),
-        description: None,
-        fields: Fields::new(),
+        ..Line::default()
     };
     Write::Order(Placed {
         external_id: keys.order.clone(),
         store_id: ids.store.clone(),
         pricebook_id: ids.pricebook.clone(),
-        currency: None,
         effective_date: "2026-11-22".to_owned(),
         customer: person(keys, "+61 1", text("Mia").as_deref()),
         shipping_address: address(Some("1 High St"), "Hobart"),
-        billing_address: None,
         lines: vec![line; lines],
-        payments: Vec::new(),
-        fields: Fields::new(),
+        ..Placed::default()
     })
 }
 
