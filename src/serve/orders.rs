@@ -109,7 +109,7 @@ pub fn posted(body: Result<Bytes, BytesRejection>) -> Result<Value, Problem> {
             "the body cannot be taken: at most 1 MiB is, and it has to arrive whole",
         )
     })?;
-    Ok(body::read(&body)?)
+    body::read(&body)
 }
 
 /// A key as a part of an address.

@@ -2,7 +2,7 @@
 //! lane and a merchant's edits between: the org ends with what was meant last, and no edit is undone.
 
 use serde_json::{Value, json};
-use storesync::model::order::{Address, Customer, Decimal, Fields, Line, Payment, Placed};
+use storesync::model::order::{Address, Customer, Decimal, Line, Payment, Placed};
 use storesync::model::state::WriteState;
 use storesync::model::write::{Answer, Entry, Kind, Write};
 
