@@ -215,7 +215,11 @@ impl Server {
             intake: Intake::new(
                 outbox,
                 storesync::config::Orders::default(),
-                storesync::outbound::outbox::Known::open(dir),
+                storesync::outbound::outbox::Known::open(
+                    dir,
+                    &storesync::config::Orders::default(),
+                    storesync::config::Profile::Standard,
+                ),
                 storesync::config::Profile::Standard,
                 Clock::System,
             ),
@@ -223,6 +227,7 @@ impl Server {
             revisions: watch::channel(0).1,
             feed: Feed::default(),
             tokens: Tokens::default(),
+            account_history: false,
             clock: Clock::System,
             console: Default::default(),
             dir: dir.into(),

@@ -132,7 +132,11 @@ fn daemon(runtime: &Runtime, dir: &Path, stop: CancellationToken) -> SocketAddr 
         intake: Intake::new(
             outbox,
             storesync::config::Orders::default(),
-            storesync::outbound::outbox::Known::open(dir),
+            storesync::outbound::outbox::Known::open(
+                dir,
+                &storesync::config::Orders::default(),
+                storesync::config::Profile::Standard,
+            ),
             storesync::config::Profile::Standard,
             Clock::System,
         ),
@@ -140,6 +144,7 @@ fn daemon(runtime: &Runtime, dir: &Path, stop: CancellationToken) -> SocketAddr 
         revisions: watch::channel(0).1,
         feed: Feed::default(),
         tokens: Tokens::default(),
+        account_history: false,
         clock: Clock::System,
         console: Default::default(),
         dir: dir.into(),

@@ -209,6 +209,8 @@ pub struct Serve {
     pub tls: Option<Tls>,
     /// Who may read; none means everyone who can reach the listener, which is allowed on this machine alone.
     pub tokens: Vec<Token>,
+    /// Whether a contact sees the orders, assets and cases of all contacts of the account, or its own alone.
+    pub account_history: bool,
 }
 
 /// `[admin]`: the operators' listener.
@@ -261,6 +263,7 @@ impl Default for Serve {
             listen: Listen::Tcp(SocketAddr::from(([127, 0, 0, 1], 8080))),
             tls: None,
             tokens: Vec::new(),
+            account_history: false,
         }
     }
 }

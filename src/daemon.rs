@@ -95,7 +95,9 @@ pub async fn run(
     journal.keep_rows(config.state.keep_rows);
     let (outbox, writer) = outbox::open(&dir, clock.now())?;
     let reader = Reader::new(&dir);
+    let known = Known::open(&dir, &config.orders, config.sync.profile);
     let world = World {
+        known,
         limits: Limits::new(&config.sync),
         tokens: Tokens::new(&config),
         bells: Bells::new(cache.rev()),
@@ -107,7 +109,6 @@ pub async fn run(
         pubsub,
         reader,
         outbox,
-        known: Known::open(&dir),
     };
     let mut stages = Stages::new();
     stages.spawn_blocking(move || {

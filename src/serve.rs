@@ -45,6 +45,7 @@ use crate::store::reader::Reader;
 pub use access::Tokens;
 pub use changes::Feed;
 pub use freshness::Freshness;
+use freshness::Subject;
 pub use listen::{CONNECTIONS_MAX, Listener, seats};
 
 /// Largest body taken: an order of 2,000 items is a fifth of it.
@@ -70,14 +71,16 @@ pub struct Parts {
     pub dir: Arc<Path>,
     /// The channels that are followed.
     pub topics: Arc<[String]>,
+    /// Whether a contact sees what others of the account ordered, own or asked.
+    pub account_history: bool,
     pub stop: CancellationToken,
 }
 
 impl Parts {
-    /// Whether an object has never been complete: what is not here may be on its way.
-    pub fn is_initializing(&self) -> bool {
+    /// Whether an object of a subject has never been complete: what is not here may be on its way.
+    fn is_initializing(&self, subject: Subject) -> bool {
         let health = self.health.borrow();
-        health.freshness.is_initializing(self.clock.moment())
+        health.freshness.is_initializing(subject, self.clock.moment())
     }
 }
 
@@ -224,7 +227,7 @@ mod tests {
             intake: Intake::new(
                 outbox,
                 crate::config::Orders::default(),
-                Known::open(dir),
+                Known::open(dir, &crate::config::Orders::default(), Profile::Standard),
                 Profile::Standard,
                 Clock::System,
             ),
@@ -236,6 +239,7 @@ mod tests {
             console: Arc::default(),
             dir: dir.into(),
             topics: Arc::new([]),
+            account_history: false,
             stop: CancellationToken::new(),
         })
     }

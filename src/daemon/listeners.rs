@@ -52,6 +52,7 @@ pub(super) fn shown(world: &World) -> serve::World {
         console: Arc::new(Console::new(&world.config)),
         dir: world.config.state.dir.as_path().into(),
         topics: world.config.sync.channels.clone().into(),
+        account_history: world.config.serve.account_history,
         stop: world.stop.clone(),
     })
 }

@@ -60,7 +60,9 @@ async fn loaded(shop: &Shop, report: &mut Report) -> anyhow::Result<Vec<String>>
     loop {
         let status = shop.status().await.unwrap_or_default();
         let objects = status["objects"].as_array().cloned().unwrap_or_default();
-        if !objects.is_empty() && objects.iter().all(|object| object["state"] == "live") {
+        // Complete once what changed during the loads was read too: orders are taken from then on.
+        let is_complete = status["state"] != "initializing";
+        if is_complete && !objects.is_empty() && objects.iter().all(|object| object["state"] == "live") {
             report.objects_loaded = objects.len() as u64;
             report.rows_loaded = objects.iter().filter_map(|object| object["rows"].as_u64()).sum();
             let name = |object: &Value| object["object"].as_str().map(str::to_owned);

@@ -19,7 +19,7 @@ use crate::model::state::WriteState;
 use crate::model::write::{Kind, edit};
 use crate::outbound::gate::Gate;
 use crate::outbound::mapping::Mapping;
-use crate::store::outbox::desk::{Action, Deed, Desk, DeskError, Done, Filter, PAGE_MAX};
+use crate::store::outbox::desk::{Action, Deed, Desk, DeskError, Done, Filter, PAGE_MAX, Sought};
 
 /// The arguments cannot be meant.
 #[derive(Debug, thiserror::Error)]
@@ -92,8 +92,13 @@ fn list(dir: &Path, asked: &OrdersFilter, limit: u32, after: i64, json: bool) ->
 }
 
 fn show(dir: &Path, reference: &str, json: bool) -> anyhow::Result<Exit> {
-    let Some(detail) = Desk::read(dir)?.detail(reference)? else {
-        return Ok(none(reference));
+    let detail = match Desk::read(dir)?.detail(reference)? {
+        Sought::Found(detail) => detail,
+        Sought::None => return Ok(none(reference)),
+        Sought::Several(sentence) => {
+            eprintln!("storesync: {sentence}");
+            return Ok(Exit::Failed);
+        }
     };
     if json {
         print_json(&detail.json());
@@ -137,7 +142,7 @@ fn act(config: &Config, action: Action) -> anyhow::Result<Exit> {
     };
     let mut desk = Desk::write(&config.state.dir)?;
     let refused = match &deed.action {
-        Action::Edit { reference, patch } => desk.detail(reference)?.and_then(|detail| {
+        Action::Edit { reference, patch } => desk.detail(reference)?.found().and_then(|detail| {
             let gate = Gate::of(&config.state.dir, &config.orders, config.sync.profile);
             gate.refused_edit(&detail, patch)
         }),

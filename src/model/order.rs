@@ -72,6 +72,9 @@ pub struct Customer {
     /// The key of the account, where several people order for one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub account_external_id: Option<String>,
+    /// Somebody whom the org has stays as they are: whoever sent it may not change customers.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub is_protected: bool,
 }
 
 impl Customer {

@@ -178,6 +178,21 @@ impl Write {
         }
     }
 
+    /// As it goes to the org: with the org's own keys of it and of the order that it is about, where they are others.
+    pub fn under(mut self, org_key: Option<&str>, order_org_key: Option<&str>) -> Self {
+        let (key, order) = match &mut self {
+            Self::Order(order) => (&mut order.external_id, None),
+            Self::Entry(_, entry) => (&mut entry.external_id, entry.order.as_mut()),
+        };
+        if let Some(org_key) = org_key {
+            org_key.clone_into(key);
+        }
+        if let Some((order, org_key)) = order.zip(order_org_key) {
+            org_key.clone_into(order);
+        }
+        self
+    }
+
     /// The body as it is kept; the kind is kept beside it.
     pub fn to_json(&self) -> serde_json::Result<String> {
         let mut json = Vec::with_capacity(BODY_BYTES);

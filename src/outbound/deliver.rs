@@ -77,6 +77,7 @@ pub async fn deliver(
         ));
         return (Err(trouble), delivery.exchange);
     };
+    let write = write.under(claimed.org_key.as_deref(), claimed.order_org_key.as_deref());
     let party = match delivery.party(&write).await {
         Ok(party) => party,
         Err(trouble) => return (Err(trouble), delivery.exchange),

@@ -60,7 +60,11 @@ impl Gate {
 
     /// By what a daemon of this state directory last saw.
     pub fn of(dir: &Path, policy: &Orders, profile: Profile) -> Self {
-        Self::new(Known::open(dir), Arc::new(policy.clone()), profile)
+        Self::new(
+            Known::open(dir, policy, profile),
+            Arc::new(policy.clone()),
+            profile,
+        )
     }
 
     /// Says what of a write the org would refuse. `stores` are the names of the store, for the fields that it may set.

@@ -19,7 +19,7 @@ use crate::outbound::gate::Gate;
 pub use crate::outbound::gate::{Known, Names};
 use crate::outbound::places::Places;
 use crate::store::outbox::desk::{Action, Deed, Done};
-pub use crate::store::outbox::{Accepted, Limit, View, desk};
+pub use crate::store::outbox::{Accepted, Limit, StoreKey, View, desk};
 use crate::store::outbox::{Held, InState, NewWrite, Outbox, OutboxError, PendingOrder};
 use crate::telemetry::traces::Span;
 
@@ -89,7 +89,7 @@ impl Intake {
     /// What a person does with a write, once the org would take what an edit makes of it.
     pub async fn deed(&self, deed: Deed, now: Millis) -> Result<Done, OutboxError> {
         if let Action::Edit { reference, patch } = &deed.action
-            && let Some(detail) = self.outbox.detail(reference)?
+            && let Some(detail) = self.outbox.detail(reference)?.found()
             && let Some(refused) = self.gate.refused_edit(&detail, patch)
         {
             return Ok(refused);
@@ -131,12 +131,11 @@ impl Intake {
     /// The answer to an order whose key was used before, even if it could not be placed any more.
     pub fn earlier(
         &self,
-        external_id: &str,
+        order: StoreKey<'_>,
         fingerprint: Fingerprint,
         idempotency_key: Option<&str>,
     ) -> Result<Option<Accepted>, OutboxError> {
-        self.outbox
-            .earlier(Kind::Order, external_id, idempotency_key, &fingerprint.0)
+        self.outbox.earlier(order, idempotency_key, &fingerprint.0)
     }
 
     /// The same for any other write.
@@ -147,8 +146,12 @@ impl Intake {
         idempotency_key: Option<&str>,
     ) -> Result<Option<Accepted>, OutboxError> {
         let body_hash = fingerprint(entry, kind.name())?;
-        self.outbox
-            .earlier(kind, &entry.external_id, idempotency_key, &body_hash)
+        let own = StoreKey {
+            kind,
+            store_id: &entry.store_id,
+            external_id: &entry.external_id,
+        };
+        self.outbox.earlier(own, idempotency_key, &body_hash)
     }
 
     /// Puts the order on the disk, unless it is there.
@@ -163,14 +166,20 @@ impl Intake {
         self.keep(new).await
     }
 
-    /// Puts any other write on the disk, unless it is there.
+    /// Puts any other write on the disk, unless it is there. Without `may_change_customers` somebody whom the org has stays
+    /// as they are.
     pub async fn accept_entry(
         &self,
         kind: Kind,
-        entry: Entry,
+        mut entry: Entry,
+        may_change_customers: bool,
         idempotency_key: Option<String>,
     ) -> Result<Accepted, OutboxError> {
+        // Who sent it is no part of what was sent.
         let body_hash = fingerprint(&entry, kind.name())?;
+        if let Some(customer) = &mut entry.customer {
+            customer.is_protected = !may_change_customers;
+        }
         let new = NewWrite {
             write: Write::Entry(kind, entry),
             body_hash,
@@ -189,9 +198,9 @@ impl Intake {
         accepted
     }
 
-    /// What became of a write.
-    pub fn status(&self, kind: Kind, external_id: &str) -> Result<Option<View>, OutboxError> {
-        self.outbox.write(kind, external_id)
+    /// What became of a store's write.
+    pub fn status(&self, key: StoreKey<'_>) -> Result<Option<View>, OutboxError> {
+        self.outbox.write(key)
     }
 
     /// How much of the outbox is where, and since when.
@@ -202,6 +211,11 @@ impl Intake {
     /// A customer's orders that the org has not confirmed.
     pub fn pending_of(&self, key: &str, email: &str) -> Result<Vec<PendingOrder>, OutboxError> {
         self.outbox.pending_of(key, email, PENDING_MAX)
+    }
+
+    /// The org's ids of orders that were placed here for a contact: the next few after one.
+    pub fn orders_of(&self, contact_id: &str, after: &str, most: usize) -> Result<Vec<String>, OutboxError> {
+        self.outbox.orders_of(contact_id, after, most)
     }
 
     /// How many orders are in each state.

@@ -113,7 +113,7 @@ impl Places {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::Profile;
+    use crate::config::{Orders, Profile};
     use crate::model::order::parse;
     use crate::outbound::shape::Shape;
     use crate::salesforce::describe::{Describe, Field};
@@ -155,7 +155,7 @@ mod tests {
             .into_iter()
             .collect();
         let dir = tempfile::tempdir().unwrap();
-        let known = Known::open(dir.path());
+        let known = Known::open(dir.path(), &Orders::default(), profile);
         if described {
             known.learn(&Arc::new(shape()));
         }

@@ -35,6 +35,8 @@ pub enum Access {
     Customers,
     /// As `Store`, for placing and following orders.
     Orders,
+    /// As `Orders`, for changes of customers: for data of customers too.
+    CustomerChanges,
     /// Tokens that are for all stores.
     Org,
     /// Tokens of the operators' listener.
@@ -270,10 +272,11 @@ fn granted(world: &World, token: &Token, access: Access, store: Option<String>) 
             "this is for tokens of all stores: the token is for some",
         ));
     }
-    if access == Access::Customers && !grant.customers {
+    let (changes, of_customers) = (access == Access::CustomerChanges, access == Access::Customers);
+    if (of_customers || changes) && !grant.customers {
         return Err(forbidden("the token is not for data of customers"));
     }
-    if access == Access::Orders && !grant.orders {
+    if (access == Access::Orders || changes) && !grant.orders {
         return Err(forbidden("the token is not for orders"));
     }
     if let Some(key) = store.filter(|_| !grant.is_for_all_stores()) {

@@ -2,7 +2,7 @@
 //!
 //! - `GET /api/orders?kind=&state=&code=&store=&customer=&text=&since=&until=&limit=&cursor=`: `{"items", "next"}`.
 //! - `GET /api/orders/{reference}`: one with its body, every attempt with request and answer, and the audit.
-//!   A reference is an order's key, `kind:key` for other writes, or the number of any.
+//!   A reference is an order's key, `kind:key` for other writes, or the number of any (`#17`); 409 where writes of several stores have the key.
 //! - `POST /api/orders/{reference}/retry`, `/reopen`: `{"actor"}`; `/discard`: `{"actor", "reason"}`;
 //!   `/edit`: `{"actor", "patch"}`, a JSON merge patch over the body, answered with what it changed.
 //! - `POST /api/orders/retry`: `{"actor", "per_second", "filter": {...}}`: all that the filter takes.
@@ -22,7 +22,7 @@ use serde_json::{Value, json};
 use crate::model::clock::parse_datetime;
 use crate::model::state::WriteState;
 use crate::model::write::Kind;
-use crate::outbound::outbox::desk::{Action, Deed, Done, Filter, PAGE_MAX};
+use crate::outbound::outbox::desk::{Action, Deed, Done, Filter, PAGE_MAX, Sought};
 use crate::serve::problem::Problem;
 use crate::serve::query::At;
 use crate::serve::{World, reply};
@@ -108,7 +108,11 @@ pub async fn list(
 }
 
 pub async fn show(State(world): State<World>, At(reference): At<String>) -> Result<Response, Problem> {
-    let detail = world.intake.outbox().detail(&reference)?.ok_or_else(none)?;
+    let detail = match world.intake.outbox().detail(&reference)? {
+        Sought::Found(detail) => detail,
+        Sought::None => return Err(none()),
+        Sought::Several(sentence) => return Err(Problem::new(StatusCode::CONFLICT, "several", sentence)),
+    };
     let body = detail.json().to_string().into_bytes();
     Ok(reply::json(StatusCode::OK, body))
 }

@@ -7,7 +7,7 @@ use axum::response::Response;
 use rusqlite::Connection;
 
 use crate::serve::access::Grant;
-use crate::serve::freshness::Told;
+use crate::serve::freshness::{Subject, Told};
 use crate::serve::problem::Problem;
 use crate::serve::query::{Asked, At};
 use crate::serve::reply::IfNoneMatch;
@@ -268,7 +268,7 @@ pub(super) fn no_stores(world: &World) -> Problem {
 
 /// What is not in the cache may be on its way while the first load runs.
 pub(super) fn missing(world: &World, detail: &str) -> Problem {
-    if world.is_initializing() {
+    if world.is_initializing(Subject::All) {
         Problem::unavailable("the first load is not complete yet: try again")
     } else {
         Problem::not_found(detail)

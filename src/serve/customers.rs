@@ -42,7 +42,7 @@ pub async fn customer(
     Ok(private(&told))
 }
 
-/// Orders across all stores: on the first page those that the org has not confirmed yet, then the org's own. An
+/// A customer's own orders across all stores: on the first page those that the org has not confirmed yet, then the org's own. An
 /// order that is in both is told once.
 pub async fn orders(
     State(world): State<World>,
@@ -74,7 +74,7 @@ pub async fn orders(
             let id = order.salesforce_id.as_deref();
             if !world
                 .reader
-                .with(|cache| customers::has_order(cache, id, &order.external_id))?
+                .with(|cache| customers::has_order(cache, id, &order.org_key))?
             {
                 items.push(pending(&order));
             }
@@ -83,9 +83,11 @@ pub async fn orders(
     let mut next = None;
     match found {
         Some(customer) => {
-            let read = world
-                .reader
-                .with(|cache| customers::list(cache, &customer, Kind::Orders, &after, limit))?;
+            let made = match &customer.contact_id {
+                Some(contact) => world.intake.orders_of(contact, &after, limit)?,
+                None => Vec::new(),
+            };
+            let read = page(&world, &customer, Kind::Orders, (&made, &after, limit))?;
             items.extend(read.0);
             next = read.1;
         }
@@ -108,6 +110,25 @@ fn pending(order: &PendingOrder) -> Value {
     })
 }
 
+/// Some of what a customer has; of colleagues only where the configuration says that they share.
+fn page(
+    world: &World,
+    customer: &Customer,
+    kind: Kind,
+    (own, after, limit): (&[String], &str, usize),
+) -> Result<(Vec<Value>, Option<String>), Problem> {
+    let asked = customers::Asked {
+        customer,
+        kind,
+        shares_account: world.account_history,
+        own,
+    };
+    let read = world
+        .reader
+        .with(|cache| customers::list(cache, asked, after, limit));
+    Ok(read?)
+}
+
 fn listed(
     world: &World,
     (store, key): (String, String),
@@ -117,9 +138,7 @@ fn listed(
     let (after, limit) = (asked.cursor()?, asked.limit()?);
     asked.end()?;
     let customer = find(world, &store, &key)?;
-    let (items, next) = world
-        .reader
-        .with(|cache| customers::list(cache, &customer, kind, &after, limit))?;
+    let (items, next) = page(world, &customer, kind, (&[], &after, limit))?;
     Ok(private(&json!({"items": items, "next": next})))
 }
 

@@ -29,6 +29,8 @@ pub enum Subject {
     Forms,
     Bookings,
     Customers,
+    /// What an order is made of.
+    Orders,
 }
 
 /// The objects of customers' answers, which are not part of what all are shown.
@@ -46,7 +48,7 @@ const OF_CUSTOMERS: &[&str] = &[
 ];
 
 impl Subject {
-    const ALL: [Self; 12] = [
+    const ALL: [Self; 13] = [
         Self::All,
         Self::Settings,
         Self::Categories,
@@ -59,6 +61,7 @@ impl Subject {
         Self::Forms,
         Self::Bookings,
         Self::Customers,
+        Self::Orders,
     ];
 
     /// Of a route, by its name.
@@ -76,6 +79,7 @@ impl Subject {
             "listBookings" | "listAvailability" => Self::Bookings,
             "getCustomer" | "listCustomerOrders" | "listCustomerAssets" | "listCustomerCases"
             | "listCustomerPoints" => Self::Customers,
+            "placeOrder" => Self::Orders,
             _ => Self::All,
         }
     }
@@ -86,7 +90,7 @@ impl Subject {
             Self::All | Self::Customers => &[],
             Self::Settings => &["settings"],
             Self::Categories => &["settings", "categories"],
-            Self::Products => &["settings", "categories", "products", "prices", "stock"],
+            Self::Products | Self::Orders => &["settings", "categories", "products", "prices", "stock"],
             Self::Taxes => &["settings", "taxes", "zones"],
             Self::Shipping => &["settings", "shipping", "zones"],
             Self::Payment => &["settings", "payment"],
@@ -101,6 +105,7 @@ impl Subject {
         match self {
             Self::All => truth.all().clone(),
             Self::Customers => truth.of(OF_CUSTOMERS.iter().copied()),
+            Self::Orders => truth.of(feed::objects_of(self.topics()).chain(["Contact"])),
             _ => truth.of(feed::objects_of(self.topics())),
         }
     }
@@ -130,9 +135,9 @@ impl Freshness {
         self.subjects.get(subject as usize).unwrap_or(self.truth.all())
     }
 
-    /// Whether an object that is needed has never been complete.
-    pub fn is_initializing(&self, now: Moment) -> bool {
-        self.truth.all().state(now) == State::Initializing
+    /// Whether an object of a subject has never been complete.
+    pub fn is_initializing(&self, subject: Subject, now: Moment) -> bool {
+        self.of(subject).state(now) == State::Initializing
     }
 
     /// What answers about a subject say.

@@ -6,6 +6,7 @@
 
 use std::fmt::Display;
 
+use axum::Extension;
 use axum::body::Bytes;
 use axum::extract::rejection::BytesRejection;
 use axum::extract::{FromRequestParts, State};
@@ -21,8 +22,10 @@ use crate::model::order::parse::{self, Invalid};
 use crate::model::order::rules::Rule;
 use crate::model::order::{Fields, Order, Placed, card, day};
 use crate::model::write::{Kind, Write};
-use crate::outbound::outbox::{Accepted, Fingerprint, Incoming, Limit, Names, View};
+use crate::outbound::outbox::{Accepted, Fingerprint, Incoming, Limit, Names, StoreKey, View};
+use crate::serve::access::Grant;
 use crate::serve::catalogue::{find_store, found_store};
+use crate::serve::freshness::Subject;
 use crate::serve::problem::Problem;
 use crate::serve::query::At;
 use crate::serve::{World, body, reply};
@@ -37,6 +40,7 @@ const SEGMENT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'
 
 pub async fn place(
     State(world): State<World>,
+    Extension(grant): Extension<Grant>,
     At(key): At<String>,
     IdempotencyKey(idempotency_key): IdempotencyKey,
     body: Result<Bytes, BytesRejection>,
@@ -50,7 +54,7 @@ pub async fn place(
         placed,
     } = world
         .reader
-        .snapshot(|cache| placing(&world, cache, &key, order))?;
+        .snapshot(|cache| placing(&world, cache, &key, order, &grant))?;
     let accepted = match placed {
         // One that is there already is found by the writer, which looks in any case.
         Ok((write, limits)) => {
@@ -67,7 +71,11 @@ pub async fn place(
         // What was accepted stays accepted, whatever became of the catalogue since.
         Err(refusal) => world
             .intake
-            .earlier(&external_id, fingerprint, idempotency_key.as_deref())?
+            .earlier(
+                order_key(&store_id, &external_id),
+                fingerprint,
+                idempotency_key.as_deref(),
+            )?
             .ok_or(refusal)?,
     };
     let accepted_at = accepted_at(&accepted, &external_id)?;
@@ -84,9 +92,17 @@ struct Placing {
 }
 
 /// All that is asked of the cache for an order.
-fn placing(world: &World, cache: &Connection, key: &str, order: Order) -> Result<Placing, Problem> {
+fn placing(
+    world: &World,
+    cache: &Connection,
+    key: &str,
+    mut order: Order,
+    grant: &Grant,
+) -> Result<Placing, Problem> {
     let store = found_store(world, stores::find(cache, key)?)?;
+    // Who sent it is no part of what was sent.
     let fingerprint = Fingerprint::of_order(&order, &store.id)?;
+    order.customer.is_protected = !grant.customers;
     let names = Names::posted_order(&order);
     let placed = placed(world, cache, &store, order).and_then(|(placed, limits)| {
         let write = Write::Order(placed);
@@ -216,7 +232,7 @@ fn placed(
     order: Order,
 ) -> Result<(Placed, Vec<Limit>), Problem> {
     // What is not loaded yet may be this customer's prices.
-    if world.is_initializing() {
+    if world.is_initializing(Subject::Orders) {
         return Err(Problem::unavailable(
             "the first load is not complete yet: send the order again",
         ));
@@ -286,18 +302,39 @@ pub async fn status(
     State(world): State<World>,
     At((key, external_id)): At<(String, String)>,
 ) -> Result<Response, Problem> {
-    let none = || Problem::not_found("the store has no such order");
-    let view = world.intake.status(Kind::Order, &external_id)?.ok_or_else(none)?;
-    // The store's own id needs no cache, so that orders are told of while it is being loaded.
-    if view.store_id != key && view.store_id != find_store(&world, &key)?.id {
-        return Err(none());
-    }
+    let view = of_store(&world, &key, Kind::Order, &external_id)?;
+    let view = view.ok_or_else(|| Problem::not_found("the store has no such order"))?;
     Ok(reply::json(StatusCode::OK, told(&view).to_string().into_bytes()))
+}
+
+/// What a store sent under a key.
+pub fn of_store(world: &World, store: &str, kind: Kind, external_id: &str) -> Result<Option<View>, Problem> {
+    let key = |store_id: &str| {
+        world.intake.status(StoreKey {
+            kind,
+            store_id,
+            external_id,
+        })
+    };
+    // The store's own id needs no cache, so that orders are told of while it is being loaded.
+    if let Some(view) = key(store)? {
+        return Ok(Some(view));
+    }
+    Ok(key(&find_store(world, store)?.id)?)
+}
+
+fn order_key<'a>(store_id: &'a str, external_id: &'a str) -> StoreKey<'a> {
+    StoreKey {
+        kind: Kind::Order,
+        store_id,
+        external_id,
+    }
 }
 
 pub fn told(view: &View) -> Value {
     serde_json::json!({
         "external_id": view.external_id,
+        "org_key": view.org_key.as_ref().unwrap_or(&view.external_id),
         "state": view.state,
         "salesforce_id": view.salesforce_id,
         "error": view.problem.as_ref().map(|problem| serde_json::json!({"code": problem.code, "message": problem.message})),

@@ -52,7 +52,7 @@ impl Route {
         let may_be_kept = match self.access {
             Access::Any | Access::Store | Access::Org => true,
             Access::Open => self.name == "openapi",
-            Access::Customers | Access::Orders | Access::Admin => false,
+            Access::Customers | Access::Orders | Access::CustomerChanges | Access::Admin => false,
         };
         may_be_kept && self.method == "get" && self.is_dated()
     }
@@ -149,10 +149,10 @@ const READ: &[Route] = routes! {
     get "/v1/stores/{store}/customers/{customer}" Customers "getCustomer" "A customer by id, external id or e-mail"
         [] => "Customer", customers::customer;
     get "/v1/stores/{store}/customers/{customer}/orders" Customers "listCustomerOrders"
-        "Orders across all stores, those on their way first" ["limit" "cursor"] => "List", customers::orders;
-    get "/v1/stores/{store}/customers/{customer}/assets" Customers "listCustomerAssets" "What the customer owns"
+        "Orders across all stores, those on their way first; of a contact's colleagues only with serve.account_history" ["limit" "cursor"] => "List", customers::orders;
+    get "/v1/stores/{store}/customers/{customer}/assets" Customers "listCustomerAssets" "What the customer owns; what colleagues own only with serve.account_history"
         ["limit" "cursor"] => "List", customers::assets;
-    get "/v1/stores/{store}/customers/{customer}/cases" Customers "listCustomerCases" "Service requests"
+    get "/v1/stores/{store}/customers/{customer}/cases" Customers "listCustomerCases" "Service requests; those of colleagues only with serve.account_history"
         ["limit" "cursor"] => "List", customers::cases;
     get "/v1/stores/{store}/customers/{customer}/points" Customers "listCustomerPoints" "Entries of the points ledger"
         ["limit" "cursor"] => "List", customers::points;
@@ -166,7 +166,7 @@ const READ: &[Route] = routes! {
 /// What storefronts write.
 const WRITES: &[Route] = posted! {
     post "/v1/stores/{store}/orders" Orders "placeOrder" "Takes an order, once" "NewOrder" 202 => "Accepted", orders::place;
-    post "/v1/stores/{store}/customers" Orders "putCustomer" "Takes a customer who signs up or is changed, once" "NewWrite" 202 => "Accepted",
+    post "/v1/stores/{store}/customers" Orders "putCustomer" "Takes a customer who signs up, or is changed where the token is for data of customers, once" "NewWrite" 202 => "Accepted",
         writes::collection(&kinds::CUSTOMER);
     post "/v1/stores/{store}/cases" Orders "createCase" "Takes a service request, once" "NewWrite" 202 => "Accepted",
         writes::collection(&kinds::CASE);
@@ -178,7 +178,7 @@ const WRITES: &[Route] = posted! {
         writes::collection(&kinds::ASSET);
     post "/v1/stores/{store}/form-submissions" Orders "submitForm" "Takes a form with its answers, once" "NewWrite" 202 => "Accepted",
         writes::collection(&kinds::FORM_SUBMISSION);
-    patch "/v1/stores/{store}/customers/{customer}" Orders "changeCustomer" "Takes a change of a customer, once" "NewWrite" 202
+    patch "/v1/stores/{store}/customers/{customer}" CustomerChanges "changeCustomer" "Takes a change of a customer, once" "NewWrite" 202
         => "Accepted", writes::change_customer;
     post "/v1/stores/{store}/orders/{external_id}/updates" Orders "updateOrder"
         "Takes what happens to an order after it was placed: payment, cancelled, addresses" "NewWrite" 202 => "Accepted",

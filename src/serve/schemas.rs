@@ -166,7 +166,7 @@ fn orders() -> Value {
         "Accepted": {"type": "object", "required": ["external_id", "state"], "properties": {
             "external_id": text, "state": text, "accepted_at": text, "status_url": text}},
         "OrderState": {"type": "object", "required": ["external_id", "state", "salesforce_id", "error", "attempts"], "properties": {
-            "external_id": text,
+            "external_id": text, "org_key": text,
             "state": {"enum": WriteState::ALL},
             "salesforce_id": text_or_null(), "error": {"type": ["object", "null"]}, "attempts": {"type": "integer"}}},
     })

@@ -8,6 +8,7 @@
 //!   is in the org, and never before;
 //! - `GET .../writes/{kind}/{external_id}` tells what became of any of them.
 
+use axum::Extension;
 use axum::body::Bytes;
 use axum::extract::State;
 use axum::extract::rejection::BytesRejection;
@@ -21,9 +22,10 @@ use crate::model::state::WriteState;
 use crate::model::write::kinds::{self, Spec};
 use crate::model::write::{Entry, Kind, Write, parse as write_parse};
 use crate::outbound::outbox::Names;
+use crate::serve::access::Grant;
 use crate::serve::catalogue::find_store;
 use crate::serve::orders::{
-    IdempotencyKey, acceptance, accepted_at, check, check_fields, posted, segment, told,
+    IdempotencyKey, acceptance, accepted_at, check, check_fields, of_store, posted, segment, told,
 };
 use crate::serve::problem::Problem;
 use crate::serve::query::At;
@@ -36,13 +38,17 @@ type Taken = BoxFuture<'static, Result<Response, Problem>>;
 /// Takes one kind where it is posted.
 pub fn collection(
     spec: &'static Spec,
-) -> impl Fn(State<World>, At<String>, IdempotencyKey, Result<Bytes, BytesRejection>) -> Taken + Clone {
-    move |State(world), At(store), IdempotencyKey(key), body| Box::pin(take(world, spec, store, key, body))
+) -> impl Fn(State<World>, Extension<Grant>, At<String>, IdempotencyKey, Result<Bytes, BytesRejection>) -> Taken
++ Clone {
+    move |State(world), Extension(grant), At(store), IdempotencyKey(key), body| {
+        Box::pin(take(world, spec, grant, store, key, body))
+    }
 }
 
 async fn take(
     world: World,
     spec: &'static Spec,
+    grant: Grant,
     store: String,
     key: Option<String>,
     body: Result<Bytes, BytesRejection>,
@@ -50,12 +56,13 @@ async fn take(
     let value = posted(body)?;
     let entry = write_parse::entry(spec, &value, key.as_deref())?;
     let store = find_store(&world, &store)?;
-    accept(&world, &store, spec.kind, entry, key).await
+    accept(&world, &grant, &store, spec.kind, entry, key).await
 }
 
 /// Changes a customer whom the org has, and makes none. The path names the customer by key, id or address.
 pub async fn change_customer(
     State(world): State<World>,
+    Extension(grant): Extension<Grant>,
     At((store, customer)): At<(String, String)>,
     IdempotencyKey(key): IdempotencyKey,
     body: Result<Bytes, BytesRejection>,
@@ -73,7 +80,7 @@ pub async fn change_customer(
     let entry = write_parse::entry(&kinds::CUSTOMER, &value, Some(&key))?;
     let entry = of_named(entry);
     let store = find_store(&world, &store)?;
-    accept(&world, &store, Kind::Customer, entry, Some(key)).await
+    accept(&world, &grant, &store, Kind::Customer, entry, Some(key)).await
 }
 
 /// The change of a customer who has to be there. An address is kept as a name alone, and not as somebody's key.
@@ -89,6 +96,7 @@ fn of_named(mut entry: Entry) -> Entry {
 /// Takes what happens to an order after it was placed.
 pub async fn update_order(
     State(world): State<World>,
+    Extension(grant): Extension<Grant>,
     At((store, order)): At<(String, String)>,
     IdempotencyKey(key): IdempotencyKey,
     body: Result<Bytes, BytesRejection>,
@@ -98,11 +106,12 @@ pub async fn update_order(
     parse::refuse_cards(&json!({ "order_external_id": order }))?;
     let entry = write_parse::order_update(&value, &order, key.as_deref())?;
     let store = find_store(&world, &store)?;
-    accept(&world, &store, Kind::OrderUpdate, entry, key).await
+    accept(&world, &grant, &store, Kind::OrderUpdate, entry, key).await
 }
 
 async fn accept(
     world: &World,
+    grant: &Grant,
     store: &Store,
     kind: Kind,
     entry: Entry,
@@ -124,7 +133,12 @@ async fn accept(
         return Err(Problem::bad_request("an order is posted to orders"));
     };
     let accepted = match checked {
-        Ok(()) => world.intake.accept_entry(kind, entry, key).await?,
+        Ok(()) => {
+            world
+                .intake
+                .accept_entry(kind, entry, grant.customers, key)
+                .await?
+        }
         // What was accepted stays accepted, whatever the org takes since.
         Err(refusal) => world
             .intake
@@ -141,22 +155,19 @@ async fn accept(
     Ok(acceptance(&external_id, accepted_at, &status_url))
 }
 
-/// The order has to be one of ours that was not given up, or one that is mirrored.
+/// The order has to be the store's: one that it placed and that was not given up, or one that the org's record says is.
 fn known_order(world: &World, store: &Store, order: &str) -> Result<(), Problem> {
-    if let Some(view) = world.intake.status(Kind::Order, order)? {
-        if view.store_id != store.id {
-            return Err(Problem::not_found("the store has no such order"));
-        }
+    if let Some(view) = of_store(world, &store.id, Kind::Order, order)? {
         if view.state == WriteState::Discarded {
             let detail = "the order was given up: place it again under a new key, or have it reopened";
             return Err(Problem::new(StatusCode::CONFLICT, "order-discarded", detail));
         }
         return Ok(());
     }
-    let mirrored = world
+    let is_theirs = world
         .reader
-        .with(|cache| storefront::has_order(cache, order, &store.id))?;
-    if mirrored {
+        .with(|cache| storefront::has_order(cache, order, store))?;
+    if is_theirs {
         return Ok(());
     }
     Err(Problem::not_found("the store has no such order: place it first"))
@@ -168,10 +179,7 @@ pub async fn status(
 ) -> Result<Response, Problem> {
     let none = || Problem::not_found("the store has sent nothing under this key");
     let kind = Kind::from_name(&kind).ok_or_else(none)?;
-    let view = world.intake.status(kind, &external_id)?.ok_or_else(none)?;
-    if view.store_id != store && view.store_id != find_store(&world, &store)?.id {
-        return Err(none());
-    }
+    let view = of_store(&world, &store, kind, &external_id)?.ok_or_else(none)?;
     let body = told(&view).to_string().into_bytes();
     Ok(reply::json(StatusCode::OK, body))
 }

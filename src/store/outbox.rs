@@ -17,6 +17,7 @@ mod due;
 mod held;
 mod kept;
 mod open_orders;
+mod org_key;
 mod queue;
 mod read;
 mod standing;
@@ -36,7 +37,7 @@ use crate::store::reader::Reader;
 pub use held::{Held, Limit};
 pub use kept::{Bounds, person_object};
 pub use open_orders::PendingOrder;
-pub use queue::{Accepted, Claimed, Exchange, NewWrite};
+pub use queue::{Accepted, Claimed, Exchange, NewWrite, StoreKey};
 pub use read::{Attempt, Sent, View};
 pub use standing::{InState, standing_in};
 pub use transitions::ANSWER_AWAITED;
@@ -55,6 +56,7 @@ pub const KIND: database::Kind = database::Kind {
         include_str!("migrations/outbox_0006.sql"),
         include_str!("migrations/outbox_0007.sql"),
         include_str!("migrations/outbox_0008.sql"),
+        include_str!("migrations/outbox_0009.sql"),
     ],
     page_bytes: 4096,
     synchronous: "full",

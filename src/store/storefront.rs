@@ -89,18 +89,27 @@ pub fn persons_of(connection: &Connection, object: &str, id: &str) -> rusqlite::
     Ok(persons)
 }
 
-/// Whether an order of a store's is mirrored under a storefront's key.
-pub fn has_order(connection: &Connection, key: &str, store_id: &str) -> rusqlite::Result<bool> {
+/// Whether an order of a store's is mirrored under a storefront's key. Whose it is says the order's own store, and
+/// where it has none its price book, as long as that is no other store's too.
+pub fn has_order(connection: &Connection, key: &str, store: &stores::Store) -> rusqlite::Result<bool> {
     for field in ["external_id__c", "s_c__sc_id__c"] {
         let sql = format!("select * from \"order\" where {field} = ?1 collate nocase limit 1");
         let row = first(connection, &sql, [key], |row| {
-            Ok(row
-                .get::<_, Option<String>>("s_c__store_id__c")
-                .unwrap_or_default())
+            // Orders of an org have only some of them.
+            let [of_store, book] =
+                ["s_c__store_id__c", "pricebook2id"].map(|field| row.get::<_, Option<String>>(field));
+            Ok((of_store.unwrap_or_default(), book.unwrap_or_default()))
         });
-        if let Some(Some(store)) = absent(row)? {
-            return Ok(store.is_none_or(|store| store == store_id));
-        }
+        let Some(Some((of_store, book))) = absent(row)? else {
+            continue;
+        };
+        return match (of_store.filter(|id| !id.is_empty()), book) {
+            (Some(of_store), _) => Ok(of_store == store.id),
+            (None, Some(book)) if store.pricebook_id.as_ref() == Some(&book) => {
+                stores::has_book_alone(connection, &book)
+            }
+            (None, _) => Ok(false),
+        };
     }
     Ok(false)
 }

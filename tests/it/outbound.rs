@@ -16,6 +16,7 @@ mod proxies;
 mod pusher;
 mod random_parts;
 pub mod shopper;
+mod stores;
 mod volume;
 
 use reqwest::Method;

@@ -85,6 +85,10 @@ const SEEN: &[(&str, &str)] = &[
     ("serve.tokens.stores", STORE_TOKENS),
     ("serve.tokens.customers", STORE_TOKENS),
     ("serve.tokens.orders", STORE_TOKENS),
+    (
+        "serve.account_history",
+        "a_customer_sees_no_colleague_s_orders_unless_they_share",
+    ),
     ("admin.listen", OTHERS),
     ("admin.tls.cert_file", HEADERS),
     ("admin.tls.key_file", HEADERS),

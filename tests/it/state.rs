@@ -141,6 +141,19 @@ fn what_each_schema_left_is_brought_up_to_date() {
                         .map(|orders| (orders.state.name(), orders.count))
                         .collect();
                     assert_eq!(counts, [("queued", 1), ("confirmed", 1)]);
+                    let keys = select(
+                        &open(),
+                        "select external_id, org_key from writes order by sequence",
+                    );
+                    let keys: Vec<_> = keys
+                        .iter()
+                        .map(|row| (&row["external_id"], &row["org_key"]))
+                        .collect();
+                    let as_before = ["WEB-1", "WEB-2"].map(Value::from);
+                    assert!(
+                        keys.into_iter()
+                            .eq(as_before.iter().map(|key| (key, &Value::Null)))
+                    );
                 }
             }
         }

@@ -8,5 +8,5 @@ mod oracle;
 mod profiles;
 mod rules;
 mod stream;
-mod tokens;
+pub mod tokens;
 mod visitors;

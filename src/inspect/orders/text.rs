@@ -41,6 +41,9 @@ pub fn list(views: &[View], next: Option<i64>) -> String {
 pub fn detail(detail: &Detail) -> String {
     let view = &detail.view;
     let mut text = list(std::slice::from_ref(view), None);
+    if let Some(key) = &view.org_key {
+        let _ = writeln!(text, "        store {}; key in the org: {key}", view.store_id);
+    }
     if let Some(id) = &view.salesforce_id {
         let _ = writeln!(text, "        in the org: {id}");
     }

@@ -135,6 +135,7 @@ pub(in crate::model) fn person(members: &Members<'_>) -> Result<Customer, Invali
         phone: members.text("phone")?,
         company: members.text("company")?,
         account_external_id: members.key("account_external_id")?,
+        is_protected: false,
     };
     if customer.account_external_id.is_some()
         && customer.external_id.is_none()

@@ -59,9 +59,6 @@ impl<'a> Composer<'a> {
         addresses: Addresses<'_>,
         profile: Option<&Entry>,
     ) -> Result<Vec<Part<'a>>, Problem> {
-        if self.party.is_kept {
-            return Ok(Vec::new());
-        }
         if self.customers == Customers::Persons && customer.account_external_id.is_none() {
             let person = self.person(customer, own, addresses, profile)?;
             return Ok(person.into_iter().collect());
@@ -127,7 +124,8 @@ impl<'a> Composer<'a> {
                 .sent_as(Place::Customer, "phone");
             addresses.put_both(&mut account);
         }
-        self.person_record("account", account, known, customer.account_key(own))
+        let key = customer.account_key(own);
+        self.person_record("account", account, (known, customer), key)
     }
 
     fn contact(
@@ -152,7 +150,8 @@ impl<'a> Composer<'a> {
             .sent_as(Place::Customer, "phone");
         addresses.put_mailing(&mut contact, "Mailing");
         self.profile(&mut contact, profile, "")?;
-        self.person_record("contact", contact, known, customer.contact_key(own))
+        let key = customer.contact_key(own);
+        self.person_record("contact", contact, (known, customer), key)
     }
 
     /// One record that is account and contact: the org makes the contact of it.
@@ -185,23 +184,25 @@ impl<'a> Composer<'a> {
                 }
             }
         }
-        self.person_record("account", person, known, customer.contact_key(own))
+        let key = customer.contact_key(own);
+        self.person_record("account", person, (known, customer), key)
     }
 
-    /// The part that changes a record by its id, where there is anything to change, or makes one under its key.
+    /// The part that changes a record by its id, where there is anything to change that may be, or makes one under its
+    /// key.
     fn person_record(
         &self,
         reference: &str,
         mut record: Record<'a>,
-        known: Option<&str>,
+        (known, customer): (Option<&str>, &Customer),
         key: &str,
     ) -> Result<Option<Part<'a>>, Problem> {
         let shape: &Writable = record.shape;
         let url = self.url(shape);
         if let Some(id) = known {
             let url = format!("{url}/{id}");
-            let changes = !record.values.is_empty();
-            return Ok(changes.then(|| self.person_part("PATCH", &url, reference, record)));
+            let stays = record.values.is_empty() || self.party.is_kept || customer.is_protected;
+            return Ok((!stays).then(|| self.person_part("PATCH", &url, reference, record)));
         }
         record.require(key_field(shape, key)?, key);
         Ok(Some(self.person_part("POST", &url, reference, record)))

@@ -249,6 +249,7 @@ fn is_only_named(customer: &Customer) -> bool {
         external_id: customer.external_id.clone(),
         salesforce_id: customer.salesforce_id.clone(),
         account_external_id: customer.account_external_id.clone(),
+        is_protected: customer.is_protected,
         ..Customer::default()
     };
     let is_named = customer.external_id.is_some() || customer.salesforce_id.is_some();

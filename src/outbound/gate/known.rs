@@ -5,8 +5,18 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
+use serde::{Deserialize, Serialize};
+
+use crate::config::{Orders, Profile};
 use crate::outbound::shape::Shape;
 use crate::store::seen;
+
+/// As it stands in the file.
+#[derive(Serialize, Deserialize)]
+struct Kept<S> {
+    made_for: String,
+    shape: S,
+}
 
 /// Shared by push, which learns, and the door, which asks.
 #[derive(Clone)]
@@ -14,18 +24,25 @@ pub struct Known(Arc<Inner>);
 
 struct Inner {
     dir: PathBuf,
+    /// What decides which objects push looks at.
+    made_for: String,
     shape: RwLock<Option<Arc<Shape>>>,
     /// Something was refused by it since it was learned.
     doubted: AtomicBool,
 }
 
 impl Known {
-    /// What was kept in a state directory, where anything was that can be read.
-    pub fn open(dir: &Path) -> Self {
-        let kept = seen::read(dir).and_then(|text| serde_json::from_str(&text).ok());
+    /// What was kept in a state directory, where anything was that can be read and was seen by the same configuration:
+    /// another one looks at other objects. `profile` is that of `[sync]`.
+    pub fn open(dir: &Path, policy: &Orders, profile: Profile) -> Self {
+        let profile = policy.profile.unwrap_or(profile);
+        let made_for = format!("{profile:?} {:?} {:?}", policy.external_id_field, policy.map);
+        let kept = seen::read(dir).and_then(|text| serde_json::from_str::<Kept<Shape>>(&text).ok());
+        let kept = kept.filter(|kept| kept.made_for == made_for);
         Self(Arc::new(Inner {
             dir: dir.to_owned(),
-            shape: RwLock::new(kept.map(Arc::new)),
+            made_for,
+            shape: RwLock::new(kept.map(|kept| Arc::new(kept.shape))),
             doubted: AtomicBool::new(false),
         }))
     }
@@ -54,7 +71,11 @@ impl Known {
             return;
         }
         *self.0.shape.write().unwrap_or_else(PoisonError::into_inner) = Some(Arc::clone(shape));
-        let kept = serde_json::to_string(&**shape)
+        let kept = Kept {
+            made_for: self.0.made_for.clone(),
+            shape: &**shape,
+        };
+        let kept = serde_json::to_string(&kept)
             .map_err(std::io::Error::other)
             .and_then(|text| seen::write(&self.0.dir, &text));
         if let Err(error) = kept {

@@ -9,7 +9,7 @@ use serde::Deserialize;
 use crate::model::clock::format_datetime;
 use crate::model::state::WriteState;
 use crate::outbound::outbox::View;
-use crate::outbound::outbox::desk::{Action, Audit, Deed, Detail, Done, Filter};
+use crate::outbound::outbox::desk::{Action, Audit, Deed, Detail, Done, Filter, Sought};
 use crate::serve::World;
 use crate::serve::console::html::{
     Html, button, element, facts, field, folded, heading, link, note, table, tag, text, verbatim,
@@ -113,8 +113,11 @@ pub async fn one(
     Path(reference): Path<String>,
     Query(told): Query<Told>,
 ) -> Page {
-    let detail = world.intake.outbox().detail(&reference)?;
-    let detail = detail.ok_or_else(|| Trouble::not_found(format!("there is no write {reference}")))?;
+    let detail = match world.intake.outbox().detail(&reference)? {
+        Sought::Found(detail) => detail,
+        Sought::None => return Err(Trouble::not_found(format!("there is no write {reference}"))),
+        Sought::Several(sentence) => return Err(Trouble::new(StatusCode::CONFLICT, sentence)),
+    };
     let view = &detail.view;
     let mut content = Vec::new();
     if let Some(sentence) = sentence(&told.done) {
@@ -154,6 +157,9 @@ fn standing(view: &View) -> Html {
         ("Accepted".to_owned(), text(format_datetime(view.accepted_at))),
         ("Attempts".to_owned(), text(view.attempts)),
     ];
+    if let Some(key) = &view.org_key {
+        told.push(("Key in the org".to_owned(), text(key)));
+    }
     if let Some(id) = &view.salesforce_id {
         told.push(("In the org".to_owned(), text(id)));
     }

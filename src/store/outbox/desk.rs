@@ -11,7 +11,7 @@ mod told;
 
 use std::path::{Path, PathBuf};
 
-use rusqlite::{Connection, OptionalExtension, TransactionBehavior, params};
+use rusqlite::{Connection, OptionalExtension, TransactionBehavior};
 use serde_json::Value;
 
 use crate::model::clock::Millis;
@@ -19,7 +19,7 @@ use crate::model::write::Kind;
 use crate::model::write::edit::Change;
 use crate::store::database::{self, OpenError};
 use crate::store::outbox::damage::{self, shown};
-use crate::store::outbox::read::{Attempt, VIEW, View, attempts, view};
+use crate::store::outbox::read::{Attempt, VIEW, VIEW_COLUMNS, View, attempts, view};
 use crate::store::outbox::{KIND, Outbox, OutboxError};
 pub use deeds::{Action, Deed};
 pub use filter::Filter;
@@ -37,6 +37,24 @@ pub struct Detail {
     pub body: Value,
     pub attempts: Vec<Attempt>,
     pub audit: Vec<Audit>,
+}
+
+/// What a look for one write comes to.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Sought<T> {
+    Found(T),
+    None,
+    /// Writes of several stores have the key; one sentence that says how to name one.
+    Several(String),
+}
+
+impl<T> Sought<T> {
+    pub fn found(self) -> Option<T> {
+        match self {
+            Self::Found(found) => Some(found),
+            Self::None | Self::Several(_) => None,
+        }
+    }
 }
 
 /// One thing that a person did.
@@ -116,7 +134,7 @@ impl Desk {
         Ok(filter::list(&self.connection, filter, after, most)?)
     }
 
-    pub fn detail(&self, reference: &str) -> Result<Option<Detail>, DeskError> {
+    pub fn detail(&self, reference: &str) -> Result<Sought<Detail>, DeskError> {
         Ok(detail(&self.connection, reference)?)
     }
 
@@ -142,7 +160,7 @@ impl Outbox {
         self.read(|connection| filter::list(connection, filter, after, most))
     }
 
-    pub fn detail(&self, reference: &str) -> Result<Option<Detail>, OutboxError> {
+    pub fn detail(&self, reference: &str) -> Result<Sought<Detail>, OutboxError> {
         self.read(|connection| detail(connection, reference))
     }
 
@@ -158,30 +176,48 @@ impl Outbox {
     }
 }
 
-/// A write by what people call it: `WEB-1` (an order, else whatever alone has the key), `case:K-1`, or `#17`.
-pub(super) fn sequence(connection: &Connection, reference: &str) -> rusqlite::Result<Option<i64>> {
+/// A write by what people call it: `WEB-1` (an order, else whatever has the key), `case:K-1`, or `#17`. Keys are the
+/// stores' or the org's. Where the writes of several stores have the key, none of them is taken for the other.
+pub(super) fn sequence(connection: &Connection, reference: &str) -> rusqlite::Result<Sought<i64>> {
     if let Some(number) = reference.strip_prefix('#') {
         let number: Option<i64> = number.parse().ok();
-        return connection
+        let found = connection
             .prepare_cached("select sequence from writes where sequence = ?1")?
             .query_row([number], |row| row.get(0))
-            .optional();
+            .optional()?;
+        return Ok(found.map_or(Sought::None, Sought::Found));
     }
-    if let Some((kind, key)) = reference.split_once(':')
-        && let Some(kind) = Kind::from_name(kind)
-    {
-        return connection
-            .prepare_cached("select sequence from writes where kind = ?1 and external_id = ?2")?
-            .query_row(params![kind.name(), key], |row| row.get(0))
-            .optional();
-    }
+    let (kind, key) = match reference.split_once(':') {
+        Some((kind, key)) => Kind::from_name(kind).map_or((None, reference), |kind| (Some(kind), key)),
+        None => (None, reference),
+    };
     let found = connection
-        .prepare_cached("select sequence, kind from writes where external_id = ?1")?
-        .query_map([reference], |row| Ok((row.get(0)?, damage::kind(row, 1)?)))?
+        .prepare_cached(
+            "select sequence, kind from writes where external_id = ?1 or org_key = ?1 order by sequence",
+        )?
+        .query_map([key], |row| Ok((row.get(0)?, damage::kind(row, 1)?)))?
         .collect::<rusqlite::Result<Vec<(i64, Option<Kind>)>>>()?;
-    let order = found.iter().find(|(_, kind)| *kind == Some(Kind::Order));
-    let alone = found.first().filter(|_| found.len() == 1);
-    Ok(order.or(alone).map(|(sequence, _)| *sequence))
+    let of_kind = |wanted: Kind| {
+        let of_kind = found.iter().filter(move |(_, kind)| *kind == Some(wanted));
+        of_kind.map(|(sequence, _)| *sequence).collect::<Vec<i64>>()
+    };
+    let mut meant = of_kind(kind.unwrap_or(Kind::Order));
+    if kind.is_none() && meant.is_empty() {
+        meant = found.iter().map(|(sequence, _)| *sequence).collect();
+    }
+    Ok(match meant[..] {
+        [] => Sought::None,
+        [one] => Sought::Found(one),
+        _ => Sought::Several(several(&meant)),
+    })
+}
+
+fn several(sequences: &[i64]) -> String {
+    let numbers: Vec<String> = sequences.iter().map(|sequence| format!("#{sequence}")).collect();
+    format!(
+        "several writes have this key: name one of them by its number, {}",
+        numbers.join(" or ")
+    )
 }
 
 fn export(connection: &Connection, filter: &Filter, after: i64) -> rusqlite::Result<Vec<Detail>> {
@@ -189,9 +225,12 @@ fn export(connection: &Connection, filter: &Filter, after: i64) -> rusqlite::Res
     page.iter().map(|view| full(connection, view.sequence)).collect()
 }
 
-fn detail(connection: &Connection, reference: &str) -> rusqlite::Result<Option<Detail>> {
-    let found = sequence(connection, reference)?;
-    found.map(|sequence| full(connection, sequence)).transpose()
+fn detail(connection: &Connection, reference: &str) -> rusqlite::Result<Sought<Detail>> {
+    Ok(match sequence(connection, reference)? {
+        Sought::Found(sequence) => Sought::Found(full(connection, sequence)?),
+        Sought::None => Sought::None,
+        Sought::Several(sentence) => Sought::Several(sentence),
+    })
 }
 
 fn full(connection: &Connection, sequence: i64) -> rusqlite::Result<Detail> {
@@ -199,7 +238,7 @@ fn full(connection: &Connection, sequence: i64) -> rusqlite::Result<Detail> {
         .prepare_cached(&format!(
             "select {VIEW}, b.body from writes w left join bodies b on b.write_sequence = w.sequence where w.sequence = ?1"
         ))?
-        .query_row([sequence], |row| Ok((view(row)?, shown(row, 15)?)))?;
+        .query_row([sequence], |row| Ok((view(row)?, shown(row, VIEW_COLUMNS)?)))?;
     Ok(Detail {
         body: body.map_or(Value::Null, |body| {
             serde_json::from_str(&body).unwrap_or(Value::String(body))

@@ -136,7 +136,7 @@ mod tests {
         let shop = Shop::open(shop.crash(), 7_000);
         assert!(shop.due(16_999).await.is_empty(), "its wait begins anew");
         assert_eq!(shop.due(17_000).await.len(), 1);
-        let view = shop.outbox.write(Kind::Order, "A").unwrap().unwrap();
+        let view = shop.view(Kind::Order, "A");
         assert_eq!(view.attempts, 2);
     }
 }

@@ -20,6 +20,8 @@ pub(super) const OF_CUSTOMER: &str =
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PendingOrder {
     pub external_id: String,
+    /// Under which the org has it, or will.
+    pub org_key: String,
     pub store_id: String,
     pub state: WriteState,
     pub salesforce_id: Option<String>,
@@ -28,6 +30,20 @@ pub struct PendingOrder {
 }
 
 impl Outbox {
+    /// The org's ids of orders that were placed for a person, by the id of the person's record: the next few after one.
+    pub fn orders_of(&self, record_id: &str, after: &str, most: usize) -> Result<Vec<String>, OutboxError> {
+        let most = i64::try_from(most).unwrap_or(i64::MAX).saturating_add(1);
+        self.read(|connection| {
+            connection
+                .prepare_cached(
+                    "select salesforce_id from persons join writes on sequence = write_sequence
+                     where record_id = ?1 and kind = 'order' and salesforce_id > ?2 order by salesforce_id limit ?3",
+                )?
+                .query_map(params![record_id, after, most], |row| row.get(0))?
+                .collect()
+        })
+    }
+
     /// A customer's orders that are open, by the customer's key or e-mail, whatever their case; the newest first, at
     /// most `most`.
     pub fn pending_of(&self, key: &str, email: &str, most: u32) -> Result<Vec<PendingOrder>, OutboxError> {
@@ -39,7 +55,8 @@ impl Outbox {
                          union
                          select sequence from writes indexed by writes_email where email = ?2
                      )
-                     select external_id, store_id, state, salesforce_id, iif(json_valid(body), body ->> '$.currency', null), accepted_at
+                     select external_id, store_id, state, salesforce_id, iif(json_valid(body), body ->> '$.currency', null), accepted_at,
+                         coalesce(org_key, external_id)
                      from theirs join writes using (sequence) left join bodies on write_sequence = sequence
                      where kind = 'order' and state in ('queued', 'sending', 'waiting', 'sent', 'needs_attention')
                      order by sequence desc limit ?3",
@@ -52,6 +69,7 @@ impl Outbox {
                         salesforce_id: shown(row, 3)?,
                         currency: shown(row, 4)?,
                         accepted_at: row.get(5)?,
+                        org_key: shown(row, 6)?.unwrap_or_default(),
                     })
                 })?
                 .collect()

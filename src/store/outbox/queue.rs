@@ -9,7 +9,7 @@ use crate::model::clock::Millis;
 use crate::model::order::{OrderState, Problem};
 use crate::model::write::{Kind, Write};
 use crate::store::outbox::damage::{self, exact, unreadable};
-use crate::store::outbox::{Limit, Outbox, OutboxError, held, transitions};
+use crate::store::outbox::{Limit, Outbox, OutboxError, held, org_key, transitions};
 
 /// So many writes that can neither be read nor set aside are passed over.
 const UNREADABLE_MAX: i64 = 8;
@@ -24,6 +24,24 @@ pub struct NewWrite {
     pub idempotency_key: Option<String>,
     /// How much orders may hold of what this one wants.
     pub limits: Vec<Limit>,
+}
+
+/// What a store calls a write; its case makes no difference.
+#[derive(Clone, Copy, Debug)]
+pub struct StoreKey<'a> {
+    pub kind: Kind,
+    pub store_id: &'a str,
+    pub external_id: &'a str,
+}
+
+impl<'a> StoreKey<'a> {
+    pub fn of(write: &'a Write) -> Self {
+        Self {
+            kind: write.kind(),
+            store_id: write.store_id(),
+            external_id: write.external_id(),
+        }
+    }
 }
 
 /// What became of a write at the door.
@@ -44,7 +62,11 @@ pub enum Accepted {
 pub struct Claimed {
     pub sequence: i64,
     pub kind: Kind,
+    /// The store's key of it.
     pub external_id: String,
+    /// The org's key of it and of the order that it is about, where they are not the store's own.
+    pub org_key: Option<String>,
+    pub order_org_key: Option<String>,
     pub attempt: u32,
     pub failures: u32,
     /// The org may have it already.
@@ -75,6 +97,9 @@ struct Row {
     lane: String,
     body: String,
     checksum: i64,
+    /// Its key in the org, where another store has the plain one; none of customers, whom all stores share.
+    marked: Option<String>,
+    is_marked: bool,
 }
 
 impl Outbox {
@@ -84,7 +109,10 @@ impl Outbox {
             .write
             .to_json()
             .map_err(|error| OutboxError::Write(error.to_string()))?;
+        let (external_id, is_customer) = (new.write.external_id(), new.write.kind() == Kind::Customer);
         let row = Row {
+            marked: (!is_customer).then(|| org_key::marked(new.write.store_id(), external_id)),
+            is_marked: org_key::looks_marked(external_id),
             lane: new.write.lane(),
             checksum: damage::checksum(&new.write, &body),
             body,
@@ -99,16 +127,15 @@ impl Outbox {
         Ok(accepted)
     }
 
-    /// Whether the write's key is taken already, and by the same write. A look without waiting for the writer:
+    /// Whether the store used the write's key already, and for the same write. A look without waiting for the writer:
     /// [`Outbox::accept`] looks again.
     pub fn earlier(
         &self,
-        kind: Kind,
-        external_id: &str,
+        key: StoreKey<'_>,
         idempotency_key: Option<&str>,
         body_hash: &[u8; 32],
     ) -> Result<Option<Accepted>, OutboxError> {
-        self.read(|connection| earlier(connection, kind, external_id, idempotency_key, body_hash))
+        self.read(|connection| earlier(connection, key, idempotency_key, body_hash))
     }
 
     /// Claims up to `most` writes that are due, at most one of a lane: orders first, then the longest due.
@@ -168,13 +195,13 @@ impl Outbox {
 
 fn accept(connection: &Connection, row: &Row, now: Millis) -> rusqlite::Result<Accepted> {
     let (write, key) = (&row.new.write, row.new.idempotency_key.as_deref());
-    let (kind, external_id) = (write.kind(), write.external_id());
+    let own = StoreKey::of(write);
     if let Some(line) = held::short(connection, write, &row.new.limits)? {
-        let taken = earlier(connection, kind, external_id, key, &row.new.body_hash)?;
+        let taken = earlier(connection, own, key, &row.new.body_hash)?;
         return Ok(taken.unwrap_or(Accepted::OutOfStock { line }));
     }
     let parent = match write.order() {
-        Some(order) => order_sequence(connection, order)?,
+        Some(order) => order_sequence(connection, own.store_id, order)?,
         None => None,
     };
     // What belongs to an order of another customer goes with that order.
@@ -185,9 +212,13 @@ fn accept(connection: &Connection, row: &Row, now: Millis) -> rusqlite::Result<A
     // Who is ahead in the lane is due already, or waits for an order: see `transitions::release`.
     let inserted = connection
         .prepare_cached(
-            "insert into writes (kind, external_id, idempotency_key, body_hash, store_id, lane, behind, priority, parent,
-                 customer, email, state, due_at, accepted_at, updated_at)
-             values (:kind, :external_id, :idempotency_key, :body_hash, :store_id, :lane,
+            "insert into writes (kind, external_id, org_key, idempotency_key, body_hash, store_id, lane, behind, priority,
+                 parent, customer, email, state, due_at, accepted_at, updated_at)
+             values (:kind, :external_id,
+                 iif(:is_marked or exists(
+                     select 1 from writes where kind = :kind and external_id = :external_id and org_key is null
+                 ), :marked, null),
+                 :idempotency_key, :body_hash, :store_id, :lane,
                  exists(
                      select 1 from writes
                      where lane = :lane and is_open = 1 and behind = 0
@@ -199,13 +230,15 @@ fn accept(connection: &Connection, row: &Row, now: Millis) -> rusqlite::Result<A
              on conflict do nothing",
         )?
         .execute(named_params! {
-            ":kind": kind.name(),
-            ":external_id": external_id,
+            ":kind": own.kind.name(),
+            ":external_id": own.external_id,
+            ":is_marked": row.is_marked,
+            ":marked": row.marked,
             ":idempotency_key": key,
             ":body_hash": row.new.body_hash.as_slice(),
-            ":store_id": write.store_id(),
+            ":store_id": own.store_id,
             ":lane": lane,
-            ":priority": kind.priority(),
+            ":priority": own.kind.priority(),
             ":parent": parent.as_ref().map(|(sequence, _)| sequence),
             ":customer": write.customer().and_then(|customer| customer.external_id.as_deref()),
             ":email": email(write),
@@ -213,7 +246,7 @@ fn accept(connection: &Connection, row: &Row, now: Millis) -> rusqlite::Result<A
         })?;
     if inserted == 0 {
         // One of its keys is taken.
-        let taken = earlier(connection, kind, external_id, key, &row.new.body_hash)?;
+        let taken = earlier(connection, own, key, &row.new.body_hash)?;
         return taken.ok_or(rusqlite::Error::QueryReturnedNoRows);
     }
     let sequence = connection.last_insert_rowid();
@@ -231,37 +264,46 @@ pub(super) fn email(write: &Write) -> Option<&str> {
     customer.email.as_deref()
 }
 
-/// An accepted order by its key: its sequence and its lane.
-fn order_sequence(connection: &Connection, key: &str) -> rusqlite::Result<Option<(i64, String)>> {
+/// An accepted order by the store's key: its sequence and its lane.
+fn order_sequence(
+    connection: &Connection,
+    store_id: &str,
+    key: &str,
+) -> rusqlite::Result<Option<(i64, String)>> {
     connection
-        .prepare_cached("select sequence, lane from writes where kind = 'order' and external_id = ?1")?
-        .query_row([key], |row| Ok((row.get(0)?, row.get(1)?)))
+        .prepare_cached(
+            "select sequence, lane from writes where kind = 'order' and external_id = ?1 and store_id = ?2",
+        )?
+        .query_row([key, store_id], |row| Ok((row.get(0)?, row.get(1)?)))
         .optional()
 }
 
-/// What the keys were used for before, if they were.
+/// What the store used the keys for before, if it did.
 fn earlier(
     connection: &Connection,
-    kind: Kind,
-    external_id: &str,
+    key: StoreKey<'_>,
     idempotency_key: Option<&str>,
     body_hash: &[u8; 32],
 ) -> rusqlite::Result<Option<Accepted>> {
     connection
         .prepare_cached(
-            "select body_hash, accepted_at from writes where kind = ?1 and external_id = ?2
+            "select body_hash, accepted_at from writes where kind = ?1 and external_id = ?2 and store_id = ?4
              union all
-             select body_hash, accepted_at from writes where kind = ?1 and idempotency_key = ?3 and external_id <> ?2",
+             select body_hash, accepted_at from writes
+             where kind = ?1 and idempotency_key = ?3 and store_id = ?4 and external_id <> ?2",
         )?
-        .query_row(params![kind.name(), external_id, idempotency_key], |row| {
-            let same = row.get::<_, Vec<u8>>(0)? == body_hash;
-            let accepted_at = row.get(1)?;
-            Ok(if same {
-                Accepted::Replay { accepted_at }
-            } else {
-                Accepted::Conflict
-            })
-        })
+        .query_row(
+            params![key.kind.name(), key.external_id, idempotency_key, key.store_id],
+            |row| {
+                let same = row.get::<_, Vec<u8>>(0)? == body_hash;
+                let accepted_at = row.get(1)?;
+                Ok(if same {
+                    Accepted::Replay { accepted_at }
+                } else {
+                    Accepted::Conflict
+                })
+            },
+        )
         .optional()
 }
 
@@ -281,7 +323,8 @@ fn claim(
     let due = connection
         .prepare_cached(
             "select sequence, kind, external_id, attempt, failures, read_back, accepted_at, body, checksum,
-                 unanswered_at, error_code
+                 unanswered_at, error_code, org_key,
+                 (select p.org_key from writes p where p.sequence = writes.parent)
              from writes indexed by writes_due left join bodies on write_sequence = sequence
              where behind = 0 and state in ('queued', 'waiting') and priority <= ?3 and due_at <= ?1
              order by priority, due_at, sequence limit ?2",
@@ -332,6 +375,8 @@ fn claimed(row: &rusqlite::Row<'_>, sequence: i64) -> Result<Claimed, Problem> {
         unanswered_at: row.get(9).map_err(|_| number())?,
         is_interrupted: damage::shown(row, 10)
             .is_ok_and(|code| code.as_deref() == Some(transitions::INTERRUPTED)),
+        org_key: row.get(11).map_err(|_| unreadable("a key"))?,
+        order_org_key: row.get(12).map_err(|_| unreadable("a key"))?,
         external_id,
     })
 }

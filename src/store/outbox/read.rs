@@ -9,7 +9,7 @@ use crate::model::order::Problem;
 use crate::model::state::WriteState;
 use crate::model::write::Kind;
 use crate::store::outbox::damage::{self, exact, shown, unreadable};
-use crate::store::outbox::{Outbox, OutboxError};
+use crate::store::outbox::{Outbox, OutboxError, StoreKey};
 
 /// A write as it stands, without what it holds.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -17,7 +17,10 @@ pub struct View {
     pub sequence: i64,
     /// `None` where what is stored is no kind.
     pub kind: Option<Kind>,
+    /// The store's key of it.
     pub external_id: String,
+    /// The org's key of it, where another store used the same key first.
+    pub org_key: Option<String>,
     pub store_id: String,
     /// The customer's key.
     pub customer: Option<String>,
@@ -46,7 +49,9 @@ pub(super) const VIEW: &str =
     "w.sequence, w.kind, w.external_id, w.store_id, w.customer, w.state, w.salesforce_id, w.error_code,
     w.error_message, w.attempt, w.due_at, w.accepted_at, w.updated_at,
     (select p.external_id from writes p where p.sequence = w.parent and p.state not in ('sent', 'confirmed')),
-    w.emptied_at";
+    w.emptied_at, w.org_key";
+/// How many columns those are.
+pub(super) const VIEW_COLUMNS: usize = 16;
 
 /// One attempt to send a write.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -85,21 +90,16 @@ fn counts(connection: &Connection) -> rusqlite::Result<Vec<(WriteState, i64)>> {
 }
 
 impl Outbox {
-    /// A write by its kind and key, whatever the key's case.
-    pub fn write(&self, kind: Kind, external_id: &str) -> Result<Option<View>, OutboxError> {
+    /// A write by what its store calls it.
+    pub fn write(&self, key: StoreKey<'_>) -> Result<Option<View>, OutboxError> {
         self.read(|connection| {
             connection
                 .prepare_cached(&format!(
-                    "select {VIEW} from writes w where w.kind = ?1 and w.external_id = ?2"
+                    "select {VIEW} from writes w where w.kind = ?1 and w.external_id = ?2 and w.store_id = ?3"
                 ))?
-                .query_row(params![kind.name(), external_id], view)
+                .query_row(params![key.kind.name(), key.external_id, key.store_id], view)
                 .optional()
         })
-    }
-
-    /// An order by its key.
-    pub fn order(&self, external_id: &str) -> Result<Option<View>, OutboxError> {
-        self.write(Kind::Order, external_id)
     }
 
     /// All attempts at a write, the first one first.
@@ -196,6 +196,7 @@ pub(super) fn view(row: &Row<'_>) -> rusqlite::Result<View> {
         updated_at: row.get(12)?,
         waits_for: shown(row, 13)?,
         emptied_at: row.get(14)?,
+        org_key: shown(row, 15)?,
     })
 }
 

@@ -32,6 +32,15 @@ impl Shop {
         self.dir
     }
 
+    pub(super) fn view(&self, kind: Kind, external_id: &str) -> View {
+        let key = StoreKey {
+            kind,
+            store_id: "a00",
+            external_id,
+        };
+        self.outbox.write(key).unwrap().unwrap()
+    }
+
     pub(super) async fn place(&self, key: &str, customer: &str) -> Accepted {
         self.outbox
             .accept(new_order(key, customer, 1), 1_000)
@@ -104,6 +113,67 @@ async fn accepts_once_per_key() {
         "one idempotency key, two orders"
     );
     assert_eq!(shop.outbox.counts().unwrap(), [(WriteState::Queued, 2)]);
+}
+
+/// As [`new_order`], of another store.
+fn of_another_store(key: &str, customer: &str, hash: u8) -> NewWrite {
+    let mut new = new_order(key, customer, hash);
+    if let Write::Order(order) = &mut new.write {
+        order.store_id = "b00".to_owned();
+    }
+    new
+}
+
+#[tokio::test]
+async fn a_key_is_a_store_s_own_and_the_org_tells_the_two_apart() {
+    let shop = shop();
+    let keyed = |new: NewWrite| NewWrite {
+        idempotency_key: Some("I".to_owned()),
+        ..new
+    };
+    shop.outbox
+        .accept(keyed(new_order("A", "c", 1)), 1_000)
+        .await
+        .unwrap();
+    for (hash, expected) in [
+        (2, Accepted::New { accepted_at: 2_000 }),
+        (2, Accepted::Replay { accepted_at: 2_000 }),
+        (1, Accepted::Conflict),
+    ] {
+        let new = keyed(of_another_store("a", "d", hash));
+        assert_eq!(shop.outbox.accept(new, 2_000).await.unwrap(), expected);
+    }
+    // What another store's key is marked with is nobody else's to take.
+    let marked = org_key::marked("b00", "A");
+    shop.outbox
+        .accept(new_order(&marked, "e", 3), 3_000)
+        .await
+        .unwrap();
+    let claimed = shop.due(3_000).await;
+    let under = |write: &Claimed| write.org_key.clone().unwrap_or_else(|| write.external_id.clone());
+    let mut keys: Vec<String> = claimed.iter().map(|write| under(write).to_lowercase()).collect();
+    keys.sort();
+    keys.dedup();
+    assert_eq!((claimed.len(), keys.len()), (3, 3), "{keys:?}");
+    assert!(
+        keys.contains(&"a".to_owned()) && keys.contains(&marked.to_lowercase()),
+        "{keys:?}"
+    );
+    let told = shop.outbox.detail("A").unwrap();
+    assert!(
+        matches!(&told, desk::Sought::Several(sentence) if sentence.contains("#1 or #2")),
+        "{told:?}"
+    );
+    let deed = Deed {
+        actor: "ana".to_owned(),
+        action: Action::Retry {
+            reference: "order:a".to_owned(),
+        },
+    };
+    assert!(matches!(
+        shop.outbox.deed(deed, 4_000).await.unwrap(),
+        Done::Refused(_)
+    ));
 }
 
 #[tokio::test]
@@ -213,7 +283,7 @@ async fn waits_until_due_and_keeps_its_history() {
     );
     assert_eq!(shop.outbox.next_due().unwrap(), Some(9_000));
     assert!(shop.outbox.claim(8_999, 1, false).await.unwrap().is_empty());
-    let view = shop.outbox.order("a").unwrap().unwrap();
+    let view = shop.view(Kind::Order, "a");
     assert_eq!((view.state.name(), view.attempts), ("waiting", 1));
     assert_eq!(view.problem.unwrap().code, "UNABLE_TO_LOCK_ROW");
     let again = shop.outbox.claim(9_000, 1, false).await.unwrap().remove(0);
@@ -229,7 +299,7 @@ async fn an_order_caught_while_sending_is_looked_up_first() {
     shop.place("A", "a").await;
     shop.outbox.claim(1_000, 1, false).await.unwrap();
     let shop = Shop::open(shop.crash(), 50_000);
-    let view = shop.outbox.order("A").unwrap().unwrap();
+    let view = shop.view(Kind::Order, "A");
     assert_eq!(view.state, WriteState::Waiting);
     assert_eq!(view.problem.unwrap().code, "INTERRUPTED");
     let claimed = shop.outbox.claim(50_000, 1, false).await.unwrap().remove(0);
@@ -267,7 +337,7 @@ async fn confirms_what_was_sent() {
         shop.outbox.confirm(vec![sent[0].sequence], 3_000).await.unwrap(),
         0
     );
-    let view = shop.outbox.order("A").unwrap().unwrap();
+    let view = shop.view(Kind::Order, "A");
     assert_eq!(
         (view.state.name(), view.salesforce_id.as_deref()),
         ("confirmed", Some("801A"))
@@ -425,7 +495,7 @@ async fn what_changes_an_order_waits_for_it_and_nobody_waits_for_that() {
         ["A2"],
         "past the update of the parked order"
     );
-    let view = shop.outbox.write(Kind::OrderUpdate, "U1").unwrap().unwrap();
+    let view = shop.view(Kind::OrderUpdate, "U1");
     assert_eq!(
         (view.state.name(), view.waits_for.as_deref()),
         ("queued", Some("A1"))
@@ -462,7 +532,7 @@ async fn deeds_keep_history_and_say_who_did_what() {
         reason: "called".to_owned(),
     };
     shop.deed(discard.clone()).await;
-    let child = shop.outbox.write(Kind::OrderUpdate, "U1").unwrap().unwrap();
+    let child = shop.view(Kind::OrderUpdate, "U1");
     assert_eq!(child.problem.unwrap().code, "ORDER_DISCARDED");
     assert!(
         matches!(shop.deed(discard).await, Done::Refused(_)),
@@ -480,7 +550,7 @@ async fn deeds_keep_history_and_say_who_did_what() {
         per_second: 2,
     };
     assert!(matches!(shop.deed(all).await, Done::Changed { count: 1, .. }));
-    let detail = shop.outbox.detail("A1").unwrap().unwrap();
+    let detail = shop.outbox.detail("A1").unwrap().found().unwrap();
     assert_eq!(detail.view.state, WriteState::Queued);
     assert_eq!(detail.body["customer"]["email"], "ana@example.com");
     let deeds: Vec<&str> = detail.audit.iter().map(|deed| deed.action.as_str()).collect();
@@ -527,7 +597,7 @@ async fn an_update_that_waits_is_parked_when_its_order_is_discarded() {
         reason: "called".to_owned(),
     };
     assert!(matches!(shop.deed(discard).await, Done::Changed { .. }));
-    let parked = shop.outbox.write(Kind::OrderUpdate, "U1").unwrap().unwrap();
+    let parked = shop.view(Kind::OrderUpdate, "U1");
     assert_eq!(parked.state, WriteState::NeedsAttention);
     assert_eq!(parked.problem.unwrap().code, "ORDER_DISCARDED");
     assert!(shop.due(90_000).await.is_empty(), "it is not sent");
@@ -630,7 +700,7 @@ async fn orders_of_the_first_version_are_taken_over() {
     let shop = Shop::open(dir, 0);
     assert_eq!(keys(&shop.due(9_000).await), ["A1"]);
     assert_eq!(shop.outbox.attempts(3).unwrap().len(), 1);
-    let view = shop.outbox.order("A2").unwrap().unwrap();
+    let view = shop.view(Kind::Order, "A2");
     assert_eq!(
         (view.state.name(), view.customer.as_deref()),
         ("queued", Some("C"))

@@ -4,7 +4,7 @@ use rusqlite::{Connection, Row, params};
 use serde_json::Value;
 
 use crate::store::storefront::stores::Store;
-use crate::store::storefront::{first, is_id, json};
+use crate::store::storefront::{absent, first, is_id, json};
 
 /// A customer: a contact with its account, or an account alone.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -141,28 +141,30 @@ pub enum Kind {
 }
 
 impl Kind {
-    /// ?1 is the contact, ?2 the account.
+    /// ?1 is the contact, ?2 the account where all that is the account's is to be seen, ?3 the ids of further ones.
     fn sql(self) -> &'static str {
         match self {
             Self::Orders => {
                 "select o.id, o.ordernumber as order_number, coalesce(o.external_id, o.sc_id) as external_id, o.status,
                     o.effectivedate as effective_date, o.submitted_date, o.currencyisocode as currency, o.totalamount as total_amount,
                     o.store_id, 'confirmed' as state
-                 from _of_order o where o.id in (select id from _of_order where accountid = ?2 union select id from _of_order where billtocontactid = ?1)"
+                 from _of_order o where o.id in (select id from _of_order where accountid = ?2
+                    union select id from _of_order where billtocontactid = ?1 union select value from json_each(?3))"
             }
             Self::Assets => {
                 "select o.id, o.name, o.product_id, o.serial_number, o.status, o.purchased_on, o.quantity, o.currency,
                     o.price_amount
-                 from store_asset_v1 o where (o.contact_id = ?1 or o.account_id = ?2)"
+                 from store_asset_v1 o where (o.contact_id = ?1 or o.account_id = ?2 or o.id in (select value from json_each(?3)))"
             }
             Self::Cases => {
                 "select o.id, o.casenumber as case_number, o.subject, o.status, o.origin, coalesce(o.isclosed, 0) as is_closed
-                 from _of_case o where (o.contactid = ?1 or o.accountid = ?2)"
+                 from _of_case o where (o.contactid = ?1 or o.accountid = ?2 or o.id in (select value from json_each(?3)))"
             }
             Self::Points => {
                 "select o.id, o.entry_type, o.points_value as points, o.expires_at, o.\"usage\", o.reason_code, o.store_id,
                     coalesce(o.activated, 0) as is_activated
-                 from _of_account_points_ledger o where (o.contact_id = ?1 or o.account_id = ?2)"
+                 from _of_account_points_ledger o
+                 where (o.contact_id = ?1 or o.account_id = ?2 or o.id in (select value from json_each(?3)))"
             }
         }
     }
@@ -172,20 +174,34 @@ const LINES: &str = "select i.id, i.product2id as product_id, i.quantity, o.curr
         i.totalprice as total_amount
     from _of_orderitem i join _of_order o on o.id = i.orderid where i.orderid = ?1 order by i.id";
 
-/// A page of what a customer has, by id.
+/// What a page is about.
+#[derive(Clone, Copy, Debug)]
+pub struct Asked<'a> {
+    pub customer: &'a Customer,
+    pub kind: Kind,
+    /// Whether a contact sees what the others of the account have.
+    pub shares_account: bool,
+    /// Ids of records that are the customer's whatever the org's rows say.
+    pub own: &'a [String],
+}
+
+/// A page of what a customer has, by id. Points are the account's, whoever earned them.
 pub fn list(
     connection: &Connection,
-    customer: &Customer,
-    kind: Kind,
+    asked: Asked<'_>,
     after: &str,
     limit: usize,
 ) -> rusqlite::Result<(Vec<Value>, Option<String>)> {
-    let sql = format!("{} and o.id > ?3 order by o.id limit ?4", kind.sql());
+    let Asked { customer, kind, .. } = asked;
+    let sees_all = asked.shares_account || kind == Kind::Points || is_alone(connection, customer)?;
+    let account_id = customer.account_id.as_ref().filter(|_| sees_all);
+    let own = Value::from(asked.own).to_string();
+    let sql = format!("{} and o.id > ?4 order by o.id limit ?5", kind.sql());
     let most = i64::try_from(limit).unwrap_or(i64::MAX).saturating_add(1);
     let mut items = rows(
         connection,
         &sql,
-        params![customer.contact_id, customer.account_id, after, most],
+        params![customer.contact_id, account_id, own, after, most],
     )?;
     if kind == Kind::Orders {
         for order in &mut items {
@@ -199,6 +215,21 @@ pub fn list(
         .and_then(|item| item["id"].as_str())
         .map(str::to_owned);
     Ok((items, last.filter(|_| more)))
+}
+
+/// Whether the account is the customer's alone: it is a person account, or the customer was named as the account.
+fn is_alone(connection: &Connection, customer: &Customer) -> rusqlite::Result<bool> {
+    let Some(contact) = &customer.contact_id else {
+        return Ok(true);
+    };
+    let read = |row: &Row<'_>| Ok(row.get::<_, Option<bool>>("ispersonaccount").unwrap_or_default());
+    let is_person = absent(first(
+        connection,
+        "select * from contact where id = ?1",
+        [contact],
+        read,
+    ))?;
+    Ok(is_person.flatten().flatten().unwrap_or(false))
 }
 
 /// Whether the org's orders hold one with this id or key, whatever the key's case.
@@ -305,7 +336,13 @@ mod tests {
             ..Customer::default()
         };
         let page = |after, limit| {
-            let (items, next) = list(&connection, &me, Kind::Cases, after, limit).unwrap();
+            let asked = Asked {
+                customer: &me,
+                kind: Kind::Cases,
+                shares_account: true,
+                own: &[],
+            };
+            let (items, next) = list(&connection, asked, after, limit).unwrap();
             let ids = items.iter().map(|item| item["id"].as_str().unwrap());
             (ids.collect::<Vec<_>>().join(" "), next)
         };

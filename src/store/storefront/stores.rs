@@ -61,6 +61,13 @@ pub fn find(connection: &Connection, key: &str) -> rusqlite::Result<Found<Store>
     })
 }
 
+/// Whether a price book is one store's and no other's.
+pub fn has_book_alone(connection: &Connection, pricebook_id: &str) -> rusqlite::Result<bool> {
+    let sql = "select count(*) from store_v1 where pricebook_id = ?1";
+    let count: Option<i64> = first(connection, sql, [pricebook_id], |row| row.get(0))?;
+    Ok(count == Some(1))
+}
+
 /// All stores; an org has few.
 pub fn list(connection: &Connection) -> rusqlite::Result<Found<Vec<Store>>> {
     if !are_there(connection)? {

@@ -10,7 +10,7 @@ use storesync::model::write::Write;
 use storesync::outbound::gate::Known;
 use storesync::outbound::push;
 use storesync::salesforce::Org;
-use storesync::store::outbox::{self, NewWrite, Outbox, View};
+use storesync::store::outbox::{self, NewWrite, Outbox, StoreKey, View};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
@@ -37,7 +37,7 @@ impl Pusher {
             config: config.orders.clone(),
             profile: config.sync.profile,
             clock: clock.clone(),
-            known: Known::open(dir.path()),
+            known: Known::open(dir.path(), &config.orders, config.sync.profile),
             problem: watch::Sender::new(None),
         };
         let stop = CancellationToken::new();
@@ -63,7 +63,7 @@ impl Pusher {
     }
 
     pub fn view(&self, write: &Write) -> View {
-        let found = self.outbox.write(write.kind(), write.external_id()).unwrap();
+        let found = self.outbox.write(StoreKey::of(write)).unwrap();
         found.unwrap()
     }
 

@@ -284,7 +284,11 @@ impl World {
             "billing_address": billing, "order_date": "2026-11-22",
             "items": [{"product_id": self.product, "quantity": 1 + number % 3}]});
         if self.random.bool() {
-            body["payments"] = json!([{"reference": format!("pi_{number}"), "amount": "5.00"}]);
+            body["payments"] = json!([{"reference": format!("pi_{number}")}]);
+            // The order itself has a place for the reference alone.
+            if self.is_storeconnect {
+                body["payments"][0]["amount"] = json!("5.00");
+            }
         }
         Write {
             method: Method::POST,

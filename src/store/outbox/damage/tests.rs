@@ -124,7 +124,7 @@ async fn a_damaged_row_is_set_aside_alone_and_nothing_waits_for_it() {
         let problem = hurt.problem.as_ref().unwrap();
         assert_eq!(problem.code, code, "{what}");
         assert!(problem.message.contains("check the disk"), "{what}: {problem:?}");
-        assert!(shop.outbox.detail("#1").unwrap().is_some(), "{what}");
+        assert!(shop.outbox.detail("#1").unwrap().found().is_some(), "{what}");
         let damaged: u64 = shop
             .outbox
             .standing()

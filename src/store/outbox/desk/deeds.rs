@@ -10,7 +10,7 @@ use crate::model::write::edit::{self, Change};
 use crate::model::write::{Kind, Write};
 use crate::store::outbox::damage::{self, shown};
 use crate::store::outbox::desk::filter::{self, Filter};
-use crate::store::outbox::desk::{Done, PAGE_MAX, sequence};
+use crate::store::outbox::desk::{Done, PAGE_MAX, Sought, sequence};
 use crate::store::outbox::queue::email;
 use crate::store::outbox::transitions::{INTERRUPTED, release};
 use crate::store::outbox::{ANSWER_AWAITED, held as stock};
@@ -82,8 +82,9 @@ impl Deed {
         act: impl FnOnce(&Row) -> rusqlite::Result<Done>,
     ) -> rusqlite::Result<Done> {
         match sequence(connection, reference)? {
-            Some(sequence) => act(&row(connection, sequence)?),
-            None => Ok(Done::NoSuchWrite),
+            Sought::Found(sequence) => act(&row(connection, sequence)?),
+            Sought::None => Ok(Done::NoSuchWrite),
+            Sought::Several(sentence) => Ok(Done::Refused(sentence)),
         }
     }
 

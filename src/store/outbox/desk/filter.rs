@@ -30,7 +30,8 @@ pub(super) const CONDITIONS: &str =
     "(:kind is null or w.kind = :kind) and (:state is null or w.state = :state)
     and (:code is null or w.error_code = :code) and (:store is null or w.store_id = :store)
     and (:customer is null or w.customer = :customer)
-    and (:text is null or instr(lower(w.external_id), :text) > 0 or instr(lower(w.error_message), :text) > 0
+    and (:text is null or instr(lower(w.external_id), :text) > 0
+        or instr(lower(w.org_key), :text) > 0 or instr(lower(w.error_message), :text) > 0
         or exists (select 1 from bodies b where b.write_sequence = w.sequence and instr(lower(b.body), :text) > 0))
     and (:since is null or w.accepted_at >= :since) and (:until is null or w.accepted_at < :until)";
 

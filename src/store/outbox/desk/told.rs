@@ -20,6 +20,7 @@ impl View {
             "number": self.sequence,
             "kind": self.kind_name(),
             "external_id": self.external_id,
+            "org_key": self.org_key.as_ref().unwrap_or(&self.external_id),
             "store": self.store_id,
             "customer": self.customer,
             "state": self.state,

@@ -48,12 +48,12 @@ impl Shop {
     }
 
     async fn confirmed(&self, key: &str, at: Millis) {
-        let sequence = self.outbox.order(key).unwrap().unwrap().sequence;
+        let sequence = self.view(Kind::Order, key).sequence;
         assert_eq!(self.outbox.confirm(vec![sequence], at).await.unwrap(), 1);
     }
 
     fn is_emptied(&self, key: &str) -> bool {
-        let detail = self.outbox.detail(key).unwrap().unwrap();
+        let detail = self.outbox.detail(key).unwrap().found().unwrap();
         let emptied = detail.view.emptied_at.is_some();
         assert_eq!(detail.body.is_null(), emptied);
         assert!(
@@ -107,12 +107,13 @@ async fn what_is_old_goes_and_its_key_and_outcome_stay() {
         shop.outbox
             .detail("OPEN")
             .unwrap()
+            .found()
             .unwrap()
             .view
             .emptied_at
             .is_none()
     );
-    let view = shop.outbox.order("OLD").unwrap().unwrap();
+    let view = shop.view(Kind::Order, "OLD");
     assert_eq!(
         (view.state.name(), view.salesforce_id.is_some()),
         ("confirmed", true)
@@ -160,9 +161,9 @@ async fn a_person_is_erased_from_all_that_is_finished_and_from_the_rest_once_it_
         .unwrap();
     assert_eq!(erased, 3, "both orders and what became of the first");
     assert!(shop.is_emptied("WEB-1"));
-    let view = shop.outbox.order("WEB-1").unwrap().unwrap();
+    let view = shop.view(Kind::Order, "WEB-1");
     assert_eq!((view.state.name(), view.customer), ("confirmed", None));
-    let open = shop.outbox.detail("WEB-2").unwrap().unwrap();
+    let open = shop.outbox.detail("WEB-2").unwrap().found().unwrap();
     assert!(!open.body.is_null(), "what is not sent yet is sent");
     shop.sent(4_000).await;
     assert_eq!(shop.outbox.trim(ALL, 4_000).await.unwrap(), 0);
@@ -171,14 +172,11 @@ async fn a_person_is_erased_from_all_that_is_finished_and_from_the_rest_once_it_
         .await
         .unwrap();
     shop.confirmed("WEB-2", 5_000).await;
-    let update = shop.outbox.write(Kind::OrderUpdate, "U-1").unwrap().unwrap();
+    let update = shop.view(Kind::OrderUpdate, "U-1");
     shop.outbox.confirm(vec![update.sequence], 5_000).await.unwrap();
     assert_eq!(shop.outbox.trim(ALL, 5_000).await.unwrap(), 2);
     assert_eq!(shop.in_files(MAIL), 0, "nothing of the person is in any file");
-    assert_eq!(
-        shop.outbox.order("WEB-3").unwrap().unwrap().customer.as_deref(),
-        Some("bob")
-    );
+    assert_eq!(shop.view(Kind::Order, "WEB-3").customer.as_deref(), Some("bob"));
 }
 
 #[tokio::test]
@@ -201,7 +199,7 @@ async fn what_was_given_up_and_emptied_is_not_taken_up_again() {
         reference: "GONE".to_owned(),
     };
     assert!(matches!(shop.deed(reopen).await, Done::Refused(_)));
-    let detail = shop.outbox.detail("GONE").unwrap().unwrap();
+    let detail = shop.outbox.detail("GONE").unwrap().found().unwrap();
     assert_eq!(detail.view.state.name(), "discarded");
     assert_eq!(detail.audit[0].changes[0].path, "customer.phone");
     for text in [MAIL, "0400 777 777", "the shopper called"] {
