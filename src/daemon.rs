@@ -224,7 +224,7 @@ fn serve(stages: &mut Stages, world: &World, listeners: Listeners) {
 fn send(stages: &mut Stages, world: &World) {
     let confirm = confirm::World {
         org: world.org.clone(),
-        echo_seconds: world.config.orders.echo_seconds,
+        config: world.config.orders.clone(),
         outbox: world.outbox.clone(),
         reader: world.reader.clone(),
         revisions: world.bells.rev.subscribe(),

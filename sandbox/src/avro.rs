@@ -149,12 +149,12 @@ pub fn bitmap(bits: &[usize]) -> String {
 }
 
 /// Field positions in the order events have them: standard ones, the audit fields, custom ones. Members of a
-/// compound field stand inside it; Id, IsDeleted and SystemModstamp are no event fields.
+/// compound field stand inside it; Id, IsDeleted, SystemModstamp and MasterRecordId are no event fields.
 fn event_order(object: &Object) -> Vec<usize> {
     let left_out = [schema::ID, schema::IS_DELETED, schema::SYSTEM_MODSTAMP];
-    let told = object
-        .visible()
-        .filter(|(at, field)| field.compound.is_none() && !left_out.contains(at));
+    let told = object.visible().filter(|(at, field)| {
+        field.compound.is_none() && !left_out.contains(at) && field.name != "MasterRecordId"
+    });
     let mut order: Vec<usize> = told.map(|(at, _)| at).collect();
     order.sort_by_key(|at| object.fields[*at].event_place);
     order

@@ -12,6 +12,7 @@ mod fields;
 mod generation;
 pub mod locks;
 mod manner;
+mod merge;
 pub(crate) mod orders;
 pub(crate) mod person;
 pub mod record_types;

@@ -40,6 +40,8 @@ pub struct Orders {
     pub echo_seconds: u32,
     /// Whether a customer is saved whom a duplicate rule of the org warns of.
     pub duplicates: Duplicates,
+    /// How often the org is asked whether the records of writes are there still that no change tells of; 0 for never.
+    pub erasure_hours: u32,
     /// How long it is kept what finished writes held, and how large the outbox may be that holds it.
     pub history_days: u32,
     pub history_mebibytes: u32,
@@ -103,6 +105,7 @@ impl Default for Orders {
             api_reserve_percent: 5,
             echo_seconds: 600,
             duplicates: Duplicates::Save,
+            erasure_hours: 24,
             history_days: 90,
             history_mebibytes: 1_024,
         }

@@ -2,8 +2,8 @@
 //!
 //! What is `sent` and whose id is in the cache has gone all the way round: by its id, whoever wrote it. Nothing
 //! depends on it being seen at once: the rows stay what they are, so a look that comes late finds the same. What the
-//! org has not told of for long, because its object is not mirrored or an event was lost, is asked for by id; a
-//! record that is gone is a person's matter.
+//! org has not told of for long, because its object is not mirrored or an event was lost, is asked for by id. An order
+//! that is gone is a person's matter; anything else that was deleted since is finished, and erased.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -12,11 +12,13 @@ use tokio::sync::watch;
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
+use crate::config;
 use crate::model::clock::{Clock, Millis};
 use crate::model::order::Problem;
 use crate::model::write::{Kind, kinds};
+use crate::outbound::forget::gone::{Gone, Keys};
 use crate::salesforce::Org;
-use crate::store::outbox::{Outbox, OutboxError, Sent};
+use crate::store::outbox::{Outbox, OutboxError, PERSONS, Sent};
 use crate::store::reader::Reader;
 use crate::store::storefront;
 use crate::telemetry::pulse::Pulse;
@@ -42,8 +44,7 @@ pub struct World {
     pub reader: Reader,
     /// The cache's newest revision.
     pub revisions: watch::Receiver<i64>,
-    /// How long the org may take to tell of a write.
-    pub echo_seconds: u32,
+    pub config: config::Orders,
     pub clock: Clock,
 }
 
@@ -51,7 +52,7 @@ pub struct World {
 pub async fn run(mut world: World, stop: CancellationToken) -> Result<(), OutboxError> {
     // Ends when the one who tells of changes has ended; the slow timer then goes on alone.
     let mut told = true;
-    let echo = Duration::from_secs(u64::from(world.echo_seconds)).max(REST);
+    let echo = Duration::from_secs(u64::from(world.config.echo_seconds)).max(REST);
     let pulse = Pulse::new("confirm");
     loop {
         pulse.quiet_for(LOOK_MAX);
@@ -84,7 +85,7 @@ async fn look(world: &World) -> Result<(), OutboxError> {
         };
         let (mut arrived, mut silent, mut unreadable) = (Vec::new(), Vec::new(), Vec::new());
         let now = world.clock.now();
-        let overdue = now - Millis::from(world.echo_seconds) * 1_000;
+        let overdue = now - Millis::from(world.config.echo_seconds) * 1_000;
         for write in sent {
             let write = match write {
                 Ok(write) => write,
@@ -200,29 +201,54 @@ async fn ask(world: &World, silent: Vec<Sent>) -> Result<bool, OutboxError> {
     }
     for (object, writes) in by_object {
         let ids: Vec<String> = writes.iter().map(|write| write.salesforce_id.clone()).collect();
-        let rows = match world.org.retrieve(object, &ids, &["Id".to_owned()]).await {
-            Ok(rows) => rows,
+        let (rows, has_object) = match world.org.retrieve(object, &ids, &["Id".to_owned()]).await {
+            Ok(rows) => (rows, true),
             // An object that the org does not have cannot hold it either.
             Err(error) if matches!(error.api_code(), Some("NOT_FOUND" | "INVALID_TYPE")) => {
-                ids.iter().map(|_| None).collect()
+                (ids.iter().map(|_| None).collect(), false)
             }
             Err(error) => {
                 tracing::warn!(%error, "what the org has not told of cannot be asked for");
                 return Ok(false);
             }
         };
-        let (mut found, mut gone) = (Vec::new(), Vec::new());
+        let (mut found, mut deleted, mut lost) = (Vec::new(), Vec::new(), Vec::new());
         for (write, row) in writes.into_iter().zip(rows) {
+            let of_order = matches!(write.kind, Kind::Order | Kind::OrderUpdate);
             match row {
                 Some(_) => found.push(write),
-                None => gone.push(write),
+                None if has_object && !of_order => deleted.push(write),
+                None => lost.push(write),
             }
         }
-        if !close(world, found).await? || !give_up(world, gone).await? {
+        if !close(world, found).await?
+            || !finish(world, object, deleted).await?
+            || !give_up(world, lost).await?
+        {
             return Ok(false);
         }
     }
     Ok(true)
+}
+
+/// Finishes what the org has taken and someone has deleted there since, and forgets it as after any deletion; `false`
+/// where that cannot be done just now.
+async fn finish(world: &World, object: &str, deleted: Vec<Sent>) -> Result<bool, OutboxError> {
+    let sequences: Vec<i64> = deleted.iter().map(|write| write.sequence).collect();
+    let ids: Vec<String> = deleted.iter().map(|write| write.salesforce_id.clone()).collect();
+    if !close(world, deleted).await? {
+        return Ok(false);
+    }
+    let gone = Gone {
+        org: &world.org,
+        outbox: &world.outbox,
+        config: &world.config,
+    };
+    let now = world.clock.now();
+    if PERSONS.iter().any(|(_, person)| *person == object) {
+        return gone.settle(&mut Keys::default(), object, &ids, now).await;
+    }
+    gone.erase_writes(sequences, now).await
 }
 
 /// Leaves to a person what the org has no more; `false` where the outbox cannot be written just now.

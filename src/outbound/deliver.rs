@@ -18,7 +18,7 @@ use crate::outbound::outcome::{self, Verdict};
 use crate::salesforce::rest::{PartResult, Scope};
 use crate::salesforce::soql::literal;
 use crate::salesforce::{Error, Org};
-use crate::store::outbox::{Claimed, Exchange};
+use crate::store::outbox::{Claimed, Exchange, Outbox};
 
 /// Why an attempt did not get its write into the org.
 pub struct Trouble {
@@ -53,6 +53,8 @@ enum Again {
 /// One attempt at one write.
 pub struct Delivery<'a> {
     org: &'a Org,
+    /// For what the org does not tell any more.
+    outbox: &'a Outbox,
     composer: Composer<'a>,
     claimed: &'a Claimed,
     exchange: Exchange,
@@ -60,12 +62,13 @@ pub struct Delivery<'a> {
 
 /// Delivers a write; gives its Salesforce id, or what is in the way, and what was last said.
 pub async fn deliver(
-    org: &Org,
+    (org, outbox): (&Org, &Outbox),
     composer: Composer<'_>,
     claimed: &Claimed,
 ) -> (Result<String, Trouble>, Exchange) {
     let mut delivery = Delivery {
         org,
+        outbox,
         composer,
         claimed,
         exchange: Exchange::default(),

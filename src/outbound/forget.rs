@@ -2,10 +2,14 @@
 //!
 //! Promises that a person's deletion is followed whoever made it: the change feed tells of it, and where the feed does
 //! not reach back (a start, a cache that was made again), every person that a write is about is looked for in the
-//! cache, and asked for where it is not there. A record that the org no longer shows is taken as deleted, as it is in
-//! the cache. Of two persons that are merged, the one that is merged away is deleted.
+//! cache, and asked for where it is not there. What no change tells of is asked for on a schedule ([`round`]). A record
+//! that the org no longer shows is taken as deleted, as it is in the cache; one that went into another is not forgotten
+//! by that alone ([`gone`]).
 //!
 //! It races with push: a write that is still open is erased once it is finished.
+
+pub mod gone;
+mod round;
 
 use std::time::Duration;
 
@@ -15,10 +19,12 @@ use tokio_util::sync::CancellationToken;
 
 use crate::config;
 use crate::model::clock::{Clock, Millis};
+use crate::outbound::forget::gone::{Gone, Keys};
+use crate::outbound::forget::round::Round;
 use crate::salesforce::Org;
 use crate::store::outbox::{Bounds, Outbox, OutboxError, person_object};
 use crate::store::reader::Reader;
-use crate::store::storefront::{self, feed};
+use crate::store::storefront::{self, ObjectStatus, feed};
 
 /// Objects whose records are persons.
 const OBJECTS: [&str; 3] = ["Account", "Contact", "Lead"];
@@ -50,6 +56,7 @@ pub struct World {
 /// Trims and erases until it is stopped.
 pub async fn run(mut world: World, stop: CancellationToken) -> Result<(), OutboxError> {
     let mut followed: Option<i64> = None;
+    let (mut keys, mut round, mut is_asked) = (Keys::default(), Round::default(), true);
     let mut trimmed_at = Millis::MIN;
     // Ends when the one who tells of changes has ended; the slow timer then goes on alone.
     let mut told = true;
@@ -59,8 +66,12 @@ pub async fn run(mut world: World, stop: CancellationToken) -> Result<(), Outbox
             trim(&world, now).await?;
             trimmed_at = now;
         }
-        followed = follow(&world, followed).await?;
-        let is_following = followed.is_some();
+        followed = follow(&world, &mut keys, followed).await?;
+        let steady = world.clock.steady();
+        if followed.is_some() && round.is_due(steady, world.config.erasure_hours) {
+            is_asked = round.run(&world, steady).await?;
+        }
+        let is_following = followed.is_some() && is_asked;
         let woken = async {
             if !is_following {
                 sleep(AGAIN).await;
@@ -105,18 +116,23 @@ async fn trim(world: &World, now: Millis) -> Result<(), OutboxError> {
 
 /// Erases who was deleted after the revision `followed`; gives the revision up to which that is done. `None` where it
 /// is not known yet who is there.
-async fn follow(world: &World, followed: Option<i64>) -> Result<Option<i64>, OutboxError> {
+async fn follow(world: &World, keys: &mut Keys, followed: Option<i64>) -> Result<Option<i64>, OutboxError> {
     let deleted = world.reader.with(|cache| {
         let snapshot = cache.unchecked_transaction()?;
         let (oldest, newest) = feed::bounds(&snapshot)?;
         // Whoever stands before the first has missed something; a cache that was made again counts anew.
         let reached = followed.filter(|rev| (oldest - 1..=newest).contains(rev));
-        let deleted = reached.map(|rev| feed::deleted_between(&snapshot, &OBJECTS, (rev, newest)));
+        let objects = OBJECTS.into_iter().chain(round::objects());
+        let objects: Vec<&str> = objects.collect();
+        let deleted = reached.map(|rev| feed::deleted_between(&snapshot, &objects, (rev, newest)));
         Ok((newest, deleted.transpose()?))
     });
     match deleted {
-        Ok((newest, Some(deleted))) => Ok(erase(world, deleted).await?.then_some(newest)),
-        Ok((newest, None)) => Ok(look_for_all(world).await?.then_some(newest)),
+        Ok((newest, Some(deleted))) => Ok(match settle(world, keys, &deleted).await? {
+            true => Some(newest),
+            false => followed,
+        }),
+        Ok((newest, None)) => Ok(look_for_all(world, keys).await?.then_some(newest)),
         Err(error) => {
             tracing::warn!(%error, "who was deleted cannot be followed: the cache cannot be read");
             Ok(followed)
@@ -124,31 +140,37 @@ async fn follow(world: &World, followed: Option<i64>) -> Result<Option<i64>, Out
     }
 }
 
-/// `false` where the outbox cannot be written just now.
-async fn erase(world: &World, record_ids: Vec<String>) -> Result<bool, OutboxError> {
-    if record_ids.is_empty() {
-        return Ok(true);
-    }
-    match world
-        .outbox
-        .erase(record_ids, Vec::new(), world.clock.now())
-        .await
-    {
-        Ok(0) => Ok(true),
-        Ok(erased) => {
-            tracing::info!(
-                erased,
-                "{erased} writes of persons who were deleted in the org are erased"
-            );
-            Ok(true)
+/// Settles what is about records that are gone; `false` where that cannot be done just now.
+async fn settle(world: &World, keys: &mut Keys, record_ids: &[String]) -> Result<bool, OutboxError> {
+    for object in OBJECTS {
+        let of_object = record_ids.iter().filter(|id| person_object(id) == Some(object));
+        let ids: Vec<String> = of_object.cloned().collect();
+        if !world.gone().settle(keys, object, &ids, world.clock.now()).await? {
+            return Ok(false);
         }
-        Err(OutboxError::Write(_)) => Ok(false),
-        Err(error) => Err(error),
+    }
+    let others = record_ids.iter().filter(|id| person_object(id).is_none());
+    let others = others.cloned().collect();
+    world.gone().erase_records(others, world.clock.now()).await
+}
+
+impl World {
+    fn gone(&self) -> Gone<'_> {
+        Gone {
+            org: &self.org,
+            outbox: &self.outbox,
+            config: &self.config,
+        }
     }
 }
 
+/// Whether changes tell of an object's records.
+fn is_mirrored(states: &[ObjectStatus], object: &str) -> bool {
+    states.iter().any(|state| state.object == object)
+}
+
 /// Looks for every person that a write is about; `false` where that cannot be done to the end just now.
-async fn look_for_all(world: &World) -> Result<bool, OutboxError> {
+async fn look_for_all(world: &World, keys: &mut Keys) -> Result<bool, OutboxError> {
     let Ok(states) = world.reader.with(storefront::object_states) else {
         return Ok(false);
     };
@@ -180,7 +202,7 @@ async fn look_for_all(world: &World) -> Result<bool, OutboxError> {
                     Err(_) => return Ok(false),
                 }
             }
-            if !erase_unless_there(world, object, absent).await? {
+            if !erase_unless_there(world, keys, object, absent).await? {
                 return Ok(false);
             }
         }
@@ -189,14 +211,20 @@ async fn look_for_all(world: &World) -> Result<bool, OutboxError> {
 }
 
 /// Erases those of the records that the org has no more.
-async fn erase_unless_there(world: &World, object: &str, absent: Vec<String>) -> Result<bool, OutboxError> {
+async fn erase_unless_there(
+    world: &World,
+    keys: &mut Keys,
+    object: &str,
+    absent: Vec<String>,
+) -> Result<bool, OutboxError> {
     if absent.is_empty() {
         return Ok(true);
     }
     match world.org.retrieve(object, &absent, &["Id".to_owned()]).await {
         Ok(rows) => {
             let gone = absent.into_iter().zip(rows).filter(|(_, row)| row.is_none());
-            erase(world, gone.map(|(id, _)| id).collect()).await
+            let gone: Vec<String> = gone.map(|(id, _)| id).collect();
+            settle(world, keys, &gone).await
         }
         Err(error) => {
             tracing::warn!(%error, "persons that are not in the cache cannot be asked for");

@@ -158,6 +158,7 @@ fn party(write: &Write) -> Party {
         person: id.clone(),
         account: id,
         is_own_account: has_to_be_there,
+        is_account_kept: false,
         is_kept: false,
     }
 }

@@ -3,7 +3,8 @@
 //! The cache is not asked: it may be behind, and only the org can say who exists. Somebody named by a key or an id of the
 //! org is that record. A guest, who gives neither, is the one person with the address, where the configuration says so
 //! and exactly one has it. A record that is found is changed only in what was sent; one that was found by its address is
-//! not changed at all, because anybody can give any address. Whoever is not found is made, unless the write is a change
+//! not changed at all, because anybody can give any address. Who was merged into another is that other, who is not
+//! changed by the way: the merge has decided what is kept of the two. Whoever is not found is made, unless the write is a change
 //! of somebody who has to be there.
 
 use serde_json::{Map, Value};
@@ -22,8 +23,10 @@ pub struct Party {
     pub account: Option<String>,
     /// The account is the person's alone: it has the person's key, or is the person.
     pub is_own_account: bool,
-    /// Found by an address: the records stay as they are.
+    /// Found by an address, or merged into another: the records stay as they are.
     pub is_kept: bool,
+    /// The account was merged into another, which stays as it is.
+    pub is_account_kept: bool,
 }
 
 impl Party {
@@ -38,6 +41,10 @@ impl Party {
 pub struct Look {
     pub soql: String,
     pub by_email: bool,
+    /// Records in the recycle bin are asked for too, which tell of a merge.
+    pub with_deleted: bool,
+    /// The key or id that is looked for; none of an address.
+    pub key: Option<String>,
 }
 
 /// What a person is looked for by.
@@ -57,11 +64,7 @@ const ROWS_MAX: usize = 2;
 impl Asked<'_> {
     /// The looks for the person, the first that finds somebody decides.
     pub fn looks(&self) -> Vec<Look> {
-        let shape = if self.are_persons {
-            &self.shape.account
-        } else {
-            &self.shape.contact
-        };
+        let shape = self.person_shape();
         let customer = self.customer;
         let mut looks = Vec::new();
         if let Some(name) = self.named {
@@ -86,14 +89,38 @@ impl Asked<'_> {
 
     fn by_email(&self, shape: &Writable, email: &str) -> Option<Look> {
         let field = shape.createable(if self.are_persons { "PersonEmail" } else { "Email" })?;
-        let look = self.look(shape, field, email);
-        email.contains('@').then_some(Look {
+        email.contains('@').then(|| Look {
             by_email: true,
-            ..look
+            with_deleted: false,
+            soql: self.soql(shape, (field, email), false),
+            key: None,
         })
     }
 
     fn look(&self, shape: &Writable, field: &str, value: &str) -> Look {
+        Look {
+            soql: self.soql(shape, (field, value), shape.tells_of_merges),
+            by_email: false,
+            with_deleted: shape.tells_of_merges,
+            key: Some(value.to_owned()),
+        }
+    }
+
+    /// The look for the person that a record was merged into.
+    pub fn survivor_look(&self, id: &str) -> Look {
+        self.look(self.person_shape(), "Id", id)
+    }
+
+    /// The object of persons.
+    pub fn person_shape(&self) -> &Writable {
+        if self.are_persons {
+            &self.shape.account
+        } else {
+            &self.shape.contact
+        }
+    }
+
+    fn soql(&self, shape: &Writable, (field, value): (&str, &str), with_deleted: bool) -> String {
         let keys = [&self.shape.contact, &self.shape.account].map(|shape| shape.key_field.as_ref());
         let account = match keys {
             [Some(contact), Some(account)] if !self.are_persons => {
@@ -102,24 +129,39 @@ impl Asked<'_> {
             _ => String::new(),
         };
         let condition = format!("{field} = {}", literal(value));
-        Look {
-            soql: format!(
-                "SELECT Id{account} FROM {} WHERE {condition} ORDER BY Id LIMIT {ROWS_MAX}",
-                shape.object
-            ),
-            by_email: false,
-        }
+        let (merges, order) = of_merges(with_deleted);
+        format!(
+            "SELECT Id{account}{merges} FROM {} WHERE {condition} ORDER BY {order} LIMIT {ROWS_MAX}",
+            shape.object
+        )
     }
 
     /// The look for an account by its key, where the person does not tell of one.
-    pub fn account_look(&self, key: &str) -> Option<String> {
+    pub fn account_look(&self, key: &str) -> Option<Look> {
         let shape = &self.shape.account;
         let field = shape.key_field.as_ref().filter(|field| fits(field, key))?;
-        let condition = format!("{} = {}", field.field, literal(key));
-        Some(format!(
-            "SELECT Id FROM {} WHERE {condition} LIMIT 1",
+        Some(self.of_account(&field.field, key))
+    }
+
+    /// The look for the account that another was merged into.
+    pub fn surviving_account_look(&self, id: &str) -> Look {
+        self.of_account("Id", id)
+    }
+
+    fn of_account(&self, field: &str, value: &str) -> Look {
+        let shape = &self.shape.account;
+        let (merges, order) = of_merges(shape.tells_of_merges);
+        let condition = format!("{field} = {}", literal(value));
+        let soql = format!(
+            "SELECT Id{merges} FROM {} WHERE {condition} ORDER BY {order} LIMIT {ROWS_MAX}",
             shape.object
-        ))
+        );
+        Look {
+            soql,
+            by_email: false,
+            with_deleted: shape.tells_of_merges,
+            key: Some(value.to_owned()),
+        }
     }
 
     /// The person that a look found; nobody where several have one address.
@@ -142,6 +184,7 @@ impl Asked<'_> {
                 person,
                 is_own_account: true,
                 is_kept: look.by_email && self.named.is_none(),
+                is_account_kept: false,
             }));
         }
         let key_in = |shape: &Writable, row: &Map<String, Value>| {
@@ -158,6 +201,7 @@ impl Asked<'_> {
                 .zip(own)
                 .is_some_and(|(one, other)| one.eq_ignore_ascii_case(&other)),
             is_kept: look.by_email && self.named.is_none(),
+            is_account_kept: false,
         }))
     }
 
@@ -169,6 +213,24 @@ impl Asked<'_> {
         );
         Some(Problem::new("CUSTOMER_NOT_FOUND", sentence))
     }
+}
+
+/// What is selected of merges, and the order: those that are there first, then who was deleted last.
+fn of_merges(with_deleted: bool) -> (&'static str, &'static str) {
+    match with_deleted {
+        true => (", IsDeleted, MasterRecordId", "IsDeleted, SystemModstamp DESC"),
+        false => ("", "Id"),
+    }
+}
+
+/// The rows that are there; where none is, the record that the one that was deleted last was merged into.
+pub fn present(rows: Vec<Map<String, Value>>) -> (Vec<Map<String, Value>>, Option<String>) {
+    let is_deleted = |row: &Map<String, Value>| row.get("IsDeleted") == Some(&Value::Bool(true));
+    let (gone, there): (Vec<_>, Vec<_>) = rows.into_iter().partition(is_deleted);
+    let into = gone.first().filter(|_| there.is_empty());
+    let into = into.and_then(|row| row.get("MasterRecordId")?.as_str());
+    let into = into.map(str::to_owned);
+    (there, into)
 }
 
 /// Whether a text has the form of an id of a contact or an account.

@@ -328,7 +328,7 @@ async fn deliver(shared: &Shared<'_>, shape: Arc<Shape>, claimed: Claimed) -> Re
         data_path: &data_path,
     };
     let begun_at = world.clock.now();
-    let (delivered, exchange) = deliver::deliver(&world.org, composer, &claimed).await;
+    let (delivered, exchange) = deliver::deliver((&world.org, &world.outbox), composer, &claimed).await;
     let outcome = match delivered {
         Ok(salesforce_id) => Outcome::Sent { salesforce_id },
         Err(trouble) => {

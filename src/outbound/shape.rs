@@ -50,6 +50,8 @@ pub struct Writable {
     pub object: String,
     /// Always there but for items.
     pub key_field: Option<Key>,
+    /// Whether a record that was merged away tells into which.
+    pub tells_of_merges: bool,
     /// By the name in lower case.
     fields: BTreeMap<String, Limits>,
 }
@@ -111,6 +113,7 @@ impl Writable {
                 length: field.length,
                 updateable: field.updateable,
             }),
+            tells_of_merges: describe.field("MasterRecordId").is_some(),
             fields: describe
                 .fields
                 .iter()

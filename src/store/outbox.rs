@@ -21,6 +21,7 @@ mod org_key;
 mod queue;
 mod read;
 mod standing;
+mod survivors;
 mod transitions;
 mod writer;
 
@@ -35,11 +36,12 @@ use crate::model::clock::Millis;
 use crate::store::database::{self, OpenError};
 use crate::store::reader::Reader;
 pub use held::{Held, Limit};
-pub use kept::{Bounds, person_object};
+pub use kept::{Bounds, PERSONS, person_object};
 pub use open_orders::PendingOrder;
 pub use queue::{Accepted, Claimed, Exchange, NewWrite, StoreKey};
 pub use read::{Attempt, Sent, View};
 pub use standing::{InState, standing_in};
+pub use survivors::Merged;
 pub use transitions::ANSWER_AWAITED;
 pub use writer::Writer;
 

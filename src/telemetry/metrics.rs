@@ -128,6 +128,11 @@ pub static ORDER_PUSH_DURATION: Histogram<1> = Histogram::new(
     "Time of one attempt to send an order",
     ["outcome"],
 );
+pub static ERASURE_LOOKUPS: Counter<1> = Counter::new(
+    "storesync_erasure_lookups_total",
+    "Calls that ask whether records that storefronts made are in the org still",
+    ["object"],
+);
 pub static HTTP_REQUESTS: Counter<4> = Counter::new(
     "storesync_http_requests_total",
     "Requests answered",
@@ -152,6 +157,7 @@ pub fn render(out: &mut String) {
     API_REQUESTS.render(out);
     ORDERS_PUSHED.render(out);
     ORDER_PUSH_DURATION.render(out);
+    ERASURE_LOOKUPS.render(out);
     HTTP_REQUESTS.render(out);
     HTTP_DURATION.render(out);
 }

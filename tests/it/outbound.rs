@@ -10,6 +10,7 @@ mod gate;
 mod kinds;
 mod labels;
 mod late;
+mod merged;
 mod partial;
 mod places;
 mod proxies;

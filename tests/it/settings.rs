@@ -133,6 +133,10 @@ const SEEN: &[(&str, &str)] = &[
         "every_duplicate_waits_for_a_person_where_that_is_configured",
     ),
     (
+        "orders.erasure_hours",
+        "what_no_change_tells_of_is_asked_for_and_erased",
+    ),
+    (
         "orders.history_days",
         "what_is_old_is_emptied_and_its_key_and_outcome_stay",
     ),

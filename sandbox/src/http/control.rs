@@ -7,7 +7,7 @@
 //! - `GET /sandbox/stats`: requests by path, and how many orders and order items there are.
 //! - `/sandbox/changes`: changes as the platform's insides make them, see [`changes`].
 //! - `/sandbox/schema`, `/sandbox/users`, `/sandbox/permissions`: fields and who may see them, see [`schema`].
-//! - `/sandbox/rules`, `/sandbox/locks`, `/sandbox/convert`: what administrators set up, see [`rules`].
+//! - `/sandbox/rules`, `/sandbox/locks`, `/sandbox/convert`, `/sandbox/merge`: what administrators do, see [`rules`].
 //! - `/sandbox/clock`, `/sandbox/selection`, `/sandbox/publishing`, `/sandbox/bulk`: see [`settings`].
 
 mod changes;
@@ -73,6 +73,7 @@ pub fn answer(app: &App, call: &Call) -> Answer {
             Ok(Reply::empty(204))
         }
         ("POST", ["convert"]) => rules::convert(app, call),
+        ("POST", ["merge"]) => rules::merge(app, call),
         (method, [setting]) => settings::answer(app, call, method, setting),
         _ => Err(Refusal::not_found()),
     }

@@ -364,7 +364,12 @@ impl<'a> Transaction<'a> {
     }
 
     /// Carries a written row into the roll-ups of its parents.
-    fn after(&mut self, object: &Object, id: RecordId, before: Option<&Record>) -> Result<(), RecordErrors> {
+    pub(super) fn after(
+        &mut self,
+        object: &Object,
+        id: RecordId,
+        before: Option<&Record>,
+    ) -> Result<(), RecordErrors> {
         let org = self.org;
         for roll_up in org
             .catalog()

@@ -125,7 +125,8 @@ impl<'a> Composer<'a> {
             addresses.put_both(&mut account);
         }
         let key = customer.account_key(own);
-        self.person_record("account", account, (known, customer), key)
+        let keeps = self.keeps(customer) || self.party.is_account_kept;
+        self.person_record("account", account, (known, keeps), key)
     }
 
     fn contact(
@@ -151,7 +152,7 @@ impl<'a> Composer<'a> {
         addresses.put_mailing(&mut contact, "Mailing");
         self.profile(&mut contact, profile, "")?;
         let key = customer.contact_key(own);
-        self.person_record("contact", contact, (known, customer), key)
+        self.person_record("contact", contact, (known, self.keeps(customer)), key)
     }
 
     /// One record that is account and contact: the org makes the contact of it.
@@ -185,7 +186,12 @@ impl<'a> Composer<'a> {
             }
         }
         let key = customer.contact_key(own);
-        self.person_record("account", person, (known, customer), key)
+        self.person_record("account", person, (known, self.keeps(customer)), key)
+    }
+
+    /// Whether a person whom the org has stays as they are.
+    fn keeps(&self, customer: &Customer) -> bool {
+        self.party.is_kept || customer.is_protected
     }
 
     /// The part that changes a record by its id, where there is anything to change that may be, or makes one under its
@@ -194,14 +200,14 @@ impl<'a> Composer<'a> {
         &self,
         reference: &str,
         mut record: Record<'a>,
-        (known, customer): (Option<&str>, &Customer),
+        (known, keeps): (Option<&str>, bool),
         key: &str,
     ) -> Result<Option<Part<'a>>, Problem> {
         let shape: &Writable = record.shape;
         let url = self.url(shape);
         if let Some(id) = known {
             let url = format!("{url}/{id}");
-            let stays = record.values.is_empty() || self.party.is_kept || customer.is_protected;
+            let stays = record.values.is_empty() || keeps;
             return Ok((!stays).then(|| self.person_part("PATCH", &url, reference, record)));
         }
         record.require(key_field(shape, key)?, key);

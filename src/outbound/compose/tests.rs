@@ -343,6 +343,7 @@ fn nothing_but_what_was_sent_is_changed_of_somebody_whom_the_org_has() {
         account: Some("001A".to_owned()),
         is_own_account: true,
         is_kept: false,
+        is_account_kept: false,
     };
     let of_company = Party {
         is_own_account: false,
@@ -398,6 +399,7 @@ fn nothing_but_what_was_sent_is_changed_of_somebody_whom_the_org_has() {
         account: Some("001P".to_owned()),
         is_own_account: true,
         is_kept: false,
+        is_account_kept: false,
     };
     let made = sent_to(&person, keyed, Customers::Persons);
     assert_eq!(made[0]["url"], "/v/sobjects/Account/001P");

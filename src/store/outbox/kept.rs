@@ -13,8 +13,9 @@ use std::sync::atomic::Ordering;
 use rusqlite::{Connection, params};
 
 use crate::model::clock::Millis;
+use crate::model::write::Kind;
 use crate::store::outbox::open_orders::OF_CUSTOMER;
-use crate::store::outbox::{Outbox, OutboxError};
+use crate::store::outbox::{Outbox, OutboxError, survivors};
 
 /// Most writes that one transaction empties.
 const BATCH_ROWS: usize = 200;
@@ -23,7 +24,7 @@ const BATCH_ROWS: usize = 200;
 const NOT_KEPT: &str = "not kept any more";
 
 /// Records of persons, by the first characters of their ids, which are the same in every org.
-const PERSONS: [(&str, &str); 3] = [("001", "Account"), ("003", "Contact"), ("00Q", "Lead")];
+pub const PERSONS: [(&str, &str); 3] = [("001", "Account"), ("003", "Contact"), ("00Q", "Lead")];
 
 /// The object of a person's record; `None` for records of anything else.
 pub fn person_object(id: &str) -> Option<&'static str> {
@@ -73,6 +74,9 @@ impl Outbox {
                 for sequence in &found {
                     erase(connection, *sequence, now)?;
                 }
+                for id in &record_ids {
+                    survivors::forget(connection, id)?;
+                }
                 Ok(found.len())
             })
             .await?;
@@ -80,6 +84,67 @@ impl Outbox {
             self.empty_log().await?;
         }
         Ok(erased)
+    }
+
+    /// Erases what single writes hold; returns how many.
+    pub async fn erase_writes(&self, sequences: Vec<i64>, now: Millis) -> Result<usize, OutboxError> {
+        let erased = sequences.len();
+        self.submit(move |connection| {
+            let mut sequences = sequences.iter();
+            sequences.try_for_each(|sequence| erase(connection, *sequence, now))
+        })
+        .await?;
+        if erased > 0 {
+            self.empty_log().await?;
+        }
+        Ok(erased)
+    }
+
+    /// Erases what is held of records that are no persons' and belong to no order; returns how many writes that were.
+    pub async fn erase_records(&self, record_ids: Vec<String>, now: Millis) -> Result<usize, OutboxError> {
+        let erased = self
+            .submit(move |connection| {
+                let mut of_record = connection.prepare_cached(
+                    "select sequence from writes indexed by writes_record
+                     where salesforce_id = ?1 and priority = 2 and salesforce_id is not null",
+                )?;
+                let mut erased = 0;
+                for id in &record_ids {
+                    let sequences = of_record.query_map([id], |row| row.get(0))?;
+                    for sequence in sequences.collect::<rusqlite::Result<Vec<i64>>>()? {
+                        erase(connection, sequence, now)?;
+                        erased += 1;
+                    }
+                }
+                Ok(erased)
+            })
+            .await?;
+        if erased > 0 {
+            self.empty_log().await?;
+        }
+        Ok(erased)
+    }
+
+    /// Confirmed writes of a kind that still hold what was sent, with the ids of their records: the next few.
+    pub fn held_after(
+        &self,
+        kind: Kind,
+        sequence: i64,
+        most: u32,
+    ) -> Result<Vec<(i64, String)>, OutboxError> {
+        self.read(|connection| {
+            connection
+                .prepare_cached(
+                    "select sequence, salesforce_id from writes indexed by writes_state
+                     where state = 'confirmed' and kind = ?1 and sequence > ?2 and emptied_at is null
+                         and salesforce_id is not null
+                     order by sequence limit ?3",
+                )?
+                .query_map(params![kind.name(), sequence, most], |row| {
+                    Ok((row.get(0)?, row.get(1)?))
+                })?
+                .collect()
+        })
     }
 
     /// Notes which persons writes are about.

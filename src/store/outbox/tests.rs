@@ -400,6 +400,7 @@ fn case(key: &str, customer: &str) -> NewWrite {
 pub(super) fn update(key: &str, order: &str) -> NewWrite {
     let entry = Entry {
         external_id: key.to_owned(),
+        store_id: "a00".to_owned(),
         order: Some(order.to_owned()),
         ..Entry::default()
     };

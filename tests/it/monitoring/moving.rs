@@ -70,6 +70,7 @@ const SEEN_MOVING: &[(&str, &str)] = &[
 /// Metrics that the tests of what they tell of look at.
 const SEEN_ELSEWHERE: &[&str] = &[
     "storesync_dlq_depth",
+    "storesync_erasure_lookups_total",
     "storesync_events_parked_total",
     "storesync_gap_oldest_seconds",
     "storesync_object_lag_seconds",

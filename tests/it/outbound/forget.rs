@@ -147,3 +147,128 @@ async fn what_is_old_is_emptied_and_its_key_and_outcome_stay() {
     assert_eq!(daemon.place(&store, &other).await.unwrap().0, 409);
     assert_eq!(org.count("Order WHERE External_ID__c = 'Q-1'").await, 1);
 }
+
+/// Sends a lead; gives the address that tells of it.
+async fn lead(daemon: &Daemon, store: &str, key: &str) -> String {
+    let body = json!({"external_id": key, "last_name": "Quetzal", "email": format!("{key}@private.example")});
+    let (status, answer) = daemon.post(&format!("/v1/stores/{store}/leads"), &body).await;
+    assert_eq!(status, 202, "{answer}");
+    answer["status_url"].as_str().unwrap().to_owned()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[allow(clippy::too_many_lines, reason = "one story, told in its order")]
+async fn what_no_change_tells_of_is_asked_for_and_erased() {
+    let org = Sandbox::start(&["--products", "12", "--stores", "1"]).await;
+    let mut daemon = org.daemon().await;
+    daemon.live().await;
+    let (store, currency, products) = a_store(&daemon).await;
+    let keys = ["gone", "silent", "converted", "there"];
+    for key in keys {
+        let url = lead(&daemon, &store, key).await;
+        daemon.until(&url, &["sent"]).await;
+    }
+    let form = org.some("s_c__Form__c", "").await;
+    let case =
+        json!({"external_id": "K-1", "subject": "help@private.example", "customer": {"external_id": "C-1"}});
+    let submission = json!({"external_id": "F-1", "form_id": form,
+        "answers": [{"question": "Mail?", "answer": "form@private.example"}]});
+    for (path, body) in [("cases", &case), ("form-submissions", &submission)] {
+        let (status, answer) = daemon.post(&format!("/v1/stores/{store}/{path}"), body).await;
+        assert_eq!(status, 202, "{answer}");
+        let url = answer["status_url"].as_str().unwrap();
+        let told = daemon.until(url, &["sent", "confirmed", "needs_attention"]).await;
+        assert_ne!(told["state"], "needs_attention", "{told}");
+    }
+    let person = json!({"external_id": "C-Q", "email": MAIL, "last_name": "Quetzal"});
+    confirmed(
+        &daemon,
+        &store,
+        &order_of("Q-1", &person, &currency, &products[0]),
+    )
+    .await;
+    let ids =
+        async |object: &str, key: &str| org.some(object, &format!("WHERE External_ID__c = '{key}'")).await;
+    let (gone, silent, became) = (
+        ids("Lead", "gone").await,
+        ids("Lead", "silent").await,
+        ids("Lead", "converted").await,
+    );
+
+    // One is deleted before it was confirmed: nobody is asked to make it again. Without a schedule no more is found.
+    org.delete("Lead", &silent).await;
+    daemon.running.kill();
+    configure(&org, "[orders]\necho_seconds = 0\nerasure_hours = 0");
+    daemon = org.daemon().await;
+    let shown = is_emptied(&daemon, "lead:silent").await;
+    assert_eq!(
+        (&shown["state"], &shown["error"]),
+        (&json!("confirmed"), &Value::Null)
+    );
+    for key in ["gone", "converted", "there"] {
+        daemon
+            .until(&format!("/v1/stores/{store}/writes/lead/{key}"), &["confirmed"])
+            .await;
+    }
+    org.delete("Lead", &gone).await;
+    let contact = ids("Contact", "C-Q").await;
+    eventually("the cache has the contact", async || {
+        let (status, _) = daemon
+            .get(&format!("/v1/stores/{store}/customers/{contact}"))
+            .await?;
+        (status == 200).then_some(())
+    })
+    .await;
+    org.delete("Contact", &contact).await;
+    is_emptied(&daemon, "Q-1").await;
+    assert!(
+        !files_with(&org, "gone@private.example").is_empty(),
+        "no change tells of it"
+    );
+
+    // A lead that became a contact is no deleted one, though nothing is left of it as a lead.
+    let converted = org.control("convert", json!({"lead": became})).await;
+    org.delete("Lead", &became).await;
+    org.delete("Case", &ids("Case", "K-1").await).await;
+    org.delete(
+        "s_c__Form_Submission__c",
+        &org.some("s_c__Form_Submission__c", "WHERE s_c__sC_Id__c = 'F-1'")
+            .await,
+    )
+    .await;
+    daemon.running.kill();
+    let text = std::fs::read_to_string(org.config()).unwrap();
+    std::fs::write(
+        org.config(),
+        text.replace("erasure_hours = 0", "erasure_hours = 24"),
+    )
+    .unwrap();
+    daemon = org.daemon().await;
+    for (reference, text) in [
+        ("lead:gone", "gone@private.example"),
+        ("case:K-1", "help@private.example"),
+        ("form_submission:F-1", "form@private.example"),
+    ] {
+        is_emptied(&daemon, reference).await;
+        eventually(text, async || files_with(&org, text).is_empty().then_some(())).await;
+    }
+    for key in ["converted", "there"] {
+        assert!(
+            !files_with(&org, &format!("{key}@private.example")).is_empty(),
+            "{key} is a person still"
+        );
+    }
+    let metrics = daemon.admin_get("/metrics").await;
+    let asked = "storesync_erasure_lookups_total{object=\"Lead\"} 1";
+    assert!(metrics.as_str().unwrap().contains(asked), "{metrics}");
+    org.delete("Contact", converted["contact"].as_str().unwrap())
+        .await;
+    is_emptied(&daemon, "lead:converted").await;
+    eventually("the contact that the lead became is gone", async || {
+        files_with(&org, "converted@private.example")
+            .is_empty()
+            .then_some(())
+    })
+    .await;
+    assert!(!files_with(&org, "there@private.example").is_empty());
+}

@@ -13,6 +13,7 @@
 //!   points at it, are refused with UNABLE_TO_LOCK_ROW for so long by the org's clock. `DELETE` releases all.
 //! - `POST /sandbox/convert {"lead": "00Q...", "account": "001...", "status": "Closed - Converted"}` converts a lead
 //!   to a contact of a new account, or of the one that is named. Answers `{"account", "contact"}`.
+//! - `POST /sandbox/merge {"master": "003...", "loser": "003..."}` merges two accounts, contacts or leads.
 
 use serde::Deserialize;
 use serde_json::json;
@@ -80,4 +81,24 @@ pub(super) fn convert(app: &App, call: &Call) -> Answer {
     Ok(Reply::ok(json!({
         "account": converted.account.as_str(), "contact": converted.contact.as_str(),
     })))
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Merge {
+    master: String,
+    loser: String,
+}
+
+pub(super) fn merge(app: &App, call: &Call) -> Answer {
+    let wanted: Merge = call.parsed()?;
+    let (object, master) = identified(app, &wanted.master)?;
+    let (_, loser) = identified(app, &wanted.loser)?;
+    let origin = Origin {
+        client: "sandbox".to_owned(),
+        user: app.org.user_id(),
+    };
+    app.org
+        .transact(&origin, |transaction| transaction.merge(object, master, loser))?;
+    Ok(Reply::empty(204))
 }
