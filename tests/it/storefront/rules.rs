@@ -521,11 +521,13 @@ async fn each_rule_is_refused_taken_or_taken_and_marked() {
         .await;
     org.update("PricebookEntry", &entry, json!({"IsActive": false}))
         .await;
-    let answer = eventually("it has no price", async || {
-        let (status, answer) = daemon.place(&store, &order_for("SKU-3", 1)).await?;
-        (status == 422).then_some(answer)
+    eventually("it is shown without a price", async || {
+        let (_, product) = daemon.get(&format!("/v1/stores/{store}/products/SKU-3")).await?;
+        (product["unavailable_reason"] == "no_price").then_some(())
     })
     .await;
+    let (status, answer) = daemon.place(&store, &order_for("SKU-3", 1)).await.unwrap();
+    assert_eq!(status, 422, "{answer}");
     assert_eq!(
         (&answer["field"], &answer["reason"]),
         (&json!("items[0]"), &json!("no_price"))
