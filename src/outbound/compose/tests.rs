@@ -637,108 +637,102 @@ fn an_update_finds_its_order_by_key_and_makes_none() {
     );
 }
 
-#[test]
-fn what_an_order_costs_and_saves_goes_into_records_or_fields() {
+/// An org with records for shipments and for the use of promotions.
+fn with_extras<T>(profile: Profile, map: &[(&str, &str)], act: impl FnOnce(Composer<'_>) -> T) -> T {
     let mut shape = shape(&["s_c__Tax_Amount__c", "s_c__Total_of_Discounts__c"]);
-    for (object, fields) in [
-        (
-            "s_c__Shipment__c",
-            vec![
-                "s_c__sC_Id__c",
-                "s_c__Order_Id__c",
-                "s_c__Charge__c",
-                "s_c__Stock_Location_Id__c",
-            ],
-        ),
-        (
-            "s_c__Promotion2_Usage__c",
-            vec![
-                "s_c__sC_Id__c",
-                "s_c__Order_Id__c",
-                "s_c__Promotion2_Id__c",
-                "s_c__Total_Value__c",
-                "s_c__Contact_Id__c",
-            ],
-        ),
-    ] {
-        shape.add(&describe(object, &fields), None);
+    let usage = [
+        "s_c__sC_Id__c",
+        "s_c__Order_Id__c",
+        "s_c__Promotion2_Id__c",
+        "s_c__Total_Value__c",
+        "s_c__Contact_Id__c",
+    ];
+    let shipment = [
+        "s_c__sC_Id__c",
+        "s_c__Order_Id__c",
+        "s_c__Charge__c",
+        "s_c__Stock_Location_Id__c",
+    ];
+    shape.add(&describe("s_c__Promotion2_Usage__c", &usage), None);
+    shape.add(&describe("s_c__Shipment__c", &shipment), None);
+    let map = map
+        .iter()
+        .map(|(name, field)| ((*name).to_owned(), (*field).to_owned()));
+    let mapping = Mapping::new(profile, &map.collect()).unwrap();
+    with(profile, &shape, |composer| {
+        act(Composer {
+            mapping: &mapping,
+            ..composer
+        })
+    })
+}
+
+fn decimal(text: &str) -> Decimal {
+    Decimal::parse(text).unwrap()
+}
+
+fn saving(promotion: Option<&str>, coupon: Option<&str>, is_line: bool) -> Saving {
+    Saving {
+        amount: decimal("5"),
+        promotion_id: promotion.map(str::to_owned),
+        coupon: coupon.map(str::to_owned),
+        is_line,
     }
-    let decimal = |text: &str| Decimal::parse(text).unwrap();
+}
+
+/// An order of one item without fields of the storefront's own.
+fn bare() -> Placed {
     let mut order = placed(1);
     order.fields = BTreeMap::new();
     order.lines[0].fields = BTreeMap::new();
+    order
+}
+
+fn body(parts: &[Value], reference: &str) -> Value {
+    let part = parts.iter().find(|part| part["referenceId"] == reference);
+    part.unwrap_or_else(|| panic!("{reference} in {parts:?}"))["body"].clone()
+}
+
+#[test]
+fn what_an_order_costs_and_saves_goes_into_records() {
+    let mut order = bare();
     order.lines[0].tax = Some(decimal("1.82"));
     order.shipment = Some(Shipment {
         amount: decimal("9.95"),
         label: None,
         stock_location_id: Some("131A".to_owned()),
     });
-    let saving = |promotion: Option<&str>, is_line| Saving {
-        amount: decimal("5"),
-        promotion_id: promotion.map(str::to_owned),
-        coupon: Some("SPRING".to_owned()),
-        is_line,
-    };
-    order.savings = vec![saving(Some("a1pA"), true), saving(None, true)];
-    let composed = |profile, map: &[(&str, &str)], order: &Placed| {
-        let map: BTreeMap<String, String> = map
-            .iter()
-            .map(|(name, field)| ((*name).to_owned(), (*field).to_owned()))
-            .collect();
-        let mapping = Mapping::new(profile, &map).unwrap();
-        let party = Party::default();
-        let composer = Composer {
-            shape: &shape,
-            mapping: &mapping,
-            party: &party,
-            customers: Customers::Contacts,
-            guests: Guests::Never,
-            duplicates: Duplicates::Save,
-            status: None,
-            cancelled_status: "Cancelled",
-            data_path: "/services/data/v67.0",
-        };
-        composer.order(order)
-    };
+    order.savings = vec![
+        saving(Some("a1pA"), Some("SPRING"), true),
+        saving(None, Some("NEW"), true),
+    ];
     let map = [("order.coupon", "Note__c")];
-    let Ok(Some(Request::Composite(request))) = composed(Profile::Storeconnect, &map, &order) else {
-        panic!("one request takes it")
-    };
-    let body = |reference: &str| {
-        let parts = request["compositeRequest"].as_array().unwrap();
-        let part = parts.iter().find(|part| part["referenceId"] == reference);
-        part.unwrap_or_else(|| panic!("{reference} in {request}"))["body"].clone()
-    };
-    assert_eq!(body("item0")["s_c__Tax_Amount__c"], json!(1.82));
-    assert_eq!(body("record")["Note__c"], json!("SPRING, SPRING"));
+    let parts = with_extras(Profile::Storeconnect, &map, |composer| {
+        parts(composer.order(&order))
+    });
+    assert_eq!(body(&parts, "item0")["s_c__Tax_Amount__c"], json!(1.82));
+    assert_eq!(body(&parts, "record")["Note__c"], json!("SPRING, NEW"));
     assert_eq!(
-        body("shipment"),
+        body(&parts, "shipment"),
         json!({"s_c__sC_Id__c": "WEB-1-shipment", "s_c__Order_Id__c": "@{record.id}", "s_c__Charge__c": 9.95,
             "s_c__Stock_Location_Id__c": "131A"})
     );
     assert_eq!(
-        body("saving1"),
+        body(&parts, "saving1"),
         json!({"s_c__sC_Id__c": "WEB-1-saving1", "s_c__Order_Id__c": "@{record.id}", "s_c__Promotion2_Id__c": "a1pA",
             "s_c__Total_Value__c": 5, "s_c__Contact_Id__c": "@{contact.id}"})
     );
-    // A field of the order's takes what has no record and no line.
-    order.savings = vec![saving(None, false), saving(None, true)];
-    let map = [
-        ("order.discount", "Note__c"),
-        ("order_item.tax", "s_c__Tax_Amount__c"),
-        ("order.shipping", "Note__c"),
-    ];
-    let plain = composed(Profile::Standard, &map[..2], &order).unwrap_err();
-    assert_eq!(
-        plain.code, "FIELD_NOT_WRITABLE",
-        "shipping and coupon have no field: {plain:?}"
-    );
-    order.shipment = None;
-    order.savings.iter_mut().for_each(|saving| saving.coupon = None);
-    let Ok(Some(Request::Composite(request))) = composed(Profile::Standard, &map[..2], &order) else {
-        panic!("one request takes it")
-    };
-    let parts = request["compositeRequest"].as_array().unwrap();
-    let record = parts.iter().find(|part| part["referenceId"] == "record").unwrap();
-    assert_eq!(record["body"]["Note__c"], json!(5));
+    assert!(!parts.iter().any(|part| part["referenceId"] == "saving2"));
+}
+
+#[test]
+fn what_has_no_record_goes_into_fields_and_is_never_lost() {
+    let mut order = bare();
+    order.savings = vec![saving(None, None, false), saving(None, None, true)];
+    let map = [("order.discount", "Note__c")];
+    let parts = with_extras(Profile::Standard, &map, |composer| parts(composer.order(&order)));
+    assert_eq!(body(&parts, "record")["Note__c"], json!(5), "one has a line");
+    order.savings = vec![saving(None, Some("SPRING"), true)];
+    let lost = with_extras(Profile::Standard, &map, |composer| composer.order(&order)).unwrap_err();
+    assert_eq!(lost.code, "FIELD_NOT_WRITABLE", "{lost:?}");
 }

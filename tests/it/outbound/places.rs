@@ -52,18 +52,22 @@ async fn storeconnect_has_a_place_for_each_part_of_an_order() {
         "paid_at": "2026-11-22T09:30:00Z"}]);
     accepted(&daemon, &store, &posted).await;
     arrived(&daemon, &store, "PLACE-1").await;
+    lines_stand(&org, &products).await;
+    let location = &counter["s_c__Stock_Location_Id__c"];
+    records_stand(&org, &currency, &promotion["Id"], location).await;
 
-    let placed = one(
-        &org,
-        "Id, AccountId, BillToContactId",
-        "Order WHERE External_ID__c = 'PLACE-1'",
-    )
-    .await;
-    let id = placed["Id"].as_str().unwrap();
-    let soql = format!(
-        "SELECT Product2Id, s_c__Tax_Amount__c, s_c__Total_of_Discounts__c FROM OrderItem WHERE OrderId = '{id}' ORDER BY Quantity DESC"
+    let mut unknown = order("PLACE-2", &currency, &[(&products[0], 1)]);
+    unknown["discounts"] = json!([{"amount": "5", "coupon": "NO-SUCH"}]);
+    assert_eq!(
+        refused_field(&daemon, &store, &unknown).await,
+        "discounts[0].coupon"
     );
-    let lines = org.query(&soql).await;
+}
+
+/// Tax and discount of each item of PLACE-1.
+async fn lines_stand(org: &Sandbox, products: &[String]) {
+    let soql = "SELECT Product2Id, s_c__Tax_Amount__c, s_c__Total_of_Discounts__c FROM OrderItem WHERE Order.External_ID__c = 'PLACE-1' ORDER BY Quantity DESC";
+    let lines = org.query(soql).await;
     let lines: Vec<_> = lines
         .iter()
         .map(|line| {
@@ -80,6 +84,17 @@ async fn storeconnect_has_a_place_for_each_part_of_an_order() {
             vec![json!(products[1]), json!(0.45), Value::Null]
         ]
     );
+}
+
+/// Shipment, promotion and payment of PLACE-1.
+async fn records_stand(org: &Sandbox, currency: &str, promotion: &Value, location: &Value) {
+    let placed = one(
+        org,
+        "Id, AccountId, BillToContactId",
+        "Order WHERE External_ID__c = 'PLACE-1'",
+    )
+    .await;
+    let id = placed["Id"].as_str().unwrap();
     let of_order = |object: &str| format!("{object} WHERE s_c__Order_Id__c = '{id}'");
     let shipment = [
         "s_c__Charge__c",
@@ -87,11 +102,15 @@ async fn storeconnect_has_a_place_for_each_part_of_an_order() {
         "s_c__Stock_Location_Id__c",
         "CurrencyIsoCode",
     ];
-    let there = one(&org, &shipment.join(", "), &of_order("s_c__Shipment__c")).await;
-    let location = counter["s_c__Stock_Location_Id__c"].clone();
+    let there = one(org, &shipment.join(", "), &of_order("s_c__Shipment__c")).await;
     assert_eq!(
         values(&there, &shipment),
-        [json!(9.95), json!("Express delivery"), location, json!(currency)]
+        [
+            json!(9.95),
+            json!("Express delivery"),
+            location.clone(),
+            json!(currency)
+        ]
     );
     let usage = [
         "s_c__Promotion2_Id__c",
@@ -100,12 +119,12 @@ async fn storeconnect_has_a_place_for_each_part_of_an_order() {
         "s_c__Contact_Id__c",
         "CurrencyIsoCode",
     ];
-    let there = one(&org, &usage.join(", "), &of_order("s_c__Promotion2_Usage__c")).await;
+    let there = one(org, &usage.join(", "), &of_order("s_c__Promotion2_Usage__c")).await;
     let persons = values(&placed, &["AccountId", "BillToContactId"]);
     assert_eq!(
         values(&there, &usage),
         [
-            promotion["Id"].clone(),
+            promotion.clone(),
             json!(5.0),
             persons[0].clone(),
             persons[1].clone(),
@@ -120,7 +139,7 @@ async fn storeconnect_has_a_place_for_each_part_of_an_order() {
         "s_c__Paid_At__c",
         "CurrencyIsoCode",
     ];
-    let there = one(&org, &payment.join(", "), &of_order("s_c__Payment__c")).await;
+    let there = one(org, &payment.join(", "), &of_order("s_c__Payment__c")).await;
     assert_eq!(
         values(&there, &payment),
         [
@@ -131,13 +150,6 @@ async fn storeconnect_has_a_place_for_each_part_of_an_order() {
             json!("2026-11-22T09:30:00.000+0000"),
             json!(currency)
         ]
-    );
-
-    let mut unknown = order("PLACE-2", &currency, &[(&products[0], 1)]);
-    unknown["discounts"] = json!([{"amount": "5", "coupon": "NO-SUCH"}]);
-    assert_eq!(
-        refused_field(&daemon, &store, &unknown).await,
-        "discounts[0].coupon"
     );
 }
 
