@@ -102,7 +102,7 @@ impl Places {
         }
         // The order itself has a field for one reference.
         let on_order = index == 0 && self.has("order.payment_reference");
-        if !on_order && !(has_records && self.has("payment.reference")) {
+        if !(on_order || has_records && self.has("payment.reference")) {
             let message = "has no place in this org: name an object for payments as \"payment.object\", and its fields, under orders.map";
             return Err(Invalid::new(format!("payments[{index}]"), message));
         }

@@ -262,7 +262,7 @@ impl Case {
         let items: Vec<Value> = items.collect();
         let customer = match shop.contact(self.who) {
             // By each of the names that reads know.
-            Some(contact) if shop.number % 3 == 0 => json!({"salesforce_id": contact["Id"]}),
+            Some(contact) if shop.number.is_multiple_of(3) => json!({"salesforce_id": contact["Id"]}),
             Some(contact) if shop.number % 3 == 1 => json!({"email": contact["Email"]}),
             Some(contact) => json!({"external_id": contact["External_ID__c"]}),
             None => json!({"external_id": format!("NEW-{key}"), "last_name": "Lee"}),
