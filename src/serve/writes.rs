@@ -34,12 +34,13 @@ use crate::store::storefront;
 use crate::store::storefront::stores::Store;
 
 type Taken = BoxFuture<'static, Result<Response, Problem>>;
+/// A body as it arrived.
+type Arrived = Result<Bytes, BytesRejection>;
 
 /// Takes one kind where it is posted.
 pub fn collection(
     spec: &'static Spec,
-) -> impl Fn(State<World>, Extension<Grant>, At<String>, IdempotencyKey, Result<Bytes, BytesRejection>) -> Taken
-+ Clone {
+) -> impl Fn(State<World>, Extension<Grant>, At<String>, IdempotencyKey, Arrived) -> Taken + Clone {
     move |State(world), Extension(grant), At(store), IdempotencyKey(key), body| {
         Box::pin(take(world, spec, grant, store, key, body))
     }
@@ -51,7 +52,7 @@ async fn take(
     grant: Grant,
     store: String,
     key: Option<String>,
-    body: Result<Bytes, BytesRejection>,
+    body: Arrived,
 ) -> Result<Response, Problem> {
     let value = posted(body)?;
     let entry = write_parse::entry(spec, &value, key.as_deref())?;
@@ -65,7 +66,7 @@ pub async fn change_customer(
     Extension(grant): Extension<Grant>,
     At((store, customer)): At<(String, String)>,
     IdempotencyKey(key): IdempotencyKey,
-    body: Result<Bytes, BytesRejection>,
+    body: Arrived,
 ) -> Result<Response, Problem> {
     let mut value = posted(body)?;
     parse::refuse_cards(&value)?;
@@ -99,7 +100,7 @@ pub async fn update_order(
     Extension(grant): Extension<Grant>,
     At((store, order)): At<(String, String)>,
     IdempotencyKey(key): IdempotencyKey,
-    body: Result<Bytes, BytesRejection>,
+    body: Arrived,
 ) -> Result<Response, Problem> {
     let value = posted(body)?;
     parse::check_key(&order, "the order's key")?;

@@ -274,10 +274,16 @@ impl World {
         if changes {
             self.expect_of_person(person, &sent, &addresses);
         }
-        self.order_of(number, sent, addresses, contact)
+        self.order_of(number, &sent, addresses, contact)
     }
 
-    fn order_of(&mut self, number: usize, customer: Record, addresses: [Value; 2], contact: String) -> Write {
+    fn order_of(
+        &mut self,
+        number: usize,
+        customer: &Record,
+        addresses: [Value; 2],
+        contact: String,
+    ) -> Write {
         let key = format!("PART-{number}");
         let [shipping, billing] = addresses;
         let mut body = json!({"external_id": key, "customer": customer, "shipping_address": shipping,
@@ -305,7 +311,7 @@ impl World {
         sent.insert("external_id".to_owned(), json!(format!("NEW-{number}")));
         sent.insert("last_name".to_owned(), json!(format!("Last{number}")));
         let addresses = [self.some_address(number), self.some_address(number)];
-        self.order_of(number, sent, addresses, String::new())
+        self.order_of(number, &sent, addresses, String::new())
     }
 
     fn order_update(&mut self, number: usize) -> Write {

@@ -177,6 +177,7 @@ async fn send(
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[allow(clippy::too_many_lines, reason = "one story, told in its order")]
 async fn a_token_that_is_not_for_customers_changes_none() {
     let org = Sandbox::start(&["--products", "12", "--stores", "1"]).await;
     configure(
