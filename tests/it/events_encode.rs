@@ -222,7 +222,9 @@ fn told(object: &Object, person: bool) -> impl Iterator<Item = (usize, String)> 
         let field = &object.fields[position];
         let has_parts = object.members(&field.name).next().is_some();
         // A name is told by its parts where it is a person's, and whole where it is not.
-        let hidden = field.kind.is_compound() || (has_parts && person);
+        // Whom a record was merged into stands in no event.
+        let of_merge = field.name == "MasterRecordId";
+        let hidden = field.kind.is_compound() || (has_parts && person) || of_merge;
         (!hidden).then(|| (position, path(object, field)))
     })
 }

@@ -20,6 +20,9 @@ use crate::store::outbox::{Merged, Outbox, OutboxError};
 /// Most records that the recycle bin is asked for at once.
 const IDS_MAX: usize = 500;
 
+/// One record that went into another, that into a third, and so on.
+const MERGES_FOLLOWED_MAX: usize = 8;
+
 /// Settles what is about records that are gone.
 pub struct Gone<'a> {
     pub org: &'a Org,
@@ -86,7 +89,41 @@ impl Gone<'_> {
                 survivor_id: text(row, into)?,
             })
         });
-        Ok(moved.collect())
+        let mut moved: Vec<Merged> = moved.collect();
+        self.follow(object, into, &mut moved).await?;
+        Ok(moved)
+    }
+
+    /// Who lives on may have gone into another since, and that may be known already: then nothing tells of it again.
+    async fn follow(&self, object: &str, into: &str, moved: &mut [Merged]) -> Result<(), Error> {
+        for _ in 0..MERGES_FOLLOWED_MAX {
+            if moved.is_empty() {
+                return Ok(());
+            }
+            let ids: Vec<String> = moved.iter().map(|moved| literal(&moved.survivor_id)).collect();
+            let soql = format!(
+                "SELECT Id, {into} FROM {object} WHERE {into} != null AND Id IN ({})",
+                ids.join(", ")
+            );
+            let rows = match self.org.query(&soql, Scope::WithDeleted).await {
+                Ok(page) => page.records,
+                Err(Error::Refused { .. }) => Vec::new(),
+                Err(error) => return Err(error),
+            };
+            let next: HashMap<String, String> = rows
+                .iter()
+                .filter_map(|row| Some((text(row, "Id")?, text(row, into)?)))
+                .collect();
+            if next.is_empty() {
+                return Ok(());
+            }
+            for moved in moved.iter_mut() {
+                if let Some(next) = next.get(&moved.survivor_id) {
+                    moved.survivor_id.clone_from(next);
+                }
+            }
+        }
+        Ok(())
     }
 
     async fn key_of(&self, keys: &mut Keys, object: &str) -> Result<Option<String>, Error> {

@@ -58,6 +58,11 @@ async fn a_merged_customer_s_orders_go_to_the_one_who_lives_on() {
         (!shown["emptied_at"].is_null()).then_some(())
     })
     .await;
+    eventually("the daemon has seen that the other is gone", async || {
+        let (status, _) = daemon.get(&format!("/v1/objects/contact/{other}")).await?;
+        (status == 404).then_some(())
+    })
+    .await;
     org.control("changes", json!({"hard_delete": [loser, other]}))
         .await;
     let (contact, _) = ordered(&org, &daemon, &store, &order("M-3", person.clone())).await;

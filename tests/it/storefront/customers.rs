@@ -13,7 +13,8 @@ async fn a_customer_is_known_by_every_key_and_sees_each_order_once() {
         .await[0];
     let text = |field: &str| contact[field].as_str().unwrap().to_owned();
     // With what the org has of it already, two orders.
-    let order = json!({"AccountId": text("AccountId"), "EffectiveDate": "2026-11-22", "Status": "Draft"});
+    let order = json!({"AccountId": text("AccountId"), "BillToContactId": text("Id"), "EffectiveDate": "2026-11-22",
+        "Status": "Draft"});
     sandbox.create("Order", order).await;
     let daemon = sandbox.daemon().await;
     daemon.live().await;
@@ -39,10 +40,11 @@ async fn a_customer_is_known_by_every_key_and_sees_each_order_once() {
             .0,
         404
     );
-    let account = text("AccountId");
+    let contact = text("Id");
     let past = sandbox
-        .count(&format!("Order WHERE AccountId = '{account}'"))
+        .count(&format!("Order WHERE BillToContactId = '{contact}'"))
         .await;
+    assert_eq!(past, 2);
     let path = "/v1/stores/northlight/customers/C-1/orders?limit=100";
     let orders = |page: &Value, key: &str| {
         page["items"]
@@ -57,7 +59,7 @@ async fn a_customer_is_known_by_every_key_and_sees_each_order_once() {
     assert_eq!(
         page["items"].as_array().unwrap().len() as u64,
         past,
-        "of both stores"
+        "the customer's own"
     );
     assert!(
         page["items"][0]["items"][0]["unit_price"]["amount"].is_string(),
@@ -96,10 +98,10 @@ async fn a_customer_is_known_by_every_key_and_sees_each_order_once() {
         .get("/v1/stores/northlight/customers/C-1/cases")
         .await
         .unwrap();
-    let of_account = sandbox
-        .count(&format!("Case WHERE AccountId = '{account}'"))
+    let of_contact = sandbox
+        .count(&format!("Case WHERE ContactId = '{contact}'"))
         .await;
-    assert_eq!(cases["items"].as_array().unwrap().len() as u64, of_account);
+    assert_eq!(cases["items"].as_array().unwrap().len() as u64, of_contact);
     let (_, trade) = daemon
         .get("/v1/stores/northlight/customers/TRADE-1")
         .await

@@ -131,7 +131,8 @@ async fn a_store_s_token_gets_nothing_of_another_store() {
         let (_, status) = call(&admin, "get", "/status", "operator").await;
         let status: Value = serde_json::from_str(&status).ok()?;
         let objects = status["objects"].as_array()?;
-        (!objects.is_empty() && objects.iter().all(|object| object["state"] == "live")).then_some(())
+        let live = objects.iter().all(|object| object["state"] == "live");
+        (!objects.is_empty() && live && status["state"] != "initializing").then_some(())
     })
     .await;
     let (_, stores) = call(&api, "get", "/v1/stores", "all").await;

@@ -39,7 +39,6 @@ struct Case {
 struct Ids {
     price: String,
     pricebook: String,
-    store: String,
     campaign: String,
     form: String,
     product: String,
@@ -51,7 +50,6 @@ impl Ids {
         Self {
             price,
             pricebook,
-            store: org.some("s_c__Store__c", "").await,
             campaign: org.create("Campaign", json!({"Name": "News"})).await,
             form: org.some("s_c__Form__c", "").await,
             product: org.some("Product2", "WHERE IsActive = true").await,
@@ -88,9 +86,13 @@ fn address(street: Option<&str>, city: &str) -> Option<Address> {
     })
 }
 
+/// The org's only one.
+const STORE: &str = "a00Sb0000000001IAA";
+
 fn entry(kind: Kind, key: String, fill: impl FnOnce(&mut Entry)) -> Write {
     let mut entry = Entry {
         external_id: key,
+        store_id: STORE.to_owned(),
         ..Entry::default()
     };
     fill(&mut entry);
@@ -125,7 +127,7 @@ fn order(ids: &Ids, keys: &Keys, lines: usize) -> Write {
     };
     Write::Order(Placed {
         external_id: keys.order.clone(),
-        store_id: ids.store.clone(),
+        store_id: STORE.to_owned(),
         pricebook_id: ids.pricebook.clone(),
         effective_date: "2026-11-22".to_owned(),
         customer: person(keys, "+61 1", text("Mia").as_deref()),
