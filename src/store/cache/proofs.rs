@@ -13,9 +13,11 @@ use crate::store::cache::Batch;
 use crate::store::cache::repairs::reason;
 
 /// Something is missing of the object `?1`, and an entry of the ledger will bring it: what changed while the position
-/// was lost, or everything. A load by schedule, and one for fields that are new, miss nothing.
+/// was lost, or everything. A load by schedule, and one for fields that are new, miss nothing. What only events tell is
+/// not missing where an object is polled.
 const GAP: &str = "select 1 from _repair where object = ?1 and closed_at is null and (kind = 'catch_up' \
-    or kind = 'reload' and reason not in (?6, ?7) or kind = 'verify' and reason in (?8, ?9))";
+    or kind = 'reload' and reason not in (?6, ?7) or kind = 'verify' and reason in (?8, ?9) \
+        and exists (select 1 from _object o where o.object = ?1 and o.streamed = 1))";
 
 /// The age is less, at the moment `?10` and `?11`: the wall clock may have been set between two proofs. Of an earlier
 /// start of the machine nothing is compared with this one's clock.
@@ -185,6 +187,13 @@ mod tests {
             (open("verify", "by schedule"), true),
             (open("verify", reason::OTHER_ADDRESS), false),
             (open("verify", reason::UNKNOWN_EVENT), false),
+            (
+                format!(
+                    "{}; update _object set streamed = 0",
+                    open("verify", reason::OTHER_ADDRESS)
+                ),
+                true,
+            ),
         ] {
             let (_dir, mut cache) = cache(&entry);
             let mut batch = cache.batch().unwrap();
