@@ -2,7 +2,7 @@
 //!
 //! Promises that a person's deletion is followed whoever made it: the change feed tells of it, and where the feed does
 //! not reach back (a start, a cache that was made again), every person that a write is about is looked for in the
-//! cache, and asked for where it is not there. What no change tells of is asked for on a schedule ([`round`]). A record
+//! cache, and asked for where it is not there. What no change tells of is asked for on a schedule (`round`). A record
 //! that the org no longer shows is taken as deleted, as it is in the cache; one that went into another is not forgotten
 //! by that alone ([`gone`]).
 //!

@@ -2,7 +2,7 @@
 //!
 //! A product is shown when it is active, not archived, and has an active link into a category of the store's
 //! taxonomy, or is a variant of a shown master. What its entry in the book in effect says of it is decided by
-//! [`offer`]; a product without an entry is shown without a price.
+//! `offer`; a product without an entry is shown without a price.
 
 use rusqlite::{Row, params, params_from_iter};
 

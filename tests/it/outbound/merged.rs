@@ -19,6 +19,7 @@ async fn ordered(org: &Sandbox, daemon: &Daemon, store: &str, order: &Value) -> 
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[allow(clippy::too_many_lines, reason = "one story, told in its order")]
 async fn a_merged_customer_s_orders_go_to_the_one_who_lives_on() {
     let org = Sandbox::start(&["--products", "12", "--stores", "1"]).await;
     let account = org
