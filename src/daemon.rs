@@ -412,7 +412,9 @@ impl Watched {
 
     fn look(&self) -> anyhow::Result<()> {
         let now = self.clock.moment();
-        let known = self.reader.with(|cache| proofs::known(cache, now))?;
+        let known = self
+            .reader
+            .with(|cache| proofs::known(cache, &self.topics, now))?;
         let heard = self.reader.with(cursors::cursors)?;
         // A channel that is no longer followed may have left its position.
         let followed = heard.iter().filter(|cursor| self.topics.contains(&cursor.topic));

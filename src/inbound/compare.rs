@@ -178,7 +178,7 @@ async fn wait_for_poll(
     let now = org.moment();
     let polled = async {
         loop {
-            let known = reader.with(|cache| proofs::known(cache, now))?;
+            let known = reader.with(|cache| proofs::known(cache, &[], now))?;
             let proved = known.get(&planned.table.object).and_then(|known| known.proved);
             if proved.is_some_and(|proved| proved.boot >= now.boot - SETTLE_MILLIS) {
                 return Ok(());

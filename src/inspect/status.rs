@@ -56,7 +56,7 @@ fn status(config: &Config) -> anyhow::Result<Value> {
     let now = Clock::System.moment();
     let reader = reader(dir)?;
     let mut standing = reader.with(Standing::read)?;
-    let known = reader.with(|cache| proofs::known(cache, now))?;
+    let known = reader.with(|cache| proofs::known(cache, &config.sync.channels, now))?;
     standing.truth = Truth::new(&known, &Limits::new(&config.sync).freshness(), now);
     standing.follow_only(&config.sync.channels);
     standing.orders = outbox::standing_in(dir)?;

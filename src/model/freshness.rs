@@ -170,10 +170,20 @@ impl Standing {
 }
 
 /// How every object stands, and all together: the one place that every surface tells it from.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Truth {
     objects: BTreeMap<String, Standing>,
     all: Standing,
+}
+
+/// Before anything is known, nothing is complete.
+impl Default for Truth {
+    fn default() -> Self {
+        Self {
+            objects: BTreeMap::new(),
+            all: worst([]),
+        }
+    }
 }
 
 impl Truth {
@@ -370,5 +380,6 @@ mod tests {
             (none.all().state(at(9)), none.all().lag_seconds(at(9))),
             (State::Initializing, None)
         );
+        assert_eq!(Truth::default(), none);
     }
 }

@@ -115,6 +115,9 @@ fn what_each_schema_left_is_brought_up_to_date() {
             );
             drop(connection);
             let open = || Connection::open(dir.path().join(kind.file_name)).unwrap();
+            let sound = select(&open(), "pragma integrity_check");
+            assert_eq!(sound[0]["integrity_check"], "ok", "{} {schema}", kind.file_name);
+            assert_eq!(select(&open(), "pragma foreign_key_check"), []);
             match kind.file_name {
                 "cache.db" => {
                     let opened = cache::Cache::open(dir.path()).unwrap();

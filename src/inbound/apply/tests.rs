@@ -877,7 +877,7 @@ fn a_poll_writes_what_changed_and_moves_the_watermark() {
 fn proved(door: &Door, object: &str) -> Option<(i64, bool)> {
     let now = Moment { wall: T0, boot: T0 };
     let known = Reader::new(door.dir.path())
-        .with(|cache| proofs::known(cache, now))
+        .with(|cache| proofs::known(cache, &[], now))
         .unwrap();
     let known = &known[object];
     Some(((known.proved?.boot - T0) / 1_000, known.complete))

@@ -9,8 +9,8 @@ use rusqlite::{Connection, params};
 
 use crate::model::clock::{Millis, Moment, boot_id};
 use crate::model::freshness::{Known, WAITING_MAX_MILLIS};
-use crate::store::cache::Batch;
 use crate::store::cache::repairs::reason;
+use crate::store::cache::{Batch, cursors};
 
 /// Something is missing of the object `?1`, and an entry of the ledger will bring it: what changed while the position
 /// was lost, or everything. A load by schedule, and one for fields that are new, miss nothing. What only events tell is
@@ -34,16 +34,23 @@ fn in_this_boot(wall: Millis, boot: Millis, id: &str, now: Moment) -> (Moment, b
     (Moment { wall, boot }, passed < 0)
 }
 
-/// What is known of every object.
-pub fn known(connection: &Connection, now: Moment) -> rusqlite::Result<BTreeMap<String, Known>> {
+/// What is known of every object. What stands in the way of one of `topics` stands in that of what is streamed; a channel
+/// that is no longer followed may have left its problem.
+pub fn known(
+    connection: &Connection,
+    topics: &[String],
+    now: Moment,
+) -> rusqlite::Result<BTreeMap<String, Known>> {
+    let problems = cursors::problems(connection)?;
+    let of_channel = problems.into_iter().find(|(topic, ..)| topics.contains(topic));
+    let of_channel = of_channel.map(|(_, problem, _)| problem);
     let mut known: BTreeMap<String, Known> = connection
         .prepare_cached(
-            "select o.object, o.streamed, o.rows, coalesce(o.problem, case o.streamed when 1 then \
-                (select c.problem from _channel c order by c.since limit 1) end), \
+            "select o.object, o.streamed, o.rows, coalesce(o.problem, case o.streamed when 1 then ?1 end), \
                 o.state in ('live', 'reload') and coalesce(p.complete, 0), p.wall, p.boot, p.boot_id \
              from _object o left join _proof p on p.object = o.object",
         )?
-        .query_map([], |row| {
+        .query_map([of_channel], |row| {
             let proof = match row.get::<_, Option<Millis>>(5)? {
                 Some(wall) => Some(in_this_boot(wall, row.get(6)?, &row.get::<_, String>(7)?, now)),
                 None => None,
@@ -165,7 +172,7 @@ mod tests {
             let (_dir, cache) = cache(&format!(
                 "insert into _proof values ('Account', {wall}, {boot}, '{id}', 1)"
             ));
-            let known = &known(cache.connection(), NOW).unwrap()["Account"];
+            let known = &known(cache.connection(), &[], NOW).unwrap()["Account"];
             let told = (known.proved.unwrap().age(NOW), known.doubtful);
             assert_eq!(told, (age, doubtful), "{wall} {boot} {id}");
         }
@@ -199,12 +206,24 @@ mod tests {
             let mut batch = cache.batch().unwrap();
             batch.prove("Account", NOW, true, NOW).unwrap();
             batch.commit().unwrap();
-            let known = &known(cache.connection(), NOW).unwrap()["Account"];
+            let known = &known(cache.connection(), &[], NOW).unwrap()["Account"];
             assert_eq!(
                 (known.proved.is_some(), known.complete),
                 (expected, expected),
                 "{entry}"
             );
+        }
+    }
+
+    #[test]
+    fn what_stands_in_the_way_of_a_channel_that_is_followed_stands_in_that_of_its_objects() {
+        let (_dir, cache) = cache("insert into _channel values ('/data/ChangeEvents', 'refused', 1)");
+        for (topics, expected) in [
+            (vec!["/data/ChangeEvents".to_owned()], Some("refused")),
+            (Vec::new(), None),
+        ] {
+            let known = known(cache.connection(), &topics, NOW).unwrap();
+            assert_eq!(known["Account"].problem.as_deref(), expected);
         }
     }
 
@@ -223,7 +242,7 @@ mod tests {
                 batch.prove("Account", proved, false, NOW).unwrap();
                 batch.commit().unwrap();
             }
-            let known = &known(cache.connection(), NOW).unwrap()["Account"];
+            let known = &known(cache.connection(), &[], NOW).unwrap()["Account"];
             assert_eq!(known.proved, Some([first, second][expected - 1]));
         }
     }
@@ -238,7 +257,7 @@ mod tests {
         let mut batch = cache.batch().unwrap();
         batch.prove("Account", NOW, false, NOW).unwrap();
         batch.commit().unwrap();
-        let known = &known(cache.connection(), NOW).unwrap()["Account"];
+        let known = &known(cache.connection(), &[], NOW).unwrap()["Account"];
         assert_eq!(known.proved, Some(NOW));
         assert_eq!(
             (known.waiting_since, known.waiting_long, known.complete),
