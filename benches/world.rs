@@ -212,7 +212,8 @@ impl Daemon {
             let answer = reqwest::get(format!("{}/status", self.admin)).await;
             let status: Value = answer.expect("the daemon answers").json().await.expect("JSON");
             let objects = status["objects"].as_array().expect("objects");
-            if !objects.is_empty() && objects.iter().all(|object| object["state"] == "live") {
+            let live = objects.iter().all(|object| object["state"] == "live");
+            if !objects.is_empty() && live && status["state"] != "initializing" {
                 return objects.iter().filter_map(|object| object["rows"].as_u64()).sum();
             }
             tokio::time::sleep(Duration::from_millis(200)).await;

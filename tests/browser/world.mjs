@@ -50,7 +50,8 @@ export class World {
     world.admin = await world.address("operators are served on");
     await eventually("every object is live", async () => {
       const status = await (await fetch(`${world.admin}/status`)).json();
-      return status.objects.length > 0 && status.objects.every((object) => object.state === "live");
+      const live = status.objects.every((object) => object.state === "live");
+      return status.objects.length > 0 && live && status.state !== "initializing";
     });
     return world;
   }
@@ -96,7 +97,7 @@ export class World {
     const shop = async (path) => (await fetch(`${this.shop}${path}`)).json();
     const store = (await shop("/v1/stores")).items[0].id;
     const products = await shop(`/v1/stores/${store}/products?limit=200`);
-    const product = products.items.find((item) => item.price);
+    const product = products.items.find((item) => item.price && item.purchasable);
     for (const key of ["WEB-1", "WEB-2"]) {
       const order = {
         external_id: key,
