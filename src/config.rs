@@ -169,11 +169,12 @@ pub struct ObjectRules {
 impl Sync {
     /// An object that is polled is at its best as old as a poll's interval and what a transaction takes.
     fn check(&self) -> Result<(), ConfigError> {
-        let least = self.poll_seconds.saturating_add(POLL_MARGIN_SECONDS);
+        let polled = self.poll_seconds.saturating_add(POLL_MARGIN_SECONDS);
+        let least = polled.max(STALE_AFTER_MIN_SECONDS);
         match self.stale_after_seconds.filter(|stale| *stale < least) {
             Some(stale) => Err(ConfigError(format!(
-                "[sync] stale_after_seconds = {stale} calls everything stale that is polled each {} s: set it to at \
-                 least {least}, or poll more often",
+                "[sync] stale_after_seconds = {stale} calls everything stale that is as current as it can be, \
+                 polled each {} s: set it to at least {least}",
                 self.poll_seconds
             ))),
             None => Ok(()),
@@ -300,6 +301,8 @@ impl std::error::Error for ConfigError {}
 
 /// A poll proves a time half a minute before it began, and takes some seconds.
 const POLL_MARGIN_SECONDS: u32 = 40;
+/// A response of a stream proves a time up to a minute before it came.
+const STALE_AFTER_MIN_SECONDS: u32 = 100;
 
 const OVERRIDE_PREFIX: &str = "STORESYNC__";
 

@@ -124,7 +124,7 @@ impl Intake {
             .email
             .as_ref()
             .filter(|_| self.policy.match_guests == Guests::Email);
-        let named = customer.salesforce_id.as_ref().or(customer.external_id.as_ref());
+        let named = customer.external_id.as_ref().or(customer.salesforce_id.as_ref());
         named.or(address).map(String::as_str)
     }
 

@@ -71,10 +71,11 @@ impl Asked<'_> {
             looks.extend(is_id(name).then(|| self.look(shape, "Id", name)));
             looks.extend(self.by_key(shape, name));
             looks.extend(self.by_email(shape, name));
-        } else if let Some(id) = &customer.salesforce_id {
-            looks.push(self.look(shape, "Id", id));
-        } else if let Some(key) = &customer.external_id {
-            looks.extend(self.by_key(shape, key));
+        } else if customer.external_id.is_some() || customer.salesforce_id.is_some() {
+            let key = customer.external_id.as_ref();
+            looks.extend(key.and_then(|key| self.by_key(shape, key)));
+            let id = customer.salesforce_id.as_ref();
+            looks.extend(id.map(|id| self.look(shape, "Id", id)));
         } else if let (Guests::Email, Some(email)) = (self.guests, &customer.email) {
             looks.extend(self.by_email(shape, email));
         }

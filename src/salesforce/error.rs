@@ -159,6 +159,18 @@ impl Error {
         }
     }
 
+    /// Whether the org says that the user may not see what was asked for. One that cannot answer just now does not.
+    pub fn is_hidden(&self) -> bool {
+        let refused = matches!(
+            self,
+            Self::Refused {
+                status: 400 | 403 | 404,
+                ..
+            }
+        );
+        refused && self.api_code() != Some("REQUEST_LIMIT_EXCEEDED")
+    }
+
     /// The first error code of the org's answer, where it gave one.
     pub fn api_code(&self) -> Option<&str> {
         match self {

@@ -36,7 +36,7 @@ impl Org {
         let soql = "SELECT ApiName, StatusCode, IsDefault FROM OrderStatus ORDER BY SortOrder";
         let rows = match self.query(soql, Scope::Live).await {
             Ok(page) => page.records,
-            Err(Error::Refused { .. }) => return Ok(None),
+            Err(error) if error.is_hidden() => return Ok(None),
             Err(error) => return Err(error),
         };
         let statuses = rows.iter().map(|row| OrderStatus {
@@ -58,7 +58,7 @@ impl Org {
         );
         let rows = match self.query(&soql, Scope::Live).await {
             Ok(page) => page.records,
-            Err(Error::Refused { .. }) => return Ok(None),
+            Err(error) if error.is_hidden() => return Ok(None),
             Err(error) => return Err(error),
         };
         let types: Vec<(String, String)> = rows

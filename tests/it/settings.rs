@@ -412,8 +412,12 @@ fn limits_are_what_the_configuration_says() {
         };
         assert_eq!(stale_after(&Limits::new(&sync)), [50, 50]);
     }
-    for (poll_seconds, stale_after_seconds, refused) in [(60, 99, true), (60, 100, false), (3_600, 900, true)]
-    {
+    for (poll_seconds, stale_after_seconds, refused) in [
+        (1, 99, true),
+        (60, 99, true),
+        (60, 100, false),
+        (3_600, 900, true),
+    ] {
         let text = with_an_unknown_key("");
         let keys = format!("poll_seconds = {poll_seconds}\nstale_after_seconds = {stale_after_seconds}\n");
         let config = Config::parse(&text.replace("[sync]\n", &format!("[sync]\n{keys}")), []);

@@ -78,7 +78,7 @@ impl Gone<'_> {
         );
         let rows = match self.org.query(&soql, Scope::WithDeleted).await {
             Ok(page) => page.records,
-            Err(Error::Refused { .. }) => Vec::new(),
+            Err(error) if error.is_hidden() => Vec::new(),
             Err(error) => return Err(error),
         };
         let moved = rows.iter().filter_map(|row| {
@@ -107,7 +107,7 @@ impl Gone<'_> {
             );
             let rows = match self.org.query(&soql, Scope::WithDeleted).await {
                 Ok(page) => page.records,
-                Err(Error::Refused { .. }) => Vec::new(),
+                Err(error) if error.is_hidden() => Vec::new(),
                 Err(error) => return Err(error),
             };
             let next: HashMap<String, String> = rows

@@ -178,7 +178,7 @@ async fn standing(world: &World, object: &str, ids: &[String]) -> Option<Standin
         _ => vec!["Id".to_owned()],
     };
     let mut rows = world.org.retrieve(object, ids, &wanted).await;
-    if wanted.len() > 1 && matches!(rows, Err(Error::Refused { .. })) {
+    if wanted.len() > 1 && rows.as_ref().is_err_and(Error::is_hidden) {
         metrics::ERASURE_LOOKUPS.count([object]);
         rows = world.org.retrieve(object, ids, &wanted[..1]).await;
     }
