@@ -110,7 +110,6 @@ pub async fn run(
         reader,
         outbox,
     };
-    // Before anyone is told of it.
     Watched::of(&world).look()?;
     let mut stages = Stages::new();
     stages.spawn_blocking(move || {

@@ -304,7 +304,12 @@ mod tests {
         let keyed = customer(Some("O'Neil"), None, Some("a@b"));
         let guest = customer(None, None, Some("a@b"));
         for (customer, named, guests, expected) in [
-            (&all, None, Guests::Email, vec![format!("Id = '{id}'")]),
+            (
+                &all,
+                None,
+                Guests::Email,
+                vec!["Key__c = 'O\\'Neil'".to_owned(), format!("Id = '{id}'")],
+            ),
             (
                 &keyed,
                 None,
