@@ -364,6 +364,7 @@ impl Stage {
             restart,
             latest,
             heard,
+            org_ahead_millis: self.wires.org.org_time() - self.wires.clock.now(),
             objects: self.objects().into(),
             done: None,
         };

@@ -16,6 +16,9 @@ use crate::store::cache::Batch;
 /// A row may become visible so long after its stamp: 1 to 3 s were measured of orgs that are not under load.
 pub(in crate::inbound) const SETTLE_MILLIS: Millis = 30_000;
 
+/// What comes later says nothing of the road.
+const LATE_MAX_MILLIS: Millis = 300_000;
+
 /// A channel's proofs are stored at most so often.
 const STORED_MILLIS: Millis = 1_000;
 
@@ -48,7 +51,13 @@ impl World {
             .channels
             .entry(Arc::clone(&response.topic))
             .or_default();
-        if let Some(committed_at) = committed_at {
+        // What comes after a response with old events may be as old: of a backlog each is late by what is left of it.
+        let late = match committed_at {
+            Some(committed_at) => heard.wall + response.org_ahead_millis - committed_at,
+            None if response.events.is_empty() => 0,
+            None => return Ok(()),
+        };
+        if let Some(committed_at) = committed_at.filter(|_| late <= LATE_MAX_MILLIS) {
             channel.delay.received(committed_at, heard.wall);
         }
         if channel
@@ -58,7 +67,7 @@ impl World {
             return Ok(());
         }
         channel.stored = Some(heard.boot);
-        let proved = heard.before(channel.delay.millis());
+        let proved = heard.before(channel.delay.millis().max(late));
         for object in response.objects.iter() {
             batch.prove(object, proved, false, self.moment)?;
         }

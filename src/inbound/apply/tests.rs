@@ -946,6 +946,32 @@ fn a_stream_proves_a_time_before_its_responses() {
 }
 
 #[test]
+fn an_event_of_a_backlog_proves_no_more_than_its_own_age() {
+    let door = Door::new();
+    let first = begin_asked(&door, 100);
+    door.finish("Product2", first.run);
+    let hour = 3_600;
+    // Back after an hour: what comes first was committed when it went away, and the rest is still to come.
+    let old = |replay, id: &'static str, seconds: i64| {
+        let event = Event {
+            committed: T0 + seconds * 1_000,
+            ..created()
+        };
+        event.raw(replay, id)
+    };
+    heard(&door, hour + 200, vec![old(1, "a", 200)]);
+    assert_eq!(proved(&door, "Product2"), Some((200, true)));
+    heard(&door, hour + 202, vec![old(2, "b", 1_800)]);
+    assert_eq!(proved(&door, "Product2"), Some((1_800, true)));
+    heard(&door, hour + 204, Vec::new());
+    assert_eq!(
+        proved(&door, "Product2"),
+        Some((hour + 144, true)),
+        "nothing is left, and nothing of the backlog counts as the road's"
+    );
+}
+
+#[test]
 fn nothing_is_proved_before_what_was_missed_is_read() {
     let door = Door::new();
     let first = begin_asked(&door, 100);

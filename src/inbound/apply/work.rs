@@ -166,6 +166,8 @@ pub struct Events {
     pub latest: Option<ReplayId>,
     /// When nothing had arrived that is not in this response or one before it, where that is known.
     pub heard: Option<Moment>,
+    /// How far the org's clock was ahead of ours then, as far as its answers told.
+    pub org_ahead_millis: Millis,
     /// What the channel carries.
     pub objects: Arc<[String]>,
     /// Answered when everything up to here is stored.
