@@ -31,8 +31,9 @@ const REPLAY_WINDOW_MILLIS: Millis = 72 * 3_600_000;
 
 impl Cursor {
     /// How long the position can still be resumed from, in milliseconds; below zero where the org has forgotten it.
+    /// The org's clock may be ahead of `now`; a position is never younger than nothing.
     pub fn replay_window_left(&self, now: Millis) -> Millis {
-        REPLAY_WINDOW_MILLIS - (now - self.position_at)
+        REPLAY_WINDOW_MILLIS - (now - self.position_at).max(0)
     }
 }
 
@@ -126,4 +127,31 @@ pub fn problems(connection: &Connection) -> rusqlite::Result<Vec<(String, String
         .prepare_cached("select topic, problem, since from _channel order by topic")?
         .query_map([], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_position_has_at_most_the_whole_window_left() {
+        let cursor = Cursor {
+            topic: "/data/ChangeEvents".to_owned(),
+            resume_after: ReplayId(Bytes::new()),
+            last_seen: ReplayId(Bytes::new()),
+            committed_at: None,
+            heard_at: 1_000_000,
+            position_at: 1_000_000,
+        };
+        const HOUR: Millis = 3_600_000;
+        for (now, left) in [
+            (1_000_000, 72 * HOUR),
+            (1_000_000 + HOUR, 71 * HOUR),
+            (1_000_000 + 73 * HOUR, -HOUR),
+            // The org's clock is a second ahead of ours.
+            (999_000, 72 * HOUR),
+        ] {
+            assert_eq!(cursor.replay_window_left(now), left, "at {now}");
+        }
+    }
 }
