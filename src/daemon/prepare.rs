@@ -1,0 +1,76 @@
+//! What is done before the stages that talk to the org can start: asking it what there is to mirror, and making the
+//! tables for it.
+
+use std::time::Duration;
+
+use anyhow::Context as _;
+
+use crate::cli::Exit;
+use crate::config;
+use crate::daemon::{World, exit_of};
+use crate::inbound::{self, Plan};
+use crate::model::retry::Policy;
+use crate::store::cache::Cache;
+use crate::store::journal::Journal;
+use crate::store::storefront::{self, BookStore};
+
+/// Between attempts to reach an org that is away when the daemon starts.
+const AWAY: Policy = Policy {
+    first: Duration::from_secs(1),
+    longest: Duration::from_secs(60),
+};
+
+/// Asks the org what there is to mirror, and makes the tables and their indexes.
+pub(super) async fn prepare(world: &World, cache: &mut Cache, journal: &mut Journal) -> anyhow::Result<Plan> {
+    let (sync, now) = (&world.config.sync, world.clock.now());
+    let plan = inbound::prepare(&world.org, &world.pubsub, cache, journal, sync, now).await?;
+    let stores: Vec<BookStore> = sync.stores.iter().map(book_store).collect();
+    storefront::prepare(cache.connection(), &stores).context("make the storefront's views")?;
+    for (object, field) in storefront::gaps(cache.connection())? {
+        match field {
+            Some(field) => tracing::debug!("{object} has no {field}: where stores show it, it is empty"),
+            None => tracing::debug!("{object} is not mirrored: what stores show of it is empty"),
+        }
+    }
+    Ok(plan)
+}
+
+fn book_store(store: &config::BookStore) -> BookStore {
+    BookStore {
+        pricebook_id: store.pricebook_id.clone(),
+        code: store.code.clone(),
+        name: store.name.clone().unwrap_or_else(|| store.code.clone()),
+        domain: store.domain.clone(),
+        path: store.path.clone(),
+        currency: store.currency.clone(),
+        locale: store.locale.clone(),
+        timezone: store.timezone.clone(),
+    }
+}
+
+/// As [`prepare`], for as long as the org is away; `None` when stopped meanwhile.
+pub(super) async fn prepare_when_reachable(
+    world: &World,
+    cache: &mut Cache,
+    journal: &mut Journal,
+) -> anyhow::Result<Option<Plan>> {
+    let mut attempt = 0;
+    loop {
+        let error = tokio::select! {
+            () = world.stop.cancelled() => return Ok(None),
+            plan = prepare(world, cache, journal) => match plan {
+                Ok(plan) => return Ok(Some(plan)),
+                Err(error) => error,
+            },
+        };
+        if exit_of(&error) != Exit::Unavailable {
+            return Err(error);
+        }
+        attempt += 1;
+        tracing::warn!("{error:#}; what is cached is served meanwhile");
+        tokio::select! {
+            () = world.stop.cancelled() => return Ok(None),
+            () = tokio::time::sleep(AWAY.delay(attempt)) => {}
+        }
+    }
+}

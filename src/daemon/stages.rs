@@ -1,0 +1,202 @@
+//! Which stages there are, and what each is given.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::signal::unix::Signal;
+use tokio::sync::{mpsc, watch};
+use tokio_util::sync::CancellationToken;
+
+use crate::config::{self, Config};
+use crate::daemon::health::{self, Watched};
+use crate::daemon::listeners::{self, Listeners};
+use crate::daemon::{Stages, World, orders, reload, supervise};
+use crate::inbound::apply;
+use crate::inbound::budget::Limits;
+use crate::inbound::{self, Plan, Wires};
+use crate::model::clock::Clock;
+use crate::outbound::{confirm, forget, push};
+use crate::salesforce::pubsub::PubSub;
+use crate::serve;
+use crate::store::cache::Cache;
+use crate::store::checkpoint;
+use crate::store::journal::Journal;
+use crate::telemetry::pulse::Pulse;
+use crate::telemetry::traces;
+
+/// How long moving what a log holds may take, on a slow disk.
+const CHECKPOINT_MAX: Duration = Duration::from_secs(60);
+
+/// Starts what the service manager is told by, and what it asks for.
+pub(super) fn supervise(stages: &mut Stages, world: &World, hangup: Signal) {
+    let seen = supervise::World {
+        reader: world.reader.clone(),
+        outbox: world.outbox.clone(),
+        health: world.health.subscribe(),
+        clock: world.clock.clone(),
+    };
+    spawn(stages, "supervise", supervise::run(seen, world.stop.clone()));
+    let reached = reload::World {
+        config: world.config.clone(),
+        org: world.org.clone(),
+        limits: world.limits.clone(),
+        tokens: world.tokens.clone(),
+    };
+    spawn(stages, "reload", reload::run(reached, hangup, world.stop.clone()));
+    spawn(stages, "health", health::watch(Watched::of(world)));
+    let (org, dir) = (world.org.clone(), world.config.state.dir.clone());
+    let allowance = inbound::allowance::run(org, dir, world.stop.clone());
+    spawn(stages, "allowance", allowance);
+    if let Some(url) = world.config.log.otlp_url.clone() {
+        spawn(stages, "traces", traces::run(url, world.stop.clone()));
+    }
+}
+
+pub(super) fn serve(stages: &mut Stages, world: &World, listeners: Listeners) {
+    let shown = listeners::shown(world);
+    let (storefront, admin) = (listeners.storefront, listeners.admin);
+    tracing::info!("storefronts are served on {}", storefront.address());
+    tracing::info!("operators are served on {}", admin.address());
+    spawn(stages, "serve", serve::run(storefront, shown.clone()));
+    spawn(stages, "admin", serve::run_admin(admin, shown));
+}
+
+/// Starts what takes orders to the org, and what follows them there.
+fn send(stages: &mut Stages, world: &World) {
+    let confirm = confirm::World {
+        org: world.org.clone(),
+        config: world.config.orders.clone(),
+        outbox: world.outbox.clone(),
+        reader: world.reader.clone(),
+        revisions: world.bells.rev.subscribe(),
+        clock: world.clock.clone(),
+    };
+    let confirm_stop = world.stop.clone();
+    spawn(stages, "confirm", async move {
+        Ok(confirm::run(confirm, confirm_stop).await?)
+    });
+    let forget = forget::World {
+        org: world.org.clone(),
+        outbox: world.outbox.clone(),
+        reader: world.reader.clone(),
+        revisions: world.bells.rev.subscribe(),
+        config: world.config.orders.clone(),
+        clock: world.clock.clone(),
+    };
+    let forget_stop = world.stop.clone();
+    spawn(stages, "forget", async move {
+        Ok(forget::run(forget, forget_stop).await?)
+    });
+    let push = push::World {
+        org: world.org.clone(),
+        outbox: world.outbox.clone(),
+        config: world.config.orders.clone(),
+        profile: world.config.sync.profile,
+        clock: world.clock.clone(),
+        known: world.known.clone(),
+        problem: watch::Sender::new(None),
+    };
+    spawn(
+        stages,
+        "push",
+        orders::deliver(push, Arc::clone(&world.health), world.stop.clone()),
+    );
+}
+
+/// Starts what talks to the org, and the one door behind it.
+pub(super) fn start(stages: &mut Stages, world: World, plan: Plan, cache: Cache, journal: Journal) {
+    send(stages, &world);
+    let World {
+        config,
+        clock,
+        org,
+        pubsub,
+        reader,
+        bells,
+        limits,
+        stop,
+        ..
+    } = world;
+    let (work, queue) = mpsc::channel(apply::QUEUE_MAX);
+    let (planned, door_clock, door_bells) = (plan.objects.clone(), clock.clone(), bells.clone());
+    stages.spawn_blocking(move || {
+        let applied = apply::run(cache, journal, &planned, queue, &door_clock, &door_bells);
+        ("apply", applied)
+    });
+    tend(stages, &config, &clock, &stop);
+
+    let wires = Wires {
+        org,
+        clock,
+        reader,
+        planned: watch::Sender::new(plan.objects.into()),
+        work,
+        positions: watch::Sender::new(0),
+        bells,
+        keep_rows: config.state.keep_rows,
+        stop,
+    };
+    follow(
+        stages,
+        &wires,
+        &pubsub,
+        plan.channels,
+        &plan.schema_ids,
+        config.sync,
+        &limits,
+    );
+}
+
+/// Starts what looks after the files, beside those who write them.
+fn tend(stages: &mut Stages, config: &Config, clock: &Clock, stop: &CancellationToken) {
+    let (dir, checkpoints) = (config.state.dir.clone(), stop.clone());
+    stages.spawn_blocking(move || {
+        let pulse = Pulse::new("checkpoint");
+        let turned = || pulse.quiet_for(CHECKPOINT_MAX);
+        ("checkpoint", checkpoint::run(&dir, &checkpoints, turned))
+    });
+    let forget = inbound::forget::World {
+        dir: config.state.dir.clone(),
+        sync: config.sync.clone(),
+        keep: inbound::forget::keep(&config.state),
+        clock: clock.clone(),
+    };
+    let stop = stop.clone();
+    stages.spawn_blocking(move || ("forget", inbound::forget::run(forget, &stop)));
+}
+
+/// Starts what brings the org's changes to the door.
+fn follow(
+    stages: &mut Stages,
+    wires: &Wires,
+    pubsub: &PubSub,
+    channels: Vec<inbound::prepare::Channel>,
+    schema_ids: &HashSet<String>,
+    config: config::Sync,
+    limits: &Limits,
+) {
+    let snapshot = inbound::snapshot::run(wires.clone(), channels.len(), limits.clone());
+    spawn(stages, "snapshot", snapshot);
+    let poll = inbound::poll::run(wires.clone(), limits.clone());
+    spawn(stages, "poll", poll);
+    spawn(stages, "progress", inbound::progress::run(wires.clone()));
+    spawn(stages, "repair", inbound::repair::run(wires.clone()));
+    spawn(stages, "catch_up", inbound::catch_up::run(wires.clone()));
+    let verify = inbound::verify::run(wires.clone(), limits.clone());
+    spawn(stages, "verify", verify);
+    let evolve = inbound::evolve::run(wires.clone(), pubsub.clone(), config);
+    spawn(stages, "evolve", evolve);
+    for channel in channels {
+        let stream = inbound::subscribe::run(wires.clone(), pubsub.clone(), channel, schema_ids.clone());
+        spawn(stages, "subscribe", stream);
+    }
+}
+
+fn spawn(
+    stages: &mut Stages,
+    name: &'static str,
+    stage: impl Future<Output = anyhow::Result<()>> + Send + 'static,
+) {
+    stages.spawn(async move { (name, stage.await) });
+}
