@@ -4,8 +4,9 @@
 //! the error. A first signal stops them in order: no new work, what is under way is finished within
 //! `STOP_MAX`; a second signal cuts that short.
 //!
-//! Reads and order intake begin as soon as there is a cache, and go on while the org is away. Only a first
-//! start, with nothing to serve, needs the org at once and ends where it cannot be had.
+//! Both listeners are served from the first moment on, whatever the org says: from the cache where there is one, else with
+//! 503 and the cause. The org is asked again and again. A start ends for what a person must mend in the configuration, and
+//! for the files of the state.
 
 mod exit;
 mod health;
@@ -40,7 +41,6 @@ use crate::store::database;
 use crate::store::journal::Journal;
 use crate::store::outbox::{self, Outbox};
 use crate::store::reader::Reader;
-use crate::store::storefront;
 
 /// How long the stages may take to end.
 const STOP_MAX: Duration = Duration::from_secs(20);
@@ -106,17 +106,12 @@ pub async fn run(
         ("outbox", Ok(()))
     });
     stages::supervise(&mut stages, &world, hangup);
-    let first_start = world.reader.with(storefront::object_states)?.is_empty();
-    if first_start {
-        let plan = prepare::prepare(&world, &mut cache, &mut journal).await?;
-        stages::serve(&mut stages, &world, listeners);
-        stages::start(&mut stages, world, plan, cache, journal);
-    } else {
-        stages::serve(&mut stages, &world, listeners);
-        // Stopped before the org came back, it ends like at any other time: what is under way is finished.
-        if let Some(plan) = prepare::prepare_when_reachable(&world, &mut cache, &mut journal).await? {
-            stages::start(&mut stages, world, plan, cache, journal);
-        }
+    stages::serve(&mut stages, &world, listeners);
+    // Stopped before the org came back, it ends like at any other time: what is under way is finished.
+    match prepare::when_reachable(&world, &mut cache, &mut journal).await {
+        Ok(Some(plan)) => stages::start(&mut stages, world, plan, cache, journal),
+        Ok(None) => {}
+        Err(error) => return Err(error),
     }
     finish(stages, &stop).await
 }

@@ -6,15 +6,18 @@
 
 pub mod auth;
 pub mod bulk;
+mod circuit;
 mod client;
 pub mod describe;
 pub mod download;
 pub mod error;
+pub mod login;
 mod pieces;
 pub mod pubsub;
 pub mod rest;
 pub mod setup;
 pub mod soql;
+mod token_file;
 
 pub use error::{ApiError, Error};
 pub use rest::Org;

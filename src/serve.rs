@@ -91,6 +91,8 @@ pub struct Health {
     /// How long the stream's position can still be resumed from, of the channel that has least left; `None` before
     /// there is one.
     pub replay_window_left_millis: Option<Millis>,
+    /// Why what there is to mirror is not known yet, as one sentence.
+    pub start_problem: Option<String>,
     /// Why no orders are sent, as one sentence. They are taken all the same.
     pub orders_problem: Option<String>,
 }

@@ -5,11 +5,12 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 
-use crate::cli::Exit;
 use crate::config;
-use crate::daemon::{World, exit_of};
+use crate::daemon::World;
 use crate::inbound::{self, Plan};
 use crate::model::retry::Policy;
+use crate::inbound::prepare::NothingToMirror;
+use crate::salesforce::Error as OrgError;
 use crate::store::cache::Cache;
 use crate::store::journal::Journal;
 use crate::store::storefront::{self, BookStore};
@@ -48,29 +49,58 @@ fn book_store(store: &config::BookStore) -> BookStore {
     }
 }
 
-/// As [`prepare`], for as long as the org is away; `None` when stopped meanwhile.
-pub(super) async fn prepare_when_reachable(
+/// As [`prepare`], for as long as the org is away or refuses; `None` when stopped meanwhile. Fails for what no answer of
+/// the org can change.
+pub(super) async fn when_reachable(
     world: &World,
     cache: &mut Cache,
     journal: &mut Journal,
 ) -> anyhow::Result<Option<Plan>> {
     let mut attempt = 0;
+    let mut login = world.org.watch_login();
     loop {
         let error = tokio::select! {
             () = world.stop.cancelled() => return Ok(None),
             plan = prepare(world, cache, journal) => match plan {
-                Ok(plan) => return Ok(Some(plan)),
+                Ok(plan) => {
+                    tell(world, None);
+                    return Ok(Some(plan));
+                }
                 Err(error) => error,
             },
         };
-        if exit_of(&error) != Exit::Unavailable {
+        if !may_pass(&error) {
             return Err(error);
         }
         attempt += 1;
-        tracing::warn!("{error:#}; what is cached is served meanwhile");
+        tell(world, Some(format!("{error:#}")));
+        let is_refused = login.borrow().is_some();
         tokio::select! {
             () = world.stop.cancelled() => return Ok(None),
+            // A login that is accepted again is no reason to wait.
+            _ = login.wait_for(Option::is_none), if is_refused => {}
             () = tokio::time::sleep(AWAY.delay(attempt)) => {}
         }
     }
+}
+
+/// Told once for each change; of the login it is told where it is tried.
+fn tell(world: &World, problem: Option<String>) {
+    world.health.send_if_modified(|health| {
+        let is_new = health.start_problem != problem;
+        if is_new && let Some(problem) = problem.as_ref().filter(|_| world.org.trouble().is_none()) {
+            tracing::warn!("{problem}; what is cached is served meanwhile");
+        }
+        health.start_problem = problem;
+        is_new
+    });
+}
+
+/// Whether the org may answer otherwise another time.
+fn may_pass(error: &anyhow::Error) -> bool {
+    let of_org = |cause: &(dyn std::error::Error + 'static)| match cause.downcast_ref::<OrgError>() {
+        Some(error) => !matches!(error, OrgError::Secret(_) | OrgError::OtherOrg { .. }),
+        None => cause.is::<NothingToMirror>(),
+    };
+    error.chain().any(of_org)
 }

@@ -11,6 +11,7 @@ use crate::config::Config;
 use crate::daemon::supervise::notify;
 use crate::inbound::budget::Limits;
 use crate::salesforce::Org;
+use crate::salesforce::login::Taken;
 use crate::serve::Tokens;
 use crate::telemetry;
 
@@ -69,8 +70,9 @@ impl World {
         telemetry::set_level(&fresh.log.level);
         self.limits.set(&fresh.sync);
         self.tokens.set(&fresh);
-        match self.org.read_secrets().await {
-            Ok(()) => tracing::info!("reloaded: the secrets were read again and are used for the next login"),
+        match self.org.take_secrets().await {
+            Ok(Taken::Same) => tracing::info!("reloaded: the secrets were read again and are the same"),
+            Ok(Taken::New) => tracing::info!("reloaded: the secrets were read again and have logged in"),
             Err(error) => {
                 tracing::error!("the secrets were not reloaded, those from before are kept: {error}")
             }

@@ -17,6 +17,7 @@ use crate::inbound::budget::Limits;
 use crate::inbound::{self, Plan, Wires};
 use crate::model::clock::Clock;
 use crate::outbound::{confirm, forget, push};
+use crate::salesforce::Org;
 use crate::salesforce::pubsub::PubSub;
 use crate::serve;
 use crate::store::cache::Cache;
@@ -27,6 +28,9 @@ use crate::telemetry::traces;
 
 /// How long moving what a log holds may take, on a slow disk.
 const CHECKPOINT_MAX: Duration = Duration::from_secs(60);
+
+/// How often a login that was refused is looked at.
+const LOGIN_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Starts what the service manager is told by, and what it asks for.
 pub(super) fn supervise(stages: &mut Stages, world: &World, hangup: Signal) {
@@ -45,6 +49,7 @@ pub(super) fn supervise(stages: &mut Stages, world: &World, hangup: Signal) {
     };
     spawn(stages, "reload", reload::run(reached, hangup, world.stop.clone()));
     spawn(stages, "health", health::watch(Watched::of(world)));
+    spawn(stages, "login", keep_login(world.org.clone(), world.stop.clone()));
     let (org, dir) = (world.org.clone(), world.config.state.dir.clone());
     let allowance = inbound::allowance::run(org, dir, world.stop.clone());
     spawn(stages, "allowance", allowance);
@@ -60,6 +65,22 @@ pub(super) fn serve(stages: &mut Stages, world: &World, listeners: Listeners) {
     tracing::info!("operators are served on {}", admin.address());
     spawn(stages, "serve", serve::run(storefront, shown.clone()));
     spawn(stages, "admin", serve::run_admin(admin, shown));
+}
+
+/// While no login succeeds, tries one as soon as one may be tried: when its wait is over, or its secrets have changed.
+async fn keep_login(org: Org, stop: CancellationToken) -> anyhow::Result<()> {
+    let mut login = org.watch_login();
+    let keep = async {
+        while login.wait_for(Option::is_some).await.is_ok() {
+            tokio::time::sleep(LOGIN_INTERVAL).await;
+            org.recover().await;
+        }
+    };
+    tokio::select! {
+        () = stop.cancelled() => {}
+        () = keep => stop.cancelled().await,
+    }
+    Ok(())
 }
 
 /// Starts what takes orders to the org, and what follows them there.

@@ -122,6 +122,13 @@ pub struct Found {
     pub channels: Vec<String>,
 }
 
+/// Of objects that the user may not see as of such that are not there.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "the org has none of the objects to mirror: check [sync] profile and objects, and the user's permissions"
+)]
+pub struct NothingToMirror;
+
 /// Binds the cache to the org, makes the tables and decides how each object is kept current. What the org said is
 /// written down in the journal first.
 pub async fn prepare(
@@ -151,10 +158,7 @@ pub async fn prepare(
             }
         }
     }
-    anyhow::ensure!(
-        !objects.is_empty(),
-        "the org has none of the objects to mirror: check [sync] profile and objects, and the user's permissions"
-    );
+    anyhow::ensure!(!objects.is_empty(), NothingToMirror);
     let found = Found {
         org_id: session.org_id.clone(),
         instance_url: session.instance_url.clone(),

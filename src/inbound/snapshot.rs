@@ -197,7 +197,7 @@ impl Stage<'_> {
     async fn begin(&self, planned: &Planned, pulse: &Pulse) -> anyhow::Result<(u64, u64)> {
         let object = &planned.table.object;
         let asked = Some(self.wires.clock.moment());
-        let watermark = self.wires.org.org_time();
+        let watermark = self.wires.org.org_time_at_least();
         let load = ask(&self.wires.work, |done| Work::BeginLoad {
             object: object.clone(),
             watermark,

@@ -57,6 +57,9 @@ const REFUSALS_MAX: u32 = 8;
 /// How often a wait looks at the clock.
 const LOOK: Duration = Duration::from_secs(1);
 
+/// Between attempts of what a person has to put right.
+const STAND_STILL: Duration = Duration::from_secs(300);
+
 /// Failures in a row after which the status tells of them.
 const FAILURES_TOLD: u32 = 5;
 
@@ -121,7 +124,7 @@ struct Stage {
 
 /// Keeps a channel's subscription going. `schema_ids` are those that apply knows.
 ///
-/// Where a person has to act it says so and waits to be stopped.
+/// Where a person has to act it says so and tries again at long intervals.
 pub async fn run(
     wires: Wires,
     pubsub: PubSub,
@@ -180,7 +183,10 @@ impl Stage {
                     sleep(RETRY.delay(refusals)).await;
                 }
                 End::Failed(error) => match self.after(&error).await {
-                    Verdict::Stop => return self.stand_still(&error).await,
+                    Verdict::Stop => {
+                        self.stand_still(&error).await;
+                        continue;
+                    }
                     Verdict::WaitForAllowance => pause = ALLOWANCE,
                     Verdict::Renew => {
                         // A new session is used at once, however short its life; what fails again and again
@@ -189,7 +195,7 @@ impl Stage {
                             self.pause(RETRY.delay(self.failures - 1)).await;
                         }
                         if let Err(error) = self.renew().await {
-                            return self.stand_still(&error).await;
+                            self.stand_still(&error).await;
                         }
                         continue;
                     }
@@ -203,7 +209,13 @@ impl Stage {
 
     async fn pause(&self, pause: Duration) {
         self.pulse.rests_for(pause + CALLS_MAX);
-        sleep(pause).await;
+        let mut login = self.wires.org.watch_login();
+        let is_refused = login.borrow().is_some();
+        tokio::select! {
+            // A login that is accepted again is no reason to wait.
+            _ = login.wait_for(Option::is_none), if is_refused => {}
+            () = sleep(pause) => {}
+        }
     }
 
     async fn after(&mut self, error: &Error) -> Verdict {
@@ -248,19 +260,20 @@ impl Stage {
         }
     }
 
-    /// Trying again changes nothing. The other channels, reads and orders go on.
-    async fn stand_still(&mut self, error: &Error) -> anyhow::Result<()> {
+    /// Trying again soon changes nothing, and nothing is sure to last for ever. The other channels, reads and orders go on.
+    async fn stand_still(&mut self, error: &Error) {
         let topic = Arc::clone(&self.topic);
-        tracing::error!(%topic, "the subscription to {topic} cannot go on until this is put right and the daemon started again: {error}");
-        self.tell_problem(&format!("stopped until the daemon is started again: {error}"))
-            .await;
-        self.pulse.idle();
+        let minutes = STAND_STILL.as_secs() / 60;
+        let problem = format!("stopped until this is put right, tried again each {minutes} min: {error}");
+        if self.problem.as_ref() != Some(&problem) {
+            tracing::error!(%topic, "the subscription to {topic} is {problem}");
+            self.tell_problem(&problem).await;
+        }
         // The first load of what other channels carry must not wait for this one.
         if !self.position_told {
             self.tell_position();
         }
-        self.wires.stop.cancelled().await;
-        Ok(())
+        self.pause(STAND_STILL).await;
     }
 
     /// What an earlier process told of the channel.
@@ -322,7 +335,9 @@ impl Stage {
             self.pulse.rests_for(cadence.silence_max());
             let (response, heard) = self.next(&mut subscription, cadence.silence_max()).await?;
             cadence.heard(response.events.len(), waiting_since.elapsed());
-            self.failures = 0;
+            if let Some(session) = &self.session {
+                self.wires.org.accepted(session);
+            }
             // Without an order for events the org holds them back.
             let heard = heard.filter(|_| credit.is_owed());
             credit.received(response.events.len(), response.pending);
@@ -332,6 +347,8 @@ impl Stage {
             // Asked for before any work is done on what came: the org's answer takes its time anyway.
             ask_for(&subscription, credit.request(self.wires.work.capacity() > 0))?;
             self.deliver(response, heard, resumed).await?;
+            // Not before: a response whose schema cannot be had is no progress.
+            self.failures = 0;
             ask_for(&subscription, credit.request(true))?;
             resumed = false;
         }

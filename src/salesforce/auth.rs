@@ -1,13 +1,14 @@
-//! Logging in: four OAuth grants, one session at a time.
+//! One login: four OAuth grants, and the secrets that they need.
 //!
-//! Salesforce tells no life time of a session, so it is used until a call is refused and then renewed once,
-//! however many calls noticed. Logins are capped at 3,600 an hour, so nobody logs in on a timer. Sessions are
-//! never revoked: another process of the same user may share them.
+//! Salesforce tells no life time of a session, so it is used until a call is refused, and nobody logs in on a timer.
+//! Sessions are never revoked: another process of the same user may share them. When to log in is decided in
+//! [`super::login`].
 
 use std::fmt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
+use aws_lc_rs::digest;
 use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::rsa::KeyPair as RsaKeyPair;
 use aws_lc_rs::signature::RSA_PKCS1_SHA256;
@@ -19,11 +20,15 @@ use serde::Deserialize;
 use serde_json::json;
 
 use crate::config::{self, Auth};
-use crate::model::clock::Clock;
+use crate::model::clock::{Clock, Millis};
 use crate::salesforce::Error;
+use crate::salesforce::token_file::TokenFile;
 
 /// Salesforce refuses assertions that live long; three minutes is what its own tools use.
 const ASSERTION_SECONDS: i64 = 180;
+
+/// Clocks that differ by more are told of.
+const CLOCK_OFF_MILLIS: Millis = 60_000;
 
 /// What a login gives.
 #[derive(Clone, PartialEq, Eq)]
@@ -46,7 +51,39 @@ impl fmt::Debug for Session {
 }
 
 /// A grant with the secrets it needs, read when the daemon starts so that a missing file shows at once.
-pub(super) enum Grant {
+pub(super) struct Secrets {
+    grant: Grant,
+    /// Of the files that it was read from.
+    digest: Vec<u8>,
+    /// The org's clock less ours, where the last login told that they differ by more than an assertion may.
+    clock_ahead: Millis,
+}
+
+impl Secrets {
+    pub(super) fn read(config: &config::Org) -> Result<Self, Error> {
+        Ok(Self {
+            grant: Grant::read(config)?,
+            digest: digest(config)?,
+            clock_ahead: 0,
+        })
+    }
+
+    /// Whether both were read from the same bytes.
+    pub(super) fn is_same(&self, other: &Self) -> bool {
+        self.digest == other.digest
+    }
+}
+
+fn digest(config: &config::Org) -> Result<Vec<u8>, Error> {
+    let mut context = digest::Context::new(&digest::SHA256);
+    for (key, path) in config.secret_files() {
+        context.update(key.as_bytes());
+        context.update(read_secret(path)?.as_bytes());
+    }
+    Ok(context.finish().as_ref().to_vec())
+}
+
+enum Grant {
     Jwt {
         username: String,
         key: Box<RsaKeyPair>,
@@ -63,12 +100,12 @@ pub(super) enum Grant {
     RefreshToken {
         token: String,
         secret: Option<String>,
-        file: PathBuf,
+        file: TokenFile,
     },
 }
 
 impl Grant {
-    pub(super) fn read(config: &config::Org) -> Result<Self, Error> {
+    fn read(config: &config::Org) -> Result<Self, Error> {
         let secret = || required_secret(config, "client_secret_file", config.client_secret_file.as_deref());
         Ok(match config.auth {
             Auth::Jwt => Self::Jwt {
@@ -92,13 +129,13 @@ impl Grant {
                     .as_deref()
                     .map(read_secret)
                     .transpose()?,
-                file: config.refresh_token_file.clone().unwrap_or_default(),
+                file: TokenFile::new(config.refresh_token_file.clone().unwrap_or_default()),
             },
         })
     }
 
     /// The form that the token endpoint is sent.
-    fn form(&self, client_id: &str, clock: &Clock) -> Result<Vec<(&'static str, String)>, Error> {
+    fn form(&self, client_id: &str, now: Millis) -> Result<Vec<(&'static str, String)>, Error> {
         let mut form = vec![("client_id", client_id.to_owned())];
         match self {
             Self::Jwt {
@@ -111,7 +148,7 @@ impl Grant {
                     "grant_type",
                     "urn:ietf:params:oauth:grant-type:jwt-bearer".to_owned(),
                 ));
-                form.push(("assertion", assertion(client_id, username, audience, key, clock)?));
+                form.push(("assertion", assertion(client_id, username, audience, key, now)?));
             }
             Self::ClientCredentials { secret } => {
                 form.push(("grant_type", "client_credentials".to_owned()));
@@ -135,24 +172,6 @@ impl Grant {
         }
         Ok(form)
     }
-
-    /// A rotated refresh token replaces the old one at once, on disk before it is used: the old one is dead.
-    fn rotate(&mut self, rotated: Option<String>) -> Result<(), Error> {
-        let (Self::RefreshToken { token, file, .. }, Some(rotated)) = (self, rotated) else {
-            return Ok(());
-        };
-        let unsaved = |error: std::io::Error| {
-            Error::Secret(format!(
-                "the org gave a new refresh token and {} cannot be written ({error}): make it writable, or turn rotation off in the connected app",
-                file.display()
-            ))
-        };
-        let beside = file.with_extension("new");
-        std::fs::write(&beside, &rotated).map_err(unsaved)?;
-        std::fs::rename(&beside, &*file).map_err(unsaved)?;
-        *token = rotated;
-        Ok(())
-    }
 }
 
 #[derive(Deserialize)]
@@ -162,6 +181,8 @@ struct TokenAnswer {
     /// `https://HOST/id/ORG18/USER18`
     id: String,
     refresh_token: Option<String>,
+    /// Milliseconds since 1970.
+    issued_at: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -171,48 +192,102 @@ struct TokenRefusal {
     error_description: String,
 }
 
+/// Logs in once. Gives the session, and when the org says that it was issued.
 pub(super) async fn log_in(
     http: &reqwest::Client,
     config: &config::Org,
-    grant: &mut Grant,
+    secrets: &mut Secrets,
     clock: &Clock,
-) -> Result<Session, Error> {
+) -> Result<(Session, Option<Millis>), Error> {
+    // Another process may use the same refresh token: the newest is in the file, and it is used by one at a time.
+    let _held = match &mut secrets.grant {
+        Grant::RefreshToken { token, file, .. } => Some(file.take(token).await?),
+        _ => None,
+    };
+    let (ours, ahead) = (clock.now(), secrets.clock_ahead);
+    let form = secrets.grant.form(&config.client_id, ours + ahead)?;
+    let (answer, date) = ask(http, config, &form).await;
+    let by_date = date.map_or(0, |date| date - ours);
+    let is_off = by_date.abs() >= CLOCK_OFF_MILLIS;
+    let answer = match answer {
+        // An assertion that begins or ends at the wrong time is signed again, by the org's own.
+        Err(Error::Login { .. }) if is_off && ahead == 0 && matches!(secrets.grant, Grant::Jwt { .. }) => {
+            secrets.clock_ahead = by_date;
+            let form = secrets.grant.form(&config.client_id, ours + by_date)?;
+            ask(http, config, &form).await.0
+        }
+        answer => answer,
+    };
+    let answer = answer.map_err(|error| with_clock(error, by_date))?;
+    if let (Grant::RefreshToken { token, file, .. }, Some(rotated)) = (&mut secrets.grant, answer.refresh_token) {
+        *token = rotated;
+        file.write(token);
+        secrets.digest = digest(config).unwrap_or_default();
+    }
+    let issued_at = answer.issued_at.and_then(|text| text.parse().ok());
+    if let Some(issued_at) = issued_at {
+        let ahead: Millis = issued_at - clock.now();
+        secrets.clock_ahead = if ahead.abs() >= CLOCK_OFF_MILLIS { ahead } else { 0 };
+    }
+    let mut identity = answer.id.rsplit('/');
+    let [user_id, org_id] = [(); 2].map(|()| identity.next().unwrap_or_default().to_owned());
+    let session = Session {
+        access_token: answer.access_token,
+        instance_url: answer.instance_url.trim_end_matches('/').to_owned(),
+        org_id,
+        user_id,
+    };
+    Ok((session, issued_at))
+}
+
+/// A refusal for which the clock may be the reason says so.
+fn with_clock(error: Error, ahead: Millis) -> Error {
+    match error {
+        Error::Login { error, description } if ahead.abs() >= CLOCK_OFF_MILLIS => Error::Login {
+            error,
+            description: format!(
+                "{description}; this machine's clock and the org's differ by {} s, set it by NTP",
+                ahead.abs() / 1_000
+            ),
+        },
+        error => error,
+    }
+}
+
+/// The token endpoint's answer to a form, and its `Date`.
+async fn ask(
+    http: &reqwest::Client,
+    config: &config::Org,
+    form: &[(&'static str, String)],
+) -> (Result<TokenAnswer, Error>, Option<Millis>) {
     let url = format!("{}/services/oauth2/token", config.login_url.trim_end_matches('/'));
-    let form = grant.form(&config.client_id, clock)?;
     // A lost answer to a login loses nothing: both ways to fail are the same to the caller.
     let unreachable = |error: reqwest::Error| Error::Unreachable {
         url: url.clone(),
         reason: super::client::reason(&error),
     };
-    let answer = http
-        .post(&url)
-        .timeout(Duration::from_secs(30))
-        .form(&form)
-        .send()
-        .await
-        .map_err(unreachable)?;
-    let status = answer.status();
-    let body = answer.bytes().await.map_err(unreachable)?;
-    if !status.is_success() {
-        return Err(match serde_json::from_slice::<TokenRefusal>(&body) {
+    let request = http.post(&url).timeout(Duration::from_secs(30)).form(form);
+    let answer = match request.send().await {
+        Ok(answer) => answer,
+        Err(error) => return (Err(unreachable(error)), None),
+    };
+    let (status, date) = (answer.status(), super::client::date(answer.headers()));
+    let body = match answer.bytes().await {
+        Ok(body) => body,
+        Err(error) => return (Err(unreachable(error)), date),
+    };
+    let read = if status.is_success() {
+        serde_json::from_slice(&body).map_err(|_| Error::not_the_api(&url, status.as_u16(), &body))
+    } else {
+        Err(match serde_json::from_slice::<TokenRefusal>(&body) {
             Ok(refusal) => Error::Login {
                 error: refusal.error,
                 description: refusal.error_description,
             },
             Err(_) => Error::of_answer(&url, status.as_u16(), &body),
-        });
-    }
-    let answer: TokenAnswer =
-        serde_json::from_slice(&body).map_err(|_| Error::not_the_api(&url, status.as_u16(), &body))?;
-    let mut identity = answer.id.rsplit('/');
-    let [user_id, org_id] = [(); 2].map(|()| identity.next().unwrap_or_default().to_owned());
-    grant.rotate(answer.refresh_token)?;
-    Ok(Session {
-        access_token: answer.access_token,
-        instance_url: answer.instance_url.trim_end_matches('/').to_owned(),
-        org_id,
-        user_id,
-    })
+        })
+    };
+    (read, date)
 }
 
 /// A signed assertion of RFC 7523, RS256.
@@ -221,9 +296,9 @@ fn assertion(
     username: &str,
     audience: &str,
     key: &RsaKeyPair,
-    clock: &Clock,
+    now: Millis,
 ) -> Result<String, Error> {
-    let expires = clock.now() / 1_000 + ASSERTION_SECONDS;
+    let expires = now / 1_000 + ASSERTION_SECONDS;
     let claims = json!({"iss": client_id, "sub": username, "aud": audience, "exp": expires});
     let header = URL_SAFE_NO_PAD.encode(r#"{"alg":"RS256"}"#);
     let signed = format!("{header}.{}", URL_SAFE_NO_PAD.encode(claims.to_string()));
@@ -280,7 +355,7 @@ fn required_secret(config: &config::Org, key: &str, path: Option<&Path>) -> Resu
     read_secret(path.ok_or_else(|| missing_key(config, key))?)
 }
 
-fn read_secret(path: &Path) -> Result<String, Error> {
+pub(super) fn read_secret(path: &Path) -> Result<String, Error> {
     let text = std::fs::read_to_string(path).map_err(|error| {
         Error::Secret(format!(
             "the secret file {} cannot be read ({error}): make it, readable by the user storesync runs as",
@@ -288,30 +363,4 @@ fn read_secret(path: &Path) -> Result<String, Error> {
         ))
     })?;
     Ok(text.trim().to_owned())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_rotated_refresh_token_is_kept_and_logs_in_next() {
-        let dir = tempfile::tempdir().unwrap();
-        let file = dir.path().join("refresh_token");
-        std::fs::write(&file, "first").unwrap();
-        let mut grant = Grant::RefreshToken {
-            token: "first".to_owned(),
-            secret: None,
-            file: file.clone(),
-        };
-        // Orgs that do not rotate give none.
-        for (given, expected) in [(None, "first"), (Some("second"), "second"), (None, "second")] {
-            grant.rotate(given.map(str::to_owned)).unwrap();
-            let form = grant.form("client", &Clock::System).unwrap();
-            assert!(form.contains(&("refresh_token", expected.to_owned())), "{form:?}");
-            assert_eq!(std::fs::read_to_string(&file).unwrap(), expected);
-        }
-        let files = std::fs::read_dir(dir.path()).unwrap();
-        assert_eq!(files.count(), 1, "nothing is left beside it");
-    }
 }

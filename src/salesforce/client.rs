@@ -3,7 +3,10 @@
 
 use std::time::Duration;
 
+use reqwest::header::{DATE, HeaderMap};
+
 use crate::config;
+use crate::model::clock::Millis;
 use crate::salesforce::Error;
 use crate::telemetry::metrics;
 
@@ -42,6 +45,13 @@ fn bad_certificates(config: &config::Org, reason: &str) -> Error {
         "ca_file {} cannot be used ({reason}): it must hold PEM certificates",
         path.display()
     ))
+}
+
+/// When an answer says that it was made.
+pub(super) fn date(headers: &HeaderMap) -> Option<Millis> {
+    let text = headers.get(DATE)?.to_str().ok()?;
+    let date = jiff::fmt::rfc2822::parse(text).ok()?;
+    Some(date.timestamp().as_millisecond())
 }
 
 /// Which of the org's APIs a path belongs to, for counting.

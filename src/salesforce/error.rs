@@ -70,6 +70,14 @@ pub enum Error {
         "the login was refused ({error}: {description}): check [org] auth, client_id, username and the secret files"
     )]
     Login { error: String, description: String },
+    /// No login is tried now, since the last one failed or there were many. It was told when it failed.
+    #[error("no login is tried for {seconds} s: {cause}")]
+    LoginPaused {
+        seconds: i64,
+        /// Whether the org refused the last one; else it was not reached.
+        is_refused: bool,
+        cause: String,
+    },
     /// The login is for another org than the one before.
     #[error(
         "the login is for the org {now} now, and was for {before}: if that is meant, set another [state] dir and start again"

@@ -203,13 +203,20 @@ impl PubSub {
     {
         let session = self.org.session().await?;
         let answer = timed(call(self.client.clone(), session.clone())).await;
+        if answer.is_ok() {
+            self.org.accepted(&session);
+        }
         match answer {
             Err(Error::Stream {
                 code: Code::Unauthenticated,
                 ..
             }) => {
                 let session = self.org.renew(&session).await?;
-                timed(call(self.client.clone(), session)).await
+                let answer = timed(call(self.client.clone(), session.clone())).await;
+                if answer.is_ok() {
+                    self.org.accepted(&session);
+                }
+                answer
             }
             answer => answer,
         }

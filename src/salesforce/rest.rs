@@ -4,21 +4,22 @@
 //! org cannot have done anything, [`Error::AnswerLost`] that it may have. Nothing is retried here but a call
 //! that the org refused for its session, after one new login.
 
-use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use reqwest::Method;
-use reqwest::header::{ACCEPT, AUTHORIZATION, DATE, HeaderMap};
+use reqwest::header::{ACCEPT, AUTHORIZATION, HeaderMap};
 use serde_json::{Map, Value, json};
 
 use crate::config;
 use crate::model::clock::{Clock, Millis, Moment};
 use crate::salesforce::Error;
-use crate::salesforce::auth::{Grant, Session, log_in};
+use crate::salesforce::auth::Session;
 use crate::salesforce::client::{self, reason, without_query};
+use crate::salesforce::login::Login;
 use crate::salesforce::soql::{is_plain, literal};
 
 /// The org refuses addresses of more than 16 KiB, and proxies on the way those of more than 8.
@@ -34,14 +35,10 @@ pub struct Org {
 }
 
 struct Inner {
-    http: reqwest::Client,
+    http: Mutex<reqwest::Client>,
     config: config::Org,
-    /// Held while logging in, so that however many notice an expired session, one renews it.
-    login: tokio::sync::Mutex<Grant>,
-    session: Mutex<Option<Session>>,
+    login: Login,
     clock: Clock,
-    /// The org's clock less ours, by the last `Date` header.
-    clock_ahead_millis: AtomicI64,
     usage: [AtomicU64; 2],
 }
 
@@ -88,12 +85,10 @@ impl Org {
     /// Reads the secrets and certificates that the configuration names, without calling the org.
     pub fn new(config: &config::Org, clock: Clock) -> Result<Self, Error> {
         let inner = Inner {
-            http: client::http(config)?,
+            http: Mutex::new(client::http(config)?),
             config: config.clone(),
-            login: tokio::sync::Mutex::new(Grant::read(config)?),
-            session: Mutex::new(None),
+            login: Login::new(config)?,
             clock,
-            clock_ahead_millis: AtomicI64::new(0),
             usage: [AtomicU64::new(0), AtomicU64::new(0)],
         };
         Ok(Self {
@@ -110,58 +105,21 @@ impl Org {
         &self.inner.config.pubsub_url
     }
 
-    /// The current session, logging in where there is none.
-    pub async fn session(&self) -> Result<Session, Error> {
-        if let Some(session) = self.current() {
-            return Ok(session);
-        }
-        let mut grant = self.inner.login.lock().await;
-        match self.current() {
-            Some(session) => Ok(session),
-            None => self.log_in(&mut grant).await,
-        }
+    pub(super) fn login(&self) -> &Login {
+        &self.inner.login
     }
 
-    /// Reads the secrets again, for the next login; the session goes on. What cannot be read changes nothing.
-    pub async fn read_secrets(&self) -> Result<(), Error> {
-        let fresh = Grant::read(&self.inner.config)?;
-        *self.inner.login.lock().await = fresh;
-        Ok(())
+    pub(super) fn clock(&self) -> &Clock {
+        &self.inner.clock
     }
 
-    /// Logs in again, unless the session is already another than `stale`.
-    pub async fn renew(&self, stale: &Session) -> Result<Session, Error> {
-        let mut grant = self.inner.login.lock().await;
-        match self.current() {
-            Some(session) if session.access_token != stale.access_token => Ok(session),
-            _ => self.log_in(&mut grant).await,
-        }
+    pub(super) fn http(&self) -> reqwest::Client {
+        self.inner.http.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clone()
     }
 
-    fn current(&self) -> Option<Session> {
-        self.inner
-            .session
-            .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner)
-            .clone()
-    }
-
-    async fn log_in(&self, grant: &mut Grant) -> Result<Session, Error> {
-        let session = log_in(&self.inner.http, &self.inner.config, grant, &self.inner.clock).await?;
-        // Rows of two orgs must not meet in one cache, whoever moved the login to another.
-        if let Some(before) = self.current().filter(|before| before.org_id != session.org_id) {
-            return Err(Error::OtherOrg {
-                before: before.org_id,
-                now: session.org_id,
-            });
-        }
-        *self
-            .inner
-            .session
-            .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner) = Some(session.clone());
-        tracing::info!(org = %session.org_id, "logged in to org {}", session.org_id);
-        Ok(session)
+    /// Requests from now on go by this client.
+    pub(super) fn set_http(&self, http: reqwest::Client) {
+        *self.inner.http.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = http;
     }
 
     /// `/services/data/vNN.N`
@@ -183,14 +141,25 @@ impl Org {
         self.inner.clock.moment()
     }
 
-    /// The time by the org's clock, as far as its answers have told it; ours before the first.
+    /// The time by the org's clock, for ages: ours before the org has told it.
     pub fn org_time(&self) -> Millis {
-        self.as_org_time(self.inner.clock.now())
+        self.inner.login.clock().time(self.moment())
+    }
+
+    /// The time by the org's clock, for where to read from: rather too early than too late.
+    pub fn org_time_at_least(&self) -> Millis {
+        self.inner.login.clock().time_at_least(self.moment())
     }
 
     /// A time of ours by the org's clock.
     pub fn as_org_time(&self, ours: Millis) -> Millis {
-        ours + self.inner.clock_ahead_millis.load(Ordering::Relaxed)
+        let now = self.moment();
+        self.inner.login.clock().time(now) - (now.wall - ours)
+    }
+
+    /// What the last answer's `Date` says of the two clocks. Proxies write it too.
+    pub fn date_ahead_millis(&self) -> Option<Millis> {
+        self.inner.login.clock().date_ahead_millis()
     }
 
     /// Runs a SOQL query and gives its first page. One that is too long for an address travels in a body.
@@ -354,7 +323,7 @@ impl Org {
     /// A call to the login address that needs no session.
     pub(super) async fn ask_openly(&self, path: &str) -> Result<Answer, Error> {
         let url = format!("{}{path}", self.inner.config.login_url.trim_end_matches('/'));
-        self.answer(self.inner.http.get(&url).header(ACCEPT, "application/json"), path)
+        self.answer(None, self.http().get(&url).header(ACCEPT, "application/json"), path)
             .await
     }
 
@@ -370,12 +339,12 @@ impl Org {
             Some(body) => request.json(body),
             None => request,
         };
-        self.answer(request, path).await
+        self.answer(Some(session), request, path).await
     }
 
     fn request(&self, session: &Session, method: Method, path: &str) -> reqwest::RequestBuilder {
         let url = format!("{}{path}", session.instance_url);
-        let request = self.inner.http.request(method, &url);
+        let request = self.http().request(method, &url);
         request
             .header(AUTHORIZATION, format!("Bearer {}", session.access_token))
             .header(ACCEPT, "application/json, text/csv")
@@ -384,14 +353,20 @@ impl Org {
     /// The answer to a GET with its body still to be read, within a time that suits a body of any length.
     pub(super) async fn open(&self, path: &str) -> Result<reqwest::Response, Error> {
         let session = self.session().await?;
-        let opened = match self.open_with(&session, path).await {
+        let opened = match self.open_noted(&session, path).await {
             Err(error) if is_session_refusal(&error) => {
                 let session = self.renew(&session).await?;
-                self.open_with(&session, path).await
+                self.open_noted(&session, path).await
             }
             opened => opened,
         };
         client::count(path, opened.as_ref().err());
+        opened
+    }
+
+    async fn open_noted(&self, session: &Session, path: &str) -> Result<reqwest::Response, Error> {
+        let opened = self.open_with(session, path).await;
+        self.note_answer(Some(session), opened.as_ref());
         opened
     }
 
@@ -408,8 +383,14 @@ impl Org {
         Err(Error::of_answer(without_query(path), status, &body))
     }
 
-    async fn answer(&self, request: reqwest::RequestBuilder, path: &str) -> Result<Answer, Error> {
+    async fn answer(
+        &self,
+        session: Option<&Session>,
+        request: reqwest::RequestBuilder,
+        path: &str,
+    ) -> Result<Answer, Error> {
         let answered = self.answer_of(request, path).await;
+        self.note_answer(session, answered.as_ref());
         client::count(path, answered.as_ref().err());
         answered
     }
@@ -433,10 +414,8 @@ impl Org {
             self.inner.usage[0].store(usage.used, Ordering::Relaxed);
             self.inner.usage[1].store(usage.limit, Ordering::Relaxed);
         }
-        let date = text(DATE.as_str()).and_then(|date| jiff::fmt::rfc2822::parse(date).ok());
-        if let Some(date) = date {
-            let ahead = date.timestamp().as_millisecond() - self.inner.clock.now();
-            self.inner.clock_ahead_millis.store(ahead, Ordering::Relaxed);
+        if let Some(date) = client::date(headers) {
+            self.inner.login.clock().dated(date, self.moment());
         }
     }
 

@@ -14,6 +14,7 @@ mod fuzzed;
 mod generated;
 mod inbound;
 mod journeys;
+mod login;
 mod monitoring;
 mod outbound;
 mod privacy;

@@ -12,7 +12,7 @@ pub(super) enum Verdict {
     Renew,
     /// The org no longer knows the position.
     PositionLost,
-    /// Trying again changes nothing: a person has to.
+    /// Trying again soon changes nothing: a person has to act.
     Stop,
 }
 
@@ -51,6 +51,7 @@ pub(super) fn verdict(error: &Error) -> Verdict {
         Error::Secret(_) | Error::OtherOrg { .. } => Verdict::Stop,
         // A login that is refused now may have been changed in the org meanwhile: it is tried on, slowly.
         Error::Login { .. }
+        | Error::LoginPaused { .. }
         | Error::Refused { .. }
         | Error::NotTheApi { .. }
         | Error::SeveralRecords { .. }

@@ -92,7 +92,7 @@ pub(super) async fn login(report: &mut Report, config: &config::Org, clock: &Clo
         }
     };
     let versions = versions(report, &org, config).await?;
-    skew(report, &org, clock);
+    skew(report, &org);
     match org.session().await {
         Ok(session) => {
             let told = format!("{} logs in to the org {}", config.auth.name(), session.org_id);
@@ -141,8 +141,8 @@ fn transport(url: &str) -> &'static str {
     if url.starts_with("https:") { "TLS" } else { "HTTP" }
 }
 
-fn skew(report: &mut Report, org: &Org, clock: &Clock) {
-    let ahead = (org.org_time() - clock.now()) / 1_000;
+fn skew(report: &mut Report, org: &Org) {
+    let ahead = org.date_ahead_millis().unwrap_or(0) / 1_000;
     let words = format!("the org's clock and this machine's differ by {} s", ahead.abs());
     let remedy =
         "set the clock by NTP (timedatectl set-ntp true): logins and the age of positions depend on it";

@@ -1,0 +1,201 @@
+//! The one login of the process: how often it is tried, by which secrets, and what goes on without it.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
+
+use axum::Router;
+use axum::body::Bytes;
+use axum::http::StatusCode;
+use axum::routing::post;
+use serde_json::{Value, json};
+use storesync::config::Config;
+use storesync::model::clock::Clock;
+use storesync::salesforce::Org;
+use storesync::salesforce::login::Taken;
+use tokio::sync::Mutex;
+
+use crate::world::{Sandbox, eventually};
+
+/// How often the org was asked for a session.
+async fn logins(org: &Sandbox) -> u64 {
+    let url = format!("{}/sandbox/stats", org.env["SANDBOX_HTTP"]);
+    let stats: Value = org.http.get(url).send().await.unwrap().json().await.unwrap();
+    stats["paths"]["services/oauth2"].as_u64().unwrap_or(0)
+}
+
+fn client_secret(org: &Sandbox) -> (PathBuf, String) {
+    let file = org.dir.path().join("client_secret");
+    let text = std::fs::read_to_string(&file).unwrap();
+    (file, text)
+}
+
+/// A client of the sandbox by a clock that is moved by hand, and the clock.
+fn client(org: &Sandbox, keys: &[(&str, &str)]) -> (Org, Arc<AtomicI64>) {
+    let text = std::fs::read_to_string(org.config()).unwrap();
+    let keys = keys.iter().map(|(key, value)| {
+        (format!("STORESYNC__ORG__{}", key.to_uppercase()), (*value).to_owned())
+    });
+    let config = Config::parse(&text, keys).unwrap();
+    let clock = Arc::new(AtomicI64::new(Clock::System.now()));
+    (Org::new(&config.org, Clock::Manual(Arc::clone(&clock))).unwrap(), clock)
+}
+
+#[tokio::test]
+async fn a_refused_login_is_tried_after_waits_and_a_changed_secret_at_once() {
+    let org = Sandbox::start(&["--products", "5"]).await;
+    let (file, right) = client_secret(&org);
+    std::fs::write(&file, "wrong").unwrap();
+    let (client, clock) = client(&org, &[]);
+    let before = logins(&org).await;
+    // So many pieces of work ask in the first hour, one each second.
+    for _ in 0..3_600 {
+        let error = client.limits().await.unwrap_err().to_string();
+        assert!(error.contains("invalid client credentials"), "{error}");
+        clock.fetch_add(1_000, Ordering::SeqCst);
+    }
+    let tried = logins(&org).await - before;
+    assert!((5..=12).contains(&tried), "{tried} logins in an hour");
+    std::fs::write(&file, right).unwrap();
+    client.limits().await.unwrap();
+    assert_eq!(logins(&org).await - before, tried + 1);
+    assert_eq!(client.trouble(), None);
+}
+
+#[tokio::test]
+async fn sessions_that_end_at_once_do_not_make_a_storm_of_logins() {
+    let org = Sandbox::start(&["--products", "5"]).await;
+    let (client, clock) = client(&org, &[]);
+    client.limits().await.unwrap();
+    let before = logins(&org).await;
+    org.fault(json!({"path": "/limits", "fault": {"status": 401}})).await;
+    for _ in 0..600 {
+        client.limits().await.unwrap_err();
+        clock.fetch_add(100, Ordering::SeqCst);
+    }
+    let tried = logins(&org).await - before;
+    assert!((2..=32).contains(&tried), "{tried} logins in a minute");
+}
+
+#[tokio::test]
+async fn a_new_secret_is_tried_before_it_replaces_a_good_one() {
+    let org = Sandbox::start(&["--products", "5"]).await;
+    let (file, right) = client_secret(&org);
+    let (client, _clock) = client(&org, &[]);
+    client.limits().await.unwrap();
+    std::fs::write(&file, "wrong").unwrap();
+    let error = client.take_secrets().await.unwrap_err().to_string();
+    assert!(error.contains("invalid client credentials"), "{error}");
+    org.end_sessions().await;
+    client.limits().await.unwrap();
+    std::fs::write(&file, format!("{right}\n")).unwrap();
+    assert_eq!(client.take_secrets().await.unwrap(), Taken::Same);
+}
+
+/// A login that gives a new refresh token each time, and takes none twice; how often it was asked for one that was
+/// replaced.
+struct Rotating {
+    url: String,
+    replayed: Arc<AtomicUsize>,
+}
+
+impl Rotating {
+    async fn start(org: &Sandbox) -> Self {
+        let replayed = Arc::new(AtomicUsize::new(0));
+        let (http, count) = (org.http.clone(), Arc::clone(&replayed));
+        let url = format!("{}/services/oauth2/token", org.env["SANDBOX_HTTP"]);
+        let (good, serial) = (org.env["SANDBOX_REFRESH_TOKEN"].clone(), AtomicUsize::new(0));
+        let current = Mutex::new("token0".to_owned());
+        let state = Arc::new((current, serial));
+        let answer = async move |body: Bytes| {
+            let text = String::from_utf8(body.to_vec()).unwrap();
+            let mut current = state.0.lock().await;
+            if !text.contains(&format!("refresh_token={current}&")) && !text.ends_with(&*current) {
+                count.fetch_add(1, Ordering::SeqCst);
+                let refusal = json!({"error": "invalid_grant", "error_description": "expired access/refresh token"});
+                return (StatusCode::BAD_REQUEST, refusal.to_string());
+            }
+            let request = http
+                .post(url)
+                .header("content-type", "application/x-www-form-urlencoded")
+                .body(text.replace(&*current, &good));
+            let mut given: Value = request.send().await.unwrap().json().await.unwrap();
+            *current = format!("token{}", state.1.fetch_add(1, Ordering::SeqCst) + 1);
+            given["refresh_token"] = json!(*current);
+            (StatusCode::OK, given.to_string())
+        };
+        let app = Router::new().route("/services/oauth2/token", post(answer));
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        tokio::spawn(async move { axum::serve(listener, app).await });
+        Self { url, replayed }
+    }
+}
+
+fn mode(path: &Path) -> u32 {
+    use std::os::unix::fs::PermissionsExt as _;
+    std::fs::metadata(path).unwrap().permissions().mode() & 0o777
+}
+
+#[tokio::test]
+async fn two_processes_share_a_refresh_token_that_changes_with_each_login() {
+    let org = Sandbox::start(&["--products", "5"]).await;
+    let login = Rotating::start(&org).await;
+    let file = org.dir.path().join("refresh_token");
+    std::fs::write(&file, "token0").unwrap();
+    let keys = [
+        ("auth", "refresh_token"),
+        ("login_url", login.url.as_str()),
+        ("refresh_token_file", file.to_str().unwrap()),
+    ];
+    let (daemon, check) = (client(&org, &keys).0, client(&org, &keys).0);
+    for _ in 0..3 {
+        for one in [&daemon, &check] {
+            org.end_sessions().await;
+            one.limits().await.unwrap();
+        }
+        org.end_sessions().await;
+        let (first, second) = tokio::join!(daemon.limits(), check.limits());
+        (first.unwrap(), second.unwrap());
+    }
+    assert_eq!(login.replayed.load(Ordering::SeqCst), 0, "no token was used twice");
+    assert_eq!(mode(&file), 0o600);
+}
+
+#[tokio::test]
+async fn a_cache_is_served_whatever_the_login_says() {
+    let org = Sandbox::start(&["--products", "5", "--stores", "1"]).await;
+    let mut daemon = org.daemon().await;
+    daemon.live().await;
+    let id = org.some("Product2", "").await;
+    daemon.running.stop();
+    daemon.running.wait();
+    let refusal = r#"{"error":"invalid_grant","error_description":"authentication failure"}"#;
+    org.fault(json!({"path": "/oauth2/token", "fault": {"status": 400, "body": refusal}}))
+        .await;
+    let mut daemon = org.daemon().await;
+    eventually("the refused login is told", async || {
+        let said = daemon.running.said();
+        said.contains("authentication failure").then_some(())
+    })
+    .await;
+    assert_eq!(daemon.get("/v1/stores").await.unwrap().0, 200);
+    assert_eq!(daemon.get(&format!("/v1/objects/product2/{id}")).await.unwrap().0, 200);
+    lift_faults(&org).await;
+    org.update("Product2", &id, json!({"Name": "After the refusals"})).await;
+    eventually("the daemon has logged in and goes on", async || {
+        let (_, row) = daemon.get(&format!("/v1/objects/product2/{id}")).await?;
+        (row["name"] == "After the refusals").then_some(())
+    })
+    .await;
+    let said = daemon.running.said();
+    let told = said.matches("ERROR").count();
+    assert_eq!(told, 1, "told once: {said}");
+    daemon.running.stop();
+    assert_eq!(daemon.running.wait().code(), Some(0));
+}
+
+async fn lift_faults(org: &Sandbox) {
+    let url = format!("{}/sandbox/faults", org.env["SANDBOX_HTTP"]);
+    assert!(org.http.delete(url).send().await.unwrap().status().is_success());
+}
