@@ -37,6 +37,7 @@ use tower_http::timeout::TimeoutLayer;
 
 use crate::model::clock::{Clock, Millis};
 use crate::model::freshness::Standing;
+use crate::model::trouble::Hindrances;
 use crate::outbound::outbox::Intake;
 use crate::serve::console::Console;
 use crate::serve::problem::Problem;
@@ -91,10 +92,8 @@ pub struct Health {
     /// How long the stream's position can still be resumed from, of the channel that has least left; `None` before
     /// there is one.
     pub replay_window_left_millis: Option<Millis>,
-    /// Why what there is to mirror is not known yet, as one sentence.
-    pub start_problem: Option<String>,
-    /// Why no orders are sent, as one sentence. They are taken all the same.
-    pub orders_problem: Option<String>,
+    /// What only the running daemon knows of what stands in the way.
+    pub hindrances: Hindrances,
 }
 
 impl Health {
@@ -212,7 +211,7 @@ mod tests {
             stale_after_millis: None,
         };
         Health {
-            freshness: Freshness::new(Truth::new([(&"Product2".to_owned(), &known)], &limits, now)),
+            freshness: Freshness::new(Truth::new([(&"Product2".to_owned(), &known)], &limits, &Hindrances::default(), now)),
             ..Health::default()
         }
     }

@@ -19,7 +19,7 @@ pub(super) async fn deliver(
     let told = async {
         while problem.changed().await.is_ok() {
             let sentence = problem.borrow_and_update().clone();
-            health.send_modify(|health| health.orders_problem = sentence);
+            health.send_modify(|health| health.hindrances.orders = sentence);
         }
     };
     let pushed = tokio::select! {
@@ -29,7 +29,7 @@ pub(super) async fn deliver(
     match pushed {
         Err(push::PushError::Misfit(sentence)) => {
             tracing::error!("orders are kept and not sent: {sentence}");
-            health.send_modify(|health| health.orders_problem = Some(sentence));
+            health.send_modify(|health| health.hindrances.orders = Some(sentence));
             stop.cancelled().await;
             Ok(())
         }

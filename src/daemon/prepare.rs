@@ -87,11 +87,17 @@ pub(super) async fn when_reachable(
 /// Told once for each change; of the login it is told where it is tried.
 fn tell(world: &World, problem: Option<String>) {
     world.health.send_if_modified(|health| {
-        let is_new = health.start_problem != problem;
-        if is_new && let Some(problem) = problem.as_ref().filter(|_| world.org.trouble().is_none()) {
-            tracing::warn!("{problem}; what is cached is served meanwhile");
+        let is_new = health.hindrances.start != problem;
+        match &problem {
+            Some(problem) if is_new && world.org.trouble().is_none() => {
+                tracing::warn!("{problem}; what is cached is served meanwhile");
+            }
+            Some(_) if health.hindrances.start.is_none() => {
+                tracing::warn!("the org is asked again and again; what is cached is served meanwhile");
+            }
+            _ => {}
         }
-        health.start_problem = problem;
+        health.hindrances.start = problem;
         is_new
     });
 }

@@ -80,6 +80,7 @@ async fn keep_login(org: Org, stop: CancellationToken) -> anyhow::Result<()> {
         () = stop.cancelled() => {}
         () = keep => stop.cancelled().await,
     }
+    org.close();
     Ok(())
 }
 

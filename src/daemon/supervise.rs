@@ -78,9 +78,21 @@ struct Told {
     ready: bool,
     status: String,
     progress: u64,
+    /// When it was last said that the start waits for the org.
+    extended_at: Option<Instant>,
 }
 
 impl Told {
+    /// A start that waits for the org is no standstill: it is told of in time, and again.
+    fn waits_for_org(&mut self, health: &Health) -> bool {
+        let waits = health.hindrances.of_all().is_some();
+        let is_due = self.extended_at.is_none_or(|at| at.elapsed() > MORE_TIME / 3);
+        if waits && is_due {
+            self.extended_at = Some(Instant::now());
+        }
+        waits && is_due
+    }
+
     fn tell(&mut self, world: &World) -> anyhow::Result<()> {
         let standing = world.reader.with(Standing::read)?;
         let health = world.health.borrow().clone();
@@ -92,7 +104,7 @@ impl Told {
             self.ready = true;
             tracing::info!("ready: {status}");
             notify(&[NotifyState::Ready, NotifyState::Status(&status)]);
-        } else if !self.ready && progress != self.progress {
+        } else if !self.ready && (progress != self.progress || self.waits_for_org(&health)) {
             let more = u32::try_from(MORE_TIME.as_micros()).unwrap_or(u32::MAX);
             notify(&[NotifyState::ExtendTimeoutUsec(more), NotifyState::Status(&status)]);
         } else if status != self.status {
@@ -125,7 +137,10 @@ fn status(standing: &Standing, health: &Health, now: Moment) -> String {
         .filter(|object| matches!(object.state, State::Live | State::Reload))
         .count();
     if count == 0 {
-        return "asking the org what there is to mirror".to_owned();
+        return match health.hindrances.of_all() {
+            Some(cause) => format!("the org cannot be asked what there is to mirror: {cause}"),
+            None => "asking the org what there is to mirror".to_owned(),
+        };
     }
     if live < count {
         let loads = standing.loads.iter().map(|load| match &load.place {
@@ -145,7 +160,7 @@ fn status(standing: &Standing, health: &Health, now: Moment) -> String {
         .map(|orders| orders.count)
         .sum();
     let fresh = health.standing();
-    let mut status = match (fresh.state(now), fresh.cause(), fresh.lag_seconds(now)) {
+    let mut status = match (fresh.state(now), fresh.found_cause(), fresh.lag_seconds(now)) {
         (freshness::State::Live, ..) => format!("live: {count} objects"),
         (_, Some(cause), _) => format!("serving what is cached: {cause}"),
         (_, None, Some(lag)) => format!("serving what is cached, up to {} min old", lag / 60),

@@ -25,7 +25,7 @@ mod rows;
 mod tally;
 pub mod work;
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
@@ -38,6 +38,7 @@ use crate::inbound::apply::prove::Proofs;
 use crate::inbound::mapping::stamp_field;
 use crate::inbound::prepare::Planned;
 use crate::model::clock::{Clock, Millis, Moment};
+use crate::model::trouble::Failing;
 use crate::store::cache::cursors::{self, Cursor};
 use crate::store::cache::loads::{self, Load};
 use crate::store::cache::repairs::{self, Kind};
@@ -70,6 +71,8 @@ pub struct Bells {
     pub ledger: watch::Sender<u64>,
     /// An event named a schema that was not known: the org may show other fields than before.
     pub schemas: watch::Sender<u64>,
+    /// The objects that could not be polled when that was tried last.
+    pub failing: watch::Sender<BTreeMap<String, Failing>>,
 }
 
 impl Bells {
@@ -78,6 +81,7 @@ impl Bells {
             rev: watch::Sender::new(rev),
             ledger: watch::Sender::new(0),
             schemas: watch::Sender::new(0),
+            failing: watch::Sender::default(),
         }
     }
 }

@@ -20,6 +20,8 @@ use crate::inbound::mapping::stamp_field;
 use crate::inbound::prepare::Planned;
 use crate::inbound::watermark::{From, Tail};
 use crate::model::clock::{Millis, format_datetime};
+use crate::model::trouble::Failing;
+use crate::salesforce::Error;
 use crate::salesforce::rest::Scope;
 use crate::store::cache::{State, objects};
 use crate::telemetry::pulse::Pulse;
@@ -48,12 +50,10 @@ pub async fn run(wires: Wires, limits: Limits) -> anyhow::Result<()> {
                 pulse.quiet_for(POLL_MAX);
                 crate::failpoint::stand("poll").await;
                 match stage.poll_where_due(planned, &limits).await {
-                    Ok(()) => {}
+                    Ok(Some(())) => failed(&wires, planned, None),
+                    Ok(None) => {}
                     Err(error) if error.is::<Ended>() => return Ok(()),
-                    Err(error) => {
-                        let object = &planned.table.object;
-                        tracing::warn!(%object, "{object} could not be polled, will be tried again: {error:#}");
-                    }
+                    Err(error) => failed(&wires, planned, Some(&error)),
                 }
             }
             pulse.rests_for(LOOK);
@@ -64,6 +64,28 @@ pub async fn run(wires: Wires, limits: Limits) -> anyhow::Result<()> {
         () = wires.stop.cancelled() => Ok(()),
         result = keep_going => result,
     }
+}
+
+/// What became of the last poll of an object: told where it is another than before.
+fn failed(wires: &Wires, planned: &Planned, error: Option<&anyhow::Error>) {
+    let object = &planned.table.object;
+    let failing = error.map(|error| Failing {
+        cause: format!("{object} could not be polled: {error:#}"),
+        is_lasting: error.downcast_ref::<Error>().is_some_and(Error::is_hidden),
+    });
+    wires.bells.failing.send_if_modified(|all| {
+        if all.get(object) == failing.as_ref() {
+            return false;
+        }
+        match failing {
+            Some(failing) => {
+                tracing::warn!(%object, "{}; it is tried again", failing.cause);
+                all.insert(object.clone(), failing);
+            }
+            None => drop(all.remove(object)),
+        }
+        true
+    });
 }
 
 struct Stage<'a> {
@@ -78,7 +100,8 @@ struct Stage<'a> {
 }
 
 impl Stage<'_> {
-    async fn poll_where_due(&mut self, planned: &Planned, limits: &Limits) -> anyhow::Result<()> {
+    /// `None` where it is not due.
+    async fn poll_where_due(&mut self, planned: &Planned, limits: &Limits) -> anyhow::Result<Option<()>> {
         let object = &planned.table.object;
         let now = Instant::now();
         let is_early = |(at, changing): &(Instant, bool)| {
@@ -87,13 +110,13 @@ impl Stage<'_> {
             *at + interval > now
         };
         if planned.streamed || self.polled.get(object).is_some_and(is_early) {
-            return Ok(());
+            return Ok(None);
         }
         let Some(stamp) = stamp_field(&planned.table) else {
             if self.told.insert(object.clone()) {
                 tracing::warn!(%object, "{object} is not kept current: it has no change events and no stamp");
             }
-            return Ok(());
+            return Ok(None);
         };
         // A failed poll is due again after as long as a quiet one.
         self.polled.insert(object.clone(), (now, false));
@@ -102,7 +125,7 @@ impl Stage<'_> {
             // Due as soon as it is loaded: only then is it complete.
             None => self.polled.remove(object),
         };
-        Ok(())
+        Ok(Some(()))
     }
 
     /// Whether anything had changed since the last poll; `None` where the object is to be read as a whole first.

@@ -16,7 +16,7 @@ use crate::model::clock::Clock;
 use crate::model::freshness::Truth;
 use crate::store::cache::proofs;
 use crate::store::standing::Standing;
-use crate::store::{allowance, database, journal, outbox};
+use crate::store::{allowance, database, hindrances, journal, outbox};
 
 /// Between two looks of `--watch`.
 const INTERVAL: Duration = Duration::from_secs(2);
@@ -57,12 +57,16 @@ fn status(config: &Config) -> anyhow::Result<Value> {
     let reader = reader(dir)?;
     let mut standing = reader.with(Standing::read)?;
     let known = reader.with(|cache| proofs::known(cache, &config.sync.channels, now))?;
-    standing.truth = Truth::new(&known, &Limits::new(&config.sync).freshness(), now);
+    let running = database::is_held(dir);
+    // One that has ended knows nothing of now.
+    standing.hindrances = running.then(|| hindrances::read(dir)).flatten().unwrap_or_default();
+    let limits = Limits::new(&config.sync).freshness();
+    standing.truth = Truth::new(&known, &limits, &standing.hindrances, now);
     standing.follow_only(&config.sync.channels);
     standing.orders = outbox::standing_in(dir)?;
     standing.allowance = allowance::read(dir);
     standing.journal = journal::forget::standing_in(dir)?;
-    Ok(standing.as_json(database::is_held(dir), now))
+    Ok(standing.as_json(running, now))
 }
 
 /// The same for people.
@@ -72,6 +76,7 @@ fn as_text(status: &Value) -> String {
     } else {
         "not running"
     };
+    let is_sending = status["running"] == true && status["orders_problem"].is_null();
     let mut lines = vec![
         format!(
             "daemon {running}, org {} at {}",
@@ -79,10 +84,12 @@ fn as_text(status: &Value) -> String {
             words(&status["instance_url"])
         ),
         format!(
-            "{}, {} s behind the org",
+            "{}, {} s behind the org{}",
             words(&status["state"]),
-            words(&status["lag_seconds"])
+            words(&status["lag_seconds"]),
+            after(&status["cause"])
         ),
+        format!("orders are {}sent{}", if is_sending { "" } else { "not " }, after(&status["orders_problem"])),
     ];
     lines.extend(list(&status["channels"]).iter().map(channel_line));
     lines.push(format!(
@@ -205,10 +212,13 @@ fn list(value: &Value) -> &[Value] {
 }
 
 fn problem(value: &Value) -> String {
-    value["problem"]
-        .as_str()
-        .map(|problem| format!("; {problem}"))
-        .unwrap_or_default()
+    let problem = value["problem"].as_str().or_else(|| value["cause"].as_str());
+    problem.map(|problem| format!("; {problem}")).unwrap_or_default()
+}
+
+/// What is said after a colon, where there is something.
+fn after(value: &Value) -> String {
+    value.as_str().map(|cause| format!(": {cause}")).unwrap_or_default()
 }
 
 fn counted(what: &str, counts: &Value) -> String {

@@ -9,7 +9,8 @@
 
 use std::collections::BTreeMap;
 
-use crate::model::clock::{Millis, Moment};
+use crate::model::clock::{Millis, Moment, format_datetime};
+use crate::model::trouble::Hindrances;
 
 /// An object that is kept current by change events has to prove itself within the longest time between two keep-alives
 /// of the org (270 s), a minute, and the time that events are on their way.
@@ -98,6 +99,11 @@ pub struct Standing {
     stale_at: Option<Moment>,
     /// Why it is stale whatever its age.
     cause: Option<String>,
+    /// What stands in the way and may pass before it is too old.
+    hindrance: Option<String>,
+    /// The oldest, and whether it is kept current by change events.
+    oldest: String,
+    streamed: bool,
 }
 
 impl Standing {
@@ -123,7 +129,23 @@ impl Standing {
             proved,
             stale_at: proved.map(|proved| proved.before(-limits.stale_after(known.streamed))),
             cause,
+            hindrance: None,
+            oldest: String::new(),
+            streamed: known.streamed,
         }
+    }
+
+    /// With what only the running daemon knows.
+    fn hindered(mut self, object: &str, by: &Hindrances, now: Moment) -> Self {
+        object.clone_into(&mut self.oldest);
+        let failing = by.failing.get(object);
+        let lasting = failing.filter(|failing| failing.is_lasting);
+        let stale = by.trouble.as_ref().filter(|trouble| trouble.makes_stale(now));
+        let stale = stale.map(|trouble| trouble.cause.clone());
+        self.cause = self.cause.or(stale).or_else(|| Some(lasting?.cause.clone()));
+        let of_all = by.of_all().map(str::to_owned);
+        self.hindrance = of_all.or_else(|| Some(failing?.cause.clone()));
+        self
     }
 
     /// The worst of both.
@@ -133,11 +155,16 @@ impl Standing {
             (Some(one), Some(other)) => Some(one.earlier(other)),
             (one, other) => one.or(other),
         };
+        let wall = |at: Option<Moment>| at.map(|at| at.wall);
+        let is_older = (!other.initializing, wall(other.stale_at)) < (!self.initializing, wall(self.stale_at));
         Self {
             initializing: self.initializing || other.initializing,
             proved: earlier(self.proved, other.proved),
             stale_at: earlier(self.stale_at, other.stale_at),
             cause: self.cause.or_else(|| other.cause.clone()),
+            hindrance: self.hindrance.or_else(|| other.hindrance.clone()),
+            streamed: if is_older { other.streamed } else { self.streamed },
+            oldest: if is_older { other.oldest.clone() } else { self.oldest },
         }
     }
 
@@ -163,9 +190,28 @@ impl Standing {
         Some(self.stale_at?.wall)
     }
 
-    /// What stands in the way, where something was found to.
-    pub fn cause(&self) -> Option<&str> {
-        self.cause.as_deref()
+    /// What was found to stand in the way.
+    pub fn found_cause(&self) -> Option<&str> {
+        self.cause.as_deref().or(self.hindrance.as_deref())
+    }
+
+    /// What stands in the way: always where it is not live, and before that where it is known.
+    pub fn cause(&self, now: Moment) -> Option<String> {
+        let found = self.found_cause().map(str::to_owned);
+        found.or_else(|| match (self.state(now), self.proved) {
+            (State::Live, _) => None,
+            (State::Stale, Some(proved)) => {
+                let since = format_datetime(proved.wall);
+                let object = &self.oldest;
+                Some(if self.streamed {
+                    format!("nothing that the channel of {object} brought was applied since {since}")
+                } else {
+                    format!("no poll of {object} was completed since {since}")
+                })
+            }
+            _ if self.oldest.is_empty() => Some("nothing is loaded yet".to_owned()),
+            _ => Some(format!("the first load of {} is not complete", self.oldest)),
+        })
     }
 }
 
@@ -191,13 +237,20 @@ impl Truth {
     pub fn new<'k>(
         known: impl IntoIterator<Item = (&'k String, &'k Known)>,
         limits: &Limits,
+        hindrances: &Hindrances,
         now: Moment,
     ) -> Self {
+        let standing = |object: &str, known: &Known| {
+            Standing::of(known, limits, now).hindered(object, hindrances, now)
+        };
         let objects: BTreeMap<String, Standing> = known
             .into_iter()
-            .map(|(object, known)| (object.clone(), Standing::of(known, limits, now)))
+            .map(|(object, known)| (object.clone(), standing(object, known)))
             .collect();
-        let all = worst(objects.values());
+        let all = match objects.is_empty() {
+            true => worst([]).hindered("", hindrances, now),
+            false => worst(objects.values()),
+        };
         Self { objects, all }
     }
 
@@ -227,11 +280,6 @@ impl Truth {
         worst(found)
     }
 
-    /// Objects that are stale for a cause that was found, and why.
-    pub fn causes(&self) -> impl Iterator<Item = (&str, &str)> {
-        let objects = self.objects.iter();
-        objects.filter_map(|(object, standing)| Some((object.as_str(), standing.cause()?)))
-    }
 }
 
 fn worst<'s>(standings: impl IntoIterator<Item = &'s Standing>) -> Standing {
@@ -362,7 +410,7 @@ mod tests {
             ..complete()
         };
         let known = [(&one, &complete()), (&other, &older), (&loading, &incomplete)];
-        let truth = Truth::new(known, &LIMITS, at(0));
+        let truth = Truth::new(known, &LIMITS, &Hindrances::default(), at(0));
         assert_eq!(truth.all().state(at(1)), State::Initializing);
         let both = truth.of(["One", "Other", "Elsewhere"]);
         assert_eq!(
@@ -375,7 +423,7 @@ mod tests {
             truth.object("oTHER").and_then(|one| one.lag_seconds(at(1))),
             Some(51)
         );
-        let none = Truth::new([], &LIMITS, at(0));
+        let none = Truth::new([], &LIMITS, &Hindrances::default(), at(0));
         assert_eq!(
             (none.all().state(at(9)), none.all().lag_seconds(at(9))),
             (State::Initializing, None)

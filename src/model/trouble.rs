@@ -1,8 +1,16 @@
-//! What keeps the daemon from the org as a whole, whatever it wants of it.
+//! What keeps the daemon from the org, of all that only the running daemon knows.
+//!
+//! It is the one account that answers, `/readyz`, `/status`, `storesync status`, the console and the metrics are made
+//! from, beside what the cache knows.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
 
 use crate::model::clock::{Millis, Moment};
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Kind {
     LoginRefused,
     OrgUnreachable,
@@ -28,8 +36,8 @@ impl Kind {
     }
 }
 
-/// It lasts until the org accepts a request again.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// What keeps everything from the org. It lasts until the org accepts a request again.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Trouble {
     pub kind: Kind,
     pub since: Moment,
@@ -42,6 +50,41 @@ impl Trouble {
     pub fn makes_stale(&self, now: Moment) -> bool {
         let after = self.kind.stale_after_millis();
         after.is_some_and(|after| self.since.age(now) >= after)
+    }
+}
+
+/// Why an object was not brought up to date when that was tried last.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Failing {
+    pub cause: String,
+    /// The org refuses, and will until something is changed.
+    pub is_lasting: bool,
+}
+
+/// All of it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Hindrances {
+    pub trouble: Option<Trouble>,
+    /// Why what there is to mirror is not known yet.
+    pub start: Option<String>,
+    /// By object.
+    pub failing: BTreeMap<String, Failing>,
+    /// Why no orders are sent, where the org as a whole is not the reason. They are taken all the same.
+    pub orders: Option<String>,
+}
+
+impl Hindrances {
+    /// Why no orders are sent, as one sentence.
+    pub fn of_orders(&self) -> Option<String> {
+        let of_org = self.of_all().map(|cause| format!("orders wait: {cause}"));
+        of_org.or_else(|| self.orders.clone())
+    }
+
+    /// What stands in the way of every object.
+    pub fn of_all(&self) -> Option<&str> {
+        let trouble = self.trouble.as_ref().map(|trouble| trouble.cause.as_str());
+        trouble.or(self.start.as_deref())
     }
 }
 

@@ -115,7 +115,7 @@ pub async fn run(world: World, stop: CancellationToken) -> Result<(), PushError>
             SHAPE_AGE_MAX
         };
         if steady - seen.at > age_max {
-            renew(&shared, &mut seen).await;
+            renew(&shared, &mut seen, &stop).await;
         }
         if let Some(step) = steps.look(now, steady) {
             reschedule(&shared, &mut steps, step, now).await?;
@@ -136,7 +136,7 @@ pub async fn run(world: World, stop: CancellationToken) -> Result<(), PushError>
                 shared.circuit().learn(&delivered, world.clock.steady());
                 tell_health(&world, &delivered);
                 if is_outdated(&delivered) && world.clock.steady() - seen.at > SHAPE_AGE_MIN {
-                    renew(&shared, &mut seen).await;
+                    renew(&shared, &mut seen, &stop).await;
                 }
             }
             () = bell.notified() => {}
@@ -201,7 +201,11 @@ async fn drain(
         }
         Ok(())
     };
-    timeout(DRAIN_MAX, all).await.unwrap_or(Ok(()))
+    timeout(DRAIN_MAX, all).await.unwrap_or_else(|_| {
+        let seconds = DRAIN_MAX.as_secs();
+        tracing::warn!("writes under way were not answered within {seconds} s: the next start looks them up");
+        Ok(())
+    })
 }
 
 /// How long there is nothing to do unless something happens.
@@ -301,9 +305,13 @@ async fn first_shape(shared: &Shared<'_>, stop: &CancellationToken) -> Option<Se
 }
 
 /// Learns the org's objects again. What was known stays in use where that fails.
-async fn renew(shared: &Shared<'_>, seen: &mut Seen) {
+async fn renew(shared: &Shared<'_>, seen: &mut Seen, stop: &CancellationToken) {
     seen.at = shared.world.clock.steady();
-    match load(shared).await {
+    let loaded = tokio::select! {
+        loaded = load(shared) => loaded,
+        () = stop.cancelled() => return,
+    };
+    match loaded {
         Ok(shape) => {
             seen.shape = Arc::new(shape);
             shared.world.known.learn(&seen.shape);

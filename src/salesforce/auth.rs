@@ -68,6 +68,11 @@ impl Secrets {
         })
     }
 
+    /// Whether a login may give a secret for the next.
+    pub(super) fn are_replaced(&self) -> bool {
+        matches!(self.grant, Grant::RefreshToken { .. })
+    }
+
     /// Whether both were read from the same bytes.
     pub(super) fn is_same(&self, other: &Self) -> bool {
         self.digest == other.digest

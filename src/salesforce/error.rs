@@ -71,9 +71,8 @@ pub enum Error {
     )]
     Login { error: String, description: String },
     /// No login is tried now, since the last one failed or there were many. It was told when it failed.
-    #[error("no login is tried for {seconds} s: {cause}")]
+    #[error("no login is tried for a while: {cause}")]
     LoginPaused {
-        seconds: i64,
         /// Whether the org refused the last one; else it was not reached.
         is_refused: bool,
         cause: String,

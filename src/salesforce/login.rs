@@ -11,9 +11,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
 
 use crate::config;
-use crate::model::clock::Millis;
 use crate::model::org_clock::OrgClock;
 use crate::model::trouble::{Kind, Reach, Trouble};
 use crate::salesforce::auth::{Secrets, Session, log_in};
@@ -34,6 +34,8 @@ pub(super) struct Login {
     trouble: watch::Sender<Option<Trouble>>,
     reach: Mutex<Reach>,
     clock: Mutex<OrgClock>,
+    /// No login is tried and nothing is read any more.
+    closed: CancellationToken,
 }
 
 /// What became of secrets that were read again.
@@ -60,6 +62,7 @@ impl Login {
             trouble: watch::Sender::new(None),
             reach: Mutex::default(),
             clock: Mutex::default(),
+            closed: CancellationToken::new(),
         })
     }
 
@@ -73,11 +76,17 @@ impl Login {
         locked(&self.session).clone().filter(|_| !has_ended)
     }
 
-    /// Why no login is tried for so long.
-    fn paused(&self, wait_millis: Millis) -> Error {
+    fn is_closed() -> Error {
+        Error::LoginPaused {
+            is_refused: false,
+            cause: "the daemon is being stopped".to_owned(),
+        }
+    }
+
+    /// Why no login is tried now.
+    fn paused(&self) -> Error {
         let trouble = self.trouble.borrow();
         Error::LoginPaused {
-            seconds: (wait_millis + 999) / 1_000,
             is_refused: trouble.as_ref().is_none_or(|told| told.kind == Kind::LoginRefused),
             cause: match &*trouble {
                 Some(trouble) => trouble.cause.clone(),
@@ -145,6 +154,26 @@ impl Org {
         Ok(Taken::New)
     }
 
+    /// Logs in no more, and ends what waits for a login or only reads. A write that is under way is waited for.
+    pub fn close(&self) {
+        self.login().closed.cancel();
+    }
+
+    /// An answer, unless nothing is read any more before it comes.
+    pub(super) async fn until_closed<T>(
+        &self,
+        url: &str,
+        answer: impl Future<Output = Result<T, Error>>,
+    ) -> Result<T, Error> {
+        tokio::select! {
+            answer = answer => answer,
+            () = self.login().closed.cancelled() => Err(Error::AnswerLost {
+                url: client::without_query(url).to_owned(),
+                reason: "the daemon is being stopped".to_owned(),
+            }),
+        }
+    }
+
     /// Tries a login where none succeeds and one may be tried.
     pub async fn recover(&self) {
         if self.login().trouble.borrow().is_some() {
@@ -183,14 +212,24 @@ impl Org {
     /// One login, if one more may be tried.
     async fn ask_for_session(&self, secrets: &mut Secrets) -> Result<Session, Error> {
         let (login, now) = (self.login(), self.moment());
+        if login.closed.is_cancelled() {
+            return Err(Login::is_closed());
+        }
         {
             let mut circuit = locked(&login.circuit);
-            if let Some(wait) = circuit.wait_millis(now) {
-                return Err(login.paused(wait));
+            if circuit.wait_millis(now).is_some() {
+                return Err(login.paused());
             }
             circuit.tried(now);
         }
-        let (session, issued_at) = log_in(&self.http(), self.config(), secrets, self.clock()).await?;
+        let http = self.http();
+        // Of a token that may be replaced the answer must not be lost.
+        let must_end = secrets.are_replaced();
+        let asked = log_in(&http, self.config(), secrets, self.clock());
+        let (session, issued_at) = tokio::select! {
+            asked = asked => asked?,
+            () = login.closed.cancelled(), if !must_end => return Err(Login::is_closed()),
+        };
         // Rows of two orgs must not meet in one cache, whoever moved the login to another.
         let before = locked(&login.session).as_ref().map(|before| before.org_id.clone());
         if let Some(before) = before.filter(|before| *before != session.org_id) {

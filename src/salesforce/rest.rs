@@ -334,12 +334,17 @@ impl Org {
         path: &str,
         body: Option<&Value>,
     ) -> Result<Answer, Error> {
+        let is_read = method == Method::GET;
         let request = self.request(session, method, path);
         let request = match body {
             Some(body) => request.json(body),
             None => request,
         };
-        self.answer(Some(session), request, path).await
+        let answer = self.answer(Some(session), request, path);
+        if is_read {
+            return self.until_closed(path, answer).await;
+        }
+        answer.await
     }
 
     fn request(&self, session: &Session, method: Method, path: &str) -> reqwest::RequestBuilder {
@@ -365,7 +370,7 @@ impl Org {
     }
 
     async fn open_noted(&self, session: &Session, path: &str) -> Result<reqwest::Response, Error> {
-        let opened = self.open_with(session, path).await;
+        let opened = self.until_closed(path, self.open_with(session, path)).await;
         self.note_answer(Some(session), opened.as_ref());
         opened
     }

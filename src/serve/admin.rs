@@ -24,10 +24,11 @@ pub async fn readyz(extract::State(world): extract::State<World>) -> Response {
     let (standing, now) = (health.standing(), world.clock.moment());
     let state = standing.state(now);
     let reads = readable && state != State::Initializing;
+    let problem = health.hindrances.of_orders();
     let body = json!({
         "ready": reads && writable,
-        "reads": {"ready": reads, "state": state.name(), "lag_seconds": standing.lag_seconds(now), "cause": standing.cause()},
-        "orders": {"ready": writable, "sending": health.orders_problem.is_none(), "problem": health.orders_problem},
+        "reads": {"ready": reads, "state": state.name(), "lag_seconds": standing.lag_seconds(now), "cause": standing.cause(now)},
+        "orders": {"ready": writable, "sending": problem.is_none(), "problem": problem},
     });
     let status = if reads && writable {
         StatusCode::OK
@@ -37,7 +38,7 @@ pub async fn readyz(extract::State(world): extract::State<World>) -> Response {
     reply::json(status, body.to_string().into_bytes())
 }
 
-/// How everything stands, as `storesync status --json` tells it, and what only the running daemon knows.
+/// How everything stands, as `storesync status --json` tells it.
 pub async fn status(extract::State(world): extract::State<World>) -> Result<Response, Problem> {
     let (health, now) = (world.health.borrow().clone(), world.clock.moment());
     let mut standing = world.reader.with(Standing::read)?;
@@ -46,7 +47,7 @@ pub async fn status(extract::State(world): extract::State<World>) -> Result<Resp
     standing.orders = world.intake.standing()?;
     standing.allowance = allowance::read(&world.dir);
     standing.journal = journal::forget::standing_in(&world.dir).map_err(anyhow::Error::from)?;
-    let mut body = standing.as_json(true, now);
-    body["orders_problem"] = health.orders_problem.into();
+    standing.hindrances = health.hindrances;
+    let body = standing.as_json(true, now);
     Ok(reply::json(StatusCode::OK, body.to_string().into_bytes()))
 }

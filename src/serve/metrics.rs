@@ -15,6 +15,7 @@ use axum::response::{IntoResponse, Response};
 use crate::model::clock::{Millis, Moment};
 use crate::model::freshness::State;
 use crate::model::state::WriteState;
+use crate::model::trouble;
 use crate::serve::World;
 use crate::serve::problem::Problem;
 use crate::store::cache::cursors::Cursor;
@@ -51,6 +52,10 @@ pub async fn metrics(extract::State(world): extract::State<World>) -> Result<Res
     let lag = health.standing().lag_seconds(moment);
     let lag = lag.map(|seconds| (Vec::new(), seconds as f64));
     gauge(&mut out, "storesync_lag_seconds", help, lag);
+    let trouble = health.hindrances.trouble.as_ref().map(|trouble| trouble.kind);
+    let kinds = trouble::Kind::ALL.map(|kind| (vec![("cause", kind.name().to_owned())], flag(trouble == Some(kind))));
+    let help = "1 where it keeps everything from the org";
+    gauge(&mut out, "storesync_org_trouble", help, kinds);
     objects(&mut out, &standing, moment);
     channels(&mut out, &standing, now);
     ledger(&mut out, &standing, &closed, now);

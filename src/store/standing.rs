@@ -8,6 +8,7 @@ use serde_json::{Map, Value, json};
 
 use crate::model::clock::{Millis, Moment, format_datetime};
 use crate::model::freshness::Truth;
+use crate::model::trouble::Hindrances;
 use crate::store::allowance::Allowance;
 use crate::store::cache::cursors::{self, Cursor};
 use crate::store::cache::fields::{self, Missing};
@@ -36,6 +37,8 @@ pub struct Standing {
     pub open: Vec<Repair>,
     /// How old what readers get may be; empty until told.
     pub truth: Truth,
+    /// What only the running daemon knows; empty until told.
+    pub hindrances: Hindrances,
     /// Of the outbox, which is another file; empty until told.
     pub orders: Vec<InState>,
     pub allowance: Option<Allowance>,
@@ -62,6 +65,7 @@ impl Standing {
             open_counts: repairs::open_counts(&transaction)?,
             open,
             truth: Truth::default(),
+            hindrances: Hindrances::default(),
             orders: Vec::new(),
             allowance: None,
             journal: None,
@@ -92,6 +96,8 @@ impl Standing {
             "running": running,
             "state": self.truth.all().state(moment).name(),
             "lag_seconds": self.truth.all().lag_seconds(moment),
+            "cause": self.truth.all().cause(moment),
+            "orders_problem": self.hindrances.of_orders(),
             "org_id": self.org_id,
             "instance_url": self.instance_url,
             "objects": objects,
@@ -133,7 +139,7 @@ impl Standing {
             "rows": object.rows,
             "freshness": standing.map(|standing| standing.state(moment).name()),
             "lag_seconds": standing.and_then(|standing| standing.lag_seconds(moment)),
-            "cause": standing.and_then(|standing| standing.cause()),
+            "cause": standing.and_then(|standing| standing.cause(moment)),
             "last_event_at": object.last_event_at.map(format_datetime),
             "loaded_at": object.loaded_at.map(format_datetime),
             "load": load.map(|load| progress(load, now)),

@@ -130,8 +130,9 @@ impl Changed {
     }
 }
 
-/// Header, readiness, status and metric say the same of an object and of all together.
-async fn all_say(daemon: &Inside, changed: &Changed, state: &str, of_all: &str) {
+/// Header, readiness, status, its verb, the console and the metrics say the same of an object and of all together.
+async fn all_say(org: &Sandbox, daemon: &Inside, changed: &Changed, state: &str, case: &Case) {
+    let of_all = case.of_all();
     eventually(&format!("all together are {of_all}"), async || {
         let ready = daemon.asked("/readyz").await;
         (ready["reads"]["state"] == of_all).then_some(())
@@ -159,6 +160,7 @@ async fn all_say(daemon: &Inside, changed: &Changed, state: &str, of_all: &str) 
         ready["reads"]["ready"], true,
         "what is old is served all the same"
     );
+    same_causes(org, daemon, case).await;
     assert!(
         metrics.contains(&format!("storesync_serving{{state=\"{of_all}\"}} 1\n")),
         "{of_all}"
@@ -175,58 +177,137 @@ async fn all_say(daemon: &Inside, changed: &Changed, state: &str, of_all: &str) 
     assert!(apart <= 30, "{lags:?}");
 }
 
+/// What each of them says of the cause, and of orders.
+async fn same_causes(org: &Sandbox, daemon: &Inside, case: &Case) {
+    let (what, cause) = (case.what, case.cause);
+    let told = eventually(&format!("{what}: the cause is told"), async || {
+        let ready = daemon.asked("/readyz").await;
+        let told = ready["reads"]["cause"].as_str().unwrap_or_default().to_owned();
+        (told.contains(cause) && told.is_empty() == cause.is_empty()).then_some(told)
+    })
+    .await;
+    let (_, printed, _) = org.verb(&["status", "--json"]).await;
+    let verb: Value = serde_json::from_str(&printed).unwrap();
+    let served = daemon.asked("/status").await;
+    let known = Some(told.as_str()).filter(|told| !told.is_empty());
+    assert_eq!(served["cause"].as_str(), known, "{what}");
+    // By its own clock, which was not set, nothing is old.
+    if !told.contains(" since ") {
+        assert_eq!(verb["cause"].as_str(), known, "{what}");
+    }
+    let console = reqwest::get(&daemon.admin).await.unwrap().text().await.unwrap();
+    let shown = told.replace('&', "&amp;").replace('"', "&quot;").replace('<', "&lt;");
+    assert!(console.contains(&shown.replace('\'', "&#39;")) || console.contains(&shown), "{what}: {console}");
+    let ready = daemon.asked("/readyz").await;
+    let sending = json!(case.is_sending);
+    assert_eq!(ready["orders"]["sending"], sending, "{what}: {ready}");
+    for status in [&verb, &served] {
+        assert_eq!(json!(status["orders_problem"].is_null()), sending, "{what}");
+    }
+    let metrics = reqwest::get(format!("{}/metrics", daemon.admin)).await.unwrap();
+    let metrics = metrics.text().await.unwrap();
+    for trouble in ["login_refused", "org_unreachable"] {
+        let line = format!("storesync_org_trouble{{cause=\"{trouble}\"}} {}\n", u8::from(case.trouble == trouble));
+        assert!(metrics.contains(&line), "{what}: not {line}");
+    }
+}
+
 async fn lift_faults(org: &Sandbox) {
     let url = format!("{}/sandbox/faults", org.env["SANDBOX_HTTP"]);
     assert!(org.http.delete(url).send().await.unwrap().status().is_success());
 }
 
-/// What goes wrong, and whether what is streamed and what is polled is stale then.
-type Case = (&'static str, fn() -> Value, &'static str, &'static str);
+/// What goes wrong, and what is said of it.
+struct Case {
+    what: &'static str,
+    faults: fn() -> Value,
+    /// The state of what is kept current by change events, and of what is polled.
+    streamed: &'static str,
+    polled: &'static str,
+    /// Part of the cause; nothing where there is none.
+    cause: &'static str,
+    is_sending: bool,
+    /// As the metric names it.
+    trouble: &'static str,
+}
+
+impl Case {
+    fn of_all(&self) -> &'static str {
+        if self.streamed == "live" { self.polled } else { self.streamed }
+    }
+}
 
 const CASES: &[Case] = &[
-    (
-        "nothing but the clock, which is set ahead",
-        || json!([]),
-        "live",
-        "live",
-    ),
-    (
-        "the org is in maintenance",
-        || {
-            json!([{"path": "/services", "fault": "maintenance"}, {"rpc": "*", "on": "now", "fault": "maintenance"},
+    Case {
+        what: "nothing but the clock, which is set ahead",
+        faults: || json!([]),
+        streamed: "live",
+        polled: "live",
+        cause: "",
+        is_sending: true,
+        trouble: "",
+    },
+    Case {
+        what: "the org is in maintenance",
+        faults: || {
+            json!([{"path": "/services", "fault": {"status": 503, "html": true}}, {"rpc": "*", "on": "now", "fault": "maintenance"},
             {"rpc": "*", "on": "call", "fault": "maintenance"}])
         },
-        "stale",
-        "stale",
-    ),
-    (
-        "queries are refused",
-        || json!({"path": "/query", "fault": {"status": 503}}),
-        "live",
-        "stale",
-    ),
-    (
-        "queries are not answered",
-        || json!({"path": "/query", "fault": {"delay_ms": 86_400_000}}),
-        "live",
-        "stale",
-    ),
-    (
-        "the stream is silent",
-        || json!([{"rpc": "Subscribe", "on": "now", "fault": "silence"}, {"rpc": "Subscribe", "on": "call", "fault": "silence"}]),
-        "stale",
-        "live",
-    ),
-    (
-        "logins are refused",
-        || {
-            json!([{"path": "/oauth2/token", "fault": {"status": 400, "code": "invalid_grant"}},
+        streamed: "stale",
+        polled: "stale",
+        cause: "whether the org is in maintenance",
+        is_sending: false,
+        trouble: "org_unreachable",
+    },
+    Case {
+        what: "queries cannot be answered",
+        faults: || json!({"path": "/query", "fault": {"status": 503}}),
+        streamed: "live",
+        polled: "stale",
+        cause: " could not be polled",
+        is_sending: true,
+        trouble: "",
+    },
+    Case {
+        what: "queries are refused",
+        faults: || json!({"path": "/query", "fault": {"status": 403, "code": "INSUFFICIENT_ACCESS"}}),
+        streamed: "live",
+        polled: "stale",
+        cause: "INSUFFICIENT_ACCESS",
+        is_sending: true,
+        trouble: "",
+    },
+    Case {
+        what: "queries are not answered",
+        faults: || json!({"path": "/query", "fault": {"delay_ms": 86_400_000}}),
+        streamed: "live",
+        polled: "stale",
+        cause: "was completed since",
+        is_sending: true,
+        trouble: "",
+    },
+    Case {
+        what: "the stream is silent",
+        faults: || json!([{"rpc": "Subscribe", "on": "now", "fault": "silence"}, {"rpc": "Subscribe", "on": "call", "fault": "silence"}]),
+        streamed: "stale",
+        polled: "live",
+        cause: "brought was applied since",
+        is_sending: true,
+        trouble: "",
+    },
+    Case {
+        what: "logins are refused",
+        faults: || {
+            json!([{"path": "/oauth2/token", "fault": {"status": 400, "body": r#"{"error":"invalid_grant","error_description":"authentication failure"}"#}},
             {"path": "/query", "times": 1, "fault": "expire_sessions"},
             {"rpc": "Subscribe", "on": "now", "times": 1, "fault": "revoke_token"}])
         },
-        "stale",
-        "stale",
-    ),
+        streamed: "stale",
+        polled: "stale",
+        cause: "authentication failure",
+        is_sending: false,
+        trouble: "login_refused",
+    },
 ];
 
 #[tokio::test(flavor = "multi_thread")]
@@ -234,21 +315,21 @@ async fn an_answer_is_as_old_as_it_says_whatever_fails() {
     let org = Sandbox::start(&["--products", "20", "--stores", "1"]).await;
     let (product, contact) = (org.some("Product2", "").await, org.some("Contact", "").await);
     let daemon = Inside::start(&org).await;
-    for (number, (what, faults, streamed, polled)) in CASES.iter().enumerate() {
+    for (number, case) in CASES.iter().enumerate() {
+        let Case { what, streamed, polled, .. } = case;
         println!("{what}");
         let before = format!("before {number}");
         for (object, id) in [("Product2", &product), ("Contact", &contact)] {
             let first = Changed::make(&org, &daemon, object, id, &before).await;
             first.until(&daemon, "live").await;
         }
-        org.fault(faults()).await;
+        org.fault((case.faults)()).await;
         let value = format!("during {number}");
         let during = [
             Changed::make(&org, &daemon, "Product2", &product, &value).await,
             Changed::make(&org, &daemon, "Contact", &contact, &value).await,
         ];
         daemon.ahead.fetch_add(600_000, Ordering::SeqCst);
-        let all = if *streamed == "live" { *polled } else { *streamed };
         for (changed, state) in during.iter().zip([streamed, polled]) {
             let said = changed.until(&daemon, state).await;
             if *state == "stale" {
@@ -256,7 +337,7 @@ async fn an_answer_is_as_old_as_it_says_whatever_fails() {
             }
         }
         for (changed, state) in during.iter().zip([streamed, polled]) {
-            all_say(&daemon, changed, state, all).await;
+            all_say(&org, &daemon, changed, state, case).await;
         }
         lift_faults(&org).await;
         for changed in &during {

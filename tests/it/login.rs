@@ -15,7 +15,7 @@ use storesync::salesforce::Org;
 use storesync::salesforce::login::Taken;
 use tokio::sync::Mutex;
 
-use crate::world::{Sandbox, eventually};
+use crate::world::{Sandbox, a_store, eventually, order};
 
 /// How often the org was asked for a session.
 async fn logins(org: &Sandbox) -> u64 {
@@ -193,6 +193,54 @@ async fn a_cache_is_served_whatever_the_login_says() {
     assert_eq!(told, 1, "told once: {said}");
     daemon.running.stop();
     assert_eq!(daemon.running.wait().code(), Some(0));
+}
+
+#[tokio::test]
+async fn without_a_cache_and_an_org_it_listens_and_says_why_it_has_nothing() {
+    let org = Sandbox::start(&["--products", "5", "--stores", "1"]).await;
+    org.fault(json!({"path": "/services", "fault": "maintenance"})).await;
+    let daemon = org.daemon().await;
+    let ready = eventually("readiness tells the cause", async || {
+        let answer = org.http.get(format!("{}/readyz", daemon.admin)).send().await.ok()?;
+        assert_eq!(answer.status(), 503);
+        let ready: Value = answer.json().await.ok()?;
+        ready["reads"]["cause"].as_str()?.contains("503").then_some(ready)
+    })
+    .await;
+    assert_eq!(ready["reads"]["state"], "initializing", "{ready}");
+    assert_eq!(ready["orders"]["sending"], false, "{ready}");
+    let (status, problem) = daemon.get("/v1/stores").await.unwrap();
+    assert_eq!(status, 503, "{problem}");
+    lift_faults(&org).await;
+    daemon.live().await;
+    assert_eq!(daemon.get("/v1/stores").await.unwrap().0, 200);
+}
+
+#[tokio::test]
+async fn a_stop_waits_for_no_login() {
+    let org = Sandbox::start(&["--products", "5", "--stores", "1"]).await;
+    let mut daemon = org.daemon().await;
+    daemon.live().await;
+    let (store, currency, products) = a_store(&daemon).await;
+    org.fault(json!({"path": "/oauth2/token", "fault": {"delay_ms": 86_400_000}})).await;
+    org.end_sessions().await;
+    let before = logins(&org).await;
+    let (status, told) = daemon
+        .place(&store, &order("WEB-1", &currency, &[(&products[0], 1)]))
+        .await
+        .unwrap();
+    assert_eq!(status, 202, "{told}");
+    eventually("the order is being sent, and a login is asked for", async || {
+        let (_, told) = daemon.get(&format!("/v1/stores/{store}/orders/WEB-1")).await?;
+        (told["state"] == "sending" && logins(&org).await > before).then_some(())
+    })
+    .await;
+    daemon.running.stop();
+    assert_eq!(daemon.running.wait().code(), Some(0));
+    let said = daemon.running.said();
+    for in_vain in ["were not answered within", "not all stages ended"] {
+        assert!(!said.contains(in_vain), "{said}");
+    }
 }
 
 async fn lift_faults(org: &Sandbox) {

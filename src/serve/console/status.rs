@@ -30,14 +30,14 @@ pub async fn page(extract::State(world): extract::State<World>) -> Page {
     let standing = health.standing();
     let state = match standing.state(moment) {
         State::Live => element("span", &[("class", "good")], [text("live")]),
-        other => element("span", &[("class", "bad")], [text(called(other, standing))]),
+        other => element("span", &[("class", "bad")], [text(called(other, standing, moment))]),
     };
     let lag = standing
         .lag_seconds(moment)
         .map_or_else(|| "not known".to_owned(), |lag| format!("{lag} s"));
     let rows: i64 = objects.iter().map(|object| object.rows).sum();
     let entries: u64 = open.iter().map(|(_, count, _)| count).sum();
-    let sending = match &health.orders_problem {
+    let sending = match health.hindrances.of_orders() {
         Some(problem) => element("span", &[("class", "bad")], [text(problem)]),
         None => text("yes"),
     };
@@ -68,8 +68,8 @@ pub async fn page(extract::State(world): extract::State<World>) -> Page {
 }
 
 /// A state with its cause, where one was found.
-fn called(state: State, standing: &Standing) -> String {
-    match standing.cause() {
+fn called(state: State, standing: &Standing, moment: Moment) -> String {
+    match standing.cause(moment) {
         Some(cause) => format!("{}: {cause}", state.name()),
         None => state.name().to_owned(),
     }
