@@ -295,6 +295,7 @@ fn worst<'s>(standings: impl IntoIterator<Item = &'s Standing>) -> Standing {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::trouble::{Failing, Kind, Trouble};
 
     const LIMITS: Limits = Limits {
         poll_millis: 60_000,
@@ -429,5 +430,92 @@ mod tests {
             (State::Initializing, None)
         );
         assert_eq!(Truth::default(), none);
+    }
+
+    fn org(kind: Kind, seconds: i64) -> Hindrances {
+        Hindrances {
+            trouble: Some(Trouble {
+                kind,
+                since: at(-seconds),
+                cause: "the org's trouble".to_owned(),
+            }),
+            ..Hindrances::default()
+        }
+    }
+
+    /// What each of them does to an object that was proved a second ago, and to one that was proved long ago.
+    #[test]
+    fn what_stands_in_the_way_is_told_with_what_it_does() {
+        use State::{Initializing, Live, Stale};
+        const POLL: &str = "no poll of Contact was completed since 1970-01-01T00:16:40.000Z";
+        const STREAM: &str = "nothing that the channel of Contact brought was applied since 1970-01-01T00:16:40.000Z";
+        let none = Hindrances::default;
+        let failing = |is_lasting| Hindrances {
+            failing: [(
+                "Contact".to_owned(),
+                Failing {
+                    cause: "a poll's error".to_owned(),
+                    is_lasting,
+                },
+            )]
+            .into(),
+            ..none()
+        };
+        let start = Hindrances {
+            start: Some("a start's error".to_owned()),
+            ..none()
+        };
+        let streamed = Known {
+            streamed: true,
+            ..complete()
+        };
+        let schema_refused = Known {
+            problem: Some("a schema is refused".to_owned()),
+            ..streamed.clone()
+        };
+        let half = Known {
+            complete: false,
+            ..complete()
+        };
+        let backlog = Known {
+            waiting_long: 101,
+            rows: 100_000,
+            ..complete()
+        };
+        let set_back = Known {
+            doubtful: true,
+            ..complete()
+        };
+        let trouble = "the org's trouble";
+        for (case, known, by, [new, old], [of_new, of_old], is_sending) in [
+            ("nothing", complete(), none(), [Live, Stale], [None, Some(POLL)], true),
+            ("poll stuck", complete(), none(), [Live, Stale], [None, Some(POLL)], true),
+            // So does what is not applied, for a log that is blocked or a disk that is full.
+            ("stream silent", streamed, none(), [Live, Stale], [None, Some(STREAM)], true),
+            ("login refused", complete(), org(Kind::LoginRefused, 30), [Live, Stale], [Some(trouble); 2], false),
+            ("login refused long", complete(), org(Kind::LoginRefused, 90), [Stale; 2], [Some(trouble); 2], false),
+            ("org unreachable", complete(), org(Kind::OrgUnreachable, 90), [Live, Stale], [Some(trouble); 2], false),
+            ("cannot start", complete(), start, [Live, Stale], [Some("a start's error"); 2], false),
+            ("queries fail", complete(), failing(false), [Live, Stale], [Some("a poll's error"); 2], true),
+            ("queries refused", complete(), failing(true), [Stale; 2], [Some("a poll's error"); 2], true),
+            ("schema refused", schema_refused, none(), [Stale; 2], [Some("a schema is refused"); 2], true),
+            ("half loaded", half, none(), [Initializing; 2], [Some("the first load of Contact is not complete"); 2], true),
+            ("repair backlog", backlog, none(), [Stale; 2], [Some("101 records wait to be read again"); 2], true),
+            ("clock wrong", set_back, none(), [Stale; 2], [Some("the clock of this machine was set back while it was off"); 2], true),
+        ] {
+            let contact = "Contact".to_owned();
+            // A trouble that begins then lasts as long then.
+            let truth = Truth::new([(&contact, &known)], &LIMITS, &by, at(0));
+            for (now, state, cause) in [(1, new, of_new), (900, old, of_old)] {
+                for standing in [truth.all(), truth.object("contact").unwrap()] {
+                    let told = (standing.state(at(now)), standing.cause(at(now)));
+                    assert_eq!(told, (state, cause.map(str::to_owned)), "{case} {now}");
+                }
+            }
+            assert_eq!(by.of_orders().is_none(), is_sending, "{case}");
+        }
+        let nothing = Truth::new([], &LIMITS, &org(Kind::OrgUnreachable, 5), at(0));
+        assert_eq!(nothing.all().cause(at(0)).as_deref(), Some(trouble));
+        assert_eq!(Truth::default().all().cause(at(0)).as_deref(), Some("nothing is loaded yet"));
     }
 }

@@ -159,13 +159,10 @@ mod tests {
         ] {
             let mut reach = Reach::default();
             for second in failures {
-                if answered_after.is_some_and(|answered| *second > answered) {
+                reach.failed(|| second.to_string(), at(*second));
+                if answered_after == Some(*second) {
                     reach.answered();
                 }
-                reach.failed(|| second.to_string(), at(*second));
-            }
-            if answered_after == failures.last().copied() {
-                reach.answered();
             }
             let told = reach.trouble().map(|trouble| (trouble.since, trouble.cause));
             assert_eq!(told, since.map(|since| (at(since), since.to_string())), "{failures:?}");

@@ -114,7 +114,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("refresh_token");
         std::fs::write(&path, "first\n").unwrap();
-        std::fs::set_permissions(&path, PermissionsExt::from_mode(0o640)).unwrap();
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o640)).unwrap();
         let (mut one, mut other) = (TokenFile::new(path.clone()), TokenFile::new(path.clone()));
         let (mut ours, mut theirs) = ("first".to_owned(), "first".to_owned());
         for number in 0..3 {
