@@ -45,6 +45,8 @@ pub enum Taken {
     Same,
     /// They have logged in.
     New,
+    /// They fail as those from before did, and are tried on.
+    Failing,
 }
 
 fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -145,7 +147,9 @@ impl Org {
         locked(&login.circuit).release();
         if is_broken {
             *secrets = fresh;
-            return self.log_in(&mut secrets).await.map(|_| Taken::New);
+            // Why is told where it is tried.
+            let has_failed = self.log_in(&mut secrets).await.is_err();
+            return Ok(if has_failed { Taken::Failing } else { Taken::New });
         }
         let mut fresh = fresh;
         let session = self.ask_for_session(&mut fresh).await?;
@@ -202,7 +206,10 @@ impl Org {
             Err(error) => {
                 let failure = Failure::of(&error);
                 locked(&login.circuit).failed(failure, self.moment());
-                login.has_ended.store(true, Ordering::SeqCst);
+                // A session that the org still takes may outlast a login that did not reach it.
+                if failure != Failure::Away {
+                    login.has_ended.store(true, Ordering::SeqCst);
+                }
                 self.tell(failure, &error);
                 Err(error)
             }
@@ -298,9 +305,8 @@ impl Org {
         let mut reach = locked(&self.login().reach);
         let was_away = reach.trouble().is_some();
         match answer {
-            Err(
-                error @ (Error::Unreachable { .. } | Error::AnswerLost { .. } | Error::NotTheApi { .. }),
-            ) => {
+            // An answer that is lost tells of its own request alone.
+            Err(error @ (Error::Unreachable { .. } | Error::NotTheApi { .. })) => {
                 reach.failed(|| error.to_string(), self.moment());
                 if let Some(trouble) = reach.trouble().filter(|_| !was_away) {
                     tracing::warn!("the org is away: {}", trouble.cause);
