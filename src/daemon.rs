@@ -110,7 +110,8 @@ pub async fn run(
     // Stopped before the org came back, it ends like at any other time: what is under way is finished.
     match prepare::when_reachable(&world, &mut cache, &mut journal).await {
         Ok(Some(plan)) => stages::start(&mut stages, world, plan, cache, journal),
-        Ok(None) => {}
+        // The writer of orders ends when nobody can hand it one any more.
+        Ok(None) => drop(world),
         Err(error) => return Err(error),
     }
     finish(stages, &stop).await

@@ -261,6 +261,22 @@ async fn a_stop_waits_for_no_login() {
     }
 }
 
+#[tokio::test]
+async fn a_start_that_waits_for_the_org_is_stopped_at_once() {
+    let org = Sandbox::start(&["--products", "5"]).await;
+    let mut daemon = org
+        .daemon_with(&[("STORESYNC__ORG__LOGIN_URL", "http://127.0.0.1:1")])
+        .await;
+    eventually("the org is known to be away", async || {
+        daemon.running.said().contains("no login: ").then_some(())
+    })
+    .await;
+    daemon.running.stop();
+    assert_eq!(daemon.running.wait().code(), Some(0));
+    let said = daemon.running.said();
+    assert!(!said.contains("not all stages ended"), "{said}");
+}
+
 async fn lift_faults(org: &Sandbox) {
     let url = format!("{}/sandbox/faults", org.env["SANDBOX_HTTP"]);
     assert!(org.http.delete(url).send().await.unwrap().status().is_success());

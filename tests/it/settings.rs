@@ -24,6 +24,7 @@ const ORDERS: &str = "orders_go_where_the_configuration_says_and_others_leave_th
 const STATE: &str = "what_is_mirrored_kept_and_compared_follows_the_configuration";
 /// Tests of other files.
 const REFUSALS: &str = "a_wrong_configuration_is_one_sentence";
+const AWAY: &str = "half_a_load_is_no_load_when_the_org_goes_away";
 const BARRED: &str = "a_way_that_is_barred_ends_the_questions_with_its_reason";
 const BOOKS: &str = "price_books_are_stores_where_the_org_has_none";
 const PART: &str = "an_object_may_be_mirrored_in_part";
@@ -35,7 +36,7 @@ const SHIPPED: &str = "an_order_has_shipping_discounts_and_payments_and_is_activ
 
 /// Each key, and the test that sees it do something.
 const SEEN: &[(&str, &str)] = &[
-    ("org.login_url", REFUSALS),
+    ("org.login_url", AWAY),
     ("org.pubsub_url", BARRED),
     ("org.ca_file", LOGINS),
     ("org.auth", LOGINS),
