@@ -211,7 +211,12 @@ mod tests {
             stale_after_millis: None,
         };
         Health {
-            freshness: Freshness::new(Truth::new([(&"Product2".to_owned(), &known)], &limits, &Hindrances::default(), now)),
+            freshness: Freshness::new(Truth::new(
+                [(&"Product2".to_owned(), &known)],
+                &limits,
+                &Hindrances::default(),
+                now,
+            )),
             ..Health::default()
         }
     }

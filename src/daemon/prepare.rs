@@ -7,9 +7,9 @@ use anyhow::Context as _;
 
 use crate::config;
 use crate::daemon::World;
+use crate::inbound::prepare::NothingToMirror;
 use crate::inbound::{self, Plan};
 use crate::model::retry::Policy;
-use crate::inbound::prepare::NothingToMirror;
 use crate::salesforce::Error as OrgError;
 use crate::store::cache::Cache;
 use crate::store::journal::Journal;

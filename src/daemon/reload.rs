@@ -73,7 +73,9 @@ impl World {
         match self.org.take_secrets().await {
             Ok(Taken::Same) => tracing::info!("reloaded: the secrets were read again and are the same"),
             Ok(Taken::New) => tracing::info!("reloaded: the secrets were read again and have logged in"),
-            Ok(Taken::Failing) => tracing::warn!("reloaded: the secrets were read again, and the login fails still"),
+            Ok(Taken::Failing) => {
+                tracing::warn!("reloaded: the secrets were read again, and the login fails still")
+            }
             Err(error) => {
                 tracing::error!("the secrets were not reloaded, those from before are kept: {error}")
             }

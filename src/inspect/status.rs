@@ -59,7 +59,10 @@ fn status(config: &Config) -> anyhow::Result<Value> {
     let known = reader.with(|cache| proofs::known(cache, &config.sync.channels, now))?;
     let running = database::is_held(dir);
     // One that has ended knows nothing of now.
-    standing.hindrances = running.then(|| hindrances::read(dir)).flatten().unwrap_or_default();
+    standing.hindrances = running
+        .then(|| hindrances::read(dir))
+        .flatten()
+        .unwrap_or_default();
     let limits = Limits::new(&config.sync).freshness();
     standing.truth = Truth::new(&known, &limits, &standing.hindrances, now);
     standing.follow_only(&config.sync.channels);
@@ -89,7 +92,11 @@ fn as_text(status: &Value) -> String {
             words(&status["lag_seconds"]),
             after(&status["cause"])
         ),
-        format!("orders are {}sent{}", if is_sending { "" } else { "not " }, after(&status["orders_problem"])),
+        format!(
+            "orders are {}sent{}",
+            if is_sending { "" } else { "not " },
+            after(&status["orders_problem"])
+        ),
     ];
     lines.extend(list(&status["channels"]).iter().map(channel_line));
     lines.push(format!(
@@ -218,7 +225,10 @@ fn problem(value: &Value) -> String {
 
 /// What is said after a colon, where there is something.
 fn after(value: &Value) -> String {
-    value.as_str().map(|cause| format!(": {cause}")).unwrap_or_default()
+    value
+        .as_str()
+        .map(|cause| format!(": {cause}"))
+        .unwrap_or_default()
 }
 
 fn counted(what: &str, counts: &Value) -> String {

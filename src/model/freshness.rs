@@ -156,7 +156,8 @@ impl Standing {
             (one, other) => one.or(other),
         };
         let wall = |at: Option<Moment>| at.map(|at| at.wall);
-        let is_older = (!other.initializing, wall(other.stale_at)) < (!self.initializing, wall(self.stale_at));
+        let is_older =
+            (!other.initializing, wall(other.stale_at)) < (!self.initializing, wall(self.stale_at));
         Self {
             initializing: self.initializing || other.initializing,
             proved: earlier(self.proved, other.proved),
@@ -164,7 +165,11 @@ impl Standing {
             cause: self.cause.or_else(|| other.cause.clone()),
             hindrance: self.hindrance.or_else(|| other.hindrance.clone()),
             streamed: if is_older { other.streamed } else { self.streamed },
-            oldest: if is_older { other.oldest.clone() } else { self.oldest },
+            oldest: if is_older {
+                other.oldest.clone()
+            } else {
+                self.oldest
+            },
         }
     }
 
@@ -240,9 +245,8 @@ impl Truth {
         hindrances: &Hindrances,
         now: Moment,
     ) -> Self {
-        let standing = |object: &str, known: &Known| {
-            Standing::of(known, limits, now).hindered(object, hindrances, now)
-        };
+        let standing =
+            |object: &str, known: &Known| Standing::of(known, limits, now).hindered(object, hindrances, now);
         let objects: BTreeMap<String, Standing> = known
             .into_iter()
             .map(|(object, known)| (object.clone(), standing(object, known)))
@@ -279,7 +283,6 @@ impl Truth {
         }
         worst(found)
     }
-
 }
 
 fn worst<'s>(standings: impl IntoIterator<Item = &'s Standing>) -> Standing {
@@ -448,7 +451,8 @@ mod tests {
     fn what_stands_in_the_way_is_told_with_what_it_does() {
         use State::{Initializing, Live, Stale};
         const POLL: &str = "no poll of Contact was completed since 1970-01-01T00:16:40.000Z";
-        const STREAM: &str = "nothing that the channel of Contact brought was applied since 1970-01-01T00:16:40.000Z";
+        const STREAM: &str =
+            "nothing that the channel of Contact brought was applied since 1970-01-01T00:16:40.000Z";
         let none = Hindrances::default;
         let failing = |is_lasting| Hindrances {
             failing: [(
@@ -488,20 +492,111 @@ mod tests {
         };
         let trouble = "the org's trouble";
         for (case, known, by, [new, old], [of_new, of_old], is_sending) in [
-            ("nothing", complete(), none(), [Live, Stale], [None, Some(POLL)], true),
-            ("poll stuck", complete(), none(), [Live, Stale], [None, Some(POLL)], true),
+            (
+                "nothing",
+                complete(),
+                none(),
+                [Live, Stale],
+                [None, Some(POLL)],
+                true,
+            ),
+            (
+                "poll stuck",
+                complete(),
+                none(),
+                [Live, Stale],
+                [None, Some(POLL)],
+                true,
+            ),
             // So does what is not applied, for a log that is blocked or a disk that is full.
-            ("stream silent", streamed, none(), [Live, Stale], [None, Some(STREAM)], true),
-            ("login refused", complete(), org(Kind::LoginRefused, 30), [Live, Stale], [Some(trouble); 2], false),
-            ("login refused long", complete(), org(Kind::LoginRefused, 90), [Stale; 2], [Some(trouble); 2], false),
-            ("org unreachable", complete(), org(Kind::OrgUnreachable, 90), [Live, Stale], [Some(trouble); 2], false),
-            ("cannot start", complete(), start, [Live, Stale], [Some("a start's error"); 2], false),
-            ("queries fail", complete(), failing(false), [Live, Stale], [Some("a poll's error"); 2], true),
-            ("queries refused", complete(), failing(true), [Stale; 2], [Some("a poll's error"); 2], true),
-            ("schema refused", schema_refused, none(), [Stale; 2], [Some("a schema is refused"); 2], true),
-            ("half loaded", half, none(), [Initializing; 2], [Some("the first load of Contact is not complete"); 2], true),
-            ("repair backlog", backlog, none(), [Stale; 2], [Some("101 records wait to be read again"); 2], true),
-            ("clock wrong", set_back, none(), [Stale; 2], [Some("the clock of this machine was set back while it was off"); 2], true),
+            (
+                "stream silent",
+                streamed,
+                none(),
+                [Live, Stale],
+                [None, Some(STREAM)],
+                true,
+            ),
+            (
+                "login refused",
+                complete(),
+                org(Kind::LoginRefused, 30),
+                [Live, Stale],
+                [Some(trouble); 2],
+                false,
+            ),
+            (
+                "login refused long",
+                complete(),
+                org(Kind::LoginRefused, 90),
+                [Stale; 2],
+                [Some(trouble); 2],
+                false,
+            ),
+            (
+                "org unreachable",
+                complete(),
+                org(Kind::OrgUnreachable, 90),
+                [Live, Stale],
+                [Some(trouble); 2],
+                false,
+            ),
+            (
+                "cannot start",
+                complete(),
+                start,
+                [Live, Stale],
+                [Some("a start's error"); 2],
+                false,
+            ),
+            (
+                "queries fail",
+                complete(),
+                failing(false),
+                [Live, Stale],
+                [Some("a poll's error"); 2],
+                true,
+            ),
+            (
+                "queries refused",
+                complete(),
+                failing(true),
+                [Stale; 2],
+                [Some("a poll's error"); 2],
+                true,
+            ),
+            (
+                "schema refused",
+                schema_refused,
+                none(),
+                [Stale; 2],
+                [Some("a schema is refused"); 2],
+                true,
+            ),
+            (
+                "half loaded",
+                half,
+                none(),
+                [Initializing; 2],
+                [Some("the first load of Contact is not complete"); 2],
+                true,
+            ),
+            (
+                "repair backlog",
+                backlog,
+                none(),
+                [Stale; 2],
+                [Some("101 records wait to be read again"); 2],
+                true,
+            ),
+            (
+                "clock wrong",
+                set_back,
+                none(),
+                [Stale; 2],
+                [Some("the clock of this machine was set back while it was off"); 2],
+                true,
+            ),
         ] {
             let contact = "Contact".to_owned();
             // A trouble that begins then lasts as long then.
@@ -516,6 +611,9 @@ mod tests {
         }
         let nothing = Truth::new([], &LIMITS, &org(Kind::OrgUnreachable, 5), at(0));
         assert_eq!(nothing.all().cause(at(0)).as_deref(), Some(trouble));
-        assert_eq!(Truth::default().all().cause(at(0)).as_deref(), Some("nothing is loaded yet"));
+        assert_eq!(
+            Truth::default().all().cause(at(0)).as_deref(),
+            Some("nothing is loaded yet")
+        );
     }
 }

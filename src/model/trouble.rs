@@ -165,7 +165,11 @@ mod tests {
                 }
             }
             let told = reach.trouble().map(|trouble| (trouble.since, trouble.cause));
-            assert_eq!(told, since.map(|since| (at(since), since.to_string())), "{failures:?}");
+            assert_eq!(
+                told,
+                since.map(|since| (at(since), since.to_string())),
+                "{failures:?}"
+            );
         }
     }
 

@@ -163,7 +163,9 @@ pub fn of_error(error: &Error, key_field: &str) -> Verdict {
         Error::Unreachable { .. } => Verdict::PauseLane {
             problem: problem("UNREACHABLE"),
         },
-        Error::LoginPaused { is_refused: false, .. } => Verdict::PauseLane {
+        Error::LoginPaused {
+            is_refused: false, ..
+        } => Verdict::PauseLane {
             problem: problem("UNREACHABLE"),
         },
         Error::Login { .. } | Error::LoginPaused { .. } | Error::OtherOrg { .. } => Verdict::PauseLane {

@@ -224,7 +224,9 @@ pub(super) async fn log_in(
         answer => answer,
     };
     let answer = answer.map_err(|error| with_clock(error, by_date))?;
-    if let (Grant::RefreshToken { token, file, .. }, Some(rotated)) = (&mut secrets.grant, answer.refresh_token) {
+    if let (Grant::RefreshToken { token, file, .. }, Some(rotated)) =
+        (&mut secrets.grant, answer.refresh_token)
+    {
         *token = rotated;
         file.write(token);
         secrets.digest = digest(config).unwrap_or_default();

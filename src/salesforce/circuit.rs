@@ -82,7 +82,11 @@ impl Circuit {
             Failure::Refused | Failure::TooMany => {
                 self.refused += 1;
                 let wait = doubled(REFUSED, self.refused);
-                if failure == Failure::TooMany { TOO_MANY } else { wait }
+                if failure == Failure::TooMany {
+                    TOO_MANY
+                } else {
+                    wait
+                }
             }
             Failure::Away => {
                 self.away += 1;
@@ -146,9 +150,21 @@ mod tests {
     fn however_logins_end_their_number_is_bounded() {
         type End = fn(&mut Circuit, Moment);
         let cases: [(&str, End, [u32; 2]); 5] = [
-            ("refused", |circuit, now| circuit.failed(Failure::Refused, now), [11, 19]),
-            ("too many", |circuit, now| circuit.failed(Failure::TooMany, now), [4, 12]),
-            ("away", |circuit, now| circuit.failed(Failure::Away, now), [124, 364]),
+            (
+                "refused",
+                |circuit, now| circuit.failed(Failure::Refused, now),
+                [11, 19],
+            ),
+            (
+                "too many",
+                |circuit, now| circuit.failed(Failure::TooMany, now),
+                [4, 12],
+            ),
+            (
+                "away",
+                |circuit, now| circuit.failed(Failure::Away, now),
+                [124, 364],
+            ),
             ("of no use", |_, _| {}, [149, 389]),
             ("accepted", |circuit, _| circuit.accepted(), [149, 389]),
         ];
@@ -196,7 +212,10 @@ mod tests {
         };
         for (error, expected) in [
             (login("invalid_grant", "authentication failure"), Failure::Refused),
-            (login("invalid_client", "invalid client credentials"), Failure::Refused),
+            (
+                login("invalid_client", "invalid client credentials"),
+                Failure::Refused,
+            ),
             (login("a_new_one", ""), Failure::Refused),
             (login("invalid_grant", "login rate exceeded"), Failure::TooMany),
             (login("server_error", ""), Failure::Away),

@@ -89,7 +89,9 @@ impl Login {
     fn paused(&self) -> Error {
         let trouble = self.trouble.borrow();
         Error::LoginPaused {
-            is_refused: trouble.as_ref().is_none_or(|told| told.kind == Kind::LoginRefused),
+            is_refused: trouble
+                .as_ref()
+                .is_none_or(|told| told.kind == Kind::LoginRefused),
             cause: match &*trouble {
                 Some(trouble) => trouble.cause.clone(),
                 None => "the org has ended many sessions in a short time, and logins are rationed".to_owned(),
@@ -238,7 +240,9 @@ impl Org {
             () = login.closed.cancelled(), if !must_end => return Err(Login::is_closed()),
         };
         // Rows of two orgs must not meet in one cache, whoever moved the login to another.
-        let before = locked(&login.session).as_ref().map(|before| before.org_id.clone());
+        let before = locked(&login.session)
+            .as_ref()
+            .map(|before| before.org_id.clone());
         if let Some(before) = before.filter(|before| *before != session.org_id) {
             return Err(Error::OtherOrg {
                 before,
@@ -267,10 +271,16 @@ impl Org {
         };
         let (cause, now) = (error.to_string(), self.moment());
         let is_new = self.login().trouble.send_if_modified(|told| {
-            if told.as_ref().is_some_and(|told| told.kind == kind && told.cause == cause) {
+            if told
+                .as_ref()
+                .is_some_and(|told| told.kind == kind && told.cause == cause)
+            {
                 return false;
             }
-            let since = told.as_ref().filter(|told| told.kind == kind).map_or(now, |told| told.since);
+            let since = told
+                .as_ref()
+                .filter(|told| told.kind == kind)
+                .map_or(now, |told| told.since);
             *told = Some(Trouble {
                 kind,
                 since,

@@ -114,12 +114,20 @@ impl Org {
     }
 
     pub(super) fn http(&self) -> reqwest::Client {
-        self.inner.http.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clone()
+        self.inner
+            .http
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
+            .clone()
     }
 
     /// Requests from now on go by this client.
     pub(super) fn set_http(&self, http: reqwest::Client) {
-        *self.inner.http.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = http;
+        *self
+            .inner
+            .http
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner) = http;
     }
 
     /// `/services/data/vNN.N`
@@ -323,8 +331,12 @@ impl Org {
     /// A call to the login address that needs no session.
     pub(super) async fn ask_openly(&self, path: &str) -> Result<Answer, Error> {
         let url = format!("{}{path}", self.inner.config.login_url.trim_end_matches('/'));
-        self.answer(None, self.http().get(&url).header(ACCEPT, "application/json"), path)
-            .await
+        self.answer(
+            None,
+            self.http().get(&url).header(ACCEPT, "application/json"),
+            path,
+        )
+        .await
     }
 
     async fn send(

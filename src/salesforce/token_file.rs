@@ -119,7 +119,10 @@ mod tests {
         let (mut ours, mut theirs) = ("first".to_owned(), "first".to_owned());
         for number in 0..3 {
             let held = one.take(&mut ours).await.unwrap();
-            assert!(File::open(dir.path()).unwrap().try_lock().is_err(), "one at a time");
+            assert!(
+                File::open(dir.path()).unwrap().try_lock().is_err(),
+                "one at a time"
+            );
             ours = format!("of one {number}");
             one.write(&ours);
             drop(held);

@@ -53,7 +53,12 @@ pub async fn metrics(extract::State(world): extract::State<World>) -> Result<Res
     let lag = lag.map(|seconds| (Vec::new(), seconds as f64));
     gauge(&mut out, "storesync_lag_seconds", help, lag);
     let trouble = health.hindrances.trouble.as_ref().map(|trouble| trouble.kind);
-    let kinds = trouble::Kind::ALL.map(|kind| (vec![("cause", kind.name().to_owned())], flag(trouble == Some(kind))));
+    let kinds = trouble::Kind::ALL.map(|kind| {
+        (
+            vec![("cause", kind.name().to_owned())],
+            flag(trouble == Some(kind)),
+        )
+    });
     let help = "1 where it keeps everything from the org";
     gauge(&mut out, "storesync_org_trouble", help, kinds);
     objects(&mut out, &standing, moment);

@@ -13,7 +13,9 @@ const FILE_NAME: &str = "hindrances.json";
 pub fn write(dir: &Path, hindrances: &Hindrances) -> std::io::Result<()> {
     let mut file = tempfile::Builder::new().prefix(".hindrances").tempfile_in(dir)?;
     file.write_all(&serde_json::to_vec(hindrances)?)?;
-    file.persist(dir.join(FILE_NAME)).map(drop).map_err(|error| error.error)
+    file.persist(dir.join(FILE_NAME))
+        .map(drop)
+        .map_err(|error| error.error)
 }
 
 /// What was told last; `None` where nothing was, or nothing that can be read.

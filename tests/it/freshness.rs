@@ -197,8 +197,14 @@ async fn same_causes(org: &Sandbox, daemon: &Inside, case: &Case) {
         assert_eq!(verb["cause"].as_str(), known, "{what}");
     }
     let console = reqwest::get(&daemon.admin).await.unwrap().text().await.unwrap();
-    let shown = told.replace('&', "&amp;").replace('"', "&quot;").replace('<', "&lt;");
-    assert!(console.contains(&shown.replace('\'', "&#39;")) || console.contains(&shown), "{what}: {console}");
+    let shown = told
+        .replace('&', "&amp;")
+        .replace('"', "&quot;")
+        .replace('<', "&lt;");
+    assert!(
+        console.contains(&shown.replace('\'', "&#39;")) || console.contains(&shown),
+        "{what}: {console}"
+    );
     let sending = json!(case.is_sending);
     for status in [&verb, &served] {
         assert_eq!(json!(status["orders_problem"].is_null()), sending, "{what}");
@@ -206,7 +212,10 @@ async fn same_causes(org: &Sandbox, daemon: &Inside, case: &Case) {
     let metrics = reqwest::get(format!("{}/metrics", daemon.admin)).await.unwrap();
     let metrics = metrics.text().await.unwrap();
     for trouble in ["login_refused", "org_unreachable"] {
-        let line = format!("storesync_org_trouble{{cause=\"{trouble}\"}} {}\n", u8::from(case.trouble == trouble));
+        let line = format!(
+            "storesync_org_trouble{{cause=\"{trouble}\"}} {}\n",
+            u8::from(case.trouble == trouble)
+        );
         assert!(metrics.contains(&line), "{what}: not {line}");
     }
 }
@@ -232,7 +241,11 @@ struct Case {
 
 impl Case {
     fn of_all(&self) -> &'static str {
-        if self.streamed == "live" { self.polled } else { self.streamed }
+        if self.streamed == "live" {
+            self.polled
+        } else {
+            self.streamed
+        }
     }
 }
 
@@ -315,7 +328,12 @@ async fn an_answer_is_as_old_as_it_says_whatever_fails() {
     let (product, contact) = (org.some("Product2", "").await, org.some("Contact", "").await);
     let daemon = Inside::start(&org).await;
     for (number, case) in CASES.iter().enumerate() {
-        let Case { what, streamed, polled, .. } = case;
+        let Case {
+            what,
+            streamed,
+            polled,
+            ..
+        } = case;
         println!("{what}");
         let before = format!("before {number}");
         for (object, id) in [("Product2", &product), ("Contact", &contact)] {

@@ -34,11 +34,17 @@ fn client_secret(org: &Sandbox) -> (PathBuf, String) {
 fn client(org: &Sandbox, keys: &[(&str, &str)]) -> (Org, Arc<AtomicI64>) {
     let text = std::fs::read_to_string(org.config()).unwrap();
     let keys = keys.iter().map(|(key, value)| {
-        (format!("STORESYNC__ORG__{}", key.to_uppercase()), (*value).to_owned())
+        (
+            format!("STORESYNC__ORG__{}", key.to_uppercase()),
+            (*value).to_owned(),
+        )
     });
     let config = Config::parse(&text, keys).unwrap();
     let clock = Arc::new(AtomicI64::new(Clock::System.now()));
-    (Org::new(&config.org, Clock::Manual(Arc::clone(&clock))).unwrap(), clock)
+    (
+        Org::new(&config.org, Clock::Manual(Arc::clone(&clock))).unwrap(),
+        clock,
+    )
 }
 
 #[tokio::test]
@@ -71,7 +77,8 @@ async fn sessions_that_end_at_once_do_not_make_a_storm_of_logins() {
     let (client, clock) = client(&org, &[]);
     client.limits().await.unwrap();
     let before = logins(&org).await;
-    org.fault(json!({"path": "/limits", "fault": {"status": 401}})).await;
+    org.fault(json!({"path": "/limits", "fault": {"status": 401}}))
+        .await;
     for _ in 0..600 {
         client.limits().await.unwrap_err();
         clock.fetch_add(100, Ordering::SeqCst);
@@ -130,7 +137,8 @@ impl Rotating {
             let mut current = state.0.lock().await;
             if !text.contains(&format!("refresh_token={current}&")) && !text.ends_with(&*current) {
                 count.fetch_add(1, Ordering::SeqCst);
-                let refusal = json!({"error": "invalid_grant", "error_description": "expired access/refresh token"});
+                let refusal =
+                    json!({"error": "invalid_grant", "error_description": "expired access/refresh token"});
                 return (StatusCode::BAD_REQUEST, refusal.to_string());
             }
             let request = http
@@ -176,7 +184,11 @@ async fn two_processes_share_a_refresh_token_that_changes_with_each_login() {
         let (first, second) = tokio::join!(daemon.limits(), check.limits());
         (first.unwrap(), second.unwrap());
     }
-    assert_eq!(login.replayed.load(Ordering::SeqCst), 0, "no token was used twice");
+    assert_eq!(
+        login.replayed.load(Ordering::SeqCst),
+        0,
+        "no token was used twice"
+    );
     assert_eq!(mode(&file), 0o600);
 }
 
@@ -198,9 +210,13 @@ async fn a_cache_is_served_whatever_the_login_says() {
     })
     .await;
     assert_eq!(daemon.get("/v1/stores").await.unwrap().0, 200);
-    assert_eq!(daemon.get(&format!("/v1/objects/product2/{id}")).await.unwrap().0, 200);
+    assert_eq!(
+        daemon.get(&format!("/v1/objects/product2/{id}")).await.unwrap().0,
+        200
+    );
     lift_faults(&org).await;
-    org.update("Product2", &id, json!({"Name": "After the refusals"})).await;
+    org.update("Product2", &id, json!({"Name": "After the refusals"}))
+        .await;
     eventually("the daemon has logged in and goes on", async || {
         let (_, row) = daemon.get(&format!("/v1/objects/product2/{id}")).await?;
         (row["name"] == "After the refusals").then_some(())
@@ -216,10 +232,16 @@ async fn a_cache_is_served_whatever_the_login_says() {
 #[tokio::test]
 async fn without_a_cache_and_an_org_it_listens_and_says_why_it_has_nothing() {
     let org = Sandbox::start(&["--products", "5", "--stores", "1"]).await;
-    org.fault(json!({"path": "/services", "fault": "maintenance"})).await;
+    org.fault(json!({"path": "/services", "fault": "maintenance"}))
+        .await;
     let daemon = org.daemon().await;
     let ready = eventually("readiness tells the cause", async || {
-        let answer = org.http.get(format!("{}/readyz", daemon.admin)).send().await.ok()?;
+        let answer = org
+            .http
+            .get(format!("{}/readyz", daemon.admin))
+            .send()
+            .await
+            .ok()?;
         assert_eq!(answer.status(), 503);
         let ready: Value = answer.json().await.ok()?;
         ready["reads"]["cause"].as_str()?.contains("503").then_some(ready)
@@ -240,7 +262,8 @@ async fn a_stop_waits_for_no_login() {
     let mut daemon = org.daemon().await;
     daemon.live().await;
     let (store, currency, products) = a_store(&daemon).await;
-    org.fault(json!({"path": "/oauth2/token", "fault": {"delay_ms": 86_400_000}})).await;
+    org.fault(json!({"path": "/oauth2/token", "fault": {"delay_ms": 86_400_000}}))
+        .await;
     org.end_sessions().await;
     let before = logins(&org).await;
     let (status, told) = daemon

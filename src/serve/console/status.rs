@@ -30,7 +30,11 @@ pub async fn page(extract::State(world): extract::State<World>) -> Page {
     let standing = health.standing();
     let state = match standing.state(moment) {
         State::Live => element("span", &[("class", "good")], [text("live")]),
-        other => element("span", &[("class", "bad")], [text(called(other, standing, moment))]),
+        other => element(
+            "span",
+            &[("class", "bad")],
+            [text(called(other, standing, moment))],
+        ),
     };
     let lag = standing
         .lag_seconds(moment)
