@@ -262,7 +262,8 @@ async fn load(shared: &Shared<'_>) -> Result<Shape, ShapeError> {
     others.extend(mapped.iter().filter_map(|name| shared.mapping.field(name)));
     others.retain(|object| *object != "Contact");
     let world = shared.world;
-    Shape::load(&world.org, world.config.external_id_field.as_deref(), &others).await
+    let field = world.config.external_id_field.as_deref();
+    Box::pin(Shape::load(&world.org, field, &others)).await
 }
 
 /// Learns the org's objects, however long it is out of reach or not set up. `None` when it is stopped first.
