@@ -10,6 +10,7 @@ mod client;
 pub mod describe;
 pub mod download;
 pub mod error;
+pub mod pages;
 mod pieces;
 pub mod pubsub;
 pub mod rest;

@@ -14,6 +14,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::time::Duration;
 
+use anyhow::Context as _;
 use serde_json::{Map, Value as Json};
 use tokio::time::{sleep, timeout};
 
@@ -261,13 +262,11 @@ impl Comparison<'_> {
         self.report.calls += 1;
         let page = self.org.query(&soql, Scope::Live).await?;
         let row = page.records.first();
-        let text = |field: &str| row.and_then(|row| row.get(field)).and_then(Json::as_str);
+        let rows = row.and_then(|row| row.get("n")).and_then(Json::as_u64);
+        let newest = row.and_then(|row| row.get("newest")).and_then(Json::as_str);
         Ok(Tally {
-            rows: row
-                .and_then(|row| row.get("n"))
-                .and_then(Json::as_u64)
-                .unwrap_or_default(),
-            newest: text("newest").and_then(cells::stamp),
+            rows: rows.context("the org counted rows and did not say how many")?,
+            newest: newest.and_then(cells::stamp),
         })
     }
 
@@ -313,14 +312,12 @@ impl Comparison<'_> {
         soql: &str,
         mut take: impl FnMut(&Map<String, Json>) -> anyhow::Result<()>,
     ) -> anyhow::Result<()> {
-        self.report.calls += 1;
-        let mut page = self.org.query(soql, Scope::Live).await?;
-        loop {
-            page.records.iter().try_for_each(&mut take)?;
-            let Some(next) = page.next else { return Ok(()) };
+        let mut pages = self.org.pages(soql.to_owned(), Scope::Live);
+        while let Some(page) = pages.next().await? {
             self.report.calls += 1;
-            page = self.org.next_page(&next).await?;
+            page.records.iter().try_for_each(&mut take)?;
         }
+        Ok(())
     }
 
     /// Reads everything.
@@ -424,16 +421,14 @@ pub(super) async fn read_records(
         .collect::<Vec<_>>()
         .join(",");
     let soql = planned.select(&[&format!("Id IN ({list})")]);
-    let mut page = org.query(&soql, Scope::Live).await?;
+    let mut pages = org.pages(soql, Scope::Live);
     let mut found: HashMap<String, Map<String, Json>> = HashMap::new();
-    loop {
+    while let Some(page) = pages.next().await? {
         for record in page.records {
             if let Some(id) = record.get("Id").and_then(Json::as_str) {
                 found.insert(id.to_owned(), record);
             }
         }
-        let Some(next) = page.next else { break };
-        page = org.next_page(&next).await?;
     }
     Ok(ids.iter().map(|id| found.remove(id)).collect())
 }

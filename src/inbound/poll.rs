@@ -200,8 +200,8 @@ pub(super) async fn changed_since(
     let object = &planned.table.object;
     let mut brought = Brought::default();
     let mut read_rev = *wires.bells.rev.borrow();
-    let mut page = wires.org.query(&soql, Scope::WithDeleted).await?;
-    loop {
+    let mut pages = wires.org.pages(soql, Scope::WithDeleted);
+    while let Some(page) = pages.next().await? {
         let rows = page.records;
         brought.rows += rows.len() as u64;
         brought.newest = brought
@@ -219,10 +219,9 @@ pub(super) async fn changed_since(
             .await?
             .map_err(anyhow::Error::msg)?;
         }
-        let Some(next) = page.next else { return Ok(brought) };
         read_rev = *wires.bells.rev.borrow();
-        page = wires.org.next_page(&next).await?;
     }
+    Ok(brought)
 }
 
 async fn read_again(wires: &Wires, object: &str, rows: &[Map<String, Value>]) -> anyhow::Result<()> {

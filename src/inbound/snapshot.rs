@@ -157,7 +157,7 @@ impl Stage<'_> {
         let resumable =
             under_way.and_then(|progress| Some((progress.load.run, progress.rows, progress.place?)));
         let (run, rows) = match resumable {
-            Some((run, before, place)) => match self.go_on(planned, run, &place, pulse).await {
+            Some((run, before, place)) => match self.go_on(planned, run, (&place, before), pulse).await {
                 Ok(rows) => (run, before + rows),
                 Err(error) if error.is::<Ended>() => return Err(error),
                 Err(error) => {
@@ -181,14 +181,21 @@ impl Stage<'_> {
     }
 
     /// Goes on where the last process ended.
-    async fn go_on(&self, planned: &Planned, run: u64, place: &Place, pulse: &Pulse) -> anyhow::Result<u64> {
+    async fn go_on(
+        &self,
+        planned: &Planned,
+        run: u64,
+        begun: (&Place, u64),
+        pulse: &Pulse,
+    ) -> anyhow::Result<u64> {
+        let (place, _) = begun;
         let object = &planned.table.object;
         tracing::info!(%object, "the load of {object} goes on where it was");
         let job = Job {
             id: place.job.clone(),
             rows: place.total,
         };
-        let rows = self.job_pages(planned, run, &job, Some(place), pulse).await?;
+        let rows = self.job_pages(planned, run, &job, Some(begun), pulse).await?;
         self.remove(object, &job).await;
         Ok(rows)
     }
@@ -206,20 +213,24 @@ impl Stage<'_> {
         })
         .await?;
         pulse.quiet_for(QUERY_MAX);
-        let rows = match self.wires.org.bulk_query(&planned.select(&[])).await {
-            Ok(job) => {
+        let by_rest = match self.wires.org.bulk_query(&planned.select(&[])).await {
+            Ok(Ok(job)) => {
                 let rows = self.job_pages(planned, load.run, &job, None, pulse).await;
-                if rows.is_ok() {
-                    self.remove(object, &job).await;
-                }
-                rows
+                let rows = rows.with_context(|| format!("{object} could not be read"))?;
+                self.remove(object, &job).await;
+                return Ok((load.run, rows));
             }
-            Err(Error::Refused {
-                status: 400..=499, ..
-            }) => self.rest_pages(planned, load.run, pulse).await,
-            Err(error) => Err(error.into()),
-        }
-        .with_context(|| format!("{object} could not be read"))?;
+            Ok(Err(failed)) => failed.to_string(),
+            Err(
+                refused @ Error::Refused {
+                    status: 400..=499, ..
+                },
+            ) => refused.to_string(),
+            Err(error) => return Err(error).with_context(|| format!("{object} could not be read")),
+        };
+        tracing::warn!(%object, "{object} is read by REST, because Bulk does not read it: {by_rest}");
+        let rows = self.rest_pages(planned, load.run, pulse).await;
+        let rows = rows.with_context(|| format!("{object} could not be read"))?;
         Ok((load.run, rows))
     }
 
@@ -229,25 +240,23 @@ impl Stage<'_> {
         }
     }
 
-    /// For objects that the Bulk API refuses.
+    /// For objects that the Bulk API cannot read.
     async fn rest_pages(&self, planned: &Planned, run: u64, pulse: &Pulse) -> anyhow::Result<u64> {
-        let mut page = self.wires.org.query(&planned.select(&[]), Scope::Live).await?;
+        let mut pages = self.wires.org.pages(planned.select(&[]), Scope::Live);
         let mut total = 0;
-        loop {
+        while let Some(page) = pages.next().await? {
             pulse.quiet_for(PAGE_MAX);
-            let rows = page.records;
             let (object, source) = (planned.table.object.clone(), Source::Load { run });
             let written = ask(&self.wires.work, |done| Work::Rows {
                 object,
                 source,
-                rows,
+                rows: page.records,
                 done,
             })
             .await?;
             total += written.map_err(anyhow::Error::msg)?;
-            let Some(next) = page.next else { return Ok(total) };
-            page = self.wires.org.next_page(&next).await?;
         }
+        Ok(total)
     }
 }
 

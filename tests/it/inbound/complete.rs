@@ -1,0 +1,101 @@
+//! What an incomplete answer of the org does not mention stays.
+
+use serde_json::{Value, json};
+
+use super::feed::{reloads, revision, told};
+use crate::world::{Daemon, Sandbox, cache, converge, eventually, select};
+
+/// Few objects, so that loading and polling them is quick.
+const FEW_OBJECTS: (&str, &str) = ("STORESYNC__SYNC__PROFILE", "standard");
+
+fn rows(org: &Sandbox, table: &str) -> Value {
+    select(
+        &cache(&org.state()),
+        &format!("select count(*) as n from \"{table}\""),
+    )[0]["n"]
+        .clone()
+}
+
+async fn says(daemon: &Daemon, words: &str) {
+    eventually(words, async || daemon.running.said().contains(words).then_some(())).await;
+}
+
+/// Has the object read again as a whole.
+async fn read_again(org: &Sandbox, object: &str) {
+    org.control("changes", json!({"told": "overflow", "announce": [object]}))
+        .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_is_removed_by_a_load_that_is_shorter_than_the_org_announced() {
+    let org = Sandbox::start(&["--products", "60", "--stores", "1"]).await;
+    let daemon = org.daemon_with(&[FEW_OBJECTS]).await;
+    daemon.live().await;
+    converge(&org).await;
+    let (products, before) = (rows(&org, "product2"), revision(&org));
+    // Each answer is wrong once; the last time all goes well.
+    let short = json!({"rows": 10});
+    let short_but_agreed = json!({"rows": 10, "headers": {"sforce-numberofrecords": "10"}});
+    let no_end = json!({"headers": {"sforce-locator": null}});
+    for (edit, words) in [
+        (short, "10 of the"),
+        (short_but_agreed, "rows that the query job announced"),
+        (no_end, "Sforce-Locator"),
+    ] {
+        let so_far = reloads(&org, "Product2", before);
+        org.fault(json!({"path": "/results", "times": 1, "fault": {"edit": edit}}))
+            .await;
+        read_again(&org, "Product2").await;
+        says(&daemon, words).await;
+        assert_eq!(rows(&org, "product2"), products, "{words}");
+        eventually("it is read again", async || {
+            (reloads(&org, "Product2", before) == so_far + 1).then_some(())
+        })
+        .await;
+    }
+    let gone = told(&org, "Product2", before);
+    assert!(gone.is_empty(), "nothing was changed: {gone:?}");
+    converge(&org).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_is_removed_or_missed_by_a_query_that_breaks_off() {
+    let org = Sandbox::start(&["--products", "10", "--stores", "1"]).await;
+    // Contacts are polled, and Bulk does not read them.
+    let failed = json!({"status": 400, "code": "INVALIDENTITY", "message": "not supported by the Bulk API"});
+    let daemon = org.daemon_with(&[FEW_OBJECTS]).await;
+    daemon.live().await;
+    converge(&org).await;
+    let create: Vec<Value> = (0..2_100)
+        .map(|at| json!({"attributes": {"type": "Contact"}, "LastName": format!("Contact {at}")}))
+        .collect();
+    // The first page of the poll that meets them says that it is not the last, and not where the next is.
+    let breaks_off = json!({"members": {"nextRecordsUrl": null}});
+    org.fault(json!({"path": "FROM%20Contact", "except": "Product", "fault": {"edit": breaks_off}}))
+        .await;
+    org.control("changes", json!({ "create": create })).await;
+    says(&daemon, "names no next page").await;
+    org.no_faults().await;
+    converge(&org).await;
+
+    let (contacts, before) = (rows(&org, "contact"), revision(&org));
+    org.fault(json!({"path": "/jobs/query", "method": "POST", "fault": failed}))
+        .await;
+    let complete_too_early = json!({"members": {"nextRecordsUrl": null, "done": true}});
+    org.fault(json!({"path": "FROM%20Contact", "times": 1, "fault": {"edit": complete_too_early}}))
+        .await;
+    let add = json!({"add": {"object": "Contact", "name": "New__c", "type": "Text 20"}});
+    org.control("schema", add).await;
+    let touched = org.some("Product2", "").await;
+    org.control("schema", json!({"add": {"object": "Product2", "name": "Bell__c", "type": "Text 20"}}))
+        .await;
+    org.update("Product2", &touched, json!({"Description": "rings"})).await;
+    says(&daemon, "rows that it announced came").await;
+    assert_eq!(rows(&org, "contact"), contacts);
+    eventually("contacts are read again", async || {
+        (reloads(&org, "Contact", before) > 0).then_some(())
+    })
+    .await;
+    let gone = told(&org, "Contact", before);
+    assert!(gone.is_empty(), "nothing was changed: {gone:?}");
+}
