@@ -14,6 +14,7 @@ pub mod history;
 pub mod listing;
 pub mod manual;
 pub mod orders;
+pub mod removals;
 pub mod replay;
 pub mod status;
 pub mod verify;

@@ -6,13 +6,16 @@
 
 use std::time::Duration;
 
+use serde_json::{Map, Value};
 use tokio::time::{sleep, timeout};
 
-use crate::inbound::Wires;
 use crate::inbound::apply::Work;
 use crate::inbound::apply::work::{Ended, ask};
 use crate::inbound::compare::read_records;
+use crate::inbound::prepare::Planned;
+use crate::inbound::{Wires, absent};
 use crate::model::retry::Policy;
+use crate::store::cache::absence::Decision;
 use crate::store::cache::repairs::{self, Repair};
 use crate::telemetry::pulse::Pulse;
 
@@ -110,6 +113,17 @@ async fn take_asked(wires: &Wires) -> anyhow::Result<()> {
         .reader
         .with(|connection| repairs::asked(connection, ASKED_MAX))?
     {
+        if asked.record_id == repairs::DECISION_ID {
+            let decision = Decision::from_text(&asked.reason).unwrap_or(Decision::Refuse);
+            let object = asked.object;
+            ask(&wires.work, |done| Work::Removal {
+                object,
+                decision,
+                done,
+            })
+            .await?;
+            continue;
+        }
         // What is not mirrored now may be again.
         if wires.find(&asked.object).is_some() {
             ask(&wires.work, |done| Work::ReadAgain {
@@ -130,13 +144,14 @@ async fn work_off(wires: &Wires, object: &str, due: &[Repair]) -> anyhow::Result
     };
     let ids: Vec<String> = due.iter().filter_map(|repair| repair.record_id.clone()).collect();
     let read_rev = *wires.bells.rev.borrow();
-    let records = read_records(&wires.org, &planned, &ids).await?;
+    let mut records = read_records(&wires.org, &planned, &ids).await?;
     anyhow::ensure!(
         records.len() == ids.len(),
         "the org answered {} records of {object} where {} were asked for",
         records.len(),
         ids.len()
     );
+    mark_deleted(wires, &planned, &ids, &mut records).await?;
     let count = ids.len();
     let numbers = due.iter().map(|repair| repair.number);
     let rows = numbers
@@ -152,4 +167,37 @@ async fn work_off(wires: &Wires, object: &str, due: &[Repair]) -> anyhow::Result
     })
     .await?;
     Ok(count)
+}
+
+/// Tells records that are deleted from those that the org does not know.
+async fn mark_deleted(
+    wires: &Wires,
+    planned: &Planned,
+    ids: &[String],
+    records: &mut [Option<Map<String, Value>>],
+) -> anyhow::Result<()> {
+    let missing = ids.iter().zip(&*records).filter(|(_, record)| record.is_none());
+    let missing: Vec<String> = missing.map(|(id, _)| id.clone()).collect();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    let said = absent::ask(&wires.org, planned, &missing).await?;
+    anyhow::ensure!(
+        said.live.is_empty(),
+        "the org did not give {} records of {} that it has",
+        said.live.len(),
+        planned.table.object
+    );
+    for (id, record) in ids.iter().zip(records) {
+        if record.is_none() && said.gone.contains(id) {
+            let deleted = [("Id", Value::from(id.as_str())), ("IsDeleted", Value::from(true))];
+            *record = Some(
+                deleted
+                    .map(|(field, value)| (field.to_owned(), value))
+                    .into_iter()
+                    .collect(),
+            );
+        }
+    }
+    Ok(())
 }

@@ -164,7 +164,9 @@ impl Org {
 
 /// The number of rows that a page announces.
 pub(super) fn rows_announced(headers: &HeaderMap) -> Result<u64, String> {
-    let text = headers.get("sforce-numberofrecords").and_then(|rows| rows.to_str().ok());
+    let text = headers
+        .get("sforce-numberofrecords")
+        .and_then(|rows| rows.to_str().ok());
     let rows = text.and_then(|rows| rows.trim().parse().ok());
     rows.ok_or_else(|| "it does not say how many rows it has (Sforce-NumberOfRecords)".to_owned())
 }
@@ -206,9 +208,9 @@ mod tests {
     #[test]
     fn a_page_announces_its_rows_and_whether_more_follow() {
         let headers = |of: &[(&'static str, &'static str)]| {
-            let of = of.iter().map(|(name, value)| {
-                (HeaderName::from_static(name), HeaderValue::from_static(value))
-            });
+            let of = of
+                .iter()
+                .map(|(name, value)| (HeaderName::from_static(name), HeaderValue::from_static(value)));
             HeaderMap::from_iter(of)
         };
         let of = |of: &[(&'static str, &'static str)]| {
@@ -218,7 +220,10 @@ mod tests {
         let (rows, next) = ("sforce-numberofrecords", "sforce-locator");
         for (told, expected) in [
             (vec![(rows, "7"), (next, "null")], (Some(7), Some(None))),
-            (vec![(rows, "0"), (next, "MTA")], (Some(0), Some(Some("MTA".to_owned())))),
+            (
+                vec![(rows, "0"), (next, "MTA")],
+                (Some(0), Some(Some("MTA".to_owned()))),
+            ),
             (vec![(rows, "many"), (next, "")], (None, None)),
             (vec![(rows, "-1")], (None, None)),
             (vec![(next, "null")], (None, Some(None))),

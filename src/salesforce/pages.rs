@@ -10,14 +10,19 @@
 use std::collections::HashSet;
 use std::hash::{BuildHasher as _, RandomState};
 
-use serde_json::value::Value;
-use serde_json::{Map, from_slice};
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+use reqwest::Method;
+use serde_json::{Map, Value, from_slice, json};
 
+use crate::salesforce::client::without_query;
 use crate::salesforce::pages::split::split;
-use crate::salesforce::rest::Scope;
+use crate::salesforce::rest::{PartResult, Scope};
 use crate::salesforce::{Error, Org};
 
 mod split;
+
+/// The org refuses addresses of more than 16 KiB, and proxies on the way those of more than 8.
+const ADDRESS_BYTES_MAX: usize = 8_000;
 
 /// One page of a query's rows.
 #[derive(Debug, Default, PartialEq)]
@@ -56,6 +61,122 @@ enum Next {
 }
 
 impl Org {
+    /// Runs a SOQL query and gives its first page. One that is too long for an address travels in a body.
+    pub async fn query(&self, soql: &str, scope: Scope) -> Result<Page, Error> {
+        let resource = match scope {
+            Scope::Live => "query",
+            Scope::WithDeleted => "queryAll",
+        };
+        let path = format!(
+            "{}/{resource}?q={}",
+            self.data_path(),
+            utf8_percent_encode(soql, NON_ALPHANUMERIC)
+        );
+        if path.len() <= ADDRESS_BYTES_MAX {
+            return self
+                .next_page(&path)
+                .await
+                .and_then(|page| self.first(&path, page));
+        }
+        let part = json!({"method": "GET", "url": path, "referenceId": "query"});
+        let mut parts = self
+            .composite(&json!({"allOrNone": false, "compositeRequest": [part]}))
+            .await?;
+        match parts.pop() {
+            Some(PartResult {
+                status: 200, body, ..
+            }) => {
+                let page = self.page(&path, body.to_string().as_bytes())?;
+                self.first(&path, page)
+            }
+            Some(part) => {
+                let (url, body) = (without_query(&path), part.body.to_string());
+                Err(Error::of_answer(url, part.status, body.as_bytes()))
+            }
+            None => Err(self.unreadable(&path, "the composite has no part")),
+        }
+    }
+
+    /// A further page, by the path that the page before it named.
+    pub async fn next_page(&self, next: &str) -> Result<Page, Error> {
+        let answer = self.call(Method::GET, next, None).await?;
+        self.page(next, &answer.body)
+    }
+
+    fn page(&self, path: &str, body: &[u8]) -> Result<Page, Error> {
+        page_of(body).map_err(|reason| self.unreadable_body(path, body, &reason))
+    }
+
+    /// A result of one page is whole, or an error.
+    fn first(&self, path: &str, page: Page) -> Result<Page, Error> {
+        let came = (page.records.len() + page.unreadable.len()) as u64;
+        match page.next {
+            None if came != page.total => {
+                let reason = format!("{came} of the {} rows that it announced came", page.total);
+                Err(self.unreadable(path, &reason))
+            }
+            _ => Ok(page),
+        }
+    }
+
+    /// Rows by id, at most 2,000 of them, in the order of `ids`: `None` where a row is missing or hidden.
+    pub async fn retrieve(
+        &self,
+        object: &str,
+        ids: &[String],
+        fields: &[String],
+    ) -> Result<Vec<Option<Map<String, Value>>>, Error> {
+        let path = format!("{}/composite/sobjects/{object}", self.data_path());
+        let rows = self.retrieve_each(object, ids, fields).await?.into_iter();
+        rows.map(|row| match row {
+            None => Ok(None),
+            Some(Ok(row)) => Ok(Some(row)),
+            Some(Err(Unreadable { id, reason })) => {
+                Err(self.unreadable(&path, &format!("the record {id}: {reason}")))
+            }
+        })
+        .collect()
+    }
+
+    /// As [`Org::retrieve`], where a row that cannot be read does not stand in the way of the others.
+    pub async fn retrieve_each(
+        &self,
+        object: &str,
+        ids: &[String],
+        fields: &[String],
+    ) -> Result<Vec<Option<Result<Map<String, Value>, Unreadable>>>, Error> {
+        let path = format!("{}/composite/sobjects/{object}", self.data_path());
+        let answer = self
+            .call(Method::POST, &path, Some(&json!({"ids": ids, "fields": fields})))
+            .await?;
+        let rows =
+            list_of(&answer.body).map_err(|reason| self.unreadable_body(&path, &answer.body, &reason))?;
+        if rows.len() != ids.len() {
+            return Err(self.unreadable(&path, "it has not one row for each id"));
+        }
+        for (asked, row) in ids.iter().zip(&rows) {
+            let told = match row {
+                Some(Ok(row)) => row.get("Id").and_then(Value::as_str),
+                Some(Err(unreadable)) => Some(unreadable.id.as_str()),
+                None => None,
+            };
+            if told.is_some_and(|told| !same_id(told, asked)) {
+                return Err(self.unreadable(&path, "its rows are not in the order of the ids"));
+            }
+        }
+        Ok(rows)
+    }
+
+    /// A body that is not the org's JSON at all is told as what it is.
+    fn unreadable_body(&self, path: &str, body: &[u8], reason: &str) -> Error {
+        match from_slice::<serde::de::IgnoredAny>(body) {
+            Err(error) if !matches!(body.trim_ascii_start().first(), Some(b'{' | b'[')) => {
+                Error::of_body(without_query(path), body, &error)
+            }
+            _ => self.unreadable(path, reason),
+        }
+    }
+
     /// A query whose pages are all to be read.
     pub fn pages(&self, soql: String, scope: Scope) -> Pages<'_> {
         Pages {
@@ -82,6 +203,11 @@ impl Pages<'_> {
         }
         Ok(Some(page))
     }
+}
+
+/// Ids of 15 and of 18 characters name one record.
+fn same_id(one: &str, other: &str) -> bool {
+    one.get(..15).is_some_and(|one| other.starts_with(one)) || one == other
 }
 
 /// What came of a result so far.
@@ -130,7 +256,9 @@ impl Whole {
 
 /// Reads one page.
 pub(super) fn page_of(body: &[u8]) -> Result<Page, String> {
-    let (mut page, records) = records_of(body, |page: &mut Map<String, Value>| page.get_mut("records").map(Value::take))?;
+    let (mut page, records) = records_of(body, |page: &mut Map<String, Value>| {
+        page.get_mut("records").map(Value::take)
+    })?;
     let total = page.get("totalSize").and_then(Value::as_u64);
     let done = page.get("done").and_then(Value::as_bool);
     let next = match page.remove("nextRecordsUrl") {
@@ -216,8 +344,6 @@ fn apart(json: &[u8]) -> Result<Option<Read>, String> {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-
     use super::*;
 
     fn page(json: &Value) -> Result<Page, String> {
@@ -266,7 +392,11 @@ mod tests {
             let error = page(&broken).unwrap_err();
             assert!(error.contains(word), "{broken}: {error}");
         }
-        for broken in ["", "{", "{\"totalSize\":1,\"done\":true,\"records\":[{\"Id\":\"001\"}"] {
+        for broken in [
+            "",
+            "{",
+            "{\"totalSize\":1,\"done\":true,\"records\":[{\"Id\":\"001\"}",
+        ] {
             assert!(page_of(broken.as_bytes()).is_err(), "{broken}");
         }
     }
@@ -305,7 +435,8 @@ mod tests {
     #[test]
     fn a_record_that_cannot_be_read_does_not_spoil_the_others() {
         let body = |record: &[u8]| {
-            let mut body = br#"{"totalSize":2,"done":true,"records":[{"Id":"001","Name":"a ] } \" b"},"#.to_vec();
+            let mut body =
+                br#"{"totalSize":2,"done":true,"records":[{"Id":"001","Name":"a ] } \" b"},"#.to_vec();
             body.extend_from_slice(record);
             body.extend_from_slice(b"]}");
             body
@@ -327,10 +458,7 @@ mod tests {
             "whose record it is, is not known"
         );
         let list = list_of(br#"[{"Id":"001"}, null, {"Id":"002","Name":"\ud83d"}]"#).unwrap();
-        let told: Vec<Option<bool>> = list
-            .iter()
-            .map(|read| read.as_ref().map(Result::is_ok))
-            .collect();
+        let told: Vec<Option<bool>> = list.iter().map(|read| read.as_ref().map(Result::is_ok)).collect();
         assert_eq!(told, [Some(true), None, Some(false)]);
         assert!(list_of(b"[{\"Id\":\"001\"}, \"002\"]").is_err());
         assert!(list_of(br#"[{"Id":"002","Name":"\ud83d"}"#).is_err(), "cut off");

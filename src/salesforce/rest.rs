@@ -9,7 +9,6 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
-use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use reqwest::Method;
 use reqwest::header::{ACCEPT, AUTHORIZATION, DATE, HeaderMap};
 use serde_json::{Map, Value, json};
@@ -19,13 +18,9 @@ use crate::model::clock::{Clock, Millis, Moment};
 use crate::salesforce::Error;
 use crate::salesforce::auth::{Grant, Session, log_in};
 use crate::salesforce::client::{self, reason, without_query};
-use crate::salesforce::pages::{Unreadable, list_of, page_of};
 use crate::salesforce::soql::{is_plain, literal};
 
 pub use crate::salesforce::pages::Page;
-
-/// The org refuses addresses of more than 16 KiB, and proxies on the way those of more than 8.
-const ADDRESS_BYTES_MAX: usize = 8_000;
 
 /// Longest time for a body that is read as it comes.
 const BODY_TIMEOUT: Duration = Duration::from_secs(4 * 3_600);
@@ -184,109 +179,6 @@ impl Org {
     /// A time of ours by the org's clock.
     pub fn as_org_time(&self, ours: Millis) -> Millis {
         ours + self.inner.clock_ahead_millis.load(Ordering::Relaxed)
-    }
-
-    /// Runs a SOQL query and gives its first page. One that is too long for an address travels in a body.
-    pub async fn query(&self, soql: &str, scope: Scope) -> Result<Page, Error> {
-        let resource = match scope {
-            Scope::Live => "query",
-            Scope::WithDeleted => "queryAll",
-        };
-        let path = format!(
-            "{}/{resource}?q={}",
-            self.data_path(),
-            utf8_percent_encode(soql, NON_ALPHANUMERIC)
-        );
-        if path.len() <= ADDRESS_BYTES_MAX {
-            return self.next_page(&path).await.and_then(|page| self.first(&path, page));
-        }
-        let part = json!({"method": "GET", "url": path, "referenceId": "query"});
-        let mut parts = self
-            .composite(&json!({"allOrNone": false, "compositeRequest": [part]}))
-            .await?;
-        match parts.pop() {
-            Some(PartResult {
-                status: 200, body, ..
-            }) => {
-                let page = self.page(&path, body.to_string().as_bytes())?;
-                self.first(&path, page)
-            }
-            Some(part) => {
-                let (url, body) = (without_query(&path), part.body.to_string());
-                Err(Error::of_answer(url, part.status, body.as_bytes()))
-            }
-            None => Err(self.unreadable(&path, "the composite has no part")),
-        }
-    }
-
-    /// A further page, by the path that the page before it named.
-    pub async fn next_page(&self, next: &str) -> Result<Page, Error> {
-        let answer = self.call(Method::GET, next, None).await?;
-        self.page(next, &answer.body)
-    }
-
-    fn page(&self, path: &str, body: &[u8]) -> Result<Page, Error> {
-        page_of(body).map_err(|reason| self.unreadable_body(path, body, &reason))
-    }
-
-    /// A result of one page is whole, or an error.
-    fn first(&self, path: &str, page: Page) -> Result<Page, Error> {
-        let came = (page.records.len() + page.unreadable.len()) as u64;
-        match page.next {
-            None if came != page.total => {
-                let reason = format!("{came} of the {} rows that it announced came", page.total);
-                Err(self.unreadable(path, &reason))
-            }
-            _ => Ok(page),
-        }
-    }
-
-    /// Rows by id, at most 2,000 of them, in the order of `ids`: `None` where a row is missing or hidden.
-    pub async fn retrieve(
-        &self,
-        object: &str,
-        ids: &[String],
-        fields: &[String],
-    ) -> Result<Vec<Option<Map<String, Value>>>, Error> {
-        let path = format!("{}/composite/sobjects/{object}", self.data_path());
-        let rows = self.retrieve_each(object, ids, fields).await?.into_iter();
-        rows.map(|row| match row {
-            None => Ok(None),
-            Some(Ok(row)) => Ok(Some(row)),
-            Some(Err(Unreadable { id, reason })) => {
-                Err(self.unreadable(&path, &format!("the record {id}: {reason}")))
-            }
-        })
-        .collect()
-    }
-
-    /// As [`Org::retrieve`], where a row that cannot be read does not stand in the way of the others.
-    pub async fn retrieve_each(
-        &self,
-        object: &str,
-        ids: &[String],
-        fields: &[String],
-    ) -> Result<Vec<Option<Result<Map<String, Value>, Unreadable>>>, Error> {
-        let path = format!("{}/composite/sobjects/{object}", self.data_path());
-        let answer = self
-            .call(Method::POST, &path, Some(&json!({"ids": ids, "fields": fields})))
-            .await?;
-        let rows = list_of(&answer.body)
-            .map_err(|reason| self.unreadable_body(&path, &answer.body, &reason))?;
-        if rows.len() != ids.len() {
-            return Err(self.unreadable(&path, "it has not one row for each id"));
-        }
-        for (asked, row) in ids.iter().zip(&rows) {
-            let told = match row {
-                Some(Ok(row)) => row.get("Id").and_then(Value::as_str),
-                Some(Err(unreadable)) => Some(unreadable.id.as_str()),
-                None => None,
-            };
-            if told.is_some_and(|told| !same_id(told, asked)) {
-                return Err(self.unreadable(&path, "its rows are not in the order of the ids"));
-            }
-        }
-        Ok(rows)
     }
 
     /// A row by external id; `None` where there is none. A key that cannot stand in an address is queried for.
@@ -474,16 +366,6 @@ impl Org {
         serde_json::from_slice(body).map_err(|error| Error::of_body(without_query(path), body, &error))
     }
 
-    /// A body that is not the org's JSON at all is told as what it is.
-    fn unreadable_body(&self, path: &str, body: &[u8], reason: &str) -> Error {
-        match serde_json::from_slice::<serde::de::IgnoredAny>(body) {
-            Err(error) if !matches!(body.trim_ascii_start().first(), Some(b'{' | b'[')) => {
-                Error::of_body(without_query(path), body, &error)
-            }
-            _ => self.unreadable(path, reason),
-        }
-    }
-
     #[expect(clippy::unused_self, reason = "reads as the org's answer at its callers")]
     pub(super) fn unreadable(&self, path: &str, reason: &str) -> Error {
         Error::Unreadable {
@@ -491,11 +373,6 @@ impl Org {
             reason: reason.to_owned(),
         }
     }
-}
-
-/// Ids of 15 and of 18 characters name one record.
-fn same_id(one: &str, other: &str) -> bool {
-    one.get(..15).is_some_and(|one| other.starts_with(one)) || one == other
 }
 
 /// Two refusals carry the same status and would be refused for ever: a session that is not for REST.

@@ -100,6 +100,10 @@ fn objects(out: &mut String, standing: &Standing, moment: Moment) {
     let lag = told(&|object| Some(standing.truth.object(&object.object)?.lag_seconds(moment)? as f64));
     let help = "How old what is here may be at most";
     gauge(out, "storesync_object_lag_seconds", help, lag);
+    let removals = standing.removals.iter();
+    let removals = removals.map(|waiting| (vec![("object", waiting.object.clone())], waiting.rows as f64));
+    let help = "Rows that were not found in the org, and stay until a person decides";
+    gauge(out, "storesync_removal_rows_waiting", help, removals);
     let loads = standing.loads.iter().filter_map(|load| {
         let total = load.place.as_ref()?.total.max(1);
         let ratio = (load.rows as f64 / total as f64).min(1.0);

@@ -9,6 +9,7 @@ use serde_json::{Map, Value, json};
 use crate::model::clock::{Millis, Moment, format_datetime};
 use crate::model::freshness::Truth;
 use crate::store::allowance::Allowance;
+use crate::store::cache::absence::{self, Waiting};
 use crate::store::cache::cursors::{self, Cursor};
 use crate::store::cache::fields::{self, Missing};
 use crate::store::cache::loads::{self, Progress};
@@ -28,6 +29,8 @@ pub struct Standing {
     pub objects: Vec<ObjectState>,
     pub loads: Vec<Progress>,
     pub missing: Vec<Missing>,
+    /// Removals that wait for a person.
+    pub removals: Vec<Waiting>,
     pub cursors: Vec<Cursor>,
     /// Topic, what stands in its way, and since when.
     pub problems: Vec<(String, String, Millis)>,
@@ -57,6 +60,7 @@ impl Standing {
             objects: objects::objects(&transaction)?,
             loads: loads::loads(&transaction)?,
             missing: fields::missing(&transaction)?,
+            removals: absence::waiting(&transaction)?,
             cursors: cursors::cursors(&transaction)?,
             problems: cursors::problems(&transaction)?,
             open_counts: repairs::open_counts(&transaction)?,
@@ -119,6 +123,7 @@ impl Standing {
         let now = moment.wall;
         let standing = self.truth.object(&object.object);
         let load = self.loads.iter().find(|load| load.object == object.object);
+        let removal = self.removals.iter().find(|removal| removal.object == object.object);
         let missing = self
             .missing
             .iter()
@@ -140,7 +145,11 @@ impl Standing {
             "verified_at": object.verified_at.map(format_datetime),
             "drift": object.drift,
             "missing_fields": missing.collect::<Vec<_>>(),
-            "problem": object.problem,
+            "removal": removal.map(|removal| json!({
+                "rows": removal.rows, "rows_of": removal.of, "reason": removal.reason,
+                "since": format_datetime(removal.since),
+            })),
+            "problem": object.problem.clone().or_else(|| removal.map(Waiting::sentence)),
         })
     }
 

@@ -4,17 +4,23 @@ use csv::{Reader, StringRecord};
 use serde_json::{Map, Value as Json};
 
 use crate::inbound::apply::dependants::texts;
-use crate::inbound::apply::work::{RepairedRow, Source, Written};
+use crate::inbound::apply::work::{Finished, RepairedRow, Source, Written};
 use crate::inbound::apply::{Phase, World, cells};
 use crate::inbound::mapping::stamp_field;
+use crate::model::brake::Answer;
 use crate::model::clock::Millis;
 use crate::model::row::Value;
+use crate::store::cache::absence::{self, Admission, Leave};
+use crate::store::cache::compare;
 use crate::store::cache::loads::{self, Load, Place};
 use crate::store::cache::rows::{Inserter, Mirror, Outcome, Whole};
 use crate::store::cache::{Batch, objects};
 
 /// Answer to a page of a load that was given up meanwhile.
 const GIVEN_UP: &str = "another load of the object has begun";
+
+/// What becomes of a row that the org does not know, among many.
+const WAITS: &str = "not in the org: its removal waits for a person";
 
 /// Why a row that a page and the stream disagree on is read once more.
 const CHANGED_MEANWHILE: &str = "changed while the object was read";
@@ -39,14 +45,20 @@ impl World {
         batch: &mut Batch<'_>,
         object: &str,
         run: u64,
-    ) -> anyhow::Result<usize> {
+        rows: Option<u64>,
+        answer: Option<Answer>,
+    ) -> anyhow::Result<Finished> {
         let index = self.index(object)?;
         let Some(load) = self.load(index, run) else {
-            return Ok(0);
+            return Ok(Finished::Swept(0));
+        };
+        let leave = match self.may_sweep(batch, index, &load, rows, answer)? {
+            Ok(leave) => leave,
+            Err(unfinished) => return Ok(unfinished),
         };
         let asked = batch.when_load_asked(object, self.moment)?;
         self.bound_watermark(batch, index)?;
-        let swept = batch.finish_load(&self.objects[index].mirror, &load, self.now)?;
+        let swept = batch.finish_load(&self.objects[index].mirror, &load, leave, self.now)?;
         let phase = std::mem::replace(&mut self.objects[index].phase, Phase::Settled);
         if matches!(phase, Phase::Loading { again: true, .. }) {
             self.reload(batch, object, "asked for while the object was read")?;
@@ -54,7 +66,55 @@ impl World {
         self.loaded(batch, object, asked)?;
         // Entries for the object have waited for this.
         self.ledger_rings = true;
-        Ok(swept)
+        Ok(match leave {
+            Some(_) => Finished::Swept(swept),
+            None => Finished::Waits,
+        })
+    }
+
+    /// Whether the rows that a load did not see may leave; `None` where they stay for now, an error where the load cannot
+    /// end yet.
+    fn may_sweep(
+        &mut self,
+        batch: &mut Batch<'_>,
+        index: usize,
+        load: &Load,
+        rows: Option<u64>,
+        answer: Option<Answer>,
+    ) -> anyhow::Result<Result<Option<Leave>, Finished>> {
+        let mirror = &self.objects[index].mirror;
+        let object = &mirror.table.object;
+        if let Some(rows) = rows.filter(|_| !load.fresh)
+            && rows != batch.seen_rows(load)?
+        {
+            batch.restart_load(object)?;
+            return Ok(Err(Finished::Incomplete));
+        }
+        let (absent, of) = match load.fresh {
+            true => (0, 0),
+            false => batch.unseen_rows(mirror, load)?,
+        };
+        let reason = "a load did not find them";
+        Ok(match batch.admit(object, absent, of, answer, reason, self.now)? {
+            Admission::Leave(leave) => {
+                batch.end_wait(object, 0)?;
+                Ok(Some(leave))
+            }
+            Admission::Ask => Err(Finished::Ask),
+            Admission::Incomplete => {
+                batch.restart_load(object)?;
+                Err(Finished::Incomplete)
+            }
+            Admission::Wait => {
+                tracing::error!(
+                    object,
+                    absent,
+                    of,
+                    "{absent} of {of} rows of {object} were not found in the org: their removal waits for a person, see storesync removals"
+                );
+                Ok(None)
+            }
+        })
     }
 
     /// What was read as a whole is here up to the org's time when that began, as far as that is known, and never later
@@ -183,7 +243,7 @@ impl World {
             };
             let (differed, too_late) = if row.get("IsDeleted") == Some(&Json::Bool(true)) {
                 let mirror = &self.objects[index].mirror;
-                let outcome = batch.delete_untouched(mirror, id, read_rev)?;
+                let outcome = batch.delete_untouched(mirror, id, read_rev, Leave::told_by_the_org())?;
                 (outcome == Outcome::Changed, outcome == Outcome::AlreadyCurrent)
             } else {
                 if let Some(load) = load.filter(|load| !load.fresh) {
@@ -235,14 +295,23 @@ impl World {
         rows: &[RepairedRow],
     ) -> anyhow::Result<()> {
         let index = self.index(object)?;
+        let absent = self.may_leave(batch, index, rows)?;
         for (number, id, row) in rows {
             if !batch.is_open(*number)? {
                 continue;
             }
             let shown = self.shown(batch, index, id)?;
             let mirror = &mut self.objects[index].mirror;
+            let told = row
+                .as_ref()
+                .is_some_and(|row| row.get("IsDeleted") == Some(&Json::Bool(true)));
+            let leave = if told {
+                Some(Leave::told_by_the_org())
+            } else {
+                absent
+            };
             let found = match row {
-                Some(row) => match write_json(batch, mirror, id, row, read_rev)? {
+                Some(row) if !told => match write_json(batch, mirror, id, row, read_rev)? {
                     Whole::Newer => None,
                     Whole::Same => Some("same"),
                     Whole::Updated => {
@@ -251,10 +320,13 @@ impl World {
                     }
                     Whole::Inserted => Some("missing here"),
                 },
-                None => match batch.delete_untouched(mirror, id, read_rev)? {
-                    Outcome::AlreadyCurrent => None,
-                    Outcome::Changed => Some("deleted in the org"),
-                    Outcome::Missing => Some("in neither"),
+                _ => match leave {
+                    None => Some(WAITS),
+                    Some(leave) => match batch.delete_untouched(mirror, id, read_rev, leave)? {
+                        Outcome::AlreadyCurrent => None,
+                        Outcome::Changed => Some("deleted in the org"),
+                        Outcome::Missing => Some("in neither"),
+                    },
                 },
             };
             match found {
@@ -262,7 +334,50 @@ impl World {
                 None => self.ledger_rings = true,
             }
         }
+        if absent.is_none() {
+            batch.count_waiting(object, WAITS)?;
+        }
         Ok(())
+    }
+
+    /// Whether the records that the org does not know may leave. It was asked whether they are deleted before.
+    fn may_leave(
+        &mut self,
+        batch: &mut Batch<'_>,
+        index: usize,
+        rows: &[RepairedRow],
+    ) -> anyhow::Result<Option<Leave>> {
+        let table = &self.objects[index].mirror.table;
+        let mut absent = 0;
+        for (.., id, row) in rows {
+            absent += u64::from(row.is_none() && compare::has_row(batch.connection(), table, id)?);
+        }
+        if absent == 0 {
+            return Ok(Some(Leave::told_by_the_org()));
+        }
+        let object = &table.object;
+        // Whatever waits, waits for the same person.
+        let waiting = absence::waiting(batch.connection())?;
+        if waiting.iter().any(|waiting| waiting.object == *object) {
+            return Ok(None);
+        }
+        let of = objects::object(batch.connection(), object)?.map_or(0, |object| object.rows.unsigned_abs());
+        let answer = Answer {
+            asked: absent,
+            ..Answer::default()
+        };
+        let reason = "the org does not know them, one by one";
+        let admitted = batch.admit(object, absent, of, Some(answer), reason, self.now)?;
+        if let Admission::Leave(leave) = admitted {
+            return Ok(Some(leave));
+        }
+        tracing::error!(
+            object,
+            absent,
+            of,
+            "{absent} rows of {object} were not found in the org: their removal waits for a person, see storesync removals"
+        );
+        Ok(None)
     }
 
     pub(super) fn index(&self, object: &str) -> anyhow::Result<usize> {

@@ -193,7 +193,11 @@ impl Stage<'_> {
                 locator,
                 total: job.rows,
             });
-            writing = Some((self.write(planned, run, page.csv, place).await?, page.rows, permit));
+            writing = Some((
+                self.write(planned, run, page.csv, place).await?,
+                page.rows,
+                permit,
+            ));
             locator = page.next;
             if locator.is_none() {
                 return Ok(rows + finish(writing.take()).await?);
@@ -238,7 +242,10 @@ async fn finish(
 }
 
 fn all_written(rows: u64, announced: u64) -> anyhow::Result<u64> {
-    anyhow::ensure!(rows == announced, "{rows} of the {announced} rows of a page could be written");
+    anyhow::ensure!(
+        rows == announced,
+        "{rows} of the {announced} rows of a page could be written"
+    );
     Ok(rows)
 }
 

@@ -216,7 +216,10 @@ pub fn under_way(connection: &Connection, object: &str) -> rusqlite::Result<bool
         .exists([object])
 }
 
-/// A record that was asked for from beside the daemon.
+/// In place of a record's id, where a person decided about a removal.
+pub const DECISION_ID: &str = "";
+
+/// A record that was asked for from beside the daemon, or a decision about a removal.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Asked {
     pub object: String,

@@ -99,3 +99,88 @@ async fn nothing_is_removed_or_missed_by_a_query_that_breaks_off() {
     let gone = told(&org, "Contact", before);
     assert!(gone.is_empty(), "nothing was changed: {gone:?}");
 }
+
+/// Has the org answer a load of products with so many rows, all of its numbers agreeing.
+async fn only(org: &Sandbox, rows: usize) {
+    let text = rows.to_string();
+    org.fault(json!([
+        {"path": "/jobs/query/", "except": "result", "method": "GET",
+            "fault": {"edit": {"members": {"numberRecordsProcessed": rows}}}},
+        {"path": "/results", "fault": {"edit": {"rows": rows, "headers": {"sforce-numberofrecords": text}}}},
+    ]))
+    .await;
+}
+
+async fn removals(org: &Sandbox) -> Value {
+    let (code, list, said) = org.verb(&["removals", "list", "--json"]).await;
+    assert_eq!(code, 0, "{said}");
+    serde_json::from_str(&list).unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn rows_that_a_load_does_not_mention_and_the_org_still_has_stay() {
+    let org = Sandbox::start(&["--products", "60", "--stores", "1"]).await;
+    let daemon = org.daemon_with(&[FEW_OBJECTS]).await;
+    daemon.live().await;
+    converge(&org).await;
+    let before = revision(&org);
+    only(&org, 10).await;
+    read_again(&org, "Product2").await;
+    says(&daemon, "was read incompletely").await;
+    org.no_faults().await;
+    eventually("it is read again", async || {
+        (reloads(&org, "Product2", before) == 1).then_some(())
+    })
+    .await;
+    let gone = told(&org, "Product2", before);
+    assert!(gone.is_empty(), "nothing was changed: {gone:?}");
+    assert_eq!(removals(&org).await, json!([]));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn rows_that_the_org_does_not_show_any_more_wait_for_a_person() {
+    let org = Sandbox::start(&["--products", "60", "--stores", "1"]).await;
+    let daemon = org.daemon_with(&[FEW_OBJECTS]).await;
+    daemon.live().await;
+    converge(&org).await;
+    let (products, before) = (rows(&org, "product2"), revision(&org));
+    let absent = products.as_i64().unwrap() - 10;
+    // The user lost sight of all but ten, and no number tells.
+    only(&org, 10).await;
+    let hidden = json!({"members": {"totalSize": 0, "records": []}});
+    org.fault(json!({"path": "IsDeleted%20FROM%20Product2", "fault": {"edit": hidden}}))
+        .await;
+    for (number, decision) in ["refuse", "release"].into_iter().enumerate() {
+        read_again(&org, "Product2").await;
+        eventually("the removal waits", async || {
+            (removals(&org).await[0]["rows"] == absent).then_some(())
+        })
+        .await;
+        assert_eq!(rows(&org, "product2"), products);
+        eventually("the status says so", async || {
+            let status = daemon.status().await?;
+            let mut objects = status["objects"].as_array()?.iter();
+            let object = objects.find(|object| object["object"] == "Product2")?;
+            (object["removal"]["rows"] == absent && object["freshness"] == "stale").then_some(())
+        })
+        .await;
+        let metric = format!("storesync_removal_rows_waiting{{object=\"Product2\"}} {absent}");
+        assert!(crate::monitoring::metrics(&daemon).await.contains(&metric));
+        assert_eq!(reloads(&org, "Product2", before), number + 1);
+        let most = absent.to_string();
+        let arguments: &[&str] = match decision {
+            "release" => &["removals", "release", "Product2", "--rows", &most],
+            _ => &["removals", "refuse", "product2"],
+        };
+        let (code, _, said) = org.verb(arguments).await;
+        assert_eq!(code, 0, "{said}");
+        eventually("nothing waits", async || {
+            (removals(&org).await == json!([])).then_some(())
+        })
+        .await;
+    }
+    eventually("what was released leaves", async || {
+        (rows(&org, "product2") == 10).then_some(())
+    })
+    .await;
+}

@@ -74,6 +74,7 @@ const SEEN_ELSEWHERE: &[&str] = &[
     "storesync_events_parked_total",
     "storesync_gap_oldest_seconds",
     "storesync_object_lag_seconds",
+    "storesync_removal_rows_waiting",
 ];
 
 /// That the names are those of the tables, neither more nor fewer.
