@@ -12,6 +12,7 @@ pub mod backup;
 pub mod cache;
 pub mod checkpoint;
 pub mod database;
+pub mod holders;
 pub mod journal;
 pub mod outbox;
 pub mod priority;

@@ -20,8 +20,9 @@ use crate::serve::problem::Problem;
 use crate::store::cache::cursors::Cursor;
 use crate::store::cache::objects::{ObjectState as ObjectStanding, State as ObjectState};
 use crate::store::cache::repairs::{self, Closed, Kind};
+use crate::store::holders::Log;
 use crate::store::standing::Standing;
-use crate::store::{allowance, cache, journal, outbox};
+use crate::store::{allowance, cache, holders, journal, outbox};
 use crate::telemetry::metrics::{self, describe, sample};
 
 /// `text/plain; version=0.0.4` is what every collector reads.
@@ -38,6 +39,7 @@ pub async fn metrics(extract::State(world): extract::State<World>) -> Result<Res
     standing.follow_only(&world.topics);
     standing.orders = world.intake.standing()?;
     standing.allowance = allowance::read(&world.dir);
+    standing.logs = holders::logs(&world.dir);
     standing.journal = journal::forget::standing_in(&world.dir).map_err(anyhow::Error::from)?;
     let mut out = String::with_capacity(16 * 1024);
     let version = vec![("version", env!("CARGO_PKG_VERSION").to_owned())];
@@ -58,6 +60,7 @@ pub async fn metrics(extract::State(world): extract::State<World>) -> Result<Res
     allowances(&mut out, &standing);
     erasures(&mut out, &standing, now);
     files(&mut out, &world.dir);
+    logs(&mut out, &standing);
     metrics::render(&mut out);
     Ok(([(CONTENT_TYPE, FORMAT)], out).into_response())
 }
@@ -246,6 +249,24 @@ fn erasures(out: &mut String, standing: &Standing, now: Millis) {
     let help = "Records whose values were taken out of the journal, since it was made";
     describe(out, "storesync_erased_records_total", help, "counter");
     sample(out, "storesync_erased_records_total", &[], journal.erased as f64);
+}
+
+fn logs(out: &mut String, standing: &Standing) {
+    let told = |value: &dyn Fn(&Log) -> usize| -> Vec<(Labels, f64)> {
+        let logs = standing.logs.iter();
+        logs.map(|log| (vec![("db", log.db.to_owned())], value(log) as f64))
+            .collect()
+    };
+    let bytes = told(&|log| usize::try_from(log.bytes).unwrap_or(usize::MAX));
+    gauge(
+        out,
+        "storesync_log_size_bytes",
+        "Size of a write-ahead log",
+        bytes,
+    );
+    let holders = told(&|log| log.holders.len());
+    let help = "Processes that read a database just now, and hold its write-ahead log";
+    gauge(out, "storesync_log_holders", help, holders);
 }
 
 fn files(out: &mut String, dir: &Path) {

@@ -16,6 +16,7 @@ use crate::store::cache::loads::{self, Progress};
 use crate::store::cache::meta;
 use crate::store::cache::objects::{self, ObjectState};
 use crate::store::cache::repairs::{self, Kind, Repair};
+use crate::store::holders::Log;
 use crate::store::journal::forget;
 use crate::store::outbox::InState;
 
@@ -42,6 +43,8 @@ pub struct Standing {
     /// Of the outbox, which is another file; empty until told.
     pub orders: Vec<InState>,
     pub allowance: Option<Allowance>,
+    /// The write-ahead logs; empty until told.
+    pub logs: Vec<Log>,
     /// Of the journal, which is another file; `None` until told.
     pub journal: Option<forget::Standing>,
 }
@@ -68,6 +71,7 @@ impl Standing {
             truth: Truth::default(),
             orders: Vec::new(),
             allowance: None,
+            logs: Vec::new(),
             journal: None,
         })
     }
@@ -104,6 +108,7 @@ impl Standing {
             "orders": orders,
             "outbox": self.outbox(now),
             "allowance": self.allowance.map(|allowance| allowed(&allowance, now)),
+            "logs": self.logs.iter().map(Log::as_json).collect::<Vec<_>>(),
             "journal": self.journal.map(|journal| journalled(&journal, now)),
         })
     }

@@ -73,6 +73,8 @@ const SEEN_ELSEWHERE: &[&str] = &[
     "storesync_erasure_lookups_total",
     "storesync_events_parked_total",
     "storesync_gap_oldest_seconds",
+    "storesync_log_holders",
+    "storesync_log_size_bytes",
     "storesync_object_lag_seconds",
     "storesync_removal_rows_waiting",
 ];
