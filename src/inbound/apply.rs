@@ -19,6 +19,7 @@ mod events;
 mod key;
 mod ledger;
 pub mod log;
+mod page;
 mod pen;
 pub(in crate::inbound) mod prove;
 mod rows;

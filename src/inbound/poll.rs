@@ -202,7 +202,7 @@ pub(super) async fn changed_since(
     let mut read_rev = *wires.bells.rev.borrow();
     let mut pages = wires.org.pages(soql, Scope::WithDeleted);
     while let Some(page) = pages.next().await? {
-        let rows = page.records;
+        let rows = page.into_rows();
         brought.rows += rows.len() as u64;
         brought.newest = brought
             .newest

@@ -15,6 +15,7 @@ use crate::inbound::compare::read_records;
 use crate::inbound::prepare::Planned;
 use crate::inbound::{Wires, absent};
 use crate::model::retry::Policy;
+use crate::salesforce::pages::unreadable;
 use crate::store::cache::absence::Decision;
 use crate::store::cache::repairs::{self, Repair};
 use crate::telemetry::pulse::Pulse;
@@ -92,7 +93,10 @@ async fn round(wires: &Wires) -> anyhow::Result<Round> {
             .reader
             .with(|connection| repairs::due(connection, &object, RECORDS_MAX))?;
         match work_off(wires, &object, &due).await {
-            Ok(records) => round.records += records,
+            Ok(Worked { records, unreadable }) => {
+                round.records += records;
+                round.failed |= unreadable;
+            }
             Err(error) if error.is::<Ended>() => return Err(error),
             Err(error) => {
                 round.failed = true;
@@ -138,9 +142,17 @@ async fn take_asked(wires: &Wires) -> anyhow::Result<()> {
     Ok(())
 }
 
-async fn work_off(wires: &Wires, object: &str, due: &[Repair]) -> anyhow::Result<usize> {
+/// What came of an object's records.
+#[derive(Default)]
+struct Worked {
+    records: usize,
+    /// Some cannot be read, and are read again later.
+    unreadable: bool,
+}
+
+async fn work_off(wires: &Wires, object: &str, due: &[Repair]) -> anyhow::Result<Worked> {
     let Some(planned) = wires.find(object) else {
-        return Ok(0);
+        return Ok(Worked::default());
     };
     let ids: Vec<String> = due.iter().filter_map(|repair| repair.record_id.clone()).collect();
     let read_rev = *wires.bells.rev.borrow();
@@ -152,13 +164,24 @@ async fn work_off(wires: &Wires, object: &str, due: &[Repair]) -> anyhow::Result
         ids.len()
     );
     mark_deleted(wires, &planned, &ids, &mut records).await?;
-    let count = ids.len();
+    let mut worked = Worked {
+        records: ids.len(),
+        unreadable: false,
+    };
     let numbers = due.iter().map(|repair| repair.number);
-    let rows = numbers
-        .zip(ids)
-        .zip(records)
-        .map(|((number, id), record)| (number, id, record))
-        .collect();
+    let mut rows = Vec::with_capacity(ids.len());
+    for ((number, id), record) in numbers.zip(ids).zip(records) {
+        let Some(reason) = record.as_ref().and_then(unreadable) else {
+            rows.push((number, id, record));
+            continue;
+        };
+        tracing::warn!(%object, %id, "the record {id} of {object} cannot be read, and is read again later: {reason}");
+        let error = format!("it cannot be read: {reason}");
+        let numbers = vec![number];
+        let told = wires.work.send(Work::Failed { numbers, error }).await;
+        told.map_err(|_| Ended)?;
+        worked.unreadable = true;
+    }
     ask(&wires.work, |done| Work::Repaired {
         object: object.to_owned(),
         read_rev,
@@ -166,7 +189,7 @@ async fn work_off(wires: &Wires, object: &str, due: &[Repair]) -> anyhow::Result
         done,
     })
     .await?;
-    Ok(count)
+    Ok(worked)
 }
 
 /// Tells records that are deleted from those that the org does not know.

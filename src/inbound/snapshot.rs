@@ -279,7 +279,7 @@ impl Stage<'_> {
             let written = ask(&self.wires.work, |done| Work::Rows {
                 object,
                 source,
-                rows: page.records,
+                rows: page.into_rows(),
                 done,
             })
             .await?;

@@ -43,6 +43,33 @@ pub struct Unreadable {
     pub reason: String,
 }
 
+/// A member that no record has: the org's own is taken off each.
+const MARK: &str = "attributes";
+
+impl Unreadable {
+    /// In place of the record's row.
+    pub fn into_row(self) -> Map<String, Value> {
+        let members = [("Id", Value::from(self.id)), (MARK, Value::from(self.reason))];
+        members
+            .map(|(name, value)| (name.to_owned(), value))
+            .into_iter()
+            .collect()
+    }
+}
+
+/// Why the record of a row could not be read, where it could not.
+pub fn unreadable(row: &Map<String, Value>) -> Option<&str> {
+    row.get(MARK).and_then(Value::as_str)
+}
+
+impl Page {
+    /// All records; a record that cannot be read is there with its id alone, see [`unreadable`].
+    pub fn into_rows(self) -> Vec<Map<String, Value>> {
+        let unreadable = self.unreadable.into_iter().map(Unreadable::into_row);
+        self.records.into_iter().chain(unreadable).collect()
+    }
+}
+
 /// A record, or why it cannot be read.
 pub(super) type Read = Result<Map<String, Value>, Unreadable>;
 

@@ -21,11 +21,7 @@ const PROMISED: &[(&str, &[&str], &[i32])] = &[
     ("status", &[], &[0, 64, 69, 78]),
     ("verify", &["--object", "Product2"], &[0, 1, 64, 69, 78]),
     ("removals list", &[], &[0, 64, 69, 78]),
-    (
-        "removals release",
-        &["NONE", "--rows", "1"],
-        &[0, 1, 64, 69, 78],
-    ),
+    ("removals release", &["NONE", "--rows", "1"], &[0, 1, 64, 69, 78]),
     ("removals refuse", &["NONE"], &[0, 1, 64, 69, 78]),
     ("orders list", &[], &[0, 64, 69, 78]),
     ("orders show", &["NONE"], &[0, 1, 64, 69, 78]),
@@ -429,10 +425,17 @@ async fn removals(org: &Sandbox, ends: &mut Ends) {
     ends.run("removals list", &[], 0, "no removal waits").await;
     ends.run("removals refuse", &["NONE"], 1, "no removal of NONE waits")
         .await;
-    ends.run("removals release", &["NONE", "--rows", "1"], 1, "no removal of NONE waits")
-        .await;
+    ends.run(
+        "removals release",
+        &["NONE", "--rows", "1"],
+        1,
+        "no removal of NONE waits",
+    )
+    .await;
     let connection = rusqlite::Connection::open(org.state().join("cache.db")).unwrap();
-    connection.busy_timeout(std::time::Duration::from_secs(10)).unwrap();
+    connection
+        .busy_timeout(std::time::Duration::from_secs(10))
+        .unwrap();
     let waits = "insert or replace into _absence values ('Account', 0, 0, 0, 7, 9, 'a load', 1), \
                  ('Product2', 0, 0, 0, 7, 9, 'a load', 1)";
     connection.execute(waits, []).unwrap();

@@ -39,7 +39,10 @@ impl Edit {
         if self.cut_bytes.is_none() && self.replace.is_none() {
             return Content::Json(json);
         }
-        Content::Raw("application/json;charset=UTF-8", self.bytes(json.to_string().into_bytes()))
+        Content::Raw(
+            "application/json;charset=UTF-8",
+            self.bytes(json.to_string().into_bytes()),
+        )
     }
 
     fn csv(&self, csv: &[u8]) -> Vec<u8> {
@@ -57,9 +60,15 @@ impl Edit {
 
     fn bytes(&self, mut bytes: Vec<u8>) -> Vec<u8> {
         if let Some((from, to)) = &self.replace {
-            let at = bytes.windows(from.len().max(1)).position(|part| part == from.as_bytes());
+            let at = bytes
+                .windows(from.len().max(1))
+                .position(|part| part == from.as_bytes());
             if let Some(at) = at {
-                let to = to.split("\\xff").map(str::as_bytes).collect::<Vec<_>>().join(&0xff);
+                let to = to
+                    .split("\\xff")
+                    .map(str::as_bytes)
+                    .collect::<Vec<_>>()
+                    .join(&0xff);
                 bytes.splice(at..at + from.len(), to);
             }
         }

@@ -1,19 +1,21 @@
 //! Applying whole rows: pages of a load, rows of a poll, records read again.
 
-use csv::{Reader, StringRecord};
+use csv::StringRecord;
 use serde_json::{Map, Value as Json};
 
 use crate::inbound::apply::dependants::texts;
+use crate::inbound::apply::page::{Columns, each_row};
 use crate::inbound::apply::work::{Finished, RepairedRow, Source, Written};
 use crate::inbound::apply::{Phase, World, cells};
 use crate::inbound::mapping::stamp_field;
 use crate::model::brake::Answer;
 use crate::model::clock::Millis;
-use crate::model::row::Value;
+use crate::salesforce::pages::unreadable;
 use crate::store::cache::absence::{self, Admission, Leave};
 use crate::store::cache::compare;
 use crate::store::cache::loads::{self, Load, Place};
-use crate::store::cache::rows::{Inserter, Mirror, Outcome, Whole};
+use crate::store::cache::repairs::reason;
+use crate::store::cache::rows::{Mirror, Outcome, Whole};
 use crate::store::cache::{Batch, objects};
 
 /// Answer to a page of a load that was given up meanwhile.
@@ -162,7 +164,7 @@ impl World {
         };
         let shown = self.objects[index].shown.clone();
         let mirror = &mut self.objects[index].mirror;
-        let (mut newer, mut changed) = (Vec::new(), Vec::new());
+        let (mut newer, mut changed, mut broken) = (Vec::new(), Vec::new(), Vec::new());
         let mut write = |batch: &mut Batch<'_>, mirror: &mut Mirror, id: &str, record: &StringRecord| {
             let before = texts(batch, mirror, &shown, id)?;
             match columns.write(batch, mirror, &load, id, record)? {
@@ -176,7 +178,7 @@ impl World {
             let mut known = Vec::new();
             let mut inserter = batch.inserter(mirror)?;
             let mut inserted = 0;
-            let read = each_row(&mut reader, &columns, object, |id, record| {
+            let read = each_row((csv, &mut reader), &columns, object, &mut broken, |id, record| {
                 if columns.insert(&mut inserter, mirror, id, record)? {
                     inserted += 1;
                 } else {
@@ -191,16 +193,34 @@ impl World {
             }
             read
         } else {
-            each_row(&mut reader, &columns, object, |id, record| {
+            each_row((csv, &mut reader), &columns, object, &mut broken, |id, record| {
                 batch.mark_seen(&load, id)?;
                 write(batch, mirror, id, record)
             })?
         };
+        for id in &broken {
+            self.unreadable_row(batch, index, Some(load), id, "a text is no UTF-8")?;
+        }
         self.follow_up(batch, index, &newer, &changed)?;
         if let Ok(rows) = read {
             batch.advance_load(object, &load, rows, place)?;
         }
         Ok(read)
+    }
+
+    /// A row that the org has and that cannot be read: it waits in the ledger, and no load takes it for deleted.
+    fn unreadable_row(
+        &mut self,
+        batch: &mut Batch<'_>,
+        index: usize,
+        load: Option<Load>,
+        id: &str,
+        why: &str,
+    ) -> rusqlite::Result<()> {
+        if let Some(load) = load.filter(|load| !load.fresh) {
+            batch.mark_seen(&load, id)?;
+        }
+        self.repair(batch, index, id, &format!("{}: {why}", reason::UNREADABLE))
     }
 
     /// What a page asks for besides: rows that the stream disagreed on, and rows whose change others show.
@@ -241,6 +261,10 @@ impl World {
             let Some(id) = row.get("Id").and_then(Json::as_str) else {
                 return Ok(Err(format!("a row of {object} has no Id")));
             };
+            if let Some(reason) = unreadable(row) {
+                self.unreadable_row(batch, index, load, id, reason)?;
+                continue;
+            }
             let (differed, too_late) = if row.get("IsDeleted") == Some(&Json::Bool(true)) {
                 let mirror = &self.objects[index].mirror;
                 let outcome = batch.delete_untouched(mirror, id, read_rev, Leave::told_by_the_org())?;
@@ -392,95 +416,6 @@ impl World {
             Phase::Loading { load, .. } if load.run == run => Some(*load),
             _ => None,
         }
-    }
-}
-
-/// Where the columns of a table are in a page.
-struct Columns {
-    id: usize,
-    stamp: Option<usize>,
-    fields: Vec<Option<usize>>,
-}
-
-impl Columns {
-    fn find(header: &StringRecord, mirror: &Mirror) -> Option<Self> {
-        let place = |name: &str| header.iter().position(|title| title.eq_ignore_ascii_case(name));
-        let fields = mirror
-            .table
-            .columns
-            .iter()
-            .map(|column| place(&column.field))
-            .collect();
-        Some(Self {
-            id: place("Id")?,
-            stamp: stamp_field(&mirror.table).and_then(place),
-            fields,
-        })
-    }
-
-    fn id<'r>(&self, record: &'r StringRecord) -> Option<&'r str> {
-        record.get(self.id).filter(|id| !id.is_empty())
-    }
-
-    /// The row's columns, and its stamp.
-    fn values<'r>(
-        &self,
-        mirror: &Mirror,
-        record: &'r StringRecord,
-    ) -> (impl Iterator<Item = Value<'r>>, Millis) {
-        let text = |place: Option<usize>| place.and_then(|place| record.get(place)).unwrap_or("");
-        let stamp = cells::stamp(text(self.stamp)).unwrap_or(0);
-        let columns = mirror.table.columns.iter().zip(&self.fields);
-        let values = columns.map(move |(column, place)| cells::from_text(column.kind, text(*place)));
-        (values, stamp)
-    }
-
-    /// Adds the row to a table that was empty; `false` where the stream has brought it meanwhile.
-    fn insert(
-        &self,
-        inserter: &mut Inserter<'_>,
-        mirror: &Mirror,
-        id: &str,
-        record: &StringRecord,
-    ) -> rusqlite::Result<bool> {
-        let (values, stamp) = self.values(mirror, record);
-        inserter.insert(id, values.enumerate(), stamp, stamp)
-    }
-
-    fn write(
-        &self,
-        batch: &mut Batch<'_>,
-        mirror: &mut Mirror,
-        load: &Load,
-        id: &str,
-        record: &StringRecord,
-    ) -> rusqlite::Result<Whole> {
-        let (values, stamp) = self.values(mirror, record);
-        let values: Vec<Value<'_>> = values.collect();
-        batch.write_whole(mirror, id, &values, stamp, load.start_rev)
-    }
-}
-
-/// Goes through the rows of a page, in one record that is reused. Gives their number, or why it ends early.
-fn each_row(
-    reader: &mut Reader<&[u8]>,
-    columns: &Columns,
-    object: &str,
-    mut take: impl FnMut(&str, &StringRecord) -> rusqlite::Result<()>,
-) -> rusqlite::Result<Written> {
-    let mut record = StringRecord::new();
-    let mut rows = 0;
-    loop {
-        match reader.read_record(&mut record) {
-            Ok(true) => {}
-            Ok(false) => return Ok(Ok(rows)),
-            Err(error) => return Ok(Err(format!("a page of {object} cannot be read: {error}"))),
-        }
-        let Some(id) = columns.id(&record) else {
-            return Ok(Err(format!("a page of {object} has a row without an id")));
-        };
-        take(id, &record)?;
-        rows += 1;
     }
 }
 

@@ -18,6 +18,8 @@ pub mod reason {
     pub const BY_SCHEDULE: &str = "by schedule";
     pub const FIELDS_CHANGED: &str = "fields have changed";
     pub const OTHER_ADDRESS: &str = "the org answers from another address";
+    /// How the reason of a record begins that could not be read.
+    pub const UNREADABLE: &str = "it could not be read";
     pub const UNKNOWN_EVENT: &str = "an event of an unknown object could not be decoded";
 }
 
@@ -147,6 +149,24 @@ pub fn open(connection: &Connection, kind: Kind, limit: usize) -> rusqlite::Resu
         connection,
         "where closed_at is null and kind = ?1 order by number limit ?2",
         params![kind.as_str(), number(limit)],
+    )
+}
+
+/// Entries of a kind, closed ones too, the newest first.
+pub fn history_of(connection: &Connection, kind: Kind, limit: usize) -> rusqlite::Result<Vec<Repair>> {
+    list(
+        connection,
+        "where kind = ?1 order by number desc limit ?2",
+        params![kind.as_str(), number(limit)],
+    )
+}
+
+/// Records that wait because they cannot be read.
+pub fn unreadable(connection: &Connection, limit: usize) -> rusqlite::Result<Vec<Repair>> {
+    list(
+        connection,
+        "where closed_at is null and kind = 'record' and substr(reason, 1, length(?1)) = ?1 order by number limit ?2",
+        params![reason::UNREADABLE, number(limit)],
     )
 }
 

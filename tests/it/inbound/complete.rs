@@ -17,7 +17,10 @@ fn rows(org: &Sandbox, table: &str) -> Value {
 }
 
 async fn says(daemon: &Daemon, words: &str) {
-    eventually(words, async || daemon.running.said().contains(words).then_some(())).await;
+    eventually(words, async || {
+        daemon.running.said().contains(words).then_some(())
+    })
+    .await;
 }
 
 /// Has the object read again as a whole.
@@ -87,9 +90,13 @@ async fn nothing_is_removed_or_missed_by_a_query_that_breaks_off() {
     let add = json!({"add": {"object": "Contact", "name": "New__c", "type": "Text 20"}});
     org.control("schema", add).await;
     let touched = org.some("Product2", "").await;
-    org.control("schema", json!({"add": {"object": "Product2", "name": "Bell__c", "type": "Text 20"}}))
+    org.control(
+        "schema",
+        json!({"add": {"object": "Product2", "name": "Bell__c", "type": "Text 20"}}),
+    )
+    .await;
+    org.update("Product2", &touched, json!({"Description": "rings"}))
         .await;
-    org.update("Product2", &touched, json!({"Description": "rings"})).await;
     says(&daemon, "rows that it announced came").await;
     assert_eq!(rows(&org, "contact"), contacts);
     eventually("contacts are read again", async || {
@@ -181,6 +188,70 @@ async fn rows_that_the_org_does_not_show_any_more_wait_for_a_person() {
     }
     eventually("what was released leaves", async || {
         (rows(&org, "product2") == 10).then_some(())
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_record_that_cannot_be_read_waits_and_the_others_go_on() {
+    let org = Sandbox::start(&["--products", "5", "--stores", "1"]).await;
+    let daemon = org.daemon_with(&[FEW_OBJECTS]).await;
+    daemon.live().await;
+    converge(&org).await;
+    let broken = org.some("Contact", "ORDER BY Id").await;
+    let sound = org.some("Contact", "ORDER BY Id DESC").await;
+    // Half of a pair of surrogates, which no JSON may hold.
+    let replace = json!({"replace": ["in pieces", "\\ud83d"]});
+    org.fault(json!({"path": "Contact", "fault": {"edit": replace}}))
+        .await;
+    let update = json!([
+        {"attributes": {"type": "Contact"}, "Id": broken, "Department": "in pieces"},
+        {"attributes": {"type": "Contact"}, "Id": sound, "Department": "in one piece"},
+    ]);
+    org.control("changes", json!({ "update": update })).await;
+    eventually("the other contact is here", async || {
+        let sql = "select id from contact where department = 'in one piece'";
+        (select(&cache(&org.state()), sql).len() == 1).then_some(())
+    })
+    .await;
+    eventually("the record is listed, with what stands in its way", async || {
+        let (_, json, _) = org.verb(&["events", "parked", "--json"]).await;
+        let parked: Value = serde_json::from_str(&json).ok()?;
+        let tried = parked[0]["attempts"].as_u64()? > 0;
+        (parked[0]["record_id"] == broken.as_str() && tried).then_some(())
+    })
+    .await;
+    org.no_faults().await;
+    converge(&org).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_status_names_who_holds_a_log() {
+    let org = Sandbox::start(&["--products", "5", "--stores", "1"]).await;
+    let daemon = org.daemon_with(&[FEW_OBJECTS]).await;
+    daemon.live().await;
+    let holds = async || {
+        let (_, status, _) = org.verb(&["status", "--json"]).await;
+        let status: Value = serde_json::from_str(&status).ok()?;
+        let mut logs = status["logs"].as_array()?.iter();
+        let log = logs.find(|log| log["db"] == "cache")?;
+        let mut holders = log["holders"].as_array()?.iter();
+        Some(holders.any(|holder| holder["pid"] == std::process::id()))
+    };
+    let reader = cache(&org.state());
+    // What is read is in the log, and not in the database alone.
+    let product = org.some("Product2", "").await;
+    org.update("Product2", &product, json!({"Description": "in the log"}))
+        .await;
+    converge(&org).await;
+    reader.execute_batch("begin; select * from _meta").unwrap();
+    eventually("this process is named", async || holds().await?.then_some(())).await;
+    let told = crate::monitoring::metrics(&daemon).await;
+    assert!(told.contains("storesync_log_size_bytes{db=\"cache\"}"), "{told}");
+    assert!(told.contains("storesync_log_holders{db=\"cache\"}"), "{told}");
+    drop(reader);
+    eventually("this process is not named", async || {
+        (!holds().await?).then_some(())
     })
     .await;
 }

@@ -212,9 +212,13 @@ async fn a_hard_delete_of_a_thousand_rows_is_found_row_by_row_and_put_right() {
     );
     let left = select(&cache(&org.state()), "select count(*) as n from account");
     assert_eq!(left[0]["n"], list[0]["rows_of"], "none has left");
-    let (code, ..) = org.verb(&["removals", "release", "Account", "--rows", "999"]).await;
+    let (code, ..) = org
+        .verb(&["removals", "release", "Account", "--rows", "999"])
+        .await;
     assert_eq!(code, 1, "fewer than those that wait");
-    let (code, ..) = org.verb(&["removals", "release", "Account", "--rows", "1000"]).await;
+    let (code, ..) = org
+        .verb(&["removals", "release", "Account", "--rows", "1000"])
+        .await;
     assert_eq!(code, 0);
     converge(&org).await;
     org.settled().await;
