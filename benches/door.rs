@@ -113,6 +113,8 @@ impl Door {
         self.ask(|done| Work::FinishLoad {
             object: object(),
             run: load.run,
+            rows: None,
+            answer: None,
             done,
         });
     }

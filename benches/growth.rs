@@ -123,6 +123,8 @@ fn fill(door: &Door, fixture: &mut Fixture, rows: u64) {
     let finish = Work::FinishLoad {
         object: object(),
         run,
+        rows: None,
+        answer: None,
         done,
     };
     door.work.blocking_send(finish).expect("apply runs");

@@ -46,6 +46,9 @@ pub enum Command {
     /// Look at what storefronts sent, and help what could not be delivered
     #[command(subcommand)]
     Orders(OrdersCommand),
+    /// Decide about rows that were not found in the org: where they are many, they stay until a person does
+    #[command(subcommand)]
+    Removals(RemovalsCommand),
     /// Look at events as they came off the wire
     #[command(subcommand)]
     Events(EventsCommand),
@@ -70,6 +73,29 @@ pub enum Command {
     /// Run the whole tour on this machine: a sandbox org, the daemon and a storefront page
     #[cfg(feature = "sandbox")]
     Demo(DemoArgs),
+}
+
+#[derive(Debug, Subcommand)]
+pub enum RemovalsCommand {
+    /// List the removals that wait
+    List {
+        /// Print one JSON list instead of text
+        #[arg(long)]
+        json: bool,
+    },
+    /// Have an object read again as a whole, and let as many rows leave as it does not find then, up to a number
+    Release {
+        /// As `removals list` names it
+        object: String,
+        /// Most rows that may leave
+        #[arg(long, value_name = "N")]
+        rows: u64,
+    },
+    /// Keep the rows; a later load or comparison asks again
+    Refuse {
+        /// As `removals list` names it
+        object: String,
+    },
 }
 
 #[derive(Debug, Subcommand)]

@@ -19,6 +19,7 @@
 //! [`crate::store::cache::rows`]. [`mapping`] says which objects and fields are mirrored, and which never;
 //! [`budget`] which of this waits when the org's API allowance runs out.
 
+mod absent;
 pub mod allowance;
 pub mod apply;
 pub mod budget;

@@ -2,7 +2,8 @@
 //!
 //! [`decode`] shows one event as the daemon reads it. Everything else reads the files that the daemon writes, and
 //! never waits for it. Two things are written, each by a transaction of its own that the daemon finds: a list of
-//! records to be read again, by [`verify`] and when asked, so that mirrored rows are still changed by the daemon alone;
+//! records to be read again, by [`verify`] and when asked, and what people decide about removals, by [`removals`], so that
+//! mirrored rows are still changed by the daemon alone;
 //! and what people do to single writes, by [`orders`]. [`replay`] writes where nobody else does.
 
 pub mod backup;
@@ -14,6 +15,7 @@ pub mod history;
 pub mod listing;
 pub mod manual;
 pub mod orders;
+pub mod removals;
 pub mod replay;
 pub mod status;
 pub mod verify;

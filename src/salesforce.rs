@@ -12,6 +12,7 @@ pub mod describe;
 pub mod download;
 pub mod error;
 pub mod login;
+pub mod pages;
 mod pieces;
 pub mod pubsub;
 pub mod rest;

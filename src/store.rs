@@ -13,6 +13,7 @@ pub mod cache;
 pub mod checkpoint;
 pub mod database;
 pub mod hindrances;
+pub mod holders;
 pub mod journal;
 pub mod outbox;
 pub mod priority;

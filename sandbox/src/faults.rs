@@ -34,6 +34,9 @@
 //!   HTML, as the platform's edge does; `"body": "..."` answers with this body, and `"location": "..."` adds the header,
 //!   as proxies, gateways and sign-ins do;
 //! - `{"delay_ms": 500}`: executed at once, answered late;
+//! - `{"edit": {...}}`: executed, and its answer is changed on its way: `members` of a JSON body and `headers` are set, or
+//!   taken out where they are null; of CSV rows or `records` only the first `rows` are left; `replace` puts another text
+//!   in place of the first that is found; `cut_bytes` are taken off the end;
 //! - `{"commit_after_ms": 500}`: the connection is reset at once, and the request is executed so much later;
 //! - `drop_before`: the connection is reset, nothing is done;
 //! - `drop_after_commit`: executed and committed, then the connection is reset without an answer;
@@ -65,6 +68,7 @@
 //! Each rule counts the occasions it is for. The first rule that strikes, in the order they were set, decides;
 //! later rules count the occasion all the same.
 
+mod edit;
 pub mod http;
 mod rule;
 
@@ -75,7 +79,7 @@ use serde_json::Value as Json;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-pub use self::rule::{Fault, Moment, Named, Occasion, Rule};
+pub use self::rule::{Edit, Fault, Moment, Named, Occasion, Rule};
 use crate::clock::Millis;
 
 /// Of a plan that names no seed.

@@ -187,6 +187,7 @@ fn respond(reply: Reply, usage: Option<(u64, u64)>) -> Response {
         Content::Html(page) => (Some("text/html"), Body::from(page)),
         Content::Xml(document) => (Some("text/xml;charset=UTF-8"), Body::from(document)),
         Content::Text(text) => (Some(media_type(&text)), Body::from(text)),
+        Content::Raw(media_type, bytes) => (Some(media_type), Body::from(bytes)),
     };
     let mut response = Response::new(body);
     *response.status_mut() = StatusCode::from_u16(reply.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);

@@ -19,6 +19,7 @@ mod events;
 mod key;
 mod ledger;
 pub mod log;
+mod page;
 mod pen;
 pub(in crate::inbound) mod prove;
 mod rows;
@@ -350,9 +351,15 @@ impl World {
                 let written = self.rows(batch, &object, &source, &rows)?;
                 self.reply(done, written);
             }
-            Work::FinishLoad { object, run, done } => {
-                let swept = self.finish_load(batch, &object, run)?;
-                self.reply(done, swept);
+            Work::FinishLoad {
+                object,
+                run,
+                rows,
+                answer,
+                done,
+            } => {
+                let finished = self.finish_load(batch, &object, run, rows, answer)?;
+                self.reply(done, finished);
             }
             Work::Repaired {
                 object,

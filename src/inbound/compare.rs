@@ -14,6 +14,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::time::Duration;
 
+use anyhow::Context as _;
 use serde_json::{Map, Value as Json};
 use tokio::time::{sleep, timeout};
 
@@ -23,6 +24,7 @@ use crate::inbound::mapping::stamp_field;
 use crate::inbound::prepare::Planned;
 use crate::model::clock::{Millis, format_datetime};
 use crate::salesforce::Org;
+use crate::salesforce::pages::{Unreadable, unreadable};
 use crate::salesforce::rest::Scope;
 use crate::store::cache::compare::{self, Difference, Tally, Window};
 use crate::store::cache::{proofs, repairs};
@@ -261,13 +263,11 @@ impl Comparison<'_> {
         self.report.calls += 1;
         let page = self.org.query(&soql, Scope::Live).await?;
         let row = page.records.first();
-        let text = |field: &str| row.and_then(|row| row.get(field)).and_then(Json::as_str);
+        let rows = row.and_then(|row| row.get("n")).and_then(Json::as_u64);
+        let newest = row.and_then(|row| row.get("newest")).and_then(Json::as_str);
         Ok(Tally {
-            rows: row
-                .and_then(|row| row.get("n"))
-                .and_then(Json::as_u64)
-                .unwrap_or_default(),
-            newest: text("newest").and_then(cells::stamp),
+            rows: rows.context("the org counted rows and did not say how many")?,
+            newest: newest.and_then(cells::stamp),
         })
     }
 
@@ -313,14 +313,12 @@ impl Comparison<'_> {
         soql: &str,
         mut take: impl FnMut(&Map<String, Json>) -> anyhow::Result<()>,
     ) -> anyhow::Result<()> {
-        self.report.calls += 1;
-        let mut page = self.org.query(soql, Scope::Live).await?;
-        loop {
-            page.records.iter().try_for_each(&mut take)?;
-            let Some(next) = page.next else { return Ok(()) };
+        let mut pages = self.org.pages(soql.to_owned(), Scope::Live);
+        while let Some(page) = pages.next().await? {
             self.report.calls += 1;
-            page = self.org.next_page(&next).await?;
+            page.into_rows().iter().try_for_each(&mut take)?;
         }
+        Ok(())
     }
 
     /// Reads everything.
@@ -334,6 +332,10 @@ impl Comparison<'_> {
                 return Ok(());
             };
             here.remove(id);
+            // It waits in the ledger.
+            if unreadable(row).is_some() {
+                return Ok(());
+            }
             if drift(reader, planned, id, Some(row))?.is_some() {
                 suspects.insert(id.to_owned());
             }
@@ -352,6 +354,9 @@ impl Comparison<'_> {
             self.report.calls += 1;
             let records = read_records(self.org, self.planned, ids).await?;
             for (id, record) in ids.iter().zip(&records) {
+                if record.as_ref().is_some_and(|record| unreadable(record).is_some()) {
+                    continue;
+                }
                 let stamp = self.stamp.and_then(|stamp| record.as_ref()?.get(stamp)?.as_str());
                 if let Some(drift) = drift(self.reader, self.planned, id, record.as_ref())? {
                     found.insert(id.clone(), (stamp.and_then(cells::stamp), drift));
@@ -406,16 +411,18 @@ fn drift(
     })
 }
 
-/// Mirrored rows by id, in the order of `ids`; `None` where the org has none, or one that is not mirrored.
+/// Mirrored rows by id, in the order of `ids`; `None` where the org has none, or one that is not mirrored. One that cannot
+/// be read says so, see [`unreadable`].
 pub(super) async fn read_records(
     org: &Org,
     planned: &Planned,
     ids: &[String],
 ) -> anyhow::Result<Vec<Option<Map<String, Json>>>> {
     if planned.filter.is_none() {
-        return Ok(org
-            .retrieve(&planned.table.object, ids, &planned.fields())
-            .await?);
+        let object = &planned.table.object;
+        let records = org.retrieve_each(object, ids, &planned.fields()).await?;
+        let row = |record: Result<_, Unreadable>| record.unwrap_or_else(Unreadable::into_row);
+        return Ok(records.into_iter().map(|record| record.map(row)).collect());
     }
     // What does not meet the object's condition is not mirrored: to the cache it is not there.
     let list = ids
@@ -424,16 +431,14 @@ pub(super) async fn read_records(
         .collect::<Vec<_>>()
         .join(",");
     let soql = planned.select(&[&format!("Id IN ({list})")]);
-    let mut page = org.query(&soql, Scope::Live).await?;
+    let mut pages = org.pages(soql, Scope::Live);
     let mut found: HashMap<String, Map<String, Json>> = HashMap::new();
-    loop {
-        for record in page.records {
+    while let Some(page) = pages.next().await? {
+        for record in page.into_rows() {
             if let Some(id) = record.get("Id").and_then(Json::as_str) {
                 found.insert(id.to_owned(), record);
             }
         }
-        let Some(next) = page.next else { break };
-        page = org.next_page(&next).await?;
     }
     Ok(ids.iter().map(|id| found.remove(id)).collect())
 }

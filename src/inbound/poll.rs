@@ -223,9 +223,9 @@ pub(super) async fn changed_since(
     let object = &planned.table.object;
     let mut brought = Brought::default();
     let mut read_rev = *wires.bells.rev.borrow();
-    let mut page = wires.org.query(&soql, Scope::WithDeleted).await?;
-    loop {
-        let rows = page.records;
+    let mut pages = wires.org.pages(soql, Scope::WithDeleted);
+    while let Some(page) = pages.next().await? {
+        let rows = page.into_rows();
         brought.rows += rows.len() as u64;
         brought.newest = brought
             .newest
@@ -242,10 +242,9 @@ pub(super) async fn changed_since(
             .await?
             .map_err(anyhow::Error::msg)?;
         }
-        let Some(next) = page.next else { return Ok(brought) };
         read_rev = *wires.bells.rev.borrow();
-        page = wires.org.next_page(&next).await?;
     }
+    Ok(brought)
 }
 
 async fn read_again(wires: &Wires, object: &str, rows: &[Map<String, Value>]) -> anyhow::Result<()> {

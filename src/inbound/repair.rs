@@ -6,13 +6,17 @@
 
 use std::time::Duration;
 
+use serde_json::{Map, Value};
 use tokio::time::{sleep, timeout};
 
-use crate::inbound::Wires;
 use crate::inbound::apply::Work;
 use crate::inbound::apply::work::{Ended, ask};
 use crate::inbound::compare::read_records;
+use crate::inbound::prepare::Planned;
+use crate::inbound::{Wires, absent};
 use crate::model::retry::Policy;
+use crate::salesforce::pages::unreadable;
+use crate::store::cache::absence::Decision;
 use crate::store::cache::repairs::{self, Repair};
 use crate::telemetry::pulse::Pulse;
 
@@ -89,7 +93,10 @@ async fn round(wires: &Wires) -> anyhow::Result<Round> {
             .reader
             .with(|connection| repairs::due(connection, &object, RECORDS_MAX))?;
         match work_off(wires, &object, &due).await {
-            Ok(records) => round.records += records,
+            Ok(Worked { records, unreadable }) => {
+                round.records += records;
+                round.failed |= unreadable;
+            }
             Err(error) if error.is::<Ended>() => return Err(error),
             Err(error) => {
                 round.failed = true;
@@ -110,6 +117,17 @@ async fn take_asked(wires: &Wires) -> anyhow::Result<()> {
         .reader
         .with(|connection| repairs::asked(connection, ASKED_MAX))?
     {
+        if asked.record_id == repairs::DECISION_ID {
+            let decision = Decision::from_text(&asked.reason).unwrap_or(Decision::Refuse);
+            let object = asked.object;
+            ask(&wires.work, |done| Work::Removal {
+                object,
+                decision,
+                done,
+            })
+            .await?;
+            continue;
+        }
         // What is not mirrored now may be again.
         if wires.find(&asked.object).is_some() {
             ask(&wires.work, |done| Work::ReadAgain {
@@ -124,26 +142,46 @@ async fn take_asked(wires: &Wires) -> anyhow::Result<()> {
     Ok(())
 }
 
-async fn work_off(wires: &Wires, object: &str, due: &[Repair]) -> anyhow::Result<usize> {
+/// What came of an object's records.
+#[derive(Default)]
+struct Worked {
+    records: usize,
+    /// Some cannot be read, and are read again later.
+    unreadable: bool,
+}
+
+async fn work_off(wires: &Wires, object: &str, due: &[Repair]) -> anyhow::Result<Worked> {
     let Some(planned) = wires.find(object) else {
-        return Ok(0);
+        return Ok(Worked::default());
     };
     let ids: Vec<String> = due.iter().filter_map(|repair| repair.record_id.clone()).collect();
     let read_rev = *wires.bells.rev.borrow();
-    let records = read_records(&wires.org, &planned, &ids).await?;
+    let mut records = read_records(&wires.org, &planned, &ids).await?;
     anyhow::ensure!(
         records.len() == ids.len(),
         "the org answered {} records of {object} where {} were asked for",
         records.len(),
         ids.len()
     );
-    let count = ids.len();
+    mark_deleted(wires, &planned, &ids, &mut records).await?;
+    let mut worked = Worked {
+        records: ids.len(),
+        unreadable: false,
+    };
     let numbers = due.iter().map(|repair| repair.number);
-    let rows = numbers
-        .zip(ids)
-        .zip(records)
-        .map(|((number, id), record)| (number, id, record))
-        .collect();
+    let mut rows = Vec::with_capacity(ids.len());
+    for ((number, id), record) in numbers.zip(ids).zip(records) {
+        let Some(reason) = record.as_ref().and_then(unreadable) else {
+            rows.push((number, id, record));
+            continue;
+        };
+        tracing::warn!(%object, %id, "the record {id} of {object} cannot be read, and is read again later: {reason}");
+        let error = format!("it cannot be read: {reason}");
+        let numbers = vec![number];
+        let told = wires.work.send(Work::Failed { numbers, error }).await;
+        told.map_err(|_| Ended)?;
+        worked.unreadable = true;
+    }
     ask(&wires.work, |done| Work::Repaired {
         object: object.to_owned(),
         read_rev,
@@ -151,5 +189,38 @@ async fn work_off(wires: &Wires, object: &str, due: &[Repair]) -> anyhow::Result
         done,
     })
     .await?;
-    Ok(count)
+    Ok(worked)
+}
+
+/// Tells records that are deleted from those that the org does not know.
+async fn mark_deleted(
+    wires: &Wires,
+    planned: &Planned,
+    ids: &[String],
+    records: &mut [Option<Map<String, Value>>],
+) -> anyhow::Result<()> {
+    let missing = ids.iter().zip(&*records).filter(|(_, record)| record.is_none());
+    let missing: Vec<String> = missing.map(|(id, _)| id.clone()).collect();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    let said = absent::ask(&wires.org, planned, &missing).await?;
+    anyhow::ensure!(
+        said.live.is_empty(),
+        "the org did not give {} records of {} that it has",
+        said.live.len(),
+        planned.table.object
+    );
+    for (id, record) in ids.iter().zip(records) {
+        if record.is_none() && said.gone.contains(id) {
+            let deleted = [("Id", Value::from(id.as_str())), ("IsDeleted", Value::from(true))];
+            *record = Some(
+                deleted
+                    .map(|(field, value)| (field.to_owned(), value))
+                    .into_iter()
+                    .collect(),
+            );
+        }
+    }
+    Ok(())
 }

@@ -14,11 +14,11 @@ use futures_util::{StreamExt as _, stream};
 use tokio::sync::Semaphore;
 use tokio::time::{Instant, sleep, timeout};
 
-use crate::inbound::Wires;
 use crate::inbound::apply::Work;
-use crate::inbound::apply::work::{Ended, Source, ask};
+use crate::inbound::apply::work::{Ended, Finished, Source, ask};
 use crate::inbound::budget::Limits;
 use crate::inbound::prepare::Planned;
+use crate::inbound::{Wires, absent};
 use crate::model::retry::Policy;
 use crate::salesforce::Error;
 use crate::salesforce::bulk::Job;
@@ -156,9 +156,9 @@ impl Stage<'_> {
             .with(|connection| loads::load(connection, object))?;
         let resumable =
             under_way.and_then(|progress| Some((progress.load.run, progress.rows, progress.place?)));
-        let (run, rows) = match resumable {
-            Some((run, before, place)) => match self.go_on(planned, run, &place, pulse).await {
-                Ok(rows) => (run, before + rows),
+        let (run, rows, announced) = match resumable {
+            Some((run, before, place)) => match self.go_on(planned, run, (&place, before), pulse).await {
+                Ok(rows) => (run, before + rows, place.total),
                 Err(error) if error.is::<Ended>() => return Err(error),
                 Err(error) => {
                     tracing::info!(%object, "the query of {object} cannot go on and begins anew: {error:#}");
@@ -167,12 +167,15 @@ impl Stage<'_> {
             },
             None => self.begin(planned, pulse).await?,
         };
-        let swept = ask(&self.wires.work, |done| Work::FinishLoad {
-            object: object.clone(),
-            run,
-            done,
-        })
-        .await?;
+        let swept = match self.finish(planned, run, announced).await? {
+            Finished::Swept(swept) => swept,
+            Finished::Waits => 0,
+            Finished::Ask | Finished::Incomplete => {
+                anyhow::bail!(
+                    "{object} was read incompletely: the org still has rows that were not among those it gave"
+                )
+            }
+        };
         tracing::info!(
             %object, rows, swept, seconds = begun.elapsed().as_secs_f64(),
             "{object} is loaded: {rows} rows, {swept} removed"
@@ -180,21 +183,54 @@ impl Stage<'_> {
         Ok(())
     }
 
+    /// Ends a load. Where more rows are to leave than may leave freely, the org is asked about them.
+    async fn finish(&self, planned: &Planned, run: u64, announced: u64) -> anyhow::Result<Finished> {
+        let object = &planned.table.object;
+        let finish = |answer| {
+            ask(&self.wires.work, move |done| Work::FinishLoad {
+                object: object.clone(),
+                run,
+                rows: Some(announced),
+                answer,
+                done,
+            })
+        };
+        let finished = finish(None).await?;
+        if finished != Finished::Ask {
+            return Ok(finished);
+        }
+        let unseen = self.wires.reader.with(|connection| {
+            let Some(progress) = loads::load(connection, object)? else {
+                return Ok(Vec::new());
+            };
+            loads::unseen(connection, &planned.table.name, &progress.load, absent::ASKED_MAX)
+        })?;
+        let answer = absent::ask(&self.wires.org, planned, &unseen).await?.answer();
+        Ok(finish(Some(answer)).await?)
+    }
+
     /// Goes on where the last process ended.
-    async fn go_on(&self, planned: &Planned, run: u64, place: &Place, pulse: &Pulse) -> anyhow::Result<u64> {
+    async fn go_on(
+        &self,
+        planned: &Planned,
+        run: u64,
+        begun: (&Place, u64),
+        pulse: &Pulse,
+    ) -> anyhow::Result<u64> {
+        let (place, _) = begun;
         let object = &planned.table.object;
         tracing::info!(%object, "the load of {object} goes on where it was");
         let job = Job {
             id: place.job.clone(),
             rows: place.total,
         };
-        let rows = self.job_pages(planned, run, &job, Some(place), pulse).await?;
+        let rows = self.job_pages(planned, run, &job, Some(begun), pulse).await?;
         self.remove(object, &job).await;
         Ok(rows)
     }
 
-    /// Reads the object from its beginning: the number of the run, and the rows read.
-    async fn begin(&self, planned: &Planned, pulse: &Pulse) -> anyhow::Result<(u64, u64)> {
+    /// Reads the object from its beginning: the number of the run, the rows read, and those announced, which are as many.
+    async fn begin(&self, planned: &Planned, pulse: &Pulse) -> anyhow::Result<(u64, u64, u64)> {
         let object = &planned.table.object;
         let asked = Some(self.wires.clock.moment());
         let watermark = self.wires.org.org_time_at_least();
@@ -206,21 +242,25 @@ impl Stage<'_> {
         })
         .await?;
         pulse.quiet_for(QUERY_MAX);
-        let rows = match self.wires.org.bulk_query(&planned.select(&[])).await {
-            Ok(job) => {
+        let by_rest = match self.wires.org.bulk_query(&planned.select(&[])).await {
+            Ok(Ok(job)) => {
                 let rows = self.job_pages(planned, load.run, &job, None, pulse).await;
-                if rows.is_ok() {
-                    self.remove(object, &job).await;
-                }
-                rows
+                let rows = rows.with_context(|| format!("{object} could not be read"))?;
+                self.remove(object, &job).await;
+                return Ok((load.run, rows, rows));
             }
-            Err(Error::Refused {
-                status: 400..=499, ..
-            }) => self.rest_pages(planned, load.run, pulse).await,
-            Err(error) => Err(error.into()),
-        }
-        .with_context(|| format!("{object} could not be read"))?;
-        Ok((load.run, rows))
+            Ok(Err(failed)) => failed.to_string(),
+            Err(
+                refused @ Error::Refused {
+                    status: 400..=499, ..
+                },
+            ) => refused.to_string(),
+            Err(error) => return Err(error).with_context(|| format!("{object} could not be read")),
+        };
+        tracing::warn!(%object, "{object} is read by REST, because Bulk does not read it: {by_rest}");
+        let rows = self.rest_pages(planned, load.run, pulse).await;
+        let rows = rows.with_context(|| format!("{object} could not be read"))?;
+        Ok((load.run, rows, rows))
     }
 
     async fn remove(&self, object: &str, job: &Job) {
@@ -229,25 +269,23 @@ impl Stage<'_> {
         }
     }
 
-    /// For objects that the Bulk API refuses.
+    /// For objects that the Bulk API cannot read.
     async fn rest_pages(&self, planned: &Planned, run: u64, pulse: &Pulse) -> anyhow::Result<u64> {
-        let mut page = self.wires.org.query(&planned.select(&[]), Scope::Live).await?;
+        let mut pages = self.wires.org.pages(planned.select(&[]), Scope::Live);
         let mut total = 0;
-        loop {
+        while let Some(page) = pages.next().await? {
             pulse.quiet_for(PAGE_MAX);
-            let rows = page.records;
             let (object, source) = (planned.table.object.clone(), Source::Load { run });
             let written = ask(&self.wires.work, |done| Work::Rows {
                 object,
                 source,
-                rows,
+                rows: page.into_rows(),
                 done,
             })
             .await?;
             total += written.map_err(anyhow::Error::msg)?;
-            let Some(next) = page.next else { return Ok(total) };
-            page = self.wires.org.next_page(&next).await?;
         }
+        Ok(total)
     }
 }
 

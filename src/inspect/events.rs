@@ -14,13 +14,19 @@ use crate::store::journal::{JournalReader, Kept};
 /// Parked events listed at a time.
 const LISTED_MAX: usize = 1_000;
 
-/// Lists the events that could not be decoded and whose object has not been read again since.
+/// Lists the events that could not be decoded, the newest first, and what became of each; and the rows that wait because
+/// they cannot be read.
 pub fn parked(config: &Config, as_json: bool) -> anyhow::Result<Exit> {
     let dir = &config.state.dir;
-    let open = reader(dir)?.with(|connection| repairs::open(connection, Kind::Parked, LISTED_MAX))?;
+    let (parked, rows) = reader(dir)?.with(|connection| {
+        Ok((
+            repairs::history_of(connection, Kind::Parked, LISTED_MAX)?,
+            repairs::unreadable(connection, LISTED_MAX)?,
+        ))
+    })?;
     let journal = JournalReader::open(dir)?;
-    let mut listed = Vec::with_capacity(open.len());
-    for entry in &open {
+    let mut listed = Vec::with_capacity(parked.len() + rows.len());
+    for entry in parked.iter().chain(&rows) {
         let kept = match position(entry) {
             Some((topic, replay_id)) => journal.at(topic, &replay_id)?,
             None => Vec::new(),
@@ -36,11 +42,16 @@ pub fn parked(config: &Config, as_json: bool) -> anyhow::Result<Exit> {
         print("no event is parked\n");
     }
     for (entry, kept) in &listed {
+        let what = entry.detail.as_deref().or(entry.record_id.as_deref());
+        let became = match &entry.found {
+            Some(found) => found.clone(),
+            None => format!("open, tried {} times", entry.attempts),
+        };
         print(&format!(
-            "{}  {}  {}  {}\n",
+            "{}  {}  {}  {}: {became}\n",
             format_datetime(entry.opened_at),
             entry.object,
-            entry.detail.as_deref().unwrap_or("?"),
+            what.unwrap_or("?"),
             entry.reason
         ));
         for event in kept {
@@ -72,6 +83,10 @@ fn as_value(entry: &Repair, kept: &[Kept]) -> Value {
         "object": entry.object,
         "reason": entry.reason,
         "position": entry.detail,
+        "record_id": entry.record_id,
+        "closed_at": entry.closed_at.map(format_datetime),
+        "found": entry.found,
+        "attempts": entry.attempts,
         "parked_at": format_datetime(entry.opened_at),
         "events": events.collect::<Vec<_>>(),
     })

@@ -16,7 +16,7 @@ use crate::model::clock::Clock;
 use crate::model::freshness::Truth;
 use crate::store::cache::proofs;
 use crate::store::standing::Standing;
-use crate::store::{allowance, database, hindrances, journal, outbox};
+use crate::store::{allowance, database, hindrances, holders, journal, outbox};
 
 /// Between two looks of `--watch`.
 const INTERVAL: Duration = Duration::from_secs(2);
@@ -68,6 +68,7 @@ fn status(config: &Config) -> anyhow::Result<Value> {
     standing.follow_only(&config.sync.channels);
     standing.orders = outbox::standing_in(dir)?;
     standing.allowance = allowance::read(dir);
+    standing.logs = holders::logs(dir);
     standing.journal = journal::forget::standing_in(dir)?;
     Ok(standing.as_json(running, now))
 }
@@ -123,6 +124,7 @@ fn as_text(status: &Value) -> String {
     }
     lines.push(journal_line(&status["journal"]));
     lines.push(allowance_line(&status["allowance"]));
+    lines.extend(list(&status["logs"]).iter().map(log_line));
     lines.join("\n") + "\n"
 }
 
@@ -190,6 +192,21 @@ fn allowance_line(allowance: &Value) -> String {
         share("api"),
         share("event_deliveries"),
         words(&allowance["told_seconds_ago"])
+    )
+}
+
+fn log_line(log: &Value) -> String {
+    let holders = list(&log["holders"]).iter();
+    let holders = holders.map(|holder| format!("{} ({})", words(&holder["program"]), words(&holder["pid"])));
+    let holders: Vec<String> = holders.collect();
+    let held = match holders.as_slice() {
+        [] => String::new(),
+        holders => format!(", read by {}", holders.join(", ")),
+    };
+    format!(
+        "log of {}: {} bytes{held}",
+        words(&log["db"]),
+        words(&log["bytes"])
     )
 }
 

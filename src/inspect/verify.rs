@@ -16,6 +16,7 @@ use crate::inbound::prepare::{Planned, look_at_fields};
 use crate::inspect::{print, print_json, reader, usage};
 use crate::model::clock::Clock;
 use crate::salesforce::Org;
+use crate::store::cache::absence;
 use crate::store::cache::objects::{self, ObjectState, State};
 use crate::store::cache::repairs::{self, Asked};
 use crate::store::database;
@@ -177,9 +178,18 @@ async fn repair(
     if let Ok(ended) = tokio::time::timeout(REPAIRED_MAX, worked_off).await {
         ended?;
     }
+    // What the org does not know any more may have to wait for a person.
+    let waiting = reader.with(absence::waiting)?;
+    let waiting = waiting
+        .iter()
+        .filter(|waiting| records.iter().any(|(object, _)| *object == waiting.object));
+    for waiting in waiting.clone() {
+        eprintln!("storesync: {}: {}", waiting.object, waiting.sentence());
+    }
+    let waiting: u64 = waiting.map(|waiting| waiting.rows).sum();
     Ok(Some(Repairs {
         asked: records.len(),
-        open: still_open()?,
+        open: still_open()? + usize::try_from(waiting).unwrap_or(usize::MAX),
     }))
 }
 
@@ -210,7 +220,7 @@ fn tell(args: &VerifyArgs, results: &[Compared], repairs: Option<Repairs>, calls
     match repairs {
         Some(Repairs { asked, open: 0 }) if asked > 0 => print(&format!("{asked} rows were read again\n")),
         Some(Repairs { open, .. }) if open > 0 => print(&format!(
-            "{open} rows are to be read again: the daemon does that when it runs\n"
+            "{open} rows are not repaired yet: the daemon reads them again when it runs, and those of removals wait for a person\n"
         )),
         _ => {}
     }

@@ -9,9 +9,11 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use reqwest::Method;
+use reqwest::header::HeaderMap;
 use serde::Deserialize;
 use serde_json::json;
 
+use crate::salesforce::pieces::{Lines, header_of};
 use crate::salesforce::{Error, Org};
 
 /// How often a running job is asked after: at once for small ones, less often as it takes longer.
@@ -23,6 +25,13 @@ const POLL_LONGEST: Duration = Duration::from_secs(10);
 pub struct Job {
     pub id: String,
     pub rows: u64,
+}
+
+/// The org took the query and ended its job without results, as for objects that Bulk cannot read.
+#[derive(Clone, Debug, thiserror::Error)]
+#[error("the query job ended without results ({reason})")]
+pub struct Failed {
+    reason: String,
 }
 
 /// One page of results: CSV with a header row, every value quoted, null and empty both `""`.
@@ -62,14 +71,13 @@ struct ResultPage {
 struct JobInfo {
     id: String,
     state: String,
-    #[serde(default)]
-    number_records_processed: u64,
+    number_records_processed: Option<u64>,
     error_message: Option<String>,
 }
 
 impl Org {
     /// Starts a query over live rows and waits until its results are ready.
-    pub async fn bulk_query(&self, soql: &str) -> Result<Job, Error> {
+    pub async fn bulk_query(&self, soql: &str) -> Result<Result<Job, Failed>, Error> {
         let path = format!("{}/jobs/query", self.data_path());
         let body =
             json!({"operation": "query", "query": soql, "columnDelimiter": "COMMA", "lineEnding": "LF"});
@@ -80,16 +88,16 @@ impl Org {
         loop {
             match job.state.as_str() {
                 "JobComplete" => {
-                    return Ok(Job {
-                        id: job.id,
-                        rows: job.number_records_processed,
-                    });
+                    let rows = job
+                        .number_records_processed
+                        .ok_or_else(|| self.unreadable(&path, "it does not say how many rows it found"))?;
+                    return Ok(Ok(Job { id: job.id, rows }));
                 }
                 "Failed" | "Aborted" => {
                     let reason = job
                         .error_message
                         .unwrap_or_else(|| format!("the job is {}", job.state));
-                    return Err(self.unreadable(&path, &reason));
+                    return Ok(Err(Failed { reason }));
                 }
                 _ => tokio::time::sleep(wait).await,
             }
@@ -99,8 +107,14 @@ impl Org {
         }
     }
 
-    /// A page of at most `rows_max` rows, from `locator` on, or from the beginning where it is `None`.
-    pub async fn bulk_page(&self, job: &Job, locator: Option<&str>, rows_max: u32) -> Result<CsvPage, Error> {
+    /// A page of at most `rows_max` rows of these columns, from `locator` on, or from the beginning where it is `None`.
+    pub async fn bulk_page(
+        &self,
+        job: &Job,
+        columns: &[String],
+        locator: Option<&str>,
+        rows_max: u32,
+    ) -> Result<CsvPage, Error> {
         let mut path = format!(
             "{}/jobs/query/{}/results?maxRecords={rows_max}",
             self.data_path(),
@@ -111,13 +125,18 @@ impl Org {
             path.push_str(locator);
         }
         let answer = self.call(Method::GET, &path, None).await?;
-        let header = |name: &str| answer.headers.get(name).and_then(|value| value.to_str().ok());
-        let rows = header("sforce-numberofrecords")
-            .and_then(|rows| rows.parse().ok())
-            .unwrap_or_default();
-        let next = header("sforce-locator")
-            .filter(|next| *next != "null" && !next.is_empty())
-            .map(str::to_owned);
+        let read = || {
+            let rows = rows_announced(&answer.headers)?;
+            let next = next_locator(&answer.headers)?;
+            if next.is_some() && next.as_deref() == locator {
+                return Err("it names itself as the next page".to_owned());
+            }
+            let mut lines = Lines::default();
+            lines.push(&answer.body);
+            lines.end(&header_of(&answer.body), columns, rows)?;
+            Ok((rows, next))
+        };
+        let (rows, next) = read().map_err(|reason| self.unreadable(&path, &reason))?;
         Ok(CsvPage {
             rows,
             next,
@@ -143,6 +162,25 @@ impl Org {
     }
 }
 
+/// The number of rows that a page announces.
+pub(super) fn rows_announced(headers: &HeaderMap) -> Result<u64, String> {
+    let text = headers
+        .get("sforce-numberofrecords")
+        .and_then(|rows| rows.to_str().ok());
+    let rows = text.and_then(|rows| rows.trim().parse().ok());
+    rows.ok_or_else(|| "it does not say how many rows it has (Sforce-NumberOfRecords)".to_owned())
+}
+
+/// The locator of the next page; the last page says `null`.
+fn next_locator(headers: &HeaderMap) -> Result<Option<String>, String> {
+    let text = headers.get("sforce-locator").and_then(|next| next.to_str().ok());
+    match text {
+        None | Some("") => Err("it does not say whether more follows (Sforce-Locator)".to_owned()),
+        Some("null") => Ok(None),
+        Some(next) => Ok(Some(next.to_owned())),
+    }
+}
+
 /// A list that says that more follows and not where would lose the rest.
 fn page_list(list: ResultPages) -> Result<PageList, &'static str> {
     let path = |url: String| match url.find("/services/") {
@@ -163,7 +201,36 @@ fn page_list(list: ResultPages) -> Result<PageList, &'static str> {
 
 #[cfg(test)]
 mod tests {
+    use reqwest::header::{HeaderName, HeaderValue};
+
     use super::*;
+
+    #[test]
+    fn a_page_announces_its_rows_and_whether_more_follow() {
+        let headers = |of: &[(&'static str, &'static str)]| {
+            let of = of
+                .iter()
+                .map(|(name, value)| (HeaderName::from_static(name), HeaderValue::from_static(value)));
+            HeaderMap::from_iter(of)
+        };
+        let of = |of: &[(&'static str, &'static str)]| {
+            let headers = headers(of);
+            (rows_announced(&headers).ok(), next_locator(&headers).ok())
+        };
+        let (rows, next) = ("sforce-numberofrecords", "sforce-locator");
+        for (told, expected) in [
+            (vec![(rows, "7"), (next, "null")], (Some(7), Some(None))),
+            (
+                vec![(rows, "0"), (next, "MTA")],
+                (Some(0), Some(Some("MTA".to_owned()))),
+            ),
+            (vec![(rows, "many"), (next, "")], (None, None)),
+            (vec![(rows, "-1")], (None, None)),
+            (vec![(next, "null")], (None, Some(None))),
+        ] {
+            assert_eq!(of(&told), expected, "{told:?}");
+        }
+    }
 
     #[test]
     fn reads_lists_of_pages_and_refuses_one_that_breaks_off() {

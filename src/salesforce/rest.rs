@@ -9,7 +9,6 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
-use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use reqwest::Method;
 use reqwest::header::{ACCEPT, AUTHORIZATION, HeaderMap};
 use serde_json::{Map, Value, json};
@@ -22,8 +21,7 @@ use crate::salesforce::client::{self, reason, without_query};
 use crate::salesforce::login::Login;
 use crate::salesforce::soql::{is_plain, literal};
 
-/// The org refuses addresses of more than 16 KiB, and proxies on the way those of more than 8.
-const ADDRESS_BYTES_MAX: usize = 8_000;
+pub use crate::salesforce::pages::Page;
 
 /// Longest time for a body that is read as it comes.
 const BODY_TIMEOUT: Duration = Duration::from_secs(4 * 3_600);
@@ -48,16 +46,6 @@ pub enum Scope {
     Live,
     /// Rows in the recycle bin too; they carry `IsDeleted`.
     WithDeleted,
-}
-
-/// One page of a query's rows.
-#[derive(Debug)]
-pub struct Page {
-    /// Without `attributes`.
-    pub records: Vec<Map<String, Value>>,
-    /// Path of the next page.
-    pub next: Option<String>,
-    pub total: u64,
 }
 
 /// The answer to one part of a composite or graph request.
@@ -170,76 +158,6 @@ impl Org {
         self.inner.login.clock().date_ahead_millis()
     }
 
-    /// Runs a SOQL query and gives its first page. One that is too long for an address travels in a body.
-    pub async fn query(&self, soql: &str, scope: Scope) -> Result<Page, Error> {
-        let resource = match scope {
-            Scope::Live => "query",
-            Scope::WithDeleted => "queryAll",
-        };
-        let path = format!(
-            "{}/{resource}?q={}",
-            self.data_path(),
-            utf8_percent_encode(soql, NON_ALPHANUMERIC)
-        );
-        if path.len() <= ADDRESS_BYTES_MAX {
-            return self.next_page(&path).await;
-        }
-        let part = json!({"method": "GET", "url": path, "referenceId": "query"});
-        let mut parts = self
-            .composite(&json!({"allOrNone": false, "compositeRequest": [part]}))
-            .await?;
-        match parts.pop() {
-            Some(PartResult {
-                status: 200,
-                body: Value::Object(body),
-                ..
-            }) => self.page(&path, body),
-            Some(part) => {
-                let (url, body) = (without_query(&path), part.body.to_string());
-                Err(Error::of_answer(url, part.status, body.as_bytes()))
-            }
-            None => Err(self.unreadable(&path, "the composite has no part")),
-        }
-    }
-
-    /// A further page, by the path that the page before it named.
-    pub async fn next_page(&self, next: &str) -> Result<Page, Error> {
-        let answer = self.call(Method::GET, next, None).await?;
-        let body = self.json(next, &answer.body)?;
-        self.page(next, body)
-    }
-
-    fn page(&self, next: &str, mut body: Map<String, Value>) -> Result<Page, Error> {
-        let records = match body.remove("records") {
-            Some(Value::Array(records)) => records.into_iter().filter_map(record).collect(),
-            _ => return Err(self.unreadable(next, "it has no records")),
-        };
-        let next = body
-            .get("nextRecordsUrl")
-            .and_then(Value::as_str)
-            .map(str::to_owned);
-        let total = body.get("totalSize").and_then(Value::as_u64).unwrap_or_default();
-        Ok(Page { records, next, total })
-    }
-
-    /// Rows by id, at most 2,000 of them, in the order of `ids`: `None` where a row is missing or hidden.
-    pub async fn retrieve(
-        &self,
-        object: &str,
-        ids: &[String],
-        fields: &[String],
-    ) -> Result<Vec<Option<Map<String, Value>>>, Error> {
-        let path = format!("{}/composite/sobjects/{object}", self.data_path());
-        let answer = self
-            .call(Method::POST, &path, Some(&json!({"ids": ids, "fields": fields})))
-            .await?;
-        let rows: Vec<Value> = self.json(&path, &answer.body)?;
-        if rows.len() != ids.len() {
-            return Err(self.unreadable(&path, "it has not one row for each id"));
-        }
-        Ok(rows.into_iter().map(record).collect())
-    }
-
     /// A row by external id; `None` where there is none. A key that cannot stand in an address is queried for.
     pub async fn by_external_id(
         &self,
@@ -259,7 +177,11 @@ impl Org {
             self.data_path()
         );
         match self.call(Method::GET, &path, None).await {
-            Ok(answer) => Ok(record(self.json(&path, &answer.body)?)),
+            Ok(answer) => {
+                let mut row: Map<String, Value> = self.json(&path, &answer.body)?;
+                row.shift_remove("attributes");
+                Ok(Some(row))
+            }
             // An unknown field answers 404 too; that must not look like an absent row.
             Err(Error::Refused { status: 404, errors })
                 if errors
@@ -447,15 +369,6 @@ impl Org {
             reason: reason.to_owned(),
         }
     }
-}
-
-/// A record without the `attributes` that REST adds; `None` for null.
-fn record(value: Value) -> Option<Map<String, Value>> {
-    let Value::Object(mut record) = value else {
-        return None;
-    };
-    record.shift_remove("attributes");
-    Some(record)
 }
 
 /// Two refusals carry the same status and would be refused for ever: a session that is not for REST.

@@ -21,8 +21,9 @@ use crate::serve::problem::Problem;
 use crate::store::cache::cursors::Cursor;
 use crate::store::cache::objects::{ObjectState as ObjectStanding, State as ObjectState};
 use crate::store::cache::repairs::{self, Closed, Kind};
+use crate::store::holders::Log;
 use crate::store::standing::Standing;
-use crate::store::{allowance, cache, journal, outbox};
+use crate::store::{allowance, cache, holders, journal, outbox};
 use crate::telemetry::metrics::{self, describe, sample};
 
 /// `text/plain; version=0.0.4` is what every collector reads.
@@ -39,6 +40,7 @@ pub async fn metrics(extract::State(world): extract::State<World>) -> Result<Res
     standing.follow_only(&world.topics);
     standing.orders = world.intake.standing()?;
     standing.allowance = allowance::read(&world.dir);
+    standing.logs = holders::logs(&world.dir);
     standing.journal = journal::forget::standing_in(&world.dir).map_err(anyhow::Error::from)?;
     let mut out = String::with_capacity(16 * 1024);
     let version = vec![("version", env!("CARGO_PKG_VERSION").to_owned())];
@@ -68,6 +70,7 @@ pub async fn metrics(extract::State(world): extract::State<World>) -> Result<Res
     allowances(&mut out, &standing);
     erasures(&mut out, &standing, now);
     files(&mut out, &world.dir);
+    logs(&mut out, &standing);
     metrics::render(&mut out);
     Ok(([(CONTENT_TYPE, FORMAT)], out).into_response())
 }
@@ -110,6 +113,10 @@ fn objects(out: &mut String, standing: &Standing, moment: Moment) {
     let lag = told(&|object| Some(standing.truth.object(&object.object)?.lag_seconds(moment)? as f64));
     let help = "How old what is here may be at most";
     gauge(out, "storesync_object_lag_seconds", help, lag);
+    let removals = standing.removals.iter();
+    let removals = removals.map(|waiting| (vec![("object", waiting.object.clone())], waiting.rows as f64));
+    let help = "Rows that were not found in the org, and stay until a person decides";
+    gauge(out, "storesync_removal_rows_waiting", help, removals);
     let loads = standing.loads.iter().filter_map(|load| {
         let total = load.place.as_ref()?.total.max(1);
         let ratio = (load.rows as f64 / total as f64).min(1.0);
@@ -252,6 +259,24 @@ fn erasures(out: &mut String, standing: &Standing, now: Millis) {
     let help = "Records whose values were taken out of the journal, since it was made";
     describe(out, "storesync_erased_records_total", help, "counter");
     sample(out, "storesync_erased_records_total", &[], journal.erased as f64);
+}
+
+fn logs(out: &mut String, standing: &Standing) {
+    let told = |value: &dyn Fn(&Log) -> usize| -> Vec<(Labels, f64)> {
+        let logs = standing.logs.iter();
+        logs.map(|log| (vec![("db", log.db.to_owned())], value(log) as f64))
+            .collect()
+    };
+    let bytes = told(&|log| usize::try_from(log.bytes).unwrap_or(usize::MAX));
+    gauge(
+        out,
+        "storesync_log_size_bytes",
+        "Size of a write-ahead log",
+        bytes,
+    );
+    let holders = told(&|log| log.holders.len());
+    let help = "Processes that read a database just now, and hold its write-ahead log";
+    gauge(out, "storesync_log_holders", help, holders);
 }
 
 fn files(out: &mut String, dir: &Path) {

@@ -8,6 +8,7 @@
 //! The journal is another file and is appended before. A crash between the two is harmless: the event is
 //! delivered again and the journal knows it already.
 
+pub mod absence;
 pub mod applied;
 mod bind;
 pub mod compare;
@@ -45,6 +46,7 @@ pub const KIND: Kind = Kind {
         include_str!("migrations/cache_4.sql"),
         include_str!("migrations/cache_5.sql"),
         include_str!("migrations/cache_6.sql"),
+        include_str!("migrations/cache_7.sql"),
     ],
     page_bytes: 2048,
     synchronous: "normal",

@@ -7,8 +7,8 @@
 //!
 //! While the cache is quiet, a read of it is held here: see [`Hold`](crate::store::reader::Hold).
 
-use std::path::Path;
-use std::time::Duration;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use rusqlite::Connection;
 use tokio_util::sync::CancellationToken;
@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 use crate::failpoint;
 use crate::store::database::{self, Kind};
 use crate::store::reader::Reader;
-use crate::store::{cache, journal, outbox, priority};
+use crate::store::{cache, holders, journal, outbox, priority};
 
 /// A writer resets its log when it is longer than this.
 pub const LOG_BYTES_MAX: i64 = 256 << 20;
@@ -40,7 +40,14 @@ struct Frames {
     moved: i64,
 }
 
+/// How often a log that cannot begin anew is told of.
+const TOLD_EVERY: Duration = Duration::from_secs(60);
+
 struct Watched {
+    dir: PathBuf,
+    kind: Kind,
+    /// Since when the log is longer than it should be, and when that was last told.
+    long: Option<(Instant, Instant)>,
     connection: Connection,
     /// Pages that may wait.
     waiting_max: i64,
@@ -80,6 +87,9 @@ impl Watched {
         let connection = database::open_writer(dir, kind)?;
         connection.pragma_update(None, "wal_autocheckpoint", 0)?;
         Ok(Self {
+            dir: dir.to_owned(),
+            kind,
+            long: None,
             connection,
             waiting_max: waiting_bytes_max / i64::from(kind.page_bytes),
             last: Frames::default(),
@@ -91,6 +101,7 @@ impl Watched {
         let frames = checkpoint(&self.connection, "noop")?;
         self.idle = if frames == self.last { self.idle + 1 } else { 0 };
         self.last = frames;
+        self.tell_of_length(frames);
         let waiting = frames.written - frames.moved;
         if waiting > self.waiting_max || (waiting > 0 && self.idle >= IDLE_LOOKS) {
             self.last = checkpoint(&self.connection, "passive")?;
@@ -100,13 +111,50 @@ impl Watched {
     }
 }
 
-/// Called by a writer between transactions.
+impl Watched {
+    /// A log that its writer could not begin anew is told of: how long it is, since when, and who reads.
+    fn tell_of_length(&mut self, frames: Frames) {
+        let bytes = frames.written * i64::from(self.kind.page_bytes);
+        if bytes <= LOG_BYTES_MAX {
+            self.long = None;
+            return;
+        }
+        let now = Instant::now();
+        let (since, told) = *self.long.get_or_insert((now, now));
+        if now - told < TOLD_EVERY {
+            return;
+        }
+        self.long = Some((since, now));
+        let holders = holders::holders(&self.dir, self.kind).into_iter();
+        let holders = holders.map(|holder| format!("{} ({})", holder.program, holder.pid));
+        let (file, seconds) = (self.kind.file_name, (now - since).as_secs());
+        let megabytes = bytes >> 20;
+        tracing::warn!(
+            file,
+            megabytes,
+            seconds,
+            "the write-ahead log of {file} has grown to {megabytes} MiB for {seconds} s, because it is read all the time: \
+             end what reads it: {}",
+            holders.collect::<Vec<_>>().join(", ")
+        );
+    }
+}
+
+/// Called by a writer between transactions. Waits for nobody: while a reader holds the log, it grows.
 pub(super) fn reset_if_long(connection: &Connection, page_bytes: u32) -> rusqlite::Result<()> {
     let frames = checkpoint(connection, "noop")?;
     if frames.written * i64::from(page_bytes) > LOG_BYTES_MAX {
-        checkpoint(connection, "restart")?;
+        restart(connection)?;
     }
     Ok(())
+}
+
+/// Begins the log anew, unless a reader or another checkpoint is in the way.
+fn restart(connection: &Connection) -> rusqlite::Result<()> {
+    connection.busy_timeout(Duration::ZERO)?;
+    let restarted = checkpoint(connection, "restart");
+    connection.busy_timeout(database::WRITER_MAX)?;
+    restarted.map(drop)
 }
 
 /// Moves everything and cuts the log to nothing, so that it holds no page as it was before; waits for the writer and
@@ -129,6 +177,34 @@ fn checkpoint(connection: &Connection, mode: &str) -> rusqlite::Result<Frames> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_writer_does_not_wait_for_a_reader_that_holds_the_log() {
+        let dir = tempfile::tempdir().unwrap();
+        let cache = cache::Cache::open(dir.path()).unwrap();
+        cache.claim_org("00D").unwrap();
+        let reader = Connection::open(dir.path().join(cache::KIND.file_name)).unwrap();
+        reader.execute_batch("begin; select * from _meta").unwrap();
+        let dir = dir.path().to_owned();
+        let (done, restarted) = std::sync::mpsc::channel();
+        let writer = std::thread::spawn(move || {
+            let writer = database::open_writer(&dir, cache::KIND).unwrap();
+            writer
+                .execute("insert into _meta values ('written', 1)", [])
+                .unwrap();
+            restart(&writer).unwrap();
+            // The log goes on where it was, and so does the writer.
+            writer
+                .execute("insert into _meta values ('written again', 1)", [])
+                .unwrap();
+            done.send(checkpoint(&writer, "noop").unwrap().written).unwrap();
+        });
+        // A limit that only a writer who waits reaches.
+        let written = restarted.recv_timeout(Duration::from_secs(20));
+        assert!(written.expect("the writer did not wait") > 1);
+        drop(reader);
+        writer.join().unwrap();
+    }
 
     #[test]
     fn looks_without_moving_and_moves_when_idle() {

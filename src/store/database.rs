@@ -87,7 +87,7 @@ pub fn is_held(dir: &Path) -> bool {
 }
 
 /// How long to wait for another writer: the daemon's yields to readers on a busy machine.
-const WRITER_MAX: Duration = Duration::from_secs(60);
+pub(super) const WRITER_MAX: Duration = Duration::from_secs(60);
 
 /// Opens the one writer of a database, making and migrating the file as needed.
 pub fn open_writer(dir: &Path, kind: Kind) -> Result<Connection, OpenError> {

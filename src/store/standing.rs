@@ -10,12 +10,14 @@ use crate::model::clock::{Millis, Moment, format_datetime};
 use crate::model::freshness::Truth;
 use crate::model::trouble::Hindrances;
 use crate::store::allowance::Allowance;
+use crate::store::cache::absence::{self, Waiting};
 use crate::store::cache::cursors::{self, Cursor};
 use crate::store::cache::fields::{self, Missing};
 use crate::store::cache::loads::{self, Progress};
 use crate::store::cache::meta;
 use crate::store::cache::objects::{self, ObjectState};
 use crate::store::cache::repairs::{self, Kind, Repair};
+use crate::store::holders::Log;
 use crate::store::journal::forget;
 use crate::store::outbox::InState;
 
@@ -29,6 +31,8 @@ pub struct Standing {
     pub objects: Vec<ObjectState>,
     pub loads: Vec<Progress>,
     pub missing: Vec<Missing>,
+    /// Removals that wait for a person.
+    pub removals: Vec<Waiting>,
     pub cursors: Vec<Cursor>,
     /// Topic, what stands in its way, and since when.
     pub problems: Vec<(String, String, Millis)>,
@@ -42,6 +46,8 @@ pub struct Standing {
     /// Of the outbox, which is another file; empty until told.
     pub orders: Vec<InState>,
     pub allowance: Option<Allowance>,
+    /// The write-ahead logs; empty until told.
+    pub logs: Vec<Log>,
     /// Of the journal, which is another file; `None` until told.
     pub journal: Option<forget::Standing>,
 }
@@ -60,6 +66,7 @@ impl Standing {
             objects: objects::objects(&transaction)?,
             loads: loads::loads(&transaction)?,
             missing: fields::missing(&transaction)?,
+            removals: absence::waiting(&transaction)?,
             cursors: cursors::cursors(&transaction)?,
             problems: cursors::problems(&transaction)?,
             open_counts: repairs::open_counts(&transaction)?,
@@ -68,6 +75,7 @@ impl Standing {
             hindrances: Hindrances::default(),
             orders: Vec::new(),
             allowance: None,
+            logs: Vec::new(),
             journal: None,
         })
     }
@@ -106,6 +114,7 @@ impl Standing {
             "orders": orders,
             "outbox": self.outbox(now),
             "allowance": self.allowance.map(|allowance| allowed(&allowance, now)),
+            "logs": self.logs.iter().map(Log::as_json).collect::<Vec<_>>(),
             "journal": self.journal.map(|journal| journalled(&journal, now)),
         })
     }
@@ -125,6 +134,7 @@ impl Standing {
         let now = moment.wall;
         let standing = self.truth.object(&object.object);
         let load = self.loads.iter().find(|load| load.object == object.object);
+        let removal = self.removals.iter().find(|removal| removal.object == object.object);
         let missing = self
             .missing
             .iter()
@@ -146,7 +156,11 @@ impl Standing {
             "verified_at": object.verified_at.map(format_datetime),
             "drift": object.drift,
             "missing_fields": missing.collect::<Vec<_>>(),
-            "problem": object.problem,
+            "removal": removal.map(|removal| json!({
+                "rows": removal.rows, "rows_of": removal.of, "reason": removal.reason,
+                "since": format_datetime(removal.since),
+            })),
+            "problem": object.problem.clone().or_else(|| removal.map(Waiting::sentence)),
         })
     }
 

@@ -20,6 +20,9 @@ const PROMISED: &[(&str, &[&str], &[i32])] = &[
     ("check", &[], &[0, 1, 64, 69, 78]),
     ("status", &[], &[0, 64, 69, 78]),
     ("verify", &["--object", "Product2"], &[0, 1, 64, 69, 78]),
+    ("removals list", &[], &[0, 64, 69, 78]),
+    ("removals release", &["NONE", "--rows", "1"], &[0, 1, 64, 69, 78]),
+    ("removals refuse", &["NONE"], &[0, 1, 64, 69, 78]),
     ("orders list", &[], &[0, 64, 69, 78]),
     ("orders show", &["NONE"], &[0, 1, 64, 69, 78]),
     ("orders retry", &["NONE"], &[0, 1, 64, 69, 78]),
@@ -188,6 +191,7 @@ async fn every_verb_ends_as_is_promised() {
     let export = events(&org, &mut ends).await;
     records(&org, &mut ends).await;
     comparisons(&org, &mut ends).await;
+    removals(&org, &mut ends).await;
     let backup = backups(&org, &mut ends).await;
     daemon.running.stop();
     assert_eq!(daemon.running.wait().code(), Some(0));
@@ -413,6 +417,31 @@ async fn comparisons(org: &Sandbox, ends: &mut Ends) {
     org.control("changes", silent).await;
     ends.run("verify", &["--object", "Product2"], 1, "1 rows differ")
         .await;
+}
+
+async fn removals(org: &Sandbox, ends: &mut Ends) {
+    ends.run("removals list", &[], 0, "no removal waits").await;
+    ends.run("removals refuse", &["NONE"], 1, "no removal of NONE waits")
+        .await;
+    ends.run(
+        "removals release",
+        &["NONE", "--rows", "1"],
+        1,
+        "no removal of NONE waits",
+    )
+    .await;
+    let connection = rusqlite::Connection::open(org.state().join("cache.db")).unwrap();
+    connection
+        .busy_timeout(std::time::Duration::from_secs(10))
+        .unwrap();
+    let waits = "insert or replace into _absence values ('Account', 0, 0, 0, 7, 9, 'a load', 1), \
+                 ('Product2', 0, 0, 0, 7, 9, 'a load', 1)";
+    connection.execute(waits, []).unwrap();
+    ends.run("removals release", &["Account", "--rows", "6"], 1, "more than 6")
+        .await;
+    ends.run("removals release", &["account", "--rows", "7"], 0, "up to 7 rows")
+        .await;
+    ends.run("removals refuse", &["Product2"], 0, "stay").await;
 }
 
 /// Gives the folder of a backup.

@@ -1,5 +1,6 @@
 //! The inbound journey where something goes wrong, as its users see it: nothing is missing, and they can tell.
 
+mod complete;
 mod events;
 mod feed;
 mod identity;

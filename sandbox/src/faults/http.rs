@@ -49,6 +49,7 @@ pub async fn answer(
             delay(delay_ms, &lifted).await;
             reply
         }
+        Fault::Edit { edit } => edit.apply(answered()),
         Fault::CommitLater { commit_after_ms } => {
             cut.cut();
             let (app, call, pending) = (Arc::clone(app), call.clone(), app.org.faults().pending());

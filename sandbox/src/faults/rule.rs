@@ -1,7 +1,7 @@
 //! One fault rule: which occasions it is for, when it strikes, and what it does then.
 
 use serde::{Deserialize, Serialize};
-use serde_json::Value as Json;
+use serde_json::{Map, Value as Json};
 
 use crate::clock::Millis;
 
@@ -26,6 +26,29 @@ pub enum Fault {
     Status(Failure),
     Delay { delay_ms: u64 },
     CommitLater { commit_after_ms: u64 },
+    Edit { edit: Edit },
+}
+
+/// What is changed in the answer on its way.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+#[derive(Default)]
+pub struct Edit {
+    /// Members of a JSON body; null takes one out.
+    #[serde(skip_serializing_if = "Map::is_empty")]
+    pub members: Map<String, Json>,
+    /// Headers by their names in small letters; null takes one out.
+    #[serde(skip_serializing_if = "Map::is_empty")]
+    pub headers: Map<String, Json>,
+    /// Rows of CSV, or `records` of JSON, that are left.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rows: Option<usize>,
+    /// Bytes that are taken off the end of the body.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cut_bytes: Option<usize>,
+    /// A text of the body, and what the first of its kind becomes; `\\xff` is a byte that is no UTF-8.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub replace: Option<(String, String)>,
 }
 
 /// An answer in place of the real one.
@@ -165,9 +188,12 @@ impl TryFrom<Json> for Fault {
                 serde_json::from_value(json["commit_after_ms"].clone())
                     .map(|commit_after_ms| Self::CommitLater { commit_after_ms })
             }
+            Json::Object(keys) if keys.len() == 1 && keys.contains_key("edit") => {
+                serde_json::from_value(json["edit"].clone()).map(|edit| Self::Edit { edit })
+            }
             _ => {
                 return Err(format!(
-                    "a fault is a name, {{\"status\": N}}, {{\"delay_ms\": N}} or {{\"commit_after_ms\": N}}, not {json}"
+                    "a fault is a name, {{\"status\": N}}, {{\"delay_ms\": N}}, {{\"commit_after_ms\": N}} or {{\"edit\": ...}}, not {json}"
                 ));
             }
         }
@@ -216,7 +242,8 @@ impl Rule {
                 Fault::Named(Named::Maintenance | Named::RowLock)
                 | Fault::Status(_)
                 | Fault::Delay { .. }
-                | Fault::CommitLater { .. } => Ok(()),
+                | Fault::CommitLater { .. }
+                | Fault::Edit { .. } => Ok(()),
                 Fault::Named(fault) if fault.is_for_requests() => Ok(()),
                 Fault::Named(_) => Err(format!(
                     "the fault {name} strikes calls of the Pub/Sub API: its rule needs an rpc"
@@ -230,7 +257,10 @@ impl Rule {
             ));
         }
         match &self.fault {
-            Fault::Status(_) | Fault::CommitLater { .. } | Fault::Named(Named::RowLock) => Err(format!(
+            Fault::Status(_)
+            | Fault::CommitLater { .. }
+            | Fault::Edit { .. }
+            | Fault::Named(Named::RowLock) => Err(format!(
                 "the fault {name} does not strike calls of the Pub/Sub API"
             )),
             Fault::Named(fault) if fault.is_for_requests() => Err(format!(

@@ -17,6 +17,8 @@ pub enum Content {
     Xml(String),
     /// A body as it stands, in whatever form.
     Text(String),
+    /// Bytes of this media type.
+    Raw(&'static str, Vec<u8>),
 }
 
 /// An answer.
@@ -85,9 +87,12 @@ impl Reply {
     pub fn body(&self) -> Json {
         match &self.content {
             Content::Json(json) => json.clone(),
-            Content::Empty | Content::Csv(_) | Content::Html(_) | Content::Xml(_) | Content::Text(_) => {
-                Json::Null
-            }
+            Content::Empty
+            | Content::Csv(_)
+            | Content::Html(_)
+            | Content::Xml(_)
+            | Content::Text(_)
+            | Content::Raw(..) => Json::Null,
         }
     }
 }

@@ -54,7 +54,9 @@ pub(super) async fn strike(
     let occasion = Occasion::Call { rpc, topic, moment };
     let lifted = hub.org.faults().lifted();
     let named = match hub.org.faults().meet(&occasion, hub.org.clock().now()) {
-        None | Some(Fault::Status(_) | Fault::CommitLater { .. }) => return Ok(Verdict::Respond(batch)),
+        None | Some(Fault::Status(_) | Fault::CommitLater { .. } | Fault::Edit { .. }) => {
+            return Ok(Verdict::Respond(batch));
+        }
         Some(Fault::Delay { delay_ms }) => {
             delay(delay_ms, &lifted).await;
             return Ok(Verdict::Respond(batch));

@@ -327,6 +327,13 @@ impl Sandbox {
         assert!(answer.status().is_success(), "{}", answer.text().await.unwrap());
     }
 
+    /// Lifts all faults.
+    pub async fn no_faults(&self) {
+        let url = format!("{}/sandbox/faults", self.env["SANDBOX_HTTP"]);
+        let answer = self.http.delete(url).send().await.unwrap();
+        assert!(answer.status().is_success());
+    }
+
     /// One of the sandbox's own controls: `POST /sandbox/{path}`.
     pub async fn control(&self, path: &str, body: Value) -> Value {
         let url = format!("{}/sandbox/{path}", self.env["SANDBOX_HTTP"]);

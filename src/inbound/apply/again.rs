@@ -9,6 +9,7 @@ use crate::inbound::apply::work::{Events, RepairedRow, Source};
 use crate::inbound::apply::{Phase, World, name_of};
 use crate::model::change::{RawEvent, ReplayId};
 use crate::model::clock::Millis;
+use crate::store::cache::absence::Decision;
 use crate::store::cache::{Batch, Cache};
 
 /// A note with what the journal keeps beside it.
@@ -77,7 +78,7 @@ impl World {
     /// Loads are numbered as they begin, and not all of them begin in a part.
     fn renumber(&self, note: &mut Note) {
         if let Note::Page { object, run, .. }
-        | Note::FinishLoad { object, run }
+        | Note::FinishLoad { object, run, .. }
         | Note::Rows {
             object,
             source: Source::Load { run },
@@ -123,8 +124,13 @@ impl World {
                 };
                 drop(self.rows(batch, &object, &source, &rows)?);
             }
-            Note::FinishLoad { object, run } => {
-                self.finish_load(batch, &object, run)?;
+            Note::FinishLoad {
+                object,
+                run,
+                rows,
+                answer,
+            } => {
+                self.finish_load(batch, &object, run, rows, answer)?;
             }
             Note::Repaired { object, read_rev } => {
                 let page = again.page.ok_or_else(|| NotKept(object.clone()))?;
@@ -157,6 +163,11 @@ impl World {
             Note::Failed { numbers, error } => {
                 for number in numbers {
                     batch.fail_repair(number, &error)?;
+                }
+            }
+            Note::Removal { object, decision } => {
+                if let Some(decision) = Decision::from_text(&decision) {
+                    self.removal(batch, &object, decision)?;
                 }
             }
             Note::ReadAgain { object, ids, reason } => self.read_again(batch, &object, &ids, &reason)?,

@@ -14,6 +14,7 @@ use crate::inbound::decode::{Change, EventSchema, entity, patch};
 use crate::inbound::plan::{Action, action};
 use crate::model::change::{RawEvent, ReplayId};
 use crate::model::row::Value;
+use crate::store::cache::absence::Leave;
 use crate::store::cache::Batch;
 use crate::store::cache::cursors::Cursor;
 use crate::store::cache::repairs::{Entry, Kind, reason};
@@ -331,7 +332,7 @@ impl World {
     ) -> rusqlite::Result<()> {
         let mirrored = &self.objects[object];
         let name = &mirrored.mirror.table.object;
-        batch.delete(&mirrored.mirror, id, committed)?;
+        batch.delete(&mirrored.mirror, id, committed, Leave::told_by_the_org())?;
         let superseded = batch.supersede_repair(name, id, self.now)?;
         // A page that was read before may still bring the row back.
         if !superseded && mirrored.is_being_read() {

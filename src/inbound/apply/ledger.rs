@@ -4,8 +4,9 @@ use crate::inbound::apply::work::Work;
 use crate::inbound::apply::{Mirrored, Phase, World};
 use crate::inbound::prepare::Planned;
 use crate::model::clock::format_datetime;
+use crate::store::cache::absence::Decision;
 use crate::store::cache::fields::Evolved;
-use crate::store::cache::repairs::{Entry, Kind, reason};
+use crate::store::cache::repairs::{DECISION_ID, Entry, Kind, reason};
 use crate::store::cache::{Batch, State, objects};
 
 impl World {
@@ -48,6 +49,14 @@ impl World {
                 self.reply(done, ());
             }
             Work::Reload { object, reason } => self.reload(batch, &object, reason)?,
+            Work::Removal {
+                object,
+                decision,
+                done,
+            } => {
+                self.removal(batch, &object, decision)?;
+                self.reply(done, ());
+            }
             Work::Changed { planned, done } => {
                 let evolved = self.changed(batch, &planned)?;
                 self.reply(done, evolved);
@@ -83,6 +92,29 @@ impl World {
             batch.take_asked(object, id)?;
         }
         Ok(())
+    }
+
+    /// What a person decided about a removal. What is released leaves with the next read of the whole object, which
+    /// begins at once.
+    pub(super) fn removal(
+        &mut self,
+        batch: &mut Batch<'_>,
+        object: &str,
+        decision: Decision,
+    ) -> rusqlite::Result<()> {
+        batch.take_asked(object, DECISION_ID)?;
+        match decision {
+            Decision::Release(rows) => {
+                batch.end_wait(object, rows)?;
+                tracing::warn!(object, rows, "a person released the removal of {rows} rows of {object}");
+                self.reload(batch, object, "a person released a removal")
+            }
+            Decision::Refuse => {
+                batch.end_wait(object, 0)?;
+                tracing::warn!(object, "a person refused a removal: the rows of {object} stay");
+                Ok(())
+            }
+        }
     }
 
     /// Marks an object to be read again, now or after the load that is under way.

@@ -15,6 +15,7 @@ use serde_json::{Map, Value};
 use crate::inbound::apply::Work;
 use crate::inbound::apply::work::{Events, RepairedRow, Source};
 use crate::inbound::prepare::{Found, Planned};
+use crate::model::brake::Answer;
 use crate::model::change::RawEvent;
 use crate::model::clock::Millis;
 use crate::store::cache::Cache;
@@ -84,6 +85,14 @@ pub(in crate::inbound) enum Note {
     FinishLoad {
         object: String,
         run: u64,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        rows: Option<u64>,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        answer: Option<Answer>,
+    },
+    Removal {
+        object: String,
+        decision: String,
     },
     /// With a page of JSON.
     Repaired {
@@ -369,9 +378,17 @@ fn rows_note(work: &Work) -> Option<Note> {
             source: source.clone(),
             rows: rows.len(),
         },
-        Work::FinishLoad { object, run, .. } => Note::FinishLoad {
+        Work::FinishLoad {
+            object,
+            run,
+            rows,
+            answer,
+            ..
+        } => Note::FinishLoad {
             object: object.clone(),
             run: *run,
+            rows: *rows,
+            answer: *answer,
         },
         Work::Repaired { object, read_rev, .. } => Note::Repaired {
             object: object.clone(),
@@ -415,6 +432,12 @@ fn ledger_note(work: &Work) -> Option<Note> {
         Work::Failed { numbers, error } => Note::Failed {
             numbers: numbers.clone(),
             error: error.clone(),
+        },
+        Work::Removal {
+            object, decision, ..
+        } => Note::Removal {
+            object: object.clone(),
+            decision: decision.as_text(),
         },
         Work::ReadAgain {
             object, ids, reason, ..

@@ -1,20 +1,28 @@
 //! Applying whole rows: pages of a load, rows of a poll, records read again.
 
-use csv::{Reader, StringRecord};
+use csv::StringRecord;
 use serde_json::{Map, Value as Json};
 
 use crate::inbound::apply::dependants::texts;
-use crate::inbound::apply::work::{RepairedRow, Source, Written};
+use crate::inbound::apply::page::{Columns, each_row};
+use crate::inbound::apply::work::{Finished, RepairedRow, Source, Written};
 use crate::inbound::apply::{Phase, World, cells};
 use crate::inbound::mapping::stamp_field;
+use crate::model::brake::Answer;
 use crate::model::clock::Millis;
-use crate::model::row::Value;
+use crate::salesforce::pages::unreadable;
+use crate::store::cache::absence::{self, Admission, Leave};
+use crate::store::cache::compare;
 use crate::store::cache::loads::{self, Load, Place};
-use crate::store::cache::rows::{Inserter, Mirror, Outcome, Whole};
+use crate::store::cache::repairs::reason;
+use crate::store::cache::rows::{Mirror, Outcome, Whole};
 use crate::store::cache::{Batch, objects};
 
 /// Answer to a page of a load that was given up meanwhile.
 const GIVEN_UP: &str = "another load of the object has begun";
+
+/// What becomes of a row that the org does not know, among many.
+const WAITS: &str = "not in the org: its removal waits for a person";
 
 /// Why a row that a page and the stream disagree on is read once more.
 const CHANGED_MEANWHILE: &str = "changed while the object was read";
@@ -39,14 +47,20 @@ impl World {
         batch: &mut Batch<'_>,
         object: &str,
         run: u64,
-    ) -> anyhow::Result<usize> {
+        rows: Option<u64>,
+        answer: Option<Answer>,
+    ) -> anyhow::Result<Finished> {
         let index = self.index(object)?;
         let Some(load) = self.load(index, run) else {
-            return Ok(0);
+            return Ok(Finished::Swept(0));
+        };
+        let leave = match self.may_sweep(batch, index, &load, rows, answer)? {
+            Ok(leave) => leave,
+            Err(unfinished) => return Ok(unfinished),
         };
         let asked = batch.when_load_asked(object, self.moment)?;
         self.bound_watermark(batch, index)?;
-        let swept = batch.finish_load(&self.objects[index].mirror, &load, self.now)?;
+        let swept = batch.finish_load(&self.objects[index].mirror, &load, leave, self.now)?;
         let phase = std::mem::replace(&mut self.objects[index].phase, Phase::Settled);
         if matches!(phase, Phase::Loading { again: true, .. }) {
             self.reload(batch, object, "asked for while the object was read")?;
@@ -54,7 +68,55 @@ impl World {
         self.loaded(batch, object, asked)?;
         // Entries for the object have waited for this.
         self.ledger_rings = true;
-        Ok(swept)
+        Ok(match leave {
+            Some(_) => Finished::Swept(swept),
+            None => Finished::Waits,
+        })
+    }
+
+    /// Whether the rows that a load did not see may leave; `None` where they stay for now, an error where the load cannot
+    /// end yet.
+    fn may_sweep(
+        &mut self,
+        batch: &mut Batch<'_>,
+        index: usize,
+        load: &Load,
+        rows: Option<u64>,
+        answer: Option<Answer>,
+    ) -> anyhow::Result<Result<Option<Leave>, Finished>> {
+        let mirror = &self.objects[index].mirror;
+        let object = &mirror.table.object;
+        if let Some(rows) = rows.filter(|_| !load.fresh)
+            && rows != batch.seen_rows(load)?
+        {
+            batch.restart_load(object)?;
+            return Ok(Err(Finished::Incomplete));
+        }
+        let (absent, of) = match load.fresh {
+            true => (0, 0),
+            false => batch.unseen_rows(mirror, load)?,
+        };
+        let reason = "a load did not find them";
+        Ok(match batch.admit(object, absent, of, answer, reason, self.now)? {
+            Admission::Leave(leave) => {
+                batch.end_wait(object, 0)?;
+                Ok(Some(leave))
+            }
+            Admission::Ask => Err(Finished::Ask),
+            Admission::Incomplete => {
+                batch.restart_load(object)?;
+                Err(Finished::Incomplete)
+            }
+            Admission::Wait => {
+                tracing::error!(
+                    object,
+                    absent,
+                    of,
+                    "{absent} of {of} rows of {object} were not found in the org: their removal waits for a person, see storesync removals"
+                );
+                Ok(None)
+            }
+        })
     }
 
     /// What was read as a whole is here up to the org's time when that began, as far as that is known, and never later
@@ -102,7 +164,7 @@ impl World {
         };
         let shown = self.objects[index].shown.clone();
         let mirror = &mut self.objects[index].mirror;
-        let (mut newer, mut changed) = (Vec::new(), Vec::new());
+        let (mut newer, mut changed, mut broken) = (Vec::new(), Vec::new(), Vec::new());
         let mut write = |batch: &mut Batch<'_>, mirror: &mut Mirror, id: &str, record: &StringRecord| {
             let before = texts(batch, mirror, &shown, id)?;
             match columns.write(batch, mirror, &load, id, record)? {
@@ -116,7 +178,7 @@ impl World {
             let mut known = Vec::new();
             let mut inserter = batch.inserter(mirror)?;
             let mut inserted = 0;
-            let read = each_row(&mut reader, &columns, object, |id, record| {
+            let read = each_row((csv, &mut reader), &columns, object, &mut broken, |id, record| {
                 if columns.insert(&mut inserter, mirror, id, record)? {
                     inserted += 1;
                 } else {
@@ -131,16 +193,34 @@ impl World {
             }
             read
         } else {
-            each_row(&mut reader, &columns, object, |id, record| {
+            each_row((csv, &mut reader), &columns, object, &mut broken, |id, record| {
                 batch.mark_seen(&load, id)?;
                 write(batch, mirror, id, record)
             })?
         };
+        for id in &broken {
+            self.unreadable_row(batch, index, Some(load), id, "a text is no UTF-8")?;
+        }
         self.follow_up(batch, index, &newer, &changed)?;
         if let Ok(rows) = read {
             batch.advance_load(object, &load, rows, place)?;
         }
         Ok(read)
+    }
+
+    /// A row that the org has and that cannot be read: it waits in the ledger, and no load takes it for deleted.
+    fn unreadable_row(
+        &mut self,
+        batch: &mut Batch<'_>,
+        index: usize,
+        load: Option<Load>,
+        id: &str,
+        why: &str,
+    ) -> rusqlite::Result<()> {
+        if let Some(load) = load.filter(|load| !load.fresh) {
+            batch.mark_seen(&load, id)?;
+        }
+        self.repair(batch, index, id, &format!("{}: {why}", reason::UNREADABLE))
     }
 
     /// What a page asks for besides: rows that the stream disagreed on, and rows whose change others show.
@@ -181,9 +261,13 @@ impl World {
             let Some(id) = row.get("Id").and_then(Json::as_str) else {
                 return Ok(Err(format!("a row of {object} has no Id")));
             };
+            if let Some(reason) = unreadable(row) {
+                self.unreadable_row(batch, index, load, id, reason)?;
+                continue;
+            }
             let (differed, too_late) = if row.get("IsDeleted") == Some(&Json::Bool(true)) {
                 let mirror = &self.objects[index].mirror;
-                let outcome = batch.delete_untouched(mirror, id, read_rev)?;
+                let outcome = batch.delete_untouched(mirror, id, read_rev, Leave::told_by_the_org())?;
                 (outcome == Outcome::Changed, outcome == Outcome::AlreadyCurrent)
             } else {
                 if let Some(load) = load.filter(|load| !load.fresh) {
@@ -235,14 +319,23 @@ impl World {
         rows: &[RepairedRow],
     ) -> anyhow::Result<()> {
         let index = self.index(object)?;
+        let absent = self.may_leave(batch, index, rows)?;
         for (number, id, row) in rows {
             if !batch.is_open(*number)? {
                 continue;
             }
             let shown = self.shown(batch, index, id)?;
             let mirror = &mut self.objects[index].mirror;
+            let told = row
+                .as_ref()
+                .is_some_and(|row| row.get("IsDeleted") == Some(&Json::Bool(true)));
+            let leave = if told {
+                Some(Leave::told_by_the_org())
+            } else {
+                absent
+            };
             let found = match row {
-                Some(row) => match write_json(batch, mirror, id, row, read_rev)? {
+                Some(row) if !told => match write_json(batch, mirror, id, row, read_rev)? {
                     Whole::Newer => None,
                     Whole::Same => Some("same"),
                     Whole::Updated => {
@@ -251,10 +344,13 @@ impl World {
                     }
                     Whole::Inserted => Some("missing here"),
                 },
-                None => match batch.delete_untouched(mirror, id, read_rev)? {
-                    Outcome::AlreadyCurrent => None,
-                    Outcome::Changed => Some("deleted in the org"),
-                    Outcome::Missing => Some("in neither"),
+                _ => match leave {
+                    None => Some(WAITS),
+                    Some(leave) => match batch.delete_untouched(mirror, id, read_rev, leave)? {
+                        Outcome::AlreadyCurrent => None,
+                        Outcome::Changed => Some("deleted in the org"),
+                        Outcome::Missing => Some("in neither"),
+                    },
                 },
             };
             match found {
@@ -262,7 +358,50 @@ impl World {
                 None => self.ledger_rings = true,
             }
         }
+        if absent.is_none() {
+            batch.count_waiting(object, WAITS)?;
+        }
         Ok(())
+    }
+
+    /// Whether the records that the org does not know may leave. It was asked whether they are deleted before.
+    fn may_leave(
+        &mut self,
+        batch: &mut Batch<'_>,
+        index: usize,
+        rows: &[RepairedRow],
+    ) -> anyhow::Result<Option<Leave>> {
+        let table = &self.objects[index].mirror.table;
+        let mut absent = 0;
+        for (.., id, row) in rows {
+            absent += u64::from(row.is_none() && compare::has_row(batch.connection(), table, id)?);
+        }
+        if absent == 0 {
+            return Ok(Some(Leave::told_by_the_org()));
+        }
+        let object = &table.object;
+        // Whatever waits, waits for the same person.
+        let waiting = absence::waiting(batch.connection())?;
+        if waiting.iter().any(|waiting| waiting.object == *object) {
+            return Ok(None);
+        }
+        let of = objects::object(batch.connection(), object)?.map_or(0, |object| object.rows.unsigned_abs());
+        let answer = Answer {
+            asked: absent,
+            ..Answer::default()
+        };
+        let reason = "the org does not know them, one by one";
+        let admitted = batch.admit(object, absent, of, Some(answer), reason, self.now)?;
+        if let Admission::Leave(leave) = admitted {
+            return Ok(Some(leave));
+        }
+        tracing::error!(
+            object,
+            absent,
+            of,
+            "{absent} rows of {object} were not found in the org: their removal waits for a person, see storesync removals"
+        );
+        Ok(None)
     }
 
     pub(super) fn index(&self, object: &str) -> anyhow::Result<usize> {
@@ -277,95 +416,6 @@ impl World {
             Phase::Loading { load, .. } if load.run == run => Some(*load),
             _ => None,
         }
-    }
-}
-
-/// Where the columns of a table are in a page.
-struct Columns {
-    id: usize,
-    stamp: Option<usize>,
-    fields: Vec<Option<usize>>,
-}
-
-impl Columns {
-    fn find(header: &StringRecord, mirror: &Mirror) -> Option<Self> {
-        let place = |name: &str| header.iter().position(|title| title.eq_ignore_ascii_case(name));
-        let fields = mirror
-            .table
-            .columns
-            .iter()
-            .map(|column| place(&column.field))
-            .collect();
-        Some(Self {
-            id: place("Id")?,
-            stamp: stamp_field(&mirror.table).and_then(place),
-            fields,
-        })
-    }
-
-    fn id<'r>(&self, record: &'r StringRecord) -> Option<&'r str> {
-        record.get(self.id).filter(|id| !id.is_empty())
-    }
-
-    /// The row's columns, and its stamp.
-    fn values<'r>(
-        &self,
-        mirror: &Mirror,
-        record: &'r StringRecord,
-    ) -> (impl Iterator<Item = Value<'r>>, Millis) {
-        let text = |place: Option<usize>| place.and_then(|place| record.get(place)).unwrap_or("");
-        let stamp = cells::stamp(text(self.stamp)).unwrap_or(0);
-        let columns = mirror.table.columns.iter().zip(&self.fields);
-        let values = columns.map(move |(column, place)| cells::from_text(column.kind, text(*place)));
-        (values, stamp)
-    }
-
-    /// Adds the row to a table that was empty; `false` where the stream has brought it meanwhile.
-    fn insert(
-        &self,
-        inserter: &mut Inserter<'_>,
-        mirror: &Mirror,
-        id: &str,
-        record: &StringRecord,
-    ) -> rusqlite::Result<bool> {
-        let (values, stamp) = self.values(mirror, record);
-        inserter.insert(id, values.enumerate(), stamp, stamp)
-    }
-
-    fn write(
-        &self,
-        batch: &mut Batch<'_>,
-        mirror: &mut Mirror,
-        load: &Load,
-        id: &str,
-        record: &StringRecord,
-    ) -> rusqlite::Result<Whole> {
-        let (values, stamp) = self.values(mirror, record);
-        let values: Vec<Value<'_>> = values.collect();
-        batch.write_whole(mirror, id, &values, stamp, load.start_rev)
-    }
-}
-
-/// Goes through the rows of a page, in one record that is reused. Gives their number, or why it ends early.
-fn each_row(
-    reader: &mut Reader<&[u8]>,
-    columns: &Columns,
-    object: &str,
-    mut take: impl FnMut(&str, &StringRecord) -> rusqlite::Result<()>,
-) -> rusqlite::Result<Written> {
-    let mut record = StringRecord::new();
-    let mut rows = 0;
-    loop {
-        match reader.read_record(&mut record) {
-            Ok(true) => {}
-            Ok(false) => return Ok(Ok(rows)),
-            Err(error) => return Ok(Err(format!("a page of {object} cannot be read: {error}"))),
-        }
-        let Some(id) = columns.id(&record) else {
-            return Ok(Err(format!("a page of {object} has a row without an id")));
-        };
-        take(id, &record)?;
-        rows += 1;
     }
 }
 

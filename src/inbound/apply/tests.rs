@@ -325,11 +325,17 @@ impl Door {
     }
 
     fn finish(&self, object: &str, run: u64) -> usize {
-        self.ask(|done| Work::FinishLoad {
+        let finished = self.ask(|done| Work::FinishLoad {
             object: object.to_owned(),
             run,
+            rows: None,
+            answer: None,
             done,
-        })
+        });
+        match finished {
+            work::Finished::Swept(rows) => rows,
+            other => panic!("the load ended with {other:?}"),
+        }
     }
 
     fn repaired(&self, read_rev: i64, rows: Vec<work::RepairedRow>) {
@@ -1297,10 +1303,12 @@ fn a_column_comes_while_events_do() {
         ["reload|fields have changed"]
     );
     let load = door.begin("Product2");
+    let page = format!("\"Id\",\"Name\"\n\"{ID}\",\"Tea\"\n");
+    door.page("Product2", load.run, &page).unwrap();
     door.finish("Product2", load.run);
     assert_eq!(
         door.rows("select found from _repair where kind = 'reload'"),
-        ["the object was read again, 2 rows removed"]
+        ["the object was read again, 1 rows removed"]
     );
 }
 
@@ -1355,4 +1363,57 @@ fn a_load_goes_on_after_a_kill_with_what_it_has_seen() {
         "what the first process saw is not removed"
     );
     assert_eq!(door.rows("select id, name from product2"), [format!("{ID}|New")]);
+}
+
+#[test]
+fn a_row_that_cannot_be_read_waits_by_itself() {
+    let door = Door::live();
+    let load = door.begin("Product2");
+    let bytes = [
+        b"\"Id\",\"Name\"\n\"" as &[u8],
+        ID.as_bytes(),
+        b"\",\"T\xffa\"\n\"",
+        OTHER.as_bytes(),
+        b"\",\"Cup\"\n",
+    ]
+    .concat();
+    let written = door.ask(|done| Work::Page {
+        object: "Product2".to_owned(),
+        run: load.run,
+        packed: None,
+        csv: bytes.into(),
+        place: None,
+        done,
+    });
+    assert_eq!(written, Ok(2));
+    door.finish("Product2", load.run);
+    assert_eq!(
+        door.rows("select id, name from product2"),
+        [format!("{OTHER}|Cup")]
+    );
+    let open = "select record_id, reason from _repair where closed_at is null";
+    assert_eq!(
+        door.rows(open),
+        [format!("{ID}|it could not be read: a text is no UTF-8")]
+    );
+    // The next load does not take it for deleted either, whichever way it is read.
+    let load = door.begin("Product2");
+    let row = |id: &str, name: &str, value: &str| {
+        let members = [("Id", id), (name, value)];
+        let members = members.map(|(name, value)| (name.to_owned(), serde_json::Value::from(value)));
+        members.into_iter().collect::<serde_json::Map<_, _>>()
+    };
+    let rows = vec![row(OTHER, "attributes", "lone surrogate"), row(ID, "Name", "Tea")];
+    let written = door.ask(|done| Work::Rows {
+        object: "Product2".to_owned(),
+        source: Source::Load { run: load.run },
+        rows,
+        done,
+    });
+    assert_eq!(written, Ok(2));
+    assert_eq!(door.finish("Product2", load.run), 0);
+    assert_eq!(
+        door.rows("select id, name from product2 order by name"),
+        [format!("{OTHER}|Cup"), format!("{ID}|Tea")]
+    );
 }

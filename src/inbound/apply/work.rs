@@ -11,8 +11,10 @@ use tokio::sync::{mpsc, oneshot};
 use crate::inbound::apply::EVENTS_PER_BATCH_MAX;
 use crate::inbound::apply::log::Packed;
 use crate::inbound::prepare::Planned;
+use crate::model::brake::Answer;
 use crate::model::change::{RawEvent, ReplayId};
 use crate::model::clock::{Millis, Moment};
+use crate::store::cache::absence::Decision;
 use crate::store::cache::fields::Evolved;
 use crate::store::cache::loads::{Load, Place};
 
@@ -52,11 +54,20 @@ pub enum Work {
         rows: Vec<Map<String, Value>>,
         done: oneshot::Sender<Written>,
     },
-    /// The load has sent all it found. Answered with the number of rows removed.
+    /// The load has sent all it found: so many rows, as far as the org announced that. `answer` is what the org said
+    /// about the rows that the load did not find.
     FinishLoad {
         object: String,
         run: u64,
-        done: oneshot::Sender<usize>,
+        rows: Option<u64>,
+        answer: Option<Answer>,
+        done: oneshot::Sender<Finished>,
+    },
+    /// What a person decided about a removal that waits.
+    Removal {
+        object: String,
+        decision: Decision,
+        done: oneshot::Sender<()>,
     },
     /// Records read again, `None` where the org has none, by a read that began when the feed stood at `read_rev`.
     Repaired {
@@ -125,7 +136,21 @@ pub enum Work {
 /// Rows written, or why the page cannot be: the load tries again.
 pub type Written = Result<u64, String>;
 
-/// Number of the repair, record id, and the record.
+/// How a load ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Finished {
+    /// So many rows were removed.
+    Swept(usize),
+    /// The object is live, and the rows that the load did not find wait for a person.
+    Waits,
+    /// The org is to be asked about the rows that the load did not find; the load is not ended.
+    Ask,
+    /// The load was incomplete and begins anew.
+    Incomplete,
+}
+
+/// Number of the repair, record id, and the record: with `IsDeleted` where the org said that it is gone, `None` where it
+/// knows no such record.
 pub type RepairedRow = (i64, String, Option<Map<String, Value>>);
 
 /// Where whole rows come from.

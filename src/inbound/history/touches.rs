@@ -244,8 +244,8 @@ fn find(table: &Table, id: &str, page: &[u8]) -> anyhow::Result<Option<What>> {
     let rows: Vec<RepairedRow> = serde_json::from_slice(page)?;
     let found = rows.into_iter().find(|(_, of, _)| of == id);
     Ok(found.map(|(_, _, row)| match row {
-        Some(row) => What::Whole(from_json(table, &row)),
-        None => What::Gone,
+        Some(row) if row.get("IsDeleted") != Some(&Json::Bool(true)) => What::Whole(from_json(table, &row)),
+        _ => What::Gone,
     }))
 }
 

@@ -40,9 +40,30 @@ fn is_list(place: &Place) -> bool {
 }
 
 impl Stage<'_> {
-    /// Reads the results of a job, from the place where an earlier process ended, or else from the beginning; gives
-    /// the number of rows.
+    /// Reads the results of a job, from the place where an earlier process ended with so many rows, or else from the
+    /// beginning; gives the number of rows. It is an error where fewer came than the job found.
     pub(super) async fn job_pages(
+        &self,
+        planned: &Planned,
+        run: u64,
+        job: &Job,
+        begun: Option<(&Place, u64)>,
+        pulse: &Pulse,
+    ) -> anyhow::Result<u64> {
+        let place = begun.map(|(place, _)| place);
+        let rows = self.pages_from(planned, run, job, place, pulse).await?;
+        // Pages of a list that was cut off were read twice.
+        let again = place.is_some_and(is_list);
+        let came = begun.map_or(0, |(_, before)| before) + rows;
+        anyhow::ensure!(
+            came == job.rows || (again && came > job.rows),
+            "{came} of the {} rows that the query job announced came",
+            job.rows
+        );
+        Ok(rows)
+    }
+
+    async fn pages_from(
         &self,
         planned: &Planned,
         run: u64,
@@ -125,7 +146,8 @@ impl Stage<'_> {
         crate::failpoint::stand("load").await;
         // Before anything is in memory. What is on its way fills buffers below, so it is held for the whole page.
         let _permit = self.pages.acquire().await?;
-        let mut download = self.wires.org.download(page, PIECE_BYTES).await?;
+        let fields = planned.fields();
+        let mut download = self.wires.org.download(page, &fields, PIECE_BYTES).await?;
         let mut rows = 0;
         while let Some(csv) = download.next().await? {
             let writing = self.write(planned, run, csv, Some(place.clone())).await?;
@@ -133,7 +155,7 @@ impl Stage<'_> {
             pulse.quiet_for(PAGE_MAX);
             crate::failpoint::stand("load").await;
         }
-        Ok(rows)
+        all_written(rows, download.rows())
     }
 
     /// Fetches one page while the one before is written.
@@ -146,6 +168,7 @@ impl Stage<'_> {
         pulse: &Pulse,
     ) -> anyhow::Result<u64> {
         let rows_max = rows_per_page(planned.table.columns.len());
+        let fields = planned.fields();
         let mut writing = None;
         let mut rows = 0;
         loop {
@@ -162,7 +185,7 @@ impl Stage<'_> {
             let page = self
                 .wires
                 .org
-                .bulk_page(job, locator.as_deref(), rows_max)
+                .bulk_page(job, &fields, locator.as_deref(), rows_max)
                 .await?;
             rows += finish(writing.take()).await?;
             let place = page.next.clone().map(|locator| Place {
@@ -170,7 +193,11 @@ impl Stage<'_> {
                 locator,
                 total: job.rows,
             });
-            writing = Some((self.write(planned, run, page.csv, place).await?, permit));
+            writing = Some((
+                self.write(planned, run, page.csv, place).await?,
+                page.rows,
+                permit,
+            ));
             locator = page.next;
             if locator.is_none() {
                 return Ok(rows + finish(writing.take()).await?);
@@ -205,11 +232,21 @@ async fn written(answer: oneshot::Receiver<Written>) -> anyhow::Result<u64> {
 }
 
 /// Of the page before, which gives back its permit with that.
-async fn finish(writing: Option<(oneshot::Receiver<Written>, SemaphorePermit<'_>)>) -> anyhow::Result<u64> {
+async fn finish(
+    writing: Option<(oneshot::Receiver<Written>, u64, SemaphorePermit<'_>)>,
+) -> anyhow::Result<u64> {
     match writing {
-        Some((answer, _permit)) => written(answer).await,
+        Some((answer, announced, _permit)) => all_written(written(answer).await?, announced),
         None => Ok(0),
     }
+}
+
+fn all_written(rows: u64, announced: u64) -> anyhow::Result<u64> {
+    anyhow::ensure!(
+        rows == announced,
+        "{rows} of the {announced} rows of a page could be written"
+    );
+    Ok(rows)
 }
 
 fn rows_per_page(fields: usize) -> u32 {

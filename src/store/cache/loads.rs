@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::model::clock::Millis;
 use crate::model::row::quoted;
+use crate::store::cache::absence::Leave;
 use crate::store::cache::rows::Mirror;
 use crate::store::cache::{Batch, Change, State, objects};
 
@@ -88,6 +89,26 @@ pub fn load(connection: &Connection, object: &str) -> rusqlite::Result<Option<Pr
         .optional()
 }
 
+/// Ids of rows that a load did not see so far: of all where there are no more than `most`, else of some at random.
+pub fn unseen(connection: &Connection, table: &str, load: &Load, most: usize) -> rusqlite::Result<Vec<String>> {
+    let table = quoted(table);
+    let sql = format!(
+        "select id from {table} {} order by random() limit {most}",
+        unseen_of(&table)
+    );
+    connection
+        .prepare(&sql)?
+        .query_map(params![load.start_rev, number(load.run)], |row| row.get(0))?
+        .collect()
+}
+
+/// Rows that a load did not see and nothing has touched since it began: its revision and its number are bound.
+fn unseen_of(table: &str) -> String {
+    format!(
+        "where _rev <= ?1 and not exists (select 1 from _seen where run = ?2 and _seen.id = {table}.id)"
+    )
+}
+
 /// SQLite has no unsigned numbers; ours never reach so far.
 fn number(unsigned: u64) -> i64 {
     i64::try_from(unsigned).unwrap_or(i64::MAX)
@@ -161,9 +182,51 @@ impl Batch<'_> {
         Ok(())
     }
 
-    /// Ends a load: removes what it did not see, and the object is live. Rows removed.
-    pub fn finish_load(&mut self, mirror: &Mirror, load: &Load, now: Millis) -> rusqlite::Result<usize> {
-        let swept = if load.fresh { 0 } else { self.sweep(mirror, load)? };
+    /// How many rows a load that ends did not see, and how many the table has.
+    pub fn unseen_rows(&self, mirror: &Mirror, load: &Load) -> rusqlite::Result<(u64, u64)> {
+        let table = quoted(&mirror.table.name);
+        let sql = format!(
+            "select count(*), (select count(*) from {table}) from {table} {}",
+            unseen_of(&table)
+        );
+        self.transaction
+            .query_row(&sql, params![load.start_rev, number(load.run)], |row| {
+                let [absent, rows]: [i64; 2] = [row.get(0)?, row.get(1)?];
+                Ok((absent.unsigned_abs(), rows.unsigned_abs()))
+            })
+    }
+
+    /// How many different rows a load saw. One that began on an empty table keeps no list of them.
+    pub fn seen_rows(&self, load: &Load) -> rusqlite::Result<u64> {
+        let seen: i64 = self.transaction.query_row(
+            "select count(*) from _seen where run = ?1",
+            [number(load.run)],
+            |row| row.get(0),
+        )?;
+        Ok(seen.unsigned_abs())
+    }
+
+    /// A load turned out to be incomplete: it does not go on where it was, but begins anew.
+    pub fn restart_load(&mut self, object: &str) -> rusqlite::Result<()> {
+        self.transaction.execute(
+            "update _load set job = null, locator = null where object = ?1",
+            [object],
+        )?;
+        Ok(())
+    }
+
+    /// Ends a load: removes what it did not see where that may leave, and the object is live. Rows removed.
+    pub fn finish_load(
+        &mut self,
+        mirror: &Mirror,
+        load: &Load,
+        leave: Option<Leave>,
+        now: Millis,
+    ) -> rusqlite::Result<usize> {
+        let swept = match leave {
+            Some(leave) if !load.fresh => self.sweep(mirror, load, leave)?,
+            _ => 0,
+        };
         let object = &mirror.table.object;
         self.forget_load(object)?;
         self.memory.rev += 1;
@@ -187,12 +250,9 @@ impl Batch<'_> {
         Ok(swept)
     }
 
-    fn sweep(&mut self, mirror: &Mirror, load: &Load) -> rusqlite::Result<usize> {
+    fn sweep(&mut self, mirror: &Mirror, load: &Load, leave: Leave) -> rusqlite::Result<usize> {
         let table = quoted(&mirror.table.name);
-        let select = format!(
-            "select id from {table} where _rev <= ?1 and not exists \
-             (select 1 from _seen where run = ?2 and _seen.id = {table}.id) limit {SWEEP_ROWS}"
-        );
+        let select = format!("select id from {table} {} limit {SWEEP_ROWS}", unseen_of(&table));
         let mut swept = 0;
         loop {
             let unseen: Vec<String> = self
@@ -201,7 +261,7 @@ impl Batch<'_> {
                 .query_map(params![load.start_rev, number(load.run)], |row| row.get(0))?
                 .collect::<Result<_, _>>()?;
             for id in &unseen {
-                self.remove(mirror, id)?;
+                self.remove(mirror, id, leave)?;
             }
             swept += unseen.len();
             if unseen.len() < SWEEP_ROWS {
@@ -210,7 +270,7 @@ impl Batch<'_> {
         }
     }
 
-    fn remove(&mut self, mirror: &Mirror, id: &str) -> rusqlite::Result<()> {
+    fn remove(&mut self, mirror: &Mirror, id: &str, _leave: Leave) -> rusqlite::Result<()> {
         self.transaction
             .prepare_cached(&format!(
                 "delete from {} where id = ?1",

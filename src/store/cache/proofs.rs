@@ -46,9 +46,11 @@ pub fn known(
     let of_channel = of_channel.map(|(_, problem, _)| problem);
     let mut known: BTreeMap<String, Known> = connection
         .prepare_cached(
-            "select o.object, o.streamed, o.rows, coalesce(o.problem, case o.streamed when 1 then ?1 end), \
+            "select o.object, o.streamed, o.rows, coalesce(o.problem, case when a.waiting is not null then a.waiting || \
+                ' rows were not found in the org, and wait for a person: storesync removals list' end, \
+                case o.streamed when 1 then ?1 end), \
                 o.state in ('live', 'reload') and coalesce(p.complete, 0), p.wall, p.boot, p.boot_id \
-             from _object o left join _proof p on p.object = o.object",
+             from _object o left join _proof p on p.object = o.object left join _absence a on a.object = o.object",
         )?
         .query_map([of_channel], |row| {
             let proof = match row.get::<_, Option<Millis>>(5)? {

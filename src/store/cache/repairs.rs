@@ -18,6 +18,8 @@ pub mod reason {
     pub const BY_SCHEDULE: &str = "by schedule";
     pub const FIELDS_CHANGED: &str = "fields have changed";
     pub const OTHER_ADDRESS: &str = "the org answers from another address";
+    /// How the reason of a record begins that could not be read.
+    pub const UNREADABLE: &str = "it could not be read";
     pub const UNKNOWN_EVENT: &str = "an event of an unknown object could not be decoded";
 }
 
@@ -150,6 +152,24 @@ pub fn open(connection: &Connection, kind: Kind, limit: usize) -> rusqlite::Resu
     )
 }
 
+/// Entries of a kind, closed ones too, the newest first.
+pub fn history_of(connection: &Connection, kind: Kind, limit: usize) -> rusqlite::Result<Vec<Repair>> {
+    list(
+        connection,
+        "where kind = ?1 order by number desc limit ?2",
+        params![kind.as_str(), number(limit)],
+    )
+}
+
+/// Records that wait because they cannot be read.
+pub fn unreadable(connection: &Connection, limit: usize) -> rusqlite::Result<Vec<Repair>> {
+    list(
+        connection,
+        "where closed_at is null and kind = 'record' and substr(reason, 1, length(?1)) = ?1 order by number limit ?2",
+        params![reason::UNREADABLE, number(limit)],
+    )
+}
+
 /// All entries of the last while, the newest first.
 pub fn history(connection: &Connection, limit: usize) -> rusqlite::Result<Vec<Repair>> {
     list(connection, "order by number desc limit ?1", [number(limit)])
@@ -216,7 +236,10 @@ pub fn under_way(connection: &Connection, object: &str) -> rusqlite::Result<bool
         .exists([object])
 }
 
-/// A record that was asked for from beside the daemon.
+/// In place of a record's id, where a person decided about a removal.
+pub const DECISION_ID: &str = "";
+
+/// A record that was asked for from beside the daemon, or a decision about a removal.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Asked {
     pub object: String,

@@ -19,6 +19,7 @@ use rusqlite::{CachedStatement, OptionalExtension, Statement};
 
 use crate::model::clock::Millis;
 use crate::model::row::{Table, Value, quoted};
+use crate::store::cache::absence::Leave;
 use crate::store::cache::bind::{Written, bind, same};
 use crate::store::cache::{Batch, Change};
 
@@ -287,7 +288,13 @@ impl Batch<'_> {
     }
 
     /// Removes a row, as an event committed at `committed` says.
-    pub fn delete(&mut self, mirror: &Mirror, id: &str, committed: Millis) -> rusqlite::Result<Outcome> {
+    pub fn delete(
+        &mut self,
+        mirror: &Mirror,
+        id: &str,
+        committed: Millis,
+        _leave: Leave,
+    ) -> rusqlite::Result<Outcome> {
         if self
             .transaction
             .prepare_cached(&mirror.delete)?
@@ -299,12 +306,14 @@ impl Batch<'_> {
         self.deleted(mirror, id)
     }
 
-    /// Removes a row that a read did not find, unless it was touched since the feed stood at `read_rev`.
+    /// Removes a row that a read told to be gone, or did not find, unless it was touched since the feed stood at
+    /// `read_rev`.
     pub fn delete_untouched(
         &mut self,
         mirror: &Mirror,
         id: &str,
         read_rev: i64,
+        _leave: Leave,
     ) -> rusqlite::Result<Outcome> {
         if self
             .transaction

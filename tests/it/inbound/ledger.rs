@@ -268,7 +268,7 @@ async fn a_parked_event_can_be_looked_at() {
     })
     .await;
     assert_eq!(parked[0]["object"], "Product2");
-    let payload = parked[0]["events"][0]["payload"].as_str().unwrap();
+    let payload = parked[0]["events"][0]["payload"].as_str().unwrap().to_owned();
     assert!(payload.len() > 40, "its bytes are kept: {parked}");
     let told = metrics(&daemon).await;
     for (sample, count) in [
@@ -277,5 +277,15 @@ async fn a_parked_event_can_be_looked_at() {
     ] {
         assert_eq!(value(&told, sample), Some(count), "{sample} in\n{told}");
     }
+    assert_eq!(parked[0]["found"], Value::Null);
+    // Once its object has been read again, it is still to be found, with what became of it.
+    org.no_faults().await;
+    let parked = eventually("the event is closed", async || {
+        let (_, json, _) = org.verb(&["events", "parked", "--json"]).await;
+        let parked: Value = serde_json::from_str(&json).ok()?;
+        (!parked[0]["found"].is_null()).then_some(parked)
+    })
+    .await;
+    assert!(parked[0]["events"][0]["payload"] == payload, "{parked}");
     daemon.running.kill();
 }

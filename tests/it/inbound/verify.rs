@@ -201,17 +201,29 @@ async fn a_hard_delete_of_a_thousand_rows_is_found_row_by_row_and_put_right() {
     let (code, report) = verify(&org, &["--object", "Account", "--repair"]).await;
     assert_eq!(
         (code, &report["repairs"]),
-        (0, &json!({"asked": ROWS, "open": 0}))
+        (1, &json!({"asked": ROWS, "open": ROWS})),
+        "so many rows that the org does not know wait for a person"
     );
-    converge(&org).await;
-    let ledger = org.settled().await;
+    let (_, list, _) = org.verb(&["removals", "list", "--json"]).await;
+    let list: Value = serde_json::from_str(&list).unwrap();
     assert_eq!(
-        ledger
-            .iter()
-            .filter(|entry| entry["found"] == "deleted in the org")
-            .count(),
-        ROWS
+        (&list[0]["object"], &list[0]["rows"]),
+        (&json!("Account"), &json!(ROWS))
     );
+    let left = select(&cache(&org.state()), "select count(*) as n from account");
+    assert_eq!(left[0]["n"], list[0]["rows_of"], "none has left");
+    let (code, ..) = org
+        .verb(&["removals", "release", "Account", "--rows", "999"])
+        .await;
+    assert_eq!(code, 1, "fewer than those that wait");
+    let (code, ..) = org
+        .verb(&["removals", "release", "Account", "--rows", "1000"])
+        .await;
+    assert_eq!(code, 0);
+    converge(&org).await;
+    org.settled().await;
+    let (_, list, _) = org.verb(&["removals", "list"]).await;
+    assert_eq!(list, "no removal waits\n");
     let expected: Vec<(&str, &[&str])> = ids.iter().map(|id| (*id, &["deleted"][..])).collect();
     assert_told(&org, "Account", before, &expected);
 }

@@ -73,8 +73,11 @@ const SEEN_ELSEWHERE: &[&str] = &[
     "storesync_erasure_lookups_total",
     "storesync_events_parked_total",
     "storesync_gap_oldest_seconds",
+    "storesync_log_holders",
+    "storesync_log_size_bytes",
     "storesync_object_lag_seconds",
     "storesync_org_trouble",
+    "storesync_removal_rows_waiting",
 ];
 
 /// That the names are those of the tables, neither more nor fewer.
