@@ -228,6 +228,7 @@ impl Server {
             feed: Feed::default(),
             tokens: Tokens::default(),
             account_history: false,
+            life: serve::KnownLife::default(),
             clock: Clock::System,
             console: Default::default(),
             dir: dir.into(),

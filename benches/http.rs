@@ -145,6 +145,7 @@ fn daemon(runtime: &Runtime, dir: &Path, stop: CancellationToken) -> SocketAddr 
         feed: Feed::default(),
         tokens: Tokens::default(),
         account_history: false,
+        life: serve::KnownLife::default(),
         clock: Clock::System,
         console: Default::default(),
         dir: dir.into(),

@@ -10,12 +10,16 @@ mod body;
 mod catalogue;
 mod changes;
 pub mod console;
+mod cursor;
 mod customers;
 mod freshness;
+mod life;
 mod listen;
 mod metrics;
 mod openapi;
 mod orders;
+mod partial;
+mod persons;
 mod problem;
 mod query;
 mod reply;
@@ -41,12 +45,14 @@ use crate::model::trouble::Hindrances;
 use crate::outbound::outbox::Intake;
 use crate::serve::console::Console;
 use crate::serve::problem::Problem;
+use crate::store::cache;
 use crate::store::reader::Reader;
 
 pub use access::Tokens;
 pub use changes::Feed;
 pub use freshness::Freshness;
 use freshness::Subject;
+pub use life::Known as KnownLife;
 pub use listen::{CONNECTIONS_MAX, Listener, seats};
 
 /// Largest body taken: an order of 2,000 items is a fifth of it.
@@ -74,6 +80,7 @@ pub struct Parts {
     pub topics: Arc<[String]>,
     /// Whether a contact sees what others of the account ordered, own or asked.
     pub account_history: bool,
+    pub life: life::Known,
     pub stop: CancellationToken,
 }
 
@@ -82,6 +89,17 @@ impl Parts {
     fn is_initializing(&self, subject: Subject) -> bool {
         let health = self.health.borrow();
         health.freshness.is_initializing(subject, self.clock.moment())
+    }
+
+    /// What answers are refused with until a subject's objects have been complete.
+    fn initializing(&self, subject: Subject) -> Problem {
+        let health = self.health.borrow();
+        Problem::initializing(health.freshness.progress(subject, self.clock.moment()))
+    }
+
+    /// The life of the cache, which positions and tags name.
+    fn life(&self) -> anyhow::Result<life::Life> {
+        self.life.get(|| self.reader.with(cache::life))
     }
 }
 
@@ -163,7 +181,7 @@ mod tests {
     use serde_json::{Value, json};
     use tokio::net::TcpListener;
 
-    const CACHE: &str = "
+    pub(super) const CACHE: &str = "
         insert into _object (object, table_name, state, streamed, rows) values ('Product2', 'product2', 'live', 1, 4);
         create table s_c__store__c (id text primary key, name text, s_c__code__c text, s_c__domain__c text,
             s_c__currency__c text, s_c__pricebook_id__c text, _rev integer);
@@ -189,13 +207,14 @@ mod tests {
             ('01u2', '01s1', '01t000000000002AAA', 25.0, 1, 'AUD', 20.0, 21), ('01u3', '01s1', '01t000000000001AAA', 15.0, 1, 'USD', null, 22),
             ('01u5', '01s1', '01t000000000005AAA', 9.0, 0, 'AUD', null, 23);";
 
-    struct Shop {
+    pub(super) struct Shop {
         dir: tempfile::TempDir,
-        address: String,
-        client: Client,
-        stop: CancellationToken,
-        health: watch::Sender<Health>,
+        pub address: String,
+        pub client: Client,
+        pub stop: CancellationToken,
+        pub health: watch::Sender<Health>,
         outbox: Outbox,
+        world: World,
     }
 
     /// One object, proved then.
@@ -246,12 +265,13 @@ mod tests {
             dir: dir.into(),
             topics: Arc::new([]),
             account_history: false,
+            life: life::Known::default(),
             stop: CancellationToken::new(),
         })
     }
 
     impl Shop {
-        async fn open(cache: &str) -> Self {
+        pub async fn open(cache: &str) -> Self {
             let dir = tempfile::tempdir().unwrap();
             let writer = Cache::open(dir.path()).unwrap();
             writer.connection().execute_batch(cache).unwrap();
@@ -263,7 +283,8 @@ mod tests {
             let stop = world.stop.clone();
             let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
             let address = format!("http://{}", listener.local_addr().unwrap());
-            let router = storefront(world.clone()).merge(Router::new().nest("/admin", operators(world)));
+            let router =
+                storefront(world.clone()).merge(Router::new().nest("/admin", operators(world.clone())));
             tokio::task::spawn(listen::serve(listener.into(), router, 64, stop.clone()));
             Self {
                 dir,
@@ -272,6 +293,7 @@ mod tests {
                 stop,
                 health,
                 outbox,
+                world,
             }
         }
 
@@ -354,13 +376,15 @@ mod tests {
         let shop = Shop::open(CACHE).await;
         let url = format!("{}/v1/objects/Product2/01t000000000001AAA", shop.address);
         let response = shop.client.get(&url).send().await.unwrap();
-        assert_eq!(response.headers()["etag"], "\"10\"");
+        let life = shop.world.life().unwrap();
+        let own = format!("\"{life}-10\"");
+        assert_eq!(response.headers()["etag"], own.as_str());
         assert_eq!(response.headers()["cache-control"], "no-cache");
         assert_eq!(response.headers()["storesync-state"], "live");
         let again = shop
             .client
             .get(&url)
-            .header("if-none-match", "\"10\"")
+            .header("if-none-match", &own)
             .send()
             .await
             .unwrap();

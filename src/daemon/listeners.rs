@@ -53,6 +53,7 @@ pub(super) fn shown(world: &World) -> serve::World {
         dir: world.config.state.dir.as_path().into(),
         topics: world.config.sync.channels.clone().into(),
         account_history: world.config.serve.account_history,
+        life: serve::KnownLife::default(),
         stop: world.stop.clone(),
     })
 }

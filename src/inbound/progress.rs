@@ -17,12 +17,15 @@ use crate::store::cache::objects::{self, ObjectState};
 const INTERVAL: Duration = Duration::from_millis(500);
 
 /// Characters of the bar.
-const BAR: usize = 24;
+const BAR: usize = 16;
+
+/// The line is cut there: one that is wrapped by the terminal cannot be taken back.
+const COLUMNS_MAX: usize = 79;
 
 /// Shows the first load for as long as it takes, and nothing afterwards.
 pub async fn run(wires: Wires) -> anyhow::Result<()> {
     let begun = Instant::now();
-    let mut first_rows = None;
+    let mut bar: Option<Bar> = None;
     while std::io::stderr().is_terminal() && !wires.stop.is_cancelled() {
         let standing = wires
             .reader
@@ -32,8 +35,8 @@ pub async fn run(wires: Wires) -> anyhow::Result<()> {
             show("");
             break;
         }
-        let before = *first_rows.get_or_insert(load.rows);
-        show(&load.line(before, begun.elapsed()));
+        let bar = bar.get_or_insert_with(|| Bar::from(&load));
+        show(&bar.line(&load, begun.elapsed()));
         sleep(INTERVAL).await;
     }
     wires.stop.cancelled().await;
@@ -46,60 +49,83 @@ fn show(line: &str) {
 }
 
 /// How far all objects are together.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, PartialEq)]
 struct Load {
     objects: usize,
     objects_done: usize,
     rows: u64,
-    /// Rows of the objects whose number is known by now.
-    rows_known: u64,
+    /// From 0 to 1. Each object counts as much as another: how many rows it has is known only once it is read.
+    share: f64,
 }
 
 impl Load {
     fn of(objects: &[ObjectState], loads: &[Progress]) -> Self {
         let done = |object: &&ObjectState| matches!(object.state, State::Live | State::Reload);
-        let here: u64 = objects
+        let objects_done = objects.iter().filter(done).count();
+        let here = objects
             .iter()
             .filter(done)
-            .map(|object| object.rows.unsigned_abs())
-            .sum();
-        let loading = loads.iter().filter(|load| {
-            objects
-                .iter()
-                .any(|object| object.object == load.object && !done(&object))
-        });
-        let (mut rows, mut rows_known) = (here, here);
-        for load in loading {
+            .map(|object| object.rows.unsigned_abs());
+        let mut rows: u64 = here.sum();
+        let mut parts = 0.0;
+        for load in loads {
+            let own = objects.iter().find(|object| object.object == load.object);
+            if own.is_none_or(|object| done(&object)) {
+                continue;
+            }
             rows += load.rows;
-            rows_known += load
-                .place
-                .as_ref()
-                .map_or(load.rows, |place| place.total.max(load.rows));
+            if let Some(place) = &load.place {
+                parts += load.rows as f64 / place.total.max(load.rows).max(1) as f64;
+            }
         }
         Self {
             objects: objects.len(),
-            objects_done: objects.iter().filter(done).count(),
+            objects_done,
             rows,
-            rows_known,
+            share: (objects_done as f64 + parts) / objects.len().max(1) as f64,
+        }
+    }
+}
+
+/// What is shown of a load: it only goes forward, also where an object is begun anew.
+#[derive(Debug, PartialEq)]
+struct Bar {
+    /// How far the load was at first.
+    rows_before: u64,
+    share_before: f64,
+    share: f64,
+}
+
+impl Bar {
+    fn from(load: &Load) -> Self {
+        Self {
+            rows_before: load.rows,
+            share_before: load.share,
+            share: load.share,
         }
     }
 
-    /// `before` is the number of rows that were here at the beginning, `elapsed` ago.
-    fn line(&self, before: u64, elapsed: Duration) -> String {
-        let rate = (self.rows - before.min(self.rows)) / elapsed.as_secs().max(1);
-        let filled = match self.rows_known {
-            0 => 0,
-            known => BAR * usize::try_from(self.rows * 100 / known).unwrap_or(100) / 100,
+    /// Not wider than a terminal usually is. `elapsed` since the first.
+    fn line(&mut self, load: &Load, elapsed: Duration) -> String {
+        self.share = self.share.max(load.share.min(1.0));
+        let rate = load.rows.saturating_sub(self.rows_before) / elapsed.as_secs().max(1);
+        let gained = self.share - self.share_before;
+        let left = match gained > 0.0 {
+            true => format!("{:.0}", elapsed.as_secs_f64() * (1.0 - self.share) / gained),
+            false => "-".to_owned(),
         };
-        let bar: String = (0..BAR).map(|at| if at < filled { '#' } else { '.' }).collect();
-        let left = match rate {
-            0 => "-".to_owned(),
-            rate => ((self.rows_known - self.rows) / rate).to_string(),
-        };
-        format!(
-            "[{bar}] {} of {} rows known so far, {} of {} objects, {rate} rows/s, {left} s left",
-            self.rows, self.rows_known, self.objects_done, self.objects
-        )
+        let filled = self.share * BAR as f64;
+        let bar: String = (0..BAR)
+            .map(|at| if (at as f64) < filled.floor() { '#' } else { '.' })
+            .collect();
+        let line = format!(
+            "[{bar}] {:.0} %, {} of {} objects, {} rows, {rate} rows/s, {left} s left",
+            (self.share * 100.0).floor(),
+            load.objects_done,
+            load.objects,
+            load.rows
+        );
+        line.chars().take(COLUMNS_MAX).collect()
     }
 }
 
@@ -107,36 +133,44 @@ impl Load {
 mod tests {
     use super::*;
 
+    fn load(objects_done: usize, rows: u64, share: f64) -> Load {
+        Load {
+            objects: 12,
+            objects_done,
+            rows,
+            share,
+        }
+    }
+
     #[test]
     fn the_line_tells_rows_rate_and_time_left() {
-        let load = |rows, rows_known| Load {
-            objects: 12,
-            objects_done: 3,
-            rows,
-            rows_known,
-        };
-        let seconds = Duration::from_secs;
-        for (load, before, elapsed, expected) in [
+        let mut bar = Bar::from(&load(0, 1_000, 0.0));
+        for (load, seconds, expected) in [
             (
-                load(0, 0),
+                load(0, 1_000, 0.0),
                 0,
-                seconds(0),
-                "[........................] 0 of 0 rows known so far, 3 of 12 objects, 0 rows/s, - s left",
+                "[................] 0 %, 0 of 12 objects, 1000 rows, 0 rows/s, - s left",
             ),
             (
-                load(5_000, 10_000),
-                1_000,
-                seconds(4),
-                "[############............] 5000 of 10000 rows known so far, 3 of 12 objects, 1000 rows/s, 5 s left",
+                load(6, 5_000, 0.5),
+                4,
+                "[########........] 50 %, 6 of 12 objects, 5000 rows, 1000 rows/s, 4 s left",
+            ),
+            // Begun anew.
+            (
+                load(6, 4_000, 0.4),
+                6,
+                "[########........] 50 %, 6 of 12 objects, 4000 rows, 500 rows/s, 6 s left",
             ),
             (
-                load(10_000, 10_000),
-                0,
-                seconds(2),
-                "[########################] 10000 of 10000 rows known so far, 3 of 12 objects, 5000 rows/s, 0 s left",
+                load(12, 10_000, 1.0),
+                9,
+                "[################] 100 %, 12 of 12 objects, 10000 rows, 1000 rows/s, 0 s left",
             ),
         ] {
-            assert_eq!(load.line(before, elapsed), expected);
+            assert_eq!(bar.line(&load, Duration::from_secs(seconds)), expected);
         }
+        let long = bar.line(&load(12, u64::MAX, 1.0), Duration::from_secs(1));
+        assert_eq!(long.chars().count(), COLUMNS_MAX);
     }
 }

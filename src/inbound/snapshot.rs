@@ -1,7 +1,7 @@
 //! Reading whole objects: the first time, and whenever one has to be read again.
 //!
-//! The first load waits until the position of every channel is stored, so that what changes while it runs
-//! arrives as an event after it. Several objects are read at a time, since a query job takes seconds in a real
+//! What is polled is read at once. What has change events is read once the position of every channel is stored, so that
+//! what changes meanwhile arrives as an event after it; the org may take some minutes to tell one. Several objects are read at a time, since a query job takes seconds in a real
 //! org, and of a large one several pages (`pages`); all go through the one door. A load that is cut off goes on
 //! where it was, as long as the org keeps the query's results; else it begins anew.
 
@@ -52,34 +52,21 @@ struct Stage<'a> {
     wires: &'a Wires,
     pages: Semaphore,
     limits: Limits,
+    channels: usize,
 }
 
-/// Keeps every object loaded, once the positions of this many channels are stored.
+/// Keeps every object loaded; those with change events once the positions of this many channels are stored.
 pub async fn run(wires: Wires, channels: usize, limits: Limits) -> anyhow::Result<()> {
     let stage = Stage {
         wires: &wires,
         pages: Semaphore::new(PAGES_MAX),
         limits,
-    };
-    let keep_going = async {
-        wait_for_positions(&wires, channels).await?;
-        stage.keep_loaded().await
+        channels,
     };
     tokio::select! {
         () = wires.stop.cancelled() => Ok(()),
-        result = keep_going => result,
+        result = stage.keep_loaded() => result,
     }
-}
-
-async fn wait_for_positions(wires: &Wires, channels: usize) -> anyhow::Result<()> {
-    let mut positions = wires.positions.subscribe();
-    if *positions.borrow() < channels {
-        tracing::info!(
-            "the first load waits for the stream's position: the org tells it within some minutes"
-        );
-    }
-    positions.wait_for(|known| *known >= channels).await?;
-    Ok(())
 }
 
 impl Stage<'_> {
@@ -91,7 +78,11 @@ impl Stage<'_> {
             bell.borrow_and_update();
             pulse.quiet_for(PAGE_MAX);
             self.by_schedule().await?;
-            let due = due(self.wires)?;
+            let mut due = due(self.wires)?;
+            if *self.wires.positions.borrow() < self.channels {
+                // Those that need not wait come first.
+                due.sort_by_key(|planned| planned.streamed);
+            }
             // Each load has a pulse of its own.
             pulse.idle();
             let loads: Vec<_> = due.iter().map(|planned| self.load(planned)).collect();
@@ -146,8 +137,21 @@ impl Stage<'_> {
         Ok(())
     }
 
+    /// Waits until events of what changes while an object is read will arrive.
+    async fn wait_for_positions(&self, object: &str) -> anyhow::Result<()> {
+        let mut positions = self.wires.positions.subscribe();
+        if *positions.borrow() < self.channels {
+            tracing::info!(%object, "{object} is loaded once the org has told the stream's position: within some minutes");
+        }
+        positions.wait_for(|known| *known >= self.channels).await?;
+        Ok(())
+    }
+
     async fn load(&self, planned: &Planned) -> anyhow::Result<()> {
         let object = &planned.table.object;
+        if planned.streamed {
+            self.wait_for_positions(object).await?;
+        }
         let begun = Instant::now();
         let pulse = &Pulse::new(format!("load {object}"));
         let under_way = self

@@ -220,6 +220,14 @@ impl Standing {
     }
 }
 
+/// How far the first load of some objects has come.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Progress {
+    /// Objects that have been complete.
+    pub complete: usize,
+    pub needed: usize,
+}
+
 /// How every object stands, and all together: the one place that every surface tells it from.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Truth {
@@ -272,16 +280,29 @@ impl Truth {
         })
     }
 
-    /// Those of these objects that are mirrored; all together where none is.
+    /// Those of these objects that are mirrored, their names in any case; all together where none is.
     pub fn of<'n>(&self, names: impl IntoIterator<Item = &'n str>) -> Standing {
-        let found: Vec<&Standing> = names
-            .into_iter()
-            .filter_map(|name| self.objects.get(name))
-            .collect();
+        let found: Vec<&Standing> = names.into_iter().filter_map(|name| self.object(name)).collect();
         if found.is_empty() {
             return self.all.clone();
         }
         worst(found)
+    }
+
+    /// How many of these objects that are mirrored have been complete; of all where none is named.
+    pub fn progress<'n>(&self, names: Option<impl IntoIterator<Item = &'n str>>, now: Moment) -> Progress {
+        let names: Vec<&str> = names.into_iter().flatten().collect();
+        let is_named = |object: &str| names.iter().any(|name| name.eq_ignore_ascii_case(object));
+        let named = self.objects.iter().filter(|(object, _)| is_named(object));
+        let mut standings: Vec<&Standing> = named.map(|(_, standing)| standing).collect();
+        if standings.is_empty() {
+            standings.extend(self.objects.values());
+        }
+        let is_complete = |standing: &&&Standing| standing.state(now) != State::Initializing;
+        Progress {
+            complete: standings.iter().filter(is_complete).count(),
+            needed: standings.len(),
+        }
     }
 }
 
@@ -416,6 +437,12 @@ mod tests {
         let known = [(&one, &complete()), (&other, &older), (&loading, &incomplete)];
         let truth = Truth::new(known, &LIMITS, &Hindrances::default(), at(0));
         assert_eq!(truth.all().state(at(1)), State::Initializing);
+        let progress = |names: &[&'static str]| {
+            let progress = truth.progress(Some(names.iter().copied()), at(1));
+            (progress.complete, progress.needed)
+        };
+        assert_eq!(progress(&["One", "Loading", "Elsewhere"]), (1, 2));
+        assert_eq!(progress(&[]), (2, 3));
         let both = truth.of(["One", "Other", "Elsewhere"]);
         assert_eq!(
             (both.state(at(1)), both.lag_seconds(at(1))),

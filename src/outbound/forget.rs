@@ -132,7 +132,10 @@ async fn follow(world: &World, keys: &mut Keys, followed: Option<i64>) -> Result
             true => Some(newest),
             false => followed,
         }),
-        Ok((newest, None)) => Ok(look_for_all(world, keys).await?.then_some(newest)),
+        Ok((newest, None)) => {
+            let is_done = look_for_all(world, keys).await? && learn_merges(world, keys).await?;
+            Ok(is_done.then_some(newest))
+        }
         Err(error) => {
             tracing::warn!(%error, "who was deleted cannot be followed: the cache cannot be read");
             Ok(followed)
@@ -167,6 +170,19 @@ impl World {
 /// Whether changes tell of an object's records.
 fn is_mirrored(states: &[ObjectStatus], object: &str) -> bool {
     states.iter().any(|state| state.object == object)
+}
+
+/// Notes which customers were merged while nobody followed; `false` where that cannot be asked for just now.
+async fn learn_merges(world: &World, keys: &mut Keys) -> Result<bool, OutboxError> {
+    let Ok(states) = world.reader.with(storefront::object_states) else {
+        return Ok(false);
+    };
+    for object in ["Account", "Contact"] {
+        if is_mirrored(&states, object) && !world.gone().learn_merges(keys, object).await? {
+            return Ok(false);
+        }
+    }
+    Ok(true)
 }
 
 /// Looks for every person that a write is about; `false` where that cannot be done to the end just now.

@@ -21,6 +21,7 @@ use crate::outbound::places::Places;
 use crate::store::outbox::desk::{Action, Deed, Done};
 pub use crate::store::outbox::{Accepted, Limit, StoreKey, View, desk};
 use crate::store::outbox::{Held, InState, NewWrite, Outbox, OutboxError, PendingOrder};
+use crate::store::storefront::customers::By;
 use crate::telemetry::traces::Span;
 
 /// Orders on their way that one customer is told of.
@@ -118,14 +119,18 @@ impl Intake {
         self.outbox.held()
     }
 
-    /// What an order's customer may be known by: who is found by it sees that customer's prices.
-    pub fn name_of<'a>(&self, customer: &'a Customer) -> Option<&'a str> {
-        let address = customer
-            .email
-            .as_ref()
-            .filter(|_| self.policy.match_guests == Guests::Email);
-        let named = customer.external_id.as_ref().or(customer.salesforce_id.as_ref());
-        named.or(address).map(String::as_str)
+    /// The ways in which push looks for an order's customer, so that the prices are those of whom it will find.
+    pub fn ways_to<'a>(&self, customer: &'a Customer) -> Vec<By<'a>> {
+        let key = customer.external_id.as_deref().map(By::Key);
+        let id = customer.salesforce_id.as_deref().map(By::Id);
+        if key.is_some() || id.is_some() {
+            return key.into_iter().chain(id).collect();
+        }
+        let email = customer.email.as_deref().map(By::Email);
+        email
+            .filter(|_| self.policy.match_guests == Guests::Email)
+            .into_iter()
+            .collect()
     }
 
     /// The answer to an order whose key was used before, even if it could not be placed any more.

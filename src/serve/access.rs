@@ -18,6 +18,7 @@ use futures_util::future::BoxFuture;
 
 use crate::config::{self, Config};
 use crate::serve::freshness::Subject;
+use crate::serve::partial::Partial;
 use crate::serve::problem::Problem;
 use crate::serve::{REQUEST_MAX, World, metrics};
 use crate::store::storefront::{Found, stores};
@@ -179,6 +180,9 @@ pub struct Gate {
     pub access: Access,
     /// What its answers are made of, where they say how old they may be.
     pub subject: Option<Subject>,
+    /// Its answers are made of the subject's rows: without all of them nothing is answered, unless part of them is asked
+    /// for.
+    pub is_read: bool,
 }
 
 /// A handler that only a request reaches that its token is for.
@@ -210,12 +214,22 @@ impl<T: 'static, H: Handler<T, World>> Handler<T, World> for Gated<H> {
             let started = Instant::now();
             let method = request.method().clone();
             // Before anything is read.
-            let told = gate
-                .subject
-                .map(|subject| world.health.borrow().freshness.told(subject));
+            let subject = gate.subject.map(|subject| subject.asked(request.uri().query()));
+            let told = subject.map(|subject| world.health.borrow().freshness.told(subject));
             let clock = world.clock.clone();
+            if gate.is_read {
+                request.extensions_mut().insert(Partial);
+            }
+            let filling = told
+                .as_ref()
+                .filter(|_| gate.is_read && subject != Some(Subject::All))
+                .is_some_and(|told| told.is_initializing(clock.moment()));
             let mut answer = match authorise(&gate, &mut request).await {
+                Ok(()) if filling && !Partial::is_asked(&request) => world
+                    .initializing(subject.unwrap_or(Subject::All))
+                    .into_response(),
                 Ok(()) => match tokio::time::timeout(REQUEST_MAX, handler.call(request, world)).await {
+                    Ok(answer) if filling => Partial::tell(answer),
                     Ok(answer) => answer,
                     Err(_) => Problem::unavailable("this took too long: try again").into_response(),
                 },
@@ -285,6 +299,10 @@ fn granted(world: &World, token: &Token, access: Access, store: Option<String>) 
             Found::Row(store) => grant.holds(&store.id),
             _ => false,
         };
+        if !held && world.is_initializing(Subject::Settings) {
+            // The stores that the token is for may not be loaded yet.
+            return Err(world.initializing(Subject::Settings));
+        }
         if !held {
             return Err(forbidden("the token is not for this store"));
         }

@@ -7,17 +7,19 @@ use axum::response::Response;
 use rusqlite::Connection;
 
 use crate::serve::access::Grant;
-use crate::serve::freshness::{Subject, Told};
+use crate::serve::cursor::Form;
+use crate::serve::freshness::Subject;
 use crate::serve::problem::Problem;
 use crate::serve::query::{Asked, At};
 use crate::serve::reply::IfNoneMatch;
-use crate::serve::{World, reply};
+use crate::serve::{World, partial, persons, reply};
 use crate::store::storefront::objects::{self, Listed, Page, Selection};
 use crate::store::storefront::products::{Query, Shelf};
 use crate::store::storefront::stores::{self, Store};
-use crate::store::storefront::visitor::{self, Named, Visitor};
+use crate::store::storefront::visitor::{self, Visitor};
 use crate::store::storefront::{Found, categories, feed, json};
 
+const NOT_MIRRORED: &str = "the object is not mirrored: see [sync] objects";
 const NO_SUCH_STORE: &str = "there is no such store: name it by its id, code or domain";
 
 pub async fn stores(
@@ -43,8 +45,16 @@ pub async fn store(
     asked.end()?;
     let store = find_store(&world, &key)?;
     let body = world.reader.with(|cache| stores::with_settings(cache, &store))?;
-    let body = body.ok_or_else(|| missing(&world, NO_SUCH_STORE))?;
+    let body = body.ok_or_else(|| missing(&world, Subject::Settings, NO_SUCH_STORE))?;
     Ok(reply::hashed(&held, body))
+}
+
+/// How a visitor was named.
+pub(super) struct Named {
+    /// A customer's id, external id or e-mail.
+    customer: Option<String>,
+    /// A membership's id, for a visitor who is not named.
+    membership: Option<String>,
 }
 
 /// Who the visitor is said to be; naming a customer needs a grant for that.
@@ -63,27 +73,47 @@ pub(super) fn named(grant: &Grant, asked: &mut Asked) -> Result<Named, Problem> 
     Ok(named)
 }
 
-/// Reads a store with the eyes of a visitor, all of it as of one commit. With what was read goes whether the visitor
-/// is known, so that the answer is for that one alone.
+/// Reads a store with the eyes of a visitor, all of it as of one commit. With what was read goes the id of the visitor's
+/// record, where the visitor is known: the answer is for that one alone.
 pub(super) fn seen<T>(
     world: &World,
     key: &str,
     named: &Named,
     read: impl FnOnce(&Connection, &Store, &Visitor) -> rusqlite::Result<T>,
-) -> Result<(T, bool), Problem> {
+) -> Result<(T, Option<String>), Problem> {
     let now = world.clock.now();
     world.reader.snapshot(|cache| {
         let store = found_store(world, stores::find(cache, key)?)?;
-        let visitor = visitor::find(cache, &store, named, now)?
-            .ok_or_else(|| missing(world, "there is no such customer or membership"))?;
-        Ok((read(cache, &store, &visitor)?, visitor.is_known()))
+        let customer = match &named.customer {
+            Some(name) => {
+                let found = persons::named(world, cache, name)?;
+                Some(found.ok_or_else(|| missing(world, Subject::Customer, "there is no such customer"))?)
+            }
+            None => None,
+        };
+        let visitor = visitor::find(cache, &store, customer, named.membership.as_deref(), now)?
+            .ok_or_else(|| missing(world, Subject::Products, "there is no such membership"))?;
+        let record_id = visitor.record_id().map(str::to_owned);
+        Ok((read(cache, &store, &visitor)?, record_id))
     })
+}
+
+/// What a visitor is shown: kept by nobody for another, where it is for a known one.
+pub(super) fn shown_to(visitor: Option<&str>, answer: Response) -> Response {
+    match visitor {
+        Some(record_id) => persons::told(reply::for_one(answer), record_id),
+        None => answer,
+    }
 }
 
 fn page(world: &World, held: &IfNoneMatch, found: Found<Page>) -> Result<Response, Problem> {
     match found {
-        Found::Row(page) => Ok(reply::hashed(held, json::list(&page.items, page.next.as_deref()))),
-        Found::NoRow => Err(missing(world, "the store has no such category")),
+        Found::Row(page) => Ok(reply::page(held, &page.items, page.next.as_deref())),
+        Found::NoRow => Err(missing(
+            world,
+            Subject::Categories,
+            "the store has no such category",
+        )),
         Found::NoObject => Err(no_stores(world)),
     }
 }
@@ -124,18 +154,23 @@ fn shelf(
     let named = named(grant, &mut asked)?;
     let query = product_query(&mut asked)?;
     asked.end()?;
-    let (found, is_known) = seen(world, key, &named, |cache, store, visitor| {
+    let (found, visitor) = seen(world, key, &named, |cache, store, visitor| {
         read(&Shelf::new(cache, store, visitor, world.intake.held()), &query)
     })?;
     let answer = page(world, held, found)?;
-    Ok(if is_known { reply::for_one(answer) } else { answer })
+    Ok(shown_to(visitor.as_deref(), answer))
 }
 
 fn product_query(asked: &mut Asked) -> Result<Query, Problem> {
+    let category = asked.take("category")?;
+    let form = match category {
+        Some(_) => Form::Ordered,
+        None => Form::Id,
+    };
     let mut query = Query {
-        after: asked.cursor()?,
+        after: asked.cursor(form)?,
         limit: asked.limit()?,
-        category: asked.take("category")?,
+        category,
         equal: Vec::new(),
     };
     for (name, column) in [
@@ -159,13 +194,16 @@ pub async fn product(
 ) -> Result<Response, Problem> {
     let named = named(&grant, &mut asked)?;
     asked.end()?;
-    let (found, is_known) = seen(&world, &key, &named, |cache, store, visitor| {
+    let (found, visitor) = seen(&world, &key, &named, |cache, store, visitor| {
         Shelf::new(cache, store, visitor, world.intake.held()).find(&product)
     })?;
     match found {
-        Found::Row(product) if is_known => Ok(reply::for_one(reply::hashed(&held, product))),
-        Found::Row(product) => Ok(reply::hashed(&held, product)),
-        Found::NoRow | Found::NoObject => Err(missing(&world, "the store shows no such product")),
+        Found::Row(product) => Ok(shown_to(visitor.as_deref(), reply::hashed(&held, product))),
+        Found::NoRow | Found::NoObject => Err(missing(
+            &world,
+            Subject::Products,
+            "the store shows no such product",
+        )),
     }
 }
 
@@ -187,17 +225,18 @@ pub async fn object(
     Extension(grant): Extension<Grant>,
     At((object, id)): At<(String, String)>,
     held: IfNoneMatch,
+    asked: Asked,
 ) -> Result<Response, Problem> {
     personal(&grant, &object)?;
-    let told = world.health.borrow().freshness.told_of(&object);
-    match world.reader.with(|cache| objects::row(cache, &object, &id))? {
-        Found::Row(row) => {
-            let answer = reply::tagged(&held, row.revision, row.json);
-            Ok(dated(&world, &told, answer))
+    let is_partial = asked.is_partial;
+    asked.end()?;
+    partial::of_object(&world, &object, is_partial, || {
+        match world.reader.with(|cache| objects::row(cache, &object, &id))? {
+            Found::Row(row) => Ok(reply::tagged(&held, row.revision, row.json)),
+            Found::NoRow => Err(Problem::not_found("the object has no such row")),
+            Found::NoObject => Err(Problem::not_found(NOT_MIRRORED)),
         }
-        Found::NoRow => Err(missing(&world, "the object has no such row")),
-        Found::NoObject => Err(missing(&world, "the object is not mirrored: see [sync] objects")),
-    }
+    })
 }
 
 pub async fn objects(
@@ -208,32 +247,25 @@ pub async fn objects(
     mut asked: Asked,
 ) -> Result<Response, Problem> {
     personal(&grant, &object)?;
+    let is_partial = asked.is_partial;
     let selection = Selection {
         columns: asked.take_list("fields")?,
-        after: asked.cursor()?,
+        after: asked.cursor(Form::Id)?,
         limit: asked.limit()?,
         equal: asked.rest(),
     };
-    let told = world.health.borrow().freshness.told_of(&object);
-    match world
-        .reader
-        .with(|cache| objects::list(cache, &object, &selection))?
-    {
-        Listed::Page(page) => {
-            let answer = reply::hashed(&held, json::list(&page.items, page.next.as_deref()));
-            Ok(dated(&world, &told, answer))
+    partial::of_object(&world, &object, is_partial, || {
+        match world
+            .reader
+            .with(|cache| objects::list(cache, &object, &selection))?
+        {
+            Listed::Page(page) => Ok(reply::page(&held, &page.items, page.next.as_deref())),
+            Listed::NoObject => Err(Problem::not_found(NOT_MIRRORED)),
+            Listed::NoColumn(name) => {
+                Err(Problem::bad_request(format!("the object has no column {name}")).on_field(name))
+            }
         }
-        Listed::NoObject => Err(missing(&world, "the object is not mirrored: see [sync] objects")),
-        Listed::NoColumn(name) => {
-            Err(Problem::bad_request(format!("the object has no column {name}")).on_field(name))
-        }
-    }
-}
-
-/// An answer about one object says how old that may be, and not how old all may be.
-fn dated(world: &World, told: &Told, mut answer: Response) -> Response {
-    told.tell(answer.headers_mut(), world.clock.moment());
-    answer
+    })
 }
 
 /// Rows that may be about persons need a grant for them.
@@ -254,7 +286,7 @@ pub fn find_store(world: &World, key: &str) -> Result<Store, Problem> {
 pub fn found_store(world: &World, found: Found<Store>) -> Result<Store, Problem> {
     match found {
         Found::Row(store) => Ok(store),
-        Found::NoRow => Err(missing(world, NO_SUCH_STORE)),
+        Found::NoRow => Err(missing(world, Subject::Settings, NO_SUCH_STORE)),
         Found::NoObject => Err(no_stores(world)),
     }
 }
@@ -262,14 +294,15 @@ pub fn found_store(world: &World, found: Found<Store>) -> Result<Store, Problem>
 pub(super) fn no_stores(world: &World) -> Problem {
     missing(
         world,
+        Subject::All,
         "the cache has no StoreConnect objects, so there are no stores: see [sync] profile and stores",
     )
 }
 
-/// What is not in the cache may be on its way while the first load runs.
-pub(super) fn missing(world: &World, detail: &str) -> Problem {
-    if world.is_initializing(Subject::All) {
-        Problem::unavailable("the first load is not complete yet: try again")
+/// What is not in the cache may be on its way, as long as the objects that would hold it have never been complete.
+pub(super) fn missing(world: &World, subject: Subject, detail: &str) -> Problem {
+    if world.is_initializing(subject) {
+        world.initializing(subject)
     } else {
         Problem::not_found(detail)
     }

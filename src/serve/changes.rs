@@ -3,7 +3,10 @@
 //! One reader follows the feed and hands each batch to all listeners; a listener that is behind, or comes back with
 //! `Last-Event-ID`, reads the feed itself in pages until it has caught up. So a listener costs a cursor and a place in
 //! a queue of batches that all share, and one that does not read costs no more: the queue is bounded, and whoever
-//! falls out of it reads the feed again. What the feed no longer holds is told as `reset`: read all of it anew.
+//! falls out of it reads the feed again. What the feed no longer holds, and a position of another cache, is told as
+//! `reset`: read all of it anew. How well the cache follows the org is told at first and with each heartbeat.
+
+mod position;
 
 use std::collections::{BTreeMap, HashSet};
 use std::convert::Infallible;
@@ -21,16 +24,21 @@ use futures_util::stream;
 use serde_json::{Value, json};
 use tokio::sync::broadcast;
 use tokio::sync::broadcast::error::RecvError;
+use tokio::time::Instant;
 
 use crate::serve::World;
 use crate::serve::access::Grant;
 use crate::serve::catalogue::find_store;
+use crate::serve::changes::position::Position;
+use crate::serve::freshness::Told;
+use crate::serve::life::Life;
+use crate::serve::partial::Partial;
 use crate::serve::problem::Problem;
 use crate::serve::query::Asked;
 use crate::store::storefront::feed::{self, Entry, Stores};
 use crate::store::storefront::products::Shelf;
 use crate::store::storefront::stores::Store;
-use crate::store::storefront::visitor::{self, Named};
+use crate::store::storefront::visitor;
 use crate::store::storefront::{Found, objects};
 
 /// Entries read at a time.
@@ -129,6 +137,27 @@ struct Wanted {
 }
 
 impl Wanted {
+    /// The objects that it hears of; all where none is named.
+    fn about(&self) -> Vec<&str> {
+        match &self.store {
+            _ if !self.objects.is_empty() => self.objects.iter().map(String::as_str).collect(),
+            Some(_) => feed::objects().collect(),
+            None => Vec::new(),
+        }
+    }
+
+    /// How well the cache follows the org in what it hears of.
+    fn told(&self, world: &World) -> Told {
+        world.health.borrow().freshness.told_of_all(self.about())
+    }
+
+    /// What it is answered where it wants rows that are not loaded.
+    fn refused(&self, world: &World) -> Problem {
+        let health = world.health.borrow();
+        let about = Some(self.about());
+        Problem::initializing(health.freshness.truth().progress(about, world.clock.moment()))
+    }
+
     fn wants(&self, entry: &Entry) -> bool {
         let object = entry.object.to_ascii_lowercase();
         if !self.objects.is_empty() && !self.objects.contains(&object) {
@@ -147,8 +176,11 @@ impl Wanted {
 /// One listener.
 struct Listener {
     world: World,
+    life: Life,
     wanted: Wanted,
     at: i64,
+    /// When it says again that it is alive.
+    beat_at: Instant,
     batches: broadcast::Receiver<Arc<Batch>>,
     /// Written before anything else.
     first: Option<Bytes>,
@@ -184,48 +216,72 @@ pub async fn changes(
     headers: HeaderMap,
     mut asked: Asked,
 ) -> Result<Response, Problem> {
-    let store = match asked.take("store")? {
-        Some(key) => Some(find_store(&world, &key)?),
-        None => None,
-    };
-    let held = store
-        .as_ref()
-        .map_or(grant.is_for_all_stores(), |store| grant.holds(&store.id));
-    if !held {
-        let detail = "the token is for some stores: name one of them with store=";
-        return Err(Problem::new(StatusCode::FORBIDDEN, "forbidden", detail));
-    }
-    let objects = asked.take_list("objects")?;
-    let wanted = Wanted {
-        store,
-        objects: objects.iter().map(|name| name.to_ascii_lowercase()).collect(),
-        rows: asked.take_flag("rows")?,
-        persons: grant.customers,
-    };
+    let life = world.life()?;
+    let wanted = wanted(&world, &grant, &mut asked)?;
     let since = asked.take("since")?;
+    let is_partial = asked.is_partial;
     asked.end()?;
-    let since = position(&headers, since)?;
+    let since = position::read(&headers, since, &life)?;
+    // Before anything is read.
+    let told = wanted.told(&world);
+    if wanted.rows && !is_partial && told.is_initializing(world.clock.moment()) {
+        return Err(wanted.refused(&world));
+    }
     let Some(seat) = world.feed.seat() else {
         return Err(Problem::unavailable("too many listen already: try again"));
     };
     // Subscribed first: what is committed from here on is in the queue.
     let batches = world.feed.batches.subscribe();
     let (oldest, newest) = world.reader.with(feed::bounds)?;
-    let lost = since.is_some_and(|since| since > newest || since < newest && since + 1 < oldest);
-    let at = since.filter(|_| !lost).unwrap_or(newest);
-    let first = match lost {
-        true => frame(at, "reset", &json!({"rev": newest, "oldest": oldest})),
-        false => frame(at, "ready", &json!({"rev": at})),
+    let (at, lost) = match since {
+        Position::Now => (newest, false),
+        Position::At(since) if since > newest || since < newest && since + 1 < oldest => (newest, true),
+        Position::At(since) => (since, false),
+        Position::Elsewhere => (newest, true),
     };
-    let listener = Listener {
+    let mut data = match lost {
+        true => json!({"rev": newest, "oldest": oldest}),
+        false => json!({"rev": at}),
+    };
+    let now = world.clock.moment();
+    told.describe(&mut data, now);
+    let first = frame(&life, at, if lost { "reset" } else { "ready" }, &data);
+    let mut response = streamed(Listener {
         world,
+        life,
         wanted,
         at,
+        beat_at: Instant::now() + HEARTBEAT,
         batches,
         first: Some(Bytes::from([b"retry: 2000\n".as_slice(), &first].concat())),
         behind: at < newest,
         _seat: seat,
-    };
+    });
+    told.tell(response.headers_mut(), now);
+    if is_partial && told.is_initializing(now) {
+        response = Partial::tell(response);
+    }
+    Ok(response)
+}
+
+fn wanted(world: &World, grant: &Grant, asked: &mut Asked) -> Result<Wanted, Problem> {
+    let store = asked.take("store")?;
+    let store = store.map(|key| granted(world, grant, &key)).transpose()?;
+    if store.is_none() && !grant.is_for_all_stores() {
+        return Err(forbidden(
+            "the token is for some stores: name one of them with store=",
+        ));
+    }
+    let objects = asked.take_list("objects")?;
+    Ok(Wanted {
+        store,
+        objects: objects.iter().map(|name| name.to_ascii_lowercase()).collect(),
+        rows: asked.take_flag("rows")?,
+        persons: grant.customers,
+    })
+}
+
+fn streamed(listener: Listener) -> Response {
     let body = stream::unfold(listener, |mut listener| async move {
         let next = listener.next().await?;
         Some((Ok::<_, Infallible>(next), listener))
@@ -240,26 +296,20 @@ pub async fn changes(
             .headers_mut()
             .insert(name, HeaderValue::from_static(value));
     }
-    Ok(response)
+    response
 }
 
-/// Where the listener left: by the header that browsers send, or by `since`.
-fn position(headers: &HeaderMap, since: Option<String>) -> Result<Option<i64>, Problem> {
-    let header = headers
-        .get("last-event-id")
-        .map(|value| value.to_str().unwrap_or("?").to_owned());
-    let Some(text) = header.filter(|text| !text.is_empty()).or(since) else {
-        return Ok(None);
-    };
-    let wrong = || {
-        Problem::bad_request("the position is not one of this stream: leave it out to begin anew")
-            .on_field("since")
-    };
-    text.parse()
-        .ok()
-        .filter(|rev| *rev >= 0)
-        .map(Some)
-        .ok_or_else(wrong)
+/// A store that the token is for. Whether there is another of the name is not told.
+fn granted(world: &World, grant: &Grant, key: &str) -> Result<Store, Problem> {
+    match find_store(world, key) {
+        Ok(store) if grant.holds(&store.id) => Ok(store),
+        Err(problem) if grant.is_for_all_stores() || !problem.is_not_found() => Err(problem),
+        Ok(_) | Err(_) => Err(forbidden("the token is not for this store")),
+    }
+}
+
+fn forbidden(detail: &'static str) -> Problem {
+    Problem::new(StatusCode::FORBIDDEN, "forbidden", detail)
 }
 
 impl Listener {
@@ -282,7 +332,7 @@ impl Listener {
             }
             let received = tokio::select! {
                 () = self.world.stop.cancelled() => return None,
-                () = tokio::time::sleep(HEARTBEAT) => return Some(Bytes::from(format!("id: {}\n\n", self.at))),
+                () = tokio::time::sleep_until(self.beat_at) => return Some(self.beat()),
                 received = self.batches.recv() => received,
             };
             match received {
@@ -299,13 +349,29 @@ impl Listener {
         }
     }
 
+    /// Says that the stream is alive, where it stands, and how well the cache follows the org.
+    fn beat(&mut self) -> Bytes {
+        self.beat_at = Instant::now() + HEARTBEAT;
+        let mut data = json!({});
+        self.wanted
+            .told(&self.world)
+            .describe(&mut data, self.world.clock.moment());
+        frame(&self.life, self.at, "freshness", &data).into()
+    }
+
     /// Reads the feed itself, one page.
     fn page(&mut self) -> anyhow::Result<Bytes> {
         let at = self.at;
         let (oldest, newest) = self.world.reader.with(feed::bounds)?;
         if at + 1 < oldest && at < newest {
             self.at = newest;
-            return Ok(frame(newest, "reset", &json!({"rev": newest, "oldest": oldest})).into());
+            return Ok(frame(
+                &self.life,
+                newest,
+                "reset",
+                &json!({"rev": newest, "oldest": oldest}),
+            )
+            .into());
         }
         let entries = self
             .world
@@ -359,7 +425,7 @@ impl Listener {
             text.extend_from_slice(row.as_deref().unwrap_or(b"null"));
             text.push(b'}');
         }
-        let mut out = format!("id: {}\nevent: change\ndata: ", entry.rev).into_bytes();
+        let mut out = format!("id: {}.{}\nevent: change\ndata: ", self.life, entry.rev).into_bytes();
         out.extend_from_slice(&text);
         out.extend_from_slice(b"\n\n");
         out
@@ -381,7 +447,7 @@ impl Listener {
     fn product(&self, store: &Store, product: &str) -> Option<Vec<u8>> {
         let now = self.world.clock.now();
         let found = self.world.reader.with(|cache| {
-            let Some(anyone) = visitor::find(cache, store, &Named::default(), now)? else {
+            let Some(anyone) = visitor::find(cache, store, None, None, now)? else {
                 return Ok(Found::NoRow);
             };
             Shelf::new(cache, store, &anyone, self.world.intake.held()).find(product)
@@ -393,8 +459,8 @@ impl Listener {
     }
 }
 
-fn frame(rev: i64, event: &str, data: &Value) -> Vec<u8> {
-    format!("id: {rev}\nevent: {event}\ndata: {data}\n\n").into_bytes()
+fn frame(life: &Life, rev: i64, event: &str, data: &Value) -> Vec<u8> {
+    format!("id: {life}.{rev}\nevent: {event}\ndata: {data}\n\n").into_bytes()
 }
 
 #[cfg(test)]
@@ -430,7 +496,9 @@ mod tests {
                 rows: false,
                 persons: true,
             },
+            life: world.life().unwrap(),
             at: 0,
+            beat_at: Instant::now() + HEARTBEAT,
             batches: world.feed.batches.subscribe(),
             first: None,
             behind: false,
@@ -456,7 +524,8 @@ mod tests {
             let text = std::str::from_utf8(&next).unwrap();
             assert!(!text.contains("event: reset"), "{text}");
             let ids = text.lines().filter_map(|line| line.strip_prefix("id: "));
-            heard.extend(ids.map(|id| id.parse::<i64>().unwrap()));
+            let revs = ids.map(|id| id.split_once('.').unwrap().1);
+            heard.extend(revs.map(|rev| rev.parse::<i64>().unwrap()));
         }
         assert!(heard.iter().copied().eq(1..=CHANGES + 1), "{heard:?}");
         world.stop.cancel();
@@ -491,18 +560,5 @@ mod tests {
                 assert_eq!(wanted.wants(&entry), expected, "{object} {persons}");
             }
         }
-    }
-
-    #[test]
-    fn a_position_is_a_number_or_nothing() {
-        let headers = |text: &'static str| {
-            HeaderMap::from_iter([("last-event-id".parse().unwrap(), HeaderValue::from_static(text))])
-        };
-        assert_eq!(position(&headers("7"), None).unwrap(), Some(7));
-        assert_eq!(position(&headers("7"), Some("3".to_owned())).unwrap(), Some(7));
-        assert_eq!(position(&headers(""), Some("3".to_owned())).unwrap(), Some(3));
-        assert_eq!(position(&HeaderMap::new(), None).unwrap(), None);
-        assert!(position(&headers("-1"), None).is_err());
-        assert!(position(&HeaderMap::new(), Some("soon".to_owned())).is_err());
     }
 }

@@ -7,21 +7,34 @@ use serde_json::{Value, json};
 
 use crate::model::clock::format_datetime;
 use crate::serve::catalogue::{find_store, missing};
+use crate::serve::cursor::{self, Form};
+use crate::serve::freshness::Subject;
 use crate::serve::problem::Problem;
 use crate::serve::query::{Asked, At};
-use crate::serve::{World, reply};
+use crate::serve::{World, persons, reply};
 use crate::store::outbox::PendingOrder;
 use crate::store::storefront::customers::{self, Customer, Kind};
 
-fn find(world: &World, store: &str, key: &str) -> Result<Customer, Problem> {
-    let store = find_store(world, store)?;
-    let found = world.reader.with(|cache| customers::find(cache, &store, key))?;
+fn find(world: &World, store: &str, name: &str, subject: Subject) -> Result<Customer, Problem> {
+    find_store(world, store)?;
+    let found = world
+        .reader
+        .snapshot(|cache| persons::named(world, cache, name))?;
     found.ok_or_else(|| {
         missing(
             world,
+            subject,
             "there is no such customer: name it by id, external id or e-mail",
         )
     })
+}
+
+/// Says whose it is.
+fn of(customer: &Customer, answer: Response) -> Response {
+    match customer.record_id() {
+        Some(record_id) => persons::told(answer, record_id),
+        None => answer,
+    }
 }
 
 fn private(body: &Value) -> Response {
@@ -37,9 +50,9 @@ pub async fn customer(
     asked: Asked,
 ) -> Result<Response, Problem> {
     asked.end()?;
-    let customer = find(&world, &store, &key)?;
+    let customer = find(&world, &store, &key, Subject::Customer)?;
     let told = world.reader.with(|cache| customers::describe(cache, &customer))?;
-    Ok(private(&told))
+    Ok(of(&customer, private(&told)))
 }
 
 /// A customer's own orders across all stores: on the first page those that the org has not confirmed yet, then the org's own. An
@@ -49,9 +62,9 @@ pub async fn orders(
     At((store, key)): At<(String, String)>,
     mut asked: Asked,
 ) -> Result<Response, Problem> {
-    let (after, limit) = (asked.cursor()?, asked.limit()?);
+    let (after, limit) = (asked.cursor(Form::Id)?, asked.limit()?);
     asked.end()?;
-    let found = match find(&world, &store, &key) {
+    let found = match find(&world, &store, &key, Subject::CustomerOrders) {
         Ok(customer) => Some(customer),
         // A new customer's first orders may be on their way before the customer is known.
         Err(problem) if problem.is_not_found() => None,
@@ -80,7 +93,7 @@ pub async fn orders(
             }
         }
     }
-    let mut next = None;
+    let (mut next, mut whose) = (None, None);
     match found {
         Some(customer) => {
             let made = match &customer.contact_id {
@@ -90,11 +103,23 @@ pub async fn orders(
             let read = page(&world, &customer, Kind::Orders, (&made, &after, limit))?;
             items.extend(read.0);
             next = read.1;
+            whose = Some(customer);
         }
-        None if items.is_empty() => return Err(missing(&world, "there is no such customer")),
+        None if items.is_empty() => {
+            return Err(missing(
+                &world,
+                Subject::CustomerOrders,
+                "there is no such customer",
+            ));
+        }
         None => {}
     }
-    Ok(private(&json!({"items": items, "next": next})))
+    let next = cursor::written(&world.life()?, next.as_deref());
+    let answer = private(&json!({"items": items, "next": next}));
+    Ok(match whose {
+        Some(customer) => of(&customer, answer),
+        None => answer,
+    })
 }
 
 fn pending(order: &PendingOrder) -> Value {
@@ -129,17 +154,27 @@ fn page(
     Ok(read?)
 }
 
+fn subject_of(kind: Kind) -> Subject {
+    match kind {
+        Kind::Orders => Subject::CustomerOrders,
+        Kind::Assets => Subject::CustomerAssets,
+        Kind::Cases => Subject::CustomerCases,
+        Kind::Points => Subject::CustomerPoints,
+    }
+}
+
 fn listed(
     world: &World,
     (store, key): (String, String),
     mut asked: Asked,
     kind: Kind,
 ) -> Result<Response, Problem> {
-    let (after, limit) = (asked.cursor()?, asked.limit()?);
+    let (after, limit) = (asked.cursor(Form::Id)?, asked.limit()?);
     asked.end()?;
-    let customer = find(world, &store, &key)?;
+    let customer = find(world, &store, &key, subject_of(kind))?;
     let (items, next) = page(world, &customer, kind, (&[], &after, limit))?;
-    Ok(private(&json!({"items": items, "next": next})))
+    let next = cursor::written(&world.life()?, next.as_deref());
+    Ok(of(&customer, private(&json!({"items": items, "next": next}))))
 }
 
 pub async fn assets(

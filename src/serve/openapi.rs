@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 use crate::serve::access::Access;
 use crate::serve::reply::IfNoneMatch;
 use crate::serve::routes::{self, Route};
-use crate::serve::{reply, schemas};
+use crate::serve::{partial, reply, schemas};
 
 /// What may stand in a query or a path, and what it is.
 const PARAMETERS: &[(&str, &str)] = &[
@@ -44,6 +44,10 @@ const PARAMETERS: &[(&str, &str)] = &[
     ("coupon", "A coupon that the visitor has"),
     ("fields", "Columns that are wanted, separated by commas"),
     ("objects", "Objects to hear of, separated by commas"),
+    (
+        "partial",
+        "Whether what is there is answered while the first load runs",
+    ),
     ("rows", "Whether the rows come with the changes"),
     (
         "since",
@@ -59,6 +63,9 @@ const PARAMETERS: &[(&str, &str)] = &[
     ),
     ("deed", "retry, edit, discard or reopen"),
 ];
+
+/// A position in the stream of changes: the life of the cache and a revision. Those of earlier versions had no life.
+const POSITION: &str = "^([0-9a-f]{12}\\.)?[0-9]{1,18}$";
 
 /// Answers that any address may give.
 const PROBLEMS: [(u16, &str); 8] = [
@@ -117,12 +124,12 @@ fn operation(route: &Route) -> Value {
             .iter()
             .map(|name| parameter(name, "query", &query_schema(route, name))),
     );
+    if route.is_read() {
+        let schema = json!({"type": "boolean", "default": false});
+        parameters.push(parameter(partial::NAME, "query", &schema));
+    }
     if route.gives == "Events" {
-        let mut resume = parameter(
-            "since",
-            "header",
-            &json!({"type": "string", "pattern": "^[0-9]{1,18}$"}),
-        );
+        let mut resume = parameter("since", "header", &json!({"type": "string", "pattern": POSITION}));
         resume["name"] = "Last-Event-ID".into();
         parameters.push(resume);
     }
@@ -149,6 +156,21 @@ fn operation(route: &Route) -> Value {
         "parameters": parameters,
         "security": if route.access == Access::Open { json!([]) } else { json!([{"token": []}]) },
     });
+    let more = [
+        (
+            route.query.contains(&"cursor") && route.is_read(),
+            410,
+            "The cursor is of a cache that is no longer there",
+        ),
+        (
+            route.is_read() && (route.path.contains("{customer}") || route.query.contains(&"customer")),
+            409,
+            "Several customers have the address",
+        ),
+    ];
+    for (_, status, description) in more.into_iter().filter(|(may_be, ..)| *may_be) {
+        answers.insert(status.to_string(), problem(status, description));
+    }
     if let Some(schema) = route.takes {
         takes(&mut operation, &mut answers, schema, route.access);
     }
@@ -217,7 +239,8 @@ fn query_schema(route: &Route, name: &str) -> Value {
         "limit" => json!({"type": "integer", "minimum": 1, "maximum": 500, "default": 50}),
         "total" | "weight" => json!({"type": "number", "minimum": 0}),
         "rows" => json!({"type": "boolean", "default": false}),
-        "since" if route.gives == "Events" => json!({"type": "integer", "minimum": 0}),
+        "since" if route.gives == "Events" => json!({"type": "string", "pattern": POSITION}),
+        "cursor" => json!({"type": "string", "maxLength": 2_000}),
         _ => json!({"type": "string", "maxLength": 400}),
     }
 }
@@ -242,6 +265,14 @@ fn headers(route: &Route) -> Value {
         let seconds = json!({"type": "integer"});
         headers["Storesync-Lag-Seconds"] =
             header("How old the answer may be; absent before a first load", &seconds);
+    }
+    if route.is_read() {
+        let part = json!({"type": "string", "enum": ["true"]});
+        headers["Storesync-Partial"] = header("The first load runs, and this is a part", &part);
+    }
+    if route.path.contains("{customer}") || route.query.contains(&"customer") {
+        let text = "The record of the customer: after a merge the one that lives on";
+        headers["Storesync-Customer"] = header(text, &json!({"type": "string"}));
     }
     if route.is_tagged() {
         headers["ETag"] = header("For If-None-Match", &json!({"type": "string"}));

@@ -28,7 +28,8 @@ use crate::serve::catalogue::{find_store, found_store};
 use crate::serve::freshness::Subject;
 use crate::serve::problem::Problem;
 use crate::serve::query::At;
-use crate::serve::{World, body, reply};
+use crate::serve::{World, body, persons, reply};
+use crate::store::storefront::customers::{Customer, Looked};
 use crate::store::storefront::shelf::Shelf;
 use crate::store::storefront::stores::{self, Store};
 use crate::store::storefront::{items, json, visitor};
@@ -224,6 +225,15 @@ pub fn check_fields(
     }
 }
 
+/// Whom push will find the order to be for; nobody where that is a guest.
+fn customer_of(world: &World, cache: &Connection, order: &Order) -> Result<Option<Customer>, Problem> {
+    let found = persons::find(world, cache, &world.intake.ways_to(&order.customer))?;
+    Ok(match found {
+        Looked::One(customer) => Some(customer),
+        Looked::Nobody | Looked::Several => None,
+    })
+}
+
 /// Ties an order to its store and its items to entries of the price book in effect for its customer.
 fn placed(
     world: &World,
@@ -238,10 +248,10 @@ fn placed(
         ));
     }
     check_posted(world, store, &order)?;
-    let visitor = visitor::of_order(
+    let visitor = visitor::find(
         cache,
         store,
-        world.intake.name_of(&order.customer),
+        customer_of(world, cache, &order)?,
         order.membership.as_deref(),
         world.clock.now(),
     )?;

@@ -4,6 +4,7 @@ use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde_json::json;
 
+use crate::model::freshness::Progress;
 use crate::model::order::parse::Invalid;
 use crate::model::order::rules::Rule;
 use crate::store::outbox::OutboxError;
@@ -19,6 +20,8 @@ pub struct Problem {
     /// The word of a rule, as products have it.
     reason: Option<&'static str>,
     retry_after_seconds: Option<u32>,
+    /// Of a first load that is not complete.
+    progress: Option<Progress>,
 }
 
 impl Problem {
@@ -30,6 +33,7 @@ impl Problem {
             field: None,
             reason: None,
             retry_after_seconds: None,
+            progress: None,
         }
     }
 
@@ -46,6 +50,20 @@ impl Problem {
         let problem = Self::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable", detail);
         Self {
             retry_after_seconds: Some(5),
+            ..problem
+        }
+    }
+
+    /// For what is made of objects that have never been complete.
+    pub fn initializing(progress: Progress) -> Self {
+        let Progress { complete, needed } = progress;
+        let detail = format!(
+            "the first load is not complete: {complete} of the {needed} objects that this needs are loaded; try again, or ask for what is there with partial=true"
+        );
+        let problem = Self::new(StatusCode::SERVICE_UNAVAILABLE, "initializing", detail);
+        Self {
+            retry_after_seconds: Some(5),
+            progress: Some(progress),
             ..problem
         }
     }
@@ -115,6 +133,9 @@ impl IntoResponse for Problem {
         }
         if let Some(reason) = self.reason {
             body["reason"] = reason.into();
+        }
+        if let Some(Progress { complete, needed }) = self.progress {
+            body["progress"] = json!({"objects_loaded": complete, "objects_needed": needed});
         }
         let mut response = (self.status, body.to_string()).into_response();
         let headers = response.headers_mut();

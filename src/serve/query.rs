@@ -6,44 +6,68 @@ use axum::extract::{FromRequestParts, Path, Query};
 use axum::http::request::Parts;
 use serde::de::DeserializeOwned;
 
+use crate::serve::life::Life;
+use crate::serve::partial::{self, Partial};
 use crate::serve::problem::Problem;
+use crate::serve::{World, cursor};
 
 pub const LIMIT_DEFAULT: usize = 50;
 pub const LIMIT_MAX: usize = 500;
 
 /// The longest value taken.
-const VALUE_CHARS_MAX: usize = 400;
+const VALUE_BYTES_MAX: usize = 400;
+/// The longest cursor taken: it may hold a name of the org's.
+const CURSOR_BYTES_MAX: usize = 2_000;
 
 /// Names and values of a query, taken one by one.
-pub struct Asked(Vec<(String, String)>);
+pub struct Asked {
+    pairs: Vec<(String, String)>,
+    life: Life,
+    /// What is there is to be answered, though it may be a part.
+    pub is_partial: bool,
+}
 
-impl<S: Send + Sync> FromRequestParts<S> for Asked {
+impl FromRequestParts<World> for Asked {
     type Rejection = Problem;
 
-    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
-        let Query(pairs) = Query::<Vec<(String, String)>>::from_request_parts(parts, state)
+    async fn from_request_parts(parts: &mut Parts, world: &World) -> Result<Self, Problem> {
+        let Query(pairs) = Query::<Vec<(String, String)>>::from_request_parts(parts, world)
             .await
             .map_err(|_| Problem::bad_request("the query is not well formed"))?;
-        if let Some((name, _)) = pairs.iter().find(|(_, value)| value.len() > VALUE_CHARS_MAX) {
-            return Err(
-                Problem::bad_request(format!("{name} is longer than {VALUE_CHARS_MAX} bytes")).on_field(name),
-            );
+        let bytes_max = |name: &str| {
+            if name == "cursor" {
+                CURSOR_BYTES_MAX
+            } else {
+                VALUE_BYTES_MAX
+            }
+        };
+        if let Some((name, _)) = pairs.iter().find(|(name, value)| value.len() > bytes_max(name)) {
+            let detail = format!("{name} is longer than {} bytes", bytes_max(name));
+            return Err(Problem::bad_request(detail).on_field(name));
         }
         if let Some((name, _)) = pairs.iter().find(|(_, value)| value.contains('\0')) {
             return Err(Problem::bad_request(format!("{name} holds a NUL")).on_field(name));
         }
-        Ok(Self(pairs))
+        let mut asked = Self {
+            pairs,
+            life: world.life()?,
+            is_partial: false,
+        };
+        if parts.extensions.get::<Partial>().is_some() {
+            asked.is_partial = asked.take_flag(partial::NAME)?;
+        }
+        Ok(asked)
     }
 }
 
 impl Asked {
     /// The value of a name; given twice it is refused.
     pub fn take(&mut self, name: &str) -> Result<Option<String>, Problem> {
-        let Some(at) = self.0.iter().position(|(given, _)| given == name) else {
+        let Some(at) = self.pairs.iter().position(|(given, _)| given == name) else {
             return Ok(None);
         };
-        let (_, value) = self.0.remove(at);
-        if self.0.iter().any(|(given, _)| given == name) {
+        let (_, value) = self.pairs.remove(at);
+        if self.pairs.iter().any(|(given, _)| given == name) {
             return Err(Problem::bad_request(format!("{name} is given twice")).on_field(name));
         }
         Ok(Some(value).filter(|value| !value.is_empty()))
@@ -87,13 +111,17 @@ impl Asked {
         })
     }
 
-    pub fn cursor(&mut self) -> Result<String, Problem> {
-        Ok(self.take("cursor")?.unwrap_or_default())
+    /// The key after which the page begins; empty for the first.
+    pub fn cursor(&mut self, form: cursor::Form) -> Result<String, Problem> {
+        match self.take("cursor")? {
+            Some(text) => cursor::read(&text, &self.life, form),
+            None => Ok(String::new()),
+        }
     }
 
     /// Nothing else may have been asked.
     pub fn end(self) -> Result<(), Problem> {
-        match self.0.into_iter().next() {
+        match self.pairs.into_iter().next() {
             None => Ok(()),
             Some((name, _)) => Err(Problem::bad_request(format!("{name} is not known here")).on_field(name)),
         }
@@ -101,7 +129,7 @@ impl Asked {
 
     /// What is left.
     pub fn rest(self) -> Vec<(String, String)> {
-        self.0
+        self.pairs
     }
 }
 

@@ -1,6 +1,5 @@
 //! Answers with how to ask whether they have changed. How old they may be is said by the gate ([`super::freshness`]).
 
-use std::convert::Infallible;
 use std::fmt::Display;
 use std::hash::{DefaultHasher, Hasher};
 
@@ -10,26 +9,43 @@ use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::Response;
 
-/// The answers that the asker has from before, by their tags: what `If-None-Match` says.
+use crate::serve::life::Life;
+use crate::serve::problem::Problem;
+use crate::serve::{World, cursor};
+use crate::store::storefront::json as written;
+
+/// The answers that the asker has from before, by their tags: what `If-None-Match` says. Tags name the life of the cache.
 #[derive(Debug)]
-pub struct IfNoneMatch(Vec<HeaderValue>);
+pub struct IfNoneMatch {
+    tags: Vec<HeaderValue>,
+    pub life: Life,
+}
 
-impl<S: Sync> FromRequestParts<S> for IfNoneMatch {
-    type Rejection = Infallible;
+impl FromRequestParts<World> for IfNoneMatch {
+    type Rejection = Problem;
 
-    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Infallible> {
-        Ok(Self::told(&parts.headers))
+    async fn from_request_parts(parts: &mut Parts, world: &World) -> Result<Self, Problem> {
+        Ok(Self {
+            tags: told(&parts.headers),
+            life: world.life()?,
+        })
     }
 }
 
-impl IfNoneMatch {
-    fn told(headers: &HeaderMap) -> Self {
-        Self(headers.get_all(header::IF_NONE_MATCH).iter().cloned().collect())
-    }
+fn told(headers: &HeaderMap) -> Vec<HeaderValue> {
+    headers.get_all(header::IF_NONE_MATCH).iter().cloned().collect()
+}
 
+/// A page of a list, which names where the next one begins.
+pub fn page(held: &IfNoneMatch, items: &[Vec<u8>], next: Option<&str>) -> Response {
+    let next = cursor::written(&held.life, next);
+    hashed(held, written::list(items, next.as_deref()))
+}
+
+impl IfNoneMatch {
     /// Whether it is among them; weak tags count, as they do for reads.
     fn has(&self, tag: &str) -> bool {
-        self.0
+        self.tags
             .iter()
             .filter_map(|value| value.to_str().ok())
             .any(|value| {
@@ -66,7 +82,7 @@ pub fn for_one(mut response: Response) -> Response {
 
 /// An answer with a tag, or word that the asker's copy is still right.
 pub fn tagged(held: &IfNoneMatch, tag: impl Display, body: Vec<u8>) -> Response {
-    let tag = format!("\"{tag}\"");
+    let tag = format!("\"{}-{tag}\"", held.life);
     let mut response = if held.has(&tag) {
         fresh(StatusCode::NOT_MODIFIED, Body::empty())
     } else {
@@ -102,8 +118,13 @@ mod tests {
             ("5", false),
         ] {
             let headers = HeaderMap::from_iter([(header::IF_NONE_MATCH, HeaderValue::from_static(asked))]);
-            assert_eq!(IfNoneMatch::told(&headers).has("\"5\""), expected, "{asked}");
+            let known = crate::serve::life::Known::default();
+            let held = IfNoneMatch {
+                tags: told(&headers),
+                life: known.get(|| Ok::<_, std::fmt::Error>("life".to_owned())).unwrap(),
+            };
+            assert_eq!(held.has("\"5\""), expected, "{asked}");
         }
-        assert!(!IfNoneMatch::told(&HeaderMap::new()).has("\"5\""));
+        assert!(told(&HeaderMap::new()).is_empty());
     }
 }

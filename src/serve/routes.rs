@@ -41,9 +41,16 @@ pub struct Route {
 }
 
 impl Route {
-    /// Whether answers say how well the cache follows the org: all but streams and other formats than JSON.
+    /// Whether answers say how well the cache follows the org.
     pub fn is_dated(&self) -> bool {
-        !matches!(self.gives, "Events" | "Text" | "Lines")
+        !matches!(self.gives, "Text" | "Lines")
+    }
+
+    /// Whether answers are made of the cache's rows.
+    pub fn is_read(&self) -> bool {
+        let is_written = WRITTEN.iter().any(|route| route.name == self.name);
+        let is_open = matches!(self.access, Access::Open | Access::Admin);
+        self.method == "get" && !is_open && !is_written
     }
 
     /// Whether answers have a tag, so that who has one from before can ask whether it is still right. Those about
@@ -54,7 +61,7 @@ impl Route {
             Access::Open => self.name == "openapi",
             Access::Customers | Access::Orders | Access::CustomerChanges | Access::Admin => false,
         };
-        may_be_kept && self.method == "get" && self.is_dated()
+        may_be_kept && self.method == "get" && self.gives != "Events" && self.is_dated()
     }
 }
 
@@ -236,6 +243,7 @@ pub fn router(
             path: route.path,
             access: route.access,
             subject: route.is_dated().then(|| Subject::of(route.name)),
+            is_read: route.is_read(),
         });
         let mut handler = (route.handler)(&gate);
         if route.takes.is_some() {

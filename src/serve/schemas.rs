@@ -59,7 +59,7 @@ fn catalogue() -> Value {
         "slug": text_or_null(), "family": text_or_null(), "master_id": text_or_null(), "category_id": text_or_null(),
         "image_url": text_or_null(),
         "stock": {"anyOf": [{"type": "null"}, {"type": "object", "properties": {
-            "available": {"type": "number"}, "backorderable": {"type": "boolean"}}, "required": ["available", "backorderable"]}]},
+            "available": {"type": ["number", "null"]}, "backorderable": {"type": ["boolean", "null"]}}, "required": ["available", "backorderable"]}]},
     });
     if let (Some(product), Some(offered)) = (product.as_object_mut(), offered.as_object()) {
         product.extend(offered.clone());
@@ -113,7 +113,9 @@ fn settings() -> Value {
             "subscriptions": {"type": "array"}}},
         "Problem": {"type": "object", "required": ["type", "title", "status", "detail"], "properties": {
             "type": {"type": "string"}, "title": {"type": "string"}, "status": {"type": "integer"},
-            "detail": {"type": "string"}, "field": {"type": "string"}, "reason": {"enum": words()}}},
+            "detail": {"type": "string"}, "field": {"type": "string"}, "reason": {"enum": words()},
+            "progress": {"type": "object", "required": ["objects_loaded", "objects_needed"], "properties": {
+                "objects_loaded": {"type": "integer"}, "objects_needed": {"type": "integer"}}}}},
     })
 }
 

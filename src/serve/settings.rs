@@ -7,7 +7,9 @@ use serde_json::Value;
 
 use crate::model::clock::local;
 use crate::serve::access::Grant;
-use crate::serve::catalogue::{find_store, missing, named, no_stores, seen};
+use crate::serve::catalogue::{find_store, missing, named, no_stores, seen, shown_to};
+use crate::serve::cursor::Form;
+use crate::serve::freshness::Subject;
 use crate::serve::problem::Problem;
 use crate::serve::query::{Asked, At};
 use crate::serve::reply::IfNoneMatch;
@@ -41,7 +43,7 @@ pub async fn resolve(
                 only_held(found, granted).to_string().into_bytes(),
             ))
         }
-        Found::NoRow => Err(missing(&world, "no store is at this address")),
+        Found::NoRow => Err(missing(&world, Subject::Resolved, "no store is at this address")),
         Found::NoObject => Err(no_stores(&world)),
     }
 }
@@ -134,12 +136,12 @@ pub async fn promotions(
     let named = named(&grant, &mut asked)?;
     let coupon = asked.take("coupon")?;
     asked.end()?;
-    let (items, is_known) = seen(&world, &key, &named, |cache, store, visitor| {
+    let (items, visitor) = seen(&world, &key, &named, |cache, store, visitor| {
         let moment = Moment::of(store, visitor, coupon);
         promotions::list(cache, store, visitor, &moment)
     })?;
     let answer = list(&held, &items, &[]);
-    Ok(if is_known { reply::for_one(answer) } else { answer })
+    Ok(shown_to(visitor.as_deref(), answer))
 }
 
 fn listing(
@@ -150,13 +152,13 @@ fn listing(
     kind: Kind,
 ) -> Result<Response, Problem> {
     let store: Store = find_store(world, key)?;
-    let (after, limit) = (asked.cursor()?, asked.limit()?);
+    let (after, limit) = (asked.cursor(Form::Ordered)?, asked.limit()?);
     asked.end()?;
     match world
         .reader
         .with(|cache| listing::list(cache, kind, &store.id, &after, limit))?
     {
-        Found::Row(page) => Ok(reply::hashed(held, json::list(&page.items, page.next.as_deref()))),
+        Found::Row(page) => Ok(reply::page(held, &page.items, page.next.as_deref())),
         Found::NoRow | Found::NoObject => Err(no_stores(world)),
     }
 }

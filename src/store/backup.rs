@@ -105,6 +105,14 @@ pub(super) fn copy(connection: &Connection, kind: Kind, to: &Path) -> Result<(),
             path: PathBuf::from(kind.file_name),
             source,
         })?;
+    if kind.file_name == cache::KIND.file_name {
+        // What the daemon tells after the copy was made is told under numbers that the copy gives again.
+        let ended = Connection::open(to).and_then(|copied| cache::end_life(&copied));
+        ended.map_err(|source| BackupError::Copy {
+            path: PathBuf::from(kind.file_name),
+            source,
+        })?;
+    }
     sync(to)
 }
 

@@ -128,6 +128,10 @@ impl Cache {
             connection.pragma_update(None, "journal_size_limit", checkpoint::LOG_BYTES_MAX)?;
             connection.pragma_update(None, "cache_size", -16_384)?;
             connection.set_prepared_statement_cache_capacity(STATEMENTS_MAX);
+            connection.execute(
+                "insert or ignore into _meta values ('life', lower(hex(randomblob(6))))",
+                [],
+            )?;
             let rev = meta::<i64>(&connection, "rev")?.unwrap_or(0);
             Ok(Memory {
                 rev,
@@ -297,6 +301,19 @@ pub fn copy(connection: &Connection, file: &Path) -> rusqlite::Result<()> {
         .map(drop)
 }
 
+/// The life of the file: revisions of one life are never given twice. A file that is made anew begins another, and so
+/// does a copy that is put in its place, which is behind what the file told before.
+pub fn life(connection: &Connection) -> rusqlite::Result<String> {
+    Ok(meta(connection, "life")?.unwrap_or_default())
+}
+
+/// Ends the life of a copy: whoever opens it for writing begins another.
+pub fn end_life(connection: &Connection) -> rusqlite::Result<()> {
+    connection
+        .execute("delete from _meta where key = 'life'", [])
+        .map(drop)
+}
+
 /// A fact about the whole file.
 pub fn meta<T: rusqlite::types::FromSql>(connection: &Connection, key: &str) -> rusqlite::Result<Option<T>> {
     connection
@@ -307,6 +324,16 @@ pub fn meta<T: rusqlite::types::FromSql>(connection: &Connection, key: &str) -> 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_file_keeps_its_life_and_a_new_one_has_another() {
+        let (one, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let life = |dir: &Path| life(Cache::open(dir).unwrap().connection()).unwrap();
+        let first = life(one.path());
+        assert_eq!(first.len(), 12);
+        assert_eq!(life(one.path()), first);
+        assert_ne!(life(other.path()), first);
+    }
 
     #[test]
     fn belongs_to_one_org() {

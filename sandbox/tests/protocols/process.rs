@@ -171,14 +171,10 @@ impl Sandbox {
     pub async fn start(arguments: &[&str]) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let mut command = crate::sandbox_command();
-        command.args([
-            "--http",
-            "127.0.0.1:0",
-            "--grpc",
-            "127.0.0.1:0",
-            "--keepalive-ms",
-            "200",
-        ]);
+        command.args(["--http", "127.0.0.1:0", "--grpc", "127.0.0.1:0"]);
+        if !arguments.contains(&"--keepalive-ms") {
+            command.args(["--keepalive-ms", "200"]);
+        }
         command.arg("--data").arg(dir.path()).args(arguments);
         let (running, line) = Running::with_first_line(command);
         let env: BTreeMap<String, String> = serde_json::from_str(&line)

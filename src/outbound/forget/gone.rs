@@ -20,6 +20,9 @@ use crate::store::outbox::{Merged, Outbox, OutboxError};
 /// Most records that the recycle bin is asked for at once.
 const IDS_MAX: usize = 500;
 
+/// Most merges that are learned at once: the org tells of so many in one answer.
+const MERGES_MAX: usize = 2_000;
+
 /// One record that went into another, that into a third, and so on.
 const MERGES_FOLLOWED_MAX: usize = 8;
 
@@ -64,6 +67,35 @@ impl Gone<'_> {
         Ok(true)
     }
 
+    /// Notes the newest merges of an object that the org's recycle bin tells of; `false` where that cannot be done just now.
+    pub async fn learn_merges(&self, keys: &mut Keys, object: &str) -> Result<bool, OutboxError> {
+        match self.merges(keys, object).await {
+            Ok(merged) => self.note_merged(merged).await,
+            Err(error) => {
+                tracing::warn!(%error, "which {object} records were merged cannot be asked for");
+                Ok(false)
+            }
+        }
+    }
+
+    async fn merges(&self, keys: &mut Keys, object: &str) -> Result<Vec<Merged>, Error> {
+        let key = self.key_of(keys, object).await?;
+        let fields = key.as_ref().map(|key| format!(", {key}")).unwrap_or_default();
+        let soql = format!(
+            "SELECT Id, MasterRecordId{fields} FROM {object} \
+             WHERE IsDeleted = true AND MasterRecordId != null ORDER BY SystemModstamp DESC LIMIT {MERGES_MAX}"
+        );
+        let rows = match self.org.query(&soql, Scope::WithDeleted).await {
+            Ok(page) => page.records,
+            Err(error) if error.is_hidden() => Vec::new(),
+            Err(error) => return Err(error),
+        };
+        let merged = rows
+            .iter()
+            .filter_map(|row| merged(row, object, "MasterRecordId", key.as_deref()));
+        Ok(merged.collect())
+    }
+
     /// Which of the records went into others. Where the org does not tell, none did.
     async fn moved(&self, keys: &mut Keys, object: &str, ids: &[String]) -> Result<Vec<Merged>, Error> {
         let (into, key) = match object {
@@ -81,14 +113,9 @@ impl Gone<'_> {
             Err(error) if error.is_hidden() => Vec::new(),
             Err(error) => return Err(error),
         };
-        let moved = rows.iter().filter_map(|row| {
-            Some(Merged {
-                object: object.to_owned(),
-                record_id: text(row, "Id")?,
-                key: key.as_ref().and_then(|key| text(row, key)),
-                survivor_id: text(row, into)?,
-            })
-        });
+        let moved = rows
+            .iter()
+            .filter_map(|row| merged(row, object, into, key.as_deref()));
         let mut moved: Vec<Merged> = moved.collect();
         self.follow(object, into, &mut moved).await?;
         Ok(moved)
@@ -172,6 +199,15 @@ impl Gone<'_> {
     pub async fn erase_writes(&self, sequences: Vec<i64>, now: Millis) -> Result<bool, OutboxError> {
         told(self.outbox.erase_writes(sequences, now).await)
     }
+}
+
+fn merged(row: &Map<String, Value>, object: &str, into: &str, key: Option<&str>) -> Option<Merged> {
+    Some(Merged {
+        object: object.to_owned(),
+        record_id: text(row, "Id")?,
+        key: key.and_then(|key| text(row, key)),
+        survivor_id: text(row, into)?,
+    })
 }
 
 fn text(row: &Map<String, Value>, field: &str) -> Option<String> {

@@ -3,7 +3,6 @@
 use rusqlite::{Connection, Row, params};
 use serde_json::Value;
 
-use crate::store::storefront::stores::Store;
 use crate::store::storefront::{absent, first, is_id, json};
 
 /// A customer: a contact with its account, or an account alone.
@@ -17,49 +16,109 @@ pub struct Customer {
     pub may_use_account_pricing: bool,
 }
 
-/// `?1` is the key. Contacts before accounts: a person who logs in is a contact.
-const BY: [(&str, bool); 7] = [
-    ("contact where id = ?1", true),
-    ("account where id = ?1", true),
-    ("contact where external_id = ?1", false),
-    ("contact where sc_id = ?1", false),
-    ("account where external_id = ?1", false),
-    ("account where sc_id = ?1", false),
-    ("contact where email = ?1 collate nocase", false),
-];
+impl Customer {
+    /// The contact, or the account of who is none.
+    pub fn record_id(&self) -> Option<&str> {
+        self.contact_id.as_deref().or(self.account_id.as_deref())
+    }
+}
 
-/// By id, external id or e-mail. Of several contacts with one address, the one whose home is the store comes first.
-pub fn find(connection: &Connection, store: &Store, key: &str) -> rusqlite::Result<Option<Customer>> {
-    let id = whole_id(key);
-    let key = id.as_deref().unwrap_or(key);
-    for (place, only_ids) in BY {
-        let is_mail = place.contains("email");
-        if only_ids && !is_id(key) || is_mail && !key.contains('@') {
-            continue;
+/// What a customer is looked for by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum By<'a> {
+    Id(&'a str),
+    /// What storefronts know the customer by, in any case of letters.
+    Key(&'a str),
+    Email(&'a str),
+}
+
+/// The ways in which one text may name a customer; the first that finds anybody decides.
+pub fn ways(name: &str) -> [By<'_>; 3] {
+    [By::Id(name), By::Key(name), By::Email(name)]
+}
+
+/// Where a customer may be. Contacts come before accounts: a person who logs in is a contact.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Place {
+    Contact,
+    Account,
+}
+
+impl Place {
+    pub const ALL: [Self; 2] = [Self::Contact, Self::Account];
+
+    pub fn object(self) -> &'static str {
+        match self {
+            Self::Contact => "Contact",
+            Self::Account => "Account",
         }
-        let found = if place.starts_with("contact") {
-            let sql = format!(
-                "select id, accountid, coalesce(external_id, sc_id), email, coalesce(can_use_account_pricing, 0) \
-                 from _of_{place} order by store_id is not ?2, id limit 1"
-            );
-            first(connection, &sql, params![key, store.id], contact)?
-        } else {
-            let sql = format!("select id, coalesce(external_id, sc_id) from _of_{place} order by id limit 1");
-            first(connection, &sql, [key], account)?
+    }
+}
+
+/// Whom a look found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Looked {
+    One(Customer),
+    Nobody,
+    /// An address that several contacts have names none of them.
+    Several,
+}
+
+/// Looks in one place in one way.
+pub fn find(connection: &Connection, place: Place, by: By<'_>) -> rusqlite::Result<Looked> {
+    let (conditions, name): (&[&str], _) = match by {
+        By::Id(id) if is_id(id) => (&["id = ?1"], id),
+        By::Key(key) => (
+            &["external_id = ?1 collate nocase", "sc_id = ?1 collate nocase"],
+            key,
+        ),
+        By::Email(email) if email.contains('@') && place == Place::Contact => {
+            (&["email = ?1 collate nocase"], email)
+        }
+        By::Id(_) | By::Email(_) => (&[], ""),
+    };
+    for condition in conditions {
+        let mut found = match place {
+            Place::Contact => {
+                let sql = format!(
+                    "select id, accountid, coalesce(external_id, sc_id), email, coalesce(can_use_account_pricing, 0) \
+                     from _of_contact where {condition} order by id limit 2"
+                );
+                all(connection, &sql, name, contact)?
+            }
+            Place::Account => {
+                let sql = format!(
+                    "select id, coalesce(external_id, sc_id) from _of_account where {condition} order by id limit 2"
+                );
+                all(connection, &sql, name, account)?
+            }
         };
-        if let Some(mut customer) = found {
+        if found.len() > 1 && matches!(by, By::Email(_)) {
+            return Ok(Looked::Several);
+        }
+        found.truncate(1);
+        if let Some(mut customer) = found.pop() {
             if let Some(account) = &customer.account_id {
                 let sql = "select pricebook_id from _of_account where id = ?1";
                 customer.account_book = first(connection, sql, [account], |row| row.get(0))?.flatten();
             }
-            return Ok(Some(customer));
+            return Ok(Looked::One(customer));
         }
     }
-    Ok(None)
+    Ok(Looked::Nobody)
+}
+
+fn all<T>(
+    connection: &Connection,
+    sql: &str,
+    name: &str,
+    read: impl FnMut(&Row<'_>) -> rusqlite::Result<T>,
+) -> rusqlite::Result<Vec<T>> {
+    connection.prepare_cached(sql)?.query_map([name], read)?.collect()
 }
 
 /// The id of 18 characters of a contact's or an account's of 15: three more say which letters are capitals.
-fn whole_id(id: &str) -> Option<String> {
+pub fn whole_id(id: &str) -> Option<String> {
     let plain = id.len() == 15 && id.bytes().all(|byte| byte.is_ascii_alphanumeric());
     if !plain || !(id.starts_with("003") || id.starts_with("001")) {
         return None;
@@ -270,30 +329,34 @@ mod tests {
         connection
     }
 
+    /// Whom the ways find that one name is tried in, without merges.
+    fn named(connection: &Connection, name: &str) -> Looked {
+        for by in ways(name) {
+            for place in Place::ALL {
+                match find(connection, place, by).unwrap() {
+                    Looked::Nobody => {}
+                    found => return found,
+                }
+            }
+        }
+        Looked::Nobody
+    }
+
     #[test]
-    fn of_contacts_with_one_address_the_one_at_home_in_the_store_is_meant() {
+    fn an_address_names_the_one_contact_that_has_it() {
         let connection = contacts();
         connection
             .execute_batch(
                 "insert into _of_contact (id, email, store_id) values ('1', 'ana@a.example', 'there'),
-                    ('2', 'ana@a.example', 'here'), ('3', 'ana@a.example', null), ('4', 'bob@a.example', 'there');",
+                    ('2', 'ana@a.example', 'here'), ('4', 'bob@a.example', 'there');",
             )
             .unwrap();
-        for (store, key, expected) in [
-            ("here", "Ana@a.example", Some("2")),
-            ("there", "ana@a.example", Some("1")),
-            ("elsewhere", "ana@a.example", Some("1")),
-            ("here", "bob@a.example", Some("4")),
-            ("here", "eve@a.example", None),
-        ] {
-            let store = Store {
-                id: store.to_owned(),
-                ..Store::default()
-            };
-            let found = find(&connection, &store, key).unwrap();
-            let id = found.and_then(|customer| customer.contact_id);
-            assert_eq!(id.as_deref(), expected, "{key}");
-        }
+        assert_eq!(named(&connection, "Ana@a.example"), Looked::Several);
+        assert_eq!(named(&connection, "eve@a.example"), Looked::Nobody);
+        let Looked::One(found) = named(&connection, "BOB@a.example") else {
+            panic!("one contact has the address");
+        };
+        assert_eq!(found.contact_id.as_deref(), Some("4"));
     }
 
     #[test]
@@ -307,12 +370,14 @@ mod tests {
             .unwrap();
         for (key, expected) in [
             ("A", ("2", "A")),
-            ("B", ("1", "B")),
+            ("b", ("1", "B")),
             ("C", ("2", "A")),
             ("D", ("3", "D")),
-            ("E", ("8", "E")),
+            ("e", ("8", "E")),
         ] {
-            let found = find(&connection, &Store::default(), key).unwrap().unwrap();
+            let Looked::One(found) = named(&connection, key) else {
+                panic!("{key} names a customer");
+            };
             let id = found.contact_id.or(found.account_id).unwrap();
             assert_eq!(
                 (id.as_str(), found.external_id.as_deref().unwrap()),

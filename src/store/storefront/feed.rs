@@ -169,6 +169,11 @@ pub fn objects_of<'t>(topics: &'t [&'static str]) -> impl Iterator<Item = &'stat
     rules.map(|rule| rule.object)
 }
 
+/// The objects whose changes storefronts are told of.
+pub fn objects() -> impl Iterator<Item = &'static str> {
+    RULES.iter().map(|rule| rule.object)
+}
+
 /// Whether an object is what stores show to anyone. All others may be about persons, whatever an org adds.
 pub fn is_of_catalogue(object: &str) -> bool {
     let named = |name: &str| name.eq_ignore_ascii_case(object);

@@ -35,11 +35,11 @@ const INDEXES: &[(&str, &str)] = &[
     ("s_c__postcode__c", "s_c__code__c"),
     ("contact", "email collate nocase"),
     ("contact", "accountid"),
-    ("contact", "external_id__c"),
-    ("contact", "s_c__sc_id__c"),
+    ("contact", "external_id__c collate nocase"),
+    ("contact", "s_c__sc_id__c collate nocase"),
     ("account", "s_c__pricebook_id__c"),
-    ("account", "external_id__c"),
-    ("account", "s_c__sc_id__c"),
+    ("account", "external_id__c collate nocase"),
+    ("account", "s_c__sc_id__c collate nocase"),
     ("order", "accountid"),
     ("order", "billtocontactid"),
     ("order", "external_id__c collate nocase"),
@@ -52,6 +52,14 @@ const INDEXES: &[(&str, &str)] = &[
     ("s_c__booking__c", "s_c__bookable_event_id__c"),
 ];
 
+/// Indexes of earlier versions that others have taken the place of.
+const FORMER: [&str; 4] = [
+    "storefront_contact_external_id__c",
+    "storefront_contact_s_c__sc_id__c",
+    "storefront_account_external_id__c",
+    "storefront_account_s_c__sc_id__c",
+];
+
 /// Makes the indexes, as far as the cache has their tables and columns; repeating it costs nothing.
 pub fn make(connection: &Connection) -> rusqlite::Result<()> {
     for (table, columns) in INDEXES {
@@ -60,6 +68,9 @@ pub fn make(connection: &Connection) -> rusqlite::Result<()> {
             "create index if not exists storefront_{table}_{name} on \"{table}\" ({columns})"
         ));
         absent(made)?;
+    }
+    for name in FORMER {
+        connection.execute_batch(&format!("drop index if exists {name}"))?;
     }
     Ok(())
 }

@@ -122,7 +122,7 @@ impl Judged<'_> {
             quantity: self.quantity,
             stated_price: self.item.unit_price.filter(|_| pricing.book_only),
         };
-        let broken = offer::broken_by(&self.seen.offer, entry, self.seen.stock.as_ref(), &wanted);
+        let broken = offer::broken_by(&self.seen.offer, entry, self.seen.stock().as_ref(), &wanted);
         for rule in broken {
             match pricing.rules.policy(rule) {
                 Policy::Refuse => return Err(self.refusal(rule)),
@@ -137,7 +137,7 @@ impl Judged<'_> {
         let Some(unit_price) = self.item.unit_price.or(entry.price) else {
             return Err(self.refusal(Rule::NoPrice));
         };
-        let holds = self.seen.stock.map(|_| self.seen.product_id.clone());
+        let holds = self.seen.stock().map(|_| self.seen.product_id.clone());
         basket.lines.push(Line {
             pricebook_entry_id: entry.id.clone(),
             quantity: self.item.quantity,
@@ -154,7 +154,7 @@ impl Judged<'_> {
 
     /// Orders that arrive together are told apart where they are written down: by the stock that this one was shown.
     fn limit(&self, basket: &mut Basket, pricing: &Pricing<'_>) {
-        let Some(stock) = self.seen.stock.filter(|stock| !stock.backorderable) else {
+        let Some(stock) = self.seen.stock().filter(|stock| !stock.backorderable) else {
             return;
         };
         let id = &self.seen.product_id;
@@ -165,7 +165,7 @@ impl Judged<'_> {
     }
 
     fn refusal(&self, rule: Rule) -> Invalid {
-        let left = self.seen.stock.map_or(0.0, |stock| stock.available().max(0.0));
+        let left = self.seen.stock().map_or(0.0, |stock| stock.available().max(0.0));
         let most = self.seen.entry.as_ref().and_then(|entry| entry.quantity_max);
         let sentence = match rule {
             Rule::Hidden => "is not shown to this customer in the store: take it out of the order".to_owned(),

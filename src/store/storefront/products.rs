@@ -7,8 +7,9 @@
 use rusqlite::{Row, params, params_from_iter};
 
 use crate::store::storefront::objects::Page;
-use crate::store::storefront::offer::{Entry, Offer, Stock};
+use crate::store::storefront::offer::{Entry, Offer};
 pub use crate::store::storefront::shelf::Shelf;
+use crate::store::storefront::shelf::Tracked;
 use crate::store::storefront::{Found, categories, is_id, json};
 
 /// Which products.
@@ -119,7 +120,7 @@ impl Shelf<'_> {
         }
         self.offered(&mut out, seen.entry.as_ref(), &seen.offer);
         if form != Form::Price {
-            stocked(&mut out, seen.stock);
+            stocked(&mut out, seen.tracked);
             json::member(&mut out, b',', "image_url", self.image_url(id)?.as_deref());
         }
         if form == Form::Detail {
@@ -235,11 +236,15 @@ impl Shelf<'_> {
     }
 }
 
-fn stocked(out: &mut Vec<u8>, stock: Option<Stock>) {
+/// `null` where stock does not count; of stock that counts and is not known the members are `null`.
+fn stocked(out: &mut Vec<u8>, tracked: Tracked) {
     out.extend_from_slice(b",\"stock\":");
-    let Some(stock) = stock else {
-        out.extend_from_slice(b"null");
-        return;
+    let stock = match tracked {
+        Tracked::No => return out.extend_from_slice(b"null"),
+        Tracked::Unknown => {
+            return out.extend_from_slice(b"{\"available\":null,\"backorderable\":null}");
+        }
+        Tracked::Known(stock) => stock,
     };
     let (available, backorderable) = (stock.available(), stock.backorderable);
     out.extend_from_slice(

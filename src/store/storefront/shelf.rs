@@ -28,9 +28,33 @@ pub struct Seen {
     pub product_id: String,
     /// Of the book in effect.
     pub entry: Option<Entry>,
-    /// Where its stock counts.
-    pub stock: Option<Stock>,
+    pub tracked: Tracked,
     pub offer: Offer,
+}
+
+impl Seen {
+    /// Where its stock counts and is known.
+    pub fn stock(&self) -> Option<Stock> {
+        self.tracked.stock()
+    }
+}
+
+/// Whether the stock of a product counts.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Tracked {
+    No,
+    Known(Stock),
+    /// It counts, and the cache mirrors no stock: nothing is known of it.
+    Unknown,
+}
+
+impl Tracked {
+    pub fn stock(self) -> Option<Stock> {
+        match self {
+            Self::Known(stock) => Some(stock),
+            Self::No | Self::Unknown => None,
+        }
+    }
 }
 
 /// What decides of a product that the store shows, and of one that it does not.
@@ -71,10 +95,11 @@ impl<'a> Shelf<'a> {
     pub(super) fn look(&self, row: &Row<'_>, is_elsewhere: bool) -> rusqlite::Result<Seen> {
         let product_id: String = row.get("product_id")?;
         let entry = self.book.entry(self.connection, &product_id)?;
-        let stock = match row.get("is_stock_tracked")? {
-            true => Some(self.stock(&product_id)?),
-            false => None,
+        let tracked = match row.get("is_stock_tracked")? {
+            true => self.tracked(&product_id)?,
+            false => Tracked::No,
         };
+        let stock = tracked.stock();
         let facts = Facts {
             is_elsewhere,
             ..self.facts(row, &product_id, entry.as_ref(), stock)?
@@ -87,22 +112,32 @@ impl<'a> Shelf<'a> {
         Ok(Seen {
             product_id,
             entry,
-            stock,
+            tracked,
             offer,
         })
     }
 
-    fn stock(&self, product_id: &str) -> rusqlite::Result<Stock> {
+    fn tracked(&self, product_id: &str) -> rusqlite::Result<Tracked> {
         let sql =
             "select available, is_backorderable from store_stock_v1 where store_id = ?1 and product_id = ?2";
         let read = |row: &Row<'_>| Ok((row.get(0)?, row.get(1)?));
         let found = first(self.connection, sql, params![self.store.id, product_id], read)?;
-        let (in_org, backorderable) = found.unwrap_or((0.0, false));
-        Ok(Stock {
+        let (in_org, backorderable) = match found {
+            Some(found) => found,
+            // A product that no location has is out of stock, as far as locations are known.
+            None if self.is_stock_mirrored()? => (0.0, false),
+            None => return Ok(Tracked::Unknown),
+        };
+        Ok(Tracked::Known(Stock {
             in_org,
             held: self.held.of(product_id)?,
             backorderable,
-        })
+        }))
+    }
+
+    fn is_stock_mirrored(&self) -> rusqlite::Result<bool> {
+        let sql = "select 1 from store_gap_v1 where object = 's_c__Stock_Level__c' and field is null";
+        Ok(!self.connection.prepare_cached(sql)?.exists([])?)
     }
 
     fn facts(

@@ -7,8 +7,8 @@ use rusqlite::{Connection, params};
 
 use crate::model::clock::{Millis, format_datetime};
 use crate::store::storefront::customers::Customer;
+use crate::store::storefront::first;
 use crate::store::storefront::stores::Store;
-use crate::store::storefront::{customers, first};
 
 /// A visitor of a store.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -22,9 +22,9 @@ pub struct Visitor {
 }
 
 impl Visitor {
-    /// Whether what is shown is for one customer alone.
-    pub fn is_known(&self) -> bool {
-        self.account_id.is_some() || self.contact_id.is_some()
+    /// The record of the customer for whom alone it is shown; none of anyone.
+    pub fn record_id(&self) -> Option<&str> {
+        self.contact_id.as_deref().or(self.account_id.as_deref())
     }
 }
 
@@ -43,49 +43,8 @@ pub enum BookKind {
     Account,
 }
 
-/// How a visitor was named.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Named {
-    /// A customer's id, external id or e-mail.
-    pub customer: Option<String>,
-    /// A membership's id, for a visitor who is not named.
-    pub membership: Option<String>,
-}
-
-/// The visitor, or `None` where there is no such customer or membership.
+/// The visitor: a customer, or anyone, with a membership that is named beside. `None` where there is no such membership.
 pub fn find(
-    connection: &Connection,
-    store: &Store,
-    named: &Named,
-    now: Millis,
-) -> rusqlite::Result<Option<Visitor>> {
-    let mut customer = None;
-    if let Some(key) = &named.customer {
-        customer = customers::find(connection, store, key)?;
-        if customer.is_none() {
-            return Ok(None);
-        }
-    }
-    of(connection, store, customer, named.membership.as_deref(), now)
-}
-
-/// The visitor that places an order: its customer, by an id, key or address; a guest where the cache has nobody of that
-/// name. `None` where there is no such membership.
-pub fn of_order(
-    connection: &Connection,
-    store: &Store,
-    customer: Option<&str>,
-    membership: Option<&str>,
-    now: Millis,
-) -> rusqlite::Result<Option<Visitor>> {
-    let customer = match customer {
-        Some(key) => customers::find(connection, store, key)?,
-        None => None,
-    };
-    of(connection, store, customer, membership, now)
-}
-
-fn of(
     connection: &Connection,
     store: &Store,
     customer: Option<Customer>,

@@ -25,6 +25,8 @@ const SEEN: &[&str] = &[
     "referrer-policy",
     "retry-after",
     "set-cookie",
+    "storesync-customer",
+    "storesync-partial",
     "storesync-state",
     "vary",
     "www-authenticate",
@@ -146,6 +148,13 @@ async fn every_header_is_there_where_it_should_be_and_says_what_it_should() {
             ("etag", None),
         ];
         seen.asks(shop, 503, &later).await;
+        let part = get(&daemon.api, "/v1/objects/Product2?partial=true", WEB);
+        let part_of = [
+            ("storesync-partial", Some("true")),
+            ("cache-control", Some("no-store")),
+            ("etag", None),
+        ];
+        seen.asks(part, 200, &part_of).await;
         let live = get(&daemon.admin, "/livez", OPERATOR);
         seen.asks(live, 200, &state("initializing")).await;
     }
@@ -187,6 +196,8 @@ async fn answers_of_the_api(org: &Sandbox, client: &Client, api: &str, seen: &mu
         ("storesync-state", Some("live")),
         ("cache-control", Some("no-cache")),
         ("content-type", Some(JSON)),
+        ("storesync-customer", None),
+        ("storesync-partial", None),
         ("retry-after", None),
         ("www-authenticate", None),
         ("allow", None),
@@ -206,6 +217,9 @@ async fn answers_of_the_api(org: &Sandbox, client: &Client, api: &str, seen: &mu
         ("content-type", None),
     ];
     seen.asks(held(), 304, &same).await;
+    let contact = org.some("Contact", "WHERE External_ID__c = 'C-1'").await;
+    let of = [("storesync-customer", Some(contact.as_str()))];
+    seen.asks(get(&format!("{store}/customers/C-1")), 200, &of).await;
     let id = org.some("s_c__Store__c", "").await;
     org.update("s_c__Store__c", &id, json!({"Name": "Renamed"})).await;
     let other = eventually("the store has another tag", async || {
@@ -234,6 +248,7 @@ async fn more_answers_of_the_api(client: &Client, api: &str, seen: &mut Seen) {
         ("content-type", Some("text/event-stream")),
         ("cache-control", Some("no-store")),
         ("x-accel-buffering", Some("no")),
+        ("storesync-state", Some("live")),
     ];
     seen.asks(get("/v1/changes"), 200, &stream).await;
     let long = || get(&format!("{store}/products?limit=20"));

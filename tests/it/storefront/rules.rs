@@ -167,8 +167,9 @@ impl Shop<'_> {
         let later = text(product, "s_c__Available_On__c") > self.org.now.as_str();
         let until = text(product, "s_c__Discontinue_On__c");
         let most = entry.and_then(|entry| entry["s_c__Order_Quantity_Maximum__c"].as_f64());
-        let short =
-            is(product, "s_c__Track_Inventory__c") && self.in_stock(id) < wanted.max(f64::MIN_POSITIVE);
+        // Of a plain daemon's stock nothing is known.
+        let counts = is(product, "s_c__Track_Inventory__c") && !self.is_plain;
+        let short = counts && self.in_stock(id) < wanted.max(f64::MIN_POSITIVE);
         let rules = [
             (
                 "hidden",

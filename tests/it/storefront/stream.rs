@@ -195,15 +195,21 @@ async fn a_change_reaches_the_stores_that_it_touches() {
         "everything since the price"
     );
     // A position that the feed never had is told to begin anew.
-    let mut lost = Events::open(&daemon, "?store=harbour-pine&since=999999999", None).await;
+    let life = settings.id.split_once('.').unwrap().0;
+    let mut lost = Events::open(
+        &daemon,
+        &format!("?store=harbour-pine&since={life}.999999999"),
+        None,
+    )
+    .await;
     assert_eq!(lost.next().await.name, "reset");
-    let mut old = Events::open(&daemon, "?store=harbour-pine&since=0", None).await;
+    let mut old = Events::open(&daemon, &format!("?store=harbour-pine&since={life}.0"), None).await;
     let reset = old.next().await;
     assert_eq!(reset.name, "reset");
     // Whoever stands right before the oldest entry has missed nothing.
     let oldest = reset.data["oldest"].as_i64().unwrap();
     for (since, name) in [(oldest - 1, "ready"), (oldest - 2, "reset")] {
-        let query = format!("?store=harbour-pine&since={since}");
+        let query = format!("?store=harbour-pine&since={life}.{since}");
         let mut stands = Events::open(&daemon, &query, None).await;
         assert_eq!(stands.next().await.name, name, "{since} of {oldest}");
     }

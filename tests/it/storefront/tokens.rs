@@ -179,6 +179,18 @@ async fn a_store_s_token_gets_nothing_of_another_store() {
         }
     }
     assert!(tried > 60, "{tried}");
+    // A store of others and one that is not there are told alike, and not as a store that was not named.
+    let told = async |query: &str| {
+        let path = format!("/v1/changes{query}");
+        let (status, body) = call(&api, "get", &path, "first").await;
+        assert_eq!(status, 403, "{path}: {body}");
+        let problem: Value = serde_json::from_str(&body).unwrap();
+        problem["detail"].as_str().unwrap().to_owned()
+    };
+    let foreign = told(&format!("?store={}", other["id"].as_str().unwrap())).await;
+    assert_eq!(foreign, told("?store=nowhere").await);
+    assert!(foreign.contains("not for this store"), "{foreign}");
+    assert!(told("").await.contains("name one of them"));
     for (method, path, template) in addresses(&document, &own, "SALE-0") {
         let (status, body) = call(&api, &method, &path, "first").await;
         let known = !template.contains("{store}") || matches!(status, 200 | 202 | 404 | 422);

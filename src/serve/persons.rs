@@ -1,0 +1,71 @@
+//! Whom a request means: the one way in which reads, visitors and orders find a customer.
+//!
+//! A customer is found by id, by key, and by an address that exactly one contact has. Who was merged into another is
+//! that other: push sends what the old key or id orders to the record that lives on, so that record is shown too.
+
+use axum::http::{HeaderName, HeaderValue, StatusCode};
+use axum::response::Response;
+use rusqlite::Connection;
+
+use crate::serve::World;
+use crate::serve::problem::Problem;
+use crate::store::storefront::customers::{self, By, Customer, Looked, Place};
+
+const CUSTOMER: HeaderName = HeaderName::from_static("storesync-customer");
+
+/// The customer that the first way finds that finds anybody.
+pub fn find(world: &World, cache: &Connection, ways: &[By<'_>]) -> Result<Looked, Problem> {
+    for by in ways {
+        for place in Place::ALL {
+            match customers::find(cache, place, *by)? {
+                Looked::Nobody => {}
+                found => return Ok(found),
+            }
+            let Some(survivor) = survivor(world, place, *by)? else {
+                continue;
+            };
+            match customers::find(cache, place, By::Id(&survivor))? {
+                Looked::Nobody => {}
+                found => return Ok(found),
+            }
+        }
+    }
+    Ok(Looked::Nobody)
+}
+
+/// The id of the record that took in the one that is looked for.
+fn survivor(world: &World, place: Place, by: By<'_>) -> Result<Option<String>, Problem> {
+    let name = match by {
+        By::Id(name) | By::Key(name) => name,
+        By::Email(_) => return Ok(None),
+    };
+    world
+        .intake
+        .outbox()
+        .survivor(place.object(), name)
+        .map_err(|error| {
+            tracing::error!(%error, "which customers were merged cannot be read");
+            Problem::unavailable("customers cannot be looked up just now: try again")
+        })
+}
+
+/// The customer of a name: an id, a key or an address.
+pub fn named(world: &World, cache: &Connection, name: &str) -> Result<Option<Customer>, Problem> {
+    let whole = customers::whole_id(name);
+    match find(world, cache, &customers::ways(whole.as_deref().unwrap_or(name)))? {
+        Looked::One(customer) => Ok(Some(customer)),
+        Looked::Nobody => Ok(None),
+        Looked::Several => {
+            let detail = "several customers have this address: name the customer by id or external id";
+            Err(Problem::new(StatusCode::CONFLICT, "customer-not-unique", detail))
+        }
+    }
+}
+
+/// Says whose the answer is: after a merge that is another record than the one that was named.
+pub fn told(mut answer: Response, record_id: &str) -> Response {
+    if let Ok(value) = HeaderValue::try_from(record_id) {
+        answer.headers_mut().insert(CUSTOMER, value);
+    }
+    answer
+}
