@@ -6,6 +6,7 @@
 pub mod change;
 pub mod clock;
 pub mod freshness;
+pub mod id;
 pub mod order;
 pub mod retry;
 pub mod row;

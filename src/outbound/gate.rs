@@ -14,6 +14,7 @@ use std::sync::Arc;
 use serde_json::Value;
 
 use crate::config::{Customers, Guests, Orders, Profile};
+use crate::model::id;
 use crate::model::order::parse::Invalid;
 use crate::model::order::{Customer, Fields};
 use crate::model::write::edit::{self, Change};
@@ -80,6 +81,7 @@ impl Gate {
             names,
             stores,
         };
+        checked.person_id()?;
         checked.keys()?;
         let party = party(write);
         // What cannot be composed is an administrator's to mend.
@@ -193,6 +195,29 @@ impl Checked<'_> {
         }
     }
 
+    /// An id of a customer that is none of a contact, or of an account where customers are person accounts.
+    fn person_id(&self) -> Result<(), Invalid> {
+        let Some(customer) = self.write.customer() else {
+            return Ok(());
+        };
+        let persons = self.gate.policy.customers == Customers::Persons;
+        let expected = match persons && customer.account_external_id.is_none() {
+            true => &self.shape.account.object,
+            false => &self.shape.contact.object,
+        };
+        let found = customer
+            .salesforce_id
+            .as_deref()
+            .and_then(|id| self.shape.object_of(id));
+        match found {
+            Some(found) if found != expected => Err(Invalid::new(
+                self.names.path(Place::Customer, "salesforce_id"),
+                id::refusal(found, &[expected]),
+            )),
+            _ => Ok(()),
+        }
+    }
+
     /// Keys that the fields of the org cannot hold.
     fn keys(&self) -> Result<(), Invalid> {
         let own = self.write.external_id();
@@ -263,7 +288,13 @@ impl Checked<'_> {
         }
         let limits = record.shape.limits(field);
         let value = record.values.get(field).unwrap_or(&Value::Null);
-        let Some(refusal) = limits.and_then(|limits| limits.refusal(value)) else {
+        let refusal = limits.and_then(|limits| {
+            let object = || self.shape.object_of(value.as_str()?.trim());
+            limits
+                .refusal(value)
+                .or_else(|| limits.refusal_of_object(object()?))
+        });
+        let Some(refusal) = refusal else {
             return Ok(());
         };
         let message = match (source.and, source.instead_of) {

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::model::clock::{parse_date, parse_datetime};
+use crate::model::id;
 use crate::model::order::Decimal;
 use crate::salesforce::describe::Field;
 
@@ -25,6 +26,9 @@ pub struct Limits {
     /// A new record has a value where none is sent.
     pub defaulted: bool,
     pub form: Form,
+    /// The objects that a reference may be to; none where describe does not say.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub refers_to: Vec<String>,
 }
 
 /// What a value has to look like.
@@ -64,6 +68,7 @@ impl Limits {
             required: !field.nillable,
             defaulted: field.defaulted_on_create,
             form: Form::of(field),
+            refers_to: field.reference_to.clone(),
         }
     }
 
@@ -81,6 +86,13 @@ impl Limits {
             Value::Object(_) | Value::Array(_) => None,
             value => self.form.refusal(value),
         }
+    }
+
+    /// Why a reference cannot be to a record of an object.
+    pub fn refusal_of_object(&self, object: &str) -> Option<String> {
+        let takes = |other: &String| other.eq_ignore_ascii_case(object);
+        let fits = self.refers_to.is_empty() || self.refers_to.iter().any(takes);
+        (!fits).then(|| id::refusal(object, &self.refers_to))
     }
 
     fn refusal_of_nothing(&self) -> Option<String> {
@@ -234,8 +246,7 @@ fn is_flag(value: &Value) -> bool {
 /// `@{account.id}` stands for the id of a record that the same request makes.
 fn is_id(value: &Value) -> bool {
     let text = value.as_str().map_or("", str::trim);
-    let plain = matches!(text.len(), 15 | 18) && text.bytes().all(|byte| byte.is_ascii_alphanumeric());
-    plain || text.starts_with("@{")
+    id::is_id(text) || text.starts_with("@{")
 }
 
 /// `4,000`
