@@ -64,7 +64,7 @@ pub async fn place(
                     write,
                     limits,
                     fingerprint,
-                    idempotency_key,
+                    idempotency_key: idempotency_key.clone(),
                 })
                 .await?
         }
@@ -78,7 +78,7 @@ pub async fn place(
             )?
             .ok_or(refusal)?,
     };
-    let accepted_at = accepted_at(&accepted, &external_id)?;
+    let accepted_at = accepted_at(&accepted, &external_id, idempotency_key.as_deref())?;
     let status_url = format!("/v1/stores/{store_id}/orders/{}", segment(&external_id));
     Ok(acceptance(&external_id, accepted_at, &status_url))
 }
@@ -134,14 +134,18 @@ pub fn segment(key: &str) -> impl Display {
 }
 
 /// When it was accepted, unless its key is another's.
-pub fn accepted_at(accepted: &Accepted, external_id: &str) -> Result<Millis, Problem> {
+pub fn accepted_at(accepted: &Accepted, external_id: &str, header: Option<&str>) -> Result<Millis, Problem> {
     match accepted {
         Accepted::New { accepted_at } | Accepted::Replay { accepted_at } => Ok(*accepted_at),
-        Accepted::Conflict => {
+        Accepted::Conflict { by_header } => {
+            // The header stands for a key that the body has not.
+            let by_header = header.filter(|header| *by_header || *header == external_id);
+            let (field, key) =
+                by_header.map_or(("external_id", external_id), |header| ("Idempotency-Key", header));
             let detail = format!(
-                "the key {external_id} was used for something else: use a new one, or send again what was sent before"
+                "{field} {key} was used for something else: use a new one, or send again what was sent before"
             );
-            Err(Problem::new(StatusCode::CONFLICT, "key-in-use", detail).on_field("external_id"))
+            Err(Problem::new(StatusCode::CONFLICT, "key-in-use", detail).on_field(field))
         }
         Accepted::OutOfStock { line } => {
             let sentence =

@@ -2,7 +2,7 @@
 //! happens to an order after it was placed. The same promises as for orders.
 //!
 //! - `POST /v1/stores/{store}/customers`, and `PATCH .../customers/{customer}` with an Idempotency-Key, which tells one
-//!   change of a customer from the next;
+//!   change of a customer from the next; null clears members of `fields`, and is refused in any other place;
 //! - `POST .../cases`, `/leads`, `/campaign-members`, `/assets`, `/form-submissions`;
 //! - `POST .../orders/{external_id}/updates` with one of `payment`, `cancelled` and the addresses: sent once the order
 //!   is in the org, and never before;
@@ -68,18 +68,14 @@ pub async fn change_customer(
     IdempotencyKey(key): IdempotencyKey,
     body: Arrived,
 ) -> Result<Response, Problem> {
-    let mut value = posted(body)?;
+    let value = posted(body)?;
     parse::refuse_cards(&value)?;
     parse::check_key(&customer, "the customer's key")?;
     let Some(key) = key else {
         let message = "is missing: a customer changes more than once, and each change needs a key of its own";
         return Err(Invalid::new("Idempotency-Key", message).into());
     };
-    if let Some(members) = value.as_object_mut() {
-        members.insert("external_id".to_owned(), customer.into());
-    }
-    let entry = write_parse::entry(&kinds::CUSTOMER, &value, Some(&key))?;
-    let entry = of_named(entry);
+    let entry = of_named(write_parse::customer_change(value, customer, &key)?);
     let store = find_store(&world, &store)?;
     accept(&world, &grant, &store, Kind::Customer, entry, Some(key)).await
 }
@@ -137,7 +133,7 @@ async fn accept(
         Ok(()) => {
             world
                 .intake
-                .accept_entry(kind, entry, grant.customers, key)
+                .accept_entry(kind, entry, grant.customers, key.clone())
                 .await?
         }
         // What was accepted stays accepted, whatever the org takes since.
@@ -146,7 +142,7 @@ async fn accept(
             .earlier_entry(kind, &entry, key.as_deref())?
             .ok_or(refusal)?,
     };
-    let accepted_at = accepted_at(&accepted, &external_id)?;
+    let accepted_at = accepted_at(&accepted, &external_id, key.as_deref())?;
     let status_url = format!(
         "/v1/stores/{}/writes/{}/{}",
         store.id,
