@@ -20,7 +20,7 @@ use serde_json::Value;
 use crate::model::clock::{Millis, format_datetime};
 use crate::model::order::parse::{self, Invalid};
 use crate::model::order::rules::Rule;
-use crate::model::order::{Fields, Order, Placed, card, day};
+use crate::model::order::{Customer, Fields, Order, Placed, card, day};
 use crate::model::write::{Kind, Write};
 use crate::outbound::outbox::{Accepted, Fingerprint, Incoming, Limit, Names, StoreKey, View};
 use crate::serve::access::Grant;
@@ -31,7 +31,8 @@ use crate::serve::query::At;
 use crate::serve::{World, body, reply};
 use crate::store::storefront::shelf::Shelf;
 use crate::store::storefront::stores::{self, Store};
-use crate::store::storefront::{items, json, visitor};
+use crate::store::storefront::visitor::{self, Visitor};
+use crate::store::storefront::{self, items, json};
 
 const IDEMPOTENCY_KEY: &str = "idempotency-key";
 
@@ -104,9 +105,14 @@ fn placing(
     let fingerprint = Fingerprint::of_order(&order, &store.id)?;
     order.customer.is_protected = !grant.customers;
     let names = Names::posted_order(&order);
-    let placed = placed(world, cache, &store, order).and_then(|(placed, limits)| {
+    let placed = placed(world, cache, &store, order).and_then(|(placed, visitor, limits)| {
+        let keeps_person = {
+            let found = (visitor.contact_id.as_deref(), visitor.account_id.as_deref());
+            keeps_person(world, cache, &placed.customer, found)?
+        };
+        let names = names.with_lines_of(&placed);
         let write = Write::Order(placed);
-        check(world, &store, &write, names)?;
+        check(world, &store, &write, (names, keeps_person))?;
         Ok((write, limits))
     });
     Ok(Placing {
@@ -197,8 +203,24 @@ impl<S: Sync> FromRequestParts<S> for IdempotencyKey {
 }
 
 /// Refuses what the org would refuse.
-pub fn check(world: &World, store: &Store, write: &Write, names: Names) -> Result<(), Problem> {
-    Ok(world.intake.gate().check(write, names, &store_names(store))?)
+pub fn check(world: &World, store: &Store, write: &Write, sent: (Names, bool)) -> Result<(), Problem> {
+    Ok(world.intake.gate().check(write, sent, &store_names(store))?)
+}
+
+/// Whether the cache has the person of a write, who stays as they are: whoever sent it may not change customers, or they
+/// were found by an address, which anybody can give and one person alone has.
+pub fn keeps_person(
+    world: &World,
+    cache: &Connection,
+    customer: &Customer,
+    (contact, account): (Option<&str>, Option<&str>),
+) -> rusqlite::Result<bool> {
+    let is_there = contact.is_some() || account.is_some() && world.intake.has_person_accounts();
+    let is_guest = customer.external_id.is_none() && customer.salesforce_id.is_none();
+    match &customer.email {
+        Some(address) if is_there && is_guest => storefront::is_one_s_address(cache, address),
+        _ => Ok(is_there && customer.is_protected),
+    }
 }
 
 fn store_names(store: &Store) -> [Option<&str>; 3] {
@@ -234,7 +256,7 @@ fn placed(
     cache: &Connection,
     store: &Store,
     order: Order,
-) -> Result<(Placed, Vec<Limit>), Problem> {
+) -> Result<(Placed, Visitor, Vec<Limit>), Problem> {
     // What is not loaded yet may be this customer's prices.
     if world.is_initializing(Subject::Orders) {
         return Err(Problem::unavailable(
@@ -277,7 +299,7 @@ fn placed(
         mark: mark(&basket.marks),
         fields: order.fields,
     };
-    Ok((placed, basket.limits))
+    Ok((placed, visitor, basket.limits))
 }
 
 /// What people read at an order in the org that breaks rules.

@@ -17,6 +17,7 @@ use axum::response::Response;
 use futures_util::future::BoxFuture;
 use serde_json::json;
 
+use crate::model::order::Customer;
 use crate::model::order::parse::{self, Invalid};
 use crate::model::state::WriteState;
 use crate::model::write::kinds::{self, Spec};
@@ -25,12 +26,14 @@ use crate::outbound::outbox::Names;
 use crate::serve::access::Grant;
 use crate::serve::catalogue::find_store;
 use crate::serve::orders::{
-    IdempotencyKey, acceptance, accepted_at, check, check_fields, of_store, posted, segment, told,
+    IdempotencyKey, acceptance, accepted_at, check, check_fields, keeps_person, of_store, posted, segment,
+    told,
 };
 use crate::serve::problem::Problem;
 use crate::serve::query::At;
 use crate::serve::{World, reply};
 use crate::store::storefront;
+use crate::store::storefront::customers;
 use crate::store::storefront::stores::Store;
 
 type Taken = BoxFuture<'static, Result<Response, Problem>>;
@@ -124,8 +127,9 @@ async fn accept(
         ..entry
     };
     let external_id = entry.external_id.clone();
+    let keeps_person = stays(world, grant, store, &entry)?;
     let write = Write::Entry(kind, entry);
-    let checked = check(world, store, &write, Names::posted(kind));
+    let checked = check(world, store, &write, (Names::posted(kind), keeps_person));
     let Write::Entry(kind, entry) = write else {
         return Err(Problem::bad_request("an order is posted to orders"));
     };
@@ -150,6 +154,28 @@ async fn accept(
         segment(&external_id)
     );
     Ok(acceptance(&external_id, accepted_at, &status_url))
+}
+
+/// Whether the write belongs to somebody whom the org has, as far as the cache knows, and who stays as they are.
+fn stays(world: &World, grant: &Grant, store: &Store, entry: &Entry) -> Result<bool, Problem> {
+    let Some(customer) = entry.customer.as_ref().filter(|_| entry.named.is_none()) else {
+        return Ok(false);
+    };
+    let Some(name) = world.intake.name_of(customer) else {
+        return Ok(false);
+    };
+    let customer = Customer {
+        is_protected: !grant.customers,
+        ..customer.clone()
+    };
+    let stays = world.reader.with(|cache| {
+        let Some(found) = customers::find(cache, store, name)? else {
+            return Ok(false);
+        };
+        let found = (found.contact_id.as_deref(), found.account_id.as_deref());
+        keeps_person(world, cache, &customer, found)
+    });
+    Ok(stays?)
 }
 
 /// The order has to be the store's: one that it placed and that was not given up, or one that the org's record says is.

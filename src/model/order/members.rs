@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 
 use crate::model::clock;
 use crate::model::id;
-use crate::model::order::decimal::Decimal;
+use crate::model::order::decimal::{self, Decimal};
 use crate::model::order::rules::Rule;
 use crate::model::order::{Address, Customer, Fields, Payment, card};
 
@@ -388,10 +388,14 @@ impl<'a> Members<'a> {
         let wrong = || self.invalid(name, "must be a decimal in quotes, such as \"19.90\"");
         match self.get(name) {
             None => Ok(None),
-            Some(Value::String(text)) => {
-                let amount = Decimal::parse(text).filter(|amount| !amount.is_negative());
-                amount.map(Some).ok_or_else(wrong)
-            }
+            Some(Value::String(text)) => match Decimal::parse(text) {
+                Some(amount) if !amount.is_negative() => Ok(Some(amount)),
+                None if decimal::is_plain(text) => Err(self.invalid(
+                    name,
+                    "has too many digits: at most 15 can be taken, 6 of them after the point",
+                )),
+                _ => Err(wrong()),
+            },
             Some(_) => Err(wrong()),
         }
     }
