@@ -106,12 +106,16 @@ pub fn customer_change(mut value: Value, customer: String, key: &str) -> Result<
 
 const NO_CHANGE: &str = "names nothing to change";
 
-/// Refuses null among the members of a change and of its addresses: it would be passed over.
+/// Refuses null among the members of a change and of its addresses: it would be passed over. An address that is null is
+/// none that was sent.
 fn refuse_nulls(value: &Value, path: &str) -> Result<(), Invalid> {
     let Some(members) = value.as_object() else {
         return Ok(());
     };
     for (name, value) in members.iter().filter(|(name, _)| *name != "fields") {
+        if value.is_null() && ["shipping_address", "billing_address"].contains(&name.as_str()) {
+            continue;
+        }
         let path = match path {
             "" => name.clone(),
             path => format!("{path}.{name}"),
