@@ -7,6 +7,7 @@ pub mod brake;
 pub mod change;
 pub mod clock;
 pub mod freshness;
+pub mod id;
 pub mod order;
 pub mod org_clock;
 pub mod retry;

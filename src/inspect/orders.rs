@@ -158,7 +158,9 @@ fn act(config: &Config, action: Action) -> anyhow::Result<Exit> {
             Ok(Exit::Ok)
         }
         Done::NoSuchWrite => {
-            eprintln!("storesync: there is no such write: see `storesync orders list --state any`");
+            eprintln!(
+                "storesync: there is no such write: name one by its key or its number, such as '#17', see `storesync orders list --state any`"
+            );
             Ok(Exit::Failed)
         }
         Done::Refused(sentence) => {

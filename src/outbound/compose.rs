@@ -16,7 +16,7 @@ mod tests;
 use serde_json::{Value, json};
 
 use crate::config::{Customers, Duplicates, Guests};
-use crate::model::order::{Decimal, Line, Payment, Placed, Problem};
+use crate::model::order::{Line, Payment, Placed, Problem};
 use crate::outbound::compose::customer::Addresses;
 use crate::outbound::mapping::Mapping;
 use crate::outbound::party::Party;
@@ -205,11 +205,9 @@ impl<'a> Composer<'a> {
             .sent_as(Place::Line(index), "description");
         let map = |name: &str| self.mapping.field(name);
         record
-            .insist(map("order_item.tax"), line.tax.map(Decimal::to_json_number))?
-            .sent_as(Place::Line(index), "tax");
-        let discount = line.discount.map(Decimal::to_json_number);
-        record
-            .insist(map("order_item.discount"), discount)?
+            .amount(map("order_item.tax"), line.tax)?
+            .sent_as(Place::Line(index), "tax")
+            .amount(map("order_item.discount"), line.discount)?
             .sent_as(Place::Line(index), "discount");
         record.add(&line.fields, Place::LineFields(index))?;
         let url = self.url(&self.shape.item);

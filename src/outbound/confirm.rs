@@ -254,8 +254,9 @@ async fn finish(world: &World, object: &str, deleted: Vec<Sent>) -> Result<bool,
 /// Leaves to a person what the org has no more; `false` where the outbox cannot be written just now.
 async fn give_up(world: &World, gone: Vec<Sent>) -> Result<bool, OutboxError> {
     for write in gone {
-        let key = &write.external_id;
-        tracing::warn!(%key, "{key} was sent and is not in the org any more");
+        let (key, store) = (&write.external_id, &write.store_id);
+        let org_key = write.org_key.as_ref().unwrap_or(key);
+        tracing::warn!(%key, %store, %org_key, "{key} was sent and is not in the org any more");
         let problem = Problem::new(
             "NOT_IN_ORG",
             format!(

@@ -5,6 +5,7 @@
 //! records of the org is not judged here: a name that stands in for a missing one counts only where the person is surely
 //! new, and what an administrator has to mend is left to the outbox, which keeps the write meanwhile.
 
+mod digits;
 mod known;
 mod names;
 
@@ -14,6 +15,7 @@ use std::sync::Arc;
 use serde_json::Value;
 
 use crate::config::{Customers, Guests, Orders, Profile};
+use crate::model::id;
 use crate::model::order::parse::Invalid;
 use crate::model::order::{Customer, Fields};
 use crate::model::write::edit::{self, Change};
@@ -67,10 +69,16 @@ impl Gate {
         )
     }
 
-    /// Says what of a write the org would refuse. `stores` are the names of the store, for the fields that it may set.
-    pub fn check(&self, write: &Write, names: Names, stores: &[Option<&str>]) -> Result<(), Invalid> {
+    /// Says what of a write the org would refuse. `stores` are the names of the store, for the fields that it may set. What
+    /// is sent of a person is not written, and so not judged, where the org has the person and `keeps_person`.
+    pub fn check(
+        &self,
+        write: &Write,
+        (names, keeps_person): (Names, bool),
+        stores: &[Option<&str>],
+    ) -> Result<(), Invalid> {
         let (Some(shape), Some(mapping)) = (self.known.shape(), &self.mapping) else {
-            return Ok(());
+            return digits::check(write, &names);
         };
         let checked = Checked {
             gate: self,
@@ -78,10 +86,12 @@ impl Gate {
             mapping,
             write,
             names,
+            keeps_person,
             stores,
         };
+        checked.person_id()?;
         checked.keys()?;
-        let party = party(write);
+        let party = party(write, keeps_person);
         // What cannot be composed is an administrator's to mend.
         let Ok(parts) = checked.parts(&party) else {
             return Ok(());
@@ -108,7 +118,7 @@ impl Gate {
         let stores = [Some(after.store_id().to_owned())];
         let check = |write: &Write| {
             let stores: Vec<Option<&str>> = stores.iter().map(Option::as_deref).collect();
-            self.check(write, Names::kept(kind), &stores)
+            self.check(write, (Names::kept(kind), false), &stores)
         };
         let Err(invalid) = check(&after) else {
             return Ok(());
@@ -148,18 +158,18 @@ impl Gate {
 }
 
 /// Whom a write changes for sure; nobody where the org has to be asked.
-fn party(write: &Write) -> Party {
+fn party(write: &Write, keeps_person: bool) -> Party {
     let has_to_be_there = write.named().is_some()
         || write
             .customer()
             .is_some_and(|customer| customer.salesforce_id.is_some());
-    let id = has_to_be_there.then(|| SOME_ID.to_owned());
+    let id = (has_to_be_there || keeps_person).then(|| SOME_ID.to_owned());
     Party {
         person: id.clone(),
         account: id,
         is_own_account: has_to_be_there,
-        is_account_kept: false,
-        is_kept: false,
+        is_account_kept: keeps_person,
+        is_kept: keeps_person,
     }
 }
 
@@ -170,6 +180,7 @@ struct Checked<'a> {
     mapping: &'a Mapping,
     write: &'a Write,
     names: Names,
+    keeps_person: bool,
     stores: &'a [Option<&'a str>],
 }
 
@@ -193,11 +204,35 @@ impl Checked<'_> {
         }
     }
 
+    /// An id of a customer that is none of a contact, or of an account where customers are person accounts.
+    fn person_id(&self) -> Result<(), Invalid> {
+        let Some(customer) = self.write.customer() else {
+            return Ok(());
+        };
+        let persons = self.gate.policy.customers == Customers::Persons;
+        let expected = match persons && customer.account_external_id.is_none() {
+            true => &self.shape.account.object,
+            false => &self.shape.contact.object,
+        };
+        let found = customer
+            .salesforce_id
+            .as_deref()
+            .and_then(|id| self.shape.object_of(id));
+        match found {
+            Some(found) if found != expected => Err(Invalid::new(
+                self.names.path(Place::Customer, "salesforce_id"),
+                id::refusal(found, &[expected]),
+            )),
+            _ => Ok(()),
+        }
+    }
+
     /// Keys that the fields of the org cannot hold.
     fn keys(&self) -> Result<(), Invalid> {
         let own = self.write.external_id();
         let kind = self.write.kind();
-        if let Some(customer) = self.write.customer().filter(|_| self.write.named().is_none()) {
+        let is_written = self.write.named().is_none() && !self.keeps_person;
+        if let Some(customer) = self.write.customer().filter(|_| is_written) {
             self.customer_keys(customer, own)?;
         }
         let object = match kinds::spec(kind) {
@@ -261,9 +296,22 @@ impl Checked<'_> {
         if stands_in.is_some() && !self.is_surely_new() {
             return Ok(());
         }
+        let is_book_price = match source.place {
+            Place::Line(line) => source.member == "unit_price" && self.names.is_book_price(line),
+            _ => false,
+        };
+        if is_book_price {
+            return Ok(());
+        }
         let limits = record.shape.limits(field);
         let value = record.values.get(field).unwrap_or(&Value::Null);
-        let Some(refusal) = limits.and_then(|limits| limits.refusal(value)) else {
+        let refusal = limits.and_then(|limits| {
+            let object = || self.shape.object_of(value.as_str()?.trim());
+            limits
+                .refusal(value)
+                .or_else(|| limits.refusal_of_object(object()?))
+        });
+        let Some(refusal) = refusal else {
             return Ok(());
         };
         let message = match (source.and, source.instead_of) {

@@ -1,13 +1,14 @@
 //! What the org takes in a field, as describe tells it, and what it would refuse of a value. Pure.
 //!
 //! Only what describe says for sure is refused here. Validation rules, dependent picklists and the rights of a user are
-//! not in it, so those are the org's to judge. A price with too many decimals is none of its refusals either: the org
-//! rounds money to its cents. Of any other number it would drop digits without a word, so that is refused.
+//! not in it, so those are the org's to judge. The org takes a number with too many digits after the point and rounds it
+//! without a word, so that such a number is refused here: what was sent is never changed.
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::model::clock::{parse_date, parse_datetime};
+use crate::model::id;
 use crate::model::order::Decimal;
 use crate::salesforce::describe::Field;
 
@@ -25,6 +26,9 @@ pub struct Limits {
     /// A new record has a value where none is sent.
     pub defaulted: bool,
     pub form: Form,
+    /// The objects that a reference may be to; none where describe does not say.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub refers_to: Vec<String>,
 }
 
 /// What a value has to look like.
@@ -40,11 +44,10 @@ pub enum Form {
         values: Vec<String>,
         many: bool,
     },
-    /// Digits before and after the point. `rounded` where the org rounds what has more of the latter.
+    /// Digits before and after the point.
     Number {
         whole: u32,
         scale: u32,
-        rounded: bool,
     },
     Integer {
         digits: u32,
@@ -64,6 +67,7 @@ impl Limits {
             required: !field.nillable,
             defaulted: field.defaulted_on_create,
             form: Form::of(field),
+            refers_to: field.reference_to.clone(),
         }
     }
 
@@ -81,6 +85,13 @@ impl Limits {
             Value::Object(_) | Value::Array(_) => None,
             value => self.form.refusal(value),
         }
+    }
+
+    /// Why a reference cannot be to a record of an object.
+    pub fn refusal_of_object(&self, object: &str) -> Option<String> {
+        let takes = |other: &String| other.eq_ignore_ascii_case(object);
+        let fits = self.refers_to.is_empty() || self.refers_to.iter().any(takes);
+        (!fits).then(|| id::refusal(object, &self.refers_to))
     }
 
     fn refusal_of_nothing(&self) -> Option<String> {
@@ -104,10 +115,9 @@ impl Form {
             }
             "picklist" => choice(false),
             "multipicklist" => choice(true),
-            kind @ ("double" | "currency" | "percent") if field.precision > 0 => Self::Number {
+            "double" | "currency" | "percent" if field.precision > 0 => Self::Number {
                 whole: field.precision.saturating_sub(field.scale),
                 scale: field.scale,
-                rounded: kind == "currency",
             },
             "int" if field.digits > 0 => Self::Integer { digits: field.digits },
             "date" => Self::Date,
@@ -122,12 +132,8 @@ impl Form {
         match self {
             Self::Text { length } => too_long(*length, value.as_str()?),
             Self::Choice { values, many } => not_among(values, *many, value.as_str()?),
-            Self::Number {
-                whole,
-                scale,
-                rounded,
-            } => not_in_range(*whole, (!rounded).then_some(*scale), value),
-            Self::Integer { digits } => not_in_range(*digits, Some(0), value),
+            Self::Number { whole, scale } => not_in_range(*whole, *scale, value),
+            Self::Integer { digits } => not_in_range(*digits, 0, value),
             Self::Date => is_not(is_date(value), "a date such as 2026-11-22"),
             Self::DateTime => is_not(
                 is_datetime(value),
@@ -178,7 +184,7 @@ fn not_among(values: &[String], many: bool, text: &str) -> Option<String> {
     })
 }
 
-fn not_in_range(whole: u32, scale: Option<u32>, value: &Value) -> Option<String> {
+fn not_in_range(whole: u32, scale: u32, value: &Value) -> Option<String> {
     let Some(real) = value
         .as_f64()
         .or_else(|| value.as_str().and_then(|text| text.trim().parse().ok()))
@@ -192,20 +198,18 @@ fn not_in_range(whole: u32, scale: Option<u32>, value: &Value) -> Option<String>
         ));
     }
     let decimal = Decimal::from_json(value).or_else(|| Decimal::from_real(real));
-    let found = decimal.map(Decimal::scale);
-    match (scale, found) {
-        (Some(scale), Some(found)) if found > scale => {
-            let most = if scale == 0 {
-                "none".to_owned()
-            } else {
-                scale.to_string()
-            };
-            Some(format!(
-                "has {found} digits after the point: the org takes {most}"
-            ))
-        }
-        _ => None,
-    }
+    too_fine(decimal?, scale, "the org")
+}
+
+/// What is said of a number with more digits after the point than are taken.
+pub fn too_fine(number: Decimal, scale: u32, taker: &str) -> Option<String> {
+    let found = number.scale();
+    let most = match scale {
+        0 => "none".to_owned(),
+        scale => scale.to_string(),
+    };
+    let digits = if found == 1 { "digit" } else { "digits" };
+    (found > scale).then(|| format!("has {found} {digits} after the point: {taker} takes {most}"))
 }
 
 fn is_not(fits: bool, wanted: &str) -> Option<String> {
@@ -234,8 +238,7 @@ fn is_flag(value: &Value) -> bool {
 /// `@{account.id}` stands for the id of a record that the same request makes.
 fn is_id(value: &Value) -> bool {
     let text = value.as_str().map_or("", str::trim);
-    let plain = matches!(text.len(), 15 | 18) && text.bytes().all(|byte| byte.is_ascii_alphanumeric());
-    plain || text.starts_with("@{")
+    id::is_id(text) || text.starts_with("@{")
 }
 
 /// `4,000`
@@ -345,7 +348,12 @@ mod tests {
             ),
             ("double", json!("many"), "must be a number"),
             ("double", json!(true), "must be a number"),
-            ("currency", json!(1.005), ""),
+            ("currency", json!(1.25), ""),
+            (
+                "currency",
+                json!(1.005),
+                "has 3 digits after the point: the org takes 2",
+            ),
             (
                 "currency",
                 json!(10_000),
@@ -355,7 +363,7 @@ mod tests {
             (
                 "int",
                 json!(1.5),
-                "has 1 digits after the point: the org takes none",
+                "has 1 digit after the point: the org takes none",
             ),
         ]);
     }

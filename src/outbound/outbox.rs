@@ -8,7 +8,7 @@ use std::sync::Arc;
 use aws_lc_rs::digest::{SHA256, digest};
 use serde::Serialize;
 
-use crate::config::{Guests, Orders, Policy, Prices, Profile, Rules as Configured};
+use crate::config::{Customers, Guests, Orders, Policy, Prices, Profile, Rules as Configured};
 use crate::model::clock::{Clock, Millis};
 use crate::model::order::parse::Invalid;
 use crate::model::order::rules::{self, Rule, Rules};
@@ -131,6 +131,11 @@ impl Intake {
             .filter(|_| self.policy.match_guests == Guests::Email)
             .into_iter()
             .collect()
+    }
+
+    /// Whether customers are person accounts.
+    pub fn has_person_accounts(&self) -> bool {
+        self.policy.customers == Customers::Persons
     }
 
     /// The answer to an order whose key was used before, even if it could not be placed any more.

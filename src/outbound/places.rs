@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use crate::model::order::parse::Invalid;
-use crate::model::order::{self, Order, Payment};
+use crate::model::order::{self, Decimal, Order, Payment};
 use crate::outbound::gate::Known;
 use crate::outbound::mapping::Mapping;
 
@@ -60,7 +60,9 @@ impl Places {
                 "has no place in this org: name a currency field of {object} for it as \"{name}\" under orders.map"
             )
         };
-        if order.tax.is_some() && !self.has("order.tax") {
+        // What is nothing needs no place.
+        let is_some = |amount: Option<Decimal>| amount.is_some_and(|amount| amount != Decimal::ZERO);
+        if is_some(order.tax) && !self.has("order.tax") {
             let message = format!(
                 "{}, or give it of each item as items[0].tax",
                 no_field("Order", "order.tax")
@@ -68,7 +70,7 @@ impl Places {
             return Err(Invalid::new("tax", message));
         }
         for (index, item) in order.items.iter().enumerate() {
-            for (member, given) in [("tax", item.tax.is_some()), ("discount", item.discount.is_some())] {
+            for (member, given) in [("tax", is_some(item.tax)), ("discount", is_some(item.discount))] {
                 let name = format!("order_item.{member}");
                 if given && !self.has(&name) {
                     let message = no_field("OrderItem", &name);
@@ -183,6 +185,13 @@ mod tests {
         let saved = json!({"item.discount": "1"});
         for (profile, map, described, more, expected) in [
             (plain, "", false, &tax, "tax"),
+            (
+                plain,
+                "",
+                false,
+                &json!({"tax": "0", "item.tax": "0.00", "item.discount": "0"}),
+                "",
+            ),
             (sc, "", false, &tax, "tax"),
             (plain, "order.tax=Tax__c", false, &tax, ""),
             (plain, "order.tax=Tax__c", true, &tax, "tax"),

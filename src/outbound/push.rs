@@ -356,13 +356,14 @@ async fn deliver(shared: &Shared<'_>, shape: Arc<Shape>, claimed: Claimed) -> Re
     };
     let state = sending.after(outcome.clone(), world.clock.now());
     let (kind, key, name) = (claimed.kind.name(), &claimed.external_id, state.state().name());
+    let (store, org_key) = (&claimed.store_id, claimed.org_key.as_ref().unwrap_or(key));
     match &outcome {
         Outcome::Sent { salesforce_id } => {
-            tracing::info!(kind, %key, %salesforce_id, attempt = claimed.attempt, "{kind} {key} is in the org");
+            tracing::info!(kind, %key, %store, %org_key, %salesforce_id, attempt = claimed.attempt, "{kind} {key} is in the org");
         }
         Outcome::Retry { problem, .. } | Outcome::Paused { problem, .. } | Outcome::Refused { problem } => {
             let code = &problem.code;
-            tracing::warn!(kind, %key, %code, attempt = claimed.attempt, state = name, "{kind} {key} is not sent: {code}");
+            tracing::warn!(kind, %key, %store, %org_key, %code, attempt = claimed.attempt, state = name, "{kind} {key} is not sent: {code}");
         }
     }
     write_down(world, &claimed, state, exchange).await?;
@@ -404,8 +405,9 @@ async fn write_down(
         match recorded {
             Ok(true) => return Ok(()),
             Ok(false) => {
-                let key = &claimed.external_id;
-                tracing::error!(%key, "the outcome of {key} was not written: its claim had ended");
+                let (key, store) = (&claimed.external_id, &claimed.store_id);
+                let org_key = claimed.org_key.as_ref().unwrap_or(key);
+                tracing::error!(%key, %store, %org_key, "the outcome of {key} was not written: its claim had ended");
                 return Ok(());
             }
             Err(OutboxError::Write(_)) => {

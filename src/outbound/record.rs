@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use aws_lc_rs::digest::{SHA256, digest};
 use serde_json::{Map, Value, json};
 
-use crate::model::order::{Address, Fields, Problem};
+use crate::model::order::{Address, Decimal, Fields, Problem};
 use crate::outbound::shape::{Key, Writable};
 
 /// One part of a composite or graph request.
@@ -64,6 +64,7 @@ pub enum Place {
     Payment(usize),
     Line(usize),
     LineFields(usize),
+    Discount(usize),
     Answer(usize),
 }
 
@@ -158,6 +159,13 @@ impl<'a> Record<'a> {
         };
         self.put(name, value);
         Ok(self)
+    }
+
+    /// Sets an amount that must not be lost. One of nothing needs no field.
+    pub fn amount(&mut self, field: Option<&str>, amount: Option<Decimal>) -> Result<&mut Self, Problem> {
+        let has_place = field.is_some_and(|field| self.shape.createable(field).is_some());
+        let amount = amount.filter(|amount| has_place || *amount != Decimal::ZERO);
+        self.insist(field, amount.map(Decimal::to_json_number))
     }
 
     /// Adds a line to a text, before what the storefront itself sends as that text.

@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use crate::model::id;
 use crate::model::order::Problem;
 use crate::outbound::limits::Limits;
 use crate::salesforce::describe::{Describe, Field};
@@ -29,6 +30,9 @@ pub struct Shape {
     pub persons: Persons,
     /// The objects of other writes, as far as the org has them, by name in lower case.
     others: BTreeMap<String, Writable>,
+    /// The objects of the org, by the first three characters of their ids.
+    #[serde(default)]
+    key_prefixes: BTreeMap<String, String>,
 }
 
 /// Which record type makes an account a person's.
@@ -195,6 +199,7 @@ impl Shape {
         {
             shape.add(&describe, key_field);
         }
+        shape.key_prefixes = org.key_prefixes().await?;
         Ok(shape)
     }
 
@@ -221,6 +226,12 @@ impl Shape {
         })
     }
 
+    /// The object that an id is of, as far as that can be told.
+    pub fn object_of(&self, id: &str) -> Option<&str> {
+        let own = self.key_prefixes.get(id::prefix(id)?).map(String::as_str);
+        own.or_else(|| id::standard_object(id))
+    }
+
     /// Whether each item of an order can have a key of its own.
     pub fn items_have_keys(&self) -> bool {
         self.item.key_field.is_some()
@@ -242,6 +253,7 @@ impl Shape {
             draft_status: setup::draft_label(None, order.field("Status")).unwrap_or_default(),
             persons: Persons::Default,
             others: BTreeMap::new(),
+            key_prefixes: BTreeMap::new(),
         })
     }
 }

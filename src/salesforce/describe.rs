@@ -2,11 +2,16 @@
 //!
 //! Describe shows only what the user may see: a hidden field is absent, just as a deleted one.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use reqwest::Method;
 use serde::Deserialize;
 
 use crate::salesforce::rest::ApiUsage;
 use crate::salesforce::{Error, Org};
+
+/// Most objects whose key prefixes are kept: an org has some two thousand.
+const OBJECTS_MAX: usize = 10_000;
 
 /// An object, as far as anyone here asks.
 #[derive(Clone, Debug, Deserialize)]
@@ -84,6 +89,9 @@ pub struct Field {
     pub restricted_picklist: bool,
     #[serde(default)]
     pub picklist_values: Vec<Choice>,
+    /// The objects that a reference may be to.
+    #[serde(default)]
+    pub reference_to: Vec<String>,
 }
 
 /// One value of a picklist.
@@ -124,8 +132,10 @@ struct Objects {
 }
 
 #[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
 struct Named {
     name: String,
+    key_prefix: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -158,10 +168,31 @@ pub struct Limits {
 impl Org {
     /// The names of all objects that the user may see.
     pub async fn object_names(&self) -> Result<Vec<String>, Error> {
+        let objects = self.objects().await?;
+        Ok(objects.into_iter().map(|object| object.name).collect())
+    }
+
+    /// The first three characters of ids, and the object whose ids begin with them; none that several objects share.
+    pub async fn key_prefixes(&self) -> Result<BTreeMap<String, String>, Error> {
+        let mut prefixes = BTreeMap::new();
+        let mut shared = BTreeSet::new();
+        for object in self.objects().await?.into_iter().take(OBJECTS_MAX) {
+            let Some(prefix) = object.key_prefix.filter(|prefix| prefix.len() == 3) else {
+                continue;
+            };
+            if prefixes.insert(prefix.clone(), object.name).is_some() {
+                shared.insert(prefix);
+            }
+        }
+        prefixes.retain(|prefix, _| !shared.contains(prefix));
+        Ok(prefixes)
+    }
+
+    async fn objects(&self) -> Result<Vec<Named>, Error> {
         let path = format!("{}/sobjects", self.data_path());
         let answer = self.call(Method::GET, &path, None).await?;
         let objects: Objects = self.json(&path, &answer.body)?;
-        Ok(objects.sobjects.into_iter().map(|object| object.name).collect())
+        Ok(objects.sobjects)
     }
 
     /// The change events that a channel of the org's own carries, such as `AccountChangeEvent`.

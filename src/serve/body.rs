@@ -1,5 +1,5 @@
 //! Reads JSON bodies, and refuses those in which a member stands twice: of the two values one would be dropped without a
-//! word. In one pass; nothing of a value is repeated in what is said of it.
+//! word. In one pass; nothing of a value is repeated in what is said of it. What cannot be read is told as what it is.
 
 use std::cell::RefCell;
 use std::fmt;
@@ -14,28 +14,55 @@ use crate::serve::problem::Problem;
 /// Longest name of a member that is repeated in an answer.
 const NAME_CHARACTERS_MAX: usize = 200;
 
+/// Most levels of a body: a write has five.
+const DEPTH_MAX: usize = 64;
+
+/// What is wrong with a body that is JSON.
+enum Fault {
+    /// The path of a member.
+    Twice(String),
+    Deep,
+}
+
 /// The body as JSON.
 pub fn read(body: &[u8]) -> Result<Value, Problem> {
-    let twice = RefCell::new(None);
+    let fault = RefCell::new(None);
     let place = At {
         place: Place::Top,
-        twice: &twice,
+        depth: 0,
+        fault: &fault,
     };
     let mut json = serde_json::Deserializer::from_slice(body);
     let value = place.deserialize(&mut json).and_then(|value| {
         json.end()?;
         Ok(value)
     });
-    match (value, twice.into_inner()) {
-        (_, Some(path)) => Err(Invalid::new(path, "stands twice in the body: send it once").into()),
-        (Ok(value), None) => Ok(value),
-        (Err(error), None) => {
-            let line = error.line();
-            Err(Problem::bad_request(format!(
-                "the body is not JSON (line {line})"
-            )))
+    match (value, fault.into_inner()) {
+        (_, Some(Fault::Twice(path))) => {
+            Err(Invalid::new(path, "stands twice in the body: send it once").into())
         }
+        (_, Some(Fault::Deep)) => Err(Problem::bad_request(format!(
+            "the body is nested more than {DEPTH_MAX} deep, as no write is: send it flat"
+        ))),
+        (Ok(value), None) => Ok(value),
+        (Err(error), None) => Err(Problem::bad_request(unreadable(body, &error))),
     }
+}
+
+/// Why a body cannot be read.
+fn unreadable(body: &[u8], error: &serde_json::Error) -> String {
+    let (line, column) = (error.line(), error.column());
+    if body.trim_ascii().is_empty() {
+        return "the body is empty: send JSON".to_owned();
+    }
+    if error.is_eof() {
+        return format!("the body is not JSON: it ends before it is complete (line {line})");
+    }
+    // The library has no other sign of it.
+    if error.to_string().starts_with("number out of range") {
+        return format!("the body has a number that is too large (line {line}, column {column})");
+    }
+    format!("the body is not JSON (line {line}, column {column})")
 }
 
 /// Where a value stands, up to the whole.
@@ -75,11 +102,27 @@ impl Place<'_> {
     }
 }
 
-/// A value to be read. `twice` takes the path of a member that stands twice.
+/// A value to be read. `fault` takes what is wrong with it.
 #[derive(Clone, Copy)]
 struct At<'p> {
     place: Place<'p>,
-    twice: &'p RefCell<Option<String>>,
+    depth: usize,
+    fault: &'p RefCell<Option<Fault>>,
+}
+
+impl<'p> At<'p> {
+    /// A value inside of this one.
+    fn inside<E: serde::de::Error>(&self, place: Place<'p>) -> Result<Self, E> {
+        if self.depth == DEPTH_MAX {
+            *self.fault.borrow_mut() = Some(Fault::Deep);
+            return Err(E::custom("it is nested too deep"));
+        }
+        Ok(Self {
+            place,
+            depth: self.depth + 1,
+            fault: self.fault,
+        })
+    }
 }
 
 impl<'de> DeserializeSeed<'de> for At<'_> {
@@ -128,10 +171,7 @@ impl<'de> Visitor<'de> for At<'_> {
     fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Value, A::Error> {
         let mut values = Vec::new();
         loop {
-            let at = At {
-                place: Place::Index(&self.place, values.len()),
-                twice: self.twice,
-            };
+            let at = self.inside(Place::Index(&self.place, values.len()))?;
             match list.next_element_seed(at)? {
                 Some(value) => values.push(value),
                 None => return Ok(values.into()),
@@ -144,13 +184,10 @@ impl<'de> Visitor<'de> for At<'_> {
         while let Some(name) = map.next_key::<String>()? {
             let place = Place::Member(&self.place, &name);
             if members.contains_key(&name) {
-                *self.twice.borrow_mut() = Some(place.path());
+                *self.fault.borrow_mut() = Some(Fault::Twice(place.path()));
                 return Err(A::Error::custom("a member stands twice"));
             }
-            let value = map.next_value_seed(At {
-                place,
-                twice: self.twice,
-            })?;
+            let value = map.next_value_seed(self.inside(place)?)?;
             members.insert(name, value);
         }
         Ok(members.into())
@@ -201,7 +238,34 @@ mod tests {
         }
         // One name in two objects is two members.
         assert!(read(br#"[{"a":1},{"a":1},{"b":{"a":1}}]"#).is_ok());
-        let deep = "[".repeat(100_000);
-        assert!(read(deep.as_bytes()).is_err(), "the depth is bounded");
+    }
+
+    #[test]
+    fn what_cannot_be_read_is_told_as_what_it_is() {
+        let nested = |levels: usize| format!("{}{}", "[".repeat(levels), "]".repeat(levels));
+        let deep = "the body is nested more than 64 deep, as no write is: send it flat";
+        for (text, expected) in [
+            (
+                r#"{"a": 1e400}"#.to_owned(),
+                "the body has a number that is too large (line 1",
+            ),
+            (
+                r#"{"a": -1e400}"#.to_owned(),
+                "the body has a number that is too large (line 1",
+            ),
+            (nested(200), deep),
+            ("{\"a\":".repeat(200), deep),
+            ("[".repeat(100_000), deep),
+            (String::new(), "the body is empty: send JSON"),
+            (
+                "{\"a\":1".to_owned(),
+                "the body is not JSON: it ends before it is complete (line 1)",
+            ),
+            ("a=1".to_owned(), "the body is not JSON (line 1"),
+        ] {
+            let told = format!("{:?}", read(text.as_bytes()).unwrap_err());
+            assert!(told.contains(expected), "{told}");
+        }
+        assert!(read(nested(64).as_bytes()).is_ok());
     }
 }

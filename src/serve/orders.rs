@@ -20,7 +20,7 @@ use serde_json::Value;
 use crate::model::clock::{Millis, format_datetime};
 use crate::model::order::parse::{self, Invalid};
 use crate::model::order::rules::Rule;
-use crate::model::order::{Fields, Order, Placed, card, day};
+use crate::model::order::{Customer, Fields, Order, Placed, card, day};
 use crate::model::write::{Kind, Write};
 use crate::outbound::outbox::{Accepted, Fingerprint, Incoming, Limit, Names, StoreKey, View};
 use crate::serve::access::Grant;
@@ -32,7 +32,8 @@ use crate::serve::{World, body, persons, reply};
 use crate::store::storefront::customers::{Customer, Looked};
 use crate::store::storefront::shelf::Shelf;
 use crate::store::storefront::stores::{self, Store};
-use crate::store::storefront::{items, json, visitor};
+use crate::store::storefront::visitor::{self, Visitor};
+use crate::store::storefront::{self, items, json};
 
 const IDEMPOTENCY_KEY: &str = "idempotency-key";
 
@@ -65,7 +66,7 @@ pub async fn place(
                     write,
                     limits,
                     fingerprint,
-                    idempotency_key,
+                    idempotency_key: idempotency_key.clone(),
                 })
                 .await?
         }
@@ -79,7 +80,7 @@ pub async fn place(
             )?
             .ok_or(refusal)?,
     };
-    let accepted_at = accepted_at(&accepted, &external_id)?;
+    let accepted_at = accepted_at(&accepted, &external_id, idempotency_key.as_deref())?;
     let status_url = format!("/v1/stores/{store_id}/orders/{}", segment(&external_id));
     Ok(acceptance(&external_id, accepted_at, &status_url))
 }
@@ -105,9 +106,14 @@ fn placing(
     let fingerprint = Fingerprint::of_order(&order, &store.id)?;
     order.customer.is_protected = !grant.customers;
     let names = Names::posted_order(&order);
-    let placed = placed(world, cache, &store, order).and_then(|(placed, limits)| {
+    let placed = placed(world, cache, &store, order).and_then(|(placed, visitor, limits)| {
+        let keeps_person = {
+            let found = (visitor.contact_id.as_deref(), visitor.account_id.as_deref());
+            keeps_person(world, cache, &placed.customer, found)?
+        };
+        let names = names.with_lines_of(&placed);
         let write = Write::Order(placed);
-        check(world, &store, &write, names)?;
+        check(world, &store, &write, (names, keeps_person))?;
         Ok((write, limits))
     });
     Ok(Placing {
@@ -135,14 +141,18 @@ pub fn segment(key: &str) -> impl Display {
 }
 
 /// When it was accepted, unless its key is another's.
-pub fn accepted_at(accepted: &Accepted, external_id: &str) -> Result<Millis, Problem> {
+pub fn accepted_at(accepted: &Accepted, external_id: &str, header: Option<&str>) -> Result<Millis, Problem> {
     match accepted {
         Accepted::New { accepted_at } | Accepted::Replay { accepted_at } => Ok(*accepted_at),
-        Accepted::Conflict => {
+        Accepted::Conflict { by_header } => {
+            // The header stands for a key that the body has not.
+            let by_header = header.filter(|header| *by_header || *header == external_id);
+            let (field, key) =
+                by_header.map_or(("external_id", external_id), |header| ("Idempotency-Key", header));
             let detail = format!(
-                "the key {external_id} was used for something else: use a new one, or send again what was sent before"
+                "{field} {key} was used for something else: use a new one, or send again what was sent before"
             );
-            Err(Problem::new(StatusCode::CONFLICT, "key-in-use", detail).on_field("external_id"))
+            Err(Problem::new(StatusCode::CONFLICT, "key-in-use", detail).on_field(field))
         }
         Accepted::OutOfStock { line } => {
             let sentence =
@@ -194,8 +204,24 @@ impl<S: Sync> FromRequestParts<S> for IdempotencyKey {
 }
 
 /// Refuses what the org would refuse.
-pub fn check(world: &World, store: &Store, write: &Write, names: Names) -> Result<(), Problem> {
-    Ok(world.intake.gate().check(write, names, &store_names(store))?)
+pub fn check(world: &World, store: &Store, write: &Write, sent: (Names, bool)) -> Result<(), Problem> {
+    Ok(world.intake.gate().check(write, sent, &store_names(store))?)
+}
+
+/// Whether the cache has the person of a write, who stays as they are: whoever sent it may not change customers, or they
+/// were found by an address, which anybody can give and one person alone has.
+pub fn keeps_person(
+    world: &World,
+    cache: &Connection,
+    customer: &Customer,
+    (contact, account): (Option<&str>, Option<&str>),
+) -> rusqlite::Result<bool> {
+    let is_there = contact.is_some() || account.is_some() && world.intake.has_person_accounts();
+    let is_guest = customer.external_id.is_none() && customer.salesforce_id.is_none();
+    match &customer.email {
+        Some(address) if is_there && is_guest => storefront::is_one_s_address(cache, address),
+        _ => Ok(is_there && customer.is_protected),
+    }
 }
 
 fn store_names(store: &Store) -> [Option<&str>; 3] {
@@ -240,7 +266,7 @@ fn placed(
     cache: &Connection,
     store: &Store,
     order: Order,
-) -> Result<(Placed, Vec<Limit>), Problem> {
+) -> Result<(Placed, Visitor, Vec<Limit>), Problem> {
     // What is not loaded yet may be this customer's prices.
     if world.is_initializing(Subject::Orders) {
         return Err(Problem::unavailable(
@@ -283,7 +309,7 @@ fn placed(
         mark: mark(&basket.marks),
         fields: order.fields,
     };
-    Ok((placed, basket.limits))
+    Ok((placed, visitor, basket.limits))
 }
 
 /// What people read at an order in the org that breaks rules.

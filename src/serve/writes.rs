@@ -2,7 +2,7 @@
 //! happens to an order after it was placed. The same promises as for orders.
 //!
 //! - `POST /v1/stores/{store}/customers`, and `PATCH .../customers/{customer}` with an Idempotency-Key, which tells one
-//!   change of a customer from the next;
+//!   change of a customer from the next; null clears members of `fields`, is no address, and is else refused;
 //! - `POST .../cases`, `/leads`, `/campaign-members`, `/assets`, `/form-submissions`;
 //! - `POST .../orders/{external_id}/updates` with one of `payment`, `cancelled` and the addresses: sent once the order
 //!   is in the org, and never before;
@@ -17,6 +17,7 @@ use axum::response::Response;
 use futures_util::future::BoxFuture;
 use serde_json::json;
 
+use crate::model::order::Customer;
 use crate::model::order::parse::{self, Invalid};
 use crate::model::state::WriteState;
 use crate::model::write::kinds::{self, Spec};
@@ -25,12 +26,14 @@ use crate::outbound::outbox::Names;
 use crate::serve::access::Grant;
 use crate::serve::catalogue::find_store;
 use crate::serve::orders::{
-    IdempotencyKey, acceptance, accepted_at, check, check_fields, of_store, posted, segment, told,
+    IdempotencyKey, acceptance, accepted_at, check, check_fields, keeps_person, of_store, posted, segment,
+    told,
 };
 use crate::serve::problem::Problem;
 use crate::serve::query::At;
 use crate::serve::{World, reply};
 use crate::store::storefront;
+use crate::store::storefront::customers;
 use crate::store::storefront::stores::Store;
 
 type Taken = BoxFuture<'static, Result<Response, Problem>>;
@@ -68,18 +71,14 @@ pub async fn change_customer(
     IdempotencyKey(key): IdempotencyKey,
     body: Arrived,
 ) -> Result<Response, Problem> {
-    let mut value = posted(body)?;
+    let value = posted(body)?;
     parse::refuse_cards(&value)?;
     parse::check_key(&customer, "the customer's key")?;
     let Some(key) = key else {
         let message = "is missing: a customer changes more than once, and each change needs a key of its own";
         return Err(Invalid::new("Idempotency-Key", message).into());
     };
-    if let Some(members) = value.as_object_mut() {
-        members.insert("external_id".to_owned(), customer.into());
-    }
-    let entry = write_parse::entry(&kinds::CUSTOMER, &value, Some(&key))?;
-    let entry = of_named(entry);
+    let entry = of_named(write_parse::customer_change(value, customer, &key)?);
     let store = find_store(&world, &store)?;
     accept(&world, &grant, &store, Kind::Customer, entry, Some(key)).await
 }
@@ -128,8 +127,9 @@ async fn accept(
         ..entry
     };
     let external_id = entry.external_id.clone();
+    let keeps_person = stays(world, grant, store, &entry)?;
     let write = Write::Entry(kind, entry);
-    let checked = check(world, store, &write, Names::posted(kind));
+    let checked = check(world, store, &write, (Names::posted(kind), keeps_person));
     let Write::Entry(kind, entry) = write else {
         return Err(Problem::bad_request("an order is posted to orders"));
     };
@@ -137,7 +137,7 @@ async fn accept(
         Ok(()) => {
             world
                 .intake
-                .accept_entry(kind, entry, grant.customers, key)
+                .accept_entry(kind, entry, grant.customers, key.clone())
                 .await?
         }
         // What was accepted stays accepted, whatever the org takes since.
@@ -146,7 +146,7 @@ async fn accept(
             .earlier_entry(kind, &entry, key.as_deref())?
             .ok_or(refusal)?,
     };
-    let accepted_at = accepted_at(&accepted, &external_id)?;
+    let accepted_at = accepted_at(&accepted, &external_id, key.as_deref())?;
     let status_url = format!(
         "/v1/stores/{}/writes/{}/{}",
         store.id,
@@ -154,6 +154,28 @@ async fn accept(
         segment(&external_id)
     );
     Ok(acceptance(&external_id, accepted_at, &status_url))
+}
+
+/// Whether the write belongs to somebody whom the org has, as far as the cache knows, and who stays as they are.
+fn stays(world: &World, grant: &Grant, store: &Store, entry: &Entry) -> Result<bool, Problem> {
+    let Some(customer) = entry.customer.as_ref().filter(|_| entry.named.is_none()) else {
+        return Ok(false);
+    };
+    let Some(name) = world.intake.name_of(customer) else {
+        return Ok(false);
+    };
+    let customer = Customer {
+        is_protected: !grant.customers,
+        ..customer.clone()
+    };
+    let stays = world.reader.with(|cache| {
+        let Some(found) = customers::find(cache, store, name)? else {
+            return Ok(false);
+        };
+        let found = (found.contact_id.as_deref(), found.account_id.as_deref());
+        keeps_person(world, cache, &customer, found)
+    });
+    Ok(stays?)
 }
 
 /// The order has to be the store's: one that it placed and that was not given up, or one that the org's record says is.

@@ -161,6 +161,13 @@ fn is_absence(error: &Error) -> bool {
         || message.contains("has no column named")
 }
 
+/// Whether one contact alone has an address.
+pub fn is_one_s_address(connection: &Connection, address: &str) -> rusqlite::Result<bool> {
+    let sql = "select count(*) from (select 1 from _of_contact where email = ?1 collate nocase limit 2)";
+    let count: Option<i64> = first(connection, sql, [address], |row| row.get(0))?;
+    Ok(count == Some(1))
+}
+
 /// Whether a text may be an id of the org's.
 fn is_id(text: &str) -> bool {
     text.len() == 18 && text.bytes().all(|byte| byte.is_ascii_alphanumeric())

@@ -7,6 +7,7 @@ mod duplicates;
 mod edges;
 mod forget;
 mod gate;
+mod intake;
 mod kinds;
 mod labels;
 mod late;

@@ -6,7 +6,8 @@
 use serde_json::{Map, Value};
 
 use crate::model::clock;
-use crate::model::order::decimal::Decimal;
+use crate::model::id;
+use crate::model::order::decimal::{self, Decimal};
 use crate::model::order::rules::Rule;
 use crate::model::order::{Address, Customer, Fields, Payment, card};
 
@@ -128,7 +129,7 @@ pub(in crate::model) fn customer(members: &Members<'_>) -> Result<Customer, Inva
 pub(in crate::model) fn person(members: &Members<'_>) -> Result<Customer, Invalid> {
     let customer = Customer {
         external_id: members.key("external_id")?,
-        salesforce_id: members.id("salesforce_id")?,
+        salesforce_id: members.id_of("salesforce_id", &["Contact", "Account"])?,
         email: members.email("email")?,
         first_name: members.text("first_name")?,
         last_name: members.text("last_name")?,
@@ -341,13 +342,32 @@ impl<'a> Members<'a> {
         Ok(key)
     }
 
-    /// The org's id of a record.
+    /// The org's id of a record, in 18 characters. Which objects the member takes is told by the org.
     pub fn id(&self, name: &str) -> Result<Option<String>, Invalid> {
         let id = self.text(name)?;
-        if id.as_deref().is_some_and(|id| !is_id(id)) {
+        if id.as_deref().is_some_and(|id| !id::is_id(id)) {
             return Err(self.invalid(name, "must be an id of the org: 15 or 18 letters and digits"));
         }
-        Ok(id)
+        Ok(id.as_deref().map(id::long))
+    }
+
+    /// The same of a member whose objects are known. An id of a custom object may be of any of them.
+    pub fn id_of(&self, name: &str, objects: &[&str]) -> Result<Option<String>, Invalid> {
+        let id = self.id(name)?;
+        self.only_of(name, id, objects)
+    }
+
+    /// A name of a record that looks it up: an id, unless it has another form.
+    pub fn name_of(&self, name: &str, object: &str) -> Result<Option<String>, Invalid> {
+        let text = self.text(name)?.as_deref().map(id::long);
+        self.only_of(name, text, &[object])
+    }
+
+    fn only_of(&self, name: &str, id: Option<String>, objects: &[&str]) -> Result<Option<String>, Invalid> {
+        match id.as_deref().and_then(id::standard_object) {
+            Some(found) if !objects.contains(&found) => Err(self.invalid(name, &id::refusal(found, objects))),
+            _ => Ok(id),
+        }
     }
 
     pub fn email(&self, name: &str) -> Result<Option<String>, Invalid> {
@@ -368,10 +388,14 @@ impl<'a> Members<'a> {
         let wrong = || self.invalid(name, "must be a decimal in quotes, such as \"19.90\"");
         match self.get(name) {
             None => Ok(None),
-            Some(Value::String(text)) => {
-                let amount = Decimal::parse(text).filter(|amount| !amount.is_negative());
-                amount.map(Some).ok_or_else(wrong)
-            }
+            Some(Value::String(text)) => match Decimal::parse(text) {
+                Some(amount) if !amount.is_negative() => Ok(Some(amount)),
+                None if decimal::is_plain(text) => Err(self.invalid(
+                    name,
+                    "has too many digits: at most 15 can be taken, 6 of them after the point",
+                )),
+                _ => Err(wrong()),
+            },
             Some(_) => Err(wrong()),
         }
     }
@@ -392,10 +416,6 @@ impl<'a> Members<'a> {
             Some(_) => Err(self.invalid(name, "must be a list")),
         }
     }
-}
-
-fn is_id(id: &str) -> bool {
-    matches!(id.len(), 15 | 18) && id.bytes().all(|byte| byte.is_ascii_alphanumeric())
 }
 
 fn too_long(text: &str) -> bool {

@@ -41,7 +41,7 @@ pub fn order(value: &Value, key: Option<&str>) -> Result<Order, Invalid> {
         order_date: members.text("order_date")?,
         currency: currency(&members)?,
         customer: customer(&members)?,
-        membership: members.id("membership")?,
+        membership: members.id_of("membership", &["s_c__Membership__c"])?,
         shipping_address: address(&members, "shipping_address")?,
         billing_address: address(&members, "billing_address")?,
         items: items(&members)?,
@@ -117,9 +117,9 @@ const ONE_PRODUCT: &str = "must name its product by one of product_id, product_c
 /// The product that is named, by one name at most.
 fn product(members: &Members<'_>) -> Result<Option<ProductReference>, Invalid> {
     let named = (
-        members.text("product_id")?,
+        members.name_of("product_id", "Product2")?,
         members.text("product_code")?,
-        members.text("pricebook_entry_id")?,
+        members.name_of("pricebook_entry_id", "PricebookEntry")?,
     );
     match named {
         (None, None, None) => Ok(None),
@@ -147,7 +147,7 @@ fn charge(value: &Value, path: &str, own: &[&str]) -> Result<Charge, Invalid> {
             .amount("amount")?
             .ok_or_else(|| members.invalid("amount", "is missing"))?,
         label: members.text("label")?,
-        promotion_id: members.id("promotion_id")?,
+        promotion_id: members.id_of("promotion_id", &["s_c__Promotion2__c"])?,
         coupon: members.text("coupon")?,
         stock_location_id: members.id("stock_location_id")?,
     })

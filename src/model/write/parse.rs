@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
-use crate::model::order::Decimal;
 use crate::model::order::members::{self, Invalid, Members, check_own_key, refuse_cards};
-use crate::model::write::kinds::{Form, Member, Person, Spec};
+use crate::model::order::{Address, Decimal};
+use crate::model::write::kinds::{self, Form, Member, Person, Spec};
 use crate::model::write::{Answer, Entry};
 
 /// Most answers of one form.
@@ -78,6 +78,64 @@ pub fn entry(spec: &Spec, value: &Value, key: Option<&str>) -> Result<Entry, Inv
     })
 }
 
+/// A change of a customer, who is named beside it. Null clears a field of the org in `fields`, and nothing else.
+pub fn customer_change(mut value: Value, customer: String, key: &str) -> Result<Entry, Invalid> {
+    if let Some(members) = value.as_object_mut() {
+        members.insert("external_id".to_owned(), customer.into());
+    }
+    refuse_nulls(&value, "")?;
+    let entry = entry(&kinds::CUSTOMER, &value, Some(key))?;
+    let person = entry.customer.as_ref();
+    let changes = person.is_some_and(|person| {
+        [
+            &person.email,
+            &person.first_name,
+            &person.last_name,
+            &person.phone,
+            &person.company,
+            &person.account_external_id,
+        ]
+        .into_iter()
+        .any(Option::is_some)
+    });
+    if changes || has_address(&entry) || !entry.values.is_empty() || !entry.fields.is_empty() {
+        return Ok(entry);
+    }
+    Err(Invalid::new("", NO_CHANGE))
+}
+
+const NO_CHANGE: &str = "names nothing to change";
+
+/// Refuses null among the members of a change and of its addresses: it would be passed over. An address that is null is
+/// none that was sent.
+fn refuse_nulls(value: &Value, path: &str) -> Result<(), Invalid> {
+    let Some(members) = value.as_object() else {
+        return Ok(());
+    };
+    for (name, value) in members.iter().filter(|(name, _)| *name != "fields") {
+        if value.is_null() && ["shipping_address", "billing_address"].contains(&name.as_str()) {
+            continue;
+        }
+        let path = match path {
+            "" => name.clone(),
+            path => format!("{path}.{name}"),
+        };
+        if value.is_null() {
+            let message = "is null, which clears nothing but members of fields: leave it out";
+            return Err(Invalid::new(path, message));
+        }
+        refuse_nulls(value, &path)?;
+    }
+    Ok(())
+}
+
+/// Whether any part of an address is there.
+fn has_address(entry: &Entry) -> bool {
+    let addresses = [&entry.shipping_address, &entry.billing_address];
+    let mut addresses = addresses.into_iter().flatten();
+    addresses.any(|address| *address != Address::default())
+}
+
 /// A change of an order: exactly one of a payment, a cancellation and corrected addresses.
 pub fn order_update(value: &Value, order: &str, key: Option<&str>) -> Result<Entry, Invalid> {
     refuse_cards(value)?;
@@ -110,6 +168,14 @@ pub fn order_update(value: &Value, order: &str, key: Option<&str>) -> Result<Ent
             "",
             "must have exactly one of payment, cancelled and the addresses",
         ));
+    }
+    for name in ["shipping_address", "billing_address"] {
+        members
+            .get(name)
+            .map_or(Ok(()), |address| refuse_nulls(address, name))?;
+    }
+    if addressed && !has_address(&entry) {
+        return Err(Invalid::new("", NO_CHANGE));
     }
     let mut values = BTreeMap::new();
     if let Some(cancelled) = cancelled {

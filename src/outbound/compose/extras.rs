@@ -14,21 +14,24 @@ impl<'a> Composer<'a> {
     pub(super) fn totals(&self, order: &Placed, record: &mut Record<'_>) -> Result<(), Problem> {
         let map = |name: &str| self.mapping.field(name);
         record
-            .insist(map("order.tax"), order.tax.map(Decimal::to_json_number))?
+            .amount(map("order.tax"), order.tax)?
             .sent_as(Place::Write, "tax");
         if map("shipping.object").is_none() {
             let amount = order.shipment.as_ref().map(|shipment| shipment.amount);
             record
-                .insist(map("order.shipping"), amount.map(Decimal::to_json_number))?
+                .amount(map("order.shipping"), amount)?
                 .sent_as(Place::Write, "shipping.amount");
         }
-        let own = order
-            .savings
-            .iter()
-            .filter(|saving| !saving.is_line && saving.promotion_id.is_none());
-        let saved: Vec<Decimal> = own.map(|saving| saving.amount).collect();
-        let sum = (!saved.is_empty()).then(|| saved.into_iter().sum::<Decimal>());
-        record.insist(map("order.discount"), sum.map(Decimal::to_json_number))?;
+        let own = order.savings.iter().enumerate();
+        let own = own.filter(|(_, saving)| !saving.is_line && saving.promotion_id.is_none());
+        let saved: Vec<(usize, Decimal)> = own.map(|(index, saving)| (index, saving.amount)).collect();
+        // The one with the most digits after the point stands for all: their sum has no more.
+        if let Some((finest, _)) = saved.iter().max_by_key(|(_, amount)| amount.scale()) {
+            let sum = saved.iter().map(|(_, amount)| *amount).sum();
+            record
+                .amount(map("order.discount"), Some(sum))?
+                .sent_as(Place::Discount(*finest), "amount");
+        }
         let coupons: Vec<&str> = order
             .savings
             .iter()
@@ -52,7 +55,9 @@ impl<'a> Composer<'a> {
             let suffix = format!("saving{}", index + 1);
             let mut record = self.extra(object, order, &suffix, "discount.order")?;
             record.insist(map("discount.promotion"), Some(promotion.clone()))?;
-            record.insist(map("discount.amount"), Some(saving.amount.to_json_number()))?;
+            record
+                .amount(map("discount.amount"), Some(saving.amount))?
+                .sent_as(Place::Discount(index), "amount");
             record
                 .place(map("discount.account"), Some(self.account_id()))
                 .place(

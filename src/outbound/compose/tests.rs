@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use super::staged::{key_after, pieces};
 use super::*;
 use crate::config::Profile;
-use crate::model::order::{Address, Customer, Saving, Shipment};
+use crate::model::order::{Address, Customer, Decimal, Saving, Shipment};
 use crate::model::write::kinds::spec;
 use crate::model::write::{Kind, parse};
 use crate::salesforce::describe::{Describe, Field};

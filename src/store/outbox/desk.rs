@@ -225,8 +225,13 @@ fn export(connection: &Connection, filter: &Filter, after: i64) -> rusqlite::Res
     page.iter().map(|view| full(connection, view.sequence)).collect()
 }
 
+/// To look at a write its number is enough where it is nobody's key; deeds want it as `#17`.
 fn detail(connection: &Connection, reference: &str) -> rusqlite::Result<Sought<Detail>> {
-    Ok(match sequence(connection, reference)? {
+    let mut found = sequence(connection, reference)?;
+    if found == Sought::None {
+        found = sequence(connection, &format!("#{reference}"))?;
+    }
+    Ok(match found {
         Sought::Found(sequence) => Sought::Found(full(connection, sequence)?),
         Sought::None => Sought::None,
         Sought::Several(sentence) => Sought::Several(sentence),

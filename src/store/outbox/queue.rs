@@ -51,8 +51,8 @@ pub enum Accepted {
     New { accepted_at: Millis },
     /// It had been accepted before.
     Replay { accepted_at: Millis },
-    /// Its key belongs to another write.
-    Conflict,
+    /// Its key belongs to another write; where `by_header` the one that came as `Idempotency-Key` does.
+    Conflict { by_header: bool },
     /// More would be held of a line's product than there is: it was not taken.
     OutOfStock { line: usize },
 }
@@ -64,6 +64,7 @@ pub struct Claimed {
     pub kind: Kind,
     /// The store's key of it.
     pub external_id: String,
+    pub store_id: String,
     /// The org's key of it and of the order that it is about, where they are not the store's own.
     pub org_key: Option<String>,
     pub order_org_key: Option<String>,
@@ -287,9 +288,9 @@ fn earlier(
 ) -> rusqlite::Result<Option<Accepted>> {
     connection
         .prepare_cached(
-            "select body_hash, accepted_at from writes where kind = ?1 and external_id = ?2 and store_id = ?4
+            "select body_hash, accepted_at, 0 from writes where kind = ?1 and external_id = ?2 and store_id = ?4
              union all
-             select body_hash, accepted_at from writes
+             select body_hash, accepted_at, 1 from writes
              where kind = ?1 and idempotency_key = ?3 and store_id = ?4 and external_id <> ?2",
         )?
         .query_row(
@@ -300,7 +301,9 @@ fn earlier(
                 Ok(if same {
                     Accepted::Replay { accepted_at }
                 } else {
-                    Accepted::Conflict
+                    Accepted::Conflict {
+                        by_header: row.get(2)?,
+                    }
                 })
             },
         )
@@ -324,7 +327,7 @@ fn claim(
         .prepare_cached(
             "select sequence, kind, external_id, attempt, failures, read_back, accepted_at, body, checksum,
                  unanswered_at, error_code, org_key,
-                 (select p.org_key from writes p where p.sequence = writes.parent)
+                 (select p.org_key from writes p where p.sequence = writes.parent), store_id
              from writes indexed by writes_due left join bodies on write_sequence = sequence
              where behind = 0 and state in ('queued', 'waiting') and priority <= ?3 and due_at <= ?1
              order by priority, due_at, sequence limit ?2",
@@ -377,6 +380,7 @@ fn claimed(row: &rusqlite::Row<'_>, sequence: i64) -> Result<Claimed, Problem> {
             .is_ok_and(|code| code.as_deref() == Some(transitions::INTERRUPTED)),
         org_key: row.get(11).map_err(|_| unreadable("a key"))?,
         order_org_key: row.get(12).map_err(|_| unreadable("a key"))?,
+        store_id: exact(row, 13, "a store")?.to_owned(),
         external_id,
     })
 }

@@ -73,6 +73,9 @@ pub struct Sent {
     pub sequence: i64,
     pub kind: Kind,
     pub external_id: String,
+    pub store_id: String,
+    /// The org's key of it, where that is not the store's own.
+    pub org_key: Option<String>,
     pub salesforce_id: String,
     pub accepted_at: Millis,
     pub sent_at: Millis,
@@ -129,7 +132,8 @@ impl Outbox {
         self.read(|connection| {
             connection
                 .prepare_cached(
-                    "select sequence, kind, external_id, salesforce_id, updated_at, accepted_at from writes indexed by writes_sent
+                    "select sequence, kind, external_id, salesforce_id, updated_at, accepted_at, store_id, org_key
+                     from writes indexed by writes_sent
                      where state = 'sent' and sequence > ?1 order by sequence limit ?2",
                 )?
                 .query_map(params![sequence, most], |row| {
@@ -150,6 +154,8 @@ fn sent(row: &Row<'_>, sequence: i64) -> Result<Sent, Problem> {
         salesforce_id: exact(row, 3, "an id")?.to_owned(),
         sent_at: time(4)?,
         accepted_at: time(5)?,
+        store_id: exact(row, 6, "a store")?.to_owned(),
+        org_key: shown(row, 7).map_err(|_| unreadable("a key"))?,
     })
 }
 

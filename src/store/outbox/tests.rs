@@ -99,7 +99,7 @@ async fn accepts_once_per_key() {
     ));
     let other = shop.outbox.accept(new_order("a", "c", 2), 2_000).await.unwrap();
     assert!(
-        matches!(other, Accepted::Conflict),
+        matches!(other, Accepted::Conflict { by_header: false }),
         "the org does not tell A from a"
     );
     let keyed = |key: &str, hash| NewWrite {
@@ -109,7 +109,7 @@ async fn accepts_once_per_key() {
     shop.outbox.accept(keyed("B", 3), 3_000).await.unwrap();
     let other = shop.outbox.accept(keyed("C", 4), 3_000).await.unwrap();
     assert!(
-        matches!(other, Accepted::Conflict),
+        matches!(other, Accepted::Conflict { by_header: true }),
         "one idempotency key, two orders"
     );
     assert_eq!(shop.outbox.counts().unwrap(), [(WriteState::Queued, 2)]);
@@ -138,7 +138,7 @@ async fn a_key_is_a_store_s_own_and_the_org_tells_the_two_apart() {
     for (hash, expected) in [
         (2, Accepted::New { accepted_at: 2_000 }),
         (2, Accepted::Replay { accepted_at: 2_000 }),
-        (1, Accepted::Conflict),
+        (1, Accepted::Conflict { by_header: false }),
     ] {
         let new = keyed(of_another_store("a", "d", hash));
         assert_eq!(shop.outbox.accept(new, 2_000).await.unwrap(), expected);

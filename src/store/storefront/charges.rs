@@ -1,7 +1,9 @@
 //! What an order costs and saves besides its items, and where the org has a place for it.
 //!
-//! A product that stands for it comes first, where the order or the configuration names one: then it is a line. Else it
+//! A product that stands for it comes first, where the configuration names one: then it is a line. Else it
 //! goes into a record or a field of the org's own; where there is none, the order is refused with what to configure.
+
+mod amounts;
 
 use rusqlite::{Connection, params};
 
@@ -22,13 +24,18 @@ pub struct Charges {
 
 type Resolved<T> = rusqlite::Result<Result<T, Invalid>>;
 
-/// The charges of an order of this shelf's visitor, or what is wrong with one.
-pub fn resolve(shelf: &Shelf<'_>, order: &Order, pricing: &Pricing<'_>) -> Resolved<Charges> {
+/// The charges of an order of this shelf's visitor, or what is wrong with one. `items` are the lines of its items.
+pub fn resolve(shelf: &Shelf<'_>, order: &Order, items: &[Line], pricing: &Pricing<'_>) -> Resolved<Charges> {
+    if let Err(invalid) = amounts::check(order, items, shelf.store) {
+        return Ok(Err(invalid));
+    }
     let mut charges = Charges::default();
     if let Some(charge) = &order.shipping {
         match shipping(shelf, charge, pricing)? {
-            Ok(Placed::Line(line)) => charges.lines.push(line),
-            Ok(Placed::Own(shipment)) => charges.shipment = Some(shipment),
+            Ok((line, shipment)) => {
+                charges.lines.extend(line);
+                charges.shipment = shipment;
+            }
             Err(invalid) => return Ok(Err(invalid)),
         }
     }
@@ -44,34 +51,48 @@ pub fn resolve(shelf: &Shelf<'_>, order: &Order, pricing: &Pricing<'_>) -> Resol
     Ok(Ok(charges))
 }
 
-enum Placed {
-    Line(Line),
-    Own(Shipment),
-}
-
-fn shipping(shelf: &Shelf<'_>, charge: &Charge, pricing: &Pricing<'_>) -> Resolved<Placed> {
-    if let Some(product) = product_of(charge, pricing.shipping_product) {
-        let entry = stand_in(shelf, &product, "shipping")?;
-        return Ok(entry.map(|entry| Placed::Line(line(&entry, charge, charge.amount))));
+/// A charge of nothing needs no place.
+fn shipping(
+    shelf: &Shelf<'_>,
+    charge: &Charge,
+    pricing: &Pricing<'_>,
+) -> Resolved<(Option<Line>, Option<Shipment>)> {
+    let stand_in = StandIn {
+        configured: pricing.shipping_product,
+        key: "orders.shipping_product",
+        what: "shipping",
+        path: "shipping",
+    };
+    match stand_in.entry(shelf, charge)? {
+        Ok(Some(entry)) => return Ok(Ok((Some(line(&entry, charge, charge.amount)), None))),
+        Ok(None) => {}
+        Err(invalid) => return Ok(Err(invalid)),
     }
     let places = &pricing.places;
     if !places.shipping_record && !places.shipping_field {
-        let message = "has no place in this org: name a product that stands for it as product_code or under orders.shipping_product, or a currency field of Order as \"order.shipping\" under orders.map";
+        if charge.amount == Decimal::ZERO {
+            return Ok(Ok((None, None)));
+        }
+        let message = "has no place in this org: name a product that stands for it under orders.shipping_product, or a currency field of Order as \"order.shipping\" under orders.map";
         return Ok(Err(Invalid::new("shipping", message)));
     }
     let mut location = charge.stock_location_id.clone();
     if places.shipping_record && location.is_none() {
         location = own_location(shelf.connection, &shelf.store.id)?;
+        if location.is_none() && charge.amount == Decimal::ZERO {
+            return Ok(Ok((None, None)));
+        }
         if location.is_none() {
             let message = "is missing: a shipment begins at a stock location of the org, and the store has not exactly one; give its id, or leave shipments out with \"shipping.object\" = \"\" under orders.map";
             return Ok(Err(Invalid::new("shipping.stock_location_id", message)));
         }
     }
-    Ok(Ok(Placed::Own(Shipment {
+    let shipment = Shipment {
         amount: charge.amount,
         label: charge.label.clone(),
         stock_location_id: location,
-    })))
+    };
+    Ok(Ok((None, Some(shipment))))
 }
 
 /// The place that a store sends from, where it has one alone: of those that are tied to it, else of its counters.
@@ -108,24 +129,28 @@ fn discount(
         Ok(promotion_id) => promotion_id,
         Err(invalid) => return Ok(Err(invalid)),
     };
-    let line = match product_of(charge, pricing.discount_product) {
-        Some(product) => match stand_in(shelf, &product, path)? {
-            Ok(entry) => Some(line(&entry, charge, charge.amount.negated())),
-            Err(invalid) => return Ok(Err(invalid)),
-        },
-        None if promotion_id.is_some() || places.discount_field => None,
-        None => {
-            let own = if places.discount_record {
-                "give the promotion that it comes from as promotion_id or coupon, "
-            } else {
-                ""
-            };
-            let message = format!(
-                "has no place in this org: {own}name a product that stands for it as product_code or under orders.discount_product, or a currency field of Order as \"order.discount\" under orders.map"
-            );
-            return Ok(Err(Invalid::new(path, message)));
-        }
+    let stand_in = StandIn {
+        configured: pricing.discount_product,
+        key: "orders.discount_product",
+        what: "discounts",
+        path,
     };
+    let line = match stand_in.entry(shelf, charge)? {
+        Ok(entry) => entry.map(|entry| line(&entry, charge, charge.amount.negated())),
+        Err(invalid) => return Ok(Err(invalid)),
+    };
+    let has_place = line.is_some() || promotion_id.is_some() || places.discount_field;
+    if !has_place && charge.amount != Decimal::ZERO {
+        let own = if places.discount_record {
+            "give the promotion that it comes from as promotion_id or coupon, "
+        } else {
+            ""
+        };
+        let message = format!(
+            "has no place in this org: {own}name a product that stands for it under orders.discount_product, or a currency field of Order as \"order.discount\" under orders.map"
+        );
+        return Ok(Err(Invalid::new(path, message)));
+    }
     Ok(Ok((
         line.clone(),
         Saving {
@@ -180,11 +205,6 @@ fn promotion(
     }
 }
 
-fn product_of(charge: &Charge, usual: Option<&str>) -> Option<ProductReference> {
-    let usual = usual.map(|code| ProductReference::ProductCode(code.to_owned()));
-    charge.product.clone().or(usual)
-}
-
 fn line(entry: &Entry, charge: &Charge, unit_price: Decimal) -> Line {
     Line {
         pricebook_entry_id: entry.id.clone(),
@@ -195,24 +215,84 @@ fn line(entry: &Entry, charge: &Charge, unit_price: Decimal) -> Line {
     }
 }
 
-/// The entry of a product that stands for something.
-fn stand_in(shelf: &Shelf<'_>, product: &ProductReference, path: &str) -> Resolved<Entry> {
-    let (member, named, mut entries) = match product {
-        ProductReference::ProductId(id) => ("product_id", id, vec![shelf.entry(id)?]),
-        ProductReference::PricebookEntryId(id) => ("pricebook_entry_id", id, vec![shelf.entry_by_id(id)?]),
-        ProductReference::ProductCode(code) => {
-            let ids = shelf.ids_by_code(code)?;
-            let entries = ids.iter().map(|id| shelf.entry(id));
-            ("product_code", code, entries.collect::<rusqlite::Result<_>>()?)
+/// The product that stands for shipping or for discounts. Only the configuration designates it: any other product would
+/// pass by the rules that items are judged by.
+struct StandIn<'a> {
+    /// Its code, where there is one.
+    configured: Option<&'a str>,
+    /// The key of the configuration.
+    key: &'static str,
+    what: &'static str,
+    /// Of the charge.
+    path: &'a str,
+}
+
+impl StandIn<'_> {
+    /// What the price book in effect has for it; `None` where no product stands for the charge.
+    fn entry(&self, shelf: &Shelf<'_>, charge: &Charge) -> Resolved<Option<Entry>> {
+        let Some(code) = self.configured else {
+            return Ok(match charge.product.as_ref().map(named) {
+                None => Ok(None),
+                Some((member, _)) => Err(self.refusal(
+                    member,
+                    &format!(
+                        "names a product, and none stands for {} here: leave it out, or name the product under {}",
+                        self.what, self.key
+                    ),
+                )),
+            });
+        };
+        let designated = shelf.ids_by_code(code)?;
+        let entries = match &charge.product {
+            Some(ProductReference::ProductId(id)) => vec![shelf.entry(id)?],
+            Some(ProductReference::PricebookEntryId(id)) => vec![shelf.entry_by_id(id)?],
+            Some(ProductReference::ProductCode(_)) | None => {
+                let entries = designated.iter().map(|id| shelf.entry(id));
+                entries.collect::<rusqlite::Result<_>>()?
+            }
+        };
+        let mut entries: Vec<Entry> = entries.into_iter().flatten().collect();
+        if let Some(product) = &charge.product {
+            let (member, name) = named(product);
+            let is_it = match product {
+                ProductReference::ProductId(id) => designated.contains(id),
+                ProductReference::ProductCode(named) => named == code,
+                ProductReference::PricebookEntryId(_) => entries.iter().any(|entry| {
+                    let id = entry.product_id.as_ref();
+                    id.is_some_and(|id| designated.contains(id))
+                }),
+            };
+            if !is_it {
+                let message = format!(
+                    "{name} is not the product that stands for {} here: leave it out, or name the product under {}",
+                    self.what, self.key
+                );
+                return Ok(Err(self.refusal(member, &message)));
+            }
         }
-    };
-    entries.retain(Option::is_some);
-    let message = match entries.len() {
-        0 => format!("{named} has no active price in the price book in effect and in the store's currency"),
-        _ => format!("{named} names several products: use product_id"),
-    };
-    Ok(match (entries.len(), entries.pop().flatten()) {
-        (1, Some(entry)) => Ok(entry),
-        _ => Err(Invalid::new(format!("{path}.{member}"), message)),
-    })
+        let (member, name) = charge.product.as_ref().map_or(("product_code", code), named);
+        Ok(match (entries.len(), entries.pop()) {
+            (1, Some(entry)) => Ok(Some(entry)),
+            (0, _) => Err(self.refusal(
+                member,
+                &format!(
+                    "{name} has no active price in the price book in effect and in the store's currency"
+                ),
+            )),
+            _ => Err(self.refusal(member, &format!("{name} names several products: use product_id"))),
+        })
+    }
+
+    fn refusal(&self, member: &str, message: &str) -> Invalid {
+        Invalid::new(format!("{}.{member}", self.path), message)
+    }
+}
+
+/// The member that names a product, and what it says.
+fn named(product: &ProductReference) -> (&'static str, &str) {
+    match product {
+        ProductReference::ProductId(id) => ("product_id", id),
+        ProductReference::ProductCode(code) => ("product_code", code),
+        ProductReference::PricebookEntryId(id) => ("pricebook_entry_id", id),
+    }
 }

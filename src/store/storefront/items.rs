@@ -56,14 +56,16 @@ pub fn resolve(
             return Ok(Err(invalid));
         }
     }
-    Ok(charges::resolve(shelf, order, pricing)?.map(|charges| {
-        basket.lines.extend(charges.lines);
-        Basket {
-            shipment: charges.shipment,
-            savings: charges.savings,
-            ..basket
-        }
-    }))
+    Ok(
+        charges::resolve(shelf, order, &basket.lines, pricing)?.map(|charges| {
+            basket.lines.extend(charges.lines);
+            Basket {
+                shipment: charges.shipment,
+                savings: charges.savings,
+                ..basket
+            }
+        }),
+    )
 }
 
 /// The product that an item names.

@@ -125,7 +125,7 @@ async fn what_is_old_goes_and_its_key_and_outcome_stay() {
         .accept(new_order("OLD", "a", 2), 11_000)
         .await
         .unwrap();
-    assert_eq!(other, Accepted::Conflict);
+    assert_eq!(other, Accepted::Conflict { by_header: false });
     assert_eq!(shop.outbox.trim(bounds, 10_000).await.unwrap(), 0, "once");
 }
 
