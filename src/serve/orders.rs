@@ -29,7 +29,7 @@ use crate::serve::freshness::Subject;
 use crate::serve::problem::Problem;
 use crate::serve::query::At;
 use crate::serve::{World, body, persons, reply};
-use crate::store::storefront::customers::{Customer, Looked};
+use crate::store::storefront::customers::{self, Looked};
 use crate::store::storefront::shelf::Shelf;
 use crate::store::storefront::stores::{self, Store};
 use crate::store::storefront::visitor::{self, Visitor};
@@ -251,9 +251,13 @@ pub fn check_fields(
     }
 }
 
-/// Whom push will find the order to be for; nobody where that is a guest.
-fn customer_of(world: &World, cache: &Connection, order: &Order) -> Result<Option<Customer>, Problem> {
-    let found = persons::find(world, cache, &world.intake.ways_to(&order.customer))?;
+/// Whom push will find a write to be for; nobody where that is a guest.
+pub fn customer_of(
+    world: &World,
+    cache: &Connection,
+    customer: &Customer,
+) -> Result<Option<customers::Customer>, Problem> {
+    let found = persons::find(world, cache, &world.intake.ways_to(customer))?;
     Ok(match found {
         Looked::One(customer) => Some(customer),
         Looked::Nobody | Looked::Several => None,
@@ -277,7 +281,7 @@ fn placed(
     let visitor = visitor::find(
         cache,
         store,
-        customer_of(world, cache, &order)?,
+        customer_of(world, cache, &order.customer)?,
         order.membership.as_deref(),
         world.clock.now(),
     )?;

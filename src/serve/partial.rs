@@ -409,7 +409,7 @@ mod tests {
         };
         let known = known.iter().map(|(name, known)| (name, known));
         Health {
-            freshness: Freshness::new(Truth::new(known, &limits, now)),
+            freshness: Freshness::new(Truth::new(known, &limits, &Hindrances::default(), now)),
             ..Health::default()
         }
     }

@@ -26,14 +26,13 @@ use crate::outbound::outbox::Names;
 use crate::serve::access::Grant;
 use crate::serve::catalogue::find_store;
 use crate::serve::orders::{
-    IdempotencyKey, acceptance, accepted_at, check, check_fields, keeps_person, of_store, posted, segment,
+    IdempotencyKey, acceptance, accepted_at, check, check_fields, customer_of, keeps_person, of_store, posted, segment,
     told,
 };
 use crate::serve::problem::Problem;
 use crate::serve::query::At;
 use crate::serve::{World, reply};
 use crate::store::storefront;
-use crate::store::storefront::customers;
 use crate::store::storefront::stores::Store;
 
 type Taken = BoxFuture<'static, Result<Response, Problem>>;
@@ -127,7 +126,7 @@ async fn accept(
         ..entry
     };
     let external_id = entry.external_id.clone();
-    let keeps_person = stays(world, grant, store, &entry)?;
+    let keeps_person = stays(world, grant, &entry)?;
     let write = Write::Entry(kind, entry);
     let checked = check(world, store, &write, (Names::posted(kind), keeps_person));
     let Write::Entry(kind, entry) = write else {
@@ -157,25 +156,21 @@ async fn accept(
 }
 
 /// Whether the write belongs to somebody whom the org has, as far as the cache knows, and who stays as they are.
-fn stays(world: &World, grant: &Grant, store: &Store, entry: &Entry) -> Result<bool, Problem> {
+fn stays(world: &World, grant: &Grant, entry: &Entry) -> Result<bool, Problem> {
     let Some(customer) = entry.customer.as_ref().filter(|_| entry.named.is_none()) else {
-        return Ok(false);
-    };
-    let Some(name) = world.intake.name_of(customer) else {
         return Ok(false);
     };
     let customer = Customer {
         is_protected: !grant.customers,
         ..customer.clone()
     };
-    let stays = world.reader.with(|cache| {
-        let Some(found) = customers::find(cache, store, name)? else {
+    world.reader.snapshot(|cache| {
+        let Some(found) = customer_of(world, cache, &customer)? else {
             return Ok(false);
         };
         let found = (found.contact_id.as_deref(), found.account_id.as_deref());
-        keeps_person(world, cache, &customer, found)
-    });
-    Ok(stays?)
+        Ok(keeps_person(world, cache, &customer, found)?)
+    })
 }
 
 /// The order has to be the store's: one that it placed and that was not given up, or one that the org's record says is.
