@@ -9,6 +9,7 @@ pub mod freshness;
 pub mod order;
 pub mod retry;
 pub mod row;
+pub mod schedule;
 pub mod state;
 pub mod text;
 pub mod write;

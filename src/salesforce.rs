@@ -6,6 +6,7 @@
 
 pub mod auth;
 pub mod bulk;
+pub mod changed;
 mod client;
 pub mod describe;
 pub mod download;

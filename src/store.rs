@@ -14,6 +14,7 @@ pub mod checkpoint;
 pub mod database;
 pub mod journal;
 pub mod outbox;
+pub mod polls;
 pub mod priority;
 pub mod reader;
 pub mod seen;

@@ -9,7 +9,7 @@ use crate::model::freshness::State;
 use crate::serve::problem::Problem;
 use crate::serve::{World, reply};
 use crate::store::standing::Standing;
-use crate::store::{allowance, journal, storefront};
+use crate::store::{allowance, journal, polls, storefront};
 
 /// The process answers.
 pub async fn livez() -> Response {
@@ -45,6 +45,7 @@ pub async fn status(extract::State(world): extract::State<World>) -> Result<Resp
     standing.follow_only(&world.topics);
     standing.orders = world.intake.standing()?;
     standing.allowance = allowance::read(&world.dir);
+    standing.polls = polls::read(&world.dir);
     standing.journal = journal::forget::standing_in(&world.dir).map_err(anyhow::Error::from)?;
     let mut body = standing.as_json(true, now);
     body["orders_problem"] = health.orders_problem.into();

@@ -9,6 +9,7 @@ use serde_json::{Map, Value, json};
 use crate::model::clock::{Millis, Moment, format_datetime};
 use crate::model::freshness::Truth;
 use crate::store::allowance::Allowance;
+use crate::store::polls::Polls;
 use crate::store::cache::cursors::{self, Cursor};
 use crate::store::cache::fields::{self, Missing};
 use crate::store::cache::loads::{self, Progress};
@@ -39,6 +40,7 @@ pub struct Standing {
     /// Of the outbox, which is another file; empty until told.
     pub orders: Vec<InState>,
     pub allowance: Option<Allowance>,
+    pub polls: Option<Polls>,
     /// Of the journal, which is another file; `None` until told.
     pub journal: Option<forget::Standing>,
 }
@@ -64,6 +66,7 @@ impl Standing {
             truth: Truth::default(),
             orders: Vec::new(),
             allowance: None,
+            polls: None,
             journal: None,
         })
     }
@@ -99,6 +102,7 @@ impl Standing {
             "repairs": self.repairs(now),
             "orders": orders,
             "outbox": self.outbox(now),
+            "polls": self.polls.map(|polls| polls.as_json()),
             "allowance": self.allowance.map(|allowance| allowed(&allowance, now)),
             "journal": self.journal.map(|journal| journalled(&journal, now)),
         })

@@ -842,7 +842,7 @@ fn a_poll_writes_what_changed_and_moves_the_watermark() {
         let source = Source::Poll {
             read_rev: *door.bells.rev.borrow(),
             watermark: Some(watermark),
-            asked: None,
+            proved: None,
         };
         door.ask(|done| Work::Rows {
             object: "Product2".to_owned(),
