@@ -17,6 +17,7 @@ use axum::routing::get;
 use storesync::inbound::budget::Limits;
 use storesync::model::clock::Clock;
 use storesync::model::freshness::{Known, Truth};
+use storesync::model::trouble::Hindrances;
 use storesync::outbound::outbox::Intake;
 use storesync::serve::{self, Feed, Freshness, Health, Tokens};
 use storesync::store::outbox;
@@ -115,7 +116,12 @@ fn proved() -> Freshness {
         ..Known::default()
     };
     let limits = Limits::new(&storesync::config::Sync::default()).freshness();
-    Freshness::new(Truth::new([(&"Product2".to_owned(), &known)], &limits, now))
+    Freshness::new(Truth::new(
+        [(&"Product2".to_owned(), &known)],
+        &limits,
+        &Hindrances::default(),
+        now,
+    ))
 }
 
 fn daemon(runtime: &Runtime, dir: &Path, stop: CancellationToken) -> SocketAddr {

@@ -140,6 +140,8 @@ pub struct Sync {
     pub stale_after_seconds: Option<u32>,
     /// How often every object is compared with the org; 0 for never.
     pub verify_hours: u32,
+    /// Calls that storesync may make within 24 hours to keep the cache current; a share of the org's where it is not said.
+    pub api_calls_daily: Option<u32>,
     /// How much of the org's daily API allowance may be used before reading for the cache holds back.
     pub api_share_percent: u32,
     /// What is particular to single objects, by name.
@@ -251,6 +253,7 @@ impl Default for Sync {
             poll_seconds: 60,
             stale_after_seconds: None,
             verify_hours: 24,
+            api_calls_daily: None,
             api_share_percent: 80,
             object: BTreeMap::new(),
             stores: Vec::new(),

@@ -38,6 +38,7 @@ pub mod prepare;
 pub mod progress;
 pub mod repair;
 pub mod replay;
+mod rounds;
 pub mod snapshot;
 pub mod subscribe;
 pub mod verify;

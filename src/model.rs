@@ -12,6 +12,7 @@ pub mod order;
 pub mod org_clock;
 pub mod retry;
 pub mod row;
+pub mod schedule;
 pub mod state;
 pub mod text;
 pub mod trouble;

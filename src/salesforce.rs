@@ -6,6 +6,7 @@
 
 pub mod auth;
 pub mod bulk;
+pub mod changed;
 mod circuit;
 mod client;
 pub mod describe;

@@ -173,6 +173,7 @@ mod tests {
 
     use crate::model::clock::Moment;
     use crate::model::freshness::{self, Limits, Truth};
+    use crate::model::schedule::Intervals;
     use crate::model::state::WriteState;
     use crate::store::cache::Cache;
     use crate::store::outbox::{self, Outbox};
@@ -226,7 +227,7 @@ mod tests {
         };
         let now = Clock::System.moment();
         let limits = Limits {
-            poll_millis: 60_000,
+            polls: Intervals::even(60_000),
             stale_after_millis: None,
         };
         Health {

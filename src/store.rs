@@ -16,6 +16,7 @@ pub mod hindrances;
 pub mod holders;
 pub mod journal;
 pub mod outbox;
+pub mod polls;
 pub mod priority;
 pub mod reader;
 pub mod seen;

@@ -1,7 +1,7 @@
 //! Asking the org what is left of its allowances, so that an alert comes before a refusal.
 //!
 //! Each answer of REST tells the use of API requests; deliveries of events are told by `limits` alone, which is
-//! one call in five minutes.
+//! one call an hour.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -14,7 +14,7 @@ use crate::salesforce::rest::ApiUsage;
 use crate::store::allowance::{self, Allowance, Share};
 use crate::telemetry::pulse::Pulse;
 
-const INTERVAL: Duration = Duration::from_secs(300);
+const INTERVAL: Duration = Duration::from_secs(3_600);
 
 /// Longest time for the call itself.
 const ANSWER_MAX: Duration = Duration::from_secs(180);

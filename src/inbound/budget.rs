@@ -4,14 +4,16 @@
 //! holds back before it is spent: comparing waits first, polling then slows down; records that are known to
 //! differ are read as long as the org answers at all.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use crate::config;
 use crate::model::clock::Millis;
 use crate::model::freshness;
+use crate::model::schedule::{self, Counts, Intervals, Plan};
 use crate::salesforce::rest::ApiUsage;
+use crate::store::polls::Polls;
 
 /// How much slower polls are beyond the share.
 const SLOWER: u32 = 8;
@@ -19,7 +21,14 @@ const SLOWER: u32 = 8;
 /// What of `[sync]` may be changed while the daemon runs; clones share it.
 #[derive(Clone, Debug)]
 pub struct Limits {
-    inner: Arc<[AtomicU32; 4]>,
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug, Default)]
+struct Inner {
+    configured: [AtomicU32; 5],
+    /// By which the org's lists are asked for; none where objects are polled by their stamps.
+    plan: Mutex<Option<Plan>>,
 }
 
 impl Limits {
@@ -38,35 +47,64 @@ impl Limits {
             config.poll_seconds,
             config.verify_hours,
             config.stale_after_seconds.unwrap_or(0),
+            config.api_calls_daily.unwrap_or(0),
         ];
-        for (cell, value) in self.inner.iter().zip(values) {
+        for (cell, value) in self.inner.configured.iter().zip(values) {
             cell.store(value, Ordering::Relaxed);
+        }
+    }
+
+    fn configured(&self, index: usize) -> u32 {
+        self.inner.configured[index].load(Ordering::Relaxed)
+    }
+
+    /// What may be asked how often, where the org allows so many calls within 24 hours.
+    pub fn plan(&self, allowed_daily: u64, counts: Counts) -> Plan {
+        let budget = match self.configured(4) {
+            0 => schedule::budget_of(allowed_daily),
+            calls => u64::from(calls),
+        };
+        schedule::plan(budget, counts, u64::from(self.configured(1)))
+    }
+
+    /// From now on changes are asked for as planned; by `None`, each object as often as is configured.
+    pub fn follow(&self, plan: Option<Plan>) {
+        *self.inner.plan.lock().unwrap_or_else(PoisonError::into_inner) = plan;
+    }
+
+    /// How changes are asked for, and how often at least.
+    pub fn polls(&self) -> Polls {
+        let plan = *self.inner.plan.lock().unwrap_or_else(PoisonError::into_inner);
+        let configured = Millis::from(self.configured(1).max(1)) * 1_000;
+        Polls {
+            plan,
+            intervals: plan.map_or(Intervals::even(configured), |plan| plan.intervals),
         }
     }
 
     pub fn budget(&self) -> Budget {
         Budget {
-            share_percent: self.inner[0].load(Ordering::Relaxed),
+            share_percent: self.configured(0),
         }
     }
 
     /// The longest time between two polls of an object.
     pub fn poll(&self) -> Duration {
-        Duration::from_secs(u64::from(self.inner[1].load(Ordering::Relaxed).max(1)))
+        Duration::from_secs(u64::from(self.configured(1).max(1)))
     }
 
     /// How old each object may become before it is called stale.
     pub fn freshness(&self) -> freshness::Limits {
-        let millis = |seconds: &AtomicU32| Millis::from(seconds.load(Ordering::Relaxed)) * 1_000;
+        let wanted = Millis::from(self.configured(3)) * 1_000;
         freshness::Limits {
-            poll_millis: millis(&self.inner[1]),
-            stale_after_millis: Some(millis(&self.inner[3])).filter(|wanted| *wanted > 0),
+            polls: self.polls().intervals,
+            stale_after_millis: Some(wanted).filter(|wanted| *wanted > 0),
         }
     }
 
     /// How often every object is compared; 0 for never.
     pub fn verify_hours(&self) -> u32 {
-        self.inner[2].load(Ordering::Relaxed)
+        self.configured(2)
     }
 }
 
@@ -90,6 +128,15 @@ impl Budget {
             (true, _) => longest * SLOWER,
             (false, true) => longest / 4,
             (false, false) => longest,
+        }
+    }
+
+    /// By how much planned questions are slowed down.
+    pub fn slower(self, usage: Option<ApiUsage>) -> Millis {
+        if self.is_spent(usage) {
+            Millis::from(SLOWER)
+        } else {
+            1
         }
     }
 

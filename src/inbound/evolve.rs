@@ -12,15 +12,16 @@ use tokio::time::timeout;
 use crate::config;
 use crate::inbound::apply::Work;
 use crate::inbound::apply::work::{Ended, ask};
-use crate::inbound::prepare::{HIDDEN, Planned, look, own_members, tell};
+use crate::inbound::prepare::{HIDDEN, Planned, look, own_members, plan_of, tell};
 use crate::inbound::{Wires, mapping};
 use crate::salesforce::Error;
 use crate::salesforce::pubsub::PubSub;
 use crate::store::cache::repairs::reason;
 use crate::telemetry::pulse::Pulse;
 
-/// How often every object is described again. A change of permissions takes up to ten minutes to show.
-const INTERVAL: Duration = Duration::from_secs(600);
+/// How often every object is described again. What stands in the way of reading rings before: a field that is gone, a
+/// schema that is unknown.
+const INTERVAL: Duration = Duration::from_secs(3_600);
 
 /// Longest time for a round: some questions to the org for each object.
 const ROUND_MAX: Duration = Duration::from_secs(3_600);
@@ -56,9 +57,17 @@ pub async fn run(wires: Wires, pubsub: PubSub, config: config::Sync) -> anyhow::
 async fn round(wires: &Wires, pubsub: &PubSub, config: &config::Sync) -> anyhow::Result<()> {
     let members = own_members(&wires.org, config).await?;
     look_for_more(wires, pubsub, config, &members).await?;
-    for before in &*wires.planned() {
+    let all = wires.planned();
+    let names: Vec<&str> = all.iter().map(|planned| planned.table.object.as_str()).collect();
+    let described = wires.org.describes(&names).await?;
+    for (before, described) in all.iter().zip(described) {
         let object = &before.table.object;
-        match look(&wires.org, pubsub, config, &members, object).await {
+        let now = match described.map(|described| described.filter(|described| described.queryable)) {
+            Ok(Some(described)) => plan_of(pubsub, config, &members, &described).await.map(Some),
+            Ok(None) => Ok(None),
+            Err(error) => Err(error),
+        };
+        match now {
             Ok(Some(now)) if now == *before => {
                 let (object, problem) = (object.clone(), None);
                 send(wires, Work::ObjectProblem { object, problem }).await?;

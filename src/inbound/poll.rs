@@ -8,22 +8,27 @@
 use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
+use anyhow::Context as _;
+
 use serde_json::{Map, Value};
 use tokio::time::{Instant, sleep};
 
 use crate::inbound::Wires;
 use crate::inbound::apply::Work;
 use crate::inbound::apply::cells;
+use crate::inbound::apply::prove::SETTLE_MILLIS;
 use crate::inbound::apply::work::{Ended, Source, ask};
 use crate::inbound::budget::Limits;
 use crate::inbound::mapping::stamp_field;
 use crate::inbound::prepare::Planned;
+use crate::inbound::rounds::Rounds;
 use crate::inbound::watermark::{From, Tail};
 use crate::model::clock::{Millis, format_datetime};
 use crate::model::trouble::Failing;
 use crate::salesforce::Error;
 use crate::salesforce::rest::Scope;
 use crate::store::cache::{State, objects};
+use crate::store::polls;
 use crate::telemetry::pulse::Pulse;
 
 /// Between two looks at what is due.
@@ -31,6 +36,9 @@ const LOOK: Duration = Duration::from_millis(250);
 
 /// Longest time for one object, however many of its rows changed.
 const POLL_MAX: Duration = Duration::from_secs(1_800);
+
+/// The org's objects are described again for polls that are refused at most so often.
+const RINGS: Duration = Duration::from_secs(600);
 
 /// Ids handed to the ledger at a time.
 const IDS_MAX: usize = 2_000;
@@ -42,8 +50,11 @@ pub async fn run(wires: Wires, limits: Limits) -> anyhow::Result<()> {
         polled: HashMap::new(),
         tails: HashMap::new(),
         told: HashSet::new(),
+        rounds: Rounds::default(),
+        rang: None,
     };
     let pulse = Pulse::new("poll");
+    let mut written = None;
     let keep_going = async {
         loop {
             for planned in &*wires.planned() {
@@ -53,8 +64,25 @@ pub async fn run(wires: Wires, limits: Limits) -> anyhow::Result<()> {
                     Ok(Some(())) => failed(&wires, planned, None),
                     Ok(None) => {}
                     Err(error) if error.is::<Ended>() => return Ok(()),
-                    Err(error) => failed(&wires, planned, Some(&error)),
+                    Err(error) => {
+                        failed(&wires, planned, Some(&error));
+                        stage.ring_where_schemas_differ(&error);
+                    }
                 }
+            }
+            pulse.quiet_for(POLL_MAX);
+            match stage.rounds.run(&wires, &limits).await {
+                Err(error) if error.is::<Ended>() => return Ok(()),
+                result => result?,
+            }
+            if let Some(error) = stage.rounds.failed.take() {
+                stage.ring_where_schemas_differ(&error);
+            }
+            let polls = limits.polls();
+            if written != Some(polls) {
+                polls::write(wires.reader.dir(), &polls)
+                    .context("how objects are polled cannot be written: check the space left on the disk")?;
+                written = Some(polls);
             }
             pulse.rests_for(LOOK);
             sleep(LOOK).await;
@@ -67,7 +95,7 @@ pub async fn run(wires: Wires, limits: Limits) -> anyhow::Result<()> {
 }
 
 /// What became of the last poll of an object: told where it is another than before.
-fn failed(wires: &Wires, planned: &Planned, error: Option<&anyhow::Error>) {
+pub(super) fn failed(wires: &Wires, planned: &Planned, error: Option<&anyhow::Error>) {
     let object = &planned.table.object;
     let failing = error.map(|error| Failing {
         cause: format!("{object} could not be polled: {error:#}"),
@@ -97,9 +125,22 @@ struct Stage<'a> {
     tails: HashMap<String, Tail>,
     /// Objects that were said not to be kept current.
     told: HashSet<String>,
+    rounds: Rounds,
+    /// When the org's objects were last asked to be described again.
+    rang: Option<Instant>,
 }
 
 impl Stage<'_> {
+    /// A field or an object that the org does not know any more: it has to be described again.
+    fn ring_where_schemas_differ(&mut self, error: &anyhow::Error) {
+        let code = error.downcast_ref::<Error>().and_then(Error::api_code);
+        let differs = matches!(code, Some("INVALID_FIELD" | "INVALID_TYPE"));
+        if differs && self.rang.is_none_or(|at| at.elapsed() >= RINGS) {
+            self.rang = Some(Instant::now());
+            self.wires.bells.schemas.send_modify(|rung| *rung += 1);
+        }
+    }
+
     /// `None` where it is not due.
     async fn poll_where_due(&mut self, planned: &Planned, limits: &Limits) -> anyhow::Result<Option<()>> {
         let object = &planned.table.object;
@@ -109,6 +150,11 @@ impl Stage<'_> {
             let interval = limits.budget().poll_interval(usage, limits.poll(), *changing);
             *at + interval > now
         };
+        if self.rounds.keeps(object, limits) {
+            // Due at once where the org's lists end.
+            self.polled.remove(object);
+            return Ok(None);
+        }
         if planned.streamed || self.polled.get(object).is_some_and(is_early) {
             return Ok(None);
         }
@@ -141,7 +187,7 @@ impl Stage<'_> {
             self.tails.remove(object);
             return Ok(None);
         };
-        let asked = wires.clock.moment();
+        let (asked, org_time) = (wires.clock.moment(), wires.org.org_time_at_least());
         let watermark = match self.tails.contains_key(object) {
             true => stored,
             false => self.begin(planned, stamp, stored, asked.boot)?,
@@ -155,7 +201,7 @@ impl Stage<'_> {
         let brought = changed_since(wires, planned, stamp, &condition, |read_rev| Source::Poll {
             read_rev,
             watermark: None,
-            asked: None,
+            proved: None,
         })
         .await?;
         let (watermark, is_changing) =
@@ -163,7 +209,7 @@ impl Stage<'_> {
         let source = Source::Poll {
             read_rev: *wires.bells.rev.borrow(),
             watermark: Some(watermark),
-            asked: Some(asked),
+            proved: Some(asked.before(SETTLE_MILLIS)),
         };
         ask(&wires.work, |done| Work::Rows {
             object: object.clone(),
@@ -173,6 +219,7 @@ impl Stage<'_> {
         })
         .await?
         .map_err(anyhow::Error::msg)?;
+        self.rounds.take_up(object, org_time);
         Ok(Some(is_changing))
     }
 

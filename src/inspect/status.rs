@@ -16,7 +16,7 @@ use crate::model::clock::Clock;
 use crate::model::freshness::Truth;
 use crate::store::cache::proofs;
 use crate::store::standing::Standing;
-use crate::store::{allowance, database, hindrances, holders, journal, outbox};
+use crate::store::{allowance, database, hindrances, holders, journal, outbox, polls};
 
 /// Between two looks of `--watch`.
 const INTERVAL: Duration = Duration::from_secs(2);
@@ -63,12 +63,14 @@ fn status(config: &Config) -> anyhow::Result<Value> {
         .then(|| hindrances::read(dir))
         .flatten()
         .unwrap_or_default();
-    let limits = Limits::new(&config.sync).freshness();
-    standing.truth = Truth::new(&known, &limits, &standing.hindrances, now);
+    let limits = Limits::new(&config.sync);
+    limits.follow(polls::read(dir).and_then(|polls| polls.plan));
+    standing.truth = Truth::new(&known, &limits.freshness(), &standing.hindrances, now);
     standing.follow_only(&config.sync.channels);
     standing.orders = outbox::standing_in(dir)?;
     standing.allowance = allowance::read(dir);
     standing.logs = holders::logs(dir);
+    standing.polls = polls::read(dir);
     standing.journal = journal::forget::standing_in(dir)?;
     Ok(standing.as_json(running, now))
 }
@@ -125,6 +127,7 @@ fn as_text(status: &Value) -> String {
     lines.push(journal_line(&status["journal"]));
     lines.push(allowance_line(&status["allowance"]));
     lines.extend(list(&status["logs"]).iter().map(log_line));
+    lines.extend(polls_line(&status["polls"]));
     lines.join("\n") + "\n"
 }
 
@@ -177,6 +180,25 @@ fn journal_line(journal: &Value) -> String {
         words(&journal["erasures_oldest_seconds"]),
         words(&journal["erased_records"])
     )
+}
+
+/// How polled objects are kept current, and what that costs.
+fn polls_line(polls: &Value) -> Option<String> {
+    let seconds = |urgency: &str| words(&polls["interval_seconds"][urgency]);
+    let asked = format!(
+        "pages each {} s, checkout each {} s, others each {} s",
+        seconds("page"),
+        seconds("checkout"),
+        seconds("other")
+    );
+    match polls["by"].as_str()? {
+        "lists" => Some(format!(
+            "changes asked for: {asked}; {} of {} API calls in 24 h where nothing changes",
+            words(&polls["calls_daily"]),
+            words(&polls["budget_daily"])
+        )),
+        _ => Some(format!("changes asked for: {asked}; one API call an object")),
+    }
 }
 
 fn allowance_line(allowance: &Value) -> String {

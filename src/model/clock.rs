@@ -67,6 +67,8 @@ pub enum Clock {
     Manual(Arc<AtomicI64>),
     /// The system's, and so many milliseconds: that of a machine whose clock is set while it runs.
     Moved(Arc<AtomicI64>),
+    /// The system's, and so many milliseconds that the machine was suspended for.
+    Slept(Arc<AtomicI64>),
 }
 
 impl Clock {
@@ -74,7 +76,7 @@ impl Clock {
         match self {
             Self::System => system(),
             Self::Manual(now) => now.load(Ordering::SeqCst),
-            Self::Moved(by) => system() + by.load(Ordering::SeqCst),
+            Self::Moved(by) | Self::Slept(by) => system() + by.load(Ordering::SeqCst),
         }
     }
 
@@ -82,6 +84,7 @@ impl Clock {
     pub fn moment(&self) -> Moment {
         let boot = match self {
             Self::System | Self::Moved(_) => since_boot(),
+            Self::Slept(by) => since_boot() + by.load(Ordering::SeqCst),
             Self::Manual(now) => now.load(Ordering::SeqCst),
         };
         Moment {
@@ -94,7 +97,7 @@ impl Clock {
     /// measured in them.
     pub fn steady(&self) -> Millis {
         match self {
-            Self::System | Self::Moved(_) => steady(),
+            Self::System | Self::Moved(_) | Self::Slept(_) => steady(),
             Self::Manual(now) => now.load(Ordering::SeqCst),
         }
     }

@@ -10,6 +10,7 @@
 use std::collections::BTreeMap;
 
 use crate::model::clock::{Millis, Moment, format_datetime};
+use crate::model::schedule::{Intervals, Urgency};
 use crate::model::trouble::Hindrances;
 
 /// An object that is kept current by change events has to prove itself within the longest time between two keep-alives
@@ -59,6 +60,8 @@ pub struct Known {
     /// The wall clock was set back since an earlier start of the machine proved it.
     pub doubtful: bool,
     pub streamed: bool,
+    /// How often it is asked for changes, where it is.
+    pub urgency: Urgency,
     pub rows: u64,
     /// Since when the oldest record waits to be read again that has waited for at most [`WAITING_MAX_MILLIS`].
     pub waiting_since: Option<Millis>,
@@ -71,18 +74,18 @@ pub struct Known {
 /// How old an object may become before it is called stale.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// As configured, however slow polling is while the org's API allowance is short.
-    pub poll_millis: Millis,
+    /// As planned, however slow polling is while the org's API allowance is short.
+    pub polls: Intervals,
     /// Where less than usual is wanted.
     pub stale_after_millis: Option<Millis>,
 }
 
 impl Limits {
-    pub fn stale_after(&self, streamed: bool) -> Millis {
-        let usual = if streamed {
+    pub fn stale_after(&self, known: &Known) -> Millis {
+        let usual = if known.streamed {
             STREAMED_STALE_MILLIS
         } else {
-            2 * self.poll_millis + POLL_MARGIN_MILLIS
+            2 * self.polls.of(known.urgency) + POLL_MARGIN_MILLIS
         };
         self.stale_after_millis.map_or(usual, |wanted| usual.min(wanted))
     }
@@ -127,7 +130,7 @@ impl Standing {
         Self {
             initializing: !known.complete || proved.is_none(),
             proved,
-            stale_at: proved.map(|proved| proved.before(-limits.stale_after(known.streamed))),
+            stale_at: proved.map(|proved| proved.before(-limits.stale_after(known))),
             cause,
             hindrance: None,
             oldest: String::new(),
@@ -321,10 +324,12 @@ mod tests {
     use super::*;
     use crate::model::trouble::{Failing, Kind, Trouble};
 
-    const LIMITS: Limits = Limits {
-        poll_millis: 60_000,
-        stale_after_millis: None,
-    };
+    fn limits(stale_after_millis: Option<Millis>) -> Limits {
+        Limits {
+            polls: Intervals::new([60_000, 120_000, 600_000]),
+            stale_after_millis,
+        }
+    }
 
     fn at(seconds: i64) -> Moment {
         Moment {
@@ -338,6 +343,7 @@ mod tests {
             complete: true,
             proved: Some(at(0)),
             rows: 10_000,
+            urgency: Urgency::Page,
             ..Known::default()
         }
     }
@@ -401,7 +407,7 @@ mod tests {
             ("refused", refused, 1, State::Stale, Some(1)),
             ("set back", set_back, 1, State::Stale, Some(1)),
         ] {
-            let standing = Standing::of(&known, &LIMITS, at(0));
+            let standing = Standing::of(&known, &limits(None), at(0));
             let told = (standing.state(at(now)), standing.lag_seconds(at(now)));
             assert_eq!(told, (state, lag), "{case}");
         }
@@ -409,18 +415,20 @@ mod tests {
 
     #[test]
     fn what_is_configured_caps_what_is_usual() {
-        let capped = Limits {
-            stale_after_millis: Some(100_000),
-            ..LIMITS
+        let known = |streamed, urgency| Known {
+            streamed,
+            urgency,
+            ..Known::default()
         };
-        assert_eq!(
-            (capped.stale_after(true), capped.stale_after(false)),
-            (100_000, 100_000)
-        );
-        assert_eq!(
-            (LIMITS.stale_after(true), LIMITS.stale_after(false)),
-            (390_000, 180_000)
-        );
+        for (known, usual, capped) in [
+            (known(true, Urgency::Page), 390_000, 100_000),
+            (known(false, Urgency::Page), 180_000, 100_000),
+            (known(false, Urgency::Checkout), 300_000, 100_000),
+            (known(false, Urgency::Other), 1_260_000, 100_000),
+        ] {
+            assert_eq!(limits(None).stale_after(&known), usual, "{known:?}");
+            assert_eq!(limits(Some(100_000)).stale_after(&known), capped, "{known:?}");
+        }
     }
 
     #[test]
@@ -435,7 +443,7 @@ mod tests {
             ..complete()
         };
         let known = [(&one, &complete()), (&other, &older), (&loading, &incomplete)];
-        let truth = Truth::new(known, &LIMITS, &Hindrances::default(), at(0));
+        let truth = Truth::new(known, &limits(None), &Hindrances::default(), at(0));
         assert_eq!(truth.all().state(at(1)), State::Initializing);
         let progress = |names: &[&'static str]| {
             let progress = truth.progress(Some(names.iter().copied()), at(1));
@@ -454,7 +462,7 @@ mod tests {
             truth.object("oTHER").and_then(|one| one.lag_seconds(at(1))),
             Some(51)
         );
-        let none = Truth::new([], &LIMITS, &Hindrances::default(), at(0));
+        let none = Truth::new([], &limits(None), &Hindrances::default(), at(0));
         assert_eq!(
             (none.all().state(at(9)), none.all().lag_seconds(at(9))),
             (State::Initializing, None)
@@ -627,7 +635,7 @@ mod tests {
         ] {
             let contact = "Contact".to_owned();
             // A trouble that begins then lasts as long then.
-            let truth = Truth::new([(&contact, &known)], &LIMITS, &by, at(0));
+            let truth = Truth::new([(&contact, &known)], &limits(None), &by, at(0));
             for (now, state, cause) in [(1, new, of_new), (900, old, of_old)] {
                 for standing in [truth.all(), truth.object("contact").unwrap()] {
                     let told = (standing.state(at(now)), standing.cause(at(now)));
@@ -636,7 +644,7 @@ mod tests {
             }
             assert_eq!(by.of_orders().is_none(), is_sending, "{case}");
         }
-        let nothing = Truth::new([], &LIMITS, &org(Kind::OrgUnreachable, 5), at(0));
+        let nothing = Truth::new([], &limits(None), &org(Kind::OrgUnreachable, 5), at(0));
         assert_eq!(nothing.all().cause(at(0)).as_deref(), Some(trouble));
         assert_eq!(
             Truth::default().all().cause(at(0)).as_deref(),

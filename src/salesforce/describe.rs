@@ -6,9 +6,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use reqwest::Method;
 use serde::Deserialize;
+use serde_json::{Value, json};
 
 use crate::salesforce::rest::ApiUsage;
-use crate::salesforce::{Error, Org};
+use crate::salesforce::{ApiError, Error, Org};
 
 /// Most objects whose key prefixes are kept: an org has some two thousand.
 const OBJECTS_MAX: usize = 10_000;
@@ -157,6 +158,9 @@ struct Limit {
     remaining: u64,
 }
 
+/// Objects described by one composite request.
+const DESCRIBES_MAX: usize = 10;
+
 /// What the org's `limits` tell, as far as anyone here asks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
@@ -205,7 +209,7 @@ impl Org {
         let mut page = self.next_page(&path).await?;
         loop {
             for member in &page.records {
-                let text = |field: &str| member.get(field).and_then(serde_json::Value::as_str);
+                let text = |field: &str| member.get(field).and_then(Value::as_str);
                 if text("EventChannel").is_some_and(|name| name.eq_ignore_ascii_case(channel)) {
                     members.extend(text("SelectedEntity").map(str::to_owned));
                 }
@@ -248,6 +252,35 @@ impl Org {
             api,
             delivered_events: usage("DailyDeliveredPlatformEvents"),
         })
+    }
+
+    /// Several objects in their order, by one call for each ten of them: a composite request counts as one, and what one
+    /// answers is held in memory.
+    pub async fn describes(&self, objects: &[&str]) -> Result<Vec<Result<Option<Describe>, Error>>, Error> {
+        let path = self.data_path();
+        let mut described = Vec::with_capacity(objects.len());
+        for objects in objects.chunks(DESCRIBES_MAX) {
+            let parts = objects.iter().map(|object| {
+                let url = format!("{path}/sobjects/{object}/describe");
+                json!({"method": "GET", "url": url, "referenceId": object})
+            });
+            let body = json!({"allOrNone": false, "compositeRequest": parts.collect::<Vec<_>>()});
+            let results = self.composite(&body).await?;
+            if results.len() != objects.len() {
+                return Err(self.unreadable(&path, "it has not one part for each object"));
+            }
+            described.extend(results.into_iter().map(|part| match part.status {
+                200 => serde_json::from_value(part.body).map(Some).map_err(|error| {
+                    self.unreadable(&path, &format!("an object is not described ({error})"))
+                }),
+                404 => Ok(None),
+                status => Err(Error::Refused {
+                    status,
+                    errors: ApiError::all_of(&part.body),
+                }),
+            }));
+        }
+        Ok(described)
     }
 
     /// One object; `None` where the org has no such object, or hides it.

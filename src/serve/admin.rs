@@ -9,7 +9,7 @@ use crate::model::freshness::State;
 use crate::serve::problem::Problem;
 use crate::serve::{World, reply};
 use crate::store::standing::Standing;
-use crate::store::{allowance, holders, journal, storefront};
+use crate::store::{allowance, holders, journal, polls, storefront};
 
 /// The process answers.
 pub async fn livez() -> Response {
@@ -47,6 +47,7 @@ pub async fn status(extract::State(world): extract::State<World>) -> Result<Resp
     standing.orders = world.intake.standing()?;
     standing.allowance = allowance::read(&world.dir);
     standing.logs = holders::logs(&world.dir);
+    standing.polls = polls::read(&world.dir);
     standing.journal = journal::forget::standing_in(&world.dir).map_err(anyhow::Error::from)?;
     standing.hindrances = health.hindrances;
     let body = standing.as_json(true, now);

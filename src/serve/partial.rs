@@ -70,6 +70,8 @@ mod tests {
     use super::*;
     use crate::model::clock::Clock;
     use crate::model::freshness::{Known, Limits, Truth};
+    use crate::model::schedule::Intervals;
+    use crate::model::trouble::Hindrances;
     use crate::serve::tests::{CACHE, Shop};
     use crate::serve::{Freshness, Health, routes};
     use crate::store::storefront::feed;
@@ -404,7 +406,7 @@ mod tests {
             })
             .collect();
         let limits = Limits {
-            poll_millis: 60_000,
+            polls: Intervals::even(60_000),
             stale_after_millis: None,
         };
         let known = known.iter().map(|(name, known)| (name, known));

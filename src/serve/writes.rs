@@ -26,8 +26,8 @@ use crate::outbound::outbox::Names;
 use crate::serve::access::Grant;
 use crate::serve::catalogue::find_store;
 use crate::serve::orders::{
-    IdempotencyKey, acceptance, accepted_at, check, check_fields, customer_of, keeps_person, of_store, posted, segment,
-    told,
+    IdempotencyKey, acceptance, accepted_at, check, check_fields, customer_of, keeps_person, of_store,
+    posted, segment, told,
 };
 use crate::serve::problem::Problem;
 use crate::serve::query::At;

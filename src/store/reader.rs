@@ -43,6 +43,11 @@ impl Reader {
         }
     }
 
+    /// The state folder.
+    pub fn dir(&self) -> &Path {
+        &self.dir
+    }
+
     /// Reads with this thread's connection. Several reads that have to agree use [`Reader::snapshot`].
     pub fn with<T>(&self, read: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> anyhow::Result<T> {
         // Taken out while in use, so that a read inside a read opens another and cannot panic.

@@ -20,6 +20,7 @@ use crate::store::cache::repairs::{self, Kind, Repair};
 use crate::store::holders::Log;
 use crate::store::journal::forget;
 use crate::store::outbox::InState;
+use crate::store::polls::Polls;
 
 /// Entries of the ledger that are listed one by one.
 const LISTED_MAX: usize = 50;
@@ -48,6 +49,7 @@ pub struct Standing {
     pub allowance: Option<Allowance>,
     /// The write-ahead logs; empty until told.
     pub logs: Vec<Log>,
+    pub polls: Option<Polls>,
     /// Of the journal, which is another file; `None` until told.
     pub journal: Option<forget::Standing>,
 }
@@ -76,6 +78,7 @@ impl Standing {
             orders: Vec::new(),
             allowance: None,
             logs: Vec::new(),
+            polls: None,
             journal: None,
         })
     }
@@ -113,6 +116,7 @@ impl Standing {
             "repairs": self.repairs(now),
             "orders": orders,
             "outbox": self.outbox(now),
+            "polls": self.polls.map(|polls| polls.as_json()),
             "allowance": self.allowance.map(|allowance| allowed(&allowance, now)),
             "logs": self.logs.iter().map(Log::as_json).collect::<Vec<_>>(),
             "journal": self.journal.map(|journal| journalled(&journal, now)),
@@ -134,7 +138,10 @@ impl Standing {
         let now = moment.wall;
         let standing = self.truth.object(&object.object);
         let load = self.loads.iter().find(|load| load.object == object.object);
-        let removal = self.removals.iter().find(|removal| removal.object == object.object);
+        let removal = self
+            .removals
+            .iter()
+            .find(|removal| removal.object == object.object);
         let missing = self
             .missing
             .iter()

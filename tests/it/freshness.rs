@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
 use serde_json::{Value, json};
-use storesync::config::Config;
+use storesync::config::{self, Config};
 use storesync::daemon::{self, Listeners};
 use storesync::model::clock::{Clock, Millis};
 use tokio::net::TcpListener;
@@ -17,26 +17,35 @@ use tokio_util::sync::CancellationToken;
 use crate::world::{Sandbox, eventually};
 
 /// A daemon in this process.
-struct Inside {
-    api: String,
-    admin: String,
-    ahead: Arc<AtomicI64>,
+pub struct Inside {
+    pub api: String,
+    pub admin: String,
+    pub ahead: Arc<AtomicI64>,
     stop: CancellationToken,
     task: JoinHandle<anyhow::Result<()>>,
 }
 
 /// What an answer says of itself.
 #[derive(Debug)]
-struct Said {
-    state: String,
-    lag_seconds: Option<i64>,
-    row: Value,
+pub struct Said {
+    pub state: String,
+    pub lag_seconds: Option<i64>,
+    pub row: Value,
 }
 
 impl Inside {
     async fn start(org: &Sandbox) -> Self {
+        Self::start_with(org, Clock::Moved, |sync| sync.poll_seconds = 1).await
+    }
+
+    /// By a clock that is moved by what it is given.
+    pub async fn start_with(
+        org: &Sandbox,
+        clock: fn(Arc<AtomicI64>) -> Clock,
+        configure: impl FnOnce(&mut config::Sync),
+    ) -> Self {
         let mut config = Config::load(Some(&org.config())).unwrap();
-        config.sync.poll_seconds = 1;
+        configure(&mut config.sync);
         let ahead = Arc::new(AtomicI64::new(0));
         let listeners = Listeners {
             storefront: TcpListener::bind("127.0.0.1:0").await.unwrap().into(),
@@ -45,7 +54,7 @@ impl Inside {
         let address =
             |listener: &storesync::serve::Listener| format!("http://{}", listener.local_addr().unwrap());
         let (api, admin) = (address(&listeners.storefront), address(&listeners.admin));
-        let (stop, clock) = (CancellationToken::new(), Clock::Moved(Arc::clone(&ahead)));
+        let (stop, clock) = (CancellationToken::new(), clock(Arc::clone(&ahead)));
         let (until, runtime) = (stop.clone(), tokio::runtime::Handle::current());
         let task = tokio::task::spawn_blocking(move || {
             runtime.block_on(daemon::run(config, clock, listeners, until))
@@ -59,11 +68,11 @@ impl Inside {
         }
     }
 
-    fn now(&self) -> Millis {
+    pub fn now(&self) -> Millis {
         Clock::Moved(Arc::clone(&self.ahead)).now()
     }
 
-    async fn look(&self, object: &str, id: &str) -> Option<Said> {
+    pub async fn look(&self, object: &str, id: &str) -> Option<Said> {
         let answer = reqwest::get(format!("{}/v1/objects/{object}/{id}", self.api))
             .await
             .ok()?;
@@ -75,12 +84,12 @@ impl Inside {
         })
     }
 
-    async fn asked(&self, path: &str) -> Value {
+    pub async fn asked(&self, path: &str) -> Value {
         let answer = reqwest::get(format!("{}{path}", self.admin)).await.unwrap();
         answer.json().await.unwrap()
     }
 
-    async fn end(self) {
+    pub async fn end(self) {
         self.stop.cancel();
         self.task.await.unwrap().unwrap();
     }

@@ -21,6 +21,7 @@ mod privacy;
 #[path = "../../sandbox/tests/protocols/process.rs"]
 mod process;
 mod refusals;
+mod rounds;
 mod service;
 mod settings;
 mod simulate;

@@ -10,6 +10,8 @@ use serde_json::{Value, json};
 use storesync::config::{self, Config};
 use storesync::inbound::budget::Limits;
 use storesync::model::clock::Clock;
+use storesync::model::freshness::Known;
+use storesync::model::schedule::Counts;
 use storesync::salesforce::Org;
 use storesync::store::journal::JournalReader;
 
@@ -55,6 +57,10 @@ const SEEN: &[(&str, &str)] = &[
     ("sync.stale_after_seconds", LIMITS),
     ("sync.verify_hours", STATE),
     ("sync.api_share_percent", LIMITS),
+    (
+        "sync.api_calls_daily",
+        "the_plan_keeps_to_the_calls_of_the_configuration",
+    ),
     ("sync.object.NAME.where", PART),
     ("sync.object.NAME.fields", PART),
     ("sync.object.NAME.leave_out", STATE),
@@ -404,8 +410,15 @@ fn limits_are_what_the_configuration_says() {
         assert_eq!(limits.poll().as_secs(), u64::from(poll_seconds));
         assert_eq!(limits.budget().share_percent, share_percent);
         let usual = 2 * i64::from(poll_seconds) + 60;
-        let stale_after =
-            |limits: &Limits| [false, true].map(|of| limits.freshness().stale_after(of) / 1_000);
+        let stale_after = |limits: &Limits| {
+            [false, true].map(|streamed| {
+                let known = Known {
+                    streamed,
+                    ..Known::default()
+                };
+                limits.freshness().stale_after(&known) / 1_000
+            })
+        };
         assert_eq!(stale_after(&limits), [usual, 390]);
         let sync = config::Sync {
             stale_after_seconds: Some(50),
@@ -604,5 +617,23 @@ async fn who_is_deleted_is_erased_where_the_object_is_personal(org: &Sandbox, da
     ] {
         let (_, told, _) = org.verb(&["events", "list", "--record", id, "--json"]).await;
         assert_eq!(told.contains(name), is_kept, "{told}");
+    }
+}
+
+#[test]
+fn the_plan_keeps_to_the_calls_of_the_configuration() {
+    let counts = Counts([28, 16, 31]);
+    for (calls, allowed, budget) in [
+        (None, 100_000, 5_000),
+        (Some(2_500), 100_000, 2_500),
+        (Some(12_000), 15_000, 12_000),
+    ] {
+        let sync = config::Sync {
+            api_calls_daily: calls,
+            ..limited(60, 80)
+        };
+        let plan = Limits::new(&sync).plan(allowed, counts);
+        assert_eq!(plan.budget_daily, budget, "{calls:?}");
+        assert!(plan.calls_daily <= budget, "{plan:?}");
     }
 }

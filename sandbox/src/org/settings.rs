@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
+use super::super::clock::Millis;
 use super::super::pubsub::kept::Kept;
 use super::super::schema::change::Permissions;
 use super::rules::Rules;
@@ -30,6 +31,9 @@ pub struct Settings {
     /// The record types that users may use, by object and developer name, the default first.
     #[serde(default)]
     pub record_types: BTreeMap<String, Vec<String>>,
+    /// When a transaction began that is under way, of somebody else.
+    #[serde(default)]
+    pub open_since: Option<Millis>,
     /// What the Pub/Sub side keeps.
     #[serde(default)]
     pub pubsub: Kept,
@@ -45,6 +49,7 @@ impl Settings {
             rules: Rules::default(),
             permissions: BTreeMap::new(),
             record_types: BTreeMap::new(),
+            open_since: None,
             pubsub: Kept::default(),
         }
     }

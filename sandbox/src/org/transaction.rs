@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use serde_json::Map;
 
+use super::super::clock::Millis;
 use super::super::faults::Occasion;
 use super::super::schema::{self, Catalog, FieldKind, Object, RollUp};
 use super::super::value::{RecordId, Value};
@@ -88,6 +89,13 @@ impl<'a> Transaction<'a> {
     /// Says how all of this transaction is made and told.
     pub fn set_manner(&mut self, manner: Manner) {
         self.manner = manner;
+    }
+
+    /// Stamps the rows with an earlier time, of which the transaction is.
+    pub fn began_ago(&mut self, millis: Millis) {
+        if let Value::DateTime(now) = &mut self.now {
+            *now -= millis.div_euclid(1000) * 1000;
+        }
     }
 
     /// Has the commit tell of an object as a whole, by an overflow or a wildcard event as its manner says.

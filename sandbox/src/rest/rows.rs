@@ -220,35 +220,47 @@ pub fn key_value(object: &Object, field: usize, key: &str) -> Result<Value, Refu
         .map_err(|misread| Refusal::new(400, "INVALID_TYPE_ON_FIELD_IN_RECORD", misread.message))
 }
 
-/// The bounds of `start` and `end`.
-fn window(call: &Call) -> Result<(Millis, Millis), Refusal> {
-    let bound = |name: &str| {
+const MINUTE_MILLIS: Millis = 60_000;
+
+/// The bounds of `start` and `end`, of which the platform ignores the seconds. They are more than `apart` apart.
+fn window(call: &Call, apart: Millis) -> Result<(Millis, Millis), Refusal> {
+    let refused = |message| Refusal::new(400, "INVALID_REPLICATION_DATE", message);
+    let bound = |name: &str| -> Result<Millis, Refusal> {
         let text = call.parameter(name).unwrap_or_default().replace(' ', "+");
-        clock::parse_datetime(&text).ok_or_else(|| {
-            Refusal::new(
-                400,
-                "INVALID_REPLICATION_DATE",
-                format!("{name} is no date and time with a zone: {text}"),
-            )
-        })
+        let at = clock::parse_datetime(&text)
+            .ok_or_else(|| refused(format!("{name} is no date and time with a zone: {text}")))?;
+        Ok(at.div_euclid(MINUTE_MILLIS) * MINUTE_MILLIS)
     };
-    Ok((bound("start")?, bound("end")?))
+    let (start, end) = (bound("start")?, bound("end")?);
+    if end - start <= apart {
+        return Err(refused(
+            "startDate is too close to endDate, or after it".to_owned(),
+        ));
+    }
+    Ok((start, end))
+}
+
+/// How far lists are complete: no transaction is under way that began before.
+fn covered(caller: &Caller<'_>, end: Millis) -> Millis {
+    let open_since = caller.app.org.settings().open_since;
+    open_since
+        .map_or(end, |since| since.min(end))
+        .min(caller.app.org.clock().now())
 }
 
 fn updated(caller: &Caller<'_>, access: &Access<'_, '_>, call: &Call, object: &Object) -> Answer {
-    let (start, end) = window(call)?;
+    let (start, end) = window(call, 0)?;
     let scope = caller.scope(access);
     let changed = scope.records.all(object.index);
     let changed = changed.filter(|record| !record.deleted && (start..end).contains(&record.modstamp()));
     let ids: Vec<Json> = changed.map(|record| Json::from(record.id().as_str())).collect();
-    Ok(Reply::ok(
-        json!({ "ids": ids, "latestDateCovered": Value::DateTime(end).to_json() }),
-    ))
+    let covered = Value::DateTime(covered(caller, end)).to_json();
+    Ok(Reply::ok(json!({ "ids": ids, "latestDateCovered": covered })))
 }
 
 /// A deleted record's stamp is the time of its deletion.
 fn deleted(caller: &Caller<'_>, access: &Access<'_, '_>, call: &Call, object: &Object) -> Answer {
-    let (start, end) = window(call)?;
+    let (start, end) = window(call, MINUTE_MILLIS)?;
     let scope = caller.scope(access);
     let gone = scope.records.all(object.index);
     let gone = gone.filter(|record| record.deleted && (start..end).contains(&record.modstamp()));
@@ -260,7 +272,7 @@ fn deleted(caller: &Caller<'_>, access: &Access<'_, '_>, call: &Call, object: &O
         .collect();
     Ok(Reply::ok(json!({
         "deletedRecords": rows,
-        "earliestDateAvailable": Value::DateTime(start.min(end)).to_json(),
-        "latestDateCovered": Value::DateTime(end).to_json(),
+        "earliestDateAvailable": Value::DateTime(start).to_json(),
+        "latestDateCovered": Value::DateTime(covered(caller, end)).to_json(),
     })))
 }

@@ -106,7 +106,11 @@ impl World {
         match decision {
             Decision::Release(rows) => {
                 batch.end_wait(object, rows)?;
-                tracing::warn!(object, rows, "a person released the removal of {rows} rows of {object}");
+                tracing::warn!(
+                    object,
+                    rows,
+                    "a person released the removal of {rows} rows of {object}"
+                );
                 self.reload(batch, object, "a person released a removal")
             }
             Decision::Refuse => {

@@ -433,9 +433,7 @@ fn ledger_note(work: &Work) -> Option<Note> {
             numbers: numbers.clone(),
             error: error.clone(),
         },
-        Work::Removal {
-            object, decision, ..
-        } => Note::Removal {
+        Work::Removal { object, decision, .. } => Note::Removal {
             object: object.clone(),
             decision: decision.as_text(),
         },

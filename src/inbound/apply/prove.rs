@@ -74,15 +74,15 @@ impl World {
         Ok(())
     }
 
-    /// A poll that was begun by `asked` has ended.
+    /// A poll has ended.
     pub(super) fn polled(
         &mut self,
         batch: &mut Batch<'_>,
         object: &str,
-        asked: Option<Moment>,
+        proved: Option<Moment>,
     ) -> rusqlite::Result<()> {
-        match asked {
-            Some(asked) => batch.prove(object, asked.before(SETTLE_MILLIS), true, self.moment),
+        match proved {
+            Some(proved) => batch.prove(object, proved, true, self.moment),
             None => Ok(()),
         }
     }

@@ -294,11 +294,11 @@ impl World {
         match source {
             Source::Poll {
                 watermark: Some(watermark),
-                asked,
+                proved,
                 ..
             } => {
                 batch.set_watermark(object, *watermark)?;
-                self.polled(batch, object, *asked)?;
+                self.polled(batch, object, *proved)?;
             }
             Source::Load { .. } => {
                 if let Some(load) = load {

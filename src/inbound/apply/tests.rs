@@ -848,7 +848,7 @@ fn a_poll_writes_what_changed_and_moves_the_watermark() {
         let source = Source::Poll {
             read_rev: *door.bells.rev.borrow(),
             watermark: Some(watermark),
-            asked: None,
+            proved: None,
         };
         door.ask(|done| Work::Rows {
             object: "Product2".to_owned(),
@@ -1024,22 +1024,22 @@ fn a_polled_object_is_complete_once_it_was_polled() {
     let load = begin_asked(&door, 100);
     door.finish("Product2", load.run);
     assert_eq!(proved(&door, "Product2"), Some((70, false)));
-    let poll = |watermark, asked| {
+    let poll = |watermark, proved| {
         door.ask(|done| Work::Rows {
             object: "Product2".to_owned(),
             source: Source::Poll {
                 read_rev: 0,
                 watermark,
-                asked,
+                proved,
             },
             rows: Vec::new(),
             done,
         })
         .unwrap()
     };
-    poll(None, seconds_after(150));
+    poll(None, seconds_after(120));
     assert_eq!(proved(&door, "Product2"), Some((70, false)), "a page is not all");
-    poll(Some(T0 + 1), seconds_after(150));
+    poll(Some(T0 + 1), seconds_after(120));
     assert_eq!(proved(&door, "Product2"), Some((120, true)));
 }
 

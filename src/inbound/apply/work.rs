@@ -164,9 +164,9 @@ pub enum Source {
     Poll {
         read_rev: i64,
         watermark: Option<Millis>,
-        /// Before the poll's first request, where this ends it. Not written down: it is about this process alone.
+        /// What the poll proves, where this ends it. Not written down: it is about this process alone.
         #[serde(skip)]
-        asked: Option<Moment>,
+        proved: Option<Moment>,
     },
     /// As a poll, of an object whose events come at the same time: a row that was touched meanwhile is read
     /// once more.

@@ -90,7 +90,12 @@ pub fn load(connection: &Connection, object: &str) -> rusqlite::Result<Option<Pr
 }
 
 /// Ids of rows that a load did not see so far: of all where there are no more than `most`, else of some at random.
-pub fn unseen(connection: &Connection, table: &str, load: &Load, most: usize) -> rusqlite::Result<Vec<String>> {
+pub fn unseen(
+    connection: &Connection,
+    table: &str,
+    load: &Load,
+    most: usize,
+) -> rusqlite::Result<Vec<String>> {
     let table = quoted(table);
     let sql = format!(
         "select id from {table} {} order by random() limit {most}",
@@ -104,9 +109,7 @@ pub fn unseen(connection: &Connection, table: &str, load: &Load, most: usize) ->
 
 /// Rows that a load did not see and nothing has touched since it began: its revision and its number are bound.
 fn unseen_of(table: &str) -> String {
-    format!(
-        "where _rev <= ?1 and not exists (select 1 from _seen where run = ?2 and _seen.id = {table}.id)"
-    )
+    format!("where _rev <= ?1 and not exists (select 1 from _seen where run = ?2 and _seen.id = {table}.id)")
 }
 
 /// SQLite has no unsigned numbers; ours never reach so far.

@@ -11,6 +11,7 @@ use crate::model::clock::{Millis, Moment, boot_id};
 use crate::model::freshness::{Known, WAITING_MAX_MILLIS};
 use crate::store::cache::repairs::reason;
 use crate::store::cache::{Batch, cursors};
+use crate::store::storefront::feed;
 
 /// Something is missing of the object `?1`, and an entry of the ledger will bring it: what changed while the position
 /// was lost, or everything. A load by schedule, and one for fields that are new, miss nothing. What only events tell is
@@ -57,7 +58,9 @@ pub fn known(
                 Some(wall) => Some(in_this_boot(wall, row.get(6)?, &row.get::<_, String>(7)?, now)),
                 None => None,
             };
+            let object: String = row.get(0)?;
             let known = Known {
+                urgency: feed::urgency(&object),
                 complete: row.get(4)?,
                 proved: proof.map(|(proved, _)| proved),
                 doubtful: proof.is_some_and(|(_, doubtful)| doubtful),
@@ -66,7 +69,7 @@ pub fn known(
                 problem: row.get(3)?,
                 ..Known::default()
             };
-            Ok((row.get(0)?, known))
+            Ok((object, known))
         })?
         .collect::<rusqlite::Result<_>>()?;
     let mut waiting = connection.prepare_cached(

@@ -10,6 +10,7 @@ use std::collections::BTreeSet;
 use rusqlite::{Connection, OptionalExtension, params};
 
 use crate::model::row::quoted;
+use crate::model::schedule::Urgency;
 
 /// How a record leads to stores: by columns of its row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -172,6 +173,20 @@ pub fn objects_of<'t>(topics: &'t [&'static str]) -> impl Iterator<Item = &'stat
 /// The objects whose changes storefronts are told of.
 pub fn objects() -> impl Iterator<Item = &'static str> {
     RULES.iter().map(|rule| rule.object)
+}
+
+/// The topics of lists, products and prices, and those that decide what an order costs besides.
+const OF_PAGES: [&str; 5] = ["settings", "categories", "products", "prices", "stock"];
+const OF_CHECKOUT: [&str; 4] = ["taxes", "zones", "shipping", "payment"];
+
+/// How much a visitor sees of an object.
+pub fn urgency(object: &str) -> Urgency {
+    let rule = RULES.iter().find(|rule| rule.object == object);
+    match rule.map(|rule| rule.topic) {
+        Some(topic) if OF_PAGES.contains(&topic) => Urgency::Page,
+        Some(topic) if OF_CHECKOUT.contains(&topic) => Urgency::Checkout,
+        _ => Urgency::Other,
+    }
 }
 
 /// Whether an object is what stores show to anyone. All others may be about persons, whatever an org adds.

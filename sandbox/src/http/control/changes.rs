@@ -14,6 +14,7 @@
 //! - `stamps`: `all` (the default), `system` (SystemModstamp alone: geocoding) or `none`.
 //! - `internal`: events name no origin, and read-only fields can be set.
 //! - `hard_delete` takes rows out of the recycle bin, or out of sight at once; the former makes no event.
+//! - `began_ms_ago`: the transaction began so long ago, and stamps are of then; it commits now.
 //! - `announce`: objects told of by `overflow` or `wildcard` though none of their rows is written.
 //!
 //! Everything may be left out. All of it happens, or none: a refusal is answered as REST answers it. The answer is
@@ -35,6 +36,7 @@ struct Changes {
     told: Told,
     stamps: Stamps,
     internal: bool,
+    began_ms_ago: i64,
     create: Vec<Json>,
     update: Vec<Json>,
     delete: Vec<String>,
@@ -55,6 +57,7 @@ pub(super) fn make(app: &App, call: &Call) -> Answer {
             stamps: changes.stamps,
             internal: changes.internal,
         });
+        transaction.began_ago(changes.began_ms_ago);
         apply(app, transaction, changes)
     })?;
     Ok(Reply::ok(json!({ "created": created })))

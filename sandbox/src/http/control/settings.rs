@@ -11,6 +11,8 @@
 //! - `/sandbox/bulk`: `{"page_rows": 500}`: rows of a page of bulk results where the client does not say (50,000).
 //! - `/sandbox/record_types`: `{"object": "Account", "usable": ["Customer", "PersonAccount"]}`: the record types that
 //!   users may use, by developer name, the first as their default.
+//! - `/sandbox/transaction`: `{"open": true}`: a transaction of somebody else is under way from now on, which holds
+//!   `latestDateCovered` of the lists of changes; what it writes is made by `/sandbox/changes` with `began_ms_ago`.
 //! - `/sandbox/rules`: see [`super::rules`].
 
 use serde::Deserialize;
@@ -49,6 +51,11 @@ pub(super) fn answer(app: &App, call: &Call, method: &str, setting: &str) -> Ans
         "record_types" => {
             posted.then(|| use_record_types(app, call)).transpose()?;
             json!(app.org.settings().record_types)
+        }
+        "transaction" => {
+            posted.then(|| hold_transaction(app, call)).transpose()?;
+            let since = app.org.settings().open_since;
+            json!({ "open_since": since.map(clock::format_datetime) })
         }
         "limits" => {
             posted.then(|| limit(app, call)).transpose()?;
@@ -91,6 +98,20 @@ fn move_clock(app: &App, call: &Call) -> Result<(), Refusal> {
     if !app.org.advance(by) {
         return Err(unusable("this org runs by the system's clock"));
     }
+    Ok(())
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Held {
+    open: bool,
+}
+
+fn hold_transaction(app: &App, call: &Call) -> Result<(), Refusal> {
+    let wanted: Held = call.parsed()?;
+    let now = app.org.clock().now();
+    app.org
+        .set(|settings| settings.open_since = wanted.open.then_some(now));
     Ok(())
 }
 

@@ -1,0 +1,219 @@
+//! Whether changes of polled objects arrive by the org's own lists of them, for few calls, and whether what is said to be
+//! current is.
+//!
+//! The org's clock and the daemon's are moved together, minute by minute: a minute of the test is a minute of both.
+
+use std::sync::atomic::Ordering;
+
+use serde_json::{Value, json};
+use storesync::model::clock::{Clock, Millis};
+
+use crate::freshness::Inside;
+use crate::world::{Sandbox, eventually};
+
+const MINUTE: Millis = 60_000;
+
+const MEDIA: &str = "s_c__Media__c";
+/// Of a stream that says nothing nobody can know before the lists are compared.
+const STREAMED: &str = "Product2";
+const BOOK: &str = "Pricebook2";
+
+/// After so long the minute of any change is over.
+const STEP: Millis = 66_000;
+
+struct World {
+    org: Sandbox,
+    daemon: Inside,
+}
+
+impl World {
+    async fn start() -> Self {
+        let org = Sandbox::start(&["--products", "10", "--stores", "1"]).await;
+        // What the org was made with is long ago.
+        org.control("clock", json!({"advance_ms": 40 * MINUTE})).await;
+        let daemon = Inside::start_with(&org, Clock::Slept, |sync| sync.poll_seconds = 60).await;
+        let world = Self { org, daemon };
+        eventually("everything is live", async || {
+            let ready = world.daemon.asked("/readyz").await;
+            (ready["reads"]["state"] == "live").then_some(())
+        })
+        .await;
+        world
+    }
+
+    /// Moves both clocks and waits for the round that is due then.
+    async fn pass(&self, millis: Millis) {
+        let before = self.proved().await.unwrap();
+        self.sleep(millis).await;
+        eventually("a round is over", async || {
+            (self.proved().await? > before + 30_000).then_some(())
+        })
+        .await;
+    }
+
+    /// Moves both clocks.
+    async fn sleep(&self, millis: Millis) {
+        self.org.control("clock", json!({"advance_ms": millis})).await;
+        self.daemon.ahead.fetch_add(millis, Ordering::SeqCst);
+    }
+
+    /// Up to when an object of pages is proved, to a second or so.
+    async fn proved(&self) -> Option<Millis> {
+        let now = self.daemon.now();
+        let status = self.daemon.asked("/status").await;
+        let objects = status["objects"].as_array()?.clone();
+        let media = objects.iter().find(|object| object["object"] == MEDIA)?;
+        Some(now - media["lag_seconds"].as_i64()? * 1_000)
+    }
+
+    /// Lets minutes pass until the answer holds what was asked for. As long as it does not, it says that it is as old as
+    /// the change, or older.
+    async fn until(&self, what: &str, object: &str, id: &str, is_seen: impl Fn(&Value) -> bool) {
+        let changed_at = self.daemon.now();
+        for _ in 0..30 {
+            self.pass(STEP).await;
+            let asked = self.daemon.now();
+            let said = self.daemon.look(object, id).await.unwrap();
+            if is_seen(&said.row) {
+                return;
+            }
+            let age = asked - changed_at;
+            let is_old = said.lag_seconds.is_some_and(|lag| lag * 1_000 >= age);
+            assert!(
+                is_old || object == STREAMED,
+                "{what}: {age} ms old, and said {said:?}"
+            );
+        }
+        panic!("{what}: not seen within half an hour");
+    }
+
+    async fn calls(&self) -> u64 {
+        let url = format!("{}/sandbox/limits", self.org.env["SANDBOX_HTTP"]);
+        let told: Value = reqwest::get(url).await.unwrap().json().await.unwrap();
+        told["used"].as_u64().unwrap()
+    }
+
+    async fn paths(&self) -> Value {
+        let url = format!("{}/sandbox/stats", self.org.env["SANDBOX_HTTP"]);
+        let told: Value = reqwest::get(url).await.unwrap().json().await.unwrap();
+        told["paths"].clone()
+    }
+}
+
+fn record(object: &str, fields: Value) -> Value {
+    let mut record = json!({"attributes": {"type": object}});
+    record
+        .as_object_mut()
+        .unwrap()
+        .extend(fields.as_object().unwrap().clone());
+    record
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_kind_of_change_arrives_by_the_lists() {
+    let world = World::start().await;
+    let org = &world.org;
+    let media = org.some(MEDIA, "").await;
+    let named = |name: &'static str| move |row: &Value| row["name"] == name;
+
+    org.control(
+        "changes",
+        json!({"update": [record(MEDIA, json!({"Id": media, "Name": "updated"}))]}),
+    )
+    .await;
+    world.until("an update", MEDIA, &media, named("updated")).await;
+
+    let book = org.create(BOOK, json!({"Name": "created"})).await;
+    world.until("a new record", BOOK, &book, named("created")).await;
+
+    // A transaction began before the change of another, and commits eight minutes later with the stamps of its start.
+    org.control("transaction", json!({"open": true})).await;
+    for minute in 0..8 {
+        let update = record(
+            BOOK,
+            json!({"Id": book, "Name": format!("while it lasts {minute}")}),
+        );
+        org.control("changes", json!({"update": [update]})).await;
+        world.sleep(MINUTE).await;
+    }
+    let late = record(MEDIA, json!({"Id": media, "Name": "late"}));
+    org.control("changes", json!({"update": [late], "began_ms_ago": 8 * MINUTE}))
+        .await;
+    org.control("transaction", json!({"open": false})).await;
+    world.until("a late commit", MEDIA, &media, named("late")).await;
+
+    let is_gone = |row: &Value| row["status"] == 404;
+    org.control("changes", json!({"delete": [book]})).await;
+    world.until("a deletion", BOOK, &book, is_gone).await;
+    org.control("changes", json!({"undelete": [book]})).await;
+    world
+        .until("a restored record", BOOK, &book, |row| {
+            row["name"] == "while it lasts 7"
+        })
+        .await;
+    org.control("changes", json!({"delete": [book]})).await;
+    org.control("changes", json!({"hard_delete": [book]})).await;
+    world
+        .until("a record that is in no recycle bin", BOOK, &book, is_gone)
+        .await;
+    world.daemon.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_idle_org_costs_few_calls() {
+    let world = World::start().await;
+    for _ in 0..3 {
+        world.pass(STEP).await;
+    }
+    let (before, paths) = (world.calls().await, world.paths().await);
+    const MINUTES: u64 = 10;
+    for _ in 0..MINUTES {
+        world.pass(MINUTE).await;
+    }
+    let (after, paths_after) = (world.calls().await, world.paths().await);
+    let queries = |paths: &Value| {
+        let of = paths.as_object().unwrap().iter();
+        of.filter(|(path, _)| path.contains("/query"))
+            .map(|(_, calls)| calls.as_u64().unwrap())
+            .sum::<u64>()
+    };
+    assert_eq!(queries(&paths), queries(&paths_after), "{paths_after}");
+    let calls = after - before;
+    assert!(
+        calls <= 6 * MINUTES,
+        "{calls} calls in {MINUTES} minutes, {paths} and then {paths_after}"
+    );
+    world.daemon.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_org_without_lists_is_polled_by_stamps() {
+    let world = World::start().await;
+    world.pass(STEP).await;
+    let fault = json!({"path": "/composite", "fault": {"status": 400, "code": "LIMIT_EXCEEDED"}});
+    world.org.fault(fault).await;
+    let media = world.org.some(MEDIA, "").await;
+    let update = record(MEDIA, json!({"Id": media, "Name": "by stamps"}));
+    world.org.control("changes", json!({"update": [update]})).await;
+    world
+        .until("an update", MEDIA, &media, |row| row["name"] == "by stamps")
+        .await;
+    world.daemon.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stream_that_is_open_and_silent_is_seen_through() {
+    let world = World::start().await;
+    let product = world.org.some(STREAMED, "").await;
+    let update = record(STREAMED, json!({"Id": product, "Name": "told by nobody"}));
+    world
+        .org
+        .control("changes", json!({"told": "silently", "update": [update]}))
+        .await;
+    world
+        .until("a change without an event", STREAMED, &product, |row| {
+            row["name"] == "told by nobody"
+        })
+        .await;
+    world.daemon.end().await;
+}
