@@ -80,6 +80,7 @@ pub async fn run(
     let pubsub = PubSub::new(&org)?;
     let _lock = database::lock(&dir)?;
     let mut cache = Cache::open(&dir)?;
+    cache.begin_life()?;
     let mut journal = Journal::open(&dir)?;
     journal.keep_rows(config.state.keep_rows);
     let (outbox, writer) = outbox::open(&dir, clock.now())?;

@@ -275,6 +275,7 @@ mod tests {
         pub async fn open(cache: &str) -> Self {
             let dir = tempfile::tempdir().unwrap();
             let writer = Cache::open(dir.path()).unwrap();
+            writer.begin_life().unwrap();
             writer.connection().execute_batch(cache).unwrap();
             views::prepare(writer.connection(), &[]).unwrap();
             let (outbox, writer) = outbox::open(dir.path(), 0).unwrap();

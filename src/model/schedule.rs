@@ -137,10 +137,11 @@ mod tests {
         // budget, asked no more often than each so many seconds -> seconds between two questions
         for (budget, least, seconds) in [
             (20_000, 60, [60, 60, 300]),
-            // 28 each minute, 16 each second, 31 each tenth: 56,304 looks, two parts of 25 each, and 200 calls: 4,705.
+            // 28 each minute, 16 each second minute, 31 each tenth: 56,304 looks, two parts of 25 each, and 200 calls: 4,705.
             (5_000, 60, [60, 120, 600]),
             (4_900, 60, [60, 180, 900]),
-            (2_500, 60, [120, 300, 900]),
+            (2_600, 60, [120, 300, 900]),
+            (2_500, 60, [180, 300, 900]),
             (2_500, 300, [300, 600, 1_800]),
             (20_000, 120, [120, 120, 600]),
             (100, 60, [3_600, 3_600, 3_600]),

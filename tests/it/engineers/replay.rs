@@ -48,7 +48,7 @@ pub fn everything(path: &Path) -> Vec<String> {
         let mut rows: Vec<String> = select(&connection, &sql)
             .into_iter()
             .map(|row| format!("{table}: {}", row["row"].as_str().unwrap()))
-            .filter(|row| !row.starts_with("_meta: 'views'"))
+            .filter(|row| !row.starts_with("_meta: 'views'") && !row.starts_with("_meta: 'life'"))
             .collect();
         rows.sort();
         all.extend(rows);
