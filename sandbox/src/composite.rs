@@ -12,6 +12,8 @@ pub mod tree;
 use serde_json::{Map, Value as Json, json};
 
 use self::reference::{Results, references, resolved_address, resolved_body};
+use super::faults::http::failed;
+use super::faults::{Fault, Occasion};
 use super::http::answer::{Answer, Refusal, Reply};
 use super::http::call::Call;
 use super::rest::{Access, Caller, part, supported};
@@ -106,6 +108,9 @@ impl Part {
                 call.headers.insert(name, value);
             }
         }
+        if let Some(failed) = self.struck(caller) {
+            return Ok(failed);
+        }
         let segments = call.segments();
         let ["services", "data", version, rest @ ..] = segments.as_slice() else {
             return Err(Refusal::not_found());
@@ -116,6 +121,26 @@ impl Part {
             origin: caller.origin.clone(),
         };
         part(&caller, access, &call, rest)
+    }
+
+    /// The answer of a rule that refuses what this part reads of an object: its description or its changes.
+    fn struck(&self, caller: &Caller<'_>) -> Option<Reply> {
+        let path = self.url.split('?').next().unwrap_or_default();
+        let is_of_object = ["/describe", "/updated/", "/deleted/"]
+            .iter()
+            .any(|end| path.ends_with(end));
+        if !is_of_object {
+            return None;
+        }
+        let org = &caller.app.org;
+        let occasion = Occasion::Request {
+            method: &self.method,
+            path,
+        };
+        match org.faults().meet(&occasion, org.clock().now())? {
+            Fault::Status(failure) => Some(failed(&failure)),
+            _ => None,
+        }
     }
 
     fn shown(&self, reply: &Reply) -> Json {

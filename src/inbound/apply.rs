@@ -188,7 +188,7 @@ fn work_off(
     bells: &Bells,
 ) -> anyhow::Result<()> {
     let mut batch = Vec::new();
-    let pulse = Pulse::new("apply");
+    let pulse = Pulse::awaited("apply");
     pulse.idle();
     while let Some(first) = work.blocking_recv() {
         pulse.quiet_for(BATCH_MAX);

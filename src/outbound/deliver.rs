@@ -198,7 +198,7 @@ impl Delivery<'_> {
         again: Again,
     ) -> Result<Vec<PartResult>, Trouble> {
         crate::failpoint::reach("push_before_send");
-        let left_at = self.org.org_time();
+        let left_at = self.org.org_time_at_least();
         self.exchange.request = Some(request.json().to_string());
         self.exchange.response = None;
         let answer = match request {

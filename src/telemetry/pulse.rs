@@ -23,6 +23,8 @@ struct Stage {
     name: String,
     /// Milliseconds after the start of the process.
     quiet_until: AtomicU64,
+    /// Others wait for its answers, and stand still with it.
+    is_awaited: bool,
 }
 
 /// Held by a stage as long as it runs; dropping it is ending, which is no standstill.
@@ -34,9 +36,19 @@ pub struct Pulse {
 impl Pulse {
     /// `name` is for the log: what stands still.
     pub fn new(name: impl Into<String>) -> Self {
+        Self::make(name, false)
+    }
+
+    /// Of a stage that others wait for: it is named before them.
+    pub fn awaited(name: impl Into<String>) -> Self {
+        Self::make(name, true)
+    }
+
+    fn make(name: impl Into<String>, is_awaited: bool) -> Self {
         let stage = Arc::new(Stage {
             name: name.into(),
             quiet_until: AtomicU64::new(0),
+            is_awaited,
         });
         let mut stages = STAGES.lock().unwrap_or_else(PoisonError::into_inner);
         stages.retain(|stage| stage.strong_count() > 0);
@@ -68,16 +80,17 @@ impl Pulse {
     }
 }
 
-/// The stage that was to come back and has not for longest, and for how long: others may only wait for it.
+/// The stage that was to come back and has not, and for how long: one that others wait for, else the one that has been
+/// away for longest.
 pub fn standing_still() -> Option<(String, Duration)> {
     let now = STARTED.elapsed();
     let stages = STAGES.lock().unwrap_or_else(PoisonError::into_inner);
     let still = stages.iter().filter_map(Weak::upgrade).filter_map(|stage| {
         let until = Duration::from_millis(stage.quiet_until.load(Ordering::Relaxed));
         let over = now.checked_sub(until).filter(|over| !over.is_zero())?;
-        Some((stage.name.clone(), over))
+        Some((stage.is_awaited, over, stage.name.clone()))
     });
-    still.max_by_key(|(_, over)| *over)
+    still.max().map(|(_, over, name)| (name, over))
 }
 
 #[cfg(test)]

@@ -349,6 +349,12 @@ async fn an_answer_is_as_old_as_it_says_whatever_fails() {
             let first = Changed::make(&org, &daemon, object, id, &before).await;
             first.until(&daemon, "live").await;
         }
+        eventually("nothing is left of the case before", async || {
+            daemon.asked("/readyz").await["reads"]["cause"]
+                .is_null()
+                .then_some(())
+        })
+        .await;
         org.fault((case.faults)()).await;
         let value = format!("during {number}");
         let during = [

@@ -151,11 +151,6 @@ async fn every_kind_of_change_arrives_by_the_lists() {
             row["name"] == "while it lasts 7"
         })
         .await;
-    org.control("changes", json!({"delete": [book]})).await;
-    org.control("changes", json!({"hard_delete": [book]})).await;
-    world
-        .until("a record that is in no recycle bin", BOOK, &book, is_gone)
-        .await;
     world.daemon.end().await;
 }
 

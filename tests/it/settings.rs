@@ -628,10 +628,9 @@ fn the_plan_keeps_to_the_calls_of_the_configuration() {
         (Some(2_500), 100_000, 2_500),
         (Some(12_000), 15_000, 12_000),
     ] {
-        let sync = config::Sync {
-            api_calls_daily: calls,
-            ..limited(60, 80)
-        };
+        let key = calls.map_or_else(String::new, |calls: u64| format!("api_calls_daily = {calls}\n"));
+        let text = with_an_unknown_key("").replace("[sync]\n", &format!("[sync]\n{key}"));
+        let sync = Config::parse(&text, []).unwrap().sync;
         let plan = Limits::new(&sync).plan(allowed, counts);
         assert_eq!(plan.budget_daily, budget, "{calls:?}");
         assert!(plan.calls_daily <= budget, "{plan:?}");

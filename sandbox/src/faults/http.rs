@@ -99,7 +99,7 @@ fn refused(status: u16) -> Reply {
 }
 
 /// A staged error: what the platform, or its edge, answers with this status.
-fn failed(failure: &Failure) -> Reply {
+pub fn failed(failure: &Failure) -> Reply {
     let mut reply = match &failure.body {
         Some(body) => Reply::text(failure.status, body.clone()),
         None => page_or_problem(failure),

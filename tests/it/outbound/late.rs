@@ -174,7 +174,7 @@ async fn is_not_overtaken(org: &Sandbox, story: Story) {
     shop.until(&story.first, WriteState::Waiting, Some("ANSWER_AWAITED"))
         .await;
     shop.accept(story.second.clone()).await;
-    shop.set_clock(HOLD_MILLIS / 2);
+    shop.pass(org, HOLD_MILLIS / 2).await;
     others_are_sent(&shop, "OTHER-1").await;
     assert_eq!(shop.view(&story.first).state, WriteState::Waiting);
     assert_eq!(
@@ -184,7 +184,7 @@ async fn is_not_overtaken(org: &Sandbox, story: Story) {
     );
     let_through(org).await;
     a_merchant_sets(org, story.object, "External_ID__c", story.key, &story.merchant).await;
-    shop.set_clock(HOLD_MILLIS / 2);
+    shop.pass(org, HOLD_MILLIS / 2).await;
     shop.until(&story.second, WriteState::Sent, None).await;
     let_through(org).await;
     let fields: Vec<&str> = story
@@ -280,7 +280,7 @@ async fn what_never_arrived_is_sent_again_and_what_a_merchant_changed_is_a_perso
     shop.accept(first.clone()).await;
     shop.until(&first, WriteState::Waiting, Some("ANSWER_AWAITED"))
         .await;
-    shop.set_clock(HOLD_MILLIS);
+    shop.pass(&org, HOLD_MILLIS).await;
     shop.until(&first, WriteState::Sent, None).await;
     assert_eq!(
         org.count("Order WHERE External_ID__c = 'WEB-1' AND ShippingCity = 'Hobart'")
@@ -301,7 +301,7 @@ async fn what_never_arrived_is_sent_again_and_what_a_merchant_changed_is_a_perso
         &json!({"ShippingCity": "Darwin"}),
     )
     .await;
-    shop.set_clock(HOLD_MILLIS);
+    shop.pass(&org, HOLD_MILLIS).await;
     shop.until(&second, WriteState::NeedsAttention, Some("CHANGED_MEANWHILE"))
         .await;
     assert_eq!(

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
+use serde_json::json;
 use storesync::config::Config;
 use storesync::model::clock::{Clock, Millis};
 use storesync::model::state::WriteState;
@@ -74,6 +75,12 @@ impl Pusher {
         };
         millis.fetch_add(by, Ordering::SeqCst);
         self.outbox.bell().notify_one();
+    }
+
+    /// Sets this clock and the org's ahead, as time does.
+    pub async fn pass(&self, org: &Sandbox, by: Millis) {
+        org.control("clock", json!({"advance_ms": by})).await;
+        self.set_clock(by);
     }
 
     /// Waits until a write is in a state, under a code where one is given; short waits of a manual clock pass meanwhile.
