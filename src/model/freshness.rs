@@ -481,14 +481,82 @@ mod tests {
         }
     }
 
-    /// What each of them does to an object that was proved a second ago, and to one that was proved long ago.
-    #[test]
-    fn what_stands_in_the_way_is_told_with_what_it_does() {
-        use State::{Initializing, Live, Stale};
-        const POLL: &str = "no poll of Contact was completed since 1970-01-01T00:16:40.000Z";
-        const STREAM: &str =
-            "nothing that the channel of Contact brought was applied since 1970-01-01T00:16:40.000Z";
-        let none = Hindrances::default;
+    const POLL: &str = "no poll of Contact was completed since 1970-01-01T00:16:40.000Z";
+    const STREAM: &str =
+        "nothing that the channel of Contact brought was applied since 1970-01-01T00:16:40.000Z";
+    const TROUBLE: &str = "the org's trouble";
+
+    /// What is known of an object and stands in the way; its state and the cause that is told a second after a proof and
+    /// long after it; and whether orders are sent.
+    type Case = (
+        &'static str,
+        Known,
+        Hindrances,
+        [State; 2],
+        [Option<&'static str>; 2],
+        bool,
+    );
+
+    /// The org, or nothing.
+    fn of_the_org() -> Vec<Case> {
+        let start = Hindrances {
+            start: Some("a start's error".to_owned()),
+            ..Hindrances::default()
+        };
+        vec![
+            (
+                "nothing",
+                complete(),
+                Hindrances::default(),
+                [State::Live, State::Stale],
+                [None, Some(POLL)],
+                true,
+            ),
+            (
+                "poll stuck",
+                complete(),
+                Hindrances::default(),
+                [State::Live, State::Stale],
+                [None, Some(POLL)],
+                true,
+            ),
+            (
+                "login refused",
+                complete(),
+                org(Kind::LoginRefused, 30),
+                [State::Live, State::Stale],
+                [Some(TROUBLE); 2],
+                false,
+            ),
+            (
+                "login refused long",
+                complete(),
+                org(Kind::LoginRefused, 90),
+                [State::Stale; 2],
+                [Some(TROUBLE); 2],
+                false,
+            ),
+            (
+                "org unreachable",
+                complete(),
+                org(Kind::OrgUnreachable, 90),
+                [State::Live, State::Stale],
+                [Some(TROUBLE); 2],
+                false,
+            ),
+            (
+                "cannot start",
+                complete(),
+                start,
+                [State::Live, State::Stale],
+                [Some("a start's error"); 2],
+                false,
+            ),
+        ]
+    }
+
+    /// The ways by which changes come.
+    fn of_the_ways() -> Vec<Case> {
         let failing = |is_lasting| Hindrances {
             failing: [(
                 "Contact".to_owned(),
@@ -498,19 +566,47 @@ mod tests {
                 },
             )]
             .into(),
-            ..none()
-        };
-        let start = Hindrances {
-            start: Some("a start's error".to_owned()),
-            ..none()
+            ..Hindrances::default()
         };
         let streamed = Known {
             streamed: true,
             ..complete()
         };
+        vec![
+            // So does what is not applied, for a log that is blocked or a disk that is full.
+            (
+                "stream silent",
+                streamed,
+                Hindrances::default(),
+                [State::Live, State::Stale],
+                [None, Some(STREAM)],
+                true,
+            ),
+            (
+                "queries fail",
+                complete(),
+                failing(false),
+                [State::Live, State::Stale],
+                [Some("a poll's error"); 2],
+                true,
+            ),
+            (
+                "queries refused",
+                complete(),
+                failing(true),
+                [State::Stale; 2],
+                [Some("a poll's error"); 2],
+                true,
+            ),
+        ]
+    }
+
+    /// What the cache knows.
+    fn of_the_cache() -> Vec<Case> {
         let schema_refused = Known {
             problem: Some("a schema is refused".to_owned()),
-            ..streamed.clone()
+            streamed: true,
+            ..complete()
         };
         let half = Known {
             complete: false,
@@ -525,114 +621,47 @@ mod tests {
             doubtful: true,
             ..complete()
         };
-        let trouble = "the org's trouble";
-        for (case, known, by, [new, old], [of_new, of_old], is_sending) in [
-            (
-                "nothing",
-                complete(),
-                none(),
-                [Live, Stale],
-                [None, Some(POLL)],
-                true,
-            ),
-            (
-                "poll stuck",
-                complete(),
-                none(),
-                [Live, Stale],
-                [None, Some(POLL)],
-                true,
-            ),
-            // So does what is not applied, for a log that is blocked or a disk that is full.
-            (
-                "stream silent",
-                streamed,
-                none(),
-                [Live, Stale],
-                [None, Some(STREAM)],
-                true,
-            ),
-            (
-                "login refused",
-                complete(),
-                org(Kind::LoginRefused, 30),
-                [Live, Stale],
-                [Some(trouble); 2],
-                false,
-            ),
-            (
-                "login refused long",
-                complete(),
-                org(Kind::LoginRefused, 90),
-                [Stale; 2],
-                [Some(trouble); 2],
-                false,
-            ),
-            (
-                "org unreachable",
-                complete(),
-                org(Kind::OrgUnreachable, 90),
-                [Live, Stale],
-                [Some(trouble); 2],
-                false,
-            ),
-            (
-                "cannot start",
-                complete(),
-                start,
-                [Live, Stale],
-                [Some("a start's error"); 2],
-                false,
-            ),
-            (
-                "queries fail",
-                complete(),
-                failing(false),
-                [Live, Stale],
-                [Some("a poll's error"); 2],
-                true,
-            ),
-            (
-                "queries refused",
-                complete(),
-                failing(true),
-                [Stale; 2],
-                [Some("a poll's error"); 2],
-                true,
-            ),
+        vec![
             (
                 "schema refused",
                 schema_refused,
-                none(),
-                [Stale; 2],
+                Hindrances::default(),
+                [State::Stale; 2],
                 [Some("a schema is refused"); 2],
                 true,
             ),
             (
                 "half loaded",
                 half,
-                none(),
-                [Initializing; 2],
+                Hindrances::default(),
+                [State::Initializing; 2],
                 [Some("the first load of Contact is not complete"); 2],
                 true,
             ),
             (
                 "repair backlog",
                 backlog,
-                none(),
-                [Stale; 2],
+                Hindrances::default(),
+                [State::Stale; 2],
                 [Some("101 records wait to be read again"); 2],
                 true,
             ),
             (
                 "clock wrong",
                 set_back,
-                none(),
-                [Stale; 2],
+                Hindrances::default(),
+                [State::Stale; 2],
                 [Some("the clock of this machine was set back while it was off"); 2],
                 true,
             ),
-        ] {
+        ]
+    }
+
+    /// What each of them does to an object that was proved a second ago, and to one that was proved long ago.
+    #[test]
+    fn what_stands_in_the_way_is_told_with_what_it_does() {
+        let cases = [of_the_org(), of_the_ways(), of_the_cache()].concat();
+        for (case, known, by, [new, old], [of_new, of_old], is_sending) in cases {
             let contact = "Contact".to_owned();
             // A trouble that begins then lasts as long then.
             let truth = Truth::new([(&contact, &known)], &limits(None), &by, at(0));
@@ -645,7 +674,7 @@ mod tests {
             assert_eq!(by.of_orders().is_none(), is_sending, "{case}");
         }
         let nothing = Truth::new([], &limits(None), &org(Kind::OrgUnreachable, 5), at(0));
-        assert_eq!(nothing.all().cause(at(0)).as_deref(), Some(trouble));
+        assert_eq!(nothing.all().cause(at(0)).as_deref(), Some(TROUBLE));
         assert_eq!(
             Truth::default().all().cause(at(0)).as_deref(),
             Some("nothing is loaded yet")

@@ -182,7 +182,8 @@ async fn two_processes_share_a_refresh_token_that_changes_with_each_login() {
         }
         org.end_sessions().await;
         let (first, second) = tokio::join!(daemon.limits(), check.limits());
-        (first.unwrap(), second.unwrap());
+        first.unwrap();
+        second.unwrap();
     }
     assert_eq!(
         login.replayed.load(Ordering::SeqCst),

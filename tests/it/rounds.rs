@@ -100,7 +100,7 @@ impl World {
     }
 }
 
-fn record(object: &str, fields: Value) -> Value {
+fn record(object: &str, fields: &Value) -> Value {
     let mut record = json!({"attributes": {"type": object}});
     record
         .as_object_mut()
@@ -118,7 +118,7 @@ async fn every_kind_of_change_arrives_by_the_lists() {
 
     org.control(
         "changes",
-        json!({"update": [record(MEDIA, json!({"Id": media, "Name": "updated"}))]}),
+        json!({"update": [record(MEDIA, &json!({"Id": media, "Name": "updated"}))]}),
     )
     .await;
     world.until("an update", MEDIA, &media, named("updated")).await;
@@ -131,12 +131,12 @@ async fn every_kind_of_change_arrives_by_the_lists() {
     for minute in 0..8 {
         let update = record(
             BOOK,
-            json!({"Id": book, "Name": format!("while it lasts {minute}")}),
+            &json!({"Id": book, "Name": format!("while it lasts {minute}")}),
         );
         org.control("changes", json!({"update": [update]})).await;
         world.sleep(MINUTE).await;
     }
-    let late = record(MEDIA, json!({"Id": media, "Name": "late"}));
+    let late = record(MEDIA, &json!({"Id": media, "Name": "late"}));
     org.control("changes", json!({"update": [late], "began_ms_ago": 8 * MINUTE}))
         .await;
     org.control("transaction", json!({"open": false})).await;
@@ -188,7 +188,7 @@ async fn an_org_without_lists_is_polled_by_stamps() {
     let fault = json!({"path": "/composite", "fault": {"status": 400, "code": "LIMIT_EXCEEDED"}});
     world.org.fault(fault).await;
     let media = world.org.some(MEDIA, "").await;
-    let update = record(MEDIA, json!({"Id": media, "Name": "by stamps"}));
+    let update = record(MEDIA, &json!({"Id": media, "Name": "by stamps"}));
     world.org.control("changes", json!({"update": [update]})).await;
     world
         .until("an update", MEDIA, &media, |row| row["name"] == "by stamps")
@@ -200,7 +200,7 @@ async fn an_org_without_lists_is_polled_by_stamps() {
 async fn a_stream_that_is_open_and_silent_is_seen_through() {
     let world = World::start().await;
     let product = world.org.some(STREAMED, "").await;
-    let update = record(STREAMED, json!({"Id": product, "Name": "told by nobody"}));
+    let update = record(STREAMED, &json!({"Id": product, "Name": "told by nobody"}));
     world
         .org
         .control("changes", json!({"told": "silently", "update": [update]}))

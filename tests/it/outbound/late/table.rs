@@ -475,18 +475,18 @@ async fn is_held_and_let_through(org: &Sandbox, shop: &Pusher, case: &Case, seco
         shop.accept(case.second.clone()).await;
         shop.until(&case.second, WriteState::Sent, None).await;
         sets(org, &case.before).await;
-        shop.pass(&org, seconds * 1_000).await;
+        shop.pass(org, seconds * 1_000).await;
         let_through(org).await;
     } else {
         shop.until(&case.first, WriteState::Waiting, Some("ANSWER_AWAITED"))
             .await;
         shop.accept(case.second.clone()).await;
         sets(org, &case.before).await;
-        shop.pass(&org, seconds * 1_000).await;
+        shop.pass(org, seconds * 1_000).await;
         assert_eq!(shop.view(&case.second).state, WriteState::Queued, "{}", case.name);
         let_through(org).await;
         sets(org, &case.after).await;
-        shop.pass(&org, HOLD_MILLIS - seconds * 1_000).await;
+        shop.pass(org, HOLD_MILLIS - seconds * 1_000).await;
         shop.until(&case.second, WriteState::Sent, None).await;
     }
     has(org, case, seconds).await;
