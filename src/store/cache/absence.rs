@@ -1,7 +1,7 @@
 //! Rows that leave because a read did not find them: how many did within the hour, and what waits for a person.
 //!
 //! Nothing removes a mirrored row without a [`Leave`]. There are two ways to one: the org said of this very record that
-//! it is gone, or [`judge`](crate::model::brake::judge) lets absent rows leave.
+//! it is gone, or [`judge`] lets absent rows leave.
 
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
