@@ -3,17 +3,30 @@
 use serde_json::{Value, json};
 
 use crate::config::{self, Config, ObjectRules};
+use crate::inbound::budget::Limits;
 use crate::inbound::mapping;
 use crate::inbound::prepare::{Planned, own_members, plan_of};
 use crate::inspect::check::reach::World;
 use crate::inspect::check::{Area, Report};
+use crate::model::clock::Millis;
 use crate::model::row::ColumnKind;
+use crate::model::schedule::Counts;
 use crate::salesforce::Error;
+use crate::salesforce::changed::{Span, whole_minute};
 use crate::salesforce::describe::Describe;
 use crate::salesforce::rest::Scope;
 use crate::store::cache;
 use crate::store::cache::fields::{self, Missing};
 use crate::store::reader::Reader;
+use crate::store::storefront::feed;
+
+/// How much of the past is asked for when the org's lists of changes are tried, and of how many objects: more than the
+/// five queries that a composite request may hold.
+const LISTED_MILLIS: Millis = 600_000;
+const LISTS_TRIED: usize = 6;
+
+/// What a poll may take, besides its interval.
+const POLL_MARGIN_SECONDS: i64 = 40;
 
 /// Each channel: whether it is there and this user may read it. Gives the topics of own channels' members.
 pub(super) async fn channels(report: &mut Report, world: &World, sync: &config::Sync) -> Vec<String> {
@@ -65,9 +78,12 @@ pub(super) async fn channels(report: &mut Report, world: &World, sync: &config::
 /// Each object of the profile and of the configuration, with its fields.
 pub(super) async fn objects(report: &mut Report, world: &World, config: &Config, members: &[String]) {
     let missing = missing_fields(config);
+    let (mut counts, mut mirrored) = (Counts::default(), Vec::new());
     for name in mapping::objects(&config.sync) {
         match look(world, &config.sync, members, &name).await {
             Ok(Some((describe, planned))) => {
+                counts.0[feed::urgency(&planned.table.object) as usize] += 1;
+                mirrored.push(planned.table.object.clone());
                 object(report, &describe, &planned);
                 rules(
                     report,
@@ -89,6 +105,73 @@ pub(super) async fn objects(report: &mut Report, world: &World, config: &Config,
                 );
             }
         }
+    }
+    polls(report, world, &config.sync, counts, &mirrored).await;
+}
+
+/// How often the org is asked for changes, what that costs, and whether answers can be as current as is wanted.
+async fn polls(
+    report: &mut Report,
+    world: &World,
+    config: &config::Sync,
+    counts: Counts,
+    mirrored: &[String],
+) {
+    let usage = world.org.api_usage().filter(|_| config.poll_seconds >= 60);
+    let Some(usage) = usage.filter(|_| !mirrored.is_empty()) else {
+        return;
+    };
+    if let Some(refusal) = refusal_of_lists(world, mirrored).await {
+        report.warn(
+            Area::Limits,
+            "changes",
+            &format!("the org does not list what changed ({refusal})"),
+            "nothing can be done here: each object costs an API call each time that it is asked, so set [sync] poll_seconds by what the org allows",
+        );
+        return;
+    }
+    let plan = Limits::new(config).plan(usage.limit, counts);
+    let [page, checkout, other] = plan.intervals.seconds();
+    let told = format!(
+        "asked for each {page} s of what pages show, {checkout} s of what a checkout needs, {other} s of others: {} of {} API calls in 24 hours where nothing changes",
+        plan.calls_daily, plan.budget_daily
+    );
+    let slowest = other.max(checkout).max(page) + POLL_MARGIN_SECONDS;
+    let line = match config.stale_after_seconds.map(i64::from) {
+        Some(wanted) if wanted < slowest => report.warn(
+            Area::Limits,
+            "changes",
+            &told,
+            &format!("[sync] stale_after_seconds = {wanted} calls some of it stale all the time: set it to at least {slowest}, or api_calls_daily higher"),
+        ),
+        _ if plan.calls_daily > plan.budget_daily => report.warn(
+            Area::Limits,
+            "changes",
+            &told,
+            "that is more than the budget, and no less can be asked: set [sync] api_calls_daily higher",
+        ),
+        _ => report.ok(Area::Limits, "changes", &told),
+    };
+    line.with("calls_daily", plan.calls_daily)
+        .with("budget_daily", plan.budget_daily);
+}
+
+/// Why the org refuses lists of changes within a composite request, where it does.
+async fn refusal_of_lists(world: &World, mirrored: &[String]) -> Option<String> {
+    let end = whole_minute(world.org.org_time_at_least());
+    let span = |object: &String| Span {
+        object: object.clone(),
+        start: end - LISTED_MILLIS,
+        end,
+    };
+    let spans: Vec<Span> = mirrored.iter().take(LISTS_TRIED).map(span).collect();
+    match world.org.changed(&spans).await {
+        Ok(listed) => {
+            let mut refused = listed.into_iter().map(Result::err);
+            let first = refused.next().flatten()?;
+            refused.all(|refusal| refusal.is_some()).then_some(first)
+        }
+        Err(error) => Some(error.to_string()),
     }
 }
 
