@@ -57,7 +57,11 @@ pub fn of_object(
     let told = world.health.borrow().freshness.told_of(object);
     let is_initializing = told.is_initializing(world.clock.moment());
     let mut answer = match is_initializing {
-        true if is_partial => Partial::tell(read()?),
+        true if is_partial => match read() {
+            // Nobody knows yet whether there is none.
+            Err(problem) if problem.is_not_found() => Problem::initializing(NOTHING).into_response(),
+            answer => Partial::tell(answer?),
+        },
         true => Problem::initializing(NOTHING).into_response(),
         false => read()?,
     };

@@ -148,6 +148,13 @@ async fn every_header_is_there_where_it_should_be_and_says_what_it_should() {
             ("etag", None),
         ];
         seen.asks(shop, 503, &later).await;
+        eventually("there is a table to answer from", async || {
+            let path = "/v1/objects/Product2?partial=true";
+            let answer = get(&daemon.api, path, WEB).send().await.ok()?;
+            assert!([200, 503].contains(&answer.status().as_u16()), "{answer:?}");
+            (answer.status() == 200).then_some(())
+        })
+        .await;
         let part = get(&daemon.api, "/v1/objects/Product2?partial=true", WEB);
         let part_of = [
             ("storesync-partial", Some("true")),
