@@ -33,9 +33,12 @@ use crate::store::storefront::feed;
 /// The org's lists are of whole minutes; asked for more often, objects are polled by stamps.
 const INTERVAL_MIN: Duration = Duration::from_secs(60);
 
-/// A minute is asked for when it is over for so long: rows of a transaction may be visible later than others, and the
-/// clocks differ a little.
-const OVER_MILLIS: Millis = 5_000;
+/// Up to so long ago lists are believed: rows may be visible later than their stamps say.
+const SETTLE_MILLIS: Millis = 10_000;
+
+/// Lists are asked for to the end of the minute that is under way, and of the next one where the org's clock is ahead. A
+/// record has one stamp: of one that changed again since an earlier end, a list up to there would say nothing.
+const AHEAD_MILLIS: Millis = 120_000;
 
 /// The first list of an object begins so long before the poll that it follows: no transaction lasts longer.
 const TRANSACTION_MILLIS: Millis = 20 * 60_000;
@@ -67,8 +70,8 @@ pub(super) struct Rounds {
     kept: HashMap<String, Kept>,
     /// Objects of which the org has no lists.
     without: HashSet<String>,
-    /// The minute up to which the last round asked.
-    asked_to: Option<Millis>,
+    /// The minute of the last round.
+    asked_in: Option<Millis>,
     not_before: Option<Instant>,
     /// Why the last round failed, as it was told.
     told: Option<String>,
@@ -79,6 +82,8 @@ pub(super) struct Rounds {
 struct Kept {
     /// All that was committed before is in the cache, by the org's clock.
     covered: Millis,
+    /// The minute in which it was last asked.
+    asked_in: Millis,
     streamed: bool,
     /// By the machine's clock: when its records were last compared, where it has change events.
     compared: Option<Millis>,
@@ -87,7 +92,8 @@ struct Kept {
 /// An object that may be asked.
 #[derive(Clone, Copy, Debug)]
 struct Candidate {
-    covered: Millis,
+    /// The minute in which it was last asked.
+    asked_in: Millis,
     interval: Millis,
 }
 
@@ -106,6 +112,7 @@ impl Rounds {
         if !self.without.contains(object) {
             let kept = Kept {
                 covered: whole_minute(org_time - TRANSACTION_MILLIS),
+                asked_in: whole_minute(org_time - TRANSACTION_MILLIS),
                 streamed: false,
                 compared: None,
             };
@@ -129,8 +136,8 @@ impl Rounds {
         let asked = wires.clock.moment();
         // The earlier estimate for what is asked, the later one for how old that is.
         let (at_least, org_time) = (wires.org.org_time_at_least(), wires.org.org_time());
-        let end = whole_minute(at_least - OVER_MILLIS);
-        if self.asked_to == Some(end) {
+        let minute = whole_minute(at_least - SETTLE_MILLIS);
+        if self.asked_in == Some(minute) {
             return Ok(());
         }
         let planned = wires.planned();
@@ -143,25 +150,25 @@ impl Rounds {
         let candidates: Vec<Candidate> = names
             .iter()
             .map(|planned| Candidate {
-                covered: self.kept[&planned.table.object].covered,
+                asked_in: self.kept[&planned.table.object].asked_in,
                 interval: intervals.of(feed::urgency(&planned.table.object)),
             })
             .collect();
-        let picked = picked(&candidates, end);
+        self.asked_in = Some(minute);
+        let picked = picked(&candidates, minute);
         let spans: Vec<Span> = picked
             .iter()
             .map(|index| Span {
                 object: names[*index].table.object.clone(),
-                start: candidates[*index].covered,
-                end,
+                start: self.kept[&names[*index].table.object].covered,
+                end: whole_minute(at_least) + AHEAD_MILLIS,
             })
             .collect();
         if !spans.is_empty() {
             let all: Vec<&Planned> = picked.iter().map(|index| names[*index]).collect();
-            self.asked_to = Some(end);
-            return self.ask_for(wires, &all, &spans, (asked, org_time)).await;
+            let until = at_least - SETTLE_MILLIS;
+            return self.ask_for(wires, &all, &spans, (asked, org_time, until)).await;
         }
-        self.asked_to = Some(end);
         Ok(())
     }
 
@@ -196,7 +203,7 @@ impl Rounds {
         wires: &Wires,
         planned: &[&Planned],
         spans: &[Span],
-        (asked, org_time): (Moment, Millis),
+        (asked, org_time, until): (Moment, Millis, Millis),
     ) -> anyhow::Result<()> {
         let listed = match wires.org.changed(spans).await {
             Ok(listed) => listed,
@@ -220,7 +227,8 @@ impl Rounds {
         for ((planned, span), lists) in planned.iter().zip(spans).zip(listed) {
             let object = &planned.table.object;
             match lists {
-                Ok(lists) => {
+                Ok(mut lists) => {
+                    lists.covered = lists.covered.min(until);
                     let proved = asked.before(org_time - lists.covered + CLOCK_OFF_MILLIS);
                     if let Err(error) = self.take(wires, planned, span, lists, proved).await {
                         if error.is::<Ended>() {
@@ -245,7 +253,7 @@ impl Rounds {
     /// The round comes again soon; why is told where it is another reason than the last time.
     fn try_again(&mut self, error: &Error) {
         self.not_before = Some(Instant::now() + RETRY);
-        self.asked_to = None;
+        self.asked_in = None;
         let error = error.to_string();
         if self.told.as_ref() != Some(&error) {
             tracing::warn!("the org could not be asked what changed ({error}): it is tried again");
@@ -284,6 +292,7 @@ impl Rounds {
         read::prove(wires, planned, newest.filter(|newest| *newest <= covered), proved).await?;
         if let Some(kept) = self.kept.get_mut(object) {
             kept.covered = covered;
+            kept.asked_in = whole_minute(covered);
         }
         Ok(())
     }
@@ -347,17 +356,17 @@ fn plan(wires: &Wires, limits: &Limits, objects: &[&Planned]) -> Intervals {
 }
 
 /// Those that are due, the oldest first, and what fits into their calls besides.
-fn picked(candidates: &[Candidate], end: Millis) -> Vec<usize> {
-    let is_due = |candidate: &Candidate| end - candidate.covered >= candidate.interval;
+fn picked(candidates: &[Candidate], minute: Millis) -> Vec<usize> {
+    let is_due = |candidate: &Candidate| minute - candidate.asked_in >= candidate.interval;
     let due = candidates.iter().filter(|candidate| is_due(candidate)).count() as u64;
     let calls = (2 * due).div_ceil(PARTS_PER_CALL);
     let room = usize::try_from(calls * PARTS_PER_CALL / 2).unwrap_or(usize::MAX);
     let mut indexes: Vec<usize> = (0..candidates.len())
-        .filter(|index| candidates[*index].covered < end)
+        .filter(|index| candidates[*index].asked_in < minute)
         .collect();
     // By how far each is in its interval; what is due is past the end of it.
     let progress = |candidate: &Candidate| {
-        let waited = (end - candidate.covered).saturating_mul(1_000);
+        let waited = (minute - candidate.asked_in).saturating_mul(1_000);
         (is_due(candidate), waited / candidate.interval.max(1))
     };
     indexes.sort_by_key(|index| std::cmp::Reverse(progress(&candidates[*index])));
@@ -385,7 +394,7 @@ mod tests {
     #[test]
     fn calls_are_filled_with_what_is_due_later() {
         let candidate = |minutes: i64, interval: i64| Candidate {
-            covered: 100 * MINUTE - minutes * MINUTE,
+            asked_in: 100 * MINUTE - minutes * MINUTE,
             interval: interval * MINUTE,
         };
         let end = 100 * MINUTE;

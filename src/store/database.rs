@@ -166,15 +166,19 @@ fn hold_statements(connection: &Connection) -> rusqlite::Result<()> {
     Ok(())
 }
 
-/// Makes the file with its permissions before SQLite would make it with the umask's.
+/// Makes the file with its permissions before SQLite would make it with the umask's. One that is there is not opened: to
+/// close it would give up all locks that this process has on it (POSIX), and the next program to close the database would
+/// take itself for the last and remove its write-ahead log.
 pub(super) fn create_with_mode(path: &Path, mode: u32) -> std::io::Result<()> {
-    OpenOptions::new()
-        .create(true)
-        .truncate(false)
+    let made = OpenOptions::new()
+        .create_new(true)
         .write(true)
         .mode(mode)
-        .open(path)
-        .map(drop)
+        .open(path);
+    match made {
+        Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => Ok(()),
+        made => made.map(drop),
+    }
 }
 
 /// The file's version, once it is known to be ours and not newer than this program.

@@ -232,3 +232,37 @@ async fn a_file_of_a_newer_version_is_refused_in_one_sentence() {
         std::fs::remove_file(org.state().join(kind.file_name)).unwrap();
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_program_that_closes_a_database_takes_no_log_away() {
+    use std::os::unix::fs::MetadataExt as _;
+    let org = Sandbox::start(&["--products", "5", "--stores", "1"]).await;
+    let daemon = org.daemon().await;
+    daemon.live().await;
+    let state = org.state();
+    for name in ["cache.db", "journal.db", "outbox.db"] {
+        let inode = std::fs::metadata(state.join(name)).unwrap().ino();
+        let locks = std::fs::read_to_string("/proc/locks").unwrap();
+        assert!(locks.contains(&format!(":{inode} ")), "nobody holds {name}");
+        let log = || std::fs::metadata(state.join(format!("{name}-wal"))).map(|log| log.ino());
+        let before = log().unwrap();
+        // As any program that may write the file does: the last one to close it removes its log.
+        let connection = Connection::open(state.join(name)).unwrap();
+        let tables: i64 = connection
+            .query_row("select count(*) from sqlite_master", [], |row| row.get(0))
+            .unwrap();
+        assert!(tables > 0);
+        drop(connection);
+        assert_eq!(log().unwrap(), before, "{name}");
+    }
+    let product = org.some("Product2", "").await;
+    org.update("Product2", &product, json!({"Description": "still read"}))
+        .await;
+    eventually("SQL shows what the daemon writes", async || {
+        let connection = Connection::open(state.join("cache.db")).ok()?;
+        let sql = "select description from product2 where id = ?1";
+        let shown: String = connection.query_row(sql, [&product], |row| row.get(0)).ok()?;
+        (shown == "still read").then_some(())
+    })
+    .await;
+}
