@@ -508,7 +508,7 @@ mod tests {
         let (status, ready) = shop.get("/admin/readyz").await;
         assert_eq!(
             (status, &ready["orders"]["ready"], &ready["reads"]["ready"]),
-            (503, &json!(true), &json!(false))
+            (503, &json!(false), &json!(false))
         );
         assert_eq!(shop.get("/admin/livez").await.0, 200);
     }

@@ -9,12 +9,14 @@ pub mod batch;
 mod reference;
 pub mod tree;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::{Map, Value as Json, json};
 
 use self::reference::{Results, references, resolved_address, resolved_body};
 use super::faults::http::failed;
 use super::faults::{Fault, Occasion};
-use super::http::answer::{Answer, Refusal, Reply};
+use super::http::answer::{Answer, Content, Refusal, Reply};
 use super::http::call::Call;
 use super::rest::{Access, Caller, part, supported};
 
@@ -26,6 +28,8 @@ const NODES_MAX: usize = 500;
 const NODE_KINDS_MAX: usize = 15;
 const HALTED: &str =
     "The transaction was rolled back since another operation in the same transaction failed.";
+/// Begins a body that is no JSON; its bytes follow.
+const RAW: &str = "\u{1}raw ";
 /// Headers that belong to the whole request.
 const OUTER_HEADERS: [&str; 3] = ["accept", "authorization", "content-type"];
 
@@ -108,8 +112,9 @@ impl Part {
                 call.headers.insert(name, value);
             }
         }
-        if let Some(failed) = self.struck(caller) {
-            return Ok(failed);
+        let fault = self.fault(caller);
+        if let Some(Fault::Status(failure)) = &fault {
+            return Ok(failed(failure));
         }
         let segments = call.segments();
         let ["services", "data", version, rest @ ..] = segments.as_slice() else {
@@ -120,27 +125,28 @@ impl Part {
             version: supported(version)?,
             origin: caller.origin.clone(),
         };
-        part(&caller, access, &call, rest)
+        let reply = part(&caller, access, &call, rest)?;
+        Ok(match fault {
+            Some(Fault::Edit { edit }) => edit.apply(reply),
+            _ => reply,
+        })
     }
 
-    /// The answer of a rule that refuses what this part reads of an object: its description or its changes.
-    fn struck(&self, caller: &Caller<'_>) -> Option<Reply> {
+    /// What a rule does to a part that reads rows, or an object's description or changes.
+    fn fault(&self, caller: &Caller<'_>) -> Option<Fault> {
         let path = self.url.split('?').next().unwrap_or_default();
-        let is_of_object = ["/describe", "/updated/", "/deleted/"]
+        let reads = ["/describe", "/updated/", "/deleted/", "/query", "/queryAll"]
             .iter()
             .any(|end| path.ends_with(end));
-        if !is_of_object {
+        if !reads {
             return None;
         }
         let org = &caller.app.org;
         let occasion = Occasion::Request {
             method: &self.method,
-            path,
+            path: &self.url,
         };
-        match org.faults().meet(&occasion, org.clock().now())? {
-            Fault::Status(failure) => Some(failed(&failure)),
-            _ => None,
-        }
+        org.faults().meet(&occasion, org.clock().now())
     }
 
     fn shown(&self, reply: &Reply) -> Json {
@@ -148,8 +154,12 @@ impl Part {
             Some(location) => json!({ "Location": location }),
             None => json!({}),
         };
+        let body = match &reply.content {
+            Content::Raw(_, bytes) => json!(format!("{RAW}{}", URL_SAFE_NO_PAD.encode(bytes))),
+            _ => reply.body(),
+        };
         json!({
-            "body": reply.body(), "httpHeaders": headers,
+            "body": body, "httpHeaders": headers,
             "httpStatusCode": reply.status, "referenceId": self.reference,
         })
     }
@@ -172,7 +182,30 @@ pub fn composite(caller: &Caller<'_>, call: &Call) -> Answer {
     } else {
         apart(caller, &parts)
     };
-    Ok(Reply::ok(json!({ "compositeResponse": shown })))
+    let reply = Reply::ok(json!({ "compositeResponse": shown }));
+    Ok(with_raw_bodies(reply))
+}
+
+/// Puts bodies that a rule broke among the others, byte for byte.
+fn with_raw_bodies(reply: Reply) -> Reply {
+    let text = reply.body().to_string();
+    let mark = format!("\"{}", json!(RAW).to_string().trim_matches('"'));
+    let mut pieces = text.split(mark.as_str());
+    let mut bytes = pieces.next().unwrap_or_default().as_bytes().to_vec();
+    let mut is_raw = false;
+    for piece in pieces {
+        let (raw, rest) = piece.split_once('"').unwrap_or_default();
+        bytes.extend(URL_SAFE_NO_PAD.decode(raw).unwrap_or_default());
+        bytes.extend(rest.as_bytes());
+        is_raw = true;
+    }
+    if !is_raw {
+        return reply;
+    }
+    Reply {
+        content: Content::Raw("application/json;charset=UTF-8", bytes),
+        ..reply
+    }
 }
 
 fn parts_of(json: &Json) -> Result<Vec<Part>, Refusal> {

@@ -88,12 +88,18 @@ pub(super) async fn when_reachable(
 fn tell(world: &World, problem: Option<String>) {
     world.health.send_if_modified(|health| {
         let is_new = health.hindrances.start != problem;
+        let truth = health.freshness.truth();
+        let progress = truth.progress(None::<[&str; 0]>, world.clock.moment());
+        let meanwhile = match progress.complete {
+            0 => "nothing is cached yet, and so reads and orders are refused meanwhile",
+            _ => "what is cached is served meanwhile",
+        };
         match &problem {
             Some(problem) if is_new && world.org.trouble().is_none() => {
-                tracing::warn!("{problem}; what is cached is served meanwhile");
+                tracing::warn!("{problem}; {meanwhile}");
             }
             Some(_) if health.hindrances.start.is_none() => {
-                tracing::warn!("the org is asked again and again; what is cached is served meanwhile");
+                tracing::warn!("the org is asked again and again; {meanwhile}");
             }
             _ => {}
         }

@@ -11,7 +11,7 @@ use std::time::Duration;
 use crate::config;
 use crate::model::clock::Millis;
 use crate::model::freshness;
-use crate::model::schedule::{self, Counts, Intervals, Plan};
+use crate::model::schedule::{self, Counts, Intervals, Plan, Urgency};
 use crate::salesforce::rest::ApiUsage;
 use crate::store::polls::Polls;
 
@@ -27,7 +27,7 @@ pub struct Limits {
 #[derive(Debug, Default)]
 struct Inner {
     configured: [AtomicU32; 5],
-    /// By which the org's lists are asked for; none where objects are polled by their stamps.
+    /// None where each object is asked as often as is configured.
     plan: Mutex<Option<Plan>>,
 }
 
@@ -79,6 +79,18 @@ impl Limits {
         Polls {
             plan,
             intervals: plan.map_or(Intervals::even(configured), |plan| plan.intervals),
+        }
+    }
+
+    /// The time between two queries for an object's changes, as planned. Without a plan an object that is changing is asked
+    /// more often.
+    pub fn interval(&self, usage: Option<ApiUsage>, urgency: Urgency, changing: bool) -> Millis {
+        match self.polls().plan {
+            Some(plan) => plan.intervals.of(urgency) * self.budget().slower(usage),
+            None => {
+                let interval = self.budget().poll_interval(usage, self.poll(), changing);
+                Millis::try_from(interval.as_millis()).unwrap_or(Millis::MAX)
+            }
         }
     }
 

@@ -2,8 +2,11 @@
 //!
 //! Asked for are rows behind a watermark, which is a stamp that was seen (`watermark` says how it moves and how
 //! far a poll looks back); deleted rows are asked for too. Rows that are the same change nothing. What is removed from the recycle bin between two polls is found
-//! by [`super::compare`]. An object that is changing is asked more often, all of them less often when the org's
-//! API allowance runs out.
+//! by [`super::compare`].
+//!
+//! Five objects are asked by one call ([`crate::salesforce::pages`]), as often as the org's API allowance lets; where the
+//! configuration wants more than once a minute, an object that is changing is asked more often still. What the org lists
+//! the changes of is asked by [`super::rounds`] from its first poll on.
 
 use std::collections::{HashMap, HashSet};
 use std::time::Duration;
@@ -23,74 +26,50 @@ use crate::inbound::mapping::stamp_field;
 use crate::inbound::prepare::Planned;
 use crate::inbound::rounds::Rounds;
 use crate::inbound::watermark::{From, Tail};
-use crate::model::clock::{Millis, format_datetime};
+use crate::model::clock::{Millis, Moment, format_datetime};
+use crate::model::schedule::{Candidate, Way, picked};
 use crate::model::trouble::Failing;
 use crate::salesforce::Error;
+use crate::salesforce::pages::{Pages, QUERIES_PER_CALL};
 use crate::salesforce::rest::Scope;
 use crate::store::cache::{State, objects};
 use crate::store::polls;
+use crate::store::storefront::feed;
 use crate::telemetry::pulse::Pulse;
 
 /// Between two looks at what is due.
 const LOOK: Duration = Duration::from_millis(250);
 
-/// Longest time for one object, however many of its rows changed.
+/// Longest time for one call, however many rows changed.
 const POLL_MAX: Duration = Duration::from_secs(1_800);
 
 /// The org's objects are described again for polls that are refused at most so often.
 const RINGS: Duration = Duration::from_secs(600);
 
+/// After the org refused several queries in one call.
+const ALONE_MILLIS: Millis = 3_600_000;
+
 /// Ids handed to the ledger at a time.
 const IDS_MAX: usize = 2_000;
 
-/// Polls every object that is not streamed, at least as often as the limits say.
+/// Keeps every object current that is not streamed, and asks the org's lists of those that are.
 pub async fn run(wires: Wires, limits: Limits) -> anyhow::Result<()> {
     let mut stage = Stage {
         wires: &wires,
+        limits: &limits,
         polled: HashMap::new(),
         tails: HashMap::new(),
         told: HashSet::new(),
         rounds: Rounds::default(),
         rang: None,
-    };
-    let pulse = Pulse::new("poll");
-    let mut written = None;
-    let keep_going = async {
-        loop {
-            for planned in &*wires.planned() {
-                pulse.quiet_for(POLL_MAX);
-                crate::failpoint::stand("poll").await;
-                match stage.poll_where_due(planned, &limits).await {
-                    Ok(Some(())) => failed(&wires, planned, None),
-                    Ok(None) => {}
-                    Err(error) if error.is::<Ended>() => return Ok(()),
-                    Err(error) => {
-                        failed(&wires, planned, Some(&error));
-                        stage.ring_where_schemas_differ(&error);
-                    }
-                }
-            }
-            pulse.quiet_for(POLL_MAX);
-            match stage.rounds.run(&wires, &limits).await {
-                Err(error) if error.is::<Ended>() => return Ok(()),
-                result => result?,
-            }
-            if let Some(error) = stage.rounds.failed.take() {
-                stage.ring_where_schemas_differ(&error);
-            }
-            let polls = limits.polls();
-            if written != Some(polls) {
-                polls::write(wires.reader.dir(), &polls)
-                    .context("how objects are polled cannot be written: check the space left on the disk")?;
-                written = Some(polls);
-            }
-            pulse.rests_for(LOOK);
-            sleep(LOOK).await;
-        }
+        alone_until: 0,
     };
     tokio::select! {
         () = wires.stop.cancelled() => Ok(()),
-        result = keep_going => result,
+        result = stage.keep_going() => match result {
+            Err(error) if error.is::<Ended>() => Ok(()),
+            result => result,
+        },
     }
 }
 
@@ -118,9 +97,10 @@ pub(super) fn failed(wires: &Wires, planned: &Planned, error: Option<&anyhow::Er
 
 struct Stage<'a> {
     wires: &'a Wires,
-    /// When each object was last asked for changes, and whether it was changing then. When it is due again depends on
-    /// the limits as they are at each look.
-    polled: HashMap<String, (Instant, bool)>,
+    limits: &'a Limits,
+    /// When each object was last asked for changes, by the machine's clock, and whether it was changing then. When it is
+    /// due again depends on the limits as they are at each look.
+    polled: HashMap<String, (Millis, bool)>,
     /// The stamps that were seen of each.
     tails: HashMap<String, Tail>,
     /// Objects that were said not to be kept current.
@@ -128,9 +108,48 @@ struct Stage<'a> {
     rounds: Rounds,
     /// When the org's objects were last asked to be described again.
     rang: Option<Instant>,
+    /// The org refuses several queries in one call; they are tried again then, by the machine's clock.
+    alone_until: Millis,
 }
 
-impl Stage<'_> {
+/// What an object is asked.
+struct Question<'p> {
+    planned: &'p Planned,
+    stamp: &'static str,
+    watermark: Millis,
+    from: From,
+    soql: String,
+}
+
+impl<'a> Stage<'a> {
+    async fn keep_going(&mut self) -> anyhow::Result<()> {
+        let pulse = Pulse::new("poll");
+        let mut written = None;
+        loop {
+            let planned = self.wires.planned();
+            self.rounds.plan(self.wires, self.limits, &planned);
+            let due = self.due(&planned);
+            for planned in due.chunks(QUERIES_PER_CALL) {
+                pulse.quiet_for(POLL_MAX);
+                crate::failpoint::stand("poll").await;
+                self.poll(planned).await?;
+            }
+            pulse.quiet_for(POLL_MAX);
+            self.rounds.run(self.wires, self.limits).await?;
+            if let Some(error) = self.rounds.failed.take() {
+                self.ring_where_schemas_differ(&error);
+            }
+            let polls = self.limits.polls();
+            if written != Some(polls) {
+                polls::write(self.wires.reader.dir(), &polls)
+                    .context("how objects are polled cannot be written: check the space left on the disk")?;
+                written = Some(polls);
+            }
+            pulse.rests_for(LOOK);
+            sleep(LOOK).await;
+        }
+    }
+
     /// A field or an object that the org does not know any more: it has to be described again.
     fn ring_where_schemas_differ(&mut self, error: &anyhow::Error) {
         let code = error.downcast_ref::<Error>().and_then(Error::api_code);
@@ -141,43 +160,128 @@ impl Stage<'_> {
         }
     }
 
-    /// `None` where it is not due.
-    async fn poll_where_due(&mut self, planned: &Planned, limits: &Limits) -> anyhow::Result<Option<()>> {
-        let object = &planned.table.object;
-        let now = Instant::now();
-        let is_early = |(at, changing): &(Instant, bool)| {
-            let usage = self.wires.org.api_usage();
-            let interval = limits.budget().poll_interval(usage, limits.poll(), *changing);
-            *at + interval > now
-        };
-        if self.rounds.keeps(object, limits) {
-            // Due at once where the org's lists end.
-            self.polled.remove(object);
-            return Ok(None);
-        }
-        if planned.streamed || self.polled.get(object).is_some_and(is_early) {
-            return Ok(None);
-        }
-        let Some(stamp) = stamp_field(&planned.table) else {
-            if self.told.insert(object.clone()) {
-                tracing::warn!(%object, "{object} is not kept current: it has no change events and no stamp");
+    /// Objects to ask by queries now: those that are due, and those that ride with them.
+    fn due<'p>(&mut self, planned: &'p [Planned]) -> Vec<(&'p Planned, &'static str)> {
+        let (now, usage) = (self.wires.clock.moment().boot, self.wires.org.api_usage());
+        let (mut polled, mut candidates) = (Vec::new(), Vec::new());
+        for planned in planned {
+            let object = &planned.table.object;
+            if self.rounds.keeps(object) {
+                // Due at once where the org's lists end.
+                self.polled.remove(object);
+                continue;
             }
-            return Ok(None);
-        };
-        // A failed poll is due again after as long as a quiet one.
-        self.polled.insert(object.clone(), (now, false));
-        match self.poll(planned, stamp).await? {
-            Some(changing) => self.polled.insert(object.clone(), (now, changing)),
-            // Due as soon as it is loaded: only then is it complete.
-            None => self.polled.remove(object),
-        };
-        Ok(Some(()))
+            if planned.streamed {
+                continue;
+            }
+            let Some(stamp) = stamp_field(&planned.table) else {
+                if self.told.insert(object.clone()) {
+                    tracing::warn!(%object, "{object} is not kept current: it has no change events and no stamp");
+                }
+                continue;
+            };
+            let last = self.polled.get(object);
+            let is_changing = last.is_some_and(|(_, changing)| *changing);
+            candidates.push(Candidate {
+                waited: last.map(|(at, _)| now - at),
+                interval: self.limits.interval(usage, feed::urgency(object), is_changing),
+            });
+            polled.push((planned, stamp));
+        }
+        let picked = picked(Way::Queries, &candidates).into_iter();
+        picked.map(|index| polled[index]).collect()
     }
 
-    /// Whether anything had changed since the last poll; `None` where the object is to be read as a whole first.
-    async fn poll(&mut self, planned: &Planned, stamp: &'static str) -> anyhow::Result<Option<bool>> {
-        let (wires, object) = (self.wires, &planned.table.object);
-        let state = wires
+    /// Asks a few objects for their changes, by one call.
+    async fn poll(&mut self, objects: &[(&Planned, &'static str)]) -> anyhow::Result<()> {
+        let (wires, limits) = (self.wires, self.limits);
+        let (asked, org_time) = (wires.clock.moment(), wires.org.org_time_at_least());
+        // What is applied from now on is newer than the first pages.
+        let read_rev = *wires.bells.rev.borrow();
+        let mut questions = Vec::with_capacity(objects.len());
+        for (planned, stamp) in objects {
+            // A failed poll is due again after as long as a quiet one.
+            let object = planned.table.object.clone();
+            self.polled.insert(object, (asked.boot, false));
+            match self.question(planned, stamp, asked.boot) {
+                Ok(Some(question)) => questions.push(question),
+                // Due as soon as it is loaded: only then is it complete.
+                Ok(None) => drop(self.polled.remove(&planned.table.object)),
+                Err(error) => self.tell(planned, Err(error))?,
+            }
+        }
+        for (question, pages) in self.begin_all(questions, asked.boot).await {
+            let taken = match pages {
+                Ok(pages) => self.take(&question, pages, asked, read_rev).await,
+                Err(error) => Err(error.into()),
+            };
+            if taken.is_ok() {
+                let object = &question.planned.table.object;
+                self.rounds.take_up(object, wires, limits, org_time);
+            }
+            self.tell(question.planned, taken)?;
+        }
+        Ok(())
+    }
+
+    /// Begins the query of each: by one call where there are several, by a call each where the org refuses that or an
+    /// answer cannot be read.
+    async fn begin_all<'p>(
+        &mut self,
+        questions: Vec<Question<'p>>,
+        now: Millis,
+    ) -> Vec<(Question<'p>, Result<Pages<'a>, Error>)> {
+        let org = &self.wires.org;
+        if questions.len() > 1 && now >= self.alone_until {
+            let soqls: Vec<String> = questions.iter().map(|question| question.soql.clone()).collect();
+            match org.pages_of_each(&soqls, Scope::WithDeleted).await {
+                Ok(begun) => return questions.into_iter().zip(begun).collect(),
+                Err(error) if error.is_hidden() => {
+                    tracing::warn!(
+                        "the org refuses several queries in one call ({error}): each object costs a call; it is tried again in an hour"
+                    );
+                    self.alone_until = now + ALONE_MILLIS;
+                }
+                Err(Error::Unreadable { .. }) => {}
+                Err(error) => {
+                    let error = anyhow::Error::from(error);
+                    for question in questions {
+                        failed(self.wires, question.planned, Some(&error));
+                    }
+                    return Vec::new();
+                }
+            }
+        }
+        let alone = questions.into_iter().map(|question| {
+            let pages = org.pages(question.soql.clone(), Scope::WithDeleted);
+            (question, Ok(pages))
+        });
+        alone.collect()
+    }
+
+    /// What became of a poll.
+    fn tell(&mut self, planned: &Planned, result: anyhow::Result<()>) -> anyhow::Result<()> {
+        match result {
+            Err(error) if error.is::<Ended>() => return Err(error),
+            Err(error) => {
+                failed(self.wires, planned, Some(&error));
+                self.ring_where_schemas_differ(&error);
+            }
+            Ok(()) => failed(self.wires, planned, None),
+        }
+        Ok(())
+    }
+
+    /// What to ask an object; `None` where it is to be read as a whole first.
+    fn question<'p>(
+        &mut self,
+        planned: &'p Planned,
+        stamp: &'static str,
+        now: Millis,
+    ) -> anyhow::Result<Option<Question<'p>>> {
+        let object = &planned.table.object;
+        let state = self
+            .wires
             .reader
             .with(|connection| objects::object(connection, object))?;
         let Some(stored) = state
@@ -187,25 +291,50 @@ impl Stage<'_> {
             self.tails.remove(object);
             return Ok(None);
         };
-        let (asked, org_time) = (wires.clock.moment(), wires.org.org_time_at_least());
         let watermark = match self.tails.contains_key(object) {
             true => stored,
-            false => self.begin(planned, stamp, stored, asked.boot)?,
+            false => self.begin(planned, stamp, stored, now)?,
         };
         let tail = self.tails.entry(object.clone()).or_default();
-        let from = tail.from(watermark, asked.boot);
+        let from = tail.from(watermark, now);
         let condition = match from {
             From::After(settled) => format!("{stamp} > {}", format_datetime(settled)),
             From::Back(since) => format!("{stamp} >= {}", format_datetime(since)),
         };
-        let brought = changed_since(wires, planned, stamp, &condition, |read_rev| Source::Poll {
+        Ok(Some(Question {
+            planned,
+            stamp,
+            watermark,
+            from,
+            soql: changes(planned, stamp, &condition),
+        }))
+    }
+
+    /// Brings what a query answers into the cache, and what that proves.
+    async fn take(
+        &mut self,
+        question: &Question<'_>,
+        pages: Pages<'_>,
+        asked: Moment,
+        read_rev: i64,
+    ) -> anyhow::Result<()> {
+        let (wires, planned) = (self.wires, question.planned);
+        let object = &planned.table.object;
+        let asked_at = (question.stamp, read_rev);
+        let brought = bring(wires, planned, asked_at, pages, |read_rev| Source::Poll {
             read_rev,
             watermark: None,
             proved: None,
         })
         .await?;
-        let (watermark, is_changing) =
-            tail.brought(from, watermark, brought.newest, brought.rows, asked.boot);
+        let tail = self.tails.entry(object.clone()).or_default();
+        let (watermark, is_changing) = tail.brought(
+            question.from,
+            question.watermark,
+            brought.newest,
+            brought.rows,
+            asked.boot,
+        );
         let source = Source::Poll {
             read_rev: *wires.bells.rev.borrow(),
             watermark: Some(watermark),
@@ -219,8 +348,8 @@ impl Stage<'_> {
         })
         .await?
         .map_err(anyhow::Error::msg)?;
-        self.rounds.take_up(object, org_time);
-        Ok(Some(is_changing))
+        self.polled.insert(object.clone(), (asked.boot, is_changing));
+        Ok(())
     }
 
     /// The watermark that a process begins with. One that is later than any row that is here was no stamp.
@@ -249,8 +378,7 @@ pub(super) struct Brought {
     pub newest: Option<Millis>,
 }
 
-/// Sends the rows that meet a condition on their stamps through the door, deleted ones among them. Of an object that is
-/// mirrored in part, the ledger is told which records to read: only that tells what left its part.
+/// Brings the rows that meet a condition on their stamps into the cache, deleted ones among them.
 pub(super) async fn changed_since(
     wires: &Wires,
     planned: &Planned,
@@ -258,6 +386,16 @@ pub(super) async fn changed_since(
     condition: &str,
     source: impl Fn(i64) -> Source,
 ) -> anyhow::Result<Brought> {
+    let pages = wires
+        .org
+        .pages(changes(planned, stamp, condition), Scope::WithDeleted);
+    let read_rev = *wires.bells.rev.borrow();
+    bring(wires, planned, (stamp, read_rev), pages, source).await
+}
+
+/// The query for rows that meet a condition on their stamps. Of an object that is mirrored in part, it names those that
+/// may have left its part too.
+fn changes(planned: &Planned, stamp: &str, condition: &str) -> String {
     let whole = Planned {
         filter: None,
         ..planned.clone()
@@ -266,11 +404,20 @@ pub(super) async fn changed_since(
         Some(_) => format!("Id, {stamp}"),
         None => planned.fields().join(", "),
     };
-    let soql = format!("{} ORDER BY {stamp}, Id", whole.query(&what, &[condition]));
+    format!("{} ORDER BY {stamp}, Id", whole.query(&what, &[condition]))
+}
+
+/// Sends the rows of [`changes`] through the door; the first page was asked for at that revision. Of an object that is mirrored in part, the ledger is told which records
+/// to read: only that tells what left its part.
+async fn bring(
+    wires: &Wires,
+    planned: &Planned,
+    (stamp, mut read_rev): (&'static str, i64),
+    mut pages: Pages<'_>,
+    source: impl Fn(i64) -> Source,
+) -> anyhow::Result<Brought> {
     let object = &planned.table.object;
     let mut brought = Brought::default();
-    let mut read_rev = *wires.bells.rev.borrow();
-    let mut pages = wires.org.pages(soql, Scope::WithDeleted);
     while let Some(page) = pages.next().await? {
         let rows = page.into_rows();
         brought.rows += rows.len() as u64;

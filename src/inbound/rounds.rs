@@ -8,14 +8,13 @@
 //! filled with objects that are due later.
 //!
 //! Promises that an object is proved only as far as its lists are complete and their records are in the cache. An org
-//! that refuses the lists, and an object of which it has none, are polled by stamps.
+//! that refuses the lists, and an object of which it refuses one, are asked by queries ([`super::poll`]); the lists are
+//! tried again after an hour.
 
 mod read;
 
 use std::collections::{HashMap, HashSet};
 use std::time::Duration;
-
-use tokio::time::Instant;
 
 use crate::inbound::Wires;
 use crate::inbound::apply::Work;
@@ -24,13 +23,14 @@ use crate::inbound::budget::Limits;
 use crate::inbound::poll::failed;
 use crate::inbound::prepare::Planned;
 use crate::model::clock::{Millis, Moment};
-use crate::model::schedule::{Counts, Intervals, PARTS_PER_CALL};
+use crate::model::schedule::{Candidate, Counts, Way, picked};
+use crate::model::trouble::Failing;
+use crate::salesforce::Error;
 use crate::salesforce::changed::{Lists, Span, whole_minute};
-use crate::salesforce::{ApiError, Error};
 use crate::store::cache::{State, objects};
 use crate::store::storefront::feed;
 
-/// The org's lists are of whole minutes; asked for more often, objects are polled by stamps.
+/// The org's lists are of whole minutes; wanted more often, objects are asked by queries.
 const INTERVAL_MIN: Duration = Duration::from_secs(60);
 
 /// Up to so long ago lists are believed: rows may be visible later than their stamps say.
@@ -50,10 +50,10 @@ const CLOCK_OFF_MILLIS: Millis = 5_000;
 const CLOCK_BACK_MILLIS: Millis = 90_000;
 
 /// After a round that failed.
-const RETRY: Duration = Duration::from_secs(15);
+const RETRY_MILLIS: Millis = 15_000;
 
-/// After the org refused the lists as such.
-const REFUSED_FOR: Duration = Duration::from_secs(3_600);
+/// After the org refused a list, or all of them.
+const REFUSED_MILLIS: Millis = 3_600_000;
 
 /// Records handed to the ledger at a time.
 const IDS_MAX: usize = 2_000;
@@ -68,11 +68,14 @@ const NOT_TOLD: &str = "the org lists a change that no event told";
 #[derive(Default)]
 pub(super) struct Rounds {
     kept: HashMap<String, Kept>,
-    /// Objects of which the org has no lists.
-    without: HashSet<String>,
+    /// Objects of which the org refused a list.
+    without: HashMap<String, Without>,
     /// The minute of the last round.
     asked_in: Option<Millis>,
-    not_before: Option<Instant>,
+    /// A round that failed comes again then, by the machine's clock.
+    again_at: Millis,
+    /// The org refuses all lists; they are tried again then, by the machine's clock.
+    refused_until: Millis,
     /// Why the last round failed, as it was told.
     told: Option<String>,
     /// Why the records of an object could not be read.
@@ -87,53 +90,93 @@ struct Kept {
     streamed: bool,
     /// By the machine's clock: when its records were last compared, where it has change events.
     compared: Option<Millis>,
+    /// What the cache did not have then. As many as the lists named, so at most what the org puts into one list.
+    missing: HashSet<String>,
 }
 
-/// An object that may be asked.
-#[derive(Clone, Copy, Debug)]
-struct Candidate {
-    /// The minute in which it was last asked.
-    asked_in: Millis,
-    interval: Millis,
+impl Kept {
+    /// What was read at that time of the org is behind it, but for transactions that were under way.
+    fn new(org_time: Millis, streamed: bool) -> Self {
+        let begin = whole_minute(org_time - TRANSACTION_MILLIS);
+        Self {
+            covered: begin,
+            asked_in: begin,
+            streamed,
+            compared: None,
+            missing: HashSet::new(),
+        }
+    }
+
+    /// Of what is missing at this look, what was missing at the one before it.
+    fn missing_again(&mut self, missing: HashSet<String>) -> Vec<String> {
+        let before = std::mem::replace(&mut self.missing, missing);
+        let mut again: Vec<String> = before.intersection(&self.missing).cloned().collect();
+        again.sort_unstable();
+        again
+    }
+}
+
+/// The org refused a list of an object.
+struct Without {
+    /// By the machine's clock.
+    until: Millis,
+    /// Why, as it was told.
+    why: String,
 }
 
 impl Rounds {
     /// Whether an object's changes come by lists.
-    pub(super) fn keeps(&self, object: &str, limits: &Limits) -> bool {
-        self.are_on(limits) && self.kept.get(object).is_some_and(|kept| !kept.streamed)
+    pub(super) fn keeps(&self, object: &str) -> bool {
+        self.kept.get(object).is_some_and(|kept| !kept.streamed)
     }
 
-    fn are_on(&self, limits: &Limits) -> bool {
-        limits.poll() >= INTERVAL_MIN && self.not_before.is_none_or(|at| Instant::now() + RETRY >= at)
-    }
-
-    /// An object was polled by stamps, which was asked for at that time of the org.
-    pub(super) fn take_up(&mut self, object: &str, org_time: Millis) {
-        if !self.without.contains(object) {
-            let kept = Kept {
-                covered: whole_minute(org_time - TRANSACTION_MILLIS),
-                asked_in: whole_minute(org_time - TRANSACTION_MILLIS),
-                streamed: false,
-                compared: None,
-            };
-            self.kept.insert(object.to_owned(), kept);
+    /// An object was asked by a query at that time of the org.
+    pub(super) fn take_up(&mut self, object: &str, wires: &Wires, limits: &Limits, org_time: Millis) {
+        if self.way(object, limits, wires.clock.moment().boot) == Way::Lists {
+            self.kept.insert(object.to_owned(), Kept::new(org_time, false));
         }
+    }
+
+    fn way(&self, object: &str, limits: &Limits, now: Millis) -> Way {
+        let is_refused = |without: &Without| now < without.until;
+        let refuses_lists = now < self.refused_until || self.without.get(object).is_some_and(is_refused);
+        match limits.poll() < INTERVAL_MIN || refuses_lists {
+            true => Way::Queries,
+            false => Way::Lists,
+        }
+    }
+
+    /// Plans how often each kind of object is asked, by what the org allows; as configured before it has told, and where
+    /// more often than once a minute is wanted.
+    pub(super) fn plan(&self, wires: &Wires, limits: &Limits, planned: &[Planned]) {
+        let usage = wires.org.api_usage().filter(|_| limits.poll() >= INTERVAL_MIN);
+        let Some(usage) = usage else {
+            limits.follow(None);
+            return;
+        };
+        let now = wires.clock.moment().boot;
+        let mut counts = Counts::default();
+        for planned in planned {
+            let object = &planned.table.object;
+            match self.way(object, limits, now) {
+                // Its events are what keeps it current.
+                Way::Queries if planned.streamed => {}
+                way => counts.add(way, feed::urgency(object)),
+            }
+        }
+        limits.follow(Some(limits.plan(usage.limit, counts)));
     }
 
     /// Asks for what is due.
     pub(super) async fn run(&mut self, wires: &Wires, limits: &Limits) -> anyhow::Result<()> {
-        if limits.poll() < INTERVAL_MIN {
-            self.kept.clear();
-            limits.follow(None);
-            return Ok(());
-        }
-        if self.not_before.is_some_and(|at| Instant::now() < at) {
-            if self.kept.is_empty() {
-                limits.follow(None);
-            }
-            return Ok(());
-        }
         let asked = wires.clock.moment();
+        if limits.poll() < INTERVAL_MIN || asked.boot < self.refused_until {
+            self.kept.clear();
+            return Ok(());
+        }
+        if asked.boot < self.again_at {
+            return Ok(());
+        }
         // The earlier estimate for what is asked, the later one for how old that is.
         let (at_least, org_time) = (wires.org.org_time_at_least(), wires.org.org_time());
         let minute = whole_minute(at_least - SETTLE_MILLIS);
@@ -141,21 +184,22 @@ impl Rounds {
             return Ok(());
         }
         let planned = wires.planned();
-        self.look_around(wires, &planned, org_time)?;
+        self.look_around(wires, limits, &planned, org_time)?;
         let names: Vec<&Planned> = planned
             .iter()
             .filter(|planned| self.kept.contains_key(&planned.table.object))
             .collect();
-        let intervals = plan(wires, limits, &names);
+        let slower = limits.budget().slower(wires.org.api_usage());
+        let intervals = limits.polls().intervals;
         let candidates: Vec<Candidate> = names
             .iter()
             .map(|planned| Candidate {
-                asked_in: self.kept[&planned.table.object].asked_in,
-                interval: intervals.of(feed::urgency(&planned.table.object)),
+                waited: Some(minute - self.kept[&planned.table.object].asked_in),
+                interval: slower * intervals.of(feed::urgency(&planned.table.object)),
             })
             .collect();
         self.asked_in = Some(minute);
-        let picked = picked(&candidates, minute);
+        let picked = picked(Way::Lists, &candidates);
         let spans: Vec<Span> = picked
             .iter()
             .map(|index| Span {
@@ -173,7 +217,14 @@ impl Rounds {
     }
 
     /// Takes up what has change events, and lets go of what has to be read as a whole first.
-    fn look_around(&mut self, wires: &Wires, planned: &[Planned], org_time: Millis) -> anyhow::Result<()> {
+    fn look_around(
+        &mut self,
+        wires: &Wires,
+        limits: &Limits,
+        planned: &[Planned],
+        org_time: Millis,
+    ) -> anyhow::Result<()> {
+        let now = wires.clock.moment().boot;
         for planned in planned {
             let object = &planned.table.object;
             let state = wires
@@ -186,11 +237,8 @@ impl Rounds {
             if !is_live || !fits {
                 self.kept.remove(object);
             }
-            if is_live && planned.streamed && !fits && !self.without.contains(object) {
-                self.take_up(object, org_time);
-                if let Some(kept) = self.kept.get_mut(object) {
-                    kept.streamed = true;
-                }
+            if is_live && planned.streamed && !fits && self.way(object, limits, now) == Way::Lists {
+                self.kept.insert(object.clone(), Kept::new(org_time, true));
             }
         }
         self.kept
@@ -208,10 +256,9 @@ impl Rounds {
         let listed = match wires.org.changed(spans).await {
             Ok(listed) => listed,
             Err(error) => {
-                if let Some(refusal) = refuses_lists(&error) {
-                    self.turn_off(&format!("{}: {}", refusal.code, refusal.message));
-                } else {
-                    self.try_again(&error);
+                match error.is_hidden() {
+                    true => self.turn_off(&error.to_string(), asked.boot),
+                    false => self.try_again(wires, planned, &error, asked.boot),
                 }
                 return Ok(());
             }
@@ -220,7 +267,7 @@ impl Rounds {
             && others.iter().all(Result::is_err)
             && spans.len() > 1
         {
-            self.turn_off(first);
+            self.turn_off(first, asked.boot);
             return Ok(());
         }
         self.told = None;
@@ -240,34 +287,49 @@ impl Rounds {
                         failed(wires, planned, None);
                     }
                 }
-                Err(error) => {
-                    tracing::info!(%object, "{object} is polled by its stamps: {error}");
-                    self.kept.remove(object);
-                    self.without.insert(object.clone());
-                }
+                Err(why) => self.go_without(object, why, asked.boot),
             }
         }
         Ok(())
     }
 
-    /// The round comes again soon; why is told where it is another reason than the last time.
-    fn try_again(&mut self, error: &Error) {
-        self.not_before = Some(Instant::now() + RETRY);
+    /// An object is asked by queries, until it is time to ask for its lists again.
+    fn go_without(&mut self, object: &str, why: String, now: Millis) {
+        if self.without.get(object).is_none_or(|without| without.why != why) {
+            tracing::info!(%object, "{object} is asked by queries: {why}; its lists are tried again in an hour");
+        }
+        self.kept.remove(object);
+        let until = now + REFUSED_MILLIS;
+        self.without.insert(object.to_owned(), Without { until, why });
+    }
+
+    /// The round comes again soon; why is told once, and of each object that was asked for as long as it lasts.
+    fn try_again(&mut self, wires: &Wires, planned: &[&Planned], error: &Error, now: Millis) {
+        self.again_at = now + RETRY_MILLIS;
         self.asked_in = None;
         let error = error.to_string();
         if self.told.as_ref() != Some(&error) {
             tracing::warn!("the org could not be asked what changed ({error}): it is tried again");
-            self.told = Some(error);
         }
+        wires.bells.failing.send_modify(|all| {
+            for planned in planned {
+                let failing = Failing {
+                    cause: format!("the org could not be asked what changed: {error}"),
+                    is_lasting: false,
+                };
+                all.insert(planned.table.object.clone(), failing);
+            }
+        });
+        self.told = Some(error);
     }
 
-    /// From now on everything is polled by stamps, until it is time to try again.
-    fn turn_off(&mut self, why: &str) {
+    /// From now on everything is asked by queries, until it is time to try the lists again.
+    fn turn_off(&mut self, why: &str, now: Millis) {
         tracing::warn!(
-            "the org does not list what changed ({why}): objects are polled one by one, which costs many more API calls; the lists are tried again in an hour"
+            "the org does not list what changed ({why}): objects are asked by queries, which costs more API calls; the lists are tried again in an hour"
         );
         self.kept.clear();
-        self.not_before = Some(Instant::now() + REFUSED_FOR);
+        self.refused_until = now + REFUSED_MILLIS;
     }
 
     async fn take(
@@ -297,8 +359,8 @@ impl Rounds {
         Ok(())
     }
 
-    /// Whether an object with change events has the records that the org lists. Where it has not at two looks, the records
-    /// are read again.
+    /// Whether an object with change events has the records that the org lists. Those that it has not at two looks in a
+    /// row are read again: what is missing at the first may be told by an event that is under way.
     async fn is_missing_nothing(
         &mut self,
         wires: &Wires,
@@ -310,78 +372,27 @@ impl Rounds {
         let Some(kept) = self.kept.get_mut(object) else {
             return Ok(false);
         };
-        let looks_again = kept.compared.is_some();
         if kept.compared.is_some_and(|at| now - at < COMPARED_MILLIS) {
             return Ok(false);
         }
-        kept.compared = Some(now);
         let missing = read::missing(wires, planned, span, lists).await?;
-        if missing.is_empty() {
-            return Ok(true);
+        kept.compared = Some(now);
+        let is_missing_nothing = missing.is_empty();
+        let again = kept.missing_again(missing);
+        if again.is_empty() {
+            return Ok(is_missing_nothing);
         }
-        if looks_again {
-            tracing::warn!(%object, records = missing.len(), "{} changes of {object} were told by no event: the records are read again", missing.len());
-            for ids in missing.chunks(IDS_MAX) {
-                ask(&wires.work, |done| Work::ReadAgain {
-                    object: object.clone(),
-                    ids: ids.to_vec(),
-                    reason: NOT_TOLD.into(),
-                    done,
-                })
-                .await?;
-            }
+        tracing::warn!(%object, records = again.len(), "{} changes of {object} were told by no event: the records are read again", again.len());
+        for ids in again.chunks(IDS_MAX) {
+            ask(&wires.work, |done| Work::ReadAgain {
+                object: object.clone(),
+                ids: ids.to_vec(),
+                reason: NOT_TOLD.into(),
+                done,
+            })
+            .await?;
         }
         Ok(false)
-    }
-}
-
-/// How often each kind of object is asked, by what the org allows; as configured before it has told.
-fn plan(wires: &Wires, limits: &Limits, objects: &[&Planned]) -> Intervals {
-    let mut counts = Counts::default();
-    for planned in objects {
-        counts.0[feed::urgency(&planned.table.object) as usize] += 1;
-    }
-    let usage = wires.org.api_usage();
-    if let Some(usage) = usage {
-        limits.follow(Some(limits.plan(usage.limit, counts)));
-    }
-    let slower = limits.budget().slower(usage);
-    Intervals::new(
-        limits
-            .polls()
-            .intervals
-            .seconds()
-            .map(|seconds| seconds * 1_000 * slower),
-    )
-}
-
-/// Those that are due, the oldest first, and what fits into their calls besides.
-fn picked(candidates: &[Candidate], minute: Millis) -> Vec<usize> {
-    let is_due = |candidate: &Candidate| minute - candidate.asked_in >= candidate.interval;
-    let due = candidates.iter().filter(|candidate| is_due(candidate)).count() as u64;
-    let calls = (2 * due).div_ceil(PARTS_PER_CALL);
-    let room = usize::try_from(calls * PARTS_PER_CALL / 2).unwrap_or(usize::MAX);
-    let mut indexes: Vec<usize> = (0..candidates.len())
-        .filter(|index| candidates[*index].asked_in < minute)
-        .collect();
-    // By how far each is in its interval; what is due is past the end of it.
-    let progress = |candidate: &Candidate| {
-        let waited = (minute - candidate.asked_in).saturating_mul(1_000);
-        (is_due(candidate), waited / candidate.interval.max(1))
-    };
-    indexes.sort_by_key(|index| std::cmp::Reverse(progress(&candidates[*index])));
-    indexes.truncate(room);
-    indexes
-}
-
-/// The refusal that is about the lists themselves, and not about a session, an allowance or a bad day.
-fn refuses_lists(error: &Error) -> Option<&ApiError> {
-    match error {
-        Error::Refused {
-            status: 400 | 404 | 405,
-            errors,
-        } => errors.first(),
-        _ => None,
     }
 }
 
@@ -389,29 +400,20 @@ fn refuses_lists(error: &Error) -> Option<&ApiError> {
 mod tests {
     use super::*;
 
-    const MINUTE: Millis = 60_000;
-
     #[test]
-    fn calls_are_filled_with_what_is_due_later() {
-        let candidate = |minutes: i64, interval: i64| Candidate {
-            asked_in: 100 * MINUTE - minutes * MINUTE,
-            interval: interval * MINUTE,
-        };
-        let end = 100 * MINUTE;
-        // One is due: eleven others ride with it, those that have waited for the longest part of their time first.
-        let mut candidates = vec![candidate(1, 1)];
-        candidates.extend((1..=15).map(|minutes| candidate(minutes, 20)));
-        let first = picked(&candidates, end);
-        assert_eq!(first.len(), 12);
-        assert_eq!(first[..3], [0, 15, 14]);
-        // Nothing is due: nothing is asked.
-        assert!(picked(&candidates[1..], end).is_empty());
-        // What was asked up to this minute is not asked again.
-        assert!(picked(&[candidate(0, 1), candidate(-3, 1)], end).is_empty());
-        // 13 objects need two calls, which have room for 25.
-        let due = vec![candidate(1, 1); 13];
-        assert_eq!(picked(&due, end).len(), 13);
-        let many = [vec![candidate(1, 1); 13], vec![candidate(1, 20); 40]].concat();
-        assert_eq!(picked(&many, end).len(), 25);
+    fn only_what_is_missing_at_two_looks_in_a_row_was_told_by_no_event() {
+        let mut kept = Kept::new(0, true);
+        for (missing, again) in [
+            (&["a", "b"][..], &[][..]),
+            // The event of a came meanwhile, that of c is under way.
+            (&["b", "c"], &["b"]),
+            (&[], &[]),
+            // An equal look ends what was known of the one before.
+            (&["b", "c"], &[]),
+            (&["c", "b"], &["b", "c"]),
+        ] {
+            let missing = missing.iter().map(|id| (*id).to_owned()).collect();
+            assert_eq!(kept.missing_again(missing), again);
+        }
     }
 }

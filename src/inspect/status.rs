@@ -191,14 +191,16 @@ fn polls_line(polls: &Value) -> Option<String> {
         seconds("checkout"),
         seconds("other")
     );
-    match polls["by"].as_str()? {
-        "lists" => Some(format!(
-            "changes asked for: {asked}; {} of {} API calls in 24 h where nothing changes",
+    let by = polls["by"].as_str()?;
+    let cost = match polls["calls_daily"].is_null() {
+        true => String::new(),
+        false => format!(
+            "; {} of {} API calls in 24 h where nothing changes",
             words(&polls["calls_daily"]),
             words(&polls["budget_daily"])
-        )),
-        _ => Some(format!("changes asked for: {asked}; one API call an object")),
-    }
+        ),
+    };
+    Some(format!("changes asked for by {by}: {asked}{cost}"))
 }
 
 fn allowance_line(allowance: &Value) -> String {

@@ -10,19 +10,18 @@
 use std::collections::HashSet;
 use std::hash::{BuildHasher as _, RandomState};
 
-use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use reqwest::Method;
 use serde_json::{Map, Value, from_slice, json};
 
 use crate::salesforce::client::without_query;
 use crate::salesforce::pages::split::split;
-use crate::salesforce::rest::{PartResult, Scope};
+use crate::salesforce::rest::Scope;
 use crate::salesforce::{Error, Org};
 
-mod split;
+pub use self::begin::QUERIES_PER_CALL;
 
-/// The org refuses addresses of more than 16 KiB, and proxies on the way those of more than 8.
-const ADDRESS_BYTES_MAX: usize = 8_000;
+mod begin;
+mod split;
 
 /// One page of a query's rows.
 #[derive(Debug, Default, PartialEq)]
@@ -82,48 +81,20 @@ pub struct Pages<'o> {
 
 #[derive(Debug)]
 enum Next {
-    First { soql: String, scope: Scope },
+    First {
+        soql: String,
+        scope: Scope,
+    },
+    /// It came with others, in one call.
+    Ready {
+        path: String,
+        page: Page,
+    },
     Further(String),
     None,
 }
 
 impl Org {
-    /// Runs a SOQL query and gives its first page. One that is too long for an address travels in a body.
-    pub async fn query(&self, soql: &str, scope: Scope) -> Result<Page, Error> {
-        let resource = match scope {
-            Scope::Live => "query",
-            Scope::WithDeleted => "queryAll",
-        };
-        let path = format!(
-            "{}/{resource}?q={}",
-            self.data_path(),
-            utf8_percent_encode(soql, NON_ALPHANUMERIC)
-        );
-        if path.len() <= ADDRESS_BYTES_MAX {
-            return self
-                .next_page(&path)
-                .await
-                .and_then(|page| self.first(&path, page));
-        }
-        let part = json!({"method": "GET", "url": path, "referenceId": "query"});
-        let mut parts = self
-            .composite(&json!({"allOrNone": false, "compositeRequest": [part]}))
-            .await?;
-        match parts.pop() {
-            Some(PartResult {
-                status: 200, body, ..
-            }) => {
-                let page = self.page(&path, body.to_string().as_bytes())?;
-                self.first(&path, page)
-            }
-            Some(part) => {
-                let (url, body) = (without_query(&path), part.body.to_string());
-                Err(Error::of_answer(url, part.status, body.as_bytes()))
-            }
-            None => Err(self.unreadable(&path, "the composite has no part")),
-        }
-    }
-
     /// A further page, by the path that the page before it named.
     pub async fn next_page(&self, next: &str) -> Result<Page, Error> {
         let answer = self.call(Method::GET, next, None).await?;
@@ -220,6 +191,7 @@ impl Pages<'_> {
         let (page, path) = match std::mem::replace(&mut self.next, Next::None) {
             Next::None => return Ok(None),
             Next::First { soql, scope } => (self.org.query(&soql, scope).await?, "query".to_owned()),
+            Next::Ready { path, page } => (page, path),
             Next::Further(path) => (self.org.next_page(&path).await?, path),
         };
         self.whole

@@ -227,6 +227,7 @@ impl<T: 'static, H: Handler<T, World>> Handler<T, World> for Gated<H> {
             let mut answer = match authorise(&gate, &mut request).await {
                 Ok(()) if filling && !Partial::is_asked(&request) => world
                     .initializing(subject.unwrap_or(Subject::All))
+                    .or_partial()
                     .into_response(),
                 Ok(()) => match tokio::time::timeout(REQUEST_MAX, handler.call(request, world)).await {
                     Ok(answer) if filling => Partial::tell(answer),

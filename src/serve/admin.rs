@@ -6,6 +6,7 @@ use axum::response::Response;
 use serde_json::json;
 
 use crate::model::freshness::State;
+use crate::serve::freshness::Subject;
 use crate::serve::problem::Problem;
 use crate::serve::{World, reply};
 use crate::store::standing::Standing;
@@ -24,13 +25,16 @@ pub async fn readyz(extract::State(world): extract::State<World>) -> Response {
     let (standing, now) = (health.standing(), world.clock.moment());
     let state = standing.state(now);
     let reads = readable && state != State::Initializing;
-    let problem = health.hindrances.of_orders();
+    let taken = writable && !health.freshness.is_initializing(Subject::Orders, now);
+    let unsent = health.hindrances.of_orders();
+    let sending = unsent.is_none();
+    let refused = (!taken && writable).then(|| world.initializing(Subject::Orders).detail().to_owned());
     let body = json!({
-        "ready": reads && writable,
+        "ready": reads && taken,
         "reads": {"ready": reads, "state": state.name(), "lag_seconds": standing.lag_seconds(now), "cause": standing.cause(now)},
-        "orders": {"ready": writable, "sending": problem.is_none(), "problem": problem},
+        "orders": {"ready": taken, "sending": sending, "problem": refused.or(unsent)},
     });
-    let status = if reads && writable {
+    let status = if reads && taken {
         StatusCode::OK
     } else {
         StatusCode::SERVICE_UNAVAILABLE

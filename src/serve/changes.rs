@@ -155,7 +155,8 @@ impl Wanted {
     fn refused(&self, world: &World) -> Problem {
         let health = world.health.borrow();
         let about = Some(self.about());
-        Problem::initializing(health.freshness.truth().progress(about, world.clock.moment()))
+        let progress = health.freshness.truth().progress(about, world.clock.moment());
+        Problem::initializing(progress).or_partial()
     }
 
     fn wants(&self, entry: &Entry) -> bool {

@@ -273,9 +273,7 @@ fn placed(
 ) -> Result<(Placed, Visitor, Vec<Limit>), Problem> {
     // What is not loaded yet may be this customer's prices.
     if world.is_initializing(Subject::Orders) {
-        return Err(Problem::unavailable(
-            "the first load is not complete yet: send the order again",
-        ));
+        return Err(world.initializing(Subject::Orders));
     }
     check_posted(world, store, &order)?;
     let visitor = visitor::find(

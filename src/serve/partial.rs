@@ -62,7 +62,7 @@ pub fn of_object(
             Err(problem) if problem.is_not_found() => Problem::initializing(NOTHING).into_response(),
             answer => Partial::tell(answer?),
         },
-        true => Problem::initializing(NOTHING).into_response(),
+        true => Problem::initializing(NOTHING).or_partial().into_response(),
         false => read()?,
     };
     told.tell(answer.headers_mut(), world.clock.moment());

@@ -57,15 +57,29 @@ impl Problem {
     /// For what is made of objects that have never been complete.
     pub fn initializing(progress: Progress) -> Self {
         let Progress { complete, needed } = progress;
-        let detail = format!(
-            "the first load is not complete: {complete} of the {needed} objects that this needs are loaded; try again, or ask for what is there with partial=true"
-        );
+        let detail = match needed {
+            0 => "nothing is loaded yet, and what the org has is not known: try again; /readyz says what stands in the way".to_owned(),
+            _ => format!("the first load is not complete: {complete} of the {needed} objects that this needs are loaded; try again"),
+        };
         let problem = Self::new(StatusCode::SERVICE_UNAVAILABLE, "initializing", detail);
         Self {
             retry_after_seconds: Some(5),
             progress: Some(progress),
             ..problem
         }
+    }
+
+    /// For a request that may ask for what is there, and did not.
+    pub fn or_partial(mut self) -> Self {
+        if self.progress.is_some_and(|progress| progress.needed > 0) {
+            self.detail
+                .push_str(", or ask for what is there with partial=true");
+        }
+        self
+    }
+
+    pub fn detail(&self) -> &str {
+        &self.detail
     }
 
     pub fn is_not_found(&self) -> bool {

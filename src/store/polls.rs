@@ -9,14 +9,14 @@ use std::path::Path;
 use serde_json::{Value, json};
 
 use crate::model::clock::Millis;
-use crate::model::schedule::{Intervals, Plan};
+use crate::model::schedule::{Intervals, Plan, Way};
 
 const FILE_NAME: &str = "polls.json";
 
 /// How changes of polled objects are asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Polls {
-    /// By the org's lists, as planned; each object by its stamps where there is no plan.
+    /// None where each object is asked by itself, as often as is configured.
     pub plan: Option<Plan>,
     pub intervals: Intervals,
 }
@@ -25,7 +25,7 @@ impl Polls {
     pub fn as_json(&self) -> Value {
         let [page, checkout, other] = self.intervals.seconds();
         json!({
-            "by": if self.plan.is_some() { "lists" } else { "stamps" },
+            "by": self.plan.map_or(Way::Queries, |plan| plan.way).name(),
             "interval_seconds": {"page": page, "checkout": checkout, "other": other},
             "calls_daily": self.plan.map(|plan| plan.calls_daily),
             "budget_daily": self.plan.map(|plan| plan.budget_daily),
@@ -50,8 +50,10 @@ pub fn read(dir: &Path) -> Option<Polls> {
     let millis = [seconds("page")?, seconds("checkout")?, seconds("other")?]
         .map(|seconds| -> Millis { seconds * 1_000 });
     let intervals = Intervals::new(millis);
+    let way = Way::ALL.into_iter().find(|way| told["by"] == way.name())?;
     let plan = match (told["calls_daily"].as_u64(), told["budget_daily"].as_u64()) {
         (Some(calls_daily), Some(budget_daily)) => Some(Plan {
+            way,
             intervals,
             calls_daily,
             budget_daily,
@@ -64,23 +66,26 @@ pub fn read(dir: &Path) -> Option<Polls> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::schedule::{Counts, plan};
+    use crate::model::schedule::{Counts, Urgency, plan};
 
     #[test]
     fn is_read_as_it_was_written() {
         let dir = tempfile::tempdir().unwrap();
         assert_eq!(read(dir.path()), None);
-        let planned = plan(5_000, Counts([28, 16, 31]), 60);
-        for polls in [
+        let planned = Way::ALL.map(|way| {
+            let mut counts = Counts::default();
+            counts.add(way, Urgency::Page);
+            let plan = plan(5_000, counts, 60);
             Polls {
-                plan: Some(planned),
-                intervals: planned.intervals,
-            },
-            Polls {
-                plan: None,
-                intervals: Intervals::even(7_000),
-            },
-        ] {
+                plan: Some(plan),
+                intervals: plan.intervals,
+            }
+        });
+        let unplanned = Polls {
+            plan: None,
+            intervals: Intervals::even(7_000),
+        };
+        for polls in planned.into_iter().chain([unplanned]) {
             write(dir.path(), &polls).unwrap();
             assert_eq!(read(dir.path()), Some(polls));
         }

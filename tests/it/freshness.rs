@@ -14,7 +14,7 @@ use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use crate::world::{Sandbox, eventually};
+use crate::world::{Sandbox, eventually, order};
 
 /// A daemon in this process.
 pub struct Inside {
@@ -229,11 +229,6 @@ async fn same_causes(org: &Sandbox, daemon: &Inside, case: &Case) {
     }
 }
 
-async fn lift_faults(org: &Sandbox) {
-    let url = format!("{}/sandbox/faults", org.env["SANDBOX_HTTP"]);
-    assert!(org.http.delete(url).send().await.unwrap().status().is_success());
-}
-
 /// What goes wrong, and what is said of it.
 struct Case {
     what: &'static str,
@@ -300,7 +295,10 @@ const CASES: &[Case] = &[
     },
     Case {
         what: "queries are not answered",
-        faults: || json!({"path": "/query", "fault": {"delay_ms": 86_400_000}}),
+        faults: || {
+            json!([{"path": "/query", "fault": {"delay_ms": 86_400_000}},
+            {"path": "/composite", "fault": {"delay_ms": 86_400_000}}])
+        },
         streamed: "live",
         polled: "stale",
         cause: "was completed since",
@@ -371,7 +369,7 @@ async fn an_answer_is_as_old_as_it_says_whatever_fails() {
         for (changed, state) in during.iter().zip([streamed, polled]) {
             all_say(&org, &daemon, changed, state, case).await;
         }
-        lift_faults(&org).await;
+        org.lift_faults().await;
         for changed in &during {
             changed.until(&daemon, "live").await;
         }
@@ -397,7 +395,7 @@ async fn half_a_load_is_no_load_when_the_org_goes_away() {
         .await;
     eventually("the org is known to be away", async || {
         let said = daemon.running.said();
-        said.contains("what is cached is served meanwhile").then_some(())
+        said.contains("the org is asked again and again").then_some(())
     })
     .await;
     let ready = reqwest::get(format!("{}/readyz", daemon.admin)).await.unwrap();
@@ -405,4 +403,47 @@ async fn half_a_load_is_no_load_when_the_org_goes_away() {
     let ready: Value = ready.json().await.unwrap();
     assert_eq!(ready["reads"]["state"], "initializing", "{ready}");
     assert_eq!(ready["reads"]["lag_seconds"], Value::Null);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_a_cache_and_an_org_what_is_refused_is_said_to_be_refused() {
+    let org = Sandbox::start(&["--products", "5", "--stores", "1"]).await;
+    let daemon = org
+        .daemon_with(&[("STORESYNC__ORG__LOGIN_URL", "http://127.0.0.1:1")])
+        .await;
+    eventually("the org is known to be away", async || {
+        let said = daemon.running.said();
+        said.contains("the org is asked again and again").then_some(())
+    })
+    .await;
+    let said = daemon.running.said();
+    assert!(!said.contains("what is cached is served"), "{said}");
+    assert!(said.contains("nothing is cached yet"), "{said}");
+    let ready = reqwest::get(format!("{}/readyz", daemon.admin)).await.unwrap();
+    let ready: Value = ready.json().await.unwrap();
+    let posted = order("WEB-1", "AUD", &[("01t000000000001AAA", 1)]);
+    let url = format!("{}/v1/stores/main/orders", daemon.api);
+    let answer = reqwest::Client::new()
+        .post(url)
+        .json(&posted)
+        .send()
+        .await
+        .unwrap();
+    assert_eq!(answer.status(), 503);
+    let problem: Value = answer.json().await.unwrap();
+    assert_eq!(ready["orders"]["ready"], false, "{ready}");
+    assert_eq!(ready["orders"]["sending"], false, "{ready}");
+    for path in [
+        "/v1/stores/main/products",
+        "/v1/stores/main/products?partial=true",
+    ] {
+        let (status, refused) = daemon.get(path).await.unwrap();
+        assert_eq!(status, 503, "{refused}");
+        for problem in [&refused, &problem] {
+            let detail = problem["detail"].as_str().unwrap();
+            assert!(detail.contains("nothing is loaded yet"), "{detail}");
+            assert!(!detail.contains("0 of the 0"), "{detail}");
+            assert!(!detail.contains("partial=true"), "{detail}");
+        }
+    }
 }

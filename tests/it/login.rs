@@ -215,7 +215,7 @@ async fn a_cache_is_served_whatever_the_login_says() {
         daemon.get(&format!("/v1/objects/product2/{id}")).await.unwrap().0,
         200
     );
-    lift_faults(&org).await;
+    org.lift_faults().await;
     org.update("Product2", &id, json!({"Name": "After the refusals"}))
         .await;
     eventually("the daemon has logged in and goes on", async || {
@@ -252,7 +252,7 @@ async fn without_a_cache_and_an_org_it_listens_and_says_why_it_has_nothing() {
     assert_eq!(ready["orders"]["sending"], false, "{ready}");
     let (status, problem) = daemon.get("/v1/stores").await.unwrap();
     assert_eq!(status, 503, "{problem}");
-    lift_faults(&org).await;
+    org.lift_faults().await;
     daemon.live().await;
     assert_eq!(daemon.get("/v1/stores").await.unwrap().0, 200);
 }
@@ -299,9 +299,4 @@ async fn a_start_that_waits_for_the_org_is_stopped_at_once() {
     assert_eq!(daemon.running.wait().code(), Some(0));
     let said = daemon.running.said();
     assert!(!said.contains("not all stages ended"), "{said}");
-}
-
-async fn lift_faults(org: &Sandbox) {
-    let url = format!("{}/sandbox/faults", org.env["SANDBOX_HTTP"]);
-    assert!(org.http.delete(url).send().await.unwrap().status().is_success());
 }

@@ -248,18 +248,126 @@ async fn an_idle_org_costs_what_is_projected() {
     }
 }
 
+/// How changes are asked for.
+async fn by(world: &World, way: &str) {
+    eventually(way, async || {
+        let status = world.daemon.asked("/status").await;
+        (status["polls"]["by"] == way).then_some(())
+    })
+    .await;
+}
+
+async fn is_updated_to(world: &World, name: &str) {
+    let media = world.org.some(MEDIA, "").await;
+    let update = record(MEDIA, &json!({"Id": media, "Name": name}));
+    world.org.control("changes", json!({"update": [update]})).await;
+    world.until(name, MEDIA, &media, |row| row["name"] == name).await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
-async fn an_org_without_lists_is_polled_by_stamps() {
+async fn an_org_without_lists_is_asked_by_queries_within_the_budget_until_it_has_them() {
+    let world = World::of(15_000).await;
+    let store = world.org.some("s_c__Store__c", "").await;
+    by(&world, "lists").await;
+    let refused = json!({"status": 400, "code": "INVALID_REPLICATION_DATE"});
+    world
+        .org
+        .fault(json!([{"path": "/updated/", "fault": refused}, {"path": "/deleted/", "fault": refused}]))
+        .await;
+    for _ in 0..5 {
+        world.sleep(MINUTE).await;
+    }
+    by(&world, "queries").await;
+    world.is_current(300).await;
+    is_updated_to(&world, "by queries").await;
+    let polls = world.daemon.asked("/status").await["polls"].clone();
+    let page = polls["interval_seconds"]["page"].as_i64().unwrap();
+    // Queries settle for half a minute before they prove anything.
+    let (calls, products, _) = a_quarter_of_an_hour(&world, &store, page + 30).await;
+    println!(
+        "by queries, 15000 calls allowed: {} a day, {} projected; products {} s old in the median",
+        calls * 96,
+        polls["calls_daily"],
+        products[22],
+    );
+    let projected = polls["calls_daily"].as_u64().unwrap();
+    assert!(projected <= 2_500, "{polls}");
+    assert!(calls <= projected / 96 + 16, "{calls} {polls}");
+    world.org.lift_faults().await;
+    for _ in 0..13 {
+        world.sleep(5 * MINUTE).await;
+    }
+    by(&world, "lists").await;
+    is_updated_to(&world, "by lists again").await;
+    world.daemon.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_org_that_refuses_composites_is_asked_one_by_one() {
     let world = World::start().await;
     world.pass(STEP).await;
-    let fault = json!({"path": "/composite", "fault": {"status": 400, "code": "LIMIT_EXCEEDED"}});
-    world.org.fault(fault).await;
-    let media = world.org.some(MEDIA, "").await;
-    let update = record(MEDIA, &json!({"Id": media, "Name": "by stamps"}));
-    world.org.control("changes", json!({"update": [update]})).await;
+    for (number, (status, code)) in [(400, "LIMIT_EXCEEDED"), (403, "INSUFFICIENT_ACCESS")]
+        .into_iter()
+        .enumerate()
+    {
+        let fault = json!({"path": "/composite", "fault": {"status": status, "code": code}});
+        world.org.fault(fault).await;
+        is_updated_to(&world, &format!("one by one {number}")).await;
+        world.org.lift_faults().await;
+        // Composites are tried again after an hour.
+        for _ in 0..13 {
+            world.sleep(5 * MINUTE).await;
+        }
+        by(&world, "lists").await;
+    }
+    world.daemon.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn why_the_org_cannot_be_asked_is_told_at_once() {
+    let world = World::start().await;
+    world.pass(STEP).await;
     world
-        .until("an update", MEDIA, &media, |row| row["name"] == "by stamps")
+        .org
+        .fault(json!({"path": "/composite", "fault": {"status": 503}}))
         .await;
+    world.sleep(STEP).await;
+    let problem = async || {
+        let status = world.daemon.asked("/status").await;
+        let objects = status["objects"].as_array()?.clone();
+        let media = objects.into_iter().find(|object| object["object"] == MEDIA)?;
+        media["cause"].as_str().map(str::to_owned)
+    };
+    let cause = eventually("a cause", async || problem().await).await;
+    assert!(cause.contains("could not be asked what changed"), "{cause}");
+    assert!(cause.contains("503"), "{cause}");
+    world.org.lift_faults().await;
+    world.sleep(STEP).await;
+    eventually("no cause", async || problem().await.is_none().then_some(())).await;
+    world.daemon.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_object_whose_list_was_refused_once_is_listed_again_after_an_hour() {
+    let world = World::start().await;
+    world.pass(STEP).await;
+    // The first list is refused, and all of them are counted.
+    let rule = json!({"path": format!("{MEDIA}/updated"), "times": 1, "fault": {"status": 503}});
+    world.org.fault(rule).await;
+    let lists = async || {
+        let url = format!("{}/sandbox/faults", world.org.env["SANDBOX_HTTP"]);
+        let told: Value = reqwest::get(url).await.unwrap().json().await.unwrap();
+        told["rules"][0]["met"].as_u64().unwrap()
+    };
+    world.sleep(STEP).await;
+    eventually("a refused list", async || (lists().await == 1).then_some(())).await;
+    is_updated_to(&world, "by a query").await;
+    assert_eq!(lists().await, 1);
+    for _ in 0..13 {
+        world.sleep(5 * MINUTE).await;
+    }
+    eventually("a second list", async || (lists().await > 1).then_some(())).await;
+    is_updated_to(&world, "by a list").await;
     world.daemon.end().await;
 }
 

@@ -622,7 +622,10 @@ async fn who_is_deleted_is_erased_where_the_object_is_personal(org: &Sandbox, da
 
 #[test]
 fn the_plan_keeps_to_the_calls_of_the_configuration() {
-    let counts = Counts([28, 16, 31]);
+    let counts = Counts {
+        by_lists: [28, 16, 31],
+        ..Counts::default()
+    };
     for (calls, allowed, budget) in [
         (None, 100_000, 5_000),
         (Some(2_500), 100_000, 2_500),

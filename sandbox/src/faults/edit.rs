@@ -6,7 +6,7 @@ use super::Edit;
 use crate::http::answer::{Content, Reply};
 
 impl Edit {
-    pub(super) fn apply(&self, mut reply: Reply) -> Reply {
+    pub fn apply(&self, mut reply: Reply) -> Reply {
         for (name, value) in &self.headers {
             let Some(header) = HEADERS.iter().find(|header| *header == name) else {
                 continue;

@@ -97,9 +97,9 @@ pub(super) async fn missing(
     planned: &Planned,
     span: &Span,
     lists: &Lists,
-) -> anyhow::Result<Vec<String>> {
+) -> anyhow::Result<HashSet<String>> {
     let Some(stamp) = stamp_field(&planned.table) else {
-        return Ok(Vec::new());
+        return Ok(HashSet::new());
     };
     let window = Window {
         from: Some(span.start - TRANSACTION_MILLIS),
@@ -110,7 +110,7 @@ pub(super) async fn missing(
         .with(|connection| compare::stamps(connection, &planned.table, stamp, &window))?
         .into_iter()
         .collect();
-    let mut missing: Vec<String> = lists
+    let mut missing: HashSet<String> = lists
         .deleted
         .iter()
         .filter(|id| here.contains_key(*id))
@@ -126,7 +126,7 @@ pub(super) async fn missing(
                 let Some(id) = text("Id") else { continue };
                 let theirs = text(stamp).and_then(cells::stamp);
                 if here.get(id).copied().flatten() < theirs {
-                    missing.push(id.to_owned());
+                    missing.insert(id.to_owned());
                 }
             }
         }

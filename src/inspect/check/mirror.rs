@@ -10,7 +10,7 @@ use crate::inspect::check::reach::World;
 use crate::inspect::check::{Area, Report};
 use crate::model::clock::Millis;
 use crate::model::row::ColumnKind;
-use crate::model::schedule::Counts;
+use crate::model::schedule::{Counts, Way};
 use crate::salesforce::Error;
 use crate::salesforce::changed::{Span, whole_minute};
 use crate::salesforce::describe::Describe;
@@ -78,12 +78,10 @@ pub(super) async fn channels(report: &mut Report, world: &World, sync: &config::
 /// Each object of the profile and of the configuration, with its fields.
 pub(super) async fn objects(report: &mut Report, world: &World, config: &Config, members: &[String]) {
     let missing = missing_fields(config);
-    let (mut counts, mut mirrored) = (Counts::default(), Vec::new());
+    let mut mirrored = Vec::new();
     for name in mapping::objects(&config.sync) {
         match look(world, &config.sync, members, &name).await {
             Ok(Some((describe, planned))) => {
-                counts.0[feed::urgency(&planned.table.object) as usize] += 1;
-                mirrored.push(planned.table.object.clone());
                 object(report, &describe, &planned);
                 rules(
                     report,
@@ -94,6 +92,7 @@ pub(super) async fn objects(report: &mut Report, world: &World, config: &Config,
                 )
                 .await;
                 hidden(report, &describe, &missing);
+                mirrored.push(planned);
             }
             Ok(None) => absent(report, &config.sync, &name),
             Err(error) => {
@@ -106,36 +105,36 @@ pub(super) async fn objects(report: &mut Report, world: &World, config: &Config,
             }
         }
     }
-    polls(report, world, &config.sync, counts, &mirrored).await;
+    polls(report, world, &config.sync, &mirrored).await;
 }
 
 /// How often the org is asked for changes, what that costs, and whether answers can be as current as is wanted.
-async fn polls(
-    report: &mut Report,
-    world: &World,
-    config: &config::Sync,
-    counts: Counts,
-    mirrored: &[String],
-) {
+async fn polls(report: &mut Report, world: &World, config: &config::Sync, mirrored: &[Planned]) {
     let usage = world.org.api_usage().filter(|_| config.poll_seconds >= 60);
     let Some(usage) = usage.filter(|_| !mirrored.is_empty()) else {
         return;
     };
-    if let Some(refusal) = refusal_of_lists(world, mirrored).await {
-        report.warn(
-            Area::Limits,
-            "changes",
-            &format!("the org does not list what changed ({refusal})"),
-            "nothing can be done here: each object costs an API call each time that it is asked, so set [sync] poll_seconds by what the org allows",
-        );
-        return;
+    let refusal = refusal_of_lists(world, mirrored).await;
+    let mut counts = Counts::default();
+    for planned in mirrored {
+        let urgency = feed::urgency(&planned.table.object);
+        match refusal {
+            None => counts.add(Way::Lists, urgency),
+            Some(_) if planned.streamed => {}
+            Some(_) => counts.add(Way::Queries, urgency),
+        }
     }
     let plan = Limits::new(config).plan(usage.limit, counts);
     let [page, checkout, other] = plan.intervals.seconds();
-    let told = format!(
+    let mut told = format!(
         "asked for each {page} s of what pages show, {checkout} s of what a checkout needs, {other} s of others: {} of {} API calls in 24 hours where nothing changes",
         plan.calls_daily, plan.budget_daily
     );
+    if let Some(refusal) = &refusal {
+        told.push_str(&format!(
+            "; by queries, as the org does not list what changed ({refusal})"
+        ));
+    }
     let slowest = other.max(checkout).max(page) + POLL_MARGIN_SECONDS;
     let line = match config.stale_after_seconds.map(i64::from) {
         Some(wanted) if wanted < slowest => report.warn(
@@ -143,6 +142,12 @@ async fn polls(
             "changes",
             &told,
             &format!("[sync] stale_after_seconds = {wanted} calls some of it stale all the time: set it to at least {slowest}, or api_calls_daily higher"),
+        ),
+        _ if refusal.is_some() => report.warn(
+            Area::Limits,
+            "changes",
+            &told,
+            "queries cost more calls, and so objects are asked less often: ask whoever runs the org why getUpdated and getDeleted are refused, or set [sync] api_calls_daily higher",
         ),
         _ if plan.calls_daily > plan.budget_daily => report.warn(
             Area::Limits,
@@ -157,10 +162,10 @@ async fn polls(
 }
 
 /// Why the org refuses lists of changes within a composite request, where it does.
-async fn refusal_of_lists(world: &World, mirrored: &[String]) -> Option<String> {
+async fn refusal_of_lists(world: &World, mirrored: &[Planned]) -> Option<String> {
     let end = whole_minute(world.org.org_time_at_least());
-    let span = |object: &String| Span {
-        object: object.clone(),
+    let span = |planned: &Planned| Span {
+        object: planned.table.object.clone(),
         start: end - LISTED_MILLIS,
         end,
     };
