@@ -113,7 +113,7 @@ impl Mirrored {
             phase: Phase::Unloaded,
             filtered: planned.filter.is_some(),
             formulas: planned.formulas.iter().filter_map(position).collect(),
-            shown: dependants::shown_columns(&planned.table),
+            shown: Vec::new(),
             polled: !planned.streamed && stamp_field(&planned.table).is_some(),
             read_at: None,
             catching_up: None,
@@ -267,6 +267,7 @@ impl World {
             world.by_name.insert(object.clone(), world.objects.len());
             world.objects.push(mirrored);
         }
+        world.link();
         world.take_up(cache)?;
         for (id, json) in schemas {
             world.schemas.learn(id, json, &world.objects, &world.by_name);

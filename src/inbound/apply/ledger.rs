@@ -266,6 +266,7 @@ impl World {
         let index = self.objects.len();
         self.by_name.insert(planned.table.object.clone(), index);
         self.objects.push(mirrored);
+        self.link();
         self.schemas.map_again(index, &self.objects);
         if !matches!(self.objects[index].phase, Phase::Unloaded) {
             self.reload(batch, &planned.table.object, "the org shows it again")?;
@@ -289,6 +290,7 @@ impl World {
         after.read_at = before.read_at;
         let filter_changed = before.filtered != after.filtered;
         *before = after;
+        self.link();
         self.schemas.map_again(index, &self.objects);
         batch.set_object_problem(object, None)?;
         if batch.set_streamed(object, planned.streamed)? {

@@ -459,6 +459,17 @@ impl Batch<'_> {
         Ok(text.flatten())
     }
 
+    /// Whether a row is here and its column is true.
+    pub fn is_set(&self, mirror: &Mirror, id: &str, position: usize) -> rusqlite::Result<bool> {
+        let (table, column) = (&mirror.table.name, &mirror.table.columns[position].name);
+        let sql = format!(
+            "select 1 from {} where id = ?1 and {} = 1",
+            quoted(table),
+            quoted(column)
+        );
+        self.transaction.prepare_cached(&sql)?.exists([id])
+    }
+
     /// Whether a row is here and its column is not null.
     pub fn has_value(&self, mirror: &Mirror, id: &str, position: usize) -> rusqlite::Result<bool> {
         let (table, column) = (&mirror.table.name, &mirror.table.columns[position].name);

@@ -298,3 +298,44 @@ async fn a_price_book_entry_follows_the_name_of_its_product() {
     converge(&org).await;
     org.settled().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_person_account_follows_its_contact() {
+    let org = Sandbox::start(&["--stores", "1", "--products", "5"]).await;
+    org.control("schema", json!({"person_accounts": {}})).await;
+    let person = org
+        .create(
+            "Account",
+            json!({"LastName": "Lee", "FirstName": "Ana", "PersonTitle": "Ms"}),
+        )
+        .await;
+    let company = org.create("Account", json!({"Name": "Acme"})).await;
+    let daemon = org.daemon_with(&[FEW_OBJECTS]).await;
+    daemon.live().await;
+    converge(&org).await;
+    let contact = org
+        .some("Contact", &format!("WHERE AccountId = '{person}'"))
+        .await;
+    let other = org
+        .create("Contact", json!({"LastName": "Kay", "AccountId": company}))
+        .await;
+    // The org shows the contact's title at both, and says so of the contact alone.
+    let unsaid = json!({"told": "silently", "stamps": "none",
+        "update": [{"attributes": {"type": "Account"}, "Id": person, "PersonTitle": "Doctor"}]});
+    org.control("changes", unsaid).await;
+    let said =
+        [&contact, &other].map(|id| json!({"attributes": {"type": "Contact"}, "Id": id, "Title": "Doctor"}));
+    org.control("changes", json!({"update": said})).await;
+    eventually("the account shows it", async || {
+        let sql = format!("select persontitle from account where id = '{person}'");
+        let rows = select(&cache(&org.state()), &sql);
+        (rows[0]["persontitle"] == "Doctor").then_some(())
+    })
+    .await;
+    converge(&org).await;
+    // The company has nothing of its contact.
+    let (_, parked, _) = org
+        .verb(&["events", "list", "--record", &company, "--json"])
+        .await;
+    assert!(!parked.contains("of another record"), "{parked}");
+}
