@@ -16,7 +16,7 @@ use crate::model::trouble::{Failing, Hindrances};
 use crate::salesforce::Org;
 use crate::serve::{Freshness, Health};
 use crate::store::cache::{cursors, proofs};
-use crate::store::hindrances;
+use crate::store::note::HINDRANCES;
 use crate::store::reader::Reader;
 
 /// How often the health that readers are told is looked at.
@@ -56,7 +56,7 @@ impl Watched {
         if told.as_ref() == Some(&now) {
             return;
         }
-        match hindrances::write(&self.dir, &now) {
+        match HINDRANCES.write(&self.dir, &now) {
             Ok(()) => *told = Some(now),
             // A full disk is told of by those who must write.
             Err(error) => tracing::debug!("what stands in the way cannot be written ({error})"),

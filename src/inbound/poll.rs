@@ -28,7 +28,7 @@ use crate::model::trouble::Failing;
 use crate::salesforce::Error;
 use crate::salesforce::rest::Scope;
 use crate::store::cache::{State, objects};
-use crate::store::polls;
+use crate::store::note::POLLS;
 use crate::telemetry::pulse::Pulse;
 
 /// Between two looks at what is due.
@@ -80,7 +80,8 @@ pub async fn run(wires: Wires, limits: Limits) -> anyhow::Result<()> {
             }
             let polls = limits.polls();
             if written != Some(polls) {
-                polls::write(wires.reader.dir(), &polls)
+                POLLS
+                    .write(wires.reader.dir(), &polls)
                     .context("how objects are polled cannot be written: check the space left on the disk")?;
                 written = Some(polls);
             }

@@ -4,6 +4,8 @@
 //! ladder that the budget pays for is taken. An object needs two parts of a composite request (what was written, what
 //! was deleted), of which one call has 25.
 
+use serde::{Deserialize, Serialize};
+
 use crate::model::clock::Millis;
 
 const MINUTES_DAILY: u64 = 1_440;
@@ -44,7 +46,7 @@ pub enum Urgency {
 }
 
 /// The longest time between two questions, by [`Urgency`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Intervals([Millis; 3]);
 
 impl Intervals {
@@ -71,7 +73,7 @@ impl Intervals {
 pub struct Counts(pub [usize; 3]);
 
 /// What is asked, and what it is expected to cost.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Plan {
     pub intervals: Intervals,
     /// Calls within 24 hours where nothing changes.

@@ -8,8 +8,9 @@ use serde_json::json;
 use crate::model::freshness::State;
 use crate::serve::problem::Problem;
 use crate::serve::{World, reply};
+use crate::store::note::{ALLOWANCE, POLLS};
 use crate::store::standing::Standing;
-use crate::store::{allowance, holders, journal, polls, storefront};
+use crate::store::{holders, journal, storefront};
 
 /// The process answers.
 pub async fn livez() -> Response {
@@ -45,9 +46,9 @@ pub async fn status(extract::State(world): extract::State<World>) -> Result<Resp
     standing.truth = health.freshness.truth().clone();
     standing.follow_only(&world.topics);
     standing.orders = world.intake.standing()?;
-    standing.allowance = allowance::read(&world.dir);
+    standing.allowance = ALLOWANCE.read(&world.dir);
     standing.logs = holders::logs(&world.dir);
-    standing.polls = polls::read(&world.dir);
+    standing.polls = POLLS.read(&world.dir);
     standing.journal = journal::forget::standing_in(&world.dir).map_err(anyhow::Error::from)?;
     standing.hindrances = health.hindrances;
     let body = standing.as_json(true, now);

@@ -22,8 +22,9 @@ use crate::store::cache::cursors::Cursor;
 use crate::store::cache::objects::{ObjectState as ObjectStanding, State as ObjectState};
 use crate::store::cache::repairs::{self, Closed, Kind};
 use crate::store::holders::Log;
+use crate::store::note::ALLOWANCE;
 use crate::store::standing::Standing;
-use crate::store::{allowance, cache, holders, journal, outbox};
+use crate::store::{cache, holders, journal, outbox};
 use crate::telemetry::metrics::{self, describe, sample};
 
 /// `text/plain; version=0.0.4` is what every collector reads.
@@ -39,7 +40,7 @@ pub async fn metrics(extract::State(world): extract::State<World>) -> Result<Res
     standing.truth = health.freshness.truth().clone();
     standing.follow_only(&world.topics);
     standing.orders = world.intake.standing()?;
-    standing.allowance = allowance::read(&world.dir);
+    standing.allowance = ALLOWANCE.read(&world.dir);
     standing.logs = holders::logs(&world.dir);
     standing.journal = journal::forget::standing_in(&world.dir).map_err(anyhow::Error::from)?;
     let mut out = String::with_capacity(16 * 1024);
