@@ -102,6 +102,8 @@ fn as_text(status: &Value) -> String {
             after(&status["orders_problem"])
         ),
     ];
+    let files = list(&status["files"]).iter();
+    lines.extend(files.map(|trouble| format!("file: {}", words(&trouble["cause"]))));
     lines.extend(list(&status["channels"]).iter().map(channel_line));
     lines.push(format!(
         "{:<40} {:<8} {:<12} {:<7} {:>9} {:>8} {:<24}",

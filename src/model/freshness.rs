@@ -145,8 +145,14 @@ impl Standing {
         let lasting = failing.filter(|failing| failing.is_lasting);
         let stale = by.trouble.as_ref().filter(|trouble| trouble.makes_stale(now));
         let stale = stale.map(|trouble| trouble.cause.clone());
-        self.cause = self.cause.or(stale).or_else(|| Some(lasting?.cause.clone()));
-        let of_all = by.of_all().map(str::to_owned);
+        let of_files = by.stale_for().map(str::to_owned);
+        self.cause = self
+            .cause
+            .or(of_files)
+            .or(stale)
+            .or_else(|| Some(lasting?.cause.clone()));
+        let of_all = by.of_all().or_else(|| by.of_files());
+        let of_all = of_all.map(str::to_owned);
         self.hindrance = of_all.or_else(|| Some(failing?.cause.clone()));
         self
     }
@@ -322,7 +328,7 @@ fn worst<'s>(standings: impl IntoIterator<Item = &'s Standing>) -> Standing {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::trouble::{Failing, Kind, Trouble};
+    use crate::model::trouble::{Failing, FileKind, FileTrouble, Kind, Trouble};
 
     fn limits(stale_after_millis: Option<Millis>) -> Limits {
         Limits {
@@ -485,6 +491,7 @@ mod tests {
     const STREAM: &str =
         "nothing that the channel of Contact brought was applied since 1970-01-01T00:16:40.000Z";
     const TROUBLE: &str = "the org's trouble";
+    const FILE: &str = "the trouble of a file";
 
     /// What is known of an object and stands in the way; its state and the cause that is told a second after a proof and
     /// long after it; and whether orders are sent.
@@ -573,7 +580,6 @@ mod tests {
             ..complete()
         };
         vec![
-            // So does what is not applied, for a log that is blocked or a disk that is full.
             (
                 "stream silent",
                 streamed,
@@ -657,10 +663,108 @@ mod tests {
         ]
     }
 
+    /// The files of the state directory.
+    fn of_the_files() -> Vec<Case> {
+        let case = |what, kind, is_outbox, known: Known, states, causes, is_sending| {
+            let trouble = FileTrouble {
+                kind,
+                file: String::new(),
+                since: 0,
+                is_outbox,
+                cause: FILE.to_owned(),
+            };
+            let by = Hindrances {
+                files: vec![trouble],
+                ..Hindrances::default()
+            };
+            (what, known, by, states, causes, is_sending)
+        };
+        let new = Known {
+            complete: false,
+            ..complete()
+        };
+        let (by_age, at_once) = ([State::Live, State::Stale], [State::Stale; 2]);
+        let (told, not_told) = ([Some(FILE); 2], [None, Some(POLL)]);
+        vec![
+            case(
+                "log blocked",
+                FileKind::LogBlocked,
+                false,
+                complete(),
+                by_age,
+                told,
+                true,
+            ),
+            case(
+                "log of the outbox blocked",
+                FileKind::LogBlocked,
+                true,
+                complete(),
+                by_age,
+                not_told,
+                true,
+            ),
+            case(
+                "disk full",
+                FileKind::DiskFull,
+                false,
+                complete(),
+                by_age,
+                told,
+                false,
+            ),
+            case(
+                "cache moved",
+                FileKind::Replaced,
+                false,
+                complete(),
+                at_once,
+                told,
+                true,
+            ),
+            case(
+                "outbox moved",
+                FileKind::Replaced,
+                true,
+                complete(),
+                by_age,
+                not_told,
+                false,
+            ),
+            case(
+                "outbox damaged",
+                FileKind::Damaged,
+                true,
+                complete(),
+                by_age,
+                not_told,
+                true,
+            ),
+            case(
+                "cache damaged",
+                FileKind::Damaged,
+                false,
+                new,
+                [State::Initializing; 2],
+                told,
+                true,
+            ),
+            case(
+                "a damaged copy kept",
+                FileKind::SetAside,
+                false,
+                complete(),
+                by_age,
+                not_told,
+                true,
+            ),
+        ]
+    }
+
     /// What each of them does to an object that was proved a second ago, and to one that was proved long ago.
     #[test]
     fn what_stands_in_the_way_is_told_with_what_it_does() {
-        let cases = [of_the_org(), of_the_ways(), of_the_cache()].concat();
+        let cases = [of_the_org(), of_the_ways(), of_the_cache(), of_the_files()].concat();
         for (case, known, by, [new, old], [of_new, of_old], is_sending) in cases {
             let contact = "Contact".to_owned();
             // A trouble that begins then lasts as long then.

@@ -25,11 +25,13 @@ pub async fn readyz(extract::State(world): extract::State<World>) -> Response {
     let (standing, now) = (health.standing(), world.clock.moment());
     let state = standing.state(now);
     let reads = readable && state != State::Initializing;
+    let writable = writable && !health.hindrances.refuses_orders();
     let problem = health.hindrances.of_orders();
     let body = json!({
         "ready": reads && writable,
         "reads": {"ready": reads, "state": state.name(), "lag_seconds": standing.lag_seconds(now), "cause": standing.cause(now)},
         "orders": {"ready": writable, "sending": problem.is_none(), "problem": problem},
+        "files": health.hindrances.files_as_json(),
     });
     let status = if reads && writable {
         StatusCode::OK
