@@ -1,6 +1,6 @@
 //! SIGHUP: the configuration and its secrets are read again.
 //!
-//! What can take effect while it runs does: the log level, secrets, tokens, limits. What
+//! What can take effect while it runs does: the log level, secrets, the certificates of `ca_file`, tokens, limits. What
 //! cannot is named, one line for each key, and takes effect with the next start. A configuration that cannot be read
 //! changes nothing.
 
@@ -16,6 +16,7 @@ use crate::daemon::supervise::notify;
 use crate::inbound::budget::Limits;
 use crate::salesforce::Org;
 use crate::salesforce::login::Taken;
+use crate::salesforce::pubsub::PubSub;
 use crate::serve::Tokens;
 use crate::telemetry;
 
@@ -34,6 +35,7 @@ pub(super) struct World {
     /// As it was loaded last.
     pub(super) config: Arc<watch::Sender<Config>>,
     pub(super) org: Org,
+    pub(super) pubsub: PubSub,
     pub(super) limits: Limits,
     pub(super) tokens: Tokens,
 }
@@ -75,6 +77,9 @@ impl World {
         telemetry::set_level(&fresh.log.level);
         self.limits.set(&fresh.sync);
         self.tokens.set(&fresh);
+        if let Err(error) = self.pubsub.take_certificates() {
+            tracing::error!("the certificates were not reloaded, those from before are kept: {error}");
+        }
         match self.org.take_secrets().await {
             Ok(Taken::Same) => tracing::info!("reloaded: the secrets were read again and are the same"),
             Ok(Taken::New) => tracing::info!("reloaded: the secrets were read again and have logged in"),

@@ -47,6 +47,7 @@ pub(super) fn supervise(stages: &mut Stages, world: &World, hangup: Signal) {
     let reached = reload::World {
         config: Arc::clone(&world.process.config),
         org: world.org.clone(),
+        pubsub: world.pubsub.clone(),
         limits: world.limits.clone(),
         tokens: world.tokens.clone(),
     };
