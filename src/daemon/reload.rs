@@ -60,7 +60,7 @@ pub(super) async fn run(world: World, mut hangup: Signal, stop: CancellationToke
 impl World {
     async fn reload(&self) {
         let known = self.config.borrow().clone();
-        let fresh = match Config::load(known.origin.as_deref()) {
+        let mut fresh = match Config::load(known.origin.as_deref()) {
             Ok(fresh) => fresh,
             Err(error) => {
                 tracing::error!("the configuration was not reloaded, all goes on as before: {error}");
@@ -90,6 +90,8 @@ impl World {
                 tracing::error!("the secrets were not reloaded, those from before are kept: {error}")
             }
         }
+        // The lock is on the directory of the start.
+        fresh.state.dir = known.state.dir;
         self.config.send_replace(fresh);
     }
 }

@@ -663,99 +663,96 @@ mod tests {
         ]
     }
 
-    /// The files of the state directory.
-    fn of_the_files() -> Vec<Case> {
-        let case = |what, kind, is_outbox, known: Known, states, causes, is_sending| {
-            let trouble = FileTrouble {
-                kind,
-                file: String::new(),
-                since: 0,
-                is_outbox,
-                cause: FILE.to_owned(),
-            };
-            let by = Hindrances {
-                files: vec![trouble],
-                ..Hindrances::default()
-            };
-            (what, known, by, states, causes, is_sending)
+    /// A trouble of the outbox, or of another file of the state directory.
+    fn file(kind: FileKind, is_outbox: bool) -> Hindrances {
+        let trouble = FileTrouble {
+            kind,
+            file: String::new(),
+            since: 0,
+            is_outbox,
+            cause: FILE.to_owned(),
         };
+        Hindrances {
+            files: vec![trouble],
+            ..Hindrances::default()
+        }
+    }
+
+    /// What keeps files from being written.
+    fn of_the_disk() -> Vec<Case> {
+        vec![
+            (
+                "log blocked",
+                complete(),
+                file(FileKind::LogBlocked, false),
+                [State::Live, State::Stale],
+                [Some(FILE); 2],
+                true,
+            ),
+            (
+                "log of the outbox blocked",
+                complete(),
+                file(FileKind::LogBlocked, true),
+                [State::Live, State::Stale],
+                [None, Some(POLL)],
+                true,
+            ),
+            (
+                "disk full",
+                complete(),
+                file(FileKind::DiskFull, false),
+                [State::Live, State::Stale],
+                [Some(FILE); 2],
+                false,
+            ),
+        ]
+    }
+
+    /// Files that are not there, or not whole.
+    fn of_the_files() -> Vec<Case> {
         let new = Known {
             complete: false,
             ..complete()
         };
-        let (by_age, at_once) = ([State::Live, State::Stale], [State::Stale; 2]);
-        let (told, not_told) = ([Some(FILE); 2], [None, Some(POLL)]);
         vec![
-            case(
-                "log blocked",
-                FileKind::LogBlocked,
-                false,
-                complete(),
-                by_age,
-                told,
-                true,
-            ),
-            case(
-                "log of the outbox blocked",
-                FileKind::LogBlocked,
-                true,
-                complete(),
-                by_age,
-                not_told,
-                true,
-            ),
-            case(
-                "disk full",
-                FileKind::DiskFull,
-                false,
-                complete(),
-                by_age,
-                told,
-                false,
-            ),
-            case(
+            (
                 "cache moved",
-                FileKind::Replaced,
-                false,
                 complete(),
-                at_once,
-                told,
+                file(FileKind::Replaced, false),
+                [State::Stale; 2],
+                [Some(FILE); 2],
                 true,
             ),
-            case(
+            (
                 "outbox moved",
-                FileKind::Replaced,
-                true,
                 complete(),
-                by_age,
-                not_told,
+                file(FileKind::Replaced, true),
+                [State::Live, State::Stale],
+                [None, Some(POLL)],
                 false,
             ),
-            case(
-                "outbox damaged",
-                FileKind::Damaged,
-                true,
-                complete(),
-                by_age,
-                not_told,
-                true,
-            ),
-            case(
+            (
                 "cache damaged",
-                FileKind::Damaged,
-                false,
                 new,
+                file(FileKind::Damaged, false),
                 [State::Initializing; 2],
-                told,
+                [Some(FILE); 2],
                 true,
             ),
-            case(
-                "a damaged copy kept",
-                FileKind::SetAside,
-                false,
+            (
+                "outbox damaged",
                 complete(),
-                by_age,
-                not_told,
+                file(FileKind::Damaged, true),
+                [State::Live, State::Stale],
+                [None, Some(POLL)],
+                true,
+            ),
+            (
+                "a damaged copy kept",
+                complete(),
+                file(FileKind::SetAside, false),
+                [State::Live, State::Stale],
+                [None, Some(POLL)],
                 true,
             ),
         ]
@@ -764,7 +761,14 @@ mod tests {
     /// What each of them does to an object that was proved a second ago, and to one that was proved long ago.
     #[test]
     fn what_stands_in_the_way_is_told_with_what_it_does() {
-        let cases = [of_the_org(), of_the_ways(), of_the_cache(), of_the_files()].concat();
+        let cases = [
+            of_the_org(),
+            of_the_ways(),
+            of_the_cache(),
+            of_the_disk(),
+            of_the_files(),
+        ]
+        .concat();
         for (case, known, by, [new, old], [of_new, of_old], is_sending) in cases {
             let contact = "Contact".to_owned();
             // A trouble that begins then lasts as long then.
