@@ -12,6 +12,7 @@ use storesync::model::clock::Clock;
 use storesync::model::row::{Column, ColumnKind, Table};
 use storesync::store::cache::Cache;
 use storesync::store::checkpoint;
+use storesync::store::files::Files;
 use storesync::store::journal::Journal;
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
@@ -68,7 +69,7 @@ impl Door {
         let (state_dir, stopped) = (dir.to_owned(), stop.clone());
         let threads = vec![
             std::thread::spawn(move || apply::run(cache, journal, &planned, queue, &Clock::System, &rung)),
-            std::thread::spawn(move || checkpoint::run(&state_dir, &stopped, || ())),
+            std::thread::spawn(move || checkpoint::run(&state_dir, &Files::default(), &stopped, || ())),
         ];
         Self {
             work,

@@ -10,6 +10,7 @@
 use std::time::{Duration, Instant};
 
 use storesync::store::checkpoint;
+use storesync::store::files::Files;
 use storesync::store::reader::Reader;
 use tokio_util::sync::CancellationToken;
 
@@ -27,7 +28,7 @@ pub fn run() {
     // As in the daemon: what is in the log goes into the file, and readers are spared the system's lock.
     let (files, stop) = (dir.path().to_owned(), CancellationToken::new());
     let stopped = stop.clone();
-    std::thread::spawn(move || checkpoint::run(&files, &stopped, || {}));
+    std::thread::spawn(move || checkpoint::run(&files, &Files::default(), &stopped, || {}));
     let reader = Reader::new(dir.path());
     let example = sqlite(&reader, &id(7));
     println!(

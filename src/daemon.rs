@@ -6,11 +6,13 @@
 //!
 //! Both listeners are served from the first moment on, whatever the org says: from the cache where there is one, else with
 //! 503 and the cause. The org is asked again and again. A start ends for what a person must mend in the configuration, and
-//! for the files of the state.
+//! for files of the state that cannot be used; for a damaged cache or journal and for a full disk the stages alone end, and
+//! begin anew (see [`mend`]).
 
 mod exit;
 mod health;
 mod listeners;
+mod mend;
 mod orders;
 mod prepare;
 mod reload;
@@ -18,9 +20,11 @@ mod stages;
 mod supervise;
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
-use anyhow::anyhow;
+use anyhow::{Context as _, anyhow};
+use sd_notify::NotifyState;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -29,6 +33,7 @@ use tokio_util::sync::CancellationToken;
 use crate::cli::Exit;
 use crate::config::Config;
 use crate::daemon::health::Watched;
+use crate::daemon::mend::{Failed, Mender};
 use crate::inbound::apply::Bells;
 use crate::inbound::budget::Limits;
 use crate::model::clock::Clock;
@@ -36,9 +41,10 @@ use crate::outbound::gate::Known;
 use crate::salesforce::Org;
 use crate::salesforce::pubsub::PubSub;
 use crate::serve::{Health, Tokens};
-use crate::store::cache::Cache;
-use crate::store::database;
-use crate::store::journal::Journal;
+use crate::store::cache::{self, Cache};
+use crate::store::database::{self, StateLock};
+use crate::store::files::Opened;
+use crate::store::journal::{self, Journal};
 use crate::store::outbox::{self, Outbox};
 use crate::store::reader::Reader;
 
@@ -63,27 +69,147 @@ struct World {
     limits: Limits,
     tokens: Tokens,
     health: Arc<watch::Sender<Health>>,
+    /// All three databases, as they were opened.
+    opened: Vec<Opened>,
+    /// The damaged files that this process has set aside.
+    set_aside: Vec<(&'static str, String)>,
+    /// How often in a row the disk was full.
+    full_count: u32,
+    process: Process,
     stop: CancellationToken,
 }
 
-/// Runs by a clock until `stop`, or until a stage ends in an error.
+/// What outlives the stages when they begin anew.
+#[derive(Clone)]
+struct Process {
+    /// As it was loaded last.
+    config: Arc<watch::Sender<Config>>,
+    /// The service manager was told that the daemon is ready.
+    is_ready: Arc<AtomicBool>,
+}
+
+/// Runs by a clock until `stop`, or until a stage ends in an error that cannot be mended here.
 pub async fn run(
     config: Config,
     clock: Clock,
     listeners: Listeners,
     stop: CancellationToken,
 ) -> anyhow::Result<()> {
+    let dir = config.state.dir.clone();
+    let process = Process {
+        config: Arc::new(watch::Sender::new(config)),
+        is_ready: Arc::default(),
+    };
+    let mut lock = None;
+    let mut mender = Mender::default();
+    let mut listeners = Some(listeners);
+    while let Some(kept) = listeners.clone() {
+        let mut run = Box::pin(once(&process, &clock, kept, &mut lock, &mut mender, &stop));
+        let ended = tokio::select! {
+            ended = &mut run => ended,
+            () = stop.cancelled() => {
+                supervise::notify(&[NotifyState::Stopping]);
+                // With the last of them the sockets are closed.
+                listeners = None;
+                (&mut run).await
+            }
+        };
+        drop(run);
+        match ended {
+            Ok(()) => break,
+            Err(failed) if stop.is_cancelled() => return Err(failed.error),
+            Err(failed) => mender.judge(&dir, failed).await?,
+        }
+    }
+    Ok(())
+}
+
+/// Runs until `stop`, or until a stage ends.
+async fn once(
+    process: &Process,
+    clock: &Clock,
+    listeners: Listeners,
+    lock: &mut Option<StateLock>,
+    mender: &mut Mender,
+    stop: &CancellationToken,
+) -> Result<(), Failed> {
+    let at_start = |error| Failed {
+        error,
+        is_at_start: true,
+        is_running: false,
+    };
     // Caught from here on: a reload that is asked for during the start is done after it.
-    let hangup = signal(SignalKind::hangup())?;
+    let hangup = signal(SignalKind::hangup()).map_err(|error| at_start(error.into()))?;
+    let stop = stop.child_token();
+    let Opening {
+        world,
+        mut cache,
+        mut journal,
+        writer,
+    } = open(process, clock, lock, mender, &stop).map_err(at_start)?;
+    let mut stages = Stages::new();
+    stages.spawn_blocking(move || {
+        writer.run();
+        ("outbox", Ok(()))
+    });
+    stages::supervise(&mut stages, &world, hangup);
+    stages::serve(&mut stages, &world, listeners);
+    let prepared = tokio::select! {
+        prepared = prepare::when_reachable(&world, &mut cache, &mut journal) => prepared,
+        first = stages.join_next() => outcome(first, !stop.is_cancelled()).map(|()| None),
+    };
+    let failed = match prepared {
+        Ok(Some(plan)) => {
+            stages::start(&mut stages, world, plan, cache, journal);
+            None
+        }
+        // Stopped before the org came back, it ends like at any other time: what is under way is finished. The writer of
+        // orders ends when nobody can hand it one any more.
+        Ok(None) => {
+            drop((world, cache, journal));
+            None
+        }
+        Err(error) => {
+            drop((world, cache, journal));
+            Some(error)
+        }
+    };
+    finish(stages, &stop, failed).await
+}
+
+/// What a start begins with.
+struct Opening {
+    world: World,
+    cache: Cache,
+    journal: Journal,
+    writer: outbox::Writer,
+}
+
+fn open(
+    process: &Process,
+    clock: &Clock,
+    lock: &mut Option<StateLock>,
+    mender: &mut Mender,
+    stop: &CancellationToken,
+) -> anyhow::Result<Opening> {
+    let config = process.config.borrow().clone();
     let dir = config.state.dir.clone();
     let org = Org::new(&config.org, clock.clone())?;
     let pubsub = PubSub::new(&org)?;
-    let _lock = database::lock(&dir)?;
-    let mut cache = Cache::open(&dir)?;
+    if lock.is_none() {
+        *lock = Some(database::lock(&dir)?);
+    }
+    mender.mend(&dir, clock)?;
+    let cache = Cache::open(&dir)?;
     cache.begin_life()?;
     let mut journal = Journal::open(&dir)?;
     journal.keep_rows(config.state.keep_rows);
     let (outbox, writer) = outbox::open(&dir, clock.now())?;
+    if mender.full_count > 0 {
+        outbox.files().tell_full(cache::KIND.file_name);
+    }
+    let of = |kind| Opened::of(&dir, kind).with_context(|| format!("{} cannot be looked at", dir.display()));
+    let opened = vec![of(cache::KIND)?, of(journal::KIND)?, outbox.opened().clone()];
     let reader = Reader::new(&dir);
     let known = Known::open(&dir, &config.orders, config.sync.profile);
     let world = World {
@@ -92,37 +218,40 @@ pub async fn run(
         tokens: Tokens::new(&config),
         bells: Bells::new(cache.rev()),
         health: Arc::default(),
-        stop: stop.child_token(),
+        opened,
+        set_aside: mender.set_aside.clone(),
+        full_count: mender.full_count,
+        process: process.clone(),
+        stop: stop.clone(),
         config,
-        clock,
+        clock: clock.clone(),
         org,
         pubsub,
         reader,
         outbox,
     };
     Watched::of(&world).look()?;
-    let mut stages = Stages::new();
-    stages.spawn_blocking(move || {
-        writer.run();
-        ("outbox", Ok(()))
-    });
-    stages::supervise(&mut stages, &world, hangup);
-    stages::serve(&mut stages, &world, listeners);
-    // Stopped before the org came back, it ends like at any other time: what is under way is finished.
-    match prepare::when_reachable(&world, &mut cache, &mut journal).await {
-        Ok(Some(plan)) => stages::start(&mut stages, world, plan, cache, journal),
-        // The writer of orders ends when nobody can hand it one any more.
-        Ok(None) => drop(world),
-        Err(error) => return Err(error),
-    }
-    finish(stages, &stop).await
+    Ok(Opening {
+        world,
+        cache,
+        journal,
+        writer,
+    })
 }
 
-/// Waits for the stop, or for the first stage to end; then for the rest.
-async fn finish(mut stages: Stages, stop: &CancellationToken) -> anyhow::Result<()> {
-    let mut ended = tokio::select! {
-        () = stop.cancelled() => Ok(()),
-        first = stages.join_next() => outcome(first, !stop.is_cancelled()),
+/// Waits until a stage ends, by itself or because it is stopped; then for the rest. `failed` is why there is nothing to
+/// wait for.
+async fn finish(
+    mut stages: Stages,
+    stop: &CancellationToken,
+    failed: Option<anyhow::Error>,
+) -> Result<(), Failed> {
+    let mut ended = match failed {
+        Some(error) => Err(error),
+        None => tokio::select! {
+            () = stop.cancelled() => Ok(()),
+            first = stages.join_next() => outcome(first, !stop.is_cancelled()),
+        },
     };
     stop.cancel();
     let rest = async {
@@ -134,13 +263,18 @@ async fn finish(mut stages: Stages, stop: &CancellationToken) -> anyhow::Result<
             }
         }
     };
-    if tokio::time::timeout(STOP_MAX, rest).await.is_err() {
+    let is_running = tokio::time::timeout(STOP_MAX, rest).await.is_err();
+    if is_running {
         tracing::warn!(
             "not all stages ended within {} s; nothing is lost by it",
             STOP_MAX.as_secs()
         );
     }
-    ended
+    ended.map_err(|error| Failed {
+        error,
+        is_at_start: false,
+        is_running,
+    })
 }
 
 /// What a stage's end means; before the stop, each end is one too early.

@@ -59,6 +59,17 @@ pub fn hold(usual: std::time::Duration) -> std::time::Duration {
     usual
 }
 
+/// A bound: `usual`, but in a test that moves it with `STORESYNC_BOUND_NAME`, so that few are too many there.
+pub fn bound(name: &str, usual: u64) -> u64 {
+    #[cfg(debug_assertions)]
+    if let Ok(text) = std::env::var(format!("STORESYNC_BOUND_{name}")) {
+        return text.parse().unwrap_or(usual);
+    }
+    #[cfg(not(debug_assertions))]
+    let _ = name;
+    usual
+}
+
 /// How far the clock of the process is ahead of the system's, in a test that sets `STORESYNC_CLOCK_AHEAD_SECONDS`.
 pub fn clock_ahead_millis() -> Option<i64> {
     #[cfg(debug_assertions)]

@@ -26,7 +26,12 @@ pub fn exit_of(error: &anyhow::Error) -> Exit {
             Some(OpenError::Newer { .. } | OpenError::Foreign { .. }) => return Exit::Configuration,
             Some(OpenError::InUse { .. }) => return Exit::Unavailable,
             Some(OpenError::Directory { source, .. }) if !is_full(source) => return Exit::Unavailable,
-            Some(OpenError::Directory { .. } | OpenError::Database { .. } | OpenError::Unkept { .. }) => {
+            Some(
+                OpenError::Directory { .. }
+                | OpenError::Database { .. }
+                | OpenError::Damaged { .. }
+                | OpenError::Unkept { .. },
+            ) => {
                 return Exit::Temporary;
             }
             None => {}

@@ -10,13 +10,16 @@ use tokio_util::sync::CancellationToken;
 
 use crate::daemon::World;
 use crate::inbound::budget::Limits;
-use crate::model::clock::Clock;
-use crate::model::freshness::Truth;
-use crate::model::trouble::{Failing, Hindrances};
+use crate::model::clock::{Clock, Millis, format_datetime};
+use crate::model::freshness::{State, Truth};
+use crate::model::trouble::{Failing, FileKind, Hindrances};
 use crate::salesforce::Org;
 use crate::serve::{Freshness, Health};
-use crate::store::cache::{cursors, proofs};
-use crate::store::hindrances;
+use crate::store::cache::{self, cursors, proofs};
+use crate::store::damage::{self, Aside, Damaged, Found};
+use crate::store::files::{Files, Opened};
+use crate::store::note::HINDRANCES;
+use crate::store::outbox;
 use crate::store::reader::Reader;
 
 /// How often the health that readers are told is looked at.
@@ -31,6 +34,10 @@ pub(super) struct Watched {
     org: Org,
     failing: watch::Sender<BTreeMap<String, Failing>>,
     dir: PathBuf,
+    files: Files,
+    opened: Vec<Opened>,
+    set_aside: Vec<(&'static str, String)>,
+    full_count: u32,
     health: Arc<watch::Sender<Health>>,
     stop: CancellationToken,
 }
@@ -45,6 +52,10 @@ impl Watched {
             org: world.org.clone(),
             failing: world.bells.failing.clone(),
             dir: world.config.state.dir.clone(),
+            files: world.outbox.files().clone(),
+            opened: world.opened.clone(),
+            set_aside: world.set_aside.clone(),
+            full_count: world.full_count,
             health: Arc::clone(&world.health),
             stop: world.stop.clone(),
         }
@@ -56,15 +67,73 @@ impl Watched {
         if told.as_ref() == Some(&now) {
             return;
         }
-        match hindrances::write(&self.dir, &now) {
+        match HINDRANCES.write(&self.dir, &now) {
             Ok(()) => *told = Some(now),
             // A full disk is told of by those who must write.
             Err(error) => tracing::debug!("what stands in the way cannot be written ({error})"),
         }
     }
 
+    /// Looks whether the files are there, whole, and may be written. Fails for damage that is mended by beginning anew.
+    fn look_at_files(&self, now: Millis) -> anyhow::Result<()> {
+        for opened in &self.opened {
+            match opened.replaced() {
+                Some(told) => {
+                    self.files
+                        .tell(FileKind::Replaced, opened.database(), now, || told);
+                    // Who reads what does not belong together may take it for damage.
+                    damage::forget(&self.dir, opened.database())?;
+                }
+                None => self.files.passed(FileKind::Replaced, opened.database()),
+            }
+        }
+        self.files.look_for_room(&self.dir, self.full_count);
+        let noted = damage::noted(&self.dir);
+        if let Some(file) = noted.keys().find(|file| damage::is_made_again(file)) {
+            return Err(Damaged(file.clone()).into());
+        }
+        let outbox = outbox::KIND.file_name;
+        match noted.get(outbox) {
+            Some(Found { cause, .. }) => self.files.tell(FileKind::Damaged, outbox, now, || {
+                format!(
+                    "{outbox} is damaged ({cause}); it holds the orders that were accepted, so storesync leaves it as it is and goes on: check the disk, copy the file, then restore a backup or let sqlite3 recover what it holds (.recover)"
+                )
+            }),
+            None => self.files.passed(FileKind::Damaged, outbox),
+        }
+        self.tell_what_is_aside(now)
+    }
+
+    fn tell_what_is_aside(&self, now: Millis) -> anyhow::Result<()> {
+        let cache = cache::KIND.file_name;
+        let is_loading = self.health.borrow().standing().state(self.clock.moment()) == State::Initializing;
+        match self.set_aside.iter().find(|(file, _)| *file == cache) {
+            Some((_, name)) if is_loading => self.files.tell(FileKind::Damaged, cache, now, || {
+                format!(
+                    "{cache} was damaged and is read again from the org; the damaged file is kept as {name}"
+                )
+            }),
+            _ => self.files.passed(FileKind::Damaged, cache),
+        }
+        let kept = damage::aside(&self.dir)?;
+        for Aside { file, name, at } in &kept {
+            self.files.tell(FileKind::SetAside, name, *at, || {
+                let at = format_datetime(*at);
+                format!("{file} was damaged at {at} and made again; {name} is what it was: remove it when it was looked at, it may hold personal data")
+            });
+        }
+        let told = self.files.all().into_iter();
+        for told in told.filter(|told| told.kind == FileKind::SetAside) {
+            if !kept.iter().any(|kept| kept.name == told.file) {
+                self.files.passed(FileKind::SetAside, &told.file);
+            }
+        }
+        Ok(())
+    }
+
     pub(super) fn look(&self) -> anyhow::Result<()> {
         let now = self.clock.moment();
+        self.look_at_files(now.wall)?;
         let known = self
             .reader
             .with(|cache| proofs::known(cache, &self.topics, now))?;
@@ -73,6 +142,7 @@ impl Watched {
         let followed = heard.iter().filter(|cursor| self.topics.contains(&cursor.topic));
         let window_left = followed.map(|cursor| cursor.replay_window_left(now.wall)).min();
         self.health.send_modify(|health| {
+            health.hindrances.files = self.files.all();
             health.hindrances.trouble = self.org.trouble();
             health.hindrances.failing.clone_from(&self.failing.borrow());
             let truth = Truth::new(&known, &self.limits.freshness(), &health.hindrances, now);

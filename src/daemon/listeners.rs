@@ -17,7 +17,8 @@ use crate::outbound::outbox::Intake;
 use crate::serve::console::Console;
 use crate::serve::{self, Feed, Listener};
 
-/// Bound before anything else is done.
+/// Bound before anything else is done; cheap to clone.
+#[derive(Clone)]
 pub struct Listeners {
     pub storefront: Listener,
     pub admin: Listener,

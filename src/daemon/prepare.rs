@@ -6,7 +6,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 
 use crate::config;
-use crate::daemon::World;
+use crate::daemon::{World, mend};
 use crate::inbound::prepare::NothingToMirror;
 use crate::inbound::{self, Plan};
 use crate::model::retry::Policy;
@@ -20,6 +20,9 @@ const AWAY: Policy = Policy {
     first: Duration::from_secs(1),
     longest: Duration::from_secs(60),
 };
+
+/// Between two looks whether a disk that was full has room.
+const ROOM_INTERVAL: Duration = Duration::from_millis(500);
 
 /// Asks the org what there is to mirror, and makes the tables and their indexes.
 pub(super) async fn prepare(world: &World, cache: &mut Cache, journal: &mut Journal) -> anyhow::Result<Plan> {
@@ -56,6 +59,9 @@ pub(super) async fn when_reachable(
     cache: &mut Cache,
     journal: &mut Journal,
 ) -> anyhow::Result<Option<Plan>> {
+    if !wait_for_room(world).await {
+        return Ok(None);
+    }
     let mut attempt = 0;
     let mut login = world.org.watch_login();
     loop {
@@ -81,6 +87,23 @@ pub(super) async fn when_reachable(
             _ = login.wait_for(Option::is_none), if is_refused => {}
             () = tokio::time::sleep(AWAY.delay(attempt)) => {}
         }
+    }
+}
+
+/// Waits where the disk was full until there is room, and then for a while: `false` when stopped meanwhile.
+async fn wait_for_room(world: &World) -> bool {
+    if world.full_count == 0 {
+        return true;
+    }
+    let room = async {
+        while world.outbox.files().is_full() {
+            tokio::time::sleep(ROOM_INTERVAL).await;
+        }
+        tokio::time::sleep(mend::wait_after(world.full_count)).await;
+    };
+    tokio::select! {
+        () = world.stop.cancelled() => false,
+        () = room => true,
     }
 }
 

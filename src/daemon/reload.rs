@@ -1,10 +1,14 @@
 //! SIGHUP: the configuration and its secrets are read again.
 //!
-//! What can take effect while it runs does: the log level, secrets, tokens, limits. What cannot is named, one line for each
-//! key, and takes effect with the next start. A configuration that cannot be read changes nothing.
+//! What can take effect while it runs does: the log level, secrets, the certificates of `ca_file`, tokens, limits. What
+//! cannot is named, one line for each key, and takes effect with the next start. A configuration that cannot be read
+//! changes nothing.
+
+use std::sync::Arc;
 
 use sd_notify::NotifyState;
 use tokio::signal::unix::Signal;
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::config::Config;
@@ -12,6 +16,7 @@ use crate::daemon::supervise::notify;
 use crate::inbound::budget::Limits;
 use crate::salesforce::Org;
 use crate::salesforce::login::Taken;
+use crate::salesforce::pubsub::PubSub;
 use crate::serve::Tokens;
 use crate::telemetry;
 
@@ -28,14 +33,15 @@ const TAKEN: [&str; 6] = [
 /// What a reload reaches.
 pub(super) struct World {
     /// As it was loaded last.
-    pub(super) config: Config,
+    pub(super) config: Arc<watch::Sender<Config>>,
     pub(super) org: Org,
+    pub(super) pubsub: PubSub,
     pub(super) limits: Limits,
     pub(super) tokens: Tokens,
 }
 
 /// Reloads with each signal until it is stopped.
-pub(super) async fn run(mut world: World, mut hangup: Signal, stop: CancellationToken) -> anyhow::Result<()> {
+pub(super) async fn run(world: World, mut hangup: Signal, stop: CancellationToken) -> anyhow::Result<()> {
     loop {
         tokio::select! {
             () = stop.cancelled() => return Ok(()),
@@ -52,15 +58,16 @@ pub(super) async fn run(mut world: World, mut hangup: Signal, stop: Cancellation
 }
 
 impl World {
-    async fn reload(&mut self) {
-        let fresh = match Config::load(self.config.origin.as_deref()) {
+    async fn reload(&self) {
+        let known = self.config.borrow().clone();
+        let mut fresh = match Config::load(known.origin.as_deref()) {
             Ok(fresh) => fresh,
             Err(error) => {
                 tracing::error!("the configuration was not reloaded, all goes on as before: {error}");
                 return;
             }
         };
-        for key in self.config.differences(&fresh) {
+        for key in known.differences(&fresh) {
             if TAKEN.contains(&key.as_str()) {
                 tracing::info!(%key, "reloaded: {key} has changed");
             } else {
@@ -70,6 +77,9 @@ impl World {
         telemetry::set_level(&fresh.log.level);
         self.limits.set(&fresh.sync);
         self.tokens.set(&fresh);
+        if let Err(error) = self.pubsub.take_certificates() {
+            tracing::error!("the certificates were not reloaded, those from before are kept: {error}");
+        }
         match self.org.take_secrets().await {
             Ok(Taken::Same) => tracing::info!("reloaded: the secrets were read again and are the same"),
             Ok(Taken::New) => tracing::info!("reloaded: the secrets were read again and have logged in"),
@@ -80,6 +90,8 @@ impl World {
                 tracing::error!("the secrets were not reloaded, those from before are kept: {error}")
             }
         }
-        self.config = fresh;
+        // The lock is on the directory of the start.
+        fresh.state.dir = known.state.dir;
+        self.config.send_replace(fresh);
     }
 }

@@ -1,6 +1,7 @@
 //! Which stages there are, and what each is given.
 
 use std::collections::HashSet;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -20,9 +21,10 @@ use crate::outbound::{confirm, forget, push};
 use crate::salesforce::Org;
 use crate::salesforce::pubsub::PubSub;
 use crate::serve;
-use crate::store::cache::Cache;
-use crate::store::checkpoint;
-use crate::store::journal::Journal;
+use crate::store::cache::{self, Cache};
+use crate::store::files::Files;
+use crate::store::journal::{self, Journal};
+use crate::store::{checkpoint, damage, outbox, priority};
 use crate::telemetry::pulse::Pulse;
 use crate::telemetry::traces;
 
@@ -39,17 +41,21 @@ pub(super) fn supervise(stages: &mut Stages, world: &World, hangup: Signal) {
         outbox: world.outbox.clone(),
         health: world.health.subscribe(),
         clock: world.clock.clone(),
+        is_ready: Arc::clone(&world.process.is_ready),
     };
     spawn(stages, "supervise", supervise::run(seen, world.stop.clone()));
     let reached = reload::World {
-        config: world.config.clone(),
+        config: Arc::clone(&world.process.config),
         org: world.org.clone(),
+        pubsub: world.pubsub.clone(),
         limits: world.limits.clone(),
         tokens: world.tokens.clone(),
     };
     spawn(stages, "reload", reload::run(reached, hangup, world.stop.clone()));
     spawn(stages, "health", health::watch(Watched::of(world)));
     spawn(stages, "login", keep_login(world.org.clone(), world.stop.clone()));
+    let (dir, stop) = (world.config.state.dir.clone(), world.stop.clone());
+    spawn(stages, "damage", look_for_damage(dir, stop));
     let (org, dir) = (world.org.clone(), world.config.state.dir.clone());
     let allowance = inbound::allowance::run(org, dir, world.stop.clone());
     spawn(stages, "allowance", allowance);
@@ -65,6 +71,32 @@ pub(super) fn serve(stages: &mut Stages, world: &World, listeners: Listeners) {
     tracing::info!("operators are served on {}", admin.address());
     spawn(stages, "serve", serve::run(storefront, shown.clone()));
     spawn(stages, "admin", serve::run_admin(admin, shown));
+}
+
+/// Looks through the databases once, the outbox first, on a thread that yields to all others. What it finds is noted, and
+/// seen there by who watches the files.
+async fn look_for_damage(dir: PathBuf, stop: CancellationToken) -> anyhow::Result<()> {
+    let stopped = stop.clone();
+    let look = move || -> anyhow::Result<()> {
+        priority::yield_to_readers();
+        for kind in [outbox::KIND, journal::KIND, cache::KIND] {
+            match damage::look(&dir, kind, || stopped.is_cancelled())? {
+                Some(cause) => damage::note(&dir, kind.file_name, &cause),
+                None if stopped.is_cancelled() => {}
+                None => damage::forget(&dir, kind.file_name)?,
+            }
+        }
+        Ok(())
+    };
+    // A thread of its own, which ends: that of a pool would yield for ever.
+    let looked = move || std::thread::scope(|scope| scope.spawn(look).join());
+    match tokio::task::spawn_blocking(looked).await? {
+        Ok(Err(error)) => tracing::warn!("the databases could not be looked through for damage: {error:#}"),
+        Ok(Ok(())) => {}
+        Err(_) => anyhow::bail!("the look for damage broke off"),
+    }
+    stop.cancelled().await;
+    Ok(())
 }
 
 /// While no login succeeds, tries one as soon as one may be tried: when its wait is over, or its secrets have changed.
@@ -129,6 +161,7 @@ fn send(stages: &mut Stages, world: &World) {
 /// Starts what talks to the org, and the one door behind it.
 pub(super) fn start(stages: &mut Stages, world: World, plan: Plan, cache: Cache, journal: Journal) {
     send(stages, &world);
+    let files = world.outbox.files().clone();
     let World {
         config,
         clock,
@@ -146,7 +179,7 @@ pub(super) fn start(stages: &mut Stages, world: World, plan: Plan, cache: Cache,
         let applied = apply::run(cache, journal, &planned, queue, &door_clock, &door_bells);
         ("apply", applied)
     });
-    tend(stages, &config, &clock, &stop);
+    tend(stages, &config, &clock, &files, &stop);
 
     let wires = Wires {
         org,
@@ -171,12 +204,12 @@ pub(super) fn start(stages: &mut Stages, world: World, plan: Plan, cache: Cache,
 }
 
 /// Starts what looks after the files, beside those who write them.
-fn tend(stages: &mut Stages, config: &Config, clock: &Clock, stop: &CancellationToken) {
-    let (dir, checkpoints) = (config.state.dir.clone(), stop.clone());
+fn tend(stages: &mut Stages, config: &Config, clock: &Clock, files: &Files, stop: &CancellationToken) {
+    let (dir, checkpoints, files) = (config.state.dir.clone(), stop.clone(), files.clone());
     stages.spawn_blocking(move || {
         let pulse = Pulse::new("checkpoint");
         let turned = || pulse.quiet_for(CHECKPOINT_MAX);
-        ("checkpoint", checkpoint::run(&dir, &checkpoints, turned))
+        ("checkpoint", checkpoint::run(&dir, &files, &checkpoints, turned))
     });
     let forget = inbound::forget::World {
         dir: config.state.dir.clone(),

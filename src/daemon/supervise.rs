@@ -5,6 +5,8 @@
 //! standstill does. The watchdog is fed only while every stage keeps the time it gave itself (see
 //! [`crate::telemetry::pulse`]) and the writer of orders answers; a daemon that only looks alive is not.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use sd_notify::NotifyState;
@@ -33,13 +35,17 @@ pub(super) struct World {
     pub(super) outbox: Outbox,
     pub(super) health: watch::Receiver<Health>,
     pub(super) clock: Clock,
+    pub(super) is_ready: Arc<AtomicBool>,
 }
 
 /// Tells systemd how things are until it is stopped; without systemd it only looks.
 pub(super) async fn run(world: World, stop: CancellationToken) -> anyhow::Result<()> {
     // A third of the time that systemd waits: it asks for half at most.
     let look = sd_notify::watchdog_enabled().map_or(LOOK, |longest| (longest / 3).min(LOOK));
-    let mut told = Told::default();
+    let mut told = Told {
+        ready: world.is_ready.load(Ordering::Relaxed),
+        ..Told::default()
+    };
     while !stop.is_cancelled() {
         let started = Instant::now();
         told.tell(&world)?;
@@ -54,7 +60,6 @@ pub(super) async fn run(world: World, stop: CancellationToken) -> anyhow::Result
             () = sleep(left) => {}
         }
     }
-    notify(&[NotifyState::Stopping]);
     Ok(())
 }
 
@@ -102,6 +107,7 @@ impl Told {
         );
         if !self.ready && is_servable(&standing, &health, world.clock.moment()) {
             self.ready = true;
+            world.is_ready.store(true, Ordering::Relaxed);
             tracing::info!("ready: {status}");
             notify(&[NotifyState::Ready, NotifyState::Status(&status)]);
         } else if !self.ready && (progress != self.progress || self.waits_for_org(&health)) {

@@ -11,7 +11,8 @@ use tokio_util::sync::CancellationToken;
 use crate::salesforce::Org;
 use crate::salesforce::describe::Limits;
 use crate::salesforce::rest::ApiUsage;
-use crate::store::allowance::{self, Allowance, Share};
+use crate::store::allowance::{Allowance, Share};
+use crate::store::note::ALLOWANCE;
 use crate::telemetry::pulse::Pulse;
 
 const INTERVAL: Duration = Duration::from_secs(3_600);
@@ -30,7 +31,7 @@ pub async fn run(org: Org, dir: PathBuf, stop: CancellationToken) -> anyhow::Res
         };
         match asked {
             Ok(limits) => {
-                if let Err(error) = allowance::write(&dir, &told(limits, org.org_time())) {
+                if let Err(error) = ALLOWANCE.write(&dir, &told(limits, org.org_time())) {
                     tracing::warn!(
                         "what the org tells of its limits cannot be written ({error}): check the space left on the disk"
                     );

@@ -18,6 +18,7 @@ use anyhow::Context as _;
 use serde_json::{Map, Value as Json};
 use tokio::time::{sleep, timeout};
 
+use crate::failpoint;
 use crate::inbound::apply::cells::{self, values_of, written_of};
 use crate::inbound::apply::prove::SETTLE_MILLIS;
 use crate::inbound::mapping::stamp_field;
@@ -39,8 +40,8 @@ const LISTED_ROWS: u64 = 2_000;
 /// Rows read by id at a time.
 const RECORDS_MAX: usize = 200;
 
-/// Rows that differ, looked at one by one; an object with more has something else the matter.
-pub const DIFFERING_MAX: usize = 10_000;
+/// Rows that are looked at in one piece: what differs is handed on with each, however much it is.
+const PIECE_ROWS: u64 = 10_000;
 
 /// Between the looks at what differs: changes under way arrive meanwhile.
 const LOOKS: [Duration; 4] = [
@@ -119,55 +120,108 @@ pub struct Patience {
     pub repairs: Duration,
 }
 
-/// Compares an object with the org.
-pub async fn compare(
-    org: &Org,
-    reader: &Reader,
-    planned: &Planned,
-    depth: Depth,
+/// A comparison of an object with the org, a piece at a time.
+pub struct Comparison<'a> {
+    org: &'a Org,
+    reader: &'a Reader,
+    planned: &'a Planned,
     patience: Patience,
-) -> anyhow::Result<Report> {
-    let mut comparison = Comparison {
-        org,
-        reader,
-        planned,
-        stamp: stamp_field(&planned.table),
-        report: Report::default(),
-    };
-    let mut suspects = match (depth, comparison.stamp) {
-        (Depth::Windows, Some(stamp)) => comparison.by_windows(stamp).await?,
-        (Depth::Fields, _) | (_, None) => comparison.by_fields().await?,
-    };
-    if !planned.streamed && !suspects.is_empty() {
-        wait_for_poll(org, reader, planned, patience.poll).await?;
+    stamp: Option<&'static str>,
+    /// What is still to be compared: the whole at first.
+    windows: Vec<Window>,
+    /// Every field is compared.
+    by_fields: bool,
+    /// Rows that may differ and are not in a piece yet.
+    suspects: Vec<String>,
+    piece_rows: usize,
+    is_done: bool,
+    report: Report,
+}
+
+impl<'a> Comparison<'a> {
+    pub fn new(
+        org: &'a Org,
+        reader: &'a Reader,
+        planned: &'a Planned,
+        depth: Depth,
+        patience: Patience,
+    ) -> Self {
+        let stamp = stamp_field(&planned.table);
+        let piece_rows = failpoint::bound("PIECE_ROWS", PIECE_ROWS);
+        Self {
+            org,
+            reader,
+            planned,
+            patience,
+            stamp,
+            windows: vec![Window::default()],
+            by_fields: depth == Depth::Fields || stamp.is_none(),
+            suspects: Vec::new(),
+            piece_rows: usize::try_from(piece_rows).unwrap_or(usize::MAX),
+            is_done: false,
+            report: Report::default(),
+        }
     }
-    // The org's stamp of each suspect at the last look.
-    let mut stamps: HashMap<String, Option<Millis>> = HashMap::new();
-    for (look, pause) in LOOKS.iter().enumerate() {
-        if suspects.is_empty() {
-            break;
+
+    pub fn object(&self) -> &str {
+        &self.planned.table.object
+    }
+
+    /// What the next piece comes to; `None` after the last. Where nothing differs there is one.
+    pub async fn next(&mut self) -> anyhow::Result<Option<Report>> {
+        if self.is_done {
+            return Ok(None);
         }
-        let last = look + 1 == LOOKS.len();
-        sleep(*pause).await;
-        if last {
-            wait_for_repairs(reader, planned, patience.repairs).await?;
+        match self.stamp.filter(|_| !self.by_fields) {
+            Some(stamp) => self.by_windows(stamp).await?,
+            None => self.by_fields().await?,
         }
-        let found = comparison.look_at(&suspects).await?;
-        suspects.retain(|id| found.contains_key(id));
-        for (id, (stamp, drift)) in found {
-            let stands_still = stamps.insert(id.clone(), stamp) == Some(stamp);
-            match drift {
-                _ if !last || !stands_still => {}
-                Drift::Restamped => {
-                    comparison.report.restamped.insert(id);
-                }
-                drift => {
-                    comparison.report.drift.insert(id, drift);
+        let rest = self.suspects.split_off(self.suspects.len().min(self.piece_rows));
+        let piece = std::mem::replace(&mut self.suspects, rest);
+        self.is_done = self.suspects.is_empty() && self.windows.is_empty();
+        self.look_until_it_stands(piece.into_iter().collect()).await?;
+        Ok(Some(std::mem::take(&mut self.report)))
+    }
+
+    /// Reports those of the suspects that differ while the org's own row stands still.
+    async fn look_until_it_stands(&mut self, mut suspects: HashSet<String>) -> anyhow::Result<()> {
+        if !self.planned.streamed && !suspects.is_empty() {
+            wait_for_poll(self.org, self.reader, self.planned, self.patience.poll).await?;
+        }
+        // The org's stamp of each suspect at the last look.
+        let mut stamps: HashMap<String, Option<Millis>> = HashMap::new();
+        for (look, pause) in LOOKS.iter().enumerate() {
+            if suspects.is_empty() {
+                break;
+            }
+            let last = look + 1 == LOOKS.len();
+            sleep(pause_of(*pause)).await;
+            if last {
+                wait_for_repairs(self.reader, self.planned, self.patience.repairs).await?;
+            }
+            let found = self.look_at(&suspects).await?;
+            suspects.retain(|id| found.contains_key(id));
+            for (id, (stamp, drift)) in found {
+                let stands_still = stamps.insert(id.clone(), stamp) == Some(stamp);
+                match drift {
+                    _ if !last || !stands_still => {}
+                    Drift::Restamped => {
+                        self.report.restamped.insert(id);
+                    }
+                    drift => {
+                        self.report.drift.insert(id, drift);
+                    }
                 }
             }
         }
+        Ok(())
     }
-    Ok(comparison.report)
+}
+
+/// Shorter in a test that cannot wait for ten seconds.
+fn pause_of(usual: Duration) -> Duration {
+    let usual = u64::try_from(usual.as_millis()).unwrap_or(u64::MAX);
+    Duration::from_millis(failpoint::bound("LOOK_MILLIS", usual))
 }
 
 /// Waits until the object was polled from now on.
@@ -203,22 +257,13 @@ async fn wait_for_repairs(reader: &Reader, planned: &Planned, longest: Duration)
     timeout(longest, closed).await.unwrap_or(Ok(()))
 }
 
-struct Comparison<'a> {
-    org: &'a Org,
-    reader: &'a Reader,
-    planned: &'a Planned,
-    stamp: Option<&'static str>,
-    report: Report,
-}
-
 type Looked = HashMap<String, (Option<Millis>, Drift)>;
 
 impl Comparison<'_> {
-    /// Ids of rows that may differ.
-    async fn by_windows(&mut self, stamp: &'static str) -> anyhow::Result<HashSet<String>> {
-        let mut suspects = HashSet::new();
-        let mut windows = vec![Window::default()];
-        while let Some(window) = windows.pop() {
+    /// Finds rows that may differ, until they are a piece or nothing is left to compare.
+    async fn by_windows(&mut self, stamp: &'static str) -> anyhow::Result<()> {
+        while self.suspects.len() < self.piece_rows {
+            let Some(window) = self.windows.pop() else { break };
             let here = self.tally(stamp, &window)?;
             let whole = window == Window::default();
             if whole {
@@ -228,7 +273,7 @@ impl Comparison<'_> {
             if here.rows > WINDOW_ROWS
                 && let Some(middle) = self.middle(stamp, &window, here.rows)?
             {
-                windows.extend(halves(window, middle));
+                self.windows.extend(halves(window, middle));
                 continue;
             }
             if here.rows > LISTED_ROWS {
@@ -236,13 +281,13 @@ impl Comparison<'_> {
                     continue;
                 }
                 if let Some(middle) = self.middle(stamp, &window, here.rows)? {
-                    windows.extend(halves(window, middle));
+                    self.windows.extend(halves(window, middle));
                     continue;
                 }
             }
-            self.list(stamp, &window, &mut suspects).await?;
+            self.list(stamp, &window).await?;
         }
-        Ok(suspects)
+        Ok(())
     }
 
     fn tally(&self, stamp: &str, window: &Window) -> anyhow::Result<Tally> {
@@ -272,12 +317,7 @@ impl Comparison<'_> {
     }
 
     /// Adds the ids of a window's rows that one side lacks, or that have another stamp.
-    async fn list(
-        &mut self,
-        stamp: &str,
-        window: &Window,
-        suspects: &mut HashSet<String>,
-    ) -> anyhow::Result<()> {
+    async fn list(&mut self, stamp: &str, window: &Window) -> anyhow::Result<()> {
         let here = self
             .reader
             .with(|connection| compare::stamps(connection, &self.planned.table, stamp, window))?;
@@ -285,27 +325,21 @@ impl Comparison<'_> {
         let conditions = conditions(stamp, window);
         let conditions: Vec<&str> = conditions.iter().map(String::as_str).collect();
         let soql = self.planned.query(&format!("Id, {stamp}"), &conditions);
-        let object = &self.planned.table.object;
-        let suspect = |suspects: &mut HashSet<String>, id: String| {
-            suspects.insert(id);
-            anyhow::ensure!(
-                suspects.len() <= DIFFERING_MAX,
-                "more than {DIFFERING_MAX} rows of {object} differ: read it again as a whole"
-            );
-            Ok(())
-        };
+        let mut suspects = Vec::new();
         self.each_page(&soql, |row| {
             let Some(id) = row.get("Id").and_then(Json::as_str) else {
                 return Ok(());
             };
             let stamp = row.get(stamp).and_then(Json::as_str).and_then(cells::stamp);
-            if here.remove(id) == Some(stamp) {
-                return Ok(());
+            if here.remove(id) != Some(stamp) {
+                suspects.push(id.to_owned());
             }
-            suspect(suspects, id.to_owned())
+            Ok(())
         })
         .await?;
-        here.into_keys().try_for_each(|id| suspect(suspects, id))
+        self.suspects.extend(suspects);
+        self.suspects.extend(here.into_keys());
+        Ok(())
     }
 
     async fn each_page(
@@ -321,12 +355,15 @@ impl Comparison<'_> {
         Ok(())
     }
 
-    /// Reads everything.
-    async fn by_fields(&mut self) -> anyhow::Result<HashSet<String>> {
+    /// Reads everything, once.
+    async fn by_fields(&mut self) -> anyhow::Result<()> {
+        if self.windows.pop().is_none() {
+            return Ok(());
+        }
         let (planned, reader) = (self.planned, self.reader);
         let mut here = reader.with(|connection| compare::ids(connection, &planned.table))?;
         self.report.rows = here.len() as u64;
-        let mut suspects = HashSet::new();
+        let mut suspects = Vec::new();
         self.each_page(&planned.select(&[]), |row| {
             let Some(id) = row.get("Id").and_then(Json::as_str) else {
                 return Ok(());
@@ -337,13 +374,14 @@ impl Comparison<'_> {
                 return Ok(());
             }
             if drift(reader, planned, id, Some(row))?.is_some() {
-                suspects.insert(id.to_owned());
+                suspects.push(id.to_owned());
             }
             Ok(())
         })
         .await?;
-        suspects.extend(here);
-        Ok(suspects)
+        self.suspects.extend(suspects);
+        self.suspects.extend(here);
+        Ok(())
     }
 
     /// Those of these rows that differ now, with the org's stamps.

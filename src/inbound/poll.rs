@@ -33,7 +33,7 @@ use crate::salesforce::Error;
 use crate::salesforce::pages::{Pages, QUERIES_PER_CALL};
 use crate::salesforce::rest::Scope;
 use crate::store::cache::{State, objects};
-use crate::store::polls;
+use crate::store::note::POLLS;
 use crate::store::storefront::feed;
 use crate::telemetry::pulse::Pulse;
 
@@ -141,7 +141,8 @@ impl<'a> Stage<'a> {
             }
             let polls = self.limits.polls();
             if written != Some(polls) {
-                polls::write(self.wires.reader.dir(), &polls)
+                POLLS
+                    .write(self.wires.reader.dir(), &polls)
                     .context("how objects are polled cannot be written: check the space left on the disk")?;
                 written = Some(polls);
             }

@@ -11,7 +11,7 @@ use crate::inbound::Wires;
 use crate::inbound::apply::Work;
 use crate::inbound::apply::work::{Ended, ask};
 use crate::inbound::budget::Limits;
-use crate::inbound::compare::{Depth, Patience, RESTAMPED, compare};
+use crate::inbound::compare::{Comparison, Depth, Patience, RESTAMPED};
 use crate::inbound::prepare::Planned;
 use crate::store::cache::repairs::{self, Kind, Repair};
 use crate::store::cache::{State, objects};
@@ -114,30 +114,36 @@ async fn compare_and_hand_over(
     planned: &Planned,
     entry: Option<&Repair>,
 ) -> anyhow::Result<()> {
-    let report = compare(&wires.org, &wires.reader, planned, Depth::Windows, PATIENCE).await?;
-    let restamped: Vec<String> = report.restamped.iter().cloned().collect();
-    if !restamped.is_empty() {
-        ask(&wires.work, |done| Work::ReadAgain {
-            object: planned.table.object.clone(),
-            ids: restamped,
-            reason: RESTAMPED.into(),
+    let mut comparison = Comparison::new(&wires.org, &wires.reader, planned, Depth::Windows, PATIENCE);
+    let (mut rows, mut before) = (0, 0);
+    while let Some(report) = comparison.next().await? {
+        rows += report.rows;
+        let object = planned.table.object.clone();
+        let restamped: Vec<String> = report.restamped.into_iter().collect();
+        if !restamped.is_empty() {
+            ask(&wires.work, |done| Work::ReadAgain {
+                object: object.clone(),
+                ids: restamped,
+                reason: RESTAMPED.into(),
+                done,
+            })
+            .await?;
+        }
+        let differing = report.drift.iter();
+        let differing: Vec<_> = differing
+            .map(|(id, drift)| (id.clone(), drift.reason()))
+            .collect();
+        let count = differing.len() as u64;
+        ask(&wires.work, |done| Work::Compared {
+            object,
+            number: entry.map(|entry| entry.number),
+            rows,
+            before,
+            differing,
             done,
         })
         .await?;
+        before += count;
     }
-    let differing = report
-        .drift
-        .iter()
-        .map(|(id, drift)| (id.clone(), drift.reason()));
-    let (object, rows) = (planned.table.object.clone(), report.rows);
-    let differing = differing.collect();
-    ask(&wires.work, |done| Work::Compared {
-        object,
-        number: entry.map(|entry| entry.number),
-        rows,
-        differing,
-        done,
-    })
-    .await?;
     Ok(())
 }

@@ -15,8 +15,9 @@ use crate::inspect::{print, print_json, reader};
 use crate::model::clock::Clock;
 use crate::model::freshness::Truth;
 use crate::store::cache::proofs;
+use crate::store::note::{ALLOWANCE, HINDRANCES, POLLS};
 use crate::store::standing::Standing;
-use crate::store::{allowance, database, hindrances, holders, journal, outbox, polls};
+use crate::store::{database, holders, journal, outbox};
 
 /// Between two looks of `--watch`.
 const INTERVAL: Duration = Duration::from_secs(2);
@@ -60,17 +61,17 @@ fn status(config: &Config) -> anyhow::Result<Value> {
     let running = database::is_held(dir);
     // One that has ended knows nothing of now.
     standing.hindrances = running
-        .then(|| hindrances::read(dir))
+        .then(|| HINDRANCES.read(dir))
         .flatten()
         .unwrap_or_default();
     let limits = Limits::new(&config.sync);
-    limits.follow(polls::read(dir).and_then(|polls| polls.plan));
+    limits.follow(POLLS.read(dir).and_then(|polls| polls.plan));
     standing.truth = Truth::new(&known, &limits.freshness(), &standing.hindrances, now);
     standing.follow_only(&config.sync.channels);
     standing.orders = outbox::standing_in(dir)?;
-    standing.allowance = allowance::read(dir);
+    standing.allowance = ALLOWANCE.read(dir);
     standing.logs = holders::logs(dir);
-    standing.polls = polls::read(dir);
+    standing.polls = POLLS.read(dir);
     standing.journal = journal::forget::standing_in(dir)?;
     Ok(standing.as_json(running, now))
 }
@@ -101,6 +102,8 @@ fn as_text(status: &Value) -> String {
             after(&status["orders_problem"])
         ),
     ];
+    let files = list(&status["files"]).iter();
+    lines.extend(files.map(|trouble| format!("file: {}", words(&trouble["cause"]))));
     lines.extend(list(&status["channels"]).iter().map(channel_line));
     lines.push(format!(
         "{:<40} {:<8} {:<12} {:<7} {:>9} {:>8} {:<24}",

@@ -4,6 +4,7 @@
 //! that differ are asked for there, and the daemon reads them again through its one door: at once where it runs, else
 //! when it next starts.
 
+use std::path::Path;
 use std::time::Duration;
 
 use futures_util::{StreamExt as _, stream};
@@ -11,7 +12,7 @@ use serde_json::{Map, Value, json};
 
 use crate::cli::{Exit, VerifyArgs};
 use crate::config::Config;
-use crate::inbound::compare::{Depth, Drift, Patience, RESTAMPED, Report, calls_expected, compare};
+use crate::inbound::compare::{Comparison, Depth, Drift, Patience, RESTAMPED, Report, calls_expected};
 use crate::inbound::prepare::{Planned, look_at_fields};
 use crate::inspect::{print, print_json, reader, usage};
 use crate::model::clock::Clock;
@@ -28,6 +29,9 @@ const REPAIRED_MAX: Duration = Duration::from_secs(120);
 /// Objects that are compared at a time: what differs is looked at for some seconds.
 const SIDE_BY_SIDE_MAX: usize = 4;
 
+/// Rows of an object that differ and are told one by one; of more, their number.
+const TOLD_MAX: usize = 10_000;
+
 /// No object of this name is mirrored.
 #[derive(Debug, thiserror::Error)]
 #[error("{0} is not mirrored: storesync status lists what is")]
@@ -36,7 +40,18 @@ struct NotMirrored(String);
 /// What came of one object.
 struct Compared {
     object: String,
-    outcome: Result<Report, String>,
+    outcome: Result<Found, String>,
+}
+
+/// What the pieces of a comparison come to together.
+#[derive(Default)]
+struct Found {
+    /// With the rows that differ, as many as are told one by one.
+    told: Report,
+    differing: usize,
+    asked: usize,
+    /// Of those that were asked for, how many were not repaired in time.
+    open: usize,
 }
 
 pub async fn run(config: &Config, args: &VerifyArgs) -> anyhow::Result<Exit> {
@@ -73,24 +88,30 @@ pub async fn run(config: &Config, args: &VerifyArgs) -> anyhow::Result<Exit> {
     } else {
         Patience::default()
     };
+    let repairing = args.repair.then(|| Repairing {
+        dir,
+        reader: &reader,
+        running,
+    });
     let (org, reader) = (&org, &reader);
     let compared = chosen.iter().zip(planned).map(async |(state, planned)| {
         let outcome = match planned {
             _ if state.state != State::Live => Err(format!("it is being read ({})", state.state)),
             None => Err("the org does not show it to this user".to_owned()),
-            Some(planned) => compare(org, reader, &planned, depth, patience)
-                .await
-                .map_err(|error| format!("{error:#}")),
+            Some(planned) => {
+                let comparison = Comparison::new(org, reader, &planned, depth, patience);
+                let all = all_pieces(comparison, repairing.as_ref()).await;
+                all.map_err(|error| format!("{error:#}"))
+            }
         };
         let object = state.object.clone();
         Compared { object, outcome }
     });
     let compared: Vec<_> = compared.collect();
     let results: Vec<Compared> = stream::iter(compared).buffered(SIDE_BY_SIDE_MAX).collect().await;
-    let repairs = if args.repair {
-        repair(config, reader, running, &results).await?
-    } else {
-        None
+    let repairs = match &repairing {
+        Some(repairing) => Some(repairing.outcome(&results)?),
+        None => None,
     };
     tell(args, &results, repairs, calls);
     Ok(exit(&results, repairs))
@@ -110,7 +131,7 @@ fn exit(results: &[Compared], repairs: Option<Repairs>) -> Exit {
 
 fn drift_count(results: &[Compared]) -> usize {
     let reports = results.iter().filter_map(|result| result.outcome.as_ref().ok());
-    reports.map(|report| report.drift.len()).sum()
+    reports.map(|report| report.differing).sum()
 }
 
 fn choose(states: Vec<ObjectState>, names: &[String]) -> Result<Vec<ObjectState>, NotMirrored> {
@@ -146,51 +167,91 @@ struct Repairs {
     open: usize,
 }
 
-async fn repair(
-    config: &Config,
-    reader: &Reader,
+/// What `--repair` works with.
+struct Repairing<'a> {
+    dir: &'a Path,
+    reader: &'a Reader,
     running: bool,
-    results: &[Compared],
-) -> anyhow::Result<Option<Repairs>> {
-    let mut asked = Vec::new();
-    for result in results {
-        let Ok(report) = &result.outcome else { continue };
-        let restamped = report.restamped.iter().map(|id| (id, RESTAMPED));
-        let differing = report.drift.iter().map(|(id, drift)| (id, drift.reason()));
-        asked.extend(differing.chain(restamped).map(|(id, reason)| Asked {
-            object: result.object.clone(),
+}
+
+/// Compares all of an object. With `--repair` each piece is handed over before the next is looked at.
+async fn all_pieces(
+    mut comparison: Comparison<'_>,
+    repairing: Option<&Repairing<'_>>,
+) -> anyhow::Result<Found> {
+    let mut found = Found::default();
+    while let Some(mut piece) = comparison.next().await? {
+        found.differing += piece.drift.len();
+        if let Some(repairing) = repairing {
+            let (asked, open) = repairing.repair(comparison.object(), &piece).await?;
+            found.asked += asked;
+            found.open += open;
+        }
+        found.told.rows += piece.rows;
+        found.told.calls += piece.calls;
+        let room = TOLD_MAX.saturating_sub(found.told.drift.len());
+        found
+            .told
+            .drift
+            .extend(std::mem::take(&mut piece.drift).into_iter().take(room));
+    }
+    Ok(found)
+}
+
+impl Repairing<'_> {
+    /// Asks for the rows of a piece to be read again, and waits for it where the daemon runs: how many, and how many of
+    /// them are still to be read.
+    async fn repair(&self, object: &str, piece: &Report) -> anyhow::Result<(usize, usize)> {
+        let restamped = piece.restamped.iter().map(|id| (id, RESTAMPED));
+        let differing = piece.drift.iter().map(|(id, drift)| (id, drift.reason()));
+        let asked = differing.chain(restamped).map(|(id, reason)| Asked {
+            object: object.to_owned(),
             record_id: id.clone(),
             reason: reason.to_owned(),
-        }));
-    }
-    repairs::ask_for(&config.state.dir, &asked)?;
-    let records: Vec<(String, String)> = asked
-        .into_iter()
-        .map(|asked| (asked.object, asked.record_id))
-        .collect();
-    let still_open = || reader.with(|connection| repairs::outstanding(connection, &records));
-    let worked_off = async {
-        while running && still_open()? > 0 {
-            tokio::time::sleep(Duration::from_millis(200)).await;
+        });
+        let asked: Vec<Asked> = asked.collect();
+        repairs::ask_for(self.dir, &asked)?;
+        let records = asked.into_iter().map(|asked| (asked.object, asked.record_id));
+        let records: Vec<(String, String)> = records.collect();
+        let still_open = || {
+            self.reader
+                .with(|connection| repairs::outstanding(connection, &records))
+        };
+        let worked_off = async {
+            while self.running && still_open()? > 0 {
+                tokio::time::sleep(Duration::from_millis(200)).await;
+            }
+            anyhow::Ok(())
+        };
+        if let Ok(ended) = tokio::time::timeout(REPAIRED_MAX, worked_off).await {
+            ended?;
         }
-        anyhow::Ok(())
-    };
-    if let Ok(ended) = tokio::time::timeout(REPAIRED_MAX, worked_off).await {
-        ended?;
+        Ok((records.len(), still_open()?))
     }
-    // What the org does not know any more may have to wait for a person.
-    let waiting = reader.with(absence::waiting)?;
-    let waiting = waiting
-        .iter()
-        .filter(|waiting| records.iter().any(|(object, _)| *object == waiting.object));
-    for waiting in waiting.clone() {
-        eprintln!("storesync: {}: {}", waiting.object, waiting.sentence());
+
+    /// What came of it. What the org does not know any more may have to wait for a person.
+    fn outcome(&self, results: &[Compared]) -> anyhow::Result<Repairs> {
+        let waiting = self.reader.with(absence::waiting)?;
+        let found = |object: &str| {
+            let of = results.iter().find(|result| result.object == object)?;
+            of.outcome.as_ref().ok()
+        };
+        let waiting = waiting
+            .iter()
+            .filter(|waiting| found(&waiting.object).is_some_and(|found| found.asked > 0));
+        for waiting in waiting.clone() {
+            eprintln!("storesync: {}: {}", waiting.object, waiting.sentence());
+        }
+        let waiting: u64 = waiting.map(|waiting| waiting.rows).sum();
+        let all = results.iter().filter_map(|result| result.outcome.as_ref().ok());
+        let (asked, open) = all.fold((0, 0), |(asked, open), found| {
+            (asked + found.asked, open + found.open)
+        });
+        Ok(Repairs {
+            asked,
+            open: open + usize::try_from(waiting).unwrap_or(usize::MAX),
+        })
     }
-    let waiting: u64 = waiting.map(|waiting| waiting.rows).sum();
-    Ok(Some(Repairs {
-        asked: records.len(),
-        open: still_open()? + usize::try_from(waiting).unwrap_or(usize::MAX),
-    }))
 }
 
 fn tell(args: &VerifyArgs, results: &[Compared], repairs: Option<Repairs>, calls_expected: u64) {
@@ -201,16 +262,20 @@ fn tell(args: &VerifyArgs, results: &[Compared], repairs: Option<Repairs>, calls
     for result in results {
         match &result.outcome {
             Err(problem) => print(&format!("{}: not compared: {problem}\n", result.object)),
-            Ok(report) => {
-                for (id, drift) in &report.drift {
+            Ok(found) => {
+                for (id, drift) in &found.told.drift {
                     print(&format!("{} {id} {}\n", result.object, sentence(drift)));
+                }
+                let more = found.differing - found.told.drift.len();
+                if more > 0 {
+                    print(&format!("{} and {more} more\n", result.object));
                 }
             }
         }
     }
     let reports = results.iter().filter_map(|result| result.outcome.as_ref().ok());
     let (rows, calls) = reports.fold((0, 0), |(rows, calls), report| {
-        (rows + report.rows, calls + report.calls)
+        (rows + report.told.rows, calls + report.told.calls)
     });
     let drift = drift_count(results);
     print(&format!(
@@ -248,11 +313,15 @@ fn as_json(results: &[Compared], repairs: Option<Repairs>, calls_expected: u64) 
         .iter()
         .map(|result| match &result.outcome {
             Err(problem) => json!({"object": result.object, "problem": problem}),
-            Ok(report) => {
+            Ok(Found {
+                told: report,
+                differing,
+                ..
+            }) => {
                 let rows = report.drift.iter().map(|(id, drift)| drift_json(id, drift));
                 json!({
                     "object": result.object, "rows": report.rows, "calls": report.calls,
-                    "drift": rows.collect::<Vec<_>>(),
+                    "drift": rows.collect::<Vec<_>>(), "differing": differing,
                 })
             }
         })
@@ -291,12 +360,11 @@ mod tests {
             object: "Account".to_owned(),
             outcome,
         };
-        let same = || compared(Ok(Report::default()));
+        let same = || compared(Ok(Found::default()));
         let differs = || {
-            let drift = [("001A".to_owned(), Drift::Missing)].into();
-            compared(Ok(Report {
-                drift,
-                ..Report::default()
+            compared(Ok(Found {
+                differing: 1,
+                ..Found::default()
             }))
         };
         let not_compared = || compared(Err("it is being read (loading)".to_owned()));

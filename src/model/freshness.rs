@@ -145,8 +145,14 @@ impl Standing {
         let lasting = failing.filter(|failing| failing.is_lasting);
         let stale = by.trouble.as_ref().filter(|trouble| trouble.makes_stale(now));
         let stale = stale.map(|trouble| trouble.cause.clone());
-        self.cause = self.cause.or(stale).or_else(|| Some(lasting?.cause.clone()));
-        let of_all = by.of_all().map(str::to_owned);
+        let of_files = by.stale_for().map(str::to_owned);
+        self.cause = self
+            .cause
+            .or(of_files)
+            .or(stale)
+            .or_else(|| Some(lasting?.cause.clone()));
+        let of_all = by.of_all().or_else(|| by.of_files());
+        let of_all = of_all.map(str::to_owned);
         self.hindrance = of_all.or_else(|| Some(failing?.cause.clone()));
         self
     }
@@ -322,7 +328,7 @@ fn worst<'s>(standings: impl IntoIterator<Item = &'s Standing>) -> Standing {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::trouble::{Failing, Kind, Trouble};
+    use crate::model::trouble::{Failing, FileKind, FileTrouble, Kind, Trouble};
 
     fn limits(stale_after_millis: Option<Millis>) -> Limits {
         Limits {
@@ -485,6 +491,7 @@ mod tests {
     const STREAM: &str =
         "nothing that the channel of Contact brought was applied since 1970-01-01T00:16:40.000Z";
     const TROUBLE: &str = "the org's trouble";
+    const FILE: &str = "the trouble of a file";
 
     /// What is known of an object and stands in the way; its state and the cause that is told a second after a proof and
     /// long after it; and whether orders are sent.
@@ -573,7 +580,6 @@ mod tests {
             ..complete()
         };
         vec![
-            // So does what is not applied, for a log that is blocked or a disk that is full.
             (
                 "stream silent",
                 streamed,
@@ -657,10 +663,112 @@ mod tests {
         ]
     }
 
+    /// A trouble of the outbox, or of another file of the state directory.
+    fn file(kind: FileKind, is_outbox: bool) -> Hindrances {
+        let trouble = FileTrouble {
+            kind,
+            file: String::new(),
+            since: 0,
+            is_outbox,
+            cause: FILE.to_owned(),
+        };
+        Hindrances {
+            files: vec![trouble],
+            ..Hindrances::default()
+        }
+    }
+
+    /// What keeps files from being written.
+    fn of_the_disk() -> Vec<Case> {
+        vec![
+            (
+                "log blocked",
+                complete(),
+                file(FileKind::LogBlocked, false),
+                [State::Live, State::Stale],
+                [Some(FILE); 2],
+                true,
+            ),
+            (
+                "log of the outbox blocked",
+                complete(),
+                file(FileKind::LogBlocked, true),
+                [State::Live, State::Stale],
+                [None, Some(POLL)],
+                true,
+            ),
+            (
+                "disk full",
+                complete(),
+                file(FileKind::DiskFull, false),
+                [State::Live, State::Stale],
+                [Some(FILE); 2],
+                false,
+            ),
+        ]
+    }
+
+    /// Files that are not there, or not whole.
+    fn of_the_files() -> Vec<Case> {
+        let new = Known {
+            complete: false,
+            ..complete()
+        };
+        vec![
+            (
+                "cache moved",
+                complete(),
+                file(FileKind::Replaced, false),
+                [State::Stale; 2],
+                [Some(FILE); 2],
+                true,
+            ),
+            (
+                "outbox moved",
+                complete(),
+                file(FileKind::Replaced, true),
+                [State::Live, State::Stale],
+                [None, Some(POLL)],
+                false,
+            ),
+            (
+                "cache damaged",
+                new,
+                file(FileKind::Damaged, false),
+                [State::Initializing; 2],
+                [Some(FILE); 2],
+                true,
+            ),
+            (
+                "outbox damaged",
+                complete(),
+                file(FileKind::Damaged, true),
+                [State::Live, State::Stale],
+                [None, Some(POLL)],
+                true,
+            ),
+            (
+                "a damaged copy kept",
+                complete(),
+                file(FileKind::SetAside, false),
+                [State::Live, State::Stale],
+                [None, Some(POLL)],
+                true,
+            ),
+        ]
+    }
+
     /// What each of them does to an object that was proved a second ago, and to one that was proved long ago.
     #[test]
     fn what_stands_in_the_way_is_told_with_what_it_does() {
-        let cases = [of_the_org(), of_the_ways(), of_the_cache()].concat();
+        let cases = [
+            of_the_org(),
+            of_the_ways(),
+            of_the_cache(),
+            of_the_disk(),
+            of_the_files(),
+        ]
+        .concat();
         for (case, known, by, [new, old], [of_new, of_old], is_sending) in cases {
             let contact = "Contact".to_owned();
             // A trouble that begins then lasts as long then.

@@ -4,6 +4,8 @@
 //! ladder that the budget pays for is taken. One call is a composite request of 25 parts. An object takes two of them by
 //! the org's lists (what was written, what was deleted), and a fifth of them by a query, of which a request takes five.
 
+use serde::{Deserialize, Serialize};
+
 use crate::model::clock::Millis;
 
 const MINUTES_DAILY: u64 = 1_440;
@@ -16,7 +18,8 @@ const FIXED_CALLS_DAILY: u64 = 200;
 const RESERVE_ONE_IN: u64 = 20;
 
 /// How an object is asked for changes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Way {
     /// The org's own lists of what changed.
     Lists,
@@ -25,8 +28,6 @@ pub enum Way {
 }
 
 impl Way {
-    pub const ALL: [Self; 2] = [Self::Lists, Self::Queries];
-
     pub fn name(self) -> &'static str {
         match self {
             Self::Lists => "lists",
@@ -91,7 +92,7 @@ pub enum Urgency {
 }
 
 /// The longest time between two questions, by [`Urgency`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Intervals([Millis; 3]);
 
 impl Intervals {
@@ -146,7 +147,7 @@ impl Counts {
 }
 
 /// What is asked, and what it is expected to cost.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Plan {
     /// How most objects are asked.
     pub way: Way,

@@ -6,8 +6,9 @@
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
 
-use crate::model::clock::{Millis, Moment};
+use crate::model::clock::{Millis, Moment, format_datetime};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -61,6 +62,78 @@ pub struct Failing {
     pub is_lasting: bool,
 }
 
+/// What may be the matter with a file of the state directory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum FileKind {
+    /// What is at its path is not what storesync has open.
+    Replaced,
+    DiskFull,
+    /// Its write-ahead log is read all the time and cannot begin anew.
+    LogBlocked,
+    Damaged,
+    /// It was damaged, is kept under another name and was begun anew.
+    SetAside,
+}
+
+impl FileKind {
+    pub const ALL: [Self; 5] = [
+        Self::Replaced,
+        Self::DiskFull,
+        Self::LogBlocked,
+        Self::Damaged,
+        Self::SetAside,
+    ];
+
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Replaced => "file_replaced",
+            Self::DiskFull => "disk_full",
+            Self::LogBlocked => "log_blocked",
+            Self::Damaged => "file_damaged",
+            Self::SetAside => "file_set_aside",
+        }
+    }
+}
+
+/// What is the matter with a file, until it has passed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FileTrouble {
+    pub kind: FileKind,
+    pub file: String,
+    pub since: Millis,
+    /// It is the file of accepted orders, which readers do not need.
+    pub is_outbox: bool,
+    /// One sentence: what happened, and what to do.
+    pub cause: String,
+}
+
+impl FileTrouble {
+    /// Whether rows are not brought up to date for it, or other programs do not see them.
+    fn keeps_rows(&self) -> bool {
+        match self.kind {
+            FileKind::DiskFull => true,
+            FileKind::SetAside => false,
+            FileKind::Replaced | FileKind::LogBlocked | FileKind::Damaged => !self.is_outbox,
+        }
+    }
+
+    /// Whether it makes stale whatever the age: it does not heal by itself, and what is written is lost with the next
+    /// start.
+    fn makes_stale(&self) -> bool {
+        matches!(self.kind, FileKind::Replaced | FileKind::Damaged) && !self.is_outbox
+    }
+
+    /// Whether orders are not taken, or not sent.
+    fn keeps_orders(&self) -> bool {
+        self.kind == FileKind::DiskFull || self.refuses_orders()
+    }
+
+    fn refuses_orders(&self) -> bool {
+        self.kind == FileKind::Replaced && self.is_outbox
+    }
+}
+
 /// All of it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
@@ -72,13 +145,47 @@ pub struct Hindrances {
     pub failing: BTreeMap<String, Failing>,
     /// Why no orders are sent, where the org as a whole is not the reason. They are taken all the same.
     pub orders: Option<String>,
+    /// What is the matter with the files of the state directory.
+    pub files: Vec<FileTrouble>,
 }
 
 impl Hindrances {
     /// Why no orders are sent, as one sentence.
     pub fn of_orders(&self) -> Option<String> {
         let of_org = self.of_all().map(|cause| format!("orders wait: {cause}"));
-        of_org.or_else(|| self.orders.clone())
+        let of_files = || self.files.iter().find(|trouble| trouble.keeps_orders());
+        of_org
+            .or_else(|| self.orders.clone())
+            .or_else(|| of_files().map(|trouble| trouble.cause.clone()))
+    }
+
+    /// What is the matter with the files, for machines.
+    pub fn files_as_json(&self) -> Value {
+        let files = self.files.iter();
+        let told = files.map(|trouble| {
+            json!({
+                "file": trouble.file, "kind": trouble.kind.name(), "cause": trouble.cause,
+                "since": format_datetime(trouble.since),
+            })
+        });
+        told.collect()
+    }
+
+    /// Whether no order is taken.
+    pub fn refuses_orders(&self) -> bool {
+        self.files.iter().any(FileTrouble::refuses_orders)
+    }
+
+    /// Why rows are not brought up to date, for what is the matter with the files.
+    pub fn of_files(&self) -> Option<&str> {
+        let keeps = self.files.iter().find(|trouble| trouble.keeps_rows());
+        keeps.map(|trouble| trouble.cause.as_str())
+    }
+
+    /// What of it makes stale at once.
+    pub fn stale_for(&self) -> Option<&str> {
+        let stale = self.files.iter().find(|trouble| trouble.makes_stale());
+        stale.map(|trouble| trouble.cause.as_str())
     }
 
     /// What stands in the way of every object.

@@ -5,6 +5,7 @@
 
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
@@ -29,8 +30,16 @@ const UNARY_TIMEOUT: Duration = Duration::from_secs(30);
 #[derive(Clone)]
 pub struct PubSub {
     org: Org,
+    wire: Arc<RwLock<Wire>>,
+}
+
+/// What calls and streams that begin now go over.
+#[derive(Clone)]
+struct Wire {
     client: PubSubClient<Channel>,
     endpoint: Endpoint,
+    /// Of `ca_file`, as it was read.
+    ca_pem: Option<Vec<u8>>,
 }
 
 /// Where a subscription begins.
@@ -82,6 +91,31 @@ pub struct Subscription {
 impl PubSub {
     /// Prepares the connection; the first call makes it.
     pub fn new(org: &Org) -> Result<Self, Error> {
+        let ca_pem = ca_pem(org.config())?;
+        Ok(Self {
+            org: org.clone(),
+            wire: Arc::new(RwLock::new(Wire::new(org, ca_pem)?)),
+        })
+    }
+
+    /// Reads `ca_file` again. What is open goes on; what begins from now on is checked by the new certificates.
+    pub fn take_certificates(&self) -> Result<(), Error> {
+        let ca_pem = ca_pem(self.org.config())?;
+        if self.wire().ca_pem != ca_pem {
+            let wire = Wire::new(&self.org, ca_pem)?;
+            *self.wire.write().unwrap_or_else(PoisonError::into_inner) = wire;
+        }
+        Ok(())
+    }
+
+    fn wire(&self) -> Wire {
+        let wire = self.wire.read().unwrap_or_else(PoisonError::into_inner);
+        wire.clone()
+    }
+}
+
+impl Wire {
+    fn new(org: &Org, ca_pem: Option<Vec<u8>>) -> Result<Self, Error> {
         let config = org.config();
         let unusable = |reason: String| {
             Error::Secret(format!(
@@ -98,7 +132,7 @@ impl PubSub {
             .map_err(|error| unusable(error.to_string()))?;
         if config.pubsub_url.starts_with("https:") {
             let mut tls = ClientTlsConfig::new().with_native_roots();
-            if let Some(pem) = ca_pem(config)? {
+            if let Some(pem) = &ca_pem {
                 tls = tls.ca_certificate(Certificate::from_pem(pem));
             }
             endpoint = endpoint
@@ -106,15 +140,17 @@ impl PubSub {
                 .map_err(|error| unusable(error.to_string()))?;
         }
         Ok(Self {
-            org: org.clone(),
             client: PubSubClient::new(endpoint.connect_lazy()),
             endpoint,
+            ca_pem,
         })
     }
+}
 
+impl PubSub {
     /// Whether a connection can be made at all: name, network, TLS.
     pub async fn connect(&self) -> Result<(), Error> {
-        let connected = self.endpoint.connect().await;
+        let connected = self.wire().endpoint.connect().await;
         connected.map(drop).map_err(|error| {
             let mut cause: &dyn std::error::Error = &error;
             while let Some(next) = cause.source() {
@@ -186,7 +222,7 @@ impl PubSub {
         requests.send(first).map_err(|_| ended(topic))?;
         let request =
             authorized(UnboundedReceiverStream::new(stream), &session).map_err(|status| failure(&status))?;
-        let mut client = self.client.clone();
+        let mut client = self.wire().client;
         let opening = async move { client.subscribe(request).await.map(tonic::Response::into_inner) };
         Ok(Subscription {
             topic: topic.to_owned(),
@@ -202,7 +238,7 @@ impl PubSub {
         R: Future<Output = Result<tonic::Response<T>, Status>>,
     {
         let session = self.org.session().await?;
-        let answer = timed(call(self.client.clone(), session.clone())).await;
+        let answer = timed(call(self.wire().client, session.clone())).await;
         if answer.is_ok() {
             self.org.accepted(&session);
         }
@@ -212,7 +248,7 @@ impl PubSub {
                 ..
             }) => {
                 let session = self.org.renew(&session).await?;
-                let answer = timed(call(self.client.clone(), session.clone())).await;
+                let answer = timed(call(self.wire().client, session.clone())).await;
                 if answer.is_ok() {
                     self.org.accepted(&session);
                 }

@@ -9,8 +9,9 @@ use crate::model::freshness::State;
 use crate::serve::freshness::Subject;
 use crate::serve::problem::Problem;
 use crate::serve::{World, reply};
+use crate::store::note::{ALLOWANCE, POLLS};
 use crate::store::standing::Standing;
-use crate::store::{allowance, holders, journal, polls, storefront};
+use crate::store::{holders, journal, storefront};
 
 /// The process answers.
 pub async fn livez() -> Response {
@@ -25,6 +26,7 @@ pub async fn readyz(extract::State(world): extract::State<World>) -> Response {
     let (standing, now) = (health.standing(), world.clock.moment());
     let state = standing.state(now);
     let reads = readable && state != State::Initializing;
+    let writable = writable && !health.hindrances.refuses_orders();
     let taken = writable && !health.freshness.is_initializing(Subject::Orders, now);
     let unsent = health.hindrances.of_orders();
     let sending = unsent.is_none();
@@ -33,6 +35,7 @@ pub async fn readyz(extract::State(world): extract::State<World>) -> Response {
         "ready": reads && taken,
         "reads": {"ready": reads, "state": state.name(), "lag_seconds": standing.lag_seconds(now), "cause": standing.cause(now)},
         "orders": {"ready": taken, "sending": sending, "problem": refused.or(unsent)},
+        "files": health.hindrances.files_as_json(),
     });
     let status = if reads && taken {
         StatusCode::OK
@@ -49,9 +52,9 @@ pub async fn status(extract::State(world): extract::State<World>) -> Result<Resp
     standing.truth = health.freshness.truth().clone();
     standing.follow_only(&world.topics);
     standing.orders = world.intake.standing()?;
-    standing.allowance = allowance::read(&world.dir);
+    standing.allowance = ALLOWANCE.read(&world.dir);
     standing.logs = holders::logs(&world.dir);
-    standing.polls = polls::read(&world.dir);
+    standing.polls = POLLS.read(&world.dir);
     standing.journal = journal::forget::standing_in(&world.dir).map_err(anyhow::Error::from)?;
     standing.hindrances = health.hindrances;
     let body = standing.as_json(true, now);

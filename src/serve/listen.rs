@@ -42,10 +42,24 @@ const TURN_MAX: Duration = Duration::from_secs(10);
 /// Largest head of a request.
 const HEAD_BYTES_MAX: usize = 64 * 1024;
 
-/// Where clients come in.
-pub struct Listener {
+/// Where clients come in; cheap to clone. It is closed when the last clone is dropped.
+#[derive(Clone)]
+pub struct Listener(Arc<Inner>);
+
+struct Inner {
     socket: Socket,
     tls: Option<TlsAcceptor>,
+}
+
+impl Drop for Inner {
+    /// Whoever comes now is refused at once, and not kept waiting for a process that ends.
+    fn drop(&mut self) {
+        if let Socket::Unix(_, path) = &self.socket
+            && let Err(error) = std::fs::remove_file(path)
+        {
+            tracing::warn!("the socket {} cannot be removed ({error})", path.display());
+        }
+    }
 }
 
 enum Socket {
@@ -55,20 +69,14 @@ enum Socket {
 
 impl From<TcpListener> for Listener {
     fn from(socket: TcpListener) -> Self {
-        Self {
-            socket: Socket::Tcp(socket),
-            tls: None,
-        }
+        Self::of(Socket::Tcp(socket), None)
     }
 }
 
 impl Listener {
     /// On a socket that is bound.
     pub fn new(socket: TcpListener, tls: Option<&config::Tls>) -> anyhow::Result<Self> {
-        Ok(Self {
-            socket: Socket::Tcp(socket),
-            tls: tls.map(acceptor).transpose()?,
-        })
+        Ok(Self::of(Socket::Tcp(socket), tls.map(acceptor).transpose()?))
     }
 
     /// Binds what the configuration says.
@@ -84,12 +92,16 @@ impl Listener {
             }
         };
         let tls = tls.map(acceptor).transpose()?;
-        Ok(Self { socket, tls })
+        Ok(Self::of(socket, tls))
+    }
+
+    fn of(socket: Socket, tls: Option<TlsAcceptor>) -> Self {
+        Self(Arc::new(Inner { socket, tls }))
     }
 
     /// The address of a TCP listener.
     pub fn local_addr(&self) -> Option<SocketAddr> {
-        match &self.socket {
+        match &self.0.socket {
             Socket::Tcp(socket) => socket.local_addr().ok(),
             Socket::Unix(..) => None,
         }
@@ -97,8 +109,8 @@ impl Listener {
 
     /// For people: `http://127.0.0.1:8080`.
     pub fn address(&self) -> String {
-        let scheme = if self.tls.is_some() { "https" } else { "http" };
-        match &self.socket {
+        let scheme = if self.0.tls.is_some() { "https" } else { "http" };
+        match &self.0.socket {
             Socket::Tcp(socket) => match socket.local_addr() {
                 Ok(address) => format!("{scheme}://{address}"),
                 Err(error) => format!("{scheme}, at an address that cannot be told ({error})"),
@@ -179,10 +191,6 @@ pub async fn serve(
         // So that ended ones do not pile up.
         while connections.try_join_next().is_some() {}
     }
-    // Whoever comes now is refused at once, and not kept waiting for a process that ends.
-    if let Socket::Unix(_, path) = &listener.socket {
-        std::fs::remove_file(path)?;
-    }
     drop(listener);
     let drained = async { while connections.join_next().await.is_some() {} };
     if tokio::time::timeout(DRAIN_MAX, drained).await.is_err() {
@@ -203,7 +211,7 @@ async fn accept(
     connections: &mut JoinSet<()>,
 ) -> std::io::Result<()> {
     let (service, stop) = (service.clone(), stop.clone());
-    match &listener.socket {
+    match &listener.0.socket {
         Socket::Unix(socket, _) => {
             let (stream, _) = socket.accept().await?;
             connections.spawn(one(stream, service, stop, seat));
@@ -211,7 +219,7 @@ async fn accept(
         Socket::Tcp(socket) => {
             let (stream, _) = socket.accept().await?;
             stream.set_nodelay(true)?;
-            match listener.tls.clone() {
+            match listener.0.tls.clone() {
                 None => connections.spawn(one(stream, service, stop, seat)),
                 Some(tls) => connections.spawn(async move {
                     match tokio::time::timeout(HANDSHAKE_MAX, tls.accept(stream)).await {

@@ -15,15 +15,16 @@ use axum::response::{IntoResponse, Response};
 use crate::model::clock::{Millis, Moment};
 use crate::model::freshness::State;
 use crate::model::state::WriteState;
-use crate::model::trouble;
+use crate::model::trouble::{self, FileKind, Hindrances};
 use crate::serve::World;
 use crate::serve::problem::Problem;
 use crate::store::cache::cursors::Cursor;
 use crate::store::cache::objects::{ObjectState as ObjectStanding, State as ObjectState};
 use crate::store::cache::repairs::{self, Closed, Kind};
 use crate::store::holders::Log;
+use crate::store::note::ALLOWANCE;
 use crate::store::standing::Standing;
-use crate::store::{allowance, cache, holders, journal, outbox};
+use crate::store::{cache, holders, journal, outbox};
 use crate::telemetry::metrics::{self, describe, sample};
 
 /// `text/plain; version=0.0.4` is what every collector reads.
@@ -39,7 +40,7 @@ pub async fn metrics(extract::State(world): extract::State<World>) -> Result<Res
     standing.truth = health.freshness.truth().clone();
     standing.follow_only(&world.topics);
     standing.orders = world.intake.standing()?;
-    standing.allowance = allowance::read(&world.dir);
+    standing.allowance = ALLOWANCE.read(&world.dir);
     standing.logs = holders::logs(&world.dir);
     standing.journal = journal::forget::standing_in(&world.dir).map_err(anyhow::Error::from)?;
     let mut out = String::with_capacity(16 * 1024);
@@ -63,6 +64,7 @@ pub async fn metrics(extract::State(world): extract::State<World>) -> Result<Res
     });
     let help = "1 where it keeps everything from the org";
     gauge(&mut out, "storesync_org_trouble", help, kinds);
+    file_trouble(&mut out, &health.hindrances);
     objects(&mut out, &standing, moment);
     channels(&mut out, &standing, now);
     ledger(&mut out, &standing, &closed, now);
@@ -92,6 +94,16 @@ fn single(out: &mut String, name: &str, help: &str, value: f64) {
 
 fn flag(holds: bool) -> f64 {
     f64::from(u8::from(holds))
+}
+
+fn file_trouble(out: &mut String, hindrances: &Hindrances) {
+    let kinds = FileKind::ALL.map(|kind| {
+        let files = hindrances.files.iter();
+        let count = files.filter(|trouble| trouble.kind == kind).count();
+        (vec![("cause", kind.name().to_owned())], count as f64)
+    });
+    let help = "Files of the state directory with which something is the matter";
+    gauge(out, "storesync_file_trouble", help, kinds);
 }
 
 fn objects(out: &mut String, standing: &Standing, moment: Moment) {

@@ -126,9 +126,11 @@ impl From<rusqlite::Error> for Problem {
 
 impl From<OutboxError> for Problem {
     fn from(error: OutboxError) -> Self {
-        // The writer has told of its own trouble.
-        if !matches!(error, OutboxError::Write(_)) {
-            tracing::error!(%error, "the outbox cannot be used");
+        match error {
+            OutboxError::Replaced(told) => return Self::unavailable(told),
+            // The writer has told of its own trouble.
+            OutboxError::Write(_) => {}
+            error => tracing::error!(%error, "the outbox cannot be used"),
         }
         Self::unavailable("orders cannot be kept just now: send it again under the same key")
     }

@@ -136,10 +136,7 @@ impl Cache {
                 counts: Vec::new(),
             })
         };
-        let memory = prepare().map_err(|source| OpenError::Database {
-            path: dir.join(KIND.file_name),
-            source,
-        })?;
+        let memory = prepare().map_err(|source| OpenError::of(&dir.join(KIND.file_name), source))?;
         Ok(Self {
             connection,
             dir: dir.to_owned(),

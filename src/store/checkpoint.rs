@@ -14,7 +14,10 @@ use rusqlite::Connection;
 use tokio_util::sync::CancellationToken;
 
 use crate::failpoint;
+use crate::model::clock::Clock;
+use crate::model::trouble::FileKind;
 use crate::store::database::{self, Kind};
+use crate::store::files::Files;
 use crate::store::reader::Reader;
 use crate::store::{cache, holders, journal, outbox, priority};
 
@@ -40,14 +43,14 @@ struct Frames {
     moved: i64,
 }
 
-/// How often a log that cannot begin anew is told of.
-const TOLD_EVERY: Duration = Duration::from_secs(60);
+/// A log that is too long for longer, and is read by another program, is told of.
+const BLOCKED_SECONDS: u64 = 60;
 
 struct Watched {
     dir: PathBuf,
     kind: Kind,
-    /// Since when the log is longer than it should be, and when that was last told.
-    long: Option<(Instant, Instant)>,
+    /// Since when the log is longer than it should be.
+    long_since: Option<Instant>,
     connection: Connection,
     /// Pages that may wait.
     waiting_max: i64,
@@ -57,7 +60,7 @@ struct Watched {
 
 /// Checkpoints `cache.db`, `journal.db` and `outbox.db` until told to stop, and says so with each turn. Blocks: give it
 /// a thread of its own.
-pub fn run(dir: &Path, stop: &CancellationToken, turned: impl Fn()) -> anyhow::Result<()> {
+pub fn run(dir: &Path, files: &Files, stop: &CancellationToken, turned: impl Fn()) -> anyhow::Result<()> {
     priority::yield_to_readers();
     let mut watched = [
         Watched::open(dir, cache::KIND, WAITING_BYTES_MAX)?,
@@ -71,6 +74,7 @@ pub fn run(dir: &Path, stop: &CancellationToken, turned: impl Fn()) -> anyhow::R
         held.release()?;
         for log in &mut watched {
             log.look()?;
+            log.tell_of_length(files);
         }
         // Between two looks, not to be in the way of what is moved; and while nothing is written: a log that is written
         // fast is begun anew often, which a reader would delay.
@@ -89,7 +93,7 @@ impl Watched {
         Ok(Self {
             dir: dir.to_owned(),
             kind,
-            long: None,
+            long_since: None,
             connection,
             waiting_max: waiting_bytes_max / i64::from(kind.page_bytes),
             last: Frames::default(),
@@ -101,7 +105,6 @@ impl Watched {
         let frames = checkpoint(&self.connection, "noop")?;
         self.idle = if frames == self.last { self.idle + 1 } else { 0 };
         self.last = frames;
-        self.tell_of_length(frames);
         let waiting = frames.written - frames.moved;
         if waiting > self.waiting_max || (waiting > 0 && self.idle >= IDLE_LOOKS) {
             self.last = checkpoint(&self.connection, "passive")?;
@@ -112,38 +115,52 @@ impl Watched {
 }
 
 impl Watched {
-    /// A log that its writer could not begin anew is told of: how long it is, since when, and who reads.
-    fn tell_of_length(&mut self, frames: Frames) {
-        let bytes = frames.written * i64::from(self.kind.page_bytes);
-        if bytes <= LOG_BYTES_MAX {
-            self.long = None;
-            return;
-        }
-        let now = Instant::now();
-        let (since, told) = *self.long.get_or_insert((now, now));
-        if now - told < TOLD_EVERY {
-            return;
-        }
-        self.long = Some((since, now));
-        let holders = holders::holders(&self.dir, self.kind).into_iter();
-        let holders = holders.map(|holder| format!("{} ({})", holder.program, holder.pid));
-        let (file, seconds) = (self.kind.file_name, (now - since).as_secs());
-        let megabytes = bytes >> 20;
-        tracing::warn!(
-            file,
-            megabytes,
-            seconds,
-            "the write-ahead log of {file} has grown to {megabytes} MiB for {seconds} s, because it is read all the time: \
-             end what reads it: {}",
-            holders.collect::<Vec<_>>().join(", ")
+    /// A log that its writer cannot begin anew is told of: how long it is, and who reads.
+    fn tell_of_length(&mut self, files: &Files) {
+        let (file, bytes) = (
+            self.kind.file_name,
+            self.last.written * i64::from(self.kind.page_bytes),
         );
+        if bytes <= log_bytes_max() {
+            self.long_since = None;
+            files.passed(FileKind::LogBlocked, file);
+            return;
+        }
+        let since = *self.long_since.get_or_insert_with(Instant::now);
+        if since.elapsed() < Duration::from_secs(failpoint::bound("BLOCKED_SECONDS", BLOCKED_SECONDS)) {
+            return;
+        }
+        let holders = holders::holders(&self.dir, self.kind).into_iter();
+        let others = holders.filter(|holder| holder.pid != std::process::id());
+        let others: Vec<String> = others
+            .map(|holder| format!("{} ({})", holder.program, holder.pid))
+            .collect();
+        if others.is_empty() {
+            files.passed(FileKind::LogBlocked, file);
+            return;
+        }
+        files.tell(FileKind::LogBlocked, file, Clock::System.now(), || {
+            format!(
+                "the write-ahead log of {file} has grown to {} MiB, because it is read all the time: end what reads it: {}",
+                bytes >> 20,
+                others.join(", ")
+            )
+        });
     }
+}
+
+/// A writer resets its log when it is longer.
+fn log_bytes_max() -> i64 {
+    let usual = LOG_BYTES_MAX.unsigned_abs();
+    failpoint::bound("LOG_BYTES", usual)
+        .try_into()
+        .unwrap_or(LOG_BYTES_MAX)
 }
 
 /// Called by a writer between transactions. Waits for nobody: while a reader holds the log, it grows.
 pub(super) fn reset_if_long(connection: &Connection, page_bytes: u32) -> rusqlite::Result<()> {
     let frames = checkpoint(connection, "noop")?;
-    if frames.written * i64::from(page_bytes) > LOG_BYTES_MAX {
+    if frames.written * i64::from(page_bytes) > log_bytes_max() {
         restart(connection)?;
     }
     Ok(())

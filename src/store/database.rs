@@ -12,7 +12,7 @@ use std::time::Duration;
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags};
 
-use crate::store::backup;
+use crate::store::{backup, damage, outbox};
 
 /// What one of our database files is.
 #[derive(Clone, Copy, Debug)]
@@ -47,13 +47,41 @@ pub enum OpenError {
     Directory { dir: PathBuf, source: std::io::Error },
     #[error("{path} cannot be copied before its schema is brought up to date ({reason}): free some space")]
     Unkept { path: PathBuf, reason: String },
+    #[error("{path} is damaged ({cause}): {}", advice(path))]
+    Damaged { path: PathBuf, cause: String },
     #[error("{path} cannot be opened ({source}): check its permissions and the space left on the disk")]
     Database { path: PathBuf, source: rusqlite::Error },
 }
 
-/// Held as long as the state directory is ours. The kernel releases it when the process ends, however it ends.
+impl OpenError {
+    /// What SQLite says of a file.
+    pub fn of(path: &Path, source: rusqlite::Error) -> Self {
+        let path = path.to_owned();
+        match damage::is_damage(&source) {
+            true => Self::Damaged {
+                path,
+                cause: source.to_string(),
+            },
+            false => Self::Database { path, source },
+        }
+    }
+}
+
+/// What to do with a damaged file.
+fn advice(path: &Path) -> &'static str {
+    if path.ends_with(outbox::KIND.file_name) {
+        "it holds the orders that were accepted, so storesync leaves it as it is; check the disk, copy the file, then restore a backup or let sqlite3 recover what it holds (.recover)"
+    } else {
+        "check the disk and run storesync, which sets it aside and makes it again"
+    }
+}
+
+/// Held as long as the state directory is ours. The kernel releases it when the process ends, however it ends. The
+/// directory itself is locked: a file in it could be removed, and another process would lock its own. The file is locked
+/// too, for versions before, which look at that alone.
 #[derive(Debug)]
 pub struct StateLock {
+    _dir: File,
     _file: File,
 }
 
@@ -71,19 +99,26 @@ pub fn lock(dir: &Path) -> Result<StateLock, OpenError> {
         .mode(0o600)
         .open(dir.join("lock"))
         .map_err(directory)?;
-    match file.try_lock() {
-        Ok(()) => Ok(StateLock { _file: file }),
-        Err(TryLockError::WouldBlock) => Err(OpenError::InUse { dir: dir.to_owned() }),
-        Err(TryLockError::Error(source)) => Err(directory(source)),
+    let locked = File::open(dir).map_err(directory)?;
+    for lock in [&locked, &file] {
+        lock.try_lock().map_err(|error| match error {
+            TryLockError::WouldBlock => OpenError::InUse { dir: dir.to_owned() },
+            TryLockError::Error(source) => directory(source),
+        })?;
     }
+    Ok(StateLock {
+        _dir: locked,
+        _file: file,
+    })
 }
 
 /// Whether a daemon holds the directory. The answer may be out of date when it is given.
 pub fn is_held(dir: &Path) -> bool {
-    match File::open(dir.join("lock")) {
+    let is_locked = |path: &Path| match File::open(path) {
         Ok(file) => matches!(file.try_lock_shared(), Err(TryLockError::WouldBlock)),
         Err(_) => false,
-    }
+    };
+    is_locked(dir) || is_locked(&dir.join("lock"))
 }
 
 /// How long to wait for another writer: the daemon's yields to readers on a busy machine.
@@ -96,10 +131,7 @@ pub fn open_writer(dir: &Path, kind: Kind) -> Result<Connection, OpenError> {
         dir: dir.to_owned(),
         source,
     })?;
-    let database = |source| OpenError::Database {
-        path: path.clone(),
-        source,
-    };
+    let database = |source| OpenError::of(&path, source);
     let mut connection = Connection::open(&path).map_err(database)?;
     connection.busy_timeout(WRITER_MAX).map_err(database)?;
     let version = identify(&connection, kind, &path)?;
@@ -152,10 +184,7 @@ pub fn open_reader(dir: &Path, kind: Kind) -> Result<Connection, OpenError> {
         hold_statements(&connection)?;
         Ok(connection)
     };
-    open().map_err(|source| OpenError::Database {
-        path: path.clone(),
-        source,
-    })
+    open().map_err(|source| OpenError::of(&path, source))
 }
 
 /// Keeps statements prepared. By itself SQLite would prepare one anew whenever it is given other values, where they
@@ -187,13 +216,7 @@ fn identify(connection: &Connection, kind: Kind, path: &Path) -> Result<usize, O
     let foreign = || OpenError::Foreign {
         path: path.to_owned(),
     };
-    let inspect = |error: rusqlite::Error| match error.sqlite_error_code() {
-        Some(rusqlite::ErrorCode::NotADatabase) => foreign(),
-        _ => OpenError::Database {
-            path: path.to_owned(),
-            source: error,
-        },
-    };
+    let inspect = |error| OpenError::of(path, error);
     let application_id = read("application_id").map_err(inspect)?;
     let version = read("user_version").map_err(inspect)?;
     let pages = read("page_count").map_err(inspect)?;
@@ -305,7 +328,7 @@ mod tests {
         .unwrap();
         assert!(matches!(
             open_writer(dir.path(), KIND),
-            Err(OpenError::Foreign { .. })
+            Err(OpenError::Damaged { .. })
         ));
     }
 
@@ -314,6 +337,9 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let held = lock(dir.path()).unwrap();
         assert!(matches!(lock(dir.path()), Err(OpenError::InUse { .. })));
+        std::fs::remove_file(dir.path().join("lock")).unwrap();
+        assert!(matches!(lock(dir.path()), Err(OpenError::InUse { .. })));
+        assert!(is_held(dir.path()));
         drop(held);
         lock(dir.path()).unwrap();
     }

@@ -9,6 +9,7 @@
 //! [`log`] keeps the order in which things went through the door, and the rows that the org answered, so that
 //! the cache can be made again from the journal alone; [`read`] is for those who look at it.
 
+pub mod cut;
 pub mod forget;
 pub mod import;
 pub mod index;
@@ -90,10 +91,7 @@ impl Journal {
             })?;
             topics.collect::<Result<HashMap<_, _>, _>>()
         };
-        let topics = prepare().map_err(|source| OpenError::Database {
-            path: dir.join(KIND.file_name),
-            source,
-        })?;
+        let topics = prepare().map_err(|source| OpenError::of(&dir.join(KIND.file_name), source))?;
         Ok(Self {
             connection,
             topics,

@@ -34,6 +34,7 @@ use tokio::sync::{Notify, mpsc, oneshot};
 
 use crate::model::clock::Millis;
 use crate::store::database::{self, OpenError};
+use crate::store::files::{Files, Opened};
 use crate::store::reader::Reader;
 pub use held::{Held, Limit};
 pub use kept::{Bounds, PERSONS, person_object};
@@ -79,6 +80,8 @@ pub enum OutboxError {
     Write(String),
     #[error("the outbox cannot be read: check the disk of [state] dir")]
     Read(#[from] rusqlite::Error),
+    #[error("{0}")]
+    Replaced(String),
     #[error("the outbox has been closed: storesync is stopping")]
     Closed,
 }
@@ -90,6 +93,8 @@ pub struct Outbox {
     reader: Arc<Mutex<Connection>>,
     held: Held,
     bell: Arc<Notify>,
+    files: Files,
+    opened: Opened,
     /// The writer empties the write-ahead log after its next commit.
     log_to_empty: Arc<AtomicBool>,
 }
@@ -98,10 +103,7 @@ pub struct Outbox {
 /// the org before it is sent again. The caller runs the [`Writer`] on a thread of its own.
 pub fn open(dir: &Path, now: Millis) -> Result<(Outbox, Writer), OpenError> {
     let connection = database::open_writer(dir, KIND)?;
-    let failed = |source| OpenError::Database {
-        path: dir.join(KIND.file_name),
-        source,
-    };
+    let failed = |source| OpenError::of(&dir.join(KIND.file_name), source);
     connection
         .pragma_update(None, "wal_autocheckpoint", LOG_PAGES_MAX)
         .map_err(failed)?;
@@ -109,8 +111,15 @@ pub fn open(dir: &Path, now: Millis) -> Result<(Outbox, Writer), OpenError> {
     due::recover(&connection, now).map_err(failed)?;
     damage::look(&connection, now).map_err(failed)?;
     let reader = database::open_reader(dir, KIND)?;
+    let opened = Opened::of(dir, KIND).map_err(|source| OpenError::Directory {
+        dir: dir.to_owned(),
+        source,
+    })?;
     let (work, waiting) = mpsc::channel(WAITING_MAX);
+    let files = Files::default();
     let outbox = Outbox {
+        files: files.clone(),
+        opened: opened.clone(),
         work,
         reader: Arc::new(Mutex::new(reader)),
         held: Held::of_outbox(Reader::of(dir, KIND)),
@@ -118,13 +127,33 @@ pub fn open(dir: &Path, now: Millis) -> Result<(Outbox, Writer), OpenError> {
         log_to_empty: Arc::new(AtomicBool::new(false)),
     };
     let log_to_empty = Arc::clone(&outbox.log_to_empty);
-    Ok((outbox, Writer::new(connection, waiting, log_to_empty)))
+    Ok((
+        outbox,
+        Writer::new(connection, waiting, log_to_empty, (files, opened)),
+    ))
 }
 
 impl Outbox {
     /// Rings when a write was accepted or released. One listener.
     pub fn bell(&self) -> Arc<Notify> {
         self.bell.clone()
+    }
+
+    /// What is the matter with the files of the state directory.
+    pub fn files(&self) -> &Files {
+        &self.files
+    }
+
+    /// The files, as they were opened.
+    pub fn opened(&self) -> &Opened {
+        &self.opened
+    }
+
+    /// Fails where what is written would be lost with the next start.
+    fn is_in_place(&self) -> Result<(), OutboxError> {
+        self.opened
+            .replaced()
+            .map_or(Ok(()), |told| Err(OutboxError::Replaced(told)))
     }
 
     /// What accepted orders hold of the stock.
@@ -160,7 +189,10 @@ impl Outbox {
             .reader
             .lock()
             .unwrap_or_else(std::sync::PoisonError::into_inner);
-        Ok(job(&reader)?)
+        job(&reader).map_err(|error| {
+            self.files.note_failure(&self.opened, &error);
+            OutboxError::Read(error)
+        })
     }
 }
 

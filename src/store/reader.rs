@@ -9,8 +9,8 @@ use std::sync::Arc;
 
 use rusqlite::Connection;
 
-use crate::store::cache;
 use crate::store::database::{self, Kind};
+use crate::store::{cache, damage};
 
 /// Connections kept by one thread; more than one only where several caches are read, as in tests.
 const CONNECTIONS_MAX: usize = 4;
@@ -56,6 +56,11 @@ impl Reader {
             None => self.open()?,
         };
         let result = read(&connection);
+        if let Err(error) = &result
+            && damage::is_damage(error)
+        {
+            damage::note(&self.dir, self.kind.file_name, &error.to_string());
+        }
         if connection.is_autocommit() {
             self.keep(connection);
         }
@@ -96,7 +101,9 @@ impl Reader {
 
     fn take(&self) -> Option<Connection> {
         CONNECTIONS.with_borrow_mut(|connections| {
-            let is_ours = |dir: &Path, file: &str| *dir == *self.dir && file == self.kind.file_name;
+            // Not by the path: a reader that was made since may be of another file.
+            let is_ours =
+                |dir: &Arc<Path>, file: &str| Arc::ptr_eq(dir, &self.dir) && file == self.kind.file_name;
             let position = connections.iter().position(|(dir, file, _)| is_ours(dir, file))?;
             Some(connections.swap_remove(position).2)
         })

@@ -109,6 +109,7 @@ impl Standing {
             "lag_seconds": self.truth.all().lag_seconds(moment),
             "cause": self.truth.all().cause(moment),
             "orders_problem": self.hindrances.of_orders(),
+            "files": self.hindrances.files_as_json(),
             "org_id": self.org_id,
             "instance_url": self.instance_url,
             "objects": objects,

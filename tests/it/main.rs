@@ -8,6 +8,7 @@ mod events_decode;
 mod events_encode;
 mod exits;
 mod fault_matrix;
+mod files;
 mod forget;
 mod freshness;
 mod fuzzed;

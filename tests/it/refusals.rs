@@ -3,7 +3,7 @@
 use std::net::TcpListener;
 
 use crate::monitoring::moving::{Change, DISK, Seen};
-use crate::world::{Sandbox, refused, storesync};
+use crate::world::{Sandbox, eventually, refused, storesync};
 
 fn assert_refused((code, said): (Option<i32>, String), expected: i32, words: &[&str]) {
     let sentence = said.lines().last().unwrap_or_default();
@@ -63,20 +63,45 @@ async fn a_state_directory_that_is_not_ours_is_left_alone() {
     assert_eq!(std::fs::read(&path).unwrap(), before, "the file was touched");
 }
 
-/// A disk of two megabytes fills up during the first load.
+/// A disk on which nothing can be begun, and one of two megabytes, which fills up during the first load.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_full_disk_is_one_sentence_and_loses_nothing() {
     let org = Sandbox::start(&["--products", "2000"]).await;
-    let disk = Disk::of(&org.dir.path().join("disk"), "2m");
-    let state = disk.path.to_str().unwrap().to_owned();
+    let small = Disk::of(&org.dir.path().join("small"), "64k");
+    let state = small.path.to_str().unwrap().to_owned();
     assert_refused(
         org.refused_daemon(&[("STORESYNC__STATE__DIR", &state)]),
         75,
         &["disk"],
     );
+    let disk = Disk::of(&org.dir.path().join("disk"), "2m");
+    let state = disk.path.to_str().unwrap().to_owned();
+    let mut daemon = org.daemon_with(&[("STORESYNC__STATE__DIR", &state)]).await;
+    let ready = async || -> Option<serde_json::Value> {
+        let answer = reqwest::get(format!("{}/readyz", daemon.admin)).await.ok()?;
+        answer.json().await.ok()
+    };
+    eventually("the full disk is told of", async || {
+        let ready = ready().await?;
+        let told = [&ready["reads"]["cause"], &ready["orders"]["problem"]];
+        let is_told = told.iter().all(|told| {
+            told.as_str()
+                .is_some_and(|told| told.contains("the disk is full"))
+        });
+        is_told.then_some(())
+    })
+    .await;
     disk.grow();
-    let daemon = org.daemon_with(&[("STORESYNC__STATE__DIR", &state)]).await;
     daemon.live().await;
+    eventually("nothing is told of it any more", async || {
+        let ready = ready().await?;
+        (ready["reads"]["cause"].is_null() && ready["files"].as_array()?.is_empty()).then_some(())
+    })
+    .await;
+    assert!(
+        daemon.running.child.try_wait().unwrap().is_none(),
+        "it did not end for it"
+    );
     // What else is on the disk is seen too.
     const BYTES: usize = 32 << 20;
     let fill = async || std::fs::write(disk.path.join("other"), vec![1; BYTES]).unwrap();

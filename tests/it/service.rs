@@ -308,6 +308,28 @@ async fn a_reload_takes_what_it_can_and_names_what_it_cannot() {
 }
 
 #[tokio::test]
+async fn a_reload_takes_the_certificates_that_the_org_has_now() {
+    let org = Sandbox::start(&["--tls", "--products", "5", "--stores", "1"]).await;
+    let other = Sandbox::start(&["--tls", "--products", "5", "--stores", "1"]).await;
+    let ca = Path::new(&org.env["SANDBOX_CA"]);
+    let right = std::fs::read(ca).unwrap();
+    std::fs::copy(&other.env["SANDBOX_CA"], ca).unwrap();
+    drop(other);
+    let daemon = org.daemon().await;
+    eventually("the org cannot be trusted", async || {
+        daemon
+            .running
+            .said()
+            .contains("what is cached is served meanwhile")
+            .then_some(())
+    })
+    .await;
+    std::fs::write(ca, right).unwrap();
+    signal(&daemon.running, "-HUP");
+    daemon.live().await;
+}
+
+#[tokio::test]
 async fn a_second_signal_cuts_the_drain_short() {
     let org = Sandbox::start(&["--products", "5"]).await;
     let manager = Manager::new();

@@ -158,8 +158,9 @@ impl World {
                 object,
                 number,
                 rows,
+                before,
                 differing,
-            } => self.compared(batch, &object, number, rows, &differing)?,
+            } => self.compared(batch, &object, number, (rows, before), &differing)?,
             Note::Failed { numbers, error } => {
                 for number in numbers {
                     batch.fail_repair(number, &error)?;

@@ -33,10 +33,11 @@ impl World {
                 object,
                 number,
                 rows,
+                before,
                 differing,
                 done,
             } => {
-                self.compared(batch, &object, number, rows, &differing)?;
+                self.compared(batch, &object, number, (rows, before), &differing)?;
                 self.reply(done, ());
             }
             Work::ReadAgain {
@@ -217,14 +218,14 @@ impl World {
         batch: &mut Batch<'_>,
         object: &str,
         number: Option<i64>,
-        rows: u64,
+        (rows, before): (u64, u64),
         differing: &[(String, impl AsRef<str>)],
     ) -> anyhow::Result<()> {
         let index = self.index(object)?;
         for (id, reason) in differing {
             self.repair(batch, index, id, reason.as_ref())?;
         }
-        let drift = differing.len() as u64;
+        let drift = before + differing.len() as u64;
         batch.set_verified(object, drift, self.now)?;
         let found = match drift {
             0 => format!("{rows} rows compared, none differs"),

@@ -108,6 +108,8 @@ pub(in crate::inbound) enum Note {
         object: String,
         number: Option<i64>,
         rows: u64,
+        #[serde(default)]
+        before: u64,
         differing: Vec<(String, String)>,
     },
     Failed {
@@ -418,12 +420,14 @@ fn ledger_note(work: &Work) -> Option<Note> {
             object,
             number,
             rows,
+            before,
             differing,
             ..
         } => Note::Compared {
             object: object.clone(),
             number: *number,
             rows: *rows,
+            before: *before,
             differing: differing
                 .iter()
                 .map(|(id, reason)| (id.clone(), (*reason).to_owned()))

@@ -91,6 +91,8 @@ pub enum Work {
         object: String,
         number: Option<i64>,
         rows: u64,
+        /// Records that differ and were handed over before.
+        before: u64,
         differing: Vec<(String, &'static str)>,
         done: oneshot::Sender<()>,
     },

@@ -9,13 +9,16 @@ use serde::{Deserialize, Serialize};
 
 use crate::config::{Orders, Profile};
 use crate::outbound::shape::Shape;
-use crate::store::seen;
+use crate::store::note::Note;
+
+/// It can be lost: then the org is asked first.
+const OBJECTS: Note<Kept> = Note::new("objects.json");
 
 /// As it stands in the file.
 #[derive(Serialize, Deserialize)]
-struct Kept<S> {
+struct Kept {
     made_for: String,
-    shape: S,
+    shape: Shape,
 }
 
 /// Shared by push, which learns, and the door, which asks.
@@ -37,8 +40,7 @@ impl Known {
     pub fn open(dir: &Path, policy: &Orders, profile: Profile) -> Self {
         let profile = policy.profile.unwrap_or(profile);
         let made_for = format!("{profile:?} {:?} {:?}", policy.external_id_field, policy.map);
-        let kept = seen::read(dir).and_then(|text| serde_json::from_str::<Kept<Shape>>(&text).ok());
-        let kept = kept.filter(|kept| kept.made_for == made_for);
+        let kept = OBJECTS.read(dir).filter(|kept| kept.made_for == made_for);
         Self(Arc::new(Inner {
             dir: dir.to_owned(),
             made_for,
@@ -73,12 +75,9 @@ impl Known {
         *self.0.shape.write().unwrap_or_else(PoisonError::into_inner) = Some(Arc::clone(shape));
         let kept = Kept {
             made_for: self.0.made_for.clone(),
-            shape: &**shape,
+            shape: Shape::clone(shape),
         };
-        let kept = serde_json::to_string(&kept)
-            .map_err(std::io::Error::other)
-            .and_then(|text| seen::write(&self.0.dir, &text));
-        if let Err(error) = kept {
+        if let Err(error) = OBJECTS.write(&self.0.dir, &kept) {
             tracing::warn!(%error, "what the org's objects look like cannot be kept: the next start asks the org first");
         }
     }

@@ -45,13 +45,19 @@ pub async fn page(extract::State(world): extract::State<World>) -> Page {
         Some(problem) => element("span", &[("class", "bad")], [text(problem)]),
         None => text("yes"),
     };
-    let told = facts([
+    let files = health.hindrances.files.iter();
+    let files = files.map(|trouble| {
+        let cause = element("span", &[("class", "bad")], [text(&trouble.cause)]);
+        (trouble.file.clone(), cause)
+    });
+    let told = [
         ("State".to_owned(), state),
         ("Behind the org".to_owned(), text(lag)),
         ("Rows mirrored".to_owned(), text(rows)),
         ("Open repairs".to_owned(), link("/repairs", entries)),
         ("Orders are sent".to_owned(), sending),
-    ]);
+    ];
+    let told = facts(told.into_iter().chain(files));
     let orders = orders.iter().map(|(state, count)| {
         vec![
             link(&format!("/orders?state={state}"), state.name().replace('_', " ")),

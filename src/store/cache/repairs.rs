@@ -250,10 +250,7 @@ pub struct Asked {
 /// Asks for records to be read again, from beside the daemon, in a transaction of its own: no mirrored row is
 /// touched, and the daemon finds them when it next looks.
 pub fn ask_for(dir: &std::path::Path, records: &[Asked]) -> Result<(), OpenError> {
-    let failed = |source| OpenError::Database {
-        path: dir.join(KIND.file_name),
-        source,
-    };
+    let failed = |source| OpenError::of(&dir.join(KIND.file_name), source);
     let mut connection = database::open_writer(dir, KIND)?;
     let ask = |connection: &mut Connection| {
         // Checkpoints are the daemon's.

@@ -136,7 +136,7 @@ pub fn standing_in(dir: &Path) -> Result<Option<Standing>, OpenError> {
             .then(|| standing(&connection))
             .transpose()
     };
-    read().map_err(|source| OpenError::Database { path, source })
+    read().map_err(|source| OpenError::of(&path, source))
 }
 
 fn mark(connection: &Connection, name: &str) -> rusqlite::Result<i64> {
@@ -147,7 +147,7 @@ fn mark(connection: &Connection, name: &str) -> rusqlite::Result<i64> {
     Ok(value.unwrap_or(0))
 }
 
-fn set_mark(connection: &Connection, name: &str, value: i64) -> rusqlite::Result<()> {
+pub(super) fn set_mark(connection: &Connection, name: &str, value: i64) -> rusqlite::Result<()> {
     connection
         .prepare_cached(
             "insert into mark values (?1, ?2) on conflict (name) do update set value = excluded.value",
@@ -173,10 +173,7 @@ impl Forgetting {
             // Checkpoints are the checkpointer's.
             connection
                 .pragma_update(None, "wal_autocheckpoint", 0)
-                .map_err(|source| OpenError::Database {
-                    path: dir.join(kind.file_name),
-                    source,
-                })?;
+                .map_err(|source| OpenError::of(&dir.join(kind.file_name), source))?;
         }
         Ok(Self { connection, cache })
     }

@@ -119,9 +119,12 @@ impl Outbox {
             body,
             new,
         };
+        self.is_in_place()?;
         let accepted = self
             .submit(move |connection| accept(connection, &row, now))
             .await?;
+        // What went into a file that was moved meanwhile was not accepted.
+        self.is_in_place()?;
         if matches!(accepted, Accepted::New { .. }) {
             self.bell.notify_one();
         }
@@ -136,6 +139,7 @@ impl Outbox {
         idempotency_key: Option<&str>,
         body_hash: &[u8; 32],
     ) -> Result<Option<Accepted>, OutboxError> {
+        self.is_in_place()?;
         self.read(|connection| earlier(connection, key, idempotency_key, body_hash))
     }
 

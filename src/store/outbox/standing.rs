@@ -27,10 +27,7 @@ pub fn standing_in(dir: &Path) -> Result<Vec<InState>, OpenError> {
         return Ok(Vec::new());
     }
     let connection = database::open_reader(dir, KIND)?;
-    standing(&connection).map_err(|source| OpenError::Database {
-        path: dir.join(KIND.file_name),
-        source,
-    })
+    standing(&connection).map_err(|source| OpenError::of(&dir.join(KIND.file_name), source))
 }
 
 fn standing(connection: &Connection) -> rusqlite::Result<Vec<InState>> {

@@ -6,6 +6,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use rusqlite::{Connection, TransactionBehavior};
 use tokio::sync::{mpsc, oneshot};
 
+use crate::store::files::{Files, Opened};
+
 /// Most pieces of work in one transaction.
 const BATCH_MAX: usize = 256;
 
@@ -53,6 +55,8 @@ pub struct Writer {
     connection: Connection,
     waiting: mpsc::Receiver<Box<dyn Work>>,
     log_to_empty: Arc<AtomicBool>,
+    files: Files,
+    opened: Opened,
 }
 
 impl Writer {
@@ -60,11 +64,14 @@ impl Writer {
         connection: Connection,
         waiting: mpsc::Receiver<Box<dyn Work>>,
         log_to_empty: Arc<AtomicBool>,
+        (files, opened): (Files, Opened),
     ) -> Self {
         Self {
             connection,
             waiting,
             log_to_empty,
+            files,
+            opened,
         }
     }
 
@@ -94,6 +101,9 @@ impl Writer {
             tracing::warn!(%error, "work on the outbox failed: what it was done with is done again, each by itself");
             apart(&mut self.connection, batch)
         });
+        if let Err(error) = &committed {
+            self.files.note_failure(&self.opened, error);
+        }
         let failure = committed.err().map(|error| error.to_string());
         if let Some(reason) = &failure {
             tracing::error!(%reason, "the outbox cannot be written: check the space left on the disk");

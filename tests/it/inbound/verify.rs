@@ -168,6 +168,55 @@ async fn the_daemon_compares_by_schedule() {
     seen.is_all_of(SCHEDULE);
 }
 
+/// Two rows are many here: what differs is put right a piece at a time.
+const SMALL_PIECES: [(&str, &str); 2] = [
+    ("STORESYNC_BOUND_PIECE_ROWS", "2"),
+    ("STORESYNC_BOUND_LOOK_MILLIS", "50"),
+];
+
+#[tokio::test(flavor = "multi_thread")]
+async fn more_rows_than_a_piece_are_put_right_however_many() {
+    let org = Sandbox::start(&["--products", "5", "--stores", "1"]).await;
+    let mut daemon = org.daemon().await;
+    daemon.live().await;
+    let create: Vec<Value> = (0..5)
+        .map(|at| json!({"attributes": {"type": "Account"}, "Name": format!("Account {at}")}))
+        .collect();
+    let unseen = async || {
+        org.control("changes", json!({"told": "silently", "create": create}))
+            .await
+    };
+    unseen().await;
+    for more in [&[][..], &["--full"]] {
+        let all = [&["verify", "--json", "--object", "Account", "--repair"][..], more].concat();
+        let (code, printed, said) = org.verb_with(&SMALL_PIECES, &all).await;
+        let report: Value = serde_json::from_str(&printed).unwrap();
+        assert_eq!((code, &report["drift"]), (0, &json!(5)), "{report:#} {said}");
+        assert_eq!(report["repairs"], json!({"asked": 5, "open": 0}));
+        assert_eq!(object(&report, "Account")["differing"], 5);
+        assert_eq!(differences(&org).await, [""; 0]);
+        unseen().await;
+    }
+
+    daemon.running.kill();
+    let connection = rusqlite::Connection::open(org.state().join("cache.db")).unwrap();
+    connection
+        .execute("update _object set loaded_at = loaded_at - 25 * 3600 * 1000", [])
+        .unwrap();
+    connection
+        .execute("update _object set verified_at = null, drift = null", [])
+        .unwrap();
+    drop(connection);
+    let daemon = org.daemon_with(&SMALL_PIECES).await;
+    converge(&org).await;
+    eventually("all that differed is counted", async || {
+        let metrics = metrics(&daemon).await;
+        let line = "storesync_drift_rows{object=\"Account\"} 5";
+        metrics.lines().any(|told| told == line).then_some(())
+    })
+    .await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_hard_delete_of_a_thousand_rows_is_found_row_by_row_and_put_right() {
     const ROWS: usize = 1_000;

@@ -72,6 +72,7 @@ const SEEN_ELSEWHERE: &[&str] = &[
     "storesync_dlq_depth",
     "storesync_erasure_lookups_total",
     "storesync_events_parked_total",
+    "storesync_file_trouble",
     "storesync_gap_oldest_seconds",
     "storesync_log_holders",
     "storesync_log_size_bytes",

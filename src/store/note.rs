@@ -1,0 +1,121 @@
+//! Small files beside the databases: what the daemon tells programs beside it, and what it knows again after a start.
+//!
+//! Each is replaced as a whole, so that nobody reads half of one, and makes nobody wait for a database. One that is not
+//! there, or cannot be read, tells nothing.
+
+use std::io::Write as _;
+use std::marker::PhantomData;
+use std::path::Path;
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::model::trouble::Hindrances;
+use crate::store::allowance::Allowance;
+use crate::store::polls::Polls;
+
+/// What the org last told of its limits.
+pub const ALLOWANCE: Note<Allowance> = Note::new("allowance.json");
+
+/// What stands in the way, of all that only the running daemon knows.
+pub const HINDRANCES: Note<Hindrances> = Note::new("hindrances.json");
+
+/// How often objects are asked for changes. Who reads the cache without a daemon judges its age by it.
+pub const POLLS: Note<Polls> = Note::new("polls.json");
+
+/// A file that holds a `T`.
+#[derive(Debug)]
+pub struct Note<T> {
+    file_name: &'static str,
+    holds: PhantomData<fn() -> T>,
+}
+
+impl<T> Note<T> {
+    pub const fn new(file_name: &'static str) -> Self {
+        Self {
+            file_name,
+            holds: PhantomData,
+        }
+    }
+}
+
+impl<T: Serialize + DeserializeOwned> Note<T> {
+    /// Replaces what was told before.
+    pub fn write(&self, dir: &Path, told: &T) -> std::io::Result<()> {
+        let prefix = format!(".{}", self.file_name);
+        let mut file = tempfile::Builder::new().prefix(&prefix).tempfile_in(dir)?;
+        file.write_all(&serde_json::to_vec(told)?)?;
+        let kept = file.persist(dir.join(self.file_name));
+        kept.map(drop).map_err(|error| error.error)
+    }
+
+    /// What was told last.
+    pub fn read(&self, dir: &Path) -> Option<T> {
+        let text = std::fs::read(dir.join(self.file_name)).ok()?;
+        serde_json::from_slice(&text).ok()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::clock::Moment;
+    use crate::model::schedule::{Counts, Intervals, plan};
+    use crate::model::trouble::{Failing, Kind, Trouble};
+    use crate::store::allowance::Share;
+
+    fn is_read_as_it_was_written<T>(note: &Note<T>, all: impl IntoIterator<Item = T>)
+    where
+        T: Serialize + DeserializeOwned + PartialEq + std::fmt::Debug,
+    {
+        let dir = tempfile::tempdir().unwrap();
+        assert_eq!(note.read(dir.path()), None);
+        for told in all {
+            note.write(dir.path(), &told).unwrap();
+            assert_eq!(note.read(dir.path()), Some(told));
+        }
+        let files = std::fs::read_dir(dir.path()).unwrap();
+        assert_eq!(files.count(), 1, "nothing else is left");
+        std::fs::write(dir.path().join(note.file_name), "{").unwrap();
+        assert_eq!(note.read(dir.path()), None);
+    }
+
+    #[test]
+    fn what_is_told_is_read_as_it_was_written() {
+        let allowance = |deliveries| Allowance {
+            at: 7,
+            api: Share { used: 1, limit: 4 },
+            deliveries,
+        };
+        let some = Some(Share { used: 5, limit: 10 });
+        is_read_as_it_was_written(&ALLOWANCE, [None, some].map(allowance));
+
+        let counts = Counts {
+            by_lists: [28, 16, 31],
+            ..Counts::default()
+        };
+        let planned = plan(5_000, counts, 60);
+        let polls = |plan, intervals| Polls { plan, intervals };
+        let all = [
+            polls(Some(planned), planned.intervals),
+            polls(None, Intervals::even(7_000)),
+        ];
+        is_read_as_it_was_written(&POLLS, all);
+
+        let failing = Failing {
+            cause: "refused".to_owned(),
+            is_lasting: true,
+        };
+        let told = Hindrances {
+            trouble: Some(Trouble {
+                kind: Kind::LoginRefused,
+                since: Moment { wall: 7, boot: 5 },
+                cause: "the login was refused".to_owned(),
+            }),
+            start: Some("not yet".to_owned()),
+            failing: [("Contact".to_owned(), failing)].into(),
+            ..Hindrances::default()
+        };
+        is_read_as_it_was_written(&HINDRANCES, [Hindrances::default(), told]);
+    }
+}
