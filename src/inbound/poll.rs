@@ -118,9 +118,9 @@ pub(super) fn failed(wires: &Wires, planned: &Planned, error: Option<&anyhow::Er
 
 struct Stage<'a> {
     wires: &'a Wires,
-    /// When each object was last asked for changes, and whether it was changing then. When it is due again depends on
-    /// the limits as they are at each look.
-    polled: HashMap<String, (Instant, bool)>,
+    /// When each object was last asked for changes, by the machine's clock, and whether it was changing then. When it is
+    /// due again depends on the limits as they are at each look. A machine that was suspended asks at once.
+    polled: HashMap<String, (Millis, bool)>,
     /// The stamps that were seen of each.
     tails: HashMap<String, Tail>,
     /// Objects that were said not to be kept current.
@@ -144,11 +144,11 @@ impl Stage<'_> {
     /// `None` where it is not due.
     async fn poll_where_due(&mut self, planned: &Planned, limits: &Limits) -> anyhow::Result<Option<()>> {
         let object = &planned.table.object;
-        let now = Instant::now();
-        let is_early = |(at, changing): &(Instant, bool)| {
+        let now = self.wires.clock.moment().boot;
+        let is_early = |(at, changing): &(Millis, bool)| {
             let usage = self.wires.org.api_usage();
             let interval = limits.budget().poll_interval(usage, limits.poll(), *changing);
-            *at + interval > now
+            u128::from((now - at).unsigned_abs()) < interval.as_millis()
         };
         if self.rounds.keeps(object, limits) {
             // Due at once where the org's lists end.
