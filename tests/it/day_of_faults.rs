@@ -14,7 +14,8 @@
 //! the daemon has had its turn.
 //!
 //! By default two short lives; `STORESYNC_DAYS=3` lives through three days of 24 hours, `STORESYNC_DAYS=17..18` through
-//! that of the seed 17, `STORESYNC_HOURS=2` shortens them.
+//! that of the seed 17, `STORESYNC_HOURS=2` shortens them, `STORESYNC_FAULT=login` has that fault alone, and
+//! `STORESYNC_LOG=info` shows what the daemons say.
 
 mod faults;
 mod life;
@@ -27,7 +28,7 @@ use crate::day_of_faults::life::{Life, Told};
 use crate::world::share_of_today;
 
 /// Of moved time, where nothing else is asked for.
-const SHORT_MINUTES: i64 = 40;
+const SHORT_MINUTES: i64 = 30;
 
 /// Lives at a time: most of a life is waiting.
 const LIVES: usize = 2;
@@ -57,6 +58,12 @@ fn seeds() -> (Vec<u64>, i64) {
 
 #[test]
 fn a_day_of_faults() {
+    if let Ok(filter) = std::env::var("STORESYNC_LOG") {
+        let said = tracing_subscriber::fmt()
+            .with_env_filter(filter)
+            .with_writer(std::io::stderr);
+        said.init();
+    }
     let (seeds, minutes) = seeds();
     let began = Instant::now();
     let left = Mutex::new(seeds.iter().copied());

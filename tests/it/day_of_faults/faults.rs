@@ -15,7 +15,7 @@ pub enum Make {
     Suspended(i64),
     /// The daemon ends, and comes back when so much time has passed.
     Restart(i64),
-    /// The cache is lost while the daemon is off, and one object cannot be read when it is loaded anew.
+    /// Cache and journal are lost while the daemon is off, and one object cannot be read when it is loaded anew.
     HalfLoaded,
     /// Records change and the org tells only that they did; they cannot be read.
     Backlog,
@@ -33,6 +33,16 @@ const fn fault(name: &'static str, make: Make) -> Fault {
         name,
         make,
         pause_millis: 0,
+    }
+}
+
+/// Of changes that no event tells the org's lists are asked, and asked again after five minutes; a stream that is silent from
+/// its beginning is taken for dead after as long.
+const fn untold(name: &'static str, make: Make) -> Fault {
+    Fault {
+        name,
+        make,
+        pause_millis: 7 * MINUTE,
     }
 }
 
@@ -64,14 +74,14 @@ pub const FAULTS: [Fault; 18] = [
         "lists unavailable",
         Make::Rules(|| json!({"path": "/composite", "fault": {"status": 503}})),
     ),
-    fault(
+    untold(
         "stream silent",
         Make::Rules(
             || json!([{"rpc": "Subscribe", "on": "now", "fault": "silence"}, {"rpc": "Subscribe", "on": "call", "fault": "silence"}]),
         ),
     ),
-    fault("stream alive but empty", Make::NothingSelected),
-    fault(
+    untold("stream alive but empty", Make::NothingSelected),
+    untold(
         "schema refused",
         Make::Rules(
             || json!([{"rpc": "GetSchema", "fault": "service_unavailable"}, {"rpc": "Subscribe", "on": "events", "fault": "unknown_schema"}]),

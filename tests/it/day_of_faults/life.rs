@@ -50,8 +50,8 @@ const STREAMED_STALE_MILLIS: Millis = 390_000;
 /// A record that could not be read again for so long no longer makes its object older; it makes it stale.
 const WAITING_MILLIS: Millis = 300_000;
 
-/// Longer than the daemon waits before it tries a failed round again.
-const TURN: Duration = Duration::from_secs(20);
+/// Longer than the daemon waits before it tries again what failed.
+const TURN: Duration = Duration::from_secs(75);
 
 /// Counts of a life, or of several.
 #[derive(Default)]
@@ -152,6 +152,7 @@ pub struct Life {
     hands: Arc<[AtomicI64; 2]>,
     org_ahead: Millis,
     store: String,
+    by_stamps: bool,
     records: BTreeMap<&'static str, Vec<String>>,
     /// Records that may be deleted, and those that are not mirrored yet.
     spare: Vec<String>,
@@ -210,6 +211,9 @@ impl Life {
         let org_ahead = 40 * MINUTE;
         org.control("clock", json!({"advance_ms": org_ahead})).await;
         org.control("commits", json!({"keep": 10_000})).await;
+        // Some orgs do not list what changed: they are asked by stamps.
+        let by_stamps = seed % 4 == 3;
+        org.control("lists", json!({"refused": by_stamps})).await;
         let store = org.some("s_c__Store__c", "").await;
         let mut life = Self {
             seed,
@@ -219,6 +223,7 @@ impl Life {
             hands: Arc::default(),
             org_ahead,
             store,
+            by_stamps,
             records,
             spare,
             hidden,
@@ -232,7 +237,17 @@ impl Life {
             diary: String::new(),
         };
         life.start().await;
-        life.is_live(MINUTE).await;
+        let admin = life.daemon().admin.clone();
+        eventually("the first load is complete", async || {
+            let status: Value = reqwest::get(format!("{admin}/status"))
+                .await
+                .ok()?
+                .json()
+                .await
+                .ok()?;
+            (status["state"] == "live").then_some(())
+        })
+        .await;
         life
     }
 
@@ -274,7 +289,7 @@ impl Life {
 
     /// Some minutes in which nothing fails.
     async fn calm(&mut self) {
-        let minutes = self.random.i64(3..8);
+        let minutes = self.random.i64(2..6);
         self.note(&format!("calm for {minutes} min"));
         let end = self.org_ahead + minutes * MINUTE;
         while self.org_ahead < end {
@@ -323,6 +338,8 @@ impl Life {
 
     /// Pages are as current as they are planned to be.
     async fn settle(&mut self) {
+        // A poll by stamps proves less, and is due a minute after the one before it.
+        let settled = if self.by_stamps { 60 } else { 20 };
         let (admin, what) = (
             self.daemon().admin.clone(),
             format!("seed {}: pages are current", self.seed),
@@ -336,7 +353,7 @@ impl Life {
                 .ok()?;
             let page = status["polls"]["interval_seconds"]["page"].as_i64()?;
             let media = object(&status, MEDIA)?["lag_seconds"].as_i64()?;
-            (media <= page + 20).then_some(())
+            (media <= page + settled).then_some(())
         })
         .await;
     }
@@ -344,7 +361,13 @@ impl Life {
     /// One fault, drawn of those that were not drawn yet.
     async fn suffer(&mut self) {
         if self.left.is_empty() {
-            self.left = (0..FAULTS.len()).collect();
+            let wanted = std::env::var("STORESYNC_FAULT").ok();
+            let is_wanted = |at: &usize| {
+                wanted
+                    .as_ref()
+                    .is_none_or(|wanted| FAULTS[*at].name.contains(wanted))
+            };
+            self.left = (0..FAULTS.len()).filter(is_wanted).collect();
             self.random.shuffle(&mut self.left);
         }
         let fault = &FAULTS[self.left.pop().unwrap()];
@@ -385,10 +408,10 @@ impl Life {
             }
             Make::HalfLoaded => {
                 self.daemon.take().unwrap().end().await;
-                for file in ["cache.db", "cache.db-wal", "cache.db-shm"] {
-                    drop(std::fs::remove_file(self.org.state().join(file)));
-                }
-                let refused = json!({"path": MEDIA, "fault": {"status": 503}});
+                // Its journal would bring the cache back.
+                std::fs::remove_dir_all(self.org.state()).unwrap();
+                std::fs::create_dir(self.org.state()).unwrap();
+                let refused = json!({"path": MEDIA, "except": "/describe", "fault": {"status": 503}});
                 self.org.fault(refused).await;
                 self.start().await;
             }
@@ -422,14 +445,9 @@ impl Life {
     async fn is_live(&mut self, pause_millis: Millis) {
         let (mut passed, started) = (0, self.org_ahead);
         loop {
-            let turn = if pause_millis == 0 {
-                TURN
-            } else {
-                Duration::from_secs(4)
-            };
             let began = Instant::now();
             let mut late = self.late(passed - pause_millis).await;
-            while late.is_some() && began.elapsed() < turn {
+            while late.is_some() && began.elapsed() < TURN {
                 tokio::time::sleep(Duration::from_millis(50)).await;
                 late = self.late(passed - pause_millis).await;
             }
@@ -667,7 +685,10 @@ impl Life {
                 continue;
             };
             let (_, urgency, _) = WATCHED.iter().find(|(watched, ..)| watched == name).unwrap();
-            let interval = status["polls"]["interval_seconds"][urgency].as_i64().unwrap() * 1_000;
+            let interval = status["polls"]["interval_seconds"][urgency]
+                .as_i64()
+                .unwrap_or(60)
+                * 1_000;
             let limit = match STREAMED.contains(name) {
                 true => STREAMED_STALE_MILLIS,
                 false => 2 * interval + MINUTE,
