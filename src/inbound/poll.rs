@@ -27,6 +27,7 @@ use crate::model::clock::{Millis, format_datetime};
 use crate::model::trouble::Failing;
 use crate::salesforce::Error;
 use crate::salesforce::rest::Scope;
+use crate::store::cache::repairs::reason;
 use crate::store::cache::{State, objects};
 use crate::store::polls;
 use crate::telemetry::pulse::Pulse;
@@ -301,7 +302,7 @@ async fn read_again(wires: &Wires, object: &str, rows: &[Map<String, Value>]) ->
         ask(&wires.work, |done| Work::ReadAgain {
             object: object.to_owned(),
             ids: ids.to_vec(),
-            reason: "only a read tells whether it is mirrored".into(),
+            reason: reason::IN_PART.into(),
             done,
         })
         .await?;
