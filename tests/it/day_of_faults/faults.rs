@@ -17,8 +17,8 @@ pub enum Make {
     Restart(i64),
     /// Cache and journal are lost while the daemon is off, and one object cannot be read when it is loaded anew.
     HalfLoaded,
-    /// Records change and the org tells only that they did; they cannot be read.
-    Backlog,
+    /// Records change and the org tells only that they did; they cannot be read. The wall clock is set by so much meanwhile.
+    Backlog(i64),
 }
 
 pub struct Fault {
@@ -48,7 +48,7 @@ const fn untold(name: &'static str, make: Make) -> Fault {
 
 const MINUTE: i64 = 60_000;
 
-pub const FAULTS: [Fault; 18] = [
+pub const FAULTS: [Fault; 19] = [
     Fault {
         name: "login refused",
         make: Make::Rules(|| {
@@ -94,7 +94,11 @@ pub const FAULTS: [Fault; 18] = [
         ),
     ),
     fault("half loaded", Make::HalfLoaded),
-    fault("repair backlog", Make::Backlog),
+    fault("repair backlog", Make::Backlog(0)),
+    fault(
+        "repair backlog, and the wall clock set back by an hour",
+        Make::Backlog(-60 * MINUTE),
+    ),
     fault(
         "dates of a proxy, years ahead",
         Make::Rules(

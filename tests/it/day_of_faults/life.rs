@@ -415,7 +415,7 @@ impl Life {
                 self.org.fault(refused).await;
                 self.start().await;
             }
-            Make::Backlog => {
+            Make::Backlog(millis) => {
                 self.is_backlogged = true;
                 let refused = json!({"path": "/composite/sobjects", "fault": {"status": 503}});
                 self.org.fault(refused).await;
@@ -424,6 +424,15 @@ impl Life {
                     .control("changes", json!({"told": "gaps", "update": [update]}))
                     .await;
                 self.read_log().await;
+                eventually("a record waits to be read again", async || {
+                    self.org
+                        .ledger()
+                        .iter()
+                        .any(|entry| entry["found"].is_null())
+                        .then_some(())
+                })
+                .await;
+                self.hands[0].fetch_add(millis, Ordering::SeqCst);
             }
         }
     }
@@ -431,7 +440,11 @@ impl Life {
     async fn end_fault(&mut self, fault: &Fault) {
         self.note("it ends");
         match fault.make {
-            Make::Rules(_) | Make::HalfLoaded | Make::Backlog => self.org.no_faults().await,
+            Make::Rules(_) | Make::HalfLoaded => self.org.no_faults().await,
+            Make::Backlog(millis) => {
+                self.hands[0].fetch_sub(millis, Ordering::SeqCst);
+                self.org.no_faults().await;
+            }
             Make::NothingSelected => {
                 let entities = ["Account", "Order", "OrderItem", "Product2", "PricebookEntry"];
                 self.org.control("selection", json!({"entities": entities})).await;
