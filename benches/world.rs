@@ -110,6 +110,24 @@ impl Sandbox {
         self.dir.path().join("state")
     }
 
+    pub fn config(&self) -> PathBuf {
+        self.dir.path().join("config.toml")
+    }
+
+    /// Sets one of the sandbox's own controls.
+    pub async fn control(&self, path: &str, body: &Value) {
+        let url = format!("{}/sandbox/{path}", self.env["SANDBOX_HTTP"]);
+        let answer = self.http.post(url).json(body).send().await.expect("an answer");
+        assert!(answer.status().is_success(), "{path} {body}");
+    }
+
+    /// How one of the sandbox's own controls stands.
+    pub async fn asked(&self, path: &str) -> Value {
+        let url = format!("{}/sandbox/{path}", self.env["SANDBOX_HTTP"]);
+        let answer = self.http.get(url).send().await.expect("an answer");
+        answer.json().await.expect("JSON")
+    }
+
     /// A message with the headers that every call of the Pub/Sub API carries.
     pub fn call<T>(&self, message: T) -> Request<T> {
         let mut request = Request::new(message);
@@ -130,8 +148,13 @@ impl Sandbox {
 
     /// The ids of the first so many products.
     pub async fn products(&self, count: usize) -> Vec<String> {
+        self.ids("Product2", count).await
+    }
+
+    /// The ids of the first so many records of an object.
+    pub async fn ids(&self, object: &str, count: usize) -> Vec<String> {
         let mut ids = Vec::with_capacity(count);
-        let soql = "SELECT Id FROM Product2 ORDER BY Id";
+        let soql = format!("SELECT Id FROM {object} ORDER BY Id");
         let mut next = format!("{DATA_PATH}/query?q={}", soql.replace(' ', "+"));
         while ids.len() < count {
             let url = format!("{}{next}", self.env["SANDBOX_HTTP"]);

@@ -51,11 +51,12 @@ all)
     ;;
 long)
     export STORESYNC_SEEDS="${STORESYNC_SEEDS:-1000}" STORESYNC_MATRIX=full STORESYNC_ORDERS=10000 \
-        STORESYNC_PARTS=10000
+        STORESYNC_PARTS=10000 STORESYNC_DAYS="${STORESYNC_DAYS:-4}"
     cargo test --test it simulate -- --nocapture
     cargo test --test it fault_matrix -- --nocapture
     cargo test --test it volume -- --nocapture
     cargo test --test it random_parts -- --nocapture
+    cargo test --test it a_day_of_faults -- --nocapture
     ;;
 *)
     echo "run: $1 is no layer: quick, long, or nothing for everything" >&2

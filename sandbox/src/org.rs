@@ -5,6 +5,7 @@
 //! see half of it.
 
 mod commit;
+mod commits;
 mod convert;
 mod draft;
 pub mod error;
@@ -30,6 +31,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
 
 use anyhow::{Result, anyhow};
 
+pub use commits::Commits;
 pub use error::{RecordError, RecordErrors};
 use generation::Generation;
 use locks::Locks;
@@ -84,6 +86,7 @@ struct Inside {
     id: RecordId,
     user: RecordId,
     locks: Locks,
+    commits: Commits,
     /// Where the org is kept on disk, if it is.
     journal: OnceLock<Arc<Journal>>,
     /// How the org that is kept was made.
@@ -131,6 +134,7 @@ impl Org {
             id: seeded.organization,
             user: seeded.user,
             locks: Locks::default(),
+            commits: Commits::default(),
             journal: OnceLock::new(),
             origin: OnceLock::new(),
         };
@@ -186,6 +190,11 @@ impl Org {
     /// Rows that somebody else is said to hold.
     pub fn locks(&self) -> &Locks {
         &self.inside.locks
+    }
+
+    /// What was committed, and when.
+    pub fn commits(&self) -> &Commits {
+        &self.inside.commits
     }
 
     pub fn bus(&self) -> &Bus {
@@ -261,6 +270,8 @@ impl Org {
         let step = finished.rng.clone().i64(1..500);
         let number = self.inside.commit_number.fetch_add(step, Ordering::Relaxed);
         let rows = self.rows_to_keep(&records, &finished, number);
+        let (catalog, touched, now) = (self.catalog(), &finished.touched, self.clock().now());
+        self.inside.commits.note(catalog, &records, touched, now);
         // Still under the write lock, so that events stand in the log in commit order.
         let events = commit::events(self, &records, finished, &commit::Commit { origin, number });
         self.inside.bus.commit(rows, events);

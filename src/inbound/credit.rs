@@ -23,9 +23,9 @@ impl Credit {
         }
     }
 
-    /// Whether the server may send what it has.
-    pub fn is_owed(&self) -> bool {
-        self.owed > 0
+    /// What a response proves that was heard then: nothing where the server was owed no event, and held them back.
+    pub fn proof<T>(&self, heard: Option<T>) -> Option<T> {
+        heard.filter(|_| self.owed > 0)
     }
 
     /// A response arrived with this many events, and the server's count after it.
@@ -59,6 +59,19 @@ impl Default for Credit {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_heard_proves_nothing_while_no_event_is_asked_for() {
+        let mut credit = Credit::new();
+        assert_eq!(credit.proof(Some(7)), Some(7));
+        assert_eq!(credit.proof(None::<u8>), None);
+        // The queue is full: nothing more is asked for.
+        credit.received(100, 0);
+        assert_eq!(credit.request(false), None);
+        assert_eq!(credit.proof(Some(7)), None);
+        assert_eq!(credit.request(true), Some(100));
+        assert_eq!(credit.proof(Some(7)), Some(7));
+    }
 
     #[test]
     fn keeps_demand_at_the_cap() {

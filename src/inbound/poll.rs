@@ -32,6 +32,7 @@ use crate::model::trouble::Failing;
 use crate::salesforce::Error;
 use crate::salesforce::pages::{Pages, QUERIES_PER_CALL};
 use crate::salesforce::rest::Scope;
+use crate::store::cache::repairs::reason;
 use crate::store::cache::{State, objects};
 use crate::store::note::POLLS;
 use crate::store::storefront::feed;
@@ -99,7 +100,7 @@ struct Stage<'a> {
     wires: &'a Wires,
     limits: &'a Limits,
     /// When each object was last asked for changes, by the machine's clock, and whether it was changing then. When it is
-    /// due again depends on the limits as they are at each look.
+    /// due again depends on the limits as they are at each look. A machine that was suspended asks at once.
     polled: HashMap<String, (Millis, bool)>,
     /// The stamps that were seen of each.
     tails: HashMap<String, Tail>,
@@ -449,7 +450,7 @@ async fn read_again(wires: &Wires, object: &str, rows: &[Map<String, Value>]) ->
         ask(&wires.work, |done| Work::ReadAgain {
             object: object.to_owned(),
             ids: ids.to_vec(),
-            reason: "only a read tells whether it is mirrored".into(),
+            reason: reason::IN_PART.into(),
             done,
         })
         .await?;

@@ -338,8 +338,7 @@ impl Stage {
             if let Some(session) = &self.session {
                 self.wires.org.accepted(session);
             }
-            // Without an order for events the org holds them back.
-            let heard = heard.filter(|_| credit.is_owed());
+            let heard = credit.proof(heard);
             credit.received(response.events.len(), response.pending);
             // Handing over waits for apply, which the watchdog asks by itself.
             self.pulse.quiet_for(CALLS_MAX);

@@ -69,6 +69,8 @@ pub enum Clock {
     Moved(Arc<AtomicI64>),
     /// The system's, and so many milliseconds that the machine was suspended for.
     Slept(Arc<AtomicI64>),
+    /// The system's, and so many milliseconds by each of the two clocks of a [`Moment`], which are moved apart.
+    Apart(Arc<[AtomicI64; 2]>),
 }
 
 impl Clock {
@@ -77,6 +79,7 @@ impl Clock {
             Self::System => system(),
             Self::Manual(now) => now.load(Ordering::SeqCst),
             Self::Moved(by) | Self::Slept(by) => system() + by.load(Ordering::SeqCst),
+            Self::Apart(by) => system() + by[0].load(Ordering::SeqCst),
         }
     }
 
@@ -85,6 +88,7 @@ impl Clock {
         let boot = match self {
             Self::System | Self::Moved(_) => since_boot(),
             Self::Slept(by) => since_boot() + by.load(Ordering::SeqCst),
+            Self::Apart(by) => since_boot() + by[1].load(Ordering::SeqCst),
             Self::Manual(now) => now.load(Ordering::SeqCst),
         };
         Moment {
@@ -97,7 +101,7 @@ impl Clock {
     /// measured in them.
     pub fn steady(&self) -> Millis {
         match self {
-            Self::System | Self::Moved(_) | Self::Slept(_) => steady(),
+            Self::System | Self::Moved(_) | Self::Slept(_) | Self::Apart(_) => steady(),
             Self::Manual(now) => now.load(Ordering::SeqCst),
         }
     }

@@ -112,7 +112,7 @@ pub struct Standing {
 impl Standing {
     /// Of one object.
     pub fn of(known: &Known, limits: &Limits, now: Moment) -> Self {
-        let waits = known.waiting_since.map(|since| now.before(now.wall - since));
+        let waits = known.waiting_since.map(|since| waits_since(since, now));
         let proved = known
             .proved
             .map(|proved| waits.map_or(proved, |waits| proved.earlier(waits)));
@@ -315,6 +315,18 @@ impl Truth {
     }
 }
 
+/// When a record began to wait that waits since that time by the wall clock. Where the clock was set back to before it,
+/// nobody knows: it may be since the machine was started.
+fn waits_since(since: Millis, now: Moment) -> Moment {
+    match now.wall - since {
+        passed if passed < 0 => Moment {
+            wall: now.wall,
+            boot: 0,
+        },
+        passed => now.before(passed),
+    }
+}
+
 fn worst<'s>(standings: impl IntoIterator<Item = &'s Standing>) -> Standing {
     let worse =
         |all: Option<Standing>, one: &Standing| Some(all.map_or_else(|| one.clone(), |all| all.with(one)));
@@ -351,6 +363,34 @@ mod tests {
             rows: 10_000,
             urgency: Urgency::Page,
             ..Known::default()
+        }
+    }
+
+    #[test]
+    fn an_age_is_rounded_up() {
+        for (passed_millis, lag) in [(0, 0), (1, 1), (1_000, 1), (1_001, 2)] {
+            let standing = Standing::of(&complete(), &limits(None), at(0));
+            let now = at(0).before(-passed_millis);
+            assert_eq!(standing.lag_seconds(now), Some(lag), "{passed_millis}");
+        }
+    }
+
+    #[test]
+    fn a_record_that_waits_since_a_later_time_may_have_waited_for_as_long_as_the_machine_runs() {
+        let now = at(100_000);
+        for (waits_since, state, lag) in [
+            (now.wall - 20_000, State::Live, 20),
+            (now.wall, State::Live, 5),
+            (now.wall + 3_000_000, State::Stale, 100_000),
+        ] {
+            let known = Known {
+                proved: Some(at(99_995)),
+                waiting_since: Some(waits_since),
+                ..complete()
+            };
+            let standing = Standing::of(&known, &limits(None), now);
+            let told = (standing.state(now), standing.lag_seconds(now));
+            assert_eq!(told, (state, Some(lag)), "{waits_since}");
         }
     }
 

@@ -44,9 +44,16 @@ impl Inside {
         clock: fn(Arc<AtomicI64>) -> Clock,
         configure: impl FnOnce(&mut config::Sync),
     ) -> Self {
+        let ahead = Arc::new(AtomicI64::new(0));
+        let mut daemon = Self::start_by(org, clock(Arc::clone(&ahead)), configure).await;
+        daemon.ahead = ahead;
+        daemon
+    }
+
+    /// By a clock that somebody else moves.
+    pub async fn start_by(org: &Sandbox, clock: Clock, configure: impl FnOnce(&mut config::Sync)) -> Self {
         let mut config = Config::load(Some(&org.config())).unwrap();
         configure(&mut config.sync);
-        let ahead = Arc::new(AtomicI64::new(0));
         let listeners = Listeners {
             storefront: TcpListener::bind("127.0.0.1:0").await.unwrap().into(),
             admin: TcpListener::bind("127.0.0.1:0").await.unwrap().into(),
@@ -54,7 +61,7 @@ impl Inside {
         let address =
             |listener: &storesync::serve::Listener| format!("http://{}", listener.local_addr().unwrap());
         let (api, admin) = (address(&listeners.storefront), address(&listeners.admin));
-        let (stop, clock) = (CancellationToken::new(), clock(Arc::clone(&ahead)));
+        let stop = CancellationToken::new();
         let (until, runtime) = (stop.clone(), tokio::runtime::Handle::current());
         let task = tokio::task::spawn_blocking(move || {
             runtime.block_on(daemon::run(config, clock, listeners, until))
@@ -62,7 +69,7 @@ impl Inside {
         Self {
             api,
             admin,
-            ahead,
+            ahead: Arc::default(),
             stop,
             task,
         }

@@ -3,6 +3,7 @@
 
 mod chaos;
 mod check;
+mod day_of_faults;
 mod engineers;
 mod events_decode;
 mod events_encode;

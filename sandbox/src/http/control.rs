@@ -8,7 +8,8 @@
 //! - `/sandbox/changes`: changes as the platform's insides make them, see [`changes`].
 //! - `/sandbox/schema`, `/sandbox/users`, `/sandbox/permissions`: fields and who may see them, see [`schema`].
 //! - `/sandbox/rules`, `/sandbox/locks`, `/sandbox/convert`, `/sandbox/merge`: what administrators do, see [`rules`].
-//! - `/sandbox/clock`, `/sandbox/selection`, `/sandbox/publishing`, `/sandbox/bulk`: see [`settings`].
+//! - `/sandbox/clock`, `/sandbox/commits`, `/sandbox/lists`,
+//!   `/sandbox/selection`, `/sandbox/publishing`, `/sandbox/bulk`: see [`settings`].
 
 mod changes;
 mod rules;

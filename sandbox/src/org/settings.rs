@@ -34,6 +34,9 @@ pub struct Settings {
     /// When a transaction began that is under way, of somebody else.
     #[serde(default)]
     pub open_since: Option<Millis>,
+    /// Whether the lists of what changed are refused.
+    #[serde(default)]
+    pub lists_refused: bool,
     /// What the Pub/Sub side keeps.
     #[serde(default)]
     pub pubsub: Kept,
@@ -50,6 +53,7 @@ impl Settings {
             permissions: BTreeMap::new(),
             record_types: BTreeMap::new(),
             open_since: None,
+            lists_refused: false,
             pubsub: Kept::default(),
         }
     }

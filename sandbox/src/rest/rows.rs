@@ -248,7 +248,19 @@ fn covered(caller: &Caller<'_>, end: Millis) -> Millis {
         .min(caller.app.org.clock().now())
 }
 
+fn lists(caller: &Caller<'_>) -> Result<(), Refusal> {
+    if caller.app.org.settings().lists_refused {
+        return Err(Refusal::new(
+            400,
+            "LIMIT_EXCEEDED",
+            "the lists of changes are not to be had",
+        ));
+    }
+    Ok(())
+}
+
 fn updated(caller: &Caller<'_>, access: &Access<'_, '_>, call: &Call, object: &Object) -> Answer {
+    lists(caller)?;
     let (start, end) = window(call, 0)?;
     let scope = caller.scope(access);
     let changed = scope.records.all(object.index);
@@ -260,6 +272,7 @@ fn updated(caller: &Caller<'_>, access: &Access<'_, '_>, call: &Call, object: &O
 
 /// A deleted record's stamp is the time of its deletion.
 fn deleted(caller: &Caller<'_>, access: &Access<'_, '_>, call: &Call, object: &Object) -> Answer {
+    lists(caller)?;
     let (start, end) = window(call, MINUTE_MILLIS)?;
     let scope = caller.scope(access);
     let gone = scope.records.all(object.index);

@@ -15,10 +15,13 @@ use crate::store::storefront::feed;
 
 /// Something is missing of the object `?1`, and an entry of the ledger will bring it: what changed while the position
 /// was lost, or everything. A load by schedule, and one for fields that are new, miss nothing. What only events tell is
-/// not missing where an object is polled.
+/// not missing where an object is polled. What a poll of an object that is mirrored in part has found is missing until it
+/// is read, for as long as it may make its object older.
 const GAP: &str = "select 1 from _repair where object = ?1 and closed_at is null and (kind = 'catch_up' \
     or kind = 'reload' and reason not in (?6, ?7) or kind = 'verify' and reason in (?8, ?9) \
-        and exists (select 1 from _object o where o.object = ?1 and o.streamed = 1))";
+        and exists (select 1 from _object o where o.object = ?1 and o.streamed = 1) \
+    or kind = 'record' and reason = ?12 and opened_at > ?10 - ?13 \
+        and exists (select 1 from _object o where o.object = ?1 and o.streamed = 0))";
 
 /// The age is less, at the moment `?10` and `?11`: the wall clock may have been set between two proofs. Of an earlier
 /// start of the machine nothing is compared with this one's clock.
@@ -116,6 +119,8 @@ impl Batch<'_> {
                 reason::UNKNOWN_EVENT,
                 now.wall,
                 now.boot,
+                reason::IN_PART,
+                WAITING_MAX_MILLIS,
             ])?;
         Ok(())
     }
@@ -203,6 +208,23 @@ mod tests {
                 format!(
                     "{}; update _object set streamed = 0",
                     open("verify", reason::OTHER_ADDRESS)
+                ),
+                true,
+            ),
+            (open("record", reason::IN_PART), true),
+            (
+                format!(
+                    "{}; update _object set streamed = 0; update _repair set opened_at = {}",
+                    open("record", reason::IN_PART),
+                    NOW.wall - WAITING_MAX_MILLIS + 1
+                ),
+                false,
+            ),
+            (
+                format!(
+                    "{}; update _object set streamed = 0; update _repair set opened_at = {}",
+                    open("record", reason::IN_PART),
+                    NOW.wall - WAITING_MAX_MILLIS
                 ),
                 true,
             ),

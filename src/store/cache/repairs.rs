@@ -20,6 +20,8 @@ pub mod reason {
     pub const OTHER_ADDRESS: &str = "the org answers from another address";
     /// How the reason of a record begins that could not be read.
     pub const UNREADABLE: &str = "it could not be read";
+    /// Of an object that is mirrored in part a record has changed.
+    pub const IN_PART: &str = "only a read tells whether it is mirrored";
     pub const UNKNOWN_EVENT: &str = "an event of an unknown object could not be decoded";
 }
 

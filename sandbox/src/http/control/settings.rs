@@ -13,6 +13,9 @@
 //!   users may use, by developer name, the first as their default.
 //! - `/sandbox/transaction`: `{"open": true}`: a transaction of somebody else is under way from now on, which holds
 //!   `latestDateCovered` of the lists of changes; what it writes is made by `/sandbox/changes` with `began_ms_ago`.
+//! - `/sandbox/lists`: `{"refused": true}`: the lists of what was updated and deleted are refused from then on.
+//! - `/sandbox/commits`: `{"keep": 10000}`: so many of the newest commits are kept from now on; `GET` with `?after=7` lists
+//!   those after the seventh: what was written, with which stamp, and when others could see it.
 //! - `/sandbox/rules`: see [`super::rules`].
 
 use serde::Deserialize;
@@ -61,6 +64,15 @@ pub(super) fn answer(app: &App, call: &Call, method: &str, setting: &str) -> Ans
             posted.then(|| limit(app, call)).transpose()?;
             let (used, max) = app.usage.now(app.org.clock().now());
             json!({ "daily_requests": max, "used": used })
+        }
+        "lists" => {
+            posted.then(|| refuse_lists(app, call)).transpose()?;
+            json!({ "refused": app.org.settings().lists_refused })
+        }
+        "commits" => {
+            posted.then(|| keep_commits(app, call)).transpose()?;
+            let after = call.parameter("after").and_then(|after| after.parse().ok());
+            app.org.commits().after(after.unwrap_or(0))
         }
         "bulk" => {
             posted.then(|| cut_pages(app, call)).transpose()?;
@@ -165,6 +177,29 @@ struct Limits {
 
 fn limit(app: &App, call: &Call) -> Result<(), Refusal> {
     app.usage.set_max(call.parsed::<Limits>()?.daily_requests);
+    Ok(())
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Lists {
+    refused: bool,
+}
+
+fn refuse_lists(app: &App, call: &Call) -> Result<(), Refusal> {
+    let wanted: Lists = call.parsed()?;
+    app.org.set(|settings| settings.lists_refused = wanted.refused);
+    Ok(())
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Kept {
+    keep: usize,
+}
+
+fn keep_commits(app: &App, call: &Call) -> Result<(), Refusal> {
+    app.org.commits().keep(call.parsed::<Kept>()?.keep);
     Ok(())
 }
 
