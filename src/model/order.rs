@@ -7,6 +7,7 @@
 pub mod card;
 pub mod day;
 pub mod decimal;
+pub mod digits;
 pub(in crate::model) mod members;
 pub mod parse;
 pub mod rules;
