@@ -8,7 +8,7 @@ pub mod card;
 pub mod day;
 pub mod decimal;
 pub mod digits;
-pub(in crate::model) mod members;
+pub mod members;
 pub mod parse;
 pub mod rules;
 
@@ -199,6 +199,8 @@ pub struct Places {
     /// A record for each shipment, and for each use of a promotion.
     pub shipping_record: bool,
     pub discount_record: bool,
+    /// A field of the shipment for where it begins.
+    pub shipping_location: bool,
     /// Fields of the order.
     pub shipping_field: bool,
     pub discount_field: bool,

@@ -293,10 +293,14 @@ mod tests {
 
     #[test]
     fn a_table_that_others_refer_to_is_made_anew_and_no_reference_is_lost() {
-        const ANEW: &str = "create table c (x integer primary key); insert into c select x from a; drop table a;
+        const ANEW: &str =
+            "create table c (x integer primary key); insert into c select x from a; drop table a;
             alter table c rename to a";
         let of = |second: &'static str| {
-            let all = vec!["create table a (x integer primary key); create table b (y references a (x))", second];
+            let all = vec![
+                "create table a (x integer primary key); create table b (y references a (x))",
+                second,
+            ];
             Kind {
                 migrations: Vec::leak(all),
                 ..KIND
@@ -314,7 +318,10 @@ mod tests {
         assert!(open_writer(dir.path(), of("delete from a")).is_err());
         let connection = open_writer(dir.path(), of(ANEW)).unwrap();
         let refused = connection.execute("insert into b values (2)", []).unwrap_err();
-        assert_eq!(refused.sqlite_error_code(), Some(rusqlite::ErrorCode::ConstraintViolation));
+        assert_eq!(
+            refused.sqlite_error_code(),
+            Some(rusqlite::ErrorCode::ConstraintViolation)
+        );
         connection.execute("insert into b values (1)", []).unwrap();
     }
 

@@ -66,7 +66,17 @@ mod tests {
         ] {
             assert_eq!(Digits::of(one), Digits::of(other), "{one} {other}");
         }
-        for text in ["", "-", ".", "e3", "1e", "1,5", "0x1", "1e99999999999999999999", "inf"] {
+        for text in [
+            "",
+            "-",
+            ".",
+            "e3",
+            "1e",
+            "1,5",
+            "0x1",
+            "1e99999999999999999999",
+            "inf",
+        ] {
             assert_eq!(Digits::of(text), None, "{text}");
         }
     }

@@ -90,7 +90,7 @@ pub fn refuse_cards(value: &Value) -> Result<(), Invalid> {
 }
 
 /// The members that tell of a person.
-pub(in crate::model) const CUSTOMER: [&str; 8] = [
+pub const CUSTOMER: [&str; 8] = [
     "external_id",
     "salesforce_id",
     "email",
@@ -396,10 +396,7 @@ impl<'a> Members<'a> {
             None => Ok(None),
             Some(Value::String(text)) => match Decimal::parse(text) {
                 Some(amount) if !amount.is_negative() => Ok(Some(amount)),
-                None if decimal::is_plain(text) => Err(self.invalid(
-                    name,
-                    TOO_MANY_DIGITS,
-                )),
+                None if decimal::is_plain(text) => Err(self.invalid(name, TOO_MANY_DIGITS)),
                 _ => Err(wrong()),
             },
             Some(_) => Err(wrong()),
