@@ -7,7 +7,8 @@
 pub mod card;
 pub mod day;
 pub mod decimal;
-pub(in crate::model) mod members;
+pub mod digits;
+pub mod members;
 pub mod parse;
 pub mod rules;
 
@@ -198,6 +199,8 @@ pub struct Places {
     /// A record for each shipment, and for each use of a promotion.
     pub shipping_record: bool,
     pub discount_record: bool,
+    /// A field of the shipment for where it begins.
+    pub shipping_location: bool,
     /// Fields of the order.
     pub shipping_field: bool,
     pub discount_field: bool,

@@ -20,7 +20,7 @@ use crate::model::order::{Line, Payment, Placed, Problem};
 use crate::outbound::compose::customer::Addresses;
 use crate::outbound::mapping::Mapping;
 use crate::outbound::party::Party;
-use crate::outbound::record::{Part, Place, Record, derived_key, key_field};
+use crate::outbound::record::{Part, Place, Record, derived_key, key_field, lost};
 use crate::outbound::shape::{Shape, Writable};
 
 /// Most parts of a composite request.
@@ -43,6 +43,17 @@ pub enum Request {
 impl Request {
     /// All parts or none, in their order.
     pub fn of(parts: Vec<Part<'_>>) -> Result<Self, Problem> {
+        // The door refuses this; the org may have changed since, or was not known then.
+        if let Some((record, field, source)) = lost(&parts) {
+            let (object, member) = (&record.shape.object, &source.member);
+            let field = field.unwrap_or("for it");
+            return Err(Problem::new(
+                "FIELD_NOT_WRITABLE",
+                format!(
+                    "{object} has no field {field} that the user may set, and {member} was sent: give the user access to it in the org, or name another under orders.map"
+                ),
+            ));
+        }
         let parts: Vec<Value> = parts.into_iter().map(Part::into_json).collect();
         match parts.len() {
             count if count <= COMPOSITE_PARTS_MAX => Ok(Self::Composite(json!({
@@ -162,12 +173,13 @@ impl<'a> Composer<'a> {
             .require("Pricebook2Id", order.pricebook_id.clone())
             .set("BillToContactId", contact.clone())
             .set("ShipToContactId", contact)
-            .set("CurrencyIsoCode", order.currency.clone())
+            // The currency is the store's in any case, and the person has the address and the number too.
+            .also(Some("CurrencyIsoCode"), order.currency.clone())
             .sent_as(Place::Write, "currency")
             .place(map("order.store"), Some(order.store_id.clone()))
-            .place(map("order.email"), order.customer.email.clone())
+            .also(map("order.email"), order.customer.email.clone())
             .sent_as(Place::Customer, "email")
-            .place(map("order.phone"), order.customer.phone.clone())
+            .also(map("order.phone"), order.customer.phone.clone())
             .sent_as(Place::Customer, "phone")
             .place(map("order.payment_reference"), reference)
             .sent_as(Place::Payment(0), "reference");

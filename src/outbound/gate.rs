@@ -7,6 +7,7 @@
 
 mod digits;
 mod known;
+mod lost;
 mod names;
 
 use std::path::Path;
@@ -97,6 +98,7 @@ impl Gate {
             return Ok(());
         };
         let judged = parts.iter().try_for_each(|part| checked.part(part));
+        let judged = judged.and_then(|()| lost::check(&checked, &parts));
         if judged.is_err() {
             self.known.doubt();
         }

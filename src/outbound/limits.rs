@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use crate::model::clock::{parse_date, parse_datetime};
 use crate::model::id;
-use crate::model::order::Decimal;
+use crate::model::order::digits::{self, Digits};
 use crate::salesforce::describe::Field;
 
 /// Most values of a picklist that a refusal lists.
@@ -185,11 +185,13 @@ fn not_among(values: &[String], many: bool, text: &str) -> Option<String> {
 }
 
 fn not_in_range(whole: u32, scale: u32, value: &Value) -> Option<String> {
-    let Some(real) = value
-        .as_f64()
-        .or_else(|| value.as_str().and_then(|text| text.trim().parse().ok()))
-        .filter(|real: &f64| real.is_finite())
-    else {
+    let text = match value {
+        Value::Number(number) => number.to_string(),
+        Value::String(text) => text.trim().to_owned(),
+        _ => String::new(),
+    };
+    let real = text.parse().ok().filter(|real: &f64| real.is_finite());
+    let Some((real, digits)) = real.zip(Digits::of(&text)) else {
         return Some("must be a number".to_owned());
     };
     if real.abs() >= 10_f64.powi(i32::try_from(whole).unwrap_or(i32::MAX)) {
@@ -197,13 +199,12 @@ fn not_in_range(whole: u32, scale: u32, value: &Value) -> Option<String> {
             "is too large: the org takes {whole} digits before the point"
         ));
     }
-    let decimal = Decimal::from_json(value).or_else(|| Decimal::from_real(real));
-    too_fine(decimal?, scale, "the org")
+    let refusal = too_fine(digits.scale(), scale, "the org");
+    refusal.or_else(|| (!digits.are_of(real)).then(|| digits::TOO_MANY.to_owned()))
 }
 
 /// What is said of a number with more digits after the point than are taken.
-pub fn too_fine(number: Decimal, scale: u32, taker: &str) -> Option<String> {
-    let found = number.scale();
+pub fn too_fine(found: u32, scale: u32, taker: &str) -> Option<String> {
     let most = match scale {
         0 => "none".to_owned(),
         scale => scale.to_string(),
@@ -346,6 +347,17 @@ mod tests {
                 json!(1.005),
                 "has 3 digits after the point: the org takes 2",
             ),
+            // More digits than an amount may have elsewhere, too.
+            (
+                "double",
+                json!(1.123_456_78),
+                "has 8 digits after the point: the org takes 2",
+            ),
+            (
+                "double",
+                json!("1.12345678901234567890"),
+                "has 19 digits after the point: the org takes 2",
+            ),
             ("double", json!("many"), "must be a number"),
             ("double", json!(true), "must be a number"),
             ("currency", json!(1.25), ""),
@@ -366,6 +378,24 @@ mod tests {
                 "has 1 digit after the point: the org takes none",
             ),
         ]);
+    }
+
+    #[test]
+    fn a_number_that_the_org_would_round_is_refused() {
+        let wide = Limits::of(&Field {
+            name: "Some__c".to_owned(),
+            kind: "double".to_owned(),
+            precision: 18,
+            nillable: true,
+            ..Field::default()
+        });
+        for (text, refusal) in [
+            ("123456789012345678", Some(digits::TOO_MANY)),
+            ("123456789012345", None),
+            ("123456789012345000", None),
+        ] {
+            assert_eq!(wide.refusal(&json!(text)).as_deref(), refusal, "{text}");
+        }
     }
 
     #[test]

@@ -82,6 +82,14 @@ impl Intake {
         }
     }
 
+    /// The same for any other write.
+    pub fn check_places_of(&self, entry: &Entry) -> Result<(), Invalid> {
+        match &self.places {
+            Some(places) => places.check_entry(entry),
+            None => Ok(()),
+        }
+    }
+
     /// What the org takes.
     pub fn gate(&self) -> &Gate {
         &self.gate

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use crate::model::order::parse::Invalid;
 use crate::model::order::{self, Decimal, Order, Payment};
+use crate::model::write::Entry;
 use crate::outbound::gate::Known;
 use crate::outbound::mapping::Mapping;
 
@@ -46,6 +47,7 @@ impl Places {
     pub fn of_charges(&self) -> order::Places {
         order::Places {
             shipping_record: self.has("shipping.amount") && self.has("shipping.order"),
+            shipping_location: self.has("shipping.location"),
             shipping_field: self.has("order.shipping"),
             discount_record: self.has("discount.amount") && self.has("discount.promotion"),
             discount_field: self.has("order.discount"),
@@ -79,10 +81,25 @@ impl Places {
             }
         }
         let mut payments = order.payments.iter().enumerate();
-        payments.try_for_each(|(index, payment)| self.check_payment(index, payment))
+        payments.try_for_each(|(index, payment)| {
+            self.check_payment(payment, &format!("payments[{index}]"), index == 0)
+        })
     }
 
-    fn check_payment(&self, index: usize, payment: &Payment) -> Result<(), Invalid> {
+    /// The same of any other write. Where its values go is told by the gate.
+    pub fn check_entry(&self, entry: &Entry) -> Result<(), Invalid> {
+        if !entry.answers.is_empty() && !self.has("form_answer.submission") {
+            let message = "have no place in this org: name an object for answers as \"form_answer.object\", and its fields, under orders.map";
+            return Err(Invalid::new("answers", message));
+        }
+        match &entry.payment {
+            Some(payment) => self.check_payment(payment, "payment", true),
+            None => Ok(()),
+        }
+    }
+
+    /// `is_first`: the order has a field for one.
+    fn check_payment(&self, payment: &Payment, path: &str, is_first: bool) -> Result<(), Invalid> {
         let has_records = self.has("payment.order");
         let given = [
             ("amount", payment.amount.is_some()),
@@ -93,20 +110,19 @@ impl Places {
         for (member, _) in given.iter().filter(|(_, given)| *given) {
             if !has_records {
                 let message = "has no place in this org: name an object for payments as \"payment.object\", and its fields, under orders.map, or give the reference alone";
-                return Err(Invalid::new(format!("payments[{index}].{member}"), message));
+                return Err(Invalid::new(format!("{path}.{member}"), message));
             }
             if !self.has(&format!("payment.{member}")) {
                 let message = format!(
                     "has no place in this org: name a field for it as \"payment.{member}\" under orders.map"
                 );
-                return Err(Invalid::new(format!("payments[{index}].{member}"), message));
+                return Err(Invalid::new(format!("{path}.{member}"), message));
             }
         }
-        // The order itself has a field for one reference.
-        let on_order = index == 0 && self.has("order.payment_reference");
+        let on_order = is_first && self.has("order.payment_reference");
         if !(on_order || has_records && self.has("payment.reference")) {
             let message = "has no place in this org: name an object for payments as \"payment.object\", and its fields, under orders.map";
-            return Err(Invalid::new(format!("payments[{index}]"), message));
+            return Err(Invalid::new(path, message));
         }
         Ok(())
     }

@@ -85,8 +85,21 @@ pub struct Record<'a> {
     pub values: Map<String, Value>,
     /// By field, of those values that were sent. The others are made here.
     pub sources: Vec<(String, Source)>,
-    /// The field that was set last.
-    last: Option<String>,
+    /// What was sent and is not written here, with the field that the org does not let its user set, where one is named.
+    pub lost: Vec<(Option<String>, Source)>,
+    last: Last,
+}
+
+/// What became of the value that came last.
+#[derive(Default)]
+enum Last {
+    /// There was none.
+    #[default]
+    None,
+    /// It is in this field.
+    Set(String),
+    /// No field takes it; this one was named.
+    Lost(Option<String>),
 }
 
 impl<'a> Record<'a> {
@@ -95,13 +108,14 @@ impl<'a> Record<'a> {
             shape,
             values: Map::new(),
             sources: Vec::new(),
-            last: None,
+            lost: Vec::new(),
+            last: Last::None,
         }
     }
 
     fn put(&mut self, field: &str, value: impl Into<Value>) {
         self.values.insert(field.to_owned(), value.into());
-        self.last = Some(field.to_owned());
+        self.last = Last::Set(field.to_owned());
     }
 
     /// Says which member was sent for what was set last, where anything was.
@@ -115,28 +129,43 @@ impl<'a> Record<'a> {
     }
 
     pub fn made_of(&mut self, source: Source) -> &mut Self {
-        if let Some(field) = self.last.take() {
-            self.sources.push((field, source));
+        match std::mem::take(&mut self.last) {
+            Last::None => {}
+            Last::Set(field) => self.sources.push((field, source)),
+            Last::Lost(field) => self.lost.push((field, source)),
         }
         self
     }
 
     /// Sets a field where the org has it and there is a value.
     pub fn set(&mut self, field: &str, value: Option<impl Into<Value>>) -> &mut Self {
-        self.last = None;
-        if let (Some(name), Some(value)) = (self.shape.createable(field), value) {
-            self.put(name, value);
+        self.last = Last::None;
+        match (self.shape.createable(field), value) {
+            (Some(name), Some(value)) => self.put(name, value),
+            (None, Some(_)) => self.last = Last::Lost(Some(field.to_owned())),
+            (_, None) => {}
         }
         self
     }
 
     /// Sets what a mapping places, where it places it anywhere.
     pub fn place(&mut self, field: Option<&str>, value: Option<impl Into<Value>>) -> &mut Self {
-        self.last = None;
         match field {
             Some(field) => self.set(field, value),
-            None => self,
+            None => {
+                self.last = value.map_or(Last::None, |_| Last::Lost(None));
+                self
+            }
         }
+    }
+
+    /// Sets what is written elsewhere too, or is as it is without a field.
+    pub fn also(&mut self, field: Option<&str>, value: Option<impl Into<Value>>) -> &mut Self {
+        self.place(field, value);
+        if matches!(self.last, Last::Lost(_)) {
+            self.last = Last::None;
+        }
+        self
     }
 
     /// Sets what must not be lost, where there is a value: the mapping has to name a field that the org lets its user set.
@@ -145,7 +174,7 @@ impl<'a> Record<'a> {
         field: Option<&str>,
         value: Option<impl Into<Value>>,
     ) -> Result<&mut Self, Problem> {
-        self.last = None;
+        self.last = Last::None;
         let Some(value) = value else { return Ok(self) };
         let object = &self.shape.object;
         let Some(name) = field.and_then(|field| self.shape.createable(field)) else {
@@ -245,6 +274,19 @@ impl<'a> Record<'a> {
         }
         self
     }
+}
+
+/// The first value that was sent and that no part writes: its record, the field that the org does not let its user set,
+/// where one is named, and the member.
+pub fn lost<'p, 'a>(parts: &'p [Part<'a>]) -> Option<(&'p Record<'a>, Option<&'p str>, &'p Source)> {
+    let records = || parts.iter().filter_map(|part| part.record.as_ref());
+    let is_written = |lost: &Source| {
+        let mut sources = records().flat_map(|record| &record.sources);
+        sources.any(|(_, source)| source.place == lost.place && source.member == lost.member)
+    };
+    let mut all = records().flat_map(|record| record.lost.iter().map(move |lost| (record, lost)));
+    all.find(|(_, (_, source))| !is_written(source))
+        .map(|(record, (field, source))| (record, field.as_deref(), source))
 }
 
 /// Never a storefront's to set, whether or not this record sets them.

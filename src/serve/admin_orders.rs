@@ -25,7 +25,7 @@ use crate::model::write::Kind;
 use crate::outbound::outbox::desk::{Action, Deed, Done, Filter, PAGE_MAX, Sought};
 use crate::serve::problem::Problem;
 use crate::serve::query::At;
-use crate::serve::{World, reply};
+use crate::serve::{World, body, reply};
 
 /// Rows of a page where none is asked for.
 const PAGE_USUAL: u32 = 100;
@@ -136,7 +136,7 @@ impl Wanted {
         if body.is_empty() {
             return Ok(Self::default());
         }
-        serde_json::from_slice(body)
+        serde_json::from_value(body::read(body)?)
             .map_err(|error| Problem::bad_request(format!("the body cannot be used: {error}")))
     }
 

@@ -1,5 +1,6 @@
 //! Reads JSON bodies, and refuses those in which a member stands twice: of the two values one would be dropped without a
-//! word. In one pass; nothing of a value is repeated in what is said of it. What cannot be read is told as what it is.
+//! word. A number with more digits than a double keeps is refused too: it would become another one. In one pass; nothing
+//! of a value is repeated in what is said of it. What cannot be read is told as what it is.
 
 use std::cell::RefCell;
 use std::fmt;
@@ -8,6 +9,7 @@ use serde::de::{DeserializeSeed, Deserializer, Error as _, MapAccess, SeqAccess,
 use serde_json::{Map, Number, Value};
 
 use crate::model::order::card;
+use crate::model::order::digits::{self, Digits};
 use crate::model::order::parse::Invalid;
 use crate::serve::problem::Problem;
 
@@ -21,16 +23,61 @@ const DEPTH_MAX: usize = 64;
 enum Fault {
     /// The path of a member.
     Twice(String),
+    /// The path of a number.
+    Inexact(String),
     Deep,
+}
+
+/// Longest text of a number that a double keeps for certain, unless it has an exponent.
+const EXACT_BYTES_MAX: usize = 15;
+
+/// The numbers of a body as they are written, in their order. What is no JSON has any.
+#[derive(Debug)]
+struct Numbers<'b> {
+    rest: &'b [u8],
+}
+
+impl<'b> Numbers<'b> {
+    fn next(&mut self) -> Option<&'b [u8]> {
+        let mut in_text = false;
+        let mut at = 0;
+        while let Some(byte) = self.rest.get(at) {
+            match (in_text, byte) {
+                (true, b'\\') => at += 1,
+                (_, b'"') => in_text = !in_text,
+                (false, b'-' | b'0'..=b'9') => {
+                    let from = &self.rest[at..];
+                    let is_part = |byte: &u8| matches!(byte, b'0'..=b'9' | b'-' | b'+' | b'.' | b'e' | b'E');
+                    let length = from.iter().take_while(|byte| is_part(byte)).count();
+                    let (number, rest) = from.split_at(length);
+                    self.rest = rest;
+                    return Some(number);
+                }
+                _ => {}
+            }
+            at += 1;
+        }
+        self.rest = &[];
+        None
+    }
+
+    /// Whether the next one is written with the digits of the double that it was read as.
+    fn next_is(&mut self, read: f64) -> bool {
+        let text = self.next().and_then(|text| std::str::from_utf8(text).ok());
+        let Some(text) = text else { return false };
+        let is_short = text.len() <= EXACT_BYTES_MAX && !text.contains(['e', 'E']);
+        is_short || Digits::of(text).is_some_and(|digits| digits.are_of(read))
+    }
 }
 
 /// The body as JSON.
 pub fn read(body: &[u8]) -> Result<Value, Problem> {
-    let fault = RefCell::new(None);
+    let (fault, numbers) = (RefCell::new(None), RefCell::new(Numbers { rest: body }));
     let place = At {
         place: Place::Top,
         depth: 0,
         fault: &fault,
+        numbers: &numbers,
     };
     let mut json = serde_json::Deserializer::from_slice(body);
     let value = place.deserialize(&mut json).and_then(|value| {
@@ -41,6 +88,7 @@ pub fn read(body: &[u8]) -> Result<Value, Problem> {
         (_, Some(Fault::Twice(path))) => {
             Err(Invalid::new(path, "stands twice in the body: send it once").into())
         }
+        (_, Some(Fault::Inexact(path))) => Err(Invalid::new(path, digits::TOO_MANY).into()),
         (_, Some(Fault::Deep)) => Err(Problem::bad_request(format!(
             "the body is nested more than {DEPTH_MAX} deep, as no write is: send it flat"
         ))),
@@ -104,13 +152,14 @@ impl Place<'_> {
 
 /// A value to be read. `fault` takes what is wrong with it.
 #[derive(Clone, Copy)]
-struct At<'p> {
+struct At<'p, 'b> {
     place: Place<'p>,
     depth: usize,
     fault: &'p RefCell<Option<Fault>>,
+    numbers: &'p RefCell<Numbers<'b>>,
 }
 
-impl<'p> At<'p> {
+impl<'p> At<'p, '_> {
     /// A value inside of this one.
     fn inside<E: serde::de::Error>(&self, place: Place<'p>) -> Result<Self, E> {
         if self.depth == DEPTH_MAX {
@@ -121,11 +170,25 @@ impl<'p> At<'p> {
             place,
             depth: self.depth + 1,
             fault: self.fault,
+            numbers: self.numbers,
         })
+    }
+
+    /// A number, unless it was written as another one.
+    fn number<E: serde::de::Error>(&self, number: impl Into<Number>) -> Result<Value, E> {
+        let number = number.into();
+        let is_exact = number
+            .as_f64()
+            .is_some_and(|read| self.numbers.borrow_mut().next_is(read));
+        if !is_exact {
+            *self.fault.borrow_mut() = Some(Fault::Inexact(self.place.path()));
+            return Err(E::custom("a number has too many digits"));
+        }
+        Ok(Value::Number(number))
     }
 }
 
-impl<'de> DeserializeSeed<'de> for At<'_> {
+impl<'de> DeserializeSeed<'de> for At<'_, '_> {
     type Value = Value;
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Value, D::Error> {
@@ -133,7 +196,7 @@ impl<'de> DeserializeSeed<'de> for At<'_> {
     }
 }
 
-impl<'de> Visitor<'de> for At<'_> {
+impl<'de> Visitor<'de> for At<'_, '_> {
     type Value = Value;
 
     fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -148,16 +211,19 @@ impl<'de> Visitor<'de> for At<'_> {
         Ok(flag.into())
     }
 
-    fn visit_i64<E>(self, number: i64) -> Result<Value, E> {
-        Ok(number.into())
+    fn visit_i64<E: serde::de::Error>(self, number: i64) -> Result<Value, E> {
+        self.number(number)
     }
 
-    fn visit_u64<E>(self, number: u64) -> Result<Value, E> {
-        Ok(number.into())
+    fn visit_u64<E: serde::de::Error>(self, number: u64) -> Result<Value, E> {
+        self.number(number)
     }
 
-    fn visit_f64<E>(self, number: f64) -> Result<Value, E> {
-        Ok(Number::from_f64(number).map_or(Value::Null, Value::Number))
+    fn visit_f64<E: serde::de::Error>(self, number: f64) -> Result<Value, E> {
+        match Number::from_f64(number) {
+            Some(number) => self.number(number),
+            None => Err(E::custom("no number")),
+        }
     }
 
     fn visit_str<E>(self, text: &str) -> Result<Value, E> {
@@ -201,7 +267,7 @@ mod tests {
     #[test]
     fn a_body_is_read_as_it_stands() {
         for text in [
-            r#"{"b":[1,-2,1.5,"x",true,null,{"a":{}}],"a":1e300,"c":18446744073709551615}"#,
+            r#"{"b":[1,-2,1.5,"x",true,null,{"a":{}}],"a":1e300,"c":9007199254740992}"#,
             "[]",
             "null",
             r#""text""#,
@@ -238,6 +304,35 @@ mod tests {
         }
         // One name in two objects is two members.
         assert!(read(br#"[{"a":1},{"a":1},{"b":{"a":1}}]"#).is_ok());
+    }
+
+    #[test]
+    fn a_number_that_would_become_another_one_is_named() {
+        for (text, expected) in [
+            (r#"{"a":1,"b":[2,{"c":0.12345678901234567}]}"#, "b[1].c"),
+            (r#"{"a":"1, \\\" 2","b":9007199254740993}"#, "b"),
+            (r#"{"a":-12345678901234567890}"#, "a"),
+            (r#"{"a":18446744073709551616}"#, "a"),
+            (r#"{"a":1.0000000000000000001}"#, "a"),
+            (r#"{"a":1e-400}"#, "a"),
+            ("[1.5, 19.999999999999999]", "[1]"),
+        ] {
+            let told = format!("{:?}", read(text.as_bytes()).unwrap_err());
+            let expected = format!("{expected} {}", digits::TOO_MANY);
+            assert!(told.contains(&expected), "{text}: {told}");
+        }
+        for text in [
+            "19.90",
+            "1.5e3",
+            "100000000000000000000",
+            "123456789012.345",
+            "0.1",
+            "-0.0",
+            "1.7976931348623157e308",
+            r#"{"0.12345678901234567": "0.12345678901234567"}"#,
+        ] {
+            assert!(read(text.as_bytes()).is_ok(), "{text}");
+        }
     }
 
     #[test]

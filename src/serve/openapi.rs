@@ -298,6 +298,8 @@ mod tests {
             let known = ["Events", "Text", "Page", "Lines"].contains(&route.gives)
                 || !schemas::all()[route.gives].is_null();
             assert!(known, "{} of {}", route.gives, route.path);
+            let takes = route.takes.is_none_or(|body| !schemas::all()[body].is_null());
+            assert!(takes, "{:?} of {}", route.takes, route.path);
             assert!(
                 names.insert((route.name, route.access == Access::Admin)) || route.name == "openapi",
                 "{} twice",

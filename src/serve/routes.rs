@@ -173,22 +173,22 @@ const READ: &[Route] = routes! {
 /// What storefronts write.
 const WRITES: &[Route] = posted! {
     post "/v1/stores/{store}/orders" Orders "placeOrder" "Takes an order, once" "NewOrder" 202 => "Accepted", orders::place;
-    post "/v1/stores/{store}/customers" Orders "putCustomer" "Takes a customer who signs up, or is changed where the token is for data of customers, once" "NewWrite" 202 => "Accepted",
+    post "/v1/stores/{store}/customers" Orders "putCustomer" "Takes a customer who signs up, or is changed where the token is for data of customers, once" "NewCustomer" 202 => "Accepted",
         writes::collection(&kinds::CUSTOMER);
-    post "/v1/stores/{store}/cases" Orders "createCase" "Takes a service request, once" "NewWrite" 202 => "Accepted",
+    post "/v1/stores/{store}/cases" Orders "createCase" "Takes a service request, once" "NewCase" 202 => "Accepted",
         writes::collection(&kinds::CASE);
-    post "/v1/stores/{store}/leads" Orders "createLead" "Takes a lead, once" "NewWrite" 202 => "Accepted",
+    post "/v1/stores/{store}/leads" Orders "createLead" "Takes a lead, once" "NewLead" 202 => "Accepted",
         writes::collection(&kinds::LEAD);
-    post "/v1/stores/{store}/campaign-members" Orders "joinCampaign" "Takes a campaign member, once" "NewWrite" 202 => "Accepted",
+    post "/v1/stores/{store}/campaign-members" Orders "joinCampaign" "Takes a campaign member, once" "NewCampaignMember" 202 => "Accepted",
         writes::collection(&kinds::CAMPAIGN_MEMBER);
-    post "/v1/stores/{store}/assets" Orders "createAsset" "Takes an asset, once" "NewWrite" 202 => "Accepted",
+    post "/v1/stores/{store}/assets" Orders "createAsset" "Takes an asset, once" "NewAsset" 202 => "Accepted",
         writes::collection(&kinds::ASSET);
-    post "/v1/stores/{store}/form-submissions" Orders "submitForm" "Takes a form with its answers, once" "NewWrite" 202 => "Accepted",
+    post "/v1/stores/{store}/form-submissions" Orders "submitForm" "Takes a form with its answers, once" "NewFormSubmission" 202 => "Accepted",
         writes::collection(&kinds::FORM_SUBMISSION);
-    patch "/v1/stores/{store}/customers/{customer}" CustomerChanges "changeCustomer" "Takes a change of a customer, once" "NewWrite" 202
+    patch "/v1/stores/{store}/customers/{customer}" CustomerChanges "changeCustomer" "Takes a change of a customer, once" "CustomerChange" 202
         => "Accepted", writes::change_customer;
     post "/v1/stores/{store}/orders/{external_id}/updates" Orders "updateOrder"
-        "Takes what happens to an order after it was placed: payment, cancelled, addresses" "NewWrite" 202 => "Accepted",
+        "Takes what happens to an order after it was placed: payment, cancelled, addresses" "OrderUpdate" 202 => "Accepted",
         writes::update_order;
 };
 

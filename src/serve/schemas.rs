@@ -1,14 +1,16 @@
 //! The shapes of what goes in and out, as JSON Schema. More members may stand beside those that are named.
 
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
+use crate::model::order::members;
 use crate::model::order::rules::Rule;
 use crate::model::state::WriteState;
+use crate::model::write::kinds::{self, Form, Person, Spec};
 
 /// All of them by name.
 pub fn all() -> Value {
     let mut all = catalogue();
-    for more in [settings(), orders()] {
+    for more in [settings(), orders(), writes()] {
         if let (Some(all), Value::Object(more)) = (all.as_object_mut(), more) {
             all.extend(more);
         }
@@ -140,9 +142,7 @@ fn orders() -> Value {
             "street": text, "city": text, "state": text, "postal_code": text, "country": text}},
         "NewOrder": {"type": "object", "required": ["customer", "items"], "properties": {
             "external_id": text, "order_date": {"type": "string", "format": "date"}, "currency": text,
-            "customer": {"type": "object", "properties": {
-                "external_id": text, "salesforce_id": text, "email": text, "first_name": text, "last_name": text,
-                "phone": text, "company": text, "account_external_id": text}},
+            "customer": {"type": "object", "properties": person()},
             "membership": text,
             "shipping_address": reference("Address"), "billing_address": reference("Address"),
             "items": {"type": "array", "minItems": 1, "items": {"type": "object", "required": ["quantity"], "properties": {
@@ -155,11 +155,11 @@ fn orders() -> Value {
             "discounts": {"type": "array", "items": {"type": "object", "required": ["amount"], "properties": {
                 "amount": amount, "label": text, "promotion_id": text, "coupon": text, "product_id": text,
                 "product_code": text, "pricebook_entry_id": text}}},
-            "payments": {"type": "array", "items": {"type": "object", "required": ["reference"], "properties": {
-                "reference": text, "amount": amount, "method": text, "status": text,
-                "paid_at": {"type": "string", "format": "date-time"}}}},
+            "payments": {"type": "array", "items": reference("Payment")},
             "fields": {"type": "object"}}},
-        "NewWrite": {"type": "object", "properties": {"external_id": text, "fields": {"type": "object"}}},
+        "Payment": {"type": "object", "required": ["reference"], "properties": {
+            "reference": text, "amount": amount, "method": text, "status": text,
+            "paid_at": {"type": "string", "format": "date-time"}}},
         "Deed": {"type": "object", "additionalProperties": false, "properties": {
             "actor": text, "reason": text, "patch": {"type": "object"}}},
         "RetryAll": {"type": "object", "additionalProperties": false, "properties": {
@@ -172,4 +172,80 @@ fn orders() -> Value {
             "state": {"enum": WriteState::ALL},
             "salesforce_id": text_or_null(), "error": {"type": ["object", "null"]}, "attempts": {"type": "integer"}}},
     })
+}
+
+/// The members that tell of a person.
+fn person() -> Value {
+    let names = members::CUSTOMER.into_iter();
+    names
+        .map(|name| (name.to_owned(), json!({"type": "string"})))
+        .collect()
+}
+
+/// What is sent of every other kind of write, by the table that it is read with.
+fn writes() -> Value {
+    let mut all: Map<String, Value> = kinds::SPECS
+        .iter()
+        .map(|spec| (spec.schema.to_owned(), write(spec)))
+        .collect();
+    let mut change = write(&kinds::CUSTOMER);
+    change["required"] = json!([]);
+    if let Some(properties) = change["properties"].as_object_mut() {
+        properties.retain(|name, _| name != "external_id" && name != "salesforce_id");
+    }
+    all.insert("CustomerChange".to_owned(), change);
+    let text = json!({"type": "string"});
+    let update = json!({"type": "object", "properties": {
+        "external_id": text, "payment": reference("Payment"),
+        "cancelled": {"type": "object", "properties": {"reason": text}},
+        "shipping_address": reference("Address"), "billing_address": reference("Address"),
+        "fields": {"type": "object"}}});
+    all.insert("OrderUpdate".to_owned(), update);
+    all.into()
+}
+
+fn write(spec: &Spec) -> Value {
+    let text = json!({"type": "string"});
+    let mut properties = json!({"external_id": text, "fields": {"type": "object"}});
+    let mut add = |name: &str, schema: Value| properties[name] = schema;
+    for member in spec.members {
+        add(
+            member.name,
+            match member.form {
+                Form::Text | Form::Id => text.clone(),
+                Form::Email => json!({"type": "string", "format": "email"}),
+                Form::Date => json!({"type": "string", "format": "date"}),
+                Form::Decimal => json!({"type": "string", "pattern": "^[0-9]{1,9}(\\.[0-9]{1,6})?$"}),
+                Form::Flag => json!({"type": "boolean"}),
+            },
+        );
+    }
+    match spec.person {
+        Person::None => {}
+        Person::Optional | Person::Required => {
+            add("customer", json!({"type": "object", "properties": person()}))
+        }
+        Person::Itself => {
+            for name in members::CUSTOMER {
+                add(name, text.clone());
+            }
+            add("shipping_address", reference("Address"));
+            add("billing_address", reference("Address"));
+        }
+    }
+    if spec.address.is_some() {
+        add("address", reference("Address"));
+    }
+    if !spec.order_field.is_empty() {
+        add("order_external_id", text.clone());
+    }
+    if spec.answers {
+        let answer = json!({"type": "object", "properties": {
+            "question_id": text, "question": text, "answer": {"type": ["string", "number", "boolean", "array"]}}});
+        add("answers", json!({"type": "array", "items": answer}));
+    }
+    let required = spec.members.iter().filter(|member| member.required);
+    let mut required: Vec<&str> = required.map(|member| member.name).collect();
+    required.extend((spec.person == Person::Required).then_some("customer"));
+    json!({"type": "object", "properties": properties, "required": required})
 }

@@ -132,6 +132,11 @@ async fn accept(
     let Write::Entry(kind, entry) = write else {
         return Err(Problem::bad_request("an order is posted to orders"));
     };
+    let checked = world
+        .intake
+        .check_places_of(&entry)
+        .map_err(Problem::from)
+        .and(checked);
     let accepted = match checked {
         Ok(()) => {
             world

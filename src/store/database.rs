@@ -234,15 +234,32 @@ fn identify(connection: &Connection, kind: Kind, path: &Path) -> Result<usize, O
     }
 }
 
+/// Applies what is missing, each migration in a transaction of its own. References between tables are looked at when one
+/// is done: a table that others refer to can be made anew in no other way (SQLite's own).
 fn migrate(connection: &mut Connection, kind: Kind, version: usize) -> rusqlite::Result<()> {
+    if version == kind.migrations.len() {
+        return Ok(());
+    }
+    connection.pragma_update(None, "foreign_keys", false)?;
     for (number, sql) in (1_i64..).zip(kind.migrations).skip(version) {
         let transaction = connection.transaction()?;
         transaction.pragma_update(None, "application_id", kind.application_id)?;
         transaction.execute_batch(sql)?;
         transaction.pragma_update(None, "user_version", number)?;
+        check_references(&transaction)?;
         transaction.commit()?;
     }
-    Ok(())
+    connection.pragma_update(None, "foreign_keys", true)
+}
+
+fn check_references(connection: &Connection) -> rusqlite::Result<()> {
+    if !connection.prepare("pragma foreign_key_check")?.exists([])? {
+        return Ok(());
+    }
+    Err(rusqlite::Error::SqliteFailure(
+        rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_CONSTRAINT_FOREIGNKEY),
+        Some("rows refer to others that are not there".to_owned()),
+    ))
 }
 
 #[cfg(test)]
@@ -295,6 +312,40 @@ mod tests {
             std::os::unix::fs::PermissionsExt::mode(&mode.permissions()) & 0o777,
             0o600
         );
+    }
+
+    #[test]
+    fn a_table_that_others_refer_to_is_made_anew_and_no_reference_is_lost() {
+        const ANEW: &str =
+            "create table c (x integer primary key); insert into c select x from a; drop table a;
+            alter table c rename to a";
+        let of = |second: &'static str| {
+            let all = vec![
+                "create table a (x integer primary key); create table b (y references a (x))",
+                second,
+            ];
+            Kind {
+                migrations: Vec::leak(all),
+                ..KIND
+            }
+        };
+        let dir = tempfile::tempdir().unwrap();
+        let first = Kind {
+            migrations: &of("").migrations[..1],
+            ..KIND
+        };
+        open_writer(dir.path(), first)
+            .unwrap()
+            .execute_batch("insert into a values (1); insert into b values (1)")
+            .unwrap();
+        assert!(open_writer(dir.path(), of("delete from a")).is_err());
+        let connection = open_writer(dir.path(), of(ANEW)).unwrap();
+        let refused = connection.execute("insert into b values (2)", []).unwrap_err();
+        assert_eq!(
+            refused.sqlite_error_code(),
+            Some(rusqlite::ErrorCode::ConstraintViolation)
+        );
+        connection.execute("insert into b values (1)", []).unwrap();
     }
 
     #[test]

@@ -15,6 +15,7 @@ use crate::model::order::{Address, Customer, Fields, Payment, card};
 const KEY_CHARACTERS_MAX: usize = 255;
 /// Longest text of any member.
 const TEXT_CHARACTERS_MAX: usize = 4_000;
+const TOO_MANY_DIGITS: &str = "has too many digits: at most 15 can be taken, 6 of them after the point";
 /// Most members of `fields`.
 const FIELDS_MAX: usize = 100;
 
@@ -89,7 +90,7 @@ pub fn refuse_cards(value: &Value) -> Result<(), Invalid> {
 }
 
 /// The members that tell of a person.
-pub(in crate::model) const CUSTOMER: [&str; 8] = [
+pub const CUSTOMER: [&str; 8] = [
     "external_id",
     "salesforce_id",
     "email",
@@ -163,7 +164,12 @@ pub(in crate::model) fn currency(members: &Members<'_>) -> Result<Option<String>
 
 /// How many of an item.
 pub(in crate::model) fn quantity(members: &Members<'_>) -> Result<Decimal, Invalid> {
-    let quantity = members.get("quantity").and_then(Decimal::from_json);
+    let given = members.get("quantity");
+    let quantity = given.and_then(Decimal::from_json);
+    let is_plain = |text: &str| decimal::is_plain(text.strip_prefix('-').unwrap_or(text));
+    if quantity.is_none() && given.and_then(Value::as_str).is_some_and(is_plain) {
+        return Err(members.invalid("quantity", TOO_MANY_DIGITS));
+    }
     let quantity = quantity.filter(|quantity| quantity.is_positive() && quantity.scale() <= 2);
     quantity.ok_or_else(|| {
         members.invalid(
@@ -390,10 +396,7 @@ impl<'a> Members<'a> {
             None => Ok(None),
             Some(Value::String(text)) => match Decimal::parse(text) {
                 Some(amount) if !amount.is_negative() => Ok(Some(amount)),
-                None if decimal::is_plain(text) => Err(self.invalid(
-                    name,
-                    "has too many digits: at most 15 can be taken, 6 of them after the point",
-                )),
+                None if decimal::is_plain(text) => Err(self.invalid(name, TOO_MANY_DIGITS)),
                 _ => Err(wrong()),
             },
             Some(_) => Err(wrong()),

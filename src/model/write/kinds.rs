@@ -45,6 +45,8 @@ pub struct Spec {
     pub kind: Kind,
     /// The last part of its address: `cases`.
     pub path: &'static str,
+    /// What the document calls its body.
+    pub schema: &'static str,
     /// The object of its record.
     pub object: &'static str,
     pub members: &'static [Member],
@@ -82,6 +84,7 @@ const fn required(name: &'static str, form: Form, field: &'static str) -> Member
 const PLAIN: Spec = Spec {
     kind: Kind::Customer,
     path: "",
+    schema: "",
     object: "",
     members: &[],
     fixed: &[],
@@ -96,6 +99,7 @@ const PLAIN: Spec = Spec {
 pub const CUSTOMER: Spec = Spec {
     kind: Kind::Customer,
     path: "customers",
+    schema: "NewCustomer",
     object: "Contact",
     members: &[
         member("birthdate", Form::Date, "Birthdate"),
@@ -110,6 +114,7 @@ pub const CUSTOMER: Spec = Spec {
 pub const CASE: Spec = Spec {
     kind: Kind::Case,
     path: "cases",
+    schema: "NewCase",
     object: "Case",
     members: &[
         required("subject", Form::Text, "Subject"),
@@ -126,6 +131,7 @@ pub const CASE: Spec = Spec {
 pub const LEAD: Spec = Spec {
     kind: Kind::Lead,
     path: "leads",
+    schema: "NewLead",
     object: "Lead",
     members: &[
         required("last_name", Form::Text, "LastName"),
@@ -145,6 +151,7 @@ pub const LEAD: Spec = Spec {
 pub const CAMPAIGN_MEMBER: Spec = Spec {
     kind: Kind::CampaignMember,
     path: "campaign-members",
+    schema: "NewCampaignMember",
     object: "CampaignMember",
     members: &[
         required("campaign_id", Form::Id, "CampaignId"),
@@ -158,6 +165,7 @@ pub const CAMPAIGN_MEMBER: Spec = Spec {
 pub const ASSET: Spec = Spec {
     kind: Kind::Asset,
     path: "assets",
+    schema: "NewAsset",
     object: "Asset",
     members: &[
         required("name", Form::Text, "Name"),
@@ -180,6 +188,7 @@ pub const FORM_SUBMISSION_OBJECT: &str = "s_c__Form_Submission__c";
 pub const FORM_SUBMISSION: Spec = Spec {
     kind: Kind::FormSubmission,
     path: "form-submissions",
+    schema: "NewFormSubmission",
     object: FORM_SUBMISSION_OBJECT,
     members: &[required("form_id", Form::Id, "s_c__Form_Id__c")],
     person: Person::Optional,

@@ -81,6 +81,15 @@ pub fn entry(spec: &Spec, value: &Value, key: Option<&str>) -> Result<Entry, Inv
 /// A change of a customer, who is named beside it. Null clears a field of the org in `fields`, and nothing else.
 pub fn customer_change(mut value: Value, customer: String, key: &str) -> Result<Entry, Invalid> {
     if let Some(members) = value.as_object_mut() {
+        for name in ["external_id", "salesforce_id"] {
+            let is_other = |other: &Value| !other.is_null() && *other != *customer;
+            if members.get(name).is_some_and(is_other) {
+                return Err(Invalid::new(
+                    name,
+                    "is told by the address of the customer: leave it out",
+                ));
+            }
+        }
         members.insert("external_id".to_owned(), customer.into());
     }
     refuse_nulls(&value, "")?;

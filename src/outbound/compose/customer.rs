@@ -173,6 +173,10 @@ impl<'a> Composer<'a> {
             .sent_as(Place::Customer, "email")
             .set("Phone", customer.phone.clone())
             .sent_as(Place::Customer, "phone");
+        // A person account has no company of its own.
+        person
+            .place(None, customer.company.clone())
+            .sent_as(Place::Customer, "company");
         addresses.put_both(&mut person);
         addresses.put_mailing(&mut person, "PersonMailing");
         self.profile(&mut person, profile, "Person")?;

@@ -12,6 +12,9 @@ use crate::outbound::compose::customer::Addresses;
 use crate::outbound::record::{Part, Place, Record, Source, derived_key, key_field};
 use crate::salesforce::soql::{is_plain, literal};
 
+/// The part that changes the order beside a record of its own.
+const ORDER: &str = "order";
+
 impl<'a> Composer<'a> {
     /// The request of a write that is no order.
     pub fn entry(&self, kind: Kind, entry: &Entry) -> Result<Request, Problem> {
@@ -108,9 +111,9 @@ impl<'a> Composer<'a> {
             let name = Some(name.join(" ").trim().to_owned()).filter(|name| !name.is_empty());
             let both = customer.first_name.is_some() && customer.last_name.is_some();
             record
-                .set("SuppliedEmail", customer.email.clone())
+                .also(Some("SuppliedEmail"), customer.email.clone())
                 .sent_as(Place::Customer, "email")
-                .set("SuppliedName", name)
+                .also(Some("SuppliedName"), name)
                 .made_of(Source {
                     place: Place::Customer,
                     member: if both || customer.last_name.is_none() {
@@ -121,7 +124,7 @@ impl<'a> Composer<'a> {
                     and: both.then_some("last_name"),
                     instead_of: None,
                 })
-                .set("SuppliedPhone", customer.phone.clone())
+                .also(Some("SuppliedPhone"), customer.phone.clone())
                 .sent_as(Place::Customer, "phone");
         }
         let persons = self.customers == Customers::Persons && customer.account_external_id.is_none();
@@ -194,19 +197,20 @@ impl<'a> Composer<'a> {
     /// A change of an order, by its key and only where it is there: it never makes a second one.
     fn order_update(&self, entry: &Entry) -> Result<Vec<Part<'a>>, Problem> {
         let order = entry.order.as_deref().unwrap_or_default();
-        if let Some(payment) = &entry.payment
-            && let Some(row) = self.payment(
+        let row = match &entry.payment {
+            Some(payment) => self.payment(
                 (payment, Place::Payment(0)),
                 &entry.external_id,
                 "",
                 self.order_by_key(order)?,
                 None,
-            )?
-        {
-            return Ok(vec![row]);
-        }
+            )?,
+            None => None,
+        };
+        let is_row = row.is_some();
+        let mut parts: Vec<Part<'a>> = row.into_iter().collect();
         let mut record = Record::new(&self.shape.order);
-        if let Some(payment) = &entry.payment {
+        if let Some(payment) = entry.payment.as_ref().filter(|_| !is_row) {
             let field = self.mapping.field("order.payment_reference");
             record
                 .place(field, Some(payment.reference.clone()))
@@ -223,15 +227,29 @@ impl<'a> Composer<'a> {
             .address("Billing", entry.billing_address.as_ref(), Place::Billing)
             .address("Shipping", entry.shipping_address.as_ref(), Place::Shipping);
         record.add(&entry.fields, Place::Fields)?;
-        if record.values.is_empty() {
+        if record.values.is_empty() && !is_row {
             let sentence = "the org has no field for what it changes: name one under orders.map, then retry";
             return Err(Problem::new("NOTHING_TO_WRITE", sentence));
         }
+        if !record.values.is_empty() {
+            let reference = if is_row { ORDER } else { RECORD };
+            parts.extend(self.change_of_order(order, reference, record)?);
+        }
+        Ok(parts)
+    }
+
+    /// The parts that change an order by its key.
+    fn change_of_order(
+        &self,
+        order: &str,
+        reference: &str,
+        record: Record<'a>,
+    ) -> Result<Vec<Part<'a>>, Problem> {
         let field = key_field(&self.shape.order, order)?;
         let orders = self.url(&self.shape.order);
         if is_plain(order) {
             let url = format!("{orders}/{field}/{order}?updateOnly=true");
-            return Ok(vec![Part::of("PATCH", &url, RECORD, record)]);
+            return Ok(vec![Part::of("PATCH", &url, reference, record)]);
         }
         // Such a change has an answer without an id; the order's is in what is asked before.
         let soql = format!("SELECT Id FROM Order WHERE {field} = {}", literal(order));
@@ -239,7 +257,7 @@ impl<'a> Composer<'a> {
         let url = format!("{}/query?q={query}", self.data_path);
         let found = Part::get(&url, FOUND);
         let url = format!("{orders}/@{{{FOUND}.records[0].Id}}");
-        Ok(vec![found, Part::of("PATCH", &url, RECORD, record)])
+        Ok(vec![found, Part::of("PATCH", &url, reference, record)])
     }
 }
 

@@ -9,7 +9,7 @@ use super::*;
 use crate::config::Profile;
 use crate::model::order::{Address, Customer, Decimal, Saving, Shipment};
 use crate::model::write::kinds::spec;
-use crate::model::write::{Kind, parse};
+use crate::model::write::{Entry, Kind, parse};
 use crate::salesforce::describe::{Describe, Field};
 
 fn describe(object: &str, fields: &[&str]) -> Describe {
@@ -44,6 +44,7 @@ fn shape(item: &[&str]) -> Shape {
         "External_ID__c",
         "BillToContactId",
         "ShippingStreet",
+        "ShippingCity",
         "ShippingCountryCode",
         "ShippingCountry",
         "OrderReferenceNumber",
@@ -57,6 +58,7 @@ fn shape(item: &[&str]) -> Shape {
                 "External_ID__c",
                 "Name",
                 "BillingCity",
+                "FirstName",
                 "PersonEmail",
                 "PersonBirthdate",
             ],
@@ -82,7 +84,12 @@ fn shape(item: &[&str]) -> Shape {
         ("s_c__Form_Answer__c", vec!["s_c__sC_Id__c", "s_c__Answer__c"]),
         (
             "s_c__Payment__c",
-            vec!["s_c__sC_Id__c", "s_c__Amount__c", "s_c__Transaction_Number__c"],
+            vec![
+                "s_c__sC_Id__c",
+                "s_c__Amount__c",
+                "s_c__Method__c",
+                "s_c__Transaction_Number__c",
+            ],
         ),
     ] {
         shape.add(&describe(object, &fields), None);
@@ -162,7 +169,7 @@ fn makes_one_request_of_an_order() {
             {"method": "POST", "url": "/v/sobjects/Order", "referenceId": "record",
              "body": {"External_ID__c": "WEB-1", "AccountId": "@{account.id}", "EffectiveDate": "2026-11-22",
                 "Status": "Entwurf", "Pricebook2Id": "01s", "BillToContactId": "@{contact.id}",
-                "ShippingStreet": "1 High St", "ShippingCountryCode": "AU", "Note__c": "gift"}},
+                "ShippingStreet": "1 High St", "ShippingCity": "Hobart", "ShippingCountryCode": "AU", "Note__c": "gift"}},
             {"method": "POST", "url": "/v/sobjects/OrderItem", "referenceId": "item0",
              "body": {"OrderId": "@{record.id}", "PricebookEntryId": "01uA", "Quantity": 2, "UnitPrice": 19.9,
                 "Gift__c": true}},
@@ -312,7 +319,8 @@ fn people_are_a_guest_a_customer_one_of_a_company_or_a_person_account() {
     let made = compose(placed(1).customer, Customers::Persons);
     assert_eq!(
         made[0]["body"],
-        json!({"LastName": "Lee", "PersonEmail": "ana@example.com", "BillingCity": "Hobart", "External_ID__c": "C-7"})
+        json!({"LastName": "Lee", "FirstName": "Ana", "PersonEmail": "ana@example.com", "BillingCity": "Hobart",
+            "External_ID__c": "C-7"})
     );
     assert_eq!(made[1]["referenceId"], "record");
     assert!(made[1]["body"].get("BillToContactId").is_none());
@@ -448,7 +456,11 @@ fn cities_of(
 fn each_address_goes_into_its_own_fields() {
     let described = |object: &str, prefixes: &[&str]| {
         let cities: Vec<String> = prefixes.iter().map(|prefix| format!("{prefix}City")).collect();
-        let fields = cities.iter().map(String::as_str).chain(["External_ID__c"]);
+        let fields =
+            cities
+                .iter()
+                .map(String::as_str)
+                .chain(["External_ID__c", "Email", "FirstName", "PersonEmail"]);
         describe(object, &fields.collect::<Vec<_>>())
     };
     let shape = Shape::of(
@@ -524,7 +536,7 @@ fn payments_are_rows_or_a_reference_by_the_profile() {
     assert_eq!(
         made[3]["body"],
         json!({"s_c__Order_Id__c": "@{record.id}", "s_c__sC_Id__c": "WEB-1-pay1", "s_c__Transaction_Number__c": "pi_1",
-            "s_c__Amount__c": 39.8})
+            "s_c__Amount__c": 39.8, "s_c__Method__c": "card"})
     );
 }
 
@@ -544,6 +556,44 @@ fn nothing_is_dropped_in_silence() {
         "FIELD_RESERVED"
     );
     assert_eq!(code(&|order| order.external_id = "K".repeat(37)), "KEY_TOO_LONG");
+    assert_eq!(
+        code(&|order| order.customer.phone = Some("+61 3 5550 0001".to_owned())),
+        "FIELD_NOT_WRITABLE"
+    );
+    // What one of the records takes is not lost.
+    let order = placed(1);
+    assert!(
+        standard(|composer| composer.order(&order)).is_ok(),
+        "no city of the contact"
+    );
+}
+
+/// A payment that is a record of its own does not leave the order's fields behind.
+#[test]
+fn a_payment_of_an_order_carries_the_order_s_fields() {
+    let entry = Entry {
+        external_id: "U-1".to_owned(),
+        order: Some("WEB-1".to_owned()),
+        payment: Some(Payment {
+            reference: "pi_1".to_owned(),
+            amount: None,
+            method: None,
+            status: None,
+            paid_at: None,
+        }),
+        fields: [("Note__c".to_owned(), json!("gift"))].into(),
+        ..Entry::default()
+    };
+    let made = with(Profile::Storeconnect, &shape(&[]), |composer| {
+        composer.entry(Kind::OrderUpdate, &entry).unwrap().json()
+    });
+    assert_eq!(made[0]["url"], "/v/sobjects/s_c__Payment__c");
+    assert_eq!(made[0]["referenceId"], "record");
+    assert_eq!(
+        made[1]["url"],
+        "/v/sobjects/Order/External_ID__c/WEB-1?updateOnly=true"
+    );
+    assert_eq!(made[1]["body"], json!({"Note__c": "gift"}));
 }
 
 fn entry_parts(kind: Kind, posted: &Value, profile: Profile) -> Result<Vec<Value>, Problem> {

@@ -38,7 +38,7 @@ pub(super) fn check(write: &Write, names: &Names) -> Result<(), Invalid> {
     }
     let digits = minor_digits(currency);
     for (place, member, amount) in amounts {
-        if let Some(refusal) = too_fine(amount, digits, currency) {
+        if let Some(refusal) = too_fine(amount.scale(), digits, currency) {
             return Err(Invalid::new(names.path(place, member), refusal));
         }
     }

@@ -8,7 +8,9 @@ mod amounts;
 use rusqlite::{Connection, params};
 
 use crate::model::order::parse::Invalid;
-use crate::model::order::{Charge, Decimal, Line, Order, Pricing, ProductReference, Saving, Shipment};
+use crate::model::order::{
+    Charge, Decimal, Line, Order, Places, Pricing, ProductReference, Saving, Shipment,
+};
 use crate::store::storefront::offer::Entry;
 use crate::store::storefront::promotions::{self, Moment};
 use crate::store::storefront::shelf::Shelf;
@@ -63,23 +65,31 @@ fn shipping(
         what: "shipping",
         path: "shipping",
     };
-    match stand_in.entry(shelf, charge)? {
-        Ok(Some(entry)) => return Ok(Ok((Some(line(&entry, charge, charge.amount)), None))),
-        Ok(None) => {}
+    let entry = match stand_in.entry(shelf, charge)? {
+        Ok(entry) => entry,
         Err(invalid) => return Ok(Err(invalid)),
-    }
+    };
     let places = &pricing.places;
-    if !places.shipping_record && !places.shipping_field {
-        if charge.amount == Decimal::ZERO {
-            return Ok(Ok((None, None)));
-        }
+    if let Some(entry) = entry {
+        let checked = parts_of_shipping(charge, places, true);
+        return Ok(checked.map(|()| (Some(line(&entry, charge, charge.amount)), None)));
+    }
+    let has_place = places.shipping_record || places.shipping_field;
+    if !has_place && charge.amount != Decimal::ZERO {
         let message = "has no place in this org: name a product that stands for it under orders.shipping_product, or a currency field of Order as \"order.shipping\" under orders.map";
         return Ok(Err(Invalid::new("shipping", message)));
     }
+    if let Err(invalid) = parts_of_shipping(charge, places, false) {
+        return Ok(Err(invalid));
+    }
+    if !has_place {
+        return Ok(Ok((None, None)));
+    }
+    let is_nothing = charge.amount == Decimal::ZERO && charge.label.is_none();
     let mut location = charge.stock_location_id.clone();
-    if places.shipping_record && location.is_none() {
+    if places.shipping_record && places.shipping_location && location.is_none() {
         location = own_location(shelf.connection, &shelf.store.id)?;
-        if location.is_none() && charge.amount == Decimal::ZERO {
+        if location.is_none() && is_nothing {
             return Ok(Ok((None, None)));
         }
         if location.is_none() {
@@ -93,6 +103,38 @@ fn shipping(
         stock_location_id: location,
     };
     Ok(Ok((None, Some(shipment))))
+}
+
+/// Refuses what only a shipment has a place for, where none is made. A line is called by the label too.
+fn parts_of_shipping(charge: &Charge, places: &Places, is_line: bool) -> Result<(), Invalid> {
+    let is_shipment = places.shipping_record && !is_line;
+    let parts = [
+        (
+            "stock_location_id",
+            charge.stock_location_id.is_some(),
+            is_shipment && places.shipping_location,
+            "shipping.location",
+        ),
+        (
+            "label",
+            charge.label.is_some(),
+            is_shipment || is_line,
+            "shipping.label",
+        ),
+    ];
+    let lost = parts
+        .into_iter()
+        .find(|(_, given, has_place, _)| *given && !has_place);
+    let Some((member, _, _, name)) = lost else {
+        return Ok(());
+    };
+    let message = match is_line {
+        true => "has no place beside the product that stands for shipping: leave it out, or take orders.shipping_product out of the configuration".to_owned(),
+        false => format!(
+            "has no place in this org: name an object for shipments as \"shipping.object\", and its fields, \"{name}\" among them, under orders.map, or leave it out"
+        ),
+    };
+    Err(Invalid::new(format!("shipping.{member}"), message))
 }
 
 /// The place that a store sends from, where it has one alone: of those that are tied to it, else of its counters.
@@ -151,6 +193,10 @@ fn discount(
         );
         return Ok(Err(Invalid::new(path, message)));
     }
+    if line.is_none() && charge.label.is_some() {
+        let message = "has no place in this org: name a product that stands for discounts under orders.discount_product, or leave it out";
+        return Ok(Err(Invalid::new(format!("{path}.label"), message)));
+    }
     Ok(Ok((
         line.clone(),
         Saving {
@@ -191,7 +237,16 @@ fn promotion(
     }
     let moment = Moment::of(shelf.store, shelf.visitor, charge.coupon.clone());
     let id = charge.promotion_id.as_deref();
-    let found = promotions::promotion(shelf.connection, shelf.store, shelf.visitor, &moment, id)?;
+    let by = |id| promotions::promotion(shelf.connection, shelf.store, shelf.visitor, &moment, id);
+    let found = by(id)?;
+    // A coupon that no field takes is told by its own promotion.
+    let coupon_alone = charge.coupon.is_some() && !places.coupon_field && id.is_some();
+    if found.is_some() && coupon_alone && by(None)?.as_deref() != id {
+        return wrong(
+            "coupon",
+            "is not that of the promotion: leave it out, or name a text field of Order for it as \"order.coupon\" under orders.map",
+        );
+    }
     match found {
         None if id.is_some() => wrong(
             "promotion_id",

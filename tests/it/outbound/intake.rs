@@ -352,7 +352,7 @@ async fn a_charge_of_nothing_needs_no_place() {
     posted["tax"] = json!("0");
     posted["items"][0]["tax"] = json!("0.00");
     posted["items"][0]["discount"] = json!("0");
-    posted["shipping"] = json!({"amount": "0", "label": "Pick-up"});
+    posted["shipping"] = json!({"amount": "0"});
     posted["discounts"] = json!([{"amount": "0.00"}]);
     accepted(&daemon, &store, &posted).await;
     let path = format!("/v1/stores/{store}/orders/FREE");
