@@ -189,7 +189,7 @@ impl World {
         for id in header.record_ids.iter().map(|id| id.as_str()) {
             let action = match action(header.kind, id) {
                 Action::Write | Action::Update if self.objects[mapped.object].filtered => {
-                    Action::Repair("only a read tells whether it is mirrored")
+                    Action::Repair(reason::IN_PART)
                 }
                 action => action,
             };
