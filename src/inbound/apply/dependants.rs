@@ -126,11 +126,11 @@ impl Shown {
 const DEPENDANTS_MAX: usize = 2_000;
 
 /// The columns of a table that records of the other tables show.
-fn shown_columns<'t>(table: &Table, others: impl Iterator<Item = &'t Table> + Clone) -> Vec<usize> {
+fn shown_columns(table: &Table, others: &[&Table]) -> Vec<usize> {
     let of_table = || SHOWN.iter().filter(|shown| shown.object == table.object);
     let is_shown = |field: &str| {
         of_table().any(|shown| {
-            let mut by = others.clone().filter(|other| other.object == shown.by);
+            let mut by = others.iter().filter(|other| other.object == shown.by);
             by.any(|by| shown.shows(field, by))
         })
     };
@@ -156,10 +156,9 @@ impl World {
     /// Finds out again which columns are shown by others: the tables may have changed.
     pub(super) fn link(&mut self) {
         let tables = self.objects.iter().map(|object| &object.mirror.table);
-        let shown: Vec<Vec<usize>> = tables
-            .clone()
-            .map(|table| shown_columns(table, tables.clone()))
-            .collect();
+        let tables: Vec<&Table> = tables.collect();
+        let shown = tables.iter().map(|table| shown_columns(table, &tables));
+        let shown: Vec<Vec<usize>> = shown.collect();
         for (object, shown) in self.objects.iter_mut().zip(shown) {
             object.shown = shown;
         }
