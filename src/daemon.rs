@@ -45,6 +45,7 @@ use crate::store::cache::{self, Cache};
 use crate::store::database::{self, StateLock};
 use crate::store::files::Opened;
 use crate::store::journal::{self, Journal};
+use crate::store::note::CALLS;
 use crate::store::outbox::{self, Outbox};
 use crate::store::reader::Reader;
 
@@ -195,6 +196,9 @@ fn open(
     let config = process.config.borrow().clone();
     let dir = config.state.dir.clone();
     let org = Org::new(&config.org, clock.clone())?;
+    if let Some(calls) = CALLS.read(&dir) {
+        org.recall(calls);
+    }
     let pubsub = PubSub::new(&org)?;
     if lock.is_none() {
         *lock = Some(database::lock(&dir)?);

@@ -4,6 +4,7 @@
 //! written in these words can be tested as a table.
 
 pub mod brake;
+pub mod calls;
 pub mod change;
 pub mod clock;
 pub mod freshness;

@@ -16,6 +16,7 @@ use crate::daemon::{Stages, World, orders, reload, supervise};
 use crate::inbound::apply;
 use crate::inbound::budget::Limits;
 use crate::inbound::{self, Plan, Wires};
+use crate::model::calls::Purpose;
 use crate::model::clock::Clock;
 use crate::outbound::{confirm, forget, push};
 use crate::salesforce::Org;
@@ -119,7 +120,7 @@ async fn keep_login(org: Org, stop: CancellationToken) -> anyhow::Result<()> {
 /// Starts what takes orders to the org, and what follows them there.
 fn send(stages: &mut Stages, world: &World) {
     let confirm = confirm::World {
-        org: world.org.clone(),
+        org: world.org.for_purpose(Purpose::Orders),
         config: world.config.orders.clone(),
         outbox: world.outbox.clone(),
         reader: world.reader.clone(),
@@ -131,7 +132,7 @@ fn send(stages: &mut Stages, world: &World) {
         Ok(confirm::run(confirm, confirm_stop).await?)
     });
     let forget = forget::World {
-        org: world.org.clone(),
+        org: world.org.for_purpose(Purpose::Orders),
         outbox: world.outbox.clone(),
         reader: world.reader.clone(),
         revisions: world.bells.rev.subscribe(),
@@ -143,7 +144,7 @@ fn send(stages: &mut Stages, world: &World) {
         Ok(forget::run(forget, forget_stop).await?)
     });
     let push = push::World {
-        org: world.org.clone(),
+        org: world.org.for_purpose(Purpose::Orders),
         outbox: world.outbox.clone(),
         config: world.config.orders.clone(),
         profile: world.config.sync.profile,

@@ -59,12 +59,13 @@ impl Limits {
     }
 
     /// What may be asked how often, where the org allows so many calls within 24 hours.
-    pub fn plan(&self, allowed_daily: u64, counts: Counts) -> Plan {
+    /// `reads` of those were made within a day to keep the cache current in other ways.
+    pub fn plan(&self, allowed_daily: u64, counts: Counts, reads: u64) -> Plan {
         let budget = match self.configured(4) {
             0 => schedule::budget_of(allowed_daily),
             calls => u64::from(calls),
         };
-        schedule::plan(budget, counts, u64::from(self.configured(1)))
+        schedule::plan(budget, counts, u64::from(self.configured(1)), reads)
     }
 
     /// From now on changes are asked for as planned; by `None`, each object as often as is configured.
@@ -86,7 +87,7 @@ impl Limits {
     /// more often.
     pub fn interval(&self, usage: Option<ApiUsage>, urgency: Urgency, changing: bool) -> Millis {
         match self.polls().plan {
-            Some(plan) => plan.intervals.of(urgency) * self.budget().slower(usage),
+            Some(plan) => plan.asked.of(urgency) * self.budget().slower(usage),
             None => {
                 let interval = self.budget().poll_interval(usage, self.poll(), changing);
                 Millis::try_from(interval.as_millis()).unwrap_or(Millis::MAX)

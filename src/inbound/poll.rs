@@ -26,12 +26,13 @@ use crate::inbound::mapping::stamp_field;
 use crate::inbound::prepare::Planned;
 use crate::inbound::rounds::Rounds;
 use crate::inbound::watermark::{From, Tail};
+use crate::model::calls::Purpose;
 use crate::model::clock::{Millis, Moment, format_datetime};
 use crate::model::schedule::{Candidate, Way, picked};
 use crate::model::trouble::Failing;
-use crate::salesforce::Error;
 use crate::salesforce::pages::{Pages, QUERIES_PER_CALL};
 use crate::salesforce::rest::Scope;
+use crate::salesforce::{Error, Org};
 use crate::store::cache::repairs::reason;
 use crate::store::cache::{State, objects};
 use crate::store::note::POLLS;
@@ -55,8 +56,10 @@ const IDS_MAX: usize = 2_000;
 
 /// Keeps every object current that is not streamed, and asks the org's lists of those that are.
 pub async fn run(wires: Wires, limits: Limits) -> anyhow::Result<()> {
+    let org = wires.org.for_purpose(Purpose::Polls);
     let mut stage = Stage {
         wires: &wires,
+        org: &org,
         limits: &limits,
         polled: HashMap::new(),
         tails: HashMap::new(),
@@ -98,6 +101,7 @@ pub(super) fn failed(wires: &Wires, planned: &Planned, error: Option<&anyhow::Er
 
 struct Stage<'a> {
     wires: &'a Wires,
+    org: &'a Org,
     limits: &'a Limits,
     /// When each object was last asked for changes, by the machine's clock, and whether it was changing then. When it is
     /// due again depends on the limits as they are at each look. A machine that was suspended asks at once.
@@ -233,7 +237,7 @@ impl<'a> Stage<'a> {
         questions: Vec<Question<'p>>,
         now: Millis,
     ) -> Vec<(Question<'p>, Result<Pages<'a>, Error>)> {
-        let org = &self.wires.org;
+        let org = self.org;
         if questions.len() > 1 && now >= self.alone_until {
             let soqls: Vec<String> = questions.iter().map(|question| question.soql.clone()).collect();
             match org.pages_of_each(&soqls, Scope::WithDeleted).await {

@@ -22,6 +22,7 @@ use crate::inbound::apply::work::{Ended, ask};
 use crate::inbound::budget::Limits;
 use crate::inbound::poll::failed;
 use crate::inbound::prepare::Planned;
+use crate::model::calls::Purpose;
 use crate::model::clock::{Millis, Moment};
 use crate::model::schedule::{Candidate, Counts, Way, picked};
 use crate::model::trouble::Failing;
@@ -164,7 +165,8 @@ impl Rounds {
                 way => counts.add(way, feed::urgency(object)),
             }
         }
-        limits.follow(Some(limits.plan(usage.limit, counts)));
+        let reads = wires.org.calls().of_a_day(Purpose::Reads, wires.clock.now());
+        limits.follow(Some(limits.plan(usage.limit, counts, reads)));
     }
 
     /// Asks for what is due.
@@ -189,13 +191,12 @@ impl Rounds {
             .iter()
             .filter(|planned| self.kept.contains_key(&planned.table.object))
             .collect();
-        let slower = limits.budget().slower(wires.org.api_usage());
-        let intervals = limits.polls().intervals;
+        let usage = wires.org.api_usage();
         let candidates: Vec<Candidate> = names
             .iter()
             .map(|planned| Candidate {
                 waited: Some(minute - self.kept[&planned.table.object].asked_in),
-                interval: slower * intervals.of(feed::urgency(&planned.table.object)),
+                interval: limits.interval(usage, feed::urgency(&planned.table.object), false),
             })
             .collect();
         self.asked_in = Some(minute);
@@ -253,7 +254,7 @@ impl Rounds {
         spans: &[Span],
         (asked, org_time, until): (Moment, Millis, Millis),
     ) -> anyhow::Result<()> {
-        let listed = match wires.org.changed(spans).await {
+        let listed = match wires.org.for_purpose(Purpose::Polls).changed(spans).await {
             Ok(listed) => listed,
             Err(error) => {
                 match error.is_hidden() {

@@ -15,7 +15,7 @@ use crate::inspect::{print, print_json, reader};
 use crate::model::clock::Clock;
 use crate::model::freshness::Truth;
 use crate::store::cache::proofs;
-use crate::store::note::{ALLOWANCE, HINDRANCES, POLLS};
+use crate::store::note::{ALLOWANCE, CALLS, HINDRANCES, POLLS};
 use crate::store::standing::Standing;
 use crate::store::{database, holders, journal, outbox};
 
@@ -70,6 +70,7 @@ fn status(config: &Config) -> anyhow::Result<Value> {
     standing.follow_only(&config.sync.channels);
     standing.orders = outbox::standing_in(dir)?;
     standing.allowance = ALLOWANCE.read(dir);
+    standing.calls = CALLS.read(dir);
     standing.logs = holders::logs(dir);
     standing.polls = POLLS.read(dir);
     standing.journal = journal::forget::standing_in(dir)?;
@@ -131,6 +132,7 @@ fn as_text(status: &Value) -> String {
     lines.push(allowance_line(&status["allowance"]));
     lines.extend(list(&status["logs"]).iter().map(log_line));
     lines.extend(polls_line(&status["polls"]));
+    lines.extend(calls_line(&status["calls"]));
     lines.join("\n") + "\n"
 }
 
@@ -187,13 +189,23 @@ fn journal_line(journal: &Value) -> String {
 
 /// How polled objects are kept current, and what that costs.
 fn polls_line(polls: &Value) -> Option<String> {
-    let seconds = |urgency: &str| words(&polls["interval_seconds"][urgency]);
-    let asked = format!(
-        "pages each {} s, checkout each {} s, others each {} s",
-        seconds("page"),
-        seconds("checkout"),
-        seconds("other")
-    );
+    let each = |name: &str| {
+        let seconds = |urgency: &str| words(&polls[name][urgency]);
+        format!(
+            "pages each {} s, checkout each {} s, others each {} s",
+            seconds("page"),
+            seconds("checkout"),
+            seconds("other")
+        )
+    };
+    let asked = each("interval_seconds");
+    let slowed = match polls["asked_seconds"] == polls["interval_seconds"] {
+        true => String::new(),
+        false => format!(
+            "; less often now, as other reads took of these calls: {}",
+            each("asked_seconds")
+        ),
+    };
     let by = polls["by"].as_str()?;
     let cost = match polls["calls_daily"].is_null() {
         true => String::new(),
@@ -203,7 +215,20 @@ fn polls_line(polls: &Value) -> Option<String> {
             words(&polls["budget_daily"])
         ),
     };
-    Some(format!("changes asked for by {by}: {asked}{cost}"))
+    Some(format!("changes asked for by {by}: {asked}{cost}{slowed}"))
+}
+
+/// What the daemon called itself, of what the org counts of everyone.
+fn calls_line(calls: &Value) -> Option<String> {
+    let of = |purpose: &str| words(&calls[purpose]);
+    (!calls.is_null()).then(|| {
+        format!(
+            "API calls of this daemon in 24 h: {} to ask what changed, {} to read, {} for orders",
+            of("polls"),
+            of("reads"),
+            of("orders")
+        )
+    })
 }
 
 fn allowance_line(allowance: &Value) -> String {

@@ -151,7 +151,10 @@ impl Counts {
 pub struct Plan {
     /// How most objects are asked.
     pub way: Way,
+    /// What ages are judged by.
     pub intervals: Intervals,
+    /// What is asked at the moment: less often where other reads have taken of the budget.
+    pub asked: Intervals,
     /// Calls within 24 hours where nothing changes.
     pub calls_daily: u64,
     /// Calls within 24 hours that storesync may make.
@@ -164,16 +167,24 @@ pub fn budget_of(allowed_daily: u64) -> u64 {
 }
 
 /// The first rung that asks no more often than every `least_seconds` and costs no more than the budget; the last where
-/// none does.
-pub fn plan(budget_daily: u64, counts: Counts, least_seconds: u64) -> Plan {
-    let usable = budget_daily - budget_daily / RESERVE_ONE_IN;
+/// none does. `reads` are the calls of a day that kept the cache current in other ways: where they were more than is kept
+/// for them, objects are asked less often for it.
+pub fn plan(budget_daily: u64, counts: Counts, least_seconds: u64, reads: u64) -> Plan {
+    let reserve = budget_daily / RESERVE_ONE_IN;
+    let usable = budget_daily - reserve;
+    let left = usable.saturating_sub(reads.saturating_sub(reserve + FIXED_CALLS_DAILY));
     let ladder = counts.way().ladder();
-    let fits = |rung: &&[u64; 3]| rung[0] * 60 >= least_seconds && calls_daily(rung, counts) <= usable;
-    let rung = ladder.iter().find(fits).unwrap_or(&ladder[ladder.len() - 1]);
+    let rung_for = |calls: u64| {
+        let fits = |rung: &&[u64; 3]| rung[0] * 60 >= least_seconds && calls_daily(rung, counts) <= calls;
+        let found = ladder.iter().find(fits);
+        found.unwrap_or(&ladder[ladder.len() - 1])
+    };
+    let rung = rung_for(usable);
     let minutes = |minutes: u64| Millis::try_from(minutes * 60_000).unwrap_or(Millis::MAX);
     Plan {
         way: counts.way(),
         intervals: Intervals(rung.map(minutes)),
+        asked: Intervals(rung_for(left).map(minutes)),
         calls_daily: calls_daily(rung, counts),
         budget_daily,
     }
@@ -260,9 +271,29 @@ mod tests {
             (20_000, 120, [120, 120, 600]),
             (100, 60, [3_600, 3_600, 3_600]),
         ] {
-            let plan = plan(budget, counts, least);
+            let plan = plan(budget, counts, least, 0);
             assert_eq!(plan.intervals.seconds(), seconds, "{budget} {least}");
             assert!(plan.calls_daily <= budget || seconds == [3_600; 3], "{plan:?}");
+        }
+    }
+
+    #[test]
+    fn what_other_reads_took_is_not_asked_for_again() {
+        let counts = Counts {
+            by_lists: [28, 16, 31],
+            ..Counts::default()
+        };
+        // Of 5,000 calls 250 are kept for reads, besides 200 of every day.
+        for (reads, asked) in [
+            (0, [60, 120, 600]),
+            (450, [60, 120, 600]),
+            (500, [60, 180, 900]),
+            (2_900, [180, 300, 900]),
+            (1_000_000, [3_600, 3_600, 3_600]),
+        ] {
+            let plan = plan(5_000, counts, 60, reads);
+            assert_eq!(plan.intervals.seconds(), [60, 120, 600]);
+            assert_eq!(plan.asked.seconds(), asked, "{reads}");
         }
     }
 
@@ -270,7 +301,7 @@ mod tests {
     fn a_round_costs_whole_calls() {
         let calls = |by_lists, by_queries| {
             let counts = Counts { by_lists, by_queries };
-            plan(20_000, counts, 60).calls_daily
+            plan(20_000, counts, 60, 0).calls_daily
         };
         // One object of pages alone needs a call a minute, and the others ride in it.
         assert_eq!(calls([1, 0, 0], [0; 3]), 1_440 + 200);
@@ -293,7 +324,7 @@ mod tests {
             (5_000, [120, 900, 3_600], 4_688),
             (2_500, [300, 1_500, 3_600], 2_146),
         ] {
-            let plan = plan(budget, counts, 60);
+            let plan = plan(budget, counts, 60, 0);
             assert_eq!(plan.intervals.seconds(), seconds, "{budget}");
             assert_eq!(plan.calls_daily, calls, "{budget}");
         }

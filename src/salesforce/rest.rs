@@ -14,6 +14,7 @@ use reqwest::header::{ACCEPT, AUTHORIZATION, HeaderMap};
 use serde_json::{Map, Value, json};
 
 use crate::config;
+use crate::model::calls::{Calls, Purpose};
 use crate::model::clock::{Clock, Millis, Moment};
 use crate::salesforce::Error;
 use crate::salesforce::auth::Session;
@@ -30,6 +31,8 @@ const BODY_TIMEOUT: Duration = Duration::from_secs(4 * 3_600);
 #[derive(Clone)]
 pub struct Org {
     inner: Arc<Inner>,
+    /// What the calls of this clone are counted for.
+    purpose: Purpose,
 }
 
 struct Inner {
@@ -38,6 +41,7 @@ struct Inner {
     login: Login,
     clock: Clock,
     usage: [AtomicU64; 2],
+    calls: Mutex<Calls>,
 }
 
 /// Which rows a query sees.
@@ -78,10 +82,45 @@ impl Org {
             login: Login::new(config)?,
             clock,
             usage: [AtomicU64::new(0), AtomicU64::new(0)],
+            calls: Mutex::default(),
         };
         Ok(Self {
             inner: Arc::new(inner),
+            purpose: Purpose::default(),
         })
+    }
+
+    /// The same, whose calls are counted for something else.
+    pub fn for_purpose(&self, purpose: Purpose) -> Self {
+        Self {
+            purpose,
+            ..self.clone()
+        }
+    }
+
+    /// The calls that were made, by what they were for.
+    pub fn calls(&self) -> Calls {
+        self.counted().clone()
+    }
+
+    /// Goes on with what was counted before.
+    pub fn recall(&self, calls: Calls) {
+        *self.counted() = calls;
+    }
+
+    fn counted(&self) -> std::sync::MutexGuard<'_, Calls> {
+        self.inner
+            .calls
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+
+    /// Counts a call that may have reached the org.
+    fn count(&self, path: &str, error: Option<&Error>) {
+        client::count(path, error);
+        if !matches!(error, Some(Error::Unreachable { .. })) {
+            self.counted().count(self.purpose, self.moment().wall);
+        }
     }
 
     pub(super) fn config(&self) -> &config::Org {
@@ -299,7 +338,7 @@ impl Org {
             }
             opened => opened,
         };
-        client::count(path, opened.as_ref().err());
+        self.count(path, opened.as_ref().err());
         opened
     }
 
@@ -330,7 +369,11 @@ impl Org {
     ) -> Result<Answer, Error> {
         let answered = self.answer_of(request, path).await;
         self.note_answer(session, answered.as_ref());
-        client::count(path, answered.as_ref().err());
+        match session {
+            Some(_) => self.count(path, answered.as_ref().err()),
+            // A login is none of the API's calls.
+            None => client::count(path, answered.as_ref().err()),
+        }
         answered
     }
 

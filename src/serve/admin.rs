@@ -9,7 +9,7 @@ use crate::model::freshness::State;
 use crate::serve::freshness::Subject;
 use crate::serve::problem::Problem;
 use crate::serve::{World, reply};
-use crate::store::note::{ALLOWANCE, POLLS};
+use crate::store::note::{ALLOWANCE, CALLS, POLLS};
 use crate::store::standing::Standing;
 use crate::store::{holders, journal, storefront};
 
@@ -53,6 +53,7 @@ pub async fn status(extract::State(world): extract::State<World>) -> Result<Resp
     standing.follow_only(&world.topics);
     standing.orders = world.intake.standing()?;
     standing.allowance = ALLOWANCE.read(&world.dir);
+    standing.calls = CALLS.read(&world.dir);
     standing.logs = holders::logs(&world.dir);
     standing.polls = POLLS.read(&world.dir);
     standing.journal = journal::forget::standing_in(&world.dir).map_err(anyhow::Error::from)?;

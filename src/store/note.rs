@@ -10,12 +10,16 @@ use std::path::Path;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use crate::model::calls::Calls;
 use crate::model::trouble::Hindrances;
 use crate::store::allowance::Allowance;
 use crate::store::polls::Polls;
 
 /// What the org last told of its limits.
 pub const ALLOWANCE: Note<Allowance> = Note::new("allowance.json");
+
+/// The API calls that the daemon made, which a budget is held against.
+pub const CALLS: Note<Calls> = Note::new("calls.json");
 
 /// What stands in the way, of all that only the running daemon knows.
 pub const HINDRANCES: Note<Hindrances> = Note::new("hindrances.json");
@@ -59,6 +63,7 @@ impl<T: Serialize + DeserializeOwned> Note<T> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::calls::Purpose;
     use crate::model::clock::Moment;
     use crate::model::schedule::{Counts, Intervals, plan};
     use crate::model::trouble::{Failing, Kind, Trouble};
@@ -90,11 +95,16 @@ mod tests {
         let some = Some(Share { used: 5, limit: 10 });
         is_read_as_it_was_written(&ALLOWANCE, [None, some].map(allowance));
 
+        let mut calls = Calls::default();
+        calls.count(Purpose::Reads, 7);
+        calls.count(Purpose::Orders, 7_200_000);
+        is_read_as_it_was_written(&CALLS, [calls]);
+
         let counts = Counts {
             by_lists: [28, 16, 31],
             ..Counts::default()
         };
-        let planned = plan(5_000, counts, 60);
+        let planned = plan(5_000, counts, 60, 0);
         let polls = |plan, intervals| Polls { plan, intervals };
         let all = [
             polls(Some(planned), planned.intervals),

@@ -15,10 +15,14 @@ pub struct Polls {
 
 impl Polls {
     pub fn as_json(&self) -> Value {
-        let [page, checkout, other] = self.intervals.seconds();
+        let by_urgency = |intervals: Intervals| {
+            let [page, checkout, other] = intervals.seconds();
+            json!({"page": page, "checkout": checkout, "other": other})
+        };
         json!({
             "by": self.plan.map_or(Way::Queries, |plan| plan.way).name(),
-            "interval_seconds": {"page": page, "checkout": checkout, "other": other},
+            "interval_seconds": by_urgency(self.intervals),
+            "asked_seconds": by_urgency(self.plan.map_or(self.intervals, |plan| plan.asked)),
             "calls_daily": self.plan.map(|plan| plan.calls_daily),
             "budget_daily": self.plan.map(|plan| plan.budget_daily),
         })

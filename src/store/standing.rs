@@ -6,6 +6,7 @@
 use rusqlite::Connection;
 use serde_json::{Map, Value, json};
 
+use crate::model::calls::{Calls, Purpose};
 use crate::model::clock::{Millis, Moment, format_datetime};
 use crate::model::freshness::Truth;
 use crate::model::trouble::Hindrances;
@@ -47,6 +48,8 @@ pub struct Standing {
     /// Of the outbox, which is another file; empty until told.
     pub orders: Vec<InState>,
     pub allowance: Option<Allowance>,
+    /// The API calls that the daemon made.
+    pub calls: Option<Calls>,
     /// The write-ahead logs; empty until told.
     pub logs: Vec<Log>,
     pub polls: Option<Polls>,
@@ -77,6 +80,7 @@ impl Standing {
             hindrances: Hindrances::default(),
             orders: Vec::new(),
             allowance: None,
+            calls: None,
             logs: Vec::new(),
             polls: None,
             journal: None,
@@ -118,6 +122,7 @@ impl Standing {
             "orders": orders,
             "outbox": self.outbox(now),
             "polls": self.polls.map(|polls| polls.as_json()),
+            "calls": self.calls.as_ref().map(|calls| called(calls, now)),
             "allowance": self.allowance.map(|allowance| allowed(&allowance, now)),
             "logs": self.logs.iter().map(Log::as_json).collect::<Vec<_>>(),
             "journal": self.journal.map(|journal| journalled(&journal, now)),
@@ -243,6 +248,12 @@ fn progress(load: &Progress, now: Millis) -> Value {
         "seconds_left": left,
         "begun_at": format_datetime(load.begun_at),
     })
+}
+
+/// Within a day, by what the calls were for.
+fn called(calls: &Calls, now: Millis) -> Value {
+    let of = |purpose: Purpose| (purpose.name().to_owned(), calls.of_a_day(purpose, now).into());
+    Purpose::ALL.map(of).into_iter().collect::<Map<_, _>>().into()
 }
 
 fn allowed(allowance: &Allowance, now: Millis) -> Value {

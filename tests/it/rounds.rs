@@ -9,7 +9,8 @@ use serde_json::{Value, json};
 use storesync::model::clock::{Clock, Millis};
 
 use crate::freshness::Inside;
-use crate::world::{Sandbox, eventually};
+use crate::outbound::accepted;
+use crate::world::{Sandbox, a_store, eventually, order};
 
 const MINUTE: Millis = 60_000;
 
@@ -102,12 +103,13 @@ impl World {
         }
         panic!("{what}: not seen within half an hour");
     }
+}
 
-    async fn calls(&self) -> u64 {
-        let url = format!("{}/sandbox/limits", self.org.env["SANDBOX_HTTP"]);
-        let told: Value = reqwest::get(url).await.unwrap().json().await.unwrap();
-        told["used"].as_u64().unwrap()
-    }
+/// How many calls the org counted.
+async fn calls(org: &Sandbox) -> u64 {
+    let url = format!("{}/sandbox/limits", org.env["SANDBOX_HTTP"]);
+    let told: Value = reqwest::get(url).await.unwrap().json().await.unwrap();
+    told["used"].as_u64().unwrap()
 }
 
 fn record(object: &str, fields: &Value) -> Value {
@@ -200,7 +202,7 @@ async fn a_record_that_never_stands_still_is_as_old_as_is_said() {
 
 /// Moves time by thirds of a minute for a quarter of an hour in which nothing happens, and looks at answers after each.
 async fn a_quarter_of_an_hour(world: &World, store: &str, page: i64) -> (u64, Vec<i64>, Vec<i64>) {
-    let before = world.calls().await;
+    let before = calls(&world.org).await;
     let (mut products, mut taxes) = (Vec::new(), Vec::new());
     for _ in 0..45 {
         world.sleep(20_000).await;
@@ -214,7 +216,7 @@ async fn a_quarter_of_an_hour(world: &World, store: &str, page: i64) -> (u64, Ve
     }
     products.sort_unstable();
     taxes.sort_unstable();
-    (world.calls().await - before, products, taxes)
+    (calls(&world.org).await - before, products, taxes)
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -386,4 +388,29 @@ async fn a_stream_that_is_open_and_silent_is_seen_through() {
         })
         .await;
     world.daemon.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_called_is_known_after_a_restart() {
+    let org = Sandbox::start(&["--products", "10", "--stores", "1"]).await;
+    let mut before = 0;
+    for _ in 0..2 {
+        let mut daemon = org.daemon().await;
+        daemon.live().await;
+        let (store, currency, products) = a_store(&daemon).await;
+        let posted = order(&format!("CALL-{before}"), &currency, &[(&products[0], 1)]);
+        accepted(&daemon, &store, &posted).await;
+        let path = format!("/v1/stores/{store}/orders/CALL-{before}");
+        daemon.until(&path, &["confirmed"]).await;
+        daemon.running.stop();
+        // The org counts what it answered; nobody else called it.
+        let counted = calls(&org).await;
+        let (_, told, _) = org.verb(&["status", "--json"]).await;
+        let calls = serde_json::from_str::<Value>(&told).unwrap()["calls"].clone();
+        let of = |purpose: &str| calls[purpose].as_u64().unwrap();
+        assert_eq!(of("polls") + of("reads") + of("orders"), counted, "{calls}");
+        assert!(of("polls") > 0 && of("orders") > 0, "{calls}");
+        assert!(of("reads") > before, "{calls}");
+        before = of("reads");
+    }
 }

@@ -634,7 +634,7 @@ fn the_plan_keeps_to_the_calls_of_the_configuration() {
         let key = calls.map_or_else(String::new, |calls: u64| format!("api_calls_daily = {calls}\n"));
         let text = with_an_unknown_key("").replace("[sync]\n", &format!("[sync]\n{key}"));
         let sync = Config::parse(&text, []).unwrap().sync;
-        let plan = Limits::new(&sync).plan(allowed, counts);
+        let plan = Limits::new(&sync).plan(allowed, counts, 0);
         assert_eq!(plan.budget_daily, budget, "{calls:?}");
         assert!(plan.calls_daily <= budget, "{plan:?}");
     }

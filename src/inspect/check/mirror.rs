@@ -124,7 +124,7 @@ async fn polls(report: &mut Report, world: &World, config: &config::Sync, mirror
             Some(_) => counts.add(Way::Queries, urgency),
         }
     }
-    let plan = Limits::new(config).plan(usage.limit, counts);
+    let plan = Limits::new(config).plan(usage.limit, counts, 0);
     let [page, checkout, other] = plan.intervals.seconds();
     let mut told = format!(
         "asked for each {page} s of what pages show, {checkout} s of what a checkout needs, {other} s of others: {} of {} API calls in 24 hours where nothing changes",
