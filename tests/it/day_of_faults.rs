@@ -28,7 +28,7 @@ use crate::day_of_faults::life::{Life, Told};
 use crate::world::share_of_today;
 
 /// Of moved time, where nothing else is asked for.
-const SHORT_MINUTES: i64 = 30;
+const SHORT_MINUTES: i64 = 15;
 
 /// Lives at a time: most of a life is waiting.
 const LIVES: usize = 2;
