@@ -149,13 +149,15 @@ struct User {
     preferred_username: String,
 }
 
-/// The org may give a limit further members, for single apps.
-#[derive(Deserialize)]
-struct Limit {
-    #[serde(rename = "Max")]
-    max: u64,
-    #[serde(rename = "Remaining")]
-    remaining: u64,
+/// One of the org's limits, whatever the others look like. One that is overdrawn is used up.
+fn usage_of(limits: &Value, name: &str) -> Option<ApiUsage> {
+    let limit = limits[name]["Max"].as_u64()?;
+    let remaining = limits[name]["Remaining"].as_i64()?;
+    let remaining = u64::try_from(remaining).unwrap_or(0);
+    Some(ApiUsage {
+        used: limit.saturating_sub(remaining),
+        limit,
+    })
 }
 
 /// Objects described by one composite request.
@@ -239,13 +241,8 @@ impl Org {
     pub async fn limits(&self) -> Result<Limits, Error> {
         let path = format!("{}/limits", self.data_path());
         let answer = self.call(Method::GET, &path, None).await?;
-        let limits: std::collections::HashMap<String, Limit> = self.json(&path, &answer.body)?;
-        let usage = |name: &str| {
-            limits.get(name).map(|limit| ApiUsage {
-                used: limit.max.saturating_sub(limit.remaining),
-                limit: limit.max,
-            })
-        };
+        let limits: Value = self.json(&path, &answer.body)?;
+        let usage = |name: &str| usage_of(&limits, name);
         let api =
             usage("DailyApiRequests").ok_or_else(|| self.unreadable(&path, "it has no DailyApiRequests"))?;
         Ok(Limits {
@@ -291,5 +288,21 @@ impl Org {
             Err(Error::Refused { status: 404, .. }) => Ok(None),
             Err(error) => Err(error),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn one_limit_is_read_whatever_the_others_look_like() {
+        let limits = json!({"DailyApiRequests": {"Max": 100, "Remaining": 40}, "Gone": {"Max": 5},
+            "Overdrawn": {"Max": 10, "Remaining": -3}, "Odd": []});
+        let used = |name: &str| usage_of(&limits, name).map(|usage| (usage.used, usage.limit));
+        assert_eq!(used("DailyApiRequests"), Some((60, 100)));
+        assert_eq!(used("Overdrawn"), Some((10, 10)));
+        assert_eq!((used("Gone"), used("Odd"), used("Absent")), (None, None, None));
     }
 }

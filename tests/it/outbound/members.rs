@@ -350,6 +350,7 @@ fn of_order(key: &str, contact: &str) -> Vec<(&'static str, String)> {
 }
 
 /// An order with all members but those that name products and people in another way.
+#[allow(clippy::too_many_lines, reason = "a table of members")]
 fn whole(stock: &Stock) -> Case {
     let key = "ALL";
     let body = json!({
@@ -735,6 +736,7 @@ fn customer(path: String, method: Method, body: Value) -> Case {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[allow(clippy::too_many_lines, reason = "one story, told in its order")]
 async fn no_member_of_a_customer_or_of_a_change_is_dropped() {
     let org = an_org().await;
     configure(

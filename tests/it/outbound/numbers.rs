@@ -89,6 +89,7 @@ async fn an_org() -> Sandbox {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[allow(clippy::too_many_lines, reason = "one story, told in its order")]
 async fn a_number_arrives_digit_for_digit_or_is_refused_by_its_name() {
     let org = an_org().await;
     let daemon = org.daemon().await;

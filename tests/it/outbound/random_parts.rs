@@ -323,11 +323,9 @@ impl World {
         match self.random.u8(..3) {
             0 => {
                 let reference = format!("pay_{number}");
-                body.insert(
-                    "payment".to_owned(),
-                    json!({"reference": reference, "amount": "7.50"}),
-                );
+                body.insert("payment".to_owned(), json!({ "reference": reference }));
                 if self.is_storeconnect {
+                    body["payment"]["amount"] = json!("7.50");
                     let own = self.payments.entry(order.key.clone()).or_default();
                     own.insert(reference);
                 } else {
