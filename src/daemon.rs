@@ -34,6 +34,7 @@ use crate::cli::Exit;
 use crate::config::Config;
 use crate::daemon::health::Watched;
 use crate::daemon::mend::{Failed, Mender};
+use crate::inbound::allowance;
 use crate::inbound::apply::Bells;
 use crate::inbound::budget::Limits;
 use crate::model::clock::Clock;
@@ -148,6 +149,7 @@ async fn once(
         mut journal,
         writer,
     } = open(process, clock, lock, mender, &stop).map_err(at_start)?;
+    let (org, dir) = (world.org.clone(), world.config.state.dir.clone());
     let mut stages = Stages::new();
     stages.spawn_blocking(move || {
         writer.run();
@@ -175,7 +177,10 @@ async fn once(
             Some(error)
         }
     };
-    finish(stages, &stop, failed).await
+    let ended = finish(stages, &stop, failed).await;
+    // Nobody calls any more.
+    allowance::write_calls(&org, &dir);
+    ended
 }
 
 /// What a start begins with.

@@ -10,7 +10,6 @@ use std::time::Duration;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use crate::model::calls::Calls;
 use crate::salesforce::Org;
 use crate::salesforce::describe::Limits;
 use crate::salesforce::rest::ApiUsage;
@@ -39,14 +38,16 @@ pub async fn run(org: Org, dir: PathBuf, stop: CancellationToken) -> anyhow::Res
             }
             asked_at = Some(Instant::now());
         }
-        write_calls(&org, &dir, &mut written);
+        if org.calls() != written {
+            written = org.calls();
+            write_calls(&org, &dir);
+        }
         pulse.rests_for(LOOK);
         tokio::select! {
             () = stop.cancelled() => {}
             () = tokio::time::sleep(LOOK) => {}
         }
     }
-    write_calls(&org, &dir, &mut written);
     Ok(())
 }
 
@@ -63,16 +64,12 @@ async fn ask(org: &Org, dir: &Path) {
     }
 }
 
-fn write_calls(org: &Org, dir: &Path, written: &mut Calls) {
-    let calls = org.calls();
-    if calls == *written {
-        return;
-    }
-    match CALLS.write(dir, &calls) {
-        Ok(()) => *written = calls,
-        Err(error) => tracing::warn!(
+/// Writes down what was called so far.
+pub fn write_calls(org: &Org, dir: &Path) {
+    if let Err(error) = CALLS.write(dir, &org.calls()) {
+        tracing::warn!(
             "how many API calls were made cannot be written ({error}): check the space left on the disk"
-        ),
+        );
     }
 }
 

@@ -52,6 +52,13 @@ impl Calls {
         }
     }
 
+    /// One of those that were counted at that time was never made.
+    pub fn take_back(&mut self, purpose: Purpose, counted_at: Millis) {
+        if let Some(hour) = self.hours.get_mut(&counted_at.div_euclid(HOUR_MILLIS)) {
+            hour[purpose as usize] = hour[purpose as usize].saturating_sub(1);
+        }
+    }
+
     /// Within a day. What a clock counted that was ahead is within it as well.
     pub fn of_a_day(&self, purpose: Purpose, now: Millis) -> u64 {
         let hour = now.div_euclid(HOUR_MILLIS);
@@ -85,6 +92,8 @@ mod tests {
             let told = [Purpose::Polls, Purpose::Orders].map(|of| calls.of_a_day(of, at(hour)));
             assert_eq!(told, [polls, orders], "{hour}");
         }
+        calls.take_back(Purpose::Polls, at(123));
+        assert_eq!(calls.of_a_day(Purpose::Polls, at(123)), 3);
         // What is older than a day is not kept.
         calls.count(Purpose::Reads, at(200));
         assert_eq!(calls.hours.len(), 1);

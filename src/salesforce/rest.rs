@@ -115,12 +115,15 @@ impl Org {
             .unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 
-    /// Counts a call that may have reached the org.
-    fn count(&self, path: &str, error: Option<&Error>) {
-        client::count(path, error);
-        if !matches!(error, Some(Error::Unreachable { .. })) {
-            self.counted().count(self.purpose, self.moment().wall);
+    /// Counts a call while it is made: one that is dropped half way may have reached the org. One that has not is taken back.
+    async fn counting<T>(&self, call: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
+        let now = self.moment().wall;
+        self.counted().count(self.purpose, now);
+        let answered = call.await;
+        if matches!(answered, Err(Error::Unreachable { .. })) {
+            self.counted().take_back(self.purpose, now);
         }
+        answered
     }
 
     pub(super) fn config(&self) -> &config::Org {
@@ -338,12 +341,13 @@ impl Org {
             }
             opened => opened,
         };
-        self.count(path, opened.as_ref().err());
+        client::count(path, opened.as_ref().err());
         opened
     }
 
     async fn open_noted(&self, session: &Session, path: &str) -> Result<reqwest::Response, Error> {
-        let opened = self.until_closed(path, self.open_with(session, path)).await;
+        let opened = self.until_closed(path, self.counting(self.open_with(session, path)));
+        let opened = opened.await;
         self.note_answer(Some(session), opened.as_ref());
         opened
     }
@@ -367,13 +371,13 @@ impl Org {
         request: reqwest::RequestBuilder,
         path: &str,
     ) -> Result<Answer, Error> {
-        let answered = self.answer_of(request, path).await;
-        self.note_answer(session, answered.as_ref());
-        match session {
-            Some(_) => self.count(path, answered.as_ref().err()),
+        let answered = match session {
+            Some(_) => self.counting(self.answer_of(request, path)).await,
             // A login is none of the API's calls.
-            None => client::count(path, answered.as_ref().err()),
-        }
+            None => self.answer_of(request, path).await,
+        };
+        self.note_answer(session, answered.as_ref());
+        client::count(path, answered.as_ref().err());
         answered
     }
 

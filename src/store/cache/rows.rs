@@ -461,23 +461,18 @@ impl Batch<'_> {
 
     /// Whether a row is here and its column is true.
     pub fn is_set(&self, mirror: &Mirror, id: &str, position: usize) -> rusqlite::Result<bool> {
-        let (table, column) = (&mirror.table.name, &mirror.table.columns[position].name);
-        let sql = format!(
-            "select 1 from {} where id = ?1 and {} = 1",
-            quoted(table),
-            quoted(column)
-        );
-        self.transaction.prepare_cached(&sql)?.exists([id])
+        self.holds(mirror, id, position, "= 1")
     }
 
     /// Whether a row is here and its column is not null.
     pub fn has_value(&self, mirror: &Mirror, id: &str, position: usize) -> rusqlite::Result<bool> {
+        self.holds(mirror, id, position, "is not null")
+    }
+
+    fn holds(&self, mirror: &Mirror, id: &str, position: usize, what: &str) -> rusqlite::Result<bool> {
         let (table, column) = (&mirror.table.name, &mirror.table.columns[position].name);
-        let sql = format!(
-            "select 1 from {} where id = ?1 and {} is not null",
-            quoted(table),
-            quoted(column)
-        );
+        let (table, column) = (quoted(table), quoted(column));
+        let sql = format!("select 1 from {table} where id = ?1 and {column} {what}");
         self.transaction.prepare_cached(&sql)?.exists([id])
     }
 
