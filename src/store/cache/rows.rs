@@ -447,35 +447,6 @@ impl Batch<'_> {
         self.transaction.prepare_cached(&sql)?.exists((id, read_rev))
     }
 
-    /// A stored text; `None` where the row is not here or has none.
-    pub fn text(&self, mirror: &Mirror, id: &str, position: usize) -> rusqlite::Result<Option<String>> {
-        let (table, column) = (&mirror.table.name, &mirror.table.columns[position].name);
-        let sql = format!("select {} from {} where id = ?1", quoted(column), quoted(table));
-        let text = self
-            .transaction
-            .prepare_cached(&sql)?
-            .query_row([id], |row| row.get::<_, Option<String>>(0))
-            .optional()?;
-        Ok(text.flatten())
-    }
-
-    /// Whether a row is here and its column is true.
-    pub fn is_set(&self, mirror: &Mirror, id: &str, position: usize) -> rusqlite::Result<bool> {
-        self.holds(mirror, id, position, "= 1")
-    }
-
-    /// Whether a row is here and its column is not null.
-    pub fn has_value(&self, mirror: &Mirror, id: &str, position: usize) -> rusqlite::Result<bool> {
-        self.holds(mirror, id, position, "is not null")
-    }
-
-    fn holds(&self, mirror: &Mirror, id: &str, position: usize, what: &str) -> rusqlite::Result<bool> {
-        let (table, column) = (&mirror.table.name, &mirror.table.columns[position].name);
-        let (table, column) = (quoted(table), quoted(column));
-        let sql = format!("select 1 from {table} where id = ?1 and {column} {what}");
-        self.transaction.prepare_cached(&sql)?.exists([id])
-    }
-
     pub(super) fn count(&mut self, mirror: &Mirror, rows: i64) {
         if let Some((_, count)) = self.memory.counts.get_mut(mirror.index) {
             *count += rows;
