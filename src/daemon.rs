@@ -7,7 +7,7 @@
 //! Both listeners are served from the first moment on, whatever the org says: from the cache where there is one, else with
 //! 503 and the cause. The org is asked again and again. A start ends for what a person must mend in the configuration, and
 //! for files of the state that cannot be used; for a damaged cache or journal and for a full disk the stages alone end, and
-//! begin anew (see [`mend`]).
+//! begin anew (see `mend`).
 
 mod exit;
 mod health;

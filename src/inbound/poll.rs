@@ -6,7 +6,7 @@
 //!
 //! Five objects are asked by one call ([`crate::salesforce::pages`]), as often as the org's API allowance lets; where the
 //! configuration wants more than once a minute, an object that is changing is asked more often still. What the org lists
-//! the changes of is asked by [`super::rounds`] from its first poll on.
+//! the changes of is asked by `rounds` from its first poll on.
 
 use std::collections::{HashMap, HashSet};
 use std::time::Duration;

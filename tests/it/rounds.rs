@@ -138,15 +138,19 @@ async fn every_kind_of_change_arrives_by_the_lists() {
     let book = org.create(BOOK, json!({"Name": "created"})).await;
     world.until("a new record", BOOK, &book, named("created")).await;
 
-    // A transaction began before the change of another, and commits eight minutes later with the stamps of its start.
+    // A transaction began before the changes of another, each of which a list names, and commits eight minutes later with
+    // the stamps of its start.
     org.control("transaction", json!({"open": true})).await;
     for minute in 0..8 {
-        let update = record(
-            BOOK,
-            &json!({"Id": book, "Name": format!("while it lasts {minute}")}),
-        );
+        let name = format!("while it lasts {minute}");
+        let update = record(BOOK, &json!({"Id": book, "Name": name}));
         org.control("changes", json!({"update": [update]})).await;
         world.sleep(MINUTE).await;
+        eventually(&name, async || {
+            let said = world.daemon.look(BOOK, &book).await?;
+            (said.row["name"] == name.as_str()).then_some(())
+        })
+        .await;
     }
     let late = record(MEDIA, &json!({"Id": media, "Name": "late"}));
     org.control("changes", json!({"update": [late], "began_ms_ago": 8 * MINUTE}))
