@@ -32,7 +32,9 @@ use crate::store::reader::Reader;
 
 /// There is nothing to look at.
 #[derive(Debug, thiserror::Error)]
-#[error("there is no cache in {dir} yet: start the daemon first, or check [state] dir")]
+#[error(
+    "there is no cache in {dir}: start the daemon first, or check [state] dir; where one runs, cache.db was removed under it, and /readyz says what to do"
+)]
 pub struct NoCache {
     dir: PathBuf,
 }

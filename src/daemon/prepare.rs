@@ -65,6 +65,7 @@ pub(super) async fn when_reachable(
     let mut attempt = 0;
     let mut login = world.org.watch_login();
     loop {
+        let was_refused = login.borrow_and_update().is_some();
         let error = tokio::select! {
             () = world.stop.cancelled() => return Ok(None),
             plan = prepare(world, cache, journal) => match plan {
@@ -81,6 +82,11 @@ pub(super) async fn when_reachable(
         attempt += 1;
         tell(world, Some(format!("{error:#}")));
         let is_refused = login.borrow().is_some();
+        if was_refused && !is_refused {
+            // It was accepted while what needed it was being refused.
+            attempt = 0;
+            continue;
+        }
         tokio::select! {
             () = world.stop.cancelled() => return Ok(None),
             // A login that is accepted again is no reason to wait.

@@ -1,13 +1,14 @@
 //! Following the org's schema while the daemon runs.
 //!
 //! Every object is described again now and then, and at once when an event names a schema that was not known:
-//! that is how a new field announces itself. What becomes of fields is said in [`crate::store::cache::fields`].
+//! that is how a new field announces itself. One that hides a field is described again more often. What becomes of fields is said in [`crate::store::cache::fields`].
 //! An object that the org hides keeps its rows, is told of in the status, and is taken up again when it is back.
 //! Whether an object publishes change events is asked again too.
 
+use std::collections::HashSet;
 use std::time::Duration;
 
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 use crate::config;
 use crate::inbound::apply::Work;
@@ -16,12 +17,16 @@ use crate::inbound::prepare::{HIDDEN, Planned, look, own_members, plan_of, tell}
 use crate::inbound::{Wires, mapping};
 use crate::salesforce::Error;
 use crate::salesforce::pubsub::PubSub;
+use crate::store::cache::fields;
 use crate::store::cache::repairs::reason;
 use crate::telemetry::pulse::Pulse;
 
 /// How often every object is described again. What stands in the way of reading rings before: a field that is gone, a
 /// schema that is unknown.
 const INTERVAL: Duration = Duration::from_secs(3_600);
+
+/// How often objects are described again of which the org hides a field: that it is shown again, nothing else tells.
+const INTERVAL_HIDDEN: Duration = Duration::from_secs(300);
 
 /// Longest time for a round: some questions to the org for each object.
 const ROUND_MAX: Duration = Duration::from_secs(3_600);
@@ -31,13 +36,23 @@ pub async fn run(wires: Wires, pubsub: PubSub, config: config::Sync) -> anyhow::
     let keep_going = async {
         let mut bell = wires.bells.schemas.subscribe();
         let pulse = Pulse::new("evolve");
+        let mut described_at = Instant::now();
         loop {
             pulse.rests_for(INTERVAL);
+            let hidden = objects_with_hidden_fields(&wires)?;
+            let interval = match hidden.is_empty() {
+                true => INTERVAL,
+                false => INTERVAL_HIDDEN,
+            };
             // Whichever comes first: an unknown schema, or the time to look anyway.
-            drop(timeout(INTERVAL, bell.changed()).await);
+            let is_rung = timeout(interval, bell.changed()).await.is_ok();
             bell.borrow_and_update();
             pulse.quiet_for(ROUND_MAX);
-            match round(&wires, &pubsub, &config).await {
+            let only = (!is_rung && described_at.elapsed() < INTERVAL).then_some(&hidden);
+            if only.is_none() {
+                described_at = Instant::now();
+            }
+            match round(&wires, &pubsub, &config, only).await {
                 Ok(()) => {}
                 Err(error) if error.is::<Ended>() => return Ok(()),
                 Err(error) => {
@@ -54,10 +69,24 @@ pub async fn run(wires: Wires, pubsub: PubSub, config: config::Sync) -> anyhow::
     }
 }
 
-async fn round(wires: &Wires, pubsub: &PubSub, config: &config::Sync) -> anyhow::Result<()> {
+fn objects_with_hidden_fields(wires: &Wires) -> anyhow::Result<HashSet<String>> {
+    let missing = wires.reader.with(fields::missing)?;
+    Ok(missing.into_iter().map(|missing| missing.object).collect())
+}
+
+/// Describes all objects again, or only some.
+async fn round(
+    wires: &Wires,
+    pubsub: &PubSub,
+    config: &config::Sync,
+    only: Option<&HashSet<String>>,
+) -> anyhow::Result<()> {
     let members = own_members(&wires.org, config).await?;
-    look_for_more(wires, pubsub, config, &members).await?;
-    let all = wires.planned();
+    if only.is_none() {
+        look_for_more(wires, pubsub, config, &members).await?;
+    }
+    let is_asked = |planned: &&Planned| only.is_none_or(|only| only.contains(&planned.table.object));
+    let all: Vec<Planned> = wires.planned().iter().filter(is_asked).cloned().collect();
     let names: Vec<&str> = all.iter().map(|planned| planned.table.object.as_str()).collect();
     let described = wires.org.describes(&names).await?;
     for (before, described) in all.iter().zip(described) {

@@ -2,14 +2,20 @@
 
 /// Whether a text has the form of an id.
 pub fn is_id(text: &str) -> bool {
-    matches!(text.len(), 15 | 18) && text.bytes().all(|byte| byte.is_ascii_alphanumeric())
+    let is_plain = text.bytes().all(|byte| byte.is_ascii_alphanumeric());
+    // The last three of 18 say which of the others are capitals.
+    is_plain && (text.len() == 15 || text.len() == 18 && text == with_checksum(&text[..15]))
 }
 
 /// An id in its 18 characters, which differ by more than case. Any other text stays as it is.
 pub fn long(text: &str) -> String {
-    if text.len() != 15 || !is_id(text) {
-        return text.to_owned();
+    match text.len() == 15 && is_id(text) {
+        true => with_checksum(text),
+        false => text.to_owned(),
     }
+}
+
+fn with_checksum(text: &str) -> String {
     let mut id = text.to_owned();
     for five in text.as_bytes().chunks(5) {
         let capitals = five.iter().enumerate();
@@ -95,6 +101,20 @@ mod tests {
             ("no id of the or", "no id of the or"),
         ] {
             assert_eq!(long(short), expected);
+        }
+    }
+
+    #[test]
+    fn the_last_three_of_18_characters_belong_to_the_others() {
+        for (text, expected) in [
+            ("001B000001CjFMyIAN", true),
+            ("001B000001CjFMy", true),
+            ("001b000001cjfmyian", false),
+            ("001B000001CjFMyIAX", false),
+            ("001B000001CjFMyIA", false),
+            ("001B000001CjFM IAN", false),
+        ] {
+            assert_eq!(is_id(text), expected, "{text}");
         }
     }
 

@@ -184,7 +184,7 @@ impl<'a> Composer<'a> {
             .place(map("order.payment_reference"), reference)
             .sent_as(Place::Payment(0), "reference");
         let (billing, shipping) = (order.billing_address.as_ref(), order.shipping_address.as_ref());
-        Addresses::of(billing, shipping).put_both(&mut record);
+        Addresses::of(billing, shipping).put_both(&mut record, true);
         self.totals(order, &mut record)?;
         record.add(&order.fields, Place::Fields)?;
         record.append(map("order.mark"), order.mark.as_deref());

@@ -10,6 +10,7 @@
 use serde_json::{Map, Value};
 
 use crate::config::Guests;
+use crate::model::id;
 use crate::model::order::{Customer, Problem};
 use crate::outbound::record::fits;
 use crate::outbound::shape::{Shape, Writable};
@@ -236,8 +237,7 @@ pub fn present(rows: Vec<Map<String, Value>>) -> (Vec<Map<String, Value>>, Optio
 
 /// Whether a text has the form of an id of a contact or an account.
 fn is_id(text: &str) -> bool {
-    let plain = text.bytes().all(|byte| byte.is_ascii_alphanumeric());
-    matches!(text.len(), 15 | 18) && plain && (text.starts_with("003") || text.starts_with("001"))
+    id::is_id(text) && (text.starts_with("003") || text.starts_with("001"))
 }
 
 #[cfg(test)]

@@ -315,8 +315,8 @@ impl Org {
         let mut reach = locked(&self.login().reach);
         let was_away = reach.trouble().is_some();
         match answer {
-            // An answer that is lost tells of its own request alone.
-            Err(error @ (Error::Unreachable { .. } | Error::NotTheApi { .. })) => {
+            // One answer that is lost tells of its own request alone; several in a row, with none between, of the org.
+            Err(error @ (Error::Unreachable { .. } | Error::AnswerLost { .. } | Error::NotTheApi { .. })) => {
                 reach.failed(|| error.to_string(), self.moment());
                 if let Some(trouble) = reach.trouble().filter(|_| !was_away) {
                     tracing::warn!("the org is away: {}", trouble.cause);

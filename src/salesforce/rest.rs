@@ -241,7 +241,7 @@ impl Org {
         let path = format!("{}/composite", self.data_path());
         let answer = self.call(Method::POST, &path, Some(body)).await?;
         let mut answer: Value = self.json(&path, &answer.body)?;
-        self.part_results(&path, answer["compositeResponse"].take())
+        self.part_results(&path, answer.pointer_mut("/compositeResponse"))
     }
 
     /// Sends one graph of the given parts; the results are in their order.
@@ -250,14 +250,12 @@ impl Org {
         let body = json!({"graphs": [{"graphId": "g1", "compositeRequest": parts}]});
         let answer = self.call(Method::POST, &path, Some(&body)).await?;
         let mut answer: Value = self.json(&path, &answer.body)?;
-        self.part_results(
-            &path,
-            answer["graphs"][0]["graphResponse"]["compositeResponse"].take(),
-        )
+        let parts = answer.pointer_mut("/graphs/0/graphResponse/compositeResponse");
+        self.part_results(&path, parts)
     }
 
-    fn part_results(&self, path: &str, parts: Value) -> Result<Vec<PartResult>, Error> {
-        let Value::Array(parts) = parts else {
+    fn part_results(&self, path: &str, parts: Option<&mut Value>) -> Result<Vec<PartResult>, Error> {
+        let Some(Value::Array(parts)) = parts.map(Value::take) else {
             return Err(self.unreadable(path, "it has no compositeResponse"));
         };
         let read = |mut part: Value| {

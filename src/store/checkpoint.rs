@@ -17,7 +17,7 @@ use crate::failpoint;
 use crate::model::clock::Clock;
 use crate::model::trouble::FileKind;
 use crate::store::database::{self, Kind};
-use crate::store::files::Files;
+use crate::store::files::{Files, Opened};
 use crate::store::reader::Reader;
 use crate::store::{cache, holders, journal, outbox, priority};
 
@@ -36,6 +36,9 @@ const INTERVAL: Duration = Duration::from_millis(25);
 /// Fewer pages are moved when nothing was written for so many looks.
 const IDLE_LOOKS: u32 = 120;
 
+/// At every so many looks it is looked whether the files are in their places.
+const LOOKS_AT_FILES: u32 = 20;
+
 /// A log's frames, and how many of them are in the database already.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct Frames {
@@ -52,10 +55,12 @@ struct Watched {
     /// Since when the log is longer than it should be.
     long_since: Option<Instant>,
     connection: Connection,
+    opened: Opened,
     /// Pages that may wait.
     waiting_max: i64,
     last: Frames,
     idle: u32,
+    looks: u32,
 }
 
 /// Checkpoints `cache.db`, `journal.db` and `outbox.db` until told to stop, and says so with each turn. Blocks: give it
@@ -95,13 +100,26 @@ impl Watched {
             kind,
             long_since: None,
             connection,
+            opened: Opened::of(dir, kind)?,
             waiting_max: waiting_bytes_max / i64::from(kind.page_bytes),
             last: Frames::default(),
             idle: 0,
+            looks: 0,
         })
     }
 
+    /// Of a log that was removed or replaced everything is moved at once: nobody could read it after this process.
     fn look(&mut self) -> rusqlite::Result<()> {
+        self.looks = self.looks.wrapping_add(1);
+        if self.looks.is_multiple_of(LOOKS_AT_FILES) && self.opened.replaced().is_some() {
+            let moved = checkpoint(&self.connection, "passive");
+            tracing::debug!(
+                file = self.kind.file_name,
+                ?moved,
+                "a log that is not in its place was moved"
+            );
+            return Ok(());
+        }
         let frames = checkpoint(&self.connection, "noop")?;
         self.idle = if frames == self.last { self.idle + 1 } else { 0 };
         self.last = frames;

@@ -45,10 +45,14 @@ pub struct Aside {
     pub at: Millis,
 }
 
-/// Whether SQLite has found a file's content to be wrong.
+/// Whether SQLite has found a file's content to be wrong. A file or log that is shorter than it has to be is: its log was
+/// removed while another program had its index open.
 pub fn is_damage(error: &rusqlite::Error) -> bool {
-    let code = error.sqlite_error_code();
-    matches!(code, Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase))
+    let sqlite = error.sqlite_error();
+    sqlite.is_some_and(|error| {
+        let is_wrong = matches!(error.code, ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase);
+        is_wrong || error.extended_code == rusqlite::ffi::SQLITE_IOERR_SHORT_READ
+    })
 }
 
 /// The same of any error, whatever it was wrapped in.
@@ -225,6 +229,8 @@ mod tests {
             (ffi::SQLITE_CORRUPT, true),
             (ffi::SQLITE_NOTADB, true),
             (ffi::SQLITE_IOERR, false),
+            (ffi::SQLITE_IOERR_READ, false),
+            (ffi::SQLITE_IOERR_SHORT_READ, true),
             (ffi::SQLITE_FULL, false),
             (ffi::SQLITE_CANTOPEN, false),
             (ffi::SQLITE_BUSY, false),

@@ -169,8 +169,13 @@ impl Opened {
         let (path, _) = self.files.iter().find(is_gone)?;
         let name = path.file_name().unwrap_or_default().to_string_lossy();
         let (outbox, journal) = (outbox::KIND.file_name, journal::KIND.file_name);
-        let what_to_do = if self.database == outbox {
+        let is_log = name != self.database;
+        let what_to_do = if self.database == outbox && is_log {
+            "no order is taken: what was accepted is kept in outbox.db, so end all programs that have it open and start storesync again"
+        } else if self.database == outbox {
             "no order is taken: put back the file that was there, or stop storesync and restore a backup"
+        } else if is_log {
+            "end all programs that have the database open and start storesync again"
         } else if self.database == journal {
             "put back the file that was there, or start storesync again without its history"
         } else {

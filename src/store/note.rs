@@ -1,9 +1,11 @@
 //! Small files beside the databases: what the daemon tells programs beside it, and what it knows again after a start.
 //!
 //! Each is replaced as a whole, so that nobody reads half of one, and makes nobody wait for a database. One that is not
-//! there, or cannot be read, tells nothing.
+//! there, or cannot be read, tells nothing. On a disk that is full the room of the file that is there is written over, which
+//! every file keeps some of: it is then that there is something to tell.
 
-use std::io::Write as _;
+use std::fs::OpenOptions;
+use std::io::{ErrorKind, Write as _};
 use std::marker::PhantomData;
 use std::path::Path;
 
@@ -27,6 +29,9 @@ pub const HINDRANCES: Note<Hindrances> = Note::new("hindrances.json");
 /// How often objects are asked for changes. Who reads the cache without a daemon judges its age by it.
 pub const POLLS: Note<Polls> = Note::new("polls.json");
 
+/// The room of a file: what is longer takes more.
+const ROOM_BYTES: usize = 4_096;
+
 /// A file that holds a `T`.
 #[derive(Debug)]
 pub struct Note<T> {
@@ -46,9 +51,23 @@ impl<T> Note<T> {
 impl<T: Serialize + DeserializeOwned> Note<T> {
     /// Replaces what was told before.
     pub fn write(&self, dir: &Path, told: &T) -> std::io::Result<()> {
+        let mut text = serde_json::to_vec(told)?;
+        // JSON may end in spaces.
+        text.resize(text.len().max(ROOM_BYTES), b' ');
+        match self.replace(dir, &text) {
+            Err(error) if matches!(error.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded) => {
+                let mut file = OpenOptions::new().write(true).open(dir.join(self.file_name))?;
+                file.write_all(&text)?;
+                file.set_len(text.len() as u64)
+            }
+            replaced => replaced,
+        }
+    }
+
+    fn replace(&self, dir: &Path, text: &[u8]) -> std::io::Result<()> {
         let prefix = format!(".{}", self.file_name);
         let mut file = tempfile::Builder::new().prefix(&prefix).tempfile_in(dir)?;
-        file.write_all(&serde_json::to_vec(told)?)?;
+        file.write_all(text)?;
         let kept = file.persist(dir.join(self.file_name));
         kept.map(drop).map_err(|error| error.error)
     }

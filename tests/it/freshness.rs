@@ -379,7 +379,7 @@ async fn an_answer_is_as_old_as_it_says_whatever_fails() {
         for (changed, state) in during.iter().zip([streamed, polled]) {
             all_say(&org, &daemon, changed, state, case).await;
         }
-        org.lift_faults().await;
+        org.no_faults().await;
         for changed in &during {
             changed.until(&daemon, "live").await;
         }

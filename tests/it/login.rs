@@ -215,7 +215,7 @@ async fn a_cache_is_served_whatever_the_login_says() {
         daemon.get(&format!("/v1/objects/product2/{id}")).await.unwrap().0,
         200
     );
-    org.lift_faults().await;
+    org.no_faults().await;
     org.update("Product2", &id, json!({"Name": "After the refusals"}))
         .await;
     eventually("the daemon has logged in and goes on", async || {
@@ -252,7 +252,7 @@ async fn without_a_cache_and_an_org_it_listens_and_says_why_it_has_nothing() {
     assert_eq!(ready["orders"]["sending"], false, "{ready}");
     let (status, problem) = daemon.get("/v1/stores").await.unwrap();
     assert_eq!(status, 503, "{problem}");
-    org.lift_faults().await;
+    org.no_faults().await;
     daemon.live().await;
     assert_eq!(daemon.get("/v1/stores").await.unwrap().0, 200);
 }

@@ -299,7 +299,7 @@ async fn an_org_without_lists_is_asked_by_queries_within_the_budget_until_it_has
     let projected = polls["calls_daily"].as_u64().unwrap();
     assert!(projected <= 2_500, "{polls}");
     assert!(calls <= projected / 96 + 16, "{calls} {polls}");
-    world.org.lift_faults().await;
+    world.org.no_faults().await;
     for _ in 0..13 {
         world.sleep(5 * MINUTE).await;
     }
@@ -319,7 +319,7 @@ async fn an_org_that_refuses_composites_is_asked_one_by_one() {
         let fault = json!({"path": "/composite", "fault": {"status": status, "code": code}});
         world.org.fault(fault).await;
         is_updated_to(&world, &format!("one by one {number}")).await;
-        world.org.lift_faults().await;
+        world.org.no_faults().await;
         // Composites are tried again after an hour.
         for _ in 0..13 {
             world.sleep(5 * MINUTE).await;
@@ -347,7 +347,7 @@ async fn why_the_org_cannot_be_asked_is_told_at_once() {
     let cause = eventually("a cause", async || problem().await).await;
     assert!(cause.contains("could not be asked what changed"), "{cause}");
     assert!(cause.contains("503"), "{cause}");
-    world.org.lift_faults().await;
+    world.org.no_faults().await;
     world.sleep(STEP).await;
     eventually("no cause", async || problem().await.is_none().then_some(())).await;
     world.daemon.end().await;

@@ -316,12 +316,6 @@ impl Sandbox {
         assert_eq!(status, 204, "{answer}");
     }
 
-    /// Takes all staged faults away.
-    pub async fn lift_faults(&self) {
-        let url = format!("{}/sandbox/faults", self.env["SANDBOX_HTTP"]);
-        assert!(self.http.delete(url).send().await.unwrap().status().is_success());
-    }
-
     /// Stages a fault, in the words of the sandbox's own interface.
     pub async fn fault(&self, rule: Value) {
         let url = format!("{}/sandbox/faults", self.env["SANDBOX_HTTP"]);

@@ -15,7 +15,7 @@ const RECORD_TYPE: &str = "RecordTypeId";
 /// An address and where it stands in the write.
 type Placed<'a> = Option<(&'a Address, Place)>;
 
-/// The addresses of a write. One that is not sent is as the other.
+/// The addresses of a write. In a new record, one that is not sent is as the other.
 #[derive(Clone, Copy, Default)]
 pub(super) struct Addresses<'a> {
     pub billing: Placed<'a>,
@@ -24,10 +24,9 @@ pub(super) struct Addresses<'a> {
 
 impl<'a> Addresses<'a> {
     pub fn of(billing: Option<&'a Address>, shipping: Option<&'a Address>) -> Self {
-        let shipping = shipping.map(|address| (address, Place::Shipping));
         Self {
-            billing: billing.map(|address| (address, Place::Billing)).or(shipping),
-            shipping,
+            billing: billing.map(|address| (address, Place::Billing)),
+            shipping: shipping.map(|address| (address, Place::Shipping)),
         }
     }
 
@@ -38,14 +37,16 @@ impl<'a> Addresses<'a> {
     }
 
     /// Sets both, each under its own name.
-    pub fn put_both(self, record: &mut Record<'_>) {
-        Self::put(record, "Billing", self.billing);
+    pub fn put_both(self, record: &mut Record<'_>, is_new: bool) {
+        let instead = self.shipping.filter(|_| is_new);
+        Self::put(record, "Billing", self.billing.or(instead));
         Self::put(record, "Shipping", self.shipping);
     }
 
     /// Sets the one that a person gets mail at.
-    fn put_mailing(self, record: &mut Record<'_>, prefix: &str) {
-        Self::put(record, prefix, self.shipping.or(self.billing));
+    fn put_mailing(self, record: &mut Record<'_>, prefix: &str, is_new: bool) {
+        let instead = self.billing.filter(|_| is_new);
+        Self::put(record, prefix, self.shipping.or(instead));
     }
 }
 
@@ -122,7 +123,7 @@ impl<'a> Composer<'a> {
             account
                 .set("Phone", customer.phone.clone())
                 .sent_as(Place::Customer, "phone");
-            addresses.put_both(&mut account);
+            addresses.put_both(&mut account, known.is_none());
         }
         let key = customer.account_key(own);
         let keeps = self.keeps(customer) || self.party.is_account_kept;
@@ -149,7 +150,7 @@ impl<'a> Composer<'a> {
             .sent_as(Place::Customer, "email")
             .set("Phone", customer.phone.clone())
             .sent_as(Place::Customer, "phone");
-        addresses.put_mailing(&mut contact, "Mailing");
+        addresses.put_mailing(&mut contact, "Mailing", known.is_none());
         self.profile(&mut contact, profile, "")?;
         let key = customer.contact_key(own);
         self.person_record("contact", contact, (known, self.keeps(customer)), key)
@@ -177,8 +178,8 @@ impl<'a> Composer<'a> {
         person
             .place(None, customer.company.clone())
             .sent_as(Place::Customer, "company");
-        addresses.put_both(&mut person);
-        addresses.put_mailing(&mut person, "PersonMailing");
+        addresses.put_both(&mut person, known.is_none());
+        addresses.put_mailing(&mut person, "PersonMailing", known.is_none());
         self.profile(&mut person, profile, "Person")?;
         if known.is_none() && !person.values.contains_key(RECORD_TYPE) {
             match &self.shape.persons {

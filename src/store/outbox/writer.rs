@@ -84,6 +84,14 @@ impl Writer {
             }
             self.commit(&mut batch);
         }
+        self.keep_what_was_accepted();
+    }
+
+    /// Of a log that was removed or replaced, the database takes what nobody could read after this.
+    fn keep_what_was_accepted(&self) {
+        if self.opened.replaced().is_some() {
+            self.empty_log();
+        }
     }
 
     /// A reader that is in its midst keeps the log from being emptied; whoever asked for it asks again.

@@ -6,6 +6,27 @@ use super::accepted;
 use crate::world::{Sandbox, a_store, eventually, order};
 
 #[tokio::test(flavor = "multi_thread")]
+async fn json_that_is_no_composite_is_not_the_org_s_answer() {
+    let org = Sandbox::start(&["--products", "12", "--stores", "1"]).await;
+    let daemon = org.daemon().await;
+    daemon.live().await;
+    let (store, currency, products) = a_store(&daemon).await;
+    for (number, body) in ["[]", "1", "\"x\"", "[[]]", "{\"compositeResponse\":[1]}", "null"]
+        .into_iter()
+        .enumerate()
+    {
+        let strange = json!({"status": 200, "body": body});
+        org.fault(json!({"path": "/composite", "except": "/sobjects/", "method": "POST", "times": 1, "fault": strange}))
+            .await;
+        let key = format!("STRANGE-{number}");
+        accepted(&daemon, &store, &order(&key, &currency, &[(&products[0], 1)])).await;
+        let path = format!("/v1/stores/{store}/orders/{key}");
+        daemon.until(&path, &["confirmed"]).await;
+    }
+    assert_eq!(org.count("Order WHERE External_ID__c LIKE 'STRANGE-%'").await, 6);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn orders_under_a_proxy_s_page_wait_and_arrive_by_themselves() {
     let org = Sandbox::start(&["--products", "12", "--stores", "1"]).await;
     let daemon = org.daemon().await;
