@@ -216,11 +216,16 @@ impl<'a> Stage<'a> {
                 Err(error) => self.tell(planned, Err(error))?,
             }
         }
-        for (question, pages) in self.begin_all(questions, asked.boot).await {
-            let taken = match pages {
-                Ok(pages) => self.take(&question, pages, asked, read_rev).await,
-                Err(error) => Err(error.into()),
+        let (begun, failed) = self.begin_all(questions, asked.boot).await;
+        let mut is_away = false;
+        for (question, pages) in begun {
+            let taken = match (pages, &failed) {
+                // Nor does the org answer a query alone.
+                (_, Some(error)) if is_away => Err(anyhow::anyhow!("{error}")),
+                (Ok(pages), _) => self.take(&question, pages, asked, read_rev).await,
+                (Err(error), _) => Err(error.into()),
             };
+            is_away |= taken.is_err();
             if taken.is_ok() {
                 let object = &question.planned.table.object;
                 self.rounds.take_up(object, wires, limits, org_time);
@@ -230,18 +235,18 @@ impl<'a> Stage<'a> {
         Ok(())
     }
 
-    /// Begins the query of each: by one call where there are several, by a call each where the org refuses that or an
-    /// answer cannot be read.
+    /// Begins the query of each: by one call where there are several, by a call each where that fails. Why it failed, where
+    /// a query alone may fail for the same.
     async fn begin_all<'p>(
         &mut self,
         questions: Vec<Question<'p>>,
         now: Millis,
-    ) -> Vec<(Question<'p>, Result<Pages<'a>, Error>)> {
-        let org = self.org;
+    ) -> (Vec<(Question<'p>, Result<Pages<'a>, Error>)>, Option<Error>) {
+        let (org, mut failed) = (self.org, None);
         if questions.len() > 1 && now >= self.alone_until {
             let soqls: Vec<String> = questions.iter().map(|question| question.soql.clone()).collect();
             match org.pages_of_each(&soqls, Scope::WithDeleted).await {
-                Ok(begun) => return questions.into_iter().zip(begun).collect(),
+                Ok(begun) => return (questions.into_iter().zip(begun).collect(), None),
                 Err(error) if error.is_hidden() => {
                     tracing::warn!(
                         "the org refuses several queries in one call ({error}): each object costs a call; it is tried again in an hour"
@@ -249,20 +254,14 @@ impl<'a> Stage<'a> {
                     self.alone_until = now + ALONE_MILLIS;
                 }
                 Err(Error::Unreadable { .. }) => {}
-                Err(error) => {
-                    let error = anyhow::Error::from(error);
-                    for question in questions {
-                        failed(self.wires, question.planned, Some(&error));
-                    }
-                    return Vec::new();
-                }
+                Err(error) => failed = Some(error),
             }
         }
         let alone = questions.into_iter().map(|question| {
             let pages = org.pages(question.soql.clone(), Scope::WithDeleted);
             (question, Ok(pages))
         });
-        alone.collect()
+        (alone.collect(), failed)
     }
 
     /// What became of a poll.

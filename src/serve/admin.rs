@@ -34,7 +34,7 @@ pub async fn readyz(extract::State(world): extract::State<World>) -> Response {
     let body = json!({
         "ready": reads && taken,
         "reads": {"ready": reads, "state": state.name(), "lag_seconds": standing.lag_seconds(now), "cause": standing.cause(now)},
-        "orders": {"ready": taken, "sending": sending, "problem": refused.or(unsent)},
+        "orders": {"ready": taken, "sending": sending, "problem": unsent.or(refused)},
         "files": health.hindrances.files_as_json(),
     });
     let status = if reads && taken {

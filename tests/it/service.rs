@@ -320,7 +320,7 @@ async fn a_reload_takes_the_certificates_that_the_org_has_now() {
         daemon
             .running
             .said()
-            .contains("what is cached is served meanwhile")
+            .contains("the org is asked again and again")
             .then_some(())
     })
     .await;

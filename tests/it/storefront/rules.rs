@@ -538,11 +538,11 @@ async fn each_rule_is_refused_taken_or_taken_and_marked() {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_ordered_is_not_there_for_others_until_the_org_has_it() {
     let org = Sandbox::start(&["--products", "12", "--stores", "1"]).await;
+    let daemon = org.daemon().await;
+    daemon.live().await;
     // Orders stay here.
     org.fault(json!({"path": "/composite", "method": "POST", "fault": {"status": 503}}))
         .await;
-    let daemon = org.daemon().await;
-    daemon.live().await;
     let store = org.some("s_c__Store__c", "").await;
     let levels = org.query("SELECT s_c__Available_To_Sell__c FROM s_c__Stock_Level__c WHERE s_c__Product_Id__r.ProductCode = 'SKU-4'").await;
     let in_org: f64 = levels
