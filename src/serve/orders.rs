@@ -17,6 +17,7 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use rusqlite::Connection;
 use serde_json::Value;
 
+use crate::model::body;
 use crate::model::clock::{Millis, format_datetime};
 use crate::model::order::parse::{self, Invalid};
 use crate::model::order::rules::Rule;
@@ -28,7 +29,7 @@ use crate::serve::catalogue::{find_store, found_store};
 use crate::serve::freshness::Subject;
 use crate::serve::problem::Problem;
 use crate::serve::query::At;
-use crate::serve::{World, body, persons, reply};
+use crate::serve::{World, persons, reply};
 use crate::store::storefront::customers::{self, Looked};
 use crate::store::storefront::shelf::Shelf;
 use crate::store::storefront::stores::{self, Store};
@@ -132,7 +133,7 @@ pub fn posted(body: Result<Bytes, BytesRejection>) -> Result<Value, Problem> {
             "the body cannot be taken: at most 1 MiB is, and it has to arrive whole",
         )
     })?;
-    body::read(&body)
+    Ok(body::read(&body)?)
 }
 
 /// A key as a part of an address.
