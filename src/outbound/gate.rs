@@ -9,6 +9,7 @@ mod digits;
 mod known;
 mod lost;
 mod names;
+mod totals;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -99,6 +100,7 @@ impl Gate {
         };
         let judged = parts.iter().try_for_each(|part| checked.part(part));
         let judged = judged.and_then(|()| lost::check(&checked, &parts));
+        let judged = judged.and_then(|()| totals::check(&checked));
         if judged.is_err() {
             self.known.doubt();
         }

@@ -406,3 +406,40 @@ async fn a_member_that_stands_twice_is_refused_by_its_name() {
         assert_eq!(problem["detail"], told);
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_quantity_whose_value_no_field_holds_is_refused_at_once() {
+    let org = an_org().await;
+    let (daemon, store, currency, products) = a_daemon(&org).await;
+    let orders = format!("/v1/stores/{store}/orders");
+    let posted = |quantity: u64, price: &str, items: usize| {
+        let some = vec![(products[0].as_str(), 1); items];
+        let mut posted = order("MANY-1", &currency, &some);
+        for item in posted["items"].as_array_mut().unwrap() {
+            item["quantity"] = json!(quantity);
+            item["unit_price"] = json!(price);
+        }
+        posted
+    };
+    for (body, member, told) in [
+        (
+            posted(999_999_999_999_999, "99.99", 1),
+            "items[0].quantity",
+            "items[0].quantity times unit_price is too large: OrderItem.TotalPrice takes 16 digits before the point",
+        ),
+        (
+            posted(99_999_999_999_999_999, "0.01", 1),
+            "items[0].quantity",
+            "items[0].quantity has more digits than a number keeps: send at most 15",
+        ),
+        (
+            posted(900_000_000_000_000, "6", 2),
+            "items",
+            "items come to a total that is too large: Order.TotalAmount takes 16 digits before the point",
+        ),
+    ] {
+        let (status, problem) = daemon.post(&orders, &body).await;
+        assert_eq!((status, &problem["field"]), (422, &json!(member)), "{problem}");
+        assert_eq!(problem["detail"], told);
+    }
+}
