@@ -12,7 +12,7 @@ use std::path::Path;
 use serde_json::{Value, json};
 
 use crate::cli::{Exit, OrdersCommand, OrdersFilter};
-use crate::config::{Config, ConfigError, Guests};
+use crate::config::{Config, ConfigError};
 use crate::inspect::{print, print_json};
 use crate::model::body::{self, Refusal};
 use crate::model::clock::{Clock, Millis, parse_datetime};
@@ -279,15 +279,7 @@ fn export(dir: &Path, asked: &OrdersFilter) -> anyhow::Result<Exit> {
 fn map(config: &Config) -> anyhow::Result<Exit> {
     let profile = config.orders.profile.unwrap_or(config.sync.profile);
     let mapping = Mapping::new(profile, &config.orders.map).map_err(ConfigError)?;
-    print(
-        "Customers are matched by external_id, or else by salesforce_id; whoever has neither is a guest.\n",
-    );
-    print(match config.orders.match_guests {
-        Guests::Email => {
-            "Guests (orders.match_guests = \"email\"): the customer with the address, where exactly one has it; else a new one.\n\n"
-        }
-        Guests::Never => "Guests (orders.match_guests = \"never\"): a new customer each time.\n\n",
-    });
+    print(&text::matching(&config.orders));
     for (name, field) in mapping.all() {
         print(&format!(
             "{name:34}{}\n",

@@ -244,3 +244,27 @@ async fn an_edit_is_read_through_the_door_of_storefronts() {
     let told = answer.text().await.unwrap();
     assert!(told.contains(many), "{told}");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_map_says_whom_the_org_is_asked_for() {
+    let by_key = "1. external_id: the record with this key in Crm_Key__c";
+    let by_id = "2. salesforce_id: the record with this id";
+    let by_email = "3. email, of a guest who gives neither: the one record with the address, where exactly one has it (orders.match_guests = \"email\")";
+    let never = "3. email: never (orders.match_guests = \"never\")";
+    let new = "4. else: a new record";
+    for (guests, customers, third, kind) in [
+        ("email", "contacts", by_email, "a contact"),
+        ("never", "persons", never, "a person account"),
+    ] {
+        let org = Sandbox::start(&["--products", "1", "--stores", "1"]).await;
+        let text = format!(
+            "[orders]\nmatch_guests = \"{guests}\"\ncustomers = \"{customers}\"\nexternal_id_field = \"Crm_Key__c\""
+        );
+        super::configure(&org, &text);
+        let (code, told, said) = org.verb(&["orders", "map"]).await;
+        assert_eq!(code, 0, "{said}");
+        for line in [kind, by_key, by_id, third, new] {
+            assert!(told.contains(line), "{line}: {told}");
+        }
+    }
+}
