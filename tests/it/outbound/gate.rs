@@ -443,3 +443,79 @@ async fn a_quantity_whose_value_no_field_holds_is_refused_at_once() {
         assert_eq!(problem["detail"], told);
     }
 }
+
+/// What storefronts may set by the configuration, of which the org or storesync keeps most to itself.
+const KEPT: [&str; 11] = [
+    "Order.Frozen__c",
+    "Order.Absent__c",
+    "Order.Status",
+    "Order.External_ID__c",
+    "Order.PoNumber",
+    "OrderItem.Frozen__c",
+    "OrderItem.Product2Id",
+    "Contact.Frozen__c",
+    "Contact.External_ID__c",
+    "Case.Frozen__c",
+    "Case.OwnerId",
+];
+
+#[tokio::test(flavor = "multi_thread")]
+async fn fields_that_the_org_or_storesync_keeps_to_itself_are_refused_at_once() {
+    let org = Sandbox::start(&["--products", "5", "--stores", "1"]).await;
+    for object in ["Order", "OrderItem", "Contact", "Case"] {
+        add_field(&org, object, "Frozen__c", "Text 20", "readonly", &[]).await;
+    }
+    configure(&org, &format!("[orders]\nfields = {{ \"*\" = {KEPT:?} }}"));
+    let (daemon, store, currency, products) = a_daemon(&org).await;
+    let plain = order("KEEP-1", &currency, &[(&products[0], 1)]);
+    let of_items = |name: &str| with(plain.clone(), "items.0.fields", &json!({ name: "x" }));
+    let of_order = |name: &str| with(plain.clone(), "fields", &json!({ "PoNumber": "P", name: "x" }));
+    let of_person = |name: &str| json!({"external_id": "C-1", "last_name": "Lee", "fields": { name: "x" }});
+    let of_case = |name: &str| json!({"external_id": "K-1", "subject": "s", "customer": {"last_name": "Lee"}, "fields": { name: "x" }});
+    let (locked, own) = (
+        "is no field that the org lets its user set",
+        "is set by storesync itself",
+    );
+    for (path, body, member, told) in [
+        ("orders", of_order("Frozen__c"), "fields.Frozen__c", locked),
+        ("orders", of_order("Absent__c"), "fields.Absent__c", locked),
+        ("orders", of_order("Status"), "fields.Status", own),
+        ("orders", of_order("External_ID__c"), "fields.External_ID__c", own),
+        (
+            "orders",
+            of_items("Frozen__c"),
+            "items[0].fields.Frozen__c",
+            locked,
+        ),
+        (
+            "orders",
+            of_items("Product2Id"),
+            "items[0].fields.Product2Id",
+            own,
+        ),
+        ("customers", of_person("Frozen__c"), "fields.Frozen__c", locked),
+        (
+            "customers",
+            of_person("External_ID__c"),
+            "fields.External_ID__c",
+            own,
+        ),
+        ("cases", of_case("Frozen__c"), "fields.Frozen__c", locked),
+        ("cases", of_case("OwnerId"), "fields.OwnerId", own),
+    ] {
+        let (status, problem) = daemon.post(&format!("/v1/stores/{store}/{path}"), &body).await;
+        assert_eq!(
+            (status, &problem["field"]),
+            (422, &json!(member)),
+            "{path}: {problem}"
+        );
+        let detail = problem["detail"].as_str().unwrap();
+        assert!(detail.contains(told), "{detail}");
+    }
+    accepted(
+        &daemon,
+        &store,
+        &with(plain.clone(), "fields", &json!({"PoNumber": "P"})),
+    )
+    .await;
+}
