@@ -3,6 +3,7 @@
 //! Plain values without I/O. Nothing here reads a clock, a file or a socket, so every decision that is
 //! written in these words can be tested as a table.
 
+pub mod body;
 pub mod brake;
 pub mod calls;
 pub mod change;

@@ -6,7 +6,6 @@
 mod access;
 mod admin;
 mod admin_orders;
-mod body;
 mod catalogue;
 mod changes;
 pub mod console;

@@ -12,8 +12,9 @@ use std::path::Path;
 use serde_json::{Value, json};
 
 use crate::cli::{Exit, OrdersCommand, OrdersFilter};
-use crate::config::{Config, ConfigError, Guests};
+use crate::config::{Config, ConfigError};
 use crate::inspect::{print, print_json};
+use crate::model::body::{self, Refusal};
 use crate::model::clock::{Clock, Millis, parse_datetime};
 use crate::model::state::WriteState;
 use crate::model::write::{Kind, edit};
@@ -224,20 +225,33 @@ fn state(name: &str) -> Result<WriteState, Usage> {
 fn patch_of(set: &[String], file: Option<&Path>) -> anyhow::Result<Value> {
     let mut patch = match file {
         None => json!({}),
-        Some(path) if path == Path::new("-") => serde_json::from_reader(std::io::stdin())
-            .map_err(|error| Usage(format!("standard input is not JSON ({error})")))?,
         Some(path) => {
-            let shown = path.display();
-            let text = std::fs::read_to_string(path)
-                .map_err(|error| Usage(format!("{shown} cannot be read ({error})")))?;
-            serde_json::from_str(&text).map_err(|error| Usage(format!("{shown} is not JSON ({error})")))?
+            let (name, text) = match path == Path::new("-") {
+                true => (
+                    "standard input".to_owned(),
+                    std::io::read_to_string(std::io::stdin()),
+                ),
+                false => (path.display().to_string(), std::fs::read_to_string(path)),
+            };
+            let text = text.map_err(|error| Usage(format!("{name} cannot be read ({error})")))?;
+            body::read(text.as_bytes()).map_err(|refusal| Usage(refusal.sentence(&name)))?
         }
     };
     for assignment in set {
         let (path, value) = assignment
             .split_once('=')
             .ok_or_else(|| Usage(format!("{assignment} is not of the form path=value")))?;
-        let value = serde_json::from_str(value).unwrap_or_else(|_| value.into());
+        let value = match body::read(value.as_bytes()) {
+            Ok(value) => value,
+            Err(Refusal::Whole(_)) => value.into(),
+            Err(Refusal::Member(invalid)) => {
+                let place = match invalid.field.as_str() {
+                    "" => path.to_owned(),
+                    inside => format!("{path}: {inside}"),
+                };
+                return Err(Usage(format!("{place} {}", invalid.message)).into());
+            }
+        };
         edit::set(&mut patch, path, value);
     }
     Ok(patch)
@@ -265,15 +279,7 @@ fn export(dir: &Path, asked: &OrdersFilter) -> anyhow::Result<Exit> {
 fn map(config: &Config) -> anyhow::Result<Exit> {
     let profile = config.orders.profile.unwrap_or(config.sync.profile);
     let mapping = Mapping::new(profile, &config.orders.map).map_err(ConfigError)?;
-    print(
-        "Customers are matched by external_id, or else by salesforce_id; whoever has neither is a guest.\n",
-    );
-    print(match config.orders.match_guests {
-        Guests::Email => {
-            "Guests (orders.match_guests = \"email\"): the customer with the address, where exactly one has it; else a new one.\n\n"
-        }
-        Guests::Never => "Guests (orders.match_guests = \"never\"): a new customer each time.\n\n",
-    });
+    print(&text::matching(&config.orders));
     for (name, field) in mapping.all() {
         print(&format!(
             "{name:34}{}\n",

@@ -9,6 +9,8 @@ mod digits;
 mod known;
 mod lost;
 mod names;
+mod own;
+mod totals;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -93,12 +95,15 @@ impl Gate {
         checked.person_id()?;
         checked.keys()?;
         let party = party(write, keeps_person);
-        // What cannot be composed is an administrator's to mend.
-        let Ok(parts) = checked.parts(&party) else {
-            return Ok(());
+        // What else cannot be composed is an administrator's to mend.
+        let judged = match checked.parts_of(write, &party) {
+            Ok(parts) => {
+                let judged = parts.iter().try_for_each(|part| checked.part(part));
+                let judged = judged.and_then(|()| lost::check(&checked, &parts));
+                judged.and_then(|()| totals::check(&checked))
+            }
+            Err(_) => own::check(&checked, &[party.clone(), somebody(keeps_person)]),
         };
-        let judged = parts.iter().try_for_each(|part| checked.part(part));
-        let judged = judged.and_then(|()| lost::check(&checked, &parts));
         if judged.is_err() {
             self.known.doubt();
         }
@@ -165,13 +170,23 @@ fn party(write: &Write, keeps_person: bool) -> Party {
         || write
             .customer()
             .is_some_and(|customer| customer.salesforce_id.is_some());
-    let id = (has_to_be_there || keeps_person).then(|| SOME_ID.to_owned());
+    match has_to_be_there || keeps_person {
+        true => Party {
+            is_own_account: has_to_be_there,
+            ..somebody(keeps_person)
+        },
+        false => Party::default(),
+    }
+}
+
+/// A person whom the org has.
+fn somebody(is_kept: bool) -> Party {
     Party {
-        person: id.clone(),
-        account: id,
-        is_own_account: has_to_be_there,
-        is_account_kept: keeps_person,
-        is_kept: keeps_person,
+        person: Some(SOME_ID.to_owned()),
+        account: Some(SOME_ID.to_owned()),
+        is_own_account: true,
+        is_account_kept: is_kept,
+        is_kept,
     }
 }
 
@@ -187,7 +202,12 @@ struct Checked<'a> {
 }
 
 impl Checked<'_> {
-    fn parts<'p>(&'p self, party: &'p Party) -> Result<Vec<Part<'p>>, crate::model::order::Problem> {
+    /// A write as it would be sent for somebody.
+    fn parts_of<'p>(
+        &'p self,
+        write: &Write,
+        party: &'p Party,
+    ) -> Result<Vec<Part<'p>>, crate::model::order::Problem> {
         let policy = &self.gate.policy;
         let composer = Composer {
             shape: self.shape,
@@ -200,7 +220,7 @@ impl Checked<'_> {
             cancelled_status: &policy.cancelled_status,
             data_path: "",
         };
-        match self.write {
+        match write {
             Write::Order(order) => composer.order_parts(order),
             Write::Entry(kind, entry) => composer.entry_parts(*kind, entry),
         }

@@ -128,6 +128,15 @@ impl Form {
         }
     }
 
+    /// Most digits before the point, of a number.
+    pub fn whole_digits(&self) -> Option<u32> {
+        match self {
+            Self::Number { whole, .. } => Some(*whole),
+            Self::Integer { digits } => Some(*digits),
+            _ => None,
+        }
+    }
+
     fn refusal(&self, value: &Value) -> Option<String> {
         match self {
             Self::Text { length } => too_long(*length, value.as_str()?),

@@ -8,6 +8,11 @@ use serde_json::{Map, Value, json};
 use crate::model::order::{Address, Decimal, Fields, Problem};
 use crate::outbound::shape::{Key, Writable};
 
+/// The org does not let its user set what was sent.
+pub const FIELD_NOT_WRITABLE: &str = "FIELD_NOT_WRITABLE";
+/// It is not a storefront's to set.
+pub const FIELD_RESERVED: &str = "FIELD_RESERVED";
+
 /// One part of a composite or graph request.
 pub struct Part<'a> {
     pub method: &'static str,
@@ -180,7 +185,7 @@ impl<'a> Record<'a> {
         let Some(name) = field.and_then(|field| self.shape.createable(field)) else {
             let field = field.unwrap_or("for it");
             return Err(Problem::new(
-                "FIELD_NOT_WRITABLE",
+                FIELD_NOT_WRITABLE,
                 format!(
                     "{object} has no field {field} that the user may set, and the order has a value for it: give the user access to it in the org, or name another under orders.map"
                 ),
@@ -220,7 +225,7 @@ impl<'a> Record<'a> {
             let object = &self.shape.object;
             let Some(name) = self.shape.createable(field) else {
                 return Err(Problem::new(
-                    "FIELD_NOT_WRITABLE",
+                    FIELD_NOT_WRITABLE,
                     format!(
                         "{object} has no field {field} that the user may set: remove it from \"fields\", or give the user access to it in the org"
                     ),
@@ -237,7 +242,7 @@ impl<'a> Record<'a> {
                 || self.values.contains_key(name);
             if reserved {
                 return Err(Problem::new(
-                    "FIELD_RESERVED",
+                    FIELD_RESERVED,
                     format!("{object}.{name} is set by storesync itself: remove it from \"fields\""),
                 ));
             }

@@ -19,13 +19,14 @@ use axum::response::Response;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
+use crate::model::body;
 use crate::model::clock::parse_datetime;
 use crate::model::state::WriteState;
 use crate::model::write::Kind;
 use crate::outbound::outbox::desk::{Action, Deed, Done, Filter, PAGE_MAX, Sought};
 use crate::serve::problem::Problem;
 use crate::serve::query::At;
-use crate::serve::{World, body, reply};
+use crate::serve::{World, reply};
 
 /// Rows of a page where none is asked for.
 const PAGE_USUAL: u32 = 100;

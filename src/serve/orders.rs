@@ -17,6 +17,7 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use rusqlite::Connection;
 use serde_json::Value;
 
+use crate::model::body;
 use crate::model::clock::{Millis, format_datetime};
 use crate::model::order::parse::{self, Invalid};
 use crate::model::order::rules::Rule;
@@ -28,7 +29,7 @@ use crate::serve::catalogue::{find_store, found_store};
 use crate::serve::freshness::Subject;
 use crate::serve::problem::Problem;
 use crate::serve::query::At;
-use crate::serve::{World, body, persons, reply};
+use crate::serve::{World, persons, reply};
 use crate::store::storefront::customers::{self, Looked};
 use crate::store::storefront::shelf::Shelf;
 use crate::store::storefront::stores::{self, Store};
@@ -53,6 +54,7 @@ pub async fn place(
     let Placing {
         store_id,
         fingerprint,
+        not_written,
         placed,
     } = world
         .reader
@@ -82,13 +84,15 @@ pub async fn place(
     };
     let accepted_at = accepted_at(&accepted, &external_id, idempotency_key.as_deref())?;
     let status_url = format!("/v1/stores/{store_id}/orders/{}", segment(&external_id));
-    Ok(acceptance(&external_id, accepted_at, &status_url))
+    Ok(acceptance(&external_id, accepted_at, &status_url, not_written))
 }
 
 /// What the cache makes of an order.
 struct Placing {
     store_id: String,
     fingerprint: Fingerprint,
+    /// A member that is left out.
+    not_written: Option<NotWritten>,
     /// The order as it will be sent, with how much orders may hold of what it wants.
     placed: Result<(Write, Vec<Limit>), Problem>,
 }
@@ -106,6 +110,7 @@ fn placing(
     let fingerprint = Fingerprint::of_order(&order, &store.id)?;
     order.customer.is_protected = !grant.customers;
     let names = Names::posted_order(&order);
+    let keeps_company = persons::keeps_company(world, cache, &order.customer, None)?;
     let placed = placed(world, cache, &store, order).and_then(|(placed, visitor, limits)| {
         let keeps_person = {
             let found = (visitor.contact_id.as_deref(), visitor.account_id.as_deref());
@@ -120,6 +125,7 @@ fn placing(
         placed,
         store_id: store.id,
         fingerprint,
+        not_written: keeps_company.then_some(("customer.company", persons::COMPANY_KEPT)),
     })
 }
 
@@ -132,7 +138,7 @@ pub fn posted(body: Result<Bytes, BytesRejection>) -> Result<Value, Problem> {
             "the body cannot be taken: at most 1 MiB is, and it has to arrive whole",
         )
     })?;
-    body::read(&body)
+    Ok(body::read(&body)?)
 }
 
 /// A key as a part of an address.
@@ -162,8 +168,16 @@ pub fn accepted_at(accepted: &Accepted, external_id: &str, header: Option<&str>)
     }
 }
 
+/// A member that was sent and is not written, and why.
+pub type NotWritten = (&'static str, &'static str);
+
 /// What was so when it was accepted, so that asking again gets the same answer.
-pub fn acceptance(external_id: &str, accepted_at: Millis, status_url: &str) -> Response {
+pub fn acceptance(
+    external_id: &str,
+    accepted_at: Millis,
+    status_url: &str,
+    not_written: Option<NotWritten>,
+) -> Response {
     let mut answer = Vec::with_capacity(256);
     json::member(&mut answer, b'{', "external_id", Some(external_id));
     json::member(&mut answer, b',', "state", Some("queued"));
@@ -174,6 +188,12 @@ pub fn acceptance(external_id: &str, accepted_at: Millis, status_url: &str) -> R
         Some(&format_datetime(accepted_at)),
     );
     json::member(&mut answer, b',', "status_url", Some(status_url));
+    if let Some((field, why)) = not_written {
+        answer.extend_from_slice(b",\"not_written\":[");
+        json::member(&mut answer, b'{', "field", Some(field));
+        json::member(&mut answer, b',', "why", Some(why));
+        answer.extend_from_slice(b"}]");
+    }
     answer.push(b'}');
     reply::json(StatusCode::ACCEPTED, answer)
 }

@@ -7,6 +7,7 @@ use axum::http::{HeaderName, HeaderValue, StatusCode};
 use axum::response::Response;
 use rusqlite::Connection;
 
+use crate::model::order;
 use crate::serve::World;
 use crate::serve::problem::Problem;
 use crate::store::storefront::customers::{self, By, Customer, Looked, Place};
@@ -60,6 +61,40 @@ pub fn named(world: &World, cache: &Connection, name: &str) -> Result<Option<Cus
             Err(Problem::new(StatusCode::CONFLICT, "customer-not-unique", detail))
         }
     }
+}
+
+/// What is said of a company that is not written.
+pub const COMPANY_KEPT: &str = "the account of the customer is shared or another's and keeps its name: name the customer's account by account_external_id";
+
+/// Whether push will leave out the company of a write: the customer's account is not the customer's alone, as far as the
+/// cache knows.
+pub fn keeps_company(
+    world: &World,
+    cache: &Connection,
+    sent: &order::Customer,
+    named: Option<&str>,
+) -> Result<bool, Problem> {
+    if sent.company.is_none() || sent.account_external_id.is_some() || world.intake.has_person_accounts() {
+        return Ok(false);
+    }
+    let looked = match named {
+        Some(name) => {
+            let whole = customers::whole_id(name);
+            find(world, cache, &customers::ways(whole.as_deref().unwrap_or(name)))?
+        }
+        None => find(world, cache, &world.intake.ways_to(sent))?,
+    };
+    let Looked::One(found) = looked else {
+        return Ok(false);
+    };
+    let (Some(_), Some(account)) = (&found.contact_id, &found.account_id) else {
+        return Ok(false);
+    };
+    let key = customers::account_key(cache, account)?;
+    let is_own = key
+        .zip(found.external_id)
+        .is_some_and(|(one, other)| one.eq_ignore_ascii_case(&other));
+    Ok(!is_own)
 }
 
 /// Says whose the answer is: after a merge that is another record than the one that was named.

@@ -4,6 +4,7 @@ use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde_json::json;
 
+use crate::model::body;
 use crate::model::freshness::Progress;
 use crate::model::order::parse::Invalid;
 use crate::model::order::rules::Rule;
@@ -111,6 +112,15 @@ impl From<Invalid> for Problem {
 }
 
 /// The cache cannot be read: the operator's matter, and the log's.
+impl From<body::Refusal> for Problem {
+    fn from(refusal: body::Refusal) -> Self {
+        match refusal {
+            body::Refusal::Member(invalid) => invalid.into(),
+            body::Refusal::Whole(_) => Self::bad_request(refusal.sentence("the body")),
+        }
+    }
+}
+
 impl From<anyhow::Error> for Problem {
     fn from(error: anyhow::Error) -> Self {
         tracing::error!(error = format!("{error:#}"), "the cache cannot be read");

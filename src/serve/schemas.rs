@@ -166,7 +166,8 @@ fn orders() -> Value {
             "actor": text, "per_second": {"type": "integer", "minimum": 1, "maximum": 1000},
             "filter": {"type": "object"}}},
         "Accepted": {"type": "object", "required": ["external_id", "state"], "properties": {
-            "external_id": text, "state": text, "accepted_at": text, "status_url": text}},
+            "external_id": text, "state": text, "accepted_at": text, "status_url": text,
+            "not_written": {"type": "array", "items": {"type": "object", "properties": {"field": text, "why": text}}}}},
         "OrderState": {"type": "object", "required": ["external_id", "state", "salesforce_id", "error", "attempts"], "properties": {
             "external_id": text, "org_key": text,
             "state": {"enum": WriteState::ALL},

@@ -26,12 +26,12 @@ use crate::outbound::outbox::Names;
 use crate::serve::access::Grant;
 use crate::serve::catalogue::find_store;
 use crate::serve::orders::{
-    IdempotencyKey, acceptance, accepted_at, check, check_fields, customer_of, keeps_person, of_store,
-    posted, segment, told,
+    IdempotencyKey, NotWritten, acceptance, accepted_at, check, check_fields, customer_of, keeps_person,
+    of_store, posted, segment, told,
 };
 use crate::serve::problem::Problem;
 use crate::serve::query::At;
-use crate::serve::{World, reply};
+use crate::serve::{World, persons, reply};
 use crate::store::storefront;
 use crate::store::storefront::stores::Store;
 
@@ -127,6 +127,7 @@ async fn accept(
     };
     let external_id = entry.external_id.clone();
     let keeps_person = stays(world, grant, &entry)?;
+    let not_written = not_written(world, kind, &entry)?;
     let write = Write::Entry(kind, entry);
     let checked = check(world, store, &write, (Names::posted(kind), keeps_person));
     let Write::Entry(kind, entry) = write else {
@@ -157,7 +158,22 @@ async fn accept(
         kind.name(),
         segment(&external_id)
     );
-    Ok(acceptance(&external_id, accepted_at, &status_url))
+    Ok(acceptance(&external_id, accepted_at, &status_url, not_written))
+}
+
+/// The company that is left out, as far as the cache knows.
+fn not_written(world: &World, kind: Kind, entry: &Entry) -> Result<Option<NotWritten>, Problem> {
+    let Some(customer) = &entry.customer else {
+        return Ok(None);
+    };
+    let member = match kind {
+        Kind::Customer => "company",
+        _ => "customer.company",
+    };
+    let keeps = world
+        .reader
+        .snapshot(|cache| persons::keeps_company(world, cache, customer, entry.named.as_deref()))?;
+    Ok(keeps.then_some((member, persons::COMPANY_KEPT)))
 }
 
 /// Whether the write belongs to somebody whom the org has, as far as the cache knows, and who stays as they are.

@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 
 use serde_json::Value;
 
+use crate::config::{Customers, Guests, Orders};
 use crate::model::clock::format_datetime;
 use crate::model::write::edit::Change;
 use crate::store::outbox::desk::Detail;
@@ -114,4 +115,29 @@ fn differences(changes: &[Change]) -> String {
         );
         text
     })
+}
+
+/// How the record of a customer is found, by the configuration: the first rule that finds one decides.
+pub fn matching(orders: &Orders) -> String {
+    let record = match orders.customers {
+        Customers::Contacts => "a contact",
+        Customers::Persons => "a person account",
+    };
+    let key = match &orders.external_id_field {
+        Some(field) => format!("the record with this key in {field}"),
+        None => "the record with this key".to_owned(),
+    };
+    let by_email = match orders.match_guests {
+        Guests::Email => {
+            ", of a guest who gives neither: the one record with the address, where exactly one has it (orders.match_guests = \"email\")"
+        }
+        Guests::Never => ": never (orders.match_guests = \"never\")",
+    };
+    format!(
+        "A customer is {record} of the org, found by the first of:\n\
+         1. external_id: {key}\n\
+         2. salesforce_id: the record with this id, which has to be there\n\
+         3. email{by_email}\n\
+         4. else: a new record\n\n"
+    )
 }

@@ -83,6 +83,12 @@ impl Decimal {
         Some(Self { millionths })
     }
 
+    /// Whether it has at most so many digits before the point.
+    pub fn has_whole_digits(self, most: u32) -> bool {
+        let limit = 10_i128.checked_pow(most).and_then(|limit| limit.checked_mul(ONE));
+        limit.is_none_or(|limit| self.millionths.abs() < limit)
+    }
+
     /// How many hundredths it is; `None` where it has more digits than that.
     pub fn hundredths(self) -> Option<i64> {
         let hundredth = ONE / 100;

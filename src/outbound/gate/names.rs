@@ -74,6 +74,14 @@ impl Names {
         }
     }
 
+    /// What the list of the lines is called.
+    pub fn lines(&self) -> &'static str {
+        match &self.form {
+            Form::PostedOrder { .. } => "items",
+            Form::Posted | Form::Kept => "lines",
+        }
+    }
+
     /// `items[2].quantity`
     pub fn path(&self, place: Place, member: &str) -> String {
         let is_kept = matches!(self.form, Form::Kept);

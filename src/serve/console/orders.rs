@@ -6,6 +6,7 @@ use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Redirect};
 use serde::Deserialize;
 
+use crate::model::body;
 use crate::model::clock::format_datetime;
 use crate::model::state::WriteState;
 use crate::outbound::outbox::View;
@@ -307,10 +308,8 @@ pub async fn deed(
         "reopen" => Action::Reopen { reference },
         "edit" => Action::Edit {
             reference,
-            patch: serde_json::from_str(&wanted.patch).map_err(|error| {
-                let sentence = format!("the change is no JSON: {error}");
-                Trouble::new(StatusCode::BAD_REQUEST, sentence)
-            })?,
+            patch: body::read(wanted.patch.as_bytes())
+                .map_err(|refusal| Trouble::new(StatusCode::BAD_REQUEST, refusal.sentence("the change")))?,
         },
         "discard" if !wanted.reason.trim().is_empty() => Action::Discard {
             reference,

@@ -108,6 +108,12 @@ pub fn find(connection: &Connection, place: Place, by: By<'_>) -> rusqlite::Resu
     Ok(Looked::Nobody)
 }
 
+/// The key of an account.
+pub fn account_key(connection: &Connection, id: &str) -> rusqlite::Result<Option<String>> {
+    let sql = "select coalesce(external_id, sc_id) from _of_account where id = ?1";
+    Ok(first(connection, sql, [id], |row| row.get(0))?.flatten())
+}
+
 fn all<T>(
     connection: &Connection,
     sql: &str,

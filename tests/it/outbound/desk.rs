@@ -208,3 +208,63 @@ async fn is_given_up_and_taken_up(daemon: &Daemon, store: &str) {
     let exported = daemon.admin_get("/api/orders/export?kind=order").await;
     assert_eq!(exported.as_str().unwrap().lines().count(), 2);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_edit_is_read_through_the_door_of_storefronts() {
+    let (org, daemon, _) = refused_orders(1).await;
+    let many = "has more digits than a number keeps: send at most 15";
+    let twice = "stands twice in the body: send it once";
+    let in_file = |name: &str, text: &str| {
+        let path = org.state().join(name);
+        std::fs::write(&path, text).unwrap();
+        path.to_str().unwrap().to_owned()
+    };
+    let inexact = in_file("inexact.json", r#"{"fields": {"Wide__c": 9007199254740993}}"#);
+    let double = in_file("double.json", r#"{"customer": {"phone": "1", "phone": "2"}}"#);
+    for (how, value, told) in [
+        ("--set", "tax=9007199254740993", format!("tax {many}")),
+        (
+            "--set",
+            r#"customer={"phone": "1", "phone": "2"}"#,
+            format!("customer: phone {twice}"),
+        ),
+        ("--patch", &inexact, format!("fields.Wide__c {many}")),
+        ("--patch", &double, format!("customer.phone {twice}")),
+    ] {
+        let (code, _, said) = org.verb(&["orders", "edit", "BAD-1", how, value]).await;
+        assert!(code == 64 && said.contains(&told), "{value}: {code} {said}");
+    }
+    let edit = |body: &'static str| {
+        let address = format!("{}/api/orders/BAD-1/edit", daemon.admin);
+        let request = reqwest::Client::new().post(address).body(body);
+        async move { request.send().await.unwrap() }
+    };
+    let answer = edit(r#"{"patch": {"tax": 19.900000000000000001}}"#).await;
+    assert_eq!(answer.status(), 422);
+    let told = answer.text().await.unwrap();
+    assert!(told.contains(many), "{told}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_map_says_whom_the_org_is_asked_for() {
+    let by_key = "1. external_id: the record with this key in Crm_Key__c";
+    let by_id = "2. salesforce_id: the record with this id";
+    let by_email = "3. email, of a guest who gives neither: the one record with the address, where exactly one has it (orders.match_guests = \"email\")";
+    let never = "3. email: never (orders.match_guests = \"never\")";
+    let new = "4. else: a new record";
+    for (guests, customers, third, kind) in [
+        ("email", "contacts", by_email, "a contact"),
+        ("never", "persons", never, "a person account"),
+    ] {
+        let org = Sandbox::start(&["--products", "1", "--stores", "1"]).await;
+        let text = format!(
+            "[orders]\nmatch_guests = \"{guests}\"\ncustomers = \"{customers}\"\nexternal_id_field = \"Crm_Key__c\""
+        );
+        super::configure(&org, &text);
+        let (code, told, said) = org.verb(&["orders", "map"]).await;
+        assert_eq!(code, 0, "{said}");
+        for line in [kind, by_key, by_id, third, new] {
+            assert!(told.contains(line), "{line}: {told}");
+        }
+    }
+}

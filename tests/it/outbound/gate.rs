@@ -406,3 +406,116 @@ async fn a_member_that_stands_twice_is_refused_by_its_name() {
         assert_eq!(problem["detail"], told);
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_quantity_whose_value_no_field_holds_is_refused_at_once() {
+    let org = an_org().await;
+    let (daemon, store, currency, products) = a_daemon(&org).await;
+    let orders = format!("/v1/stores/{store}/orders");
+    let posted = |quantity: u64, price: &str, items: usize| {
+        let some = vec![(products[0].as_str(), 1); items];
+        let mut posted = order("MANY-1", &currency, &some);
+        for item in posted["items"].as_array_mut().unwrap() {
+            item["quantity"] = json!(quantity);
+            item["unit_price"] = json!(price);
+        }
+        posted
+    };
+    for (body, member, told) in [
+        (
+            posted(999_999_999_999_999, "99.99", 1),
+            "items[0].quantity",
+            "items[0].quantity times unit_price is too large: OrderItem.TotalPrice takes 16 digits before the point",
+        ),
+        (
+            posted(99_999_999_999_999_999, "0.01", 1),
+            "items[0].quantity",
+            "items[0].quantity has more digits than a number keeps: send at most 15",
+        ),
+        (
+            posted(900_000_000_000_000, "6", 2),
+            "items",
+            "items come to a total that is too large: Order.TotalAmount takes 16 digits before the point",
+        ),
+    ] {
+        let (status, problem) = daemon.post(&orders, &body).await;
+        assert_eq!((status, &problem["field"]), (422, &json!(member)), "{problem}");
+        assert_eq!(problem["detail"], told);
+    }
+}
+
+/// What storefronts may set by the configuration, of which the org or storesync keeps most to itself.
+const KEPT: [&str; 11] = [
+    "Order.Frozen__c",
+    "Order.Absent__c",
+    "Order.Status",
+    "Order.External_ID__c",
+    "Order.PoNumber",
+    "OrderItem.Frozen__c",
+    "OrderItem.Product2Id",
+    "Contact.Frozen__c",
+    "Contact.External_ID__c",
+    "Case.Frozen__c",
+    "Case.OwnerId",
+];
+
+#[tokio::test(flavor = "multi_thread")]
+async fn fields_that_the_org_or_storesync_keeps_to_itself_are_refused_at_once() {
+    let org = Sandbox::start(&["--products", "5", "--stores", "1"]).await;
+    for object in ["Order", "OrderItem", "Contact", "Case"] {
+        add_field(&org, object, "Frozen__c", "Text 20", "readonly", &[]).await;
+    }
+    configure(&org, &format!("[orders]\nfields = {{ \"*\" = {KEPT:?} }}"));
+    let (daemon, store, currency, products) = a_daemon(&org).await;
+    let plain = order("KEEP-1", &currency, &[(&products[0], 1)]);
+    let of_items = |name: &str| with(plain.clone(), "items.0.fields", &json!({ name: "x" }));
+    let of_order = |name: &str| with(plain.clone(), "fields", &json!({ "PoNumber": "P", name: "x" }));
+    let of_person = |name: &str| json!({"external_id": "C-1", "last_name": "Lee", "fields": { name: "x" }});
+    let of_case = |name: &str| json!({"external_id": "K-1", "subject": "s", "customer": {"last_name": "Lee"}, "fields": { name: "x" }});
+    let (locked, own) = (
+        "is no field that the org lets its user set",
+        "is set by storesync itself",
+    );
+    for (path, body, member, told) in [
+        ("orders", of_order("Frozen__c"), "fields.Frozen__c", locked),
+        ("orders", of_order("Absent__c"), "fields.Absent__c", locked),
+        ("orders", of_order("Status"), "fields.Status", own),
+        ("orders", of_order("External_ID__c"), "fields.External_ID__c", own),
+        (
+            "orders",
+            of_items("Frozen__c"),
+            "items[0].fields.Frozen__c",
+            locked,
+        ),
+        (
+            "orders",
+            of_items("Product2Id"),
+            "items[0].fields.Product2Id",
+            own,
+        ),
+        ("customers", of_person("Frozen__c"), "fields.Frozen__c", locked),
+        (
+            "customers",
+            of_person("External_ID__c"),
+            "fields.External_ID__c",
+            own,
+        ),
+        ("cases", of_case("Frozen__c"), "fields.Frozen__c", locked),
+        ("cases", of_case("OwnerId"), "fields.OwnerId", own),
+    ] {
+        let (status, problem) = daemon.post(&format!("/v1/stores/{store}/{path}"), &body).await;
+        assert_eq!(
+            (status, &problem["field"]),
+            (422, &json!(member)),
+            "{path}: {problem}"
+        );
+        let detail = problem["detail"].as_str().unwrap();
+        assert!(detail.contains(told), "{detail}");
+    }
+    accepted(
+        &daemon,
+        &store,
+        &with(plain.clone(), "fields", &json!({"PoNumber": "P"})),
+    )
+    .await;
+}

@@ -1,6 +1,8 @@
 //! Every member that the document declares of an order, a customer and what changes them: its value is in a record of the
 //! org, or an answer names the member and says what to configure. Nothing is dropped without a word.
 
+mod kinds;
+
 use std::collections::BTreeSet;
 
 use reqwest::Method;
@@ -350,7 +352,6 @@ fn of_order(key: &str, contact: &str) -> Vec<(&'static str, String)> {
 }
 
 /// An order with all members but those that name products and people in another way.
-#[allow(clippy::too_many_lines, reason = "a table of members")]
 fn whole(stock: &Stock) -> Case {
     let key = "ALL";
     let body = json!({
@@ -367,8 +368,24 @@ fn whole(stock: &Stock) -> Case {
             "paid_at": "2026-11-22T09:30:00Z"}],
         "fields": {"PoNumber": "PO-ALL"}
     });
-    let mut places: Places = vec![
+    let mut places = of_the_order_and_its_customer(stock, key);
+    places.extend(of_its_items(stock));
+    places.extend(of_its_charges(stock));
+    places.extend(of_its_payments());
+    addresses(&mut places);
+    Case {
+        method: Method::POST,
+        path: format!("/v1/stores/{}/orders", stock.store),
+        body,
+        places,
+    }
+}
+
+fn of_the_order_and_its_customer(stock: &Stock, key: &str) -> Places {
+    vec![
         ("external_id", json!(key), &["Order.External_ID__c"]),
+        ("fields", json!("PO-ALL"), &["Order.PoNumber"]),
+        ("tax", json!("1.09"), &["Order.Tax__c"]),
         ("order_date", json!(stock.day), &["Order.EffectiveDate"]),
         ("currency", json!(stock.currency), &["Order.CurrencyIsoCode"]),
         (
@@ -386,6 +403,11 @@ fn whole(stock: &Stock) -> Case {
             json!("ACME-ALL"),
             &["Account.External_ID__c"],
         ),
+    ]
+}
+
+fn of_its_items(stock: &Stock) -> Places {
+    vec![
         (
             "items[].product_id",
             stock.products[0]["Product2Id"].clone(),
@@ -404,7 +426,11 @@ fn whole(stock: &Stock) -> Case {
             &["OrderItem.s_c__Total_of_Discounts__c", "OrderItem.Saved__c"],
         ),
         ("items[].fields", json!("For Ana"), &["OrderItem.Engraving__c"]),
-        ("tax", json!("1.09"), &["Order.Tax__c"]),
+    ]
+}
+
+fn of_its_charges(stock: &Stock) -> Places {
+    vec![
         (
             "shipping.amount",
             json!("9.95"),
@@ -450,6 +476,11 @@ fn whole(stock: &Stock) -> Case {
             stock.promotion["s_c__Coupon_Code__c"].clone(),
             &["Order.Coupons__c"],
         ),
+    ]
+}
+
+fn of_its_payments() -> Places {
+    vec![
         (
             "payments[].reference",
             json!("pi_all"),
@@ -478,15 +509,7 @@ fn whole(stock: &Stock) -> Case {
             json!("2026-11-22T09:30:00Z"),
             &["s_c__Payment__c.s_c__Paid_At__c"],
         ),
-        ("fields", json!("PO-ALL"), &["Order.PoNumber"]),
-    ];
-    addresses(&mut places);
-    Case {
-        method: Method::POST,
-        path: format!("/v1/stores/{}/orders", stock.store),
-        body,
-        places,
-    }
+    ]
 }
 
 /// Orders that name products in each of the ways, for a contact of the org.
@@ -735,14 +758,14 @@ fn customer(path: String, method: Method, body: Value) -> Case {
     }
 }
 
-#[tokio::test(flavor = "multi_thread")]
-#[allow(clippy::too_many_lines, reason = "one story, told in its order")]
-async fn no_member_of_a_customer_or_of_a_change_is_dropped() {
-    let org = an_org().await;
-    configure(
-        &org,
-        &format!("[orders]\nstatus = \"Activated\"\ncancelled_status = \"Completed\"\n{FIELDS}"),
-    );
+/// Declared members of a body that no case has sent.
+fn missing(shop: &Shop<'_>, document: &Value, name: &str) -> Vec<String> {
+    let all = of_schema(document, name).into_iter();
+    all.filter(|member| !shop.seen.contains(member)).collect()
+}
+
+/// A daemon that has seen the org's objects.
+async fn a_daemon(org: &Sandbox) -> Daemon {
     let daemon = org.daemon().await;
     daemon.live().await;
     let seen = org.state().join("objects.json");
@@ -750,53 +773,52 @@ async fn no_member_of_a_customer_or_of_a_change_is_dropped() {
         seen.exists().then_some(())
     })
     .await;
-    let (store, currency, products) = a_store(&daemon).await;
-    let base = format!("/v1/stores/{store}");
-    let document = the_document(&daemon).await;
-    let mut shop = Shop::of(&org, &daemon);
-    let whole = json!({"external_id": "P-1", "email": "p1@example.com", "first_name": "Pia", "last_name": "Pohl",
+    daemon
+}
+
+fn all_of_a_person() -> Value {
+    json!({"external_id": "P-1", "email": "p1@example.com", "first_name": "Pia", "last_name": "Pohl",
         "phone": "+61 3 5550 0002", "company": "Pohl Teas", "birthdate": "1990-02-03", "title": "Dr",
         "mobile_phone": "+61 4 5550 0003", "email_opt_out": true, "shipping_address": address(SHIPPING),
-        "billing_address": address(BILLING), "fields": {"Nick__c": "Pi"}});
-    let person = [
-        ("Contact", "External_ID__c = 'P-1'".to_owned()),
-        ("Account", "External_ID__c = 'P-1'".to_owned()),
-    ];
-    shop.send(
-        customer(format!("{base}/customers"), Method::POST, whole.clone()),
-        &person,
-    )
-    .await;
+        "billing_address": address(BILLING), "fields": {"Nick__c": "Pi"}})
+}
+
+/// The records of a person and of their account.
+fn of_person(key: &str, account: &str) -> [(&'static str, String); 2] {
+    [
+        ("Contact", format!("External_ID__c = '{key}'")),
+        ("Account", format!("External_ID__c = '{account}'")),
+    ]
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_member_of_a_customer_is_dropped() {
+    let org = an_org().await;
+    configure(&org, &format!("[orders]\n{FIELDS}"));
+    let daemon = a_daemon(&org).await;
+    let (store, ..) = a_store(&daemon).await;
+    let customers = format!("/v1/stores/{store}/customers");
+    let document = the_document(&daemon).await;
+    let mut shop = Shop::of(&org, &daemon);
+    let post = |body: Value| customer(customers.clone(), Method::POST, body);
+    shop.send(post(all_of_a_person()), &of_person("P-1", "P-1")).await;
     // Whom the org has, and an account that is shared: addresses are the person's there.
     let contact = org
         .some("Contact", "WHERE Email != null AND AccountId != null")
         .await;
-    let named = json!({"external_id": "P-2", "salesforce_id": contact, "mobile_phone": "+61 4 5550 0004"});
-    let by_id = [("Contact", format!("Id = '{contact}'"))];
-    let mut case = customer(format!("{base}/customers"), Method::POST, named);
+    let mut case =
+        post(json!({"external_id": "P-2", "salesforce_id": contact, "mobile_phone": "+61 4 5550 0004"}));
     // Whom an id finds is not given the key.
     case.places.push(("external_id", json!(contact), &["Contact.Id"]));
-    shop.send(case, &by_id).await;
+    shop.send(case, &[("Contact", format!("Id = '{contact}'"))]).await;
     let shared = json!({"external_id": "P-3", "last_name": "Pint", "company": "Pint Ltd", "account_external_id": "ACME-P"});
-    let of_shared = [
-        ("Contact", "External_ID__c = 'P-3'".to_owned()),
-        ("Account", "External_ID__c = 'ACME-P'".to_owned()),
-    ];
-    shop.send(
-        customer(format!("{base}/customers"), Method::POST, shared),
-        &of_shared,
-    )
-    .await;
-    let missing = |shop: &Shop<'_>, name: &str| {
-        let all = of_schema(&document, name);
-        all.into_iter()
-            .filter(|member| !shop.seen.contains(member))
-            .collect::<Vec<_>>()
-    };
-    assert_eq!(missing(&shop, "NewCustomer"), [""; 0]);
+    shop.send(post(shared), &of_person("P-3", "ACME-P")).await;
+    assert_eq!(missing(&shop, &document, "NewCustomer"), [""; 0]);
+}
 
-    shop.seen.clear();
-    let mut change = whole;
+/// Every member of a person, with another value.
+fn change_of_a_person() -> Value {
+    let mut change = all_of_a_person();
     change.as_object_mut().unwrap().shift_remove("external_id");
     for (member, value) in [
         ("email", "p1@example.net"),
@@ -814,46 +836,70 @@ async fn no_member_of_a_customer_or_of_a_change_is_dropped() {
     change["shipping_address"] = address(BILLING);
     change["billing_address"] = address(SHIPPING);
     change["fields"] = json!({"Nick__c": "Po"});
-    shop.send(
-        customer(format!("{base}/customers/P-1"), Method::PATCH, change),
-        &person,
-    )
-    .await;
-    let moved = json!({"account_external_id": "ACME-P"});
-    let moved = customer(format!("{base}/customers/P-1"), Method::PATCH, moved);
-    shop.send(
-        moved,
-        &[(
-            "Account",
-            "Id IN (SELECT AccountId FROM Contact WHERE External_ID__c = 'P-1')".to_owned(),
-        )],
-    )
-    .await;
-    assert_eq!(missing(&shop, "CustomerChange"), [""; 0]);
+    change
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_member_of_a_change_of_a_customer_is_dropped() {
+    let org = an_org().await;
+    configure(&org, &format!("[orders]\n{FIELDS}"));
+    let daemon = a_daemon(&org).await;
+    let (store, ..) = a_store(&daemon).await;
+    let customers = format!("/v1/stores/{store}/customers");
+    let document = the_document(&daemon).await;
+    let mut shop = Shop::of(&org, &daemon);
+    for (body, account) in [
+        (all_of_a_person(), "P-1"),
+        (
+            json!({"external_id": "P-3", "last_name": "Pint", "account_external_id": "ACME-P"}),
+            "ACME-P",
+        ),
+    ] {
+        let key = body["external_id"].as_str().unwrap().to_owned();
+        let case = customer(customers.clone(), Method::POST, body);
+        shop.send(case, &of_person(&key, account)).await;
+    }
+    shop.seen.clear();
+    let person = format!("{customers}/P-1");
+    let change = customer(person.clone(), Method::PATCH, change_of_a_person());
+    shop.send(change, &of_person("P-1", "P-1")).await;
+    let moved = customer(
+        person.clone(),
+        Method::PATCH,
+        json!({"account_external_id": "ACME-P"}),
+    );
+    let of_account = "Id IN (SELECT AccountId FROM Contact WHERE External_ID__c = 'P-1')".to_owned();
+    shop.send(moved, &[("Account", of_account)]).await;
+    assert_eq!(missing(&shop, &document, "CustomerChange"), [""; 0]);
     for member in ["external_id", "salesforce_id"] {
-        let body = json!({ member: contact, "phone": "+61 3 5550 0007" });
+        let body = json!({ member: "003000000000001AAA", "phone": "+61 3 5550 0007" });
         let (status, told) = daemon
-            .send(
-                Method::PATCH,
-                &daemon.api,
-                &format!("{base}/customers/P-1"),
-                Some("K"),
-                &body,
-            )
+            .send(Method::PATCH, &daemon.api, &person, Some("K"), &body)
             .await;
         assert_eq!((status, &told["field"]), (422, &json!(member)), "{told}");
     }
+}
 
-    shop.seen.clear();
+#[tokio::test(flavor = "multi_thread")]
+async fn no_member_of_an_update_of_an_order_is_dropped() {
+    let org = an_org().await;
+    configure(
+        &org,
+        &format!("[orders]\nstatus = \"Activated\"\ncancelled_status = \"Completed\"\n{FIELDS}"),
+    );
+    let daemon = a_daemon(&org).await;
+    let (store, currency, products) = a_store(&daemon).await;
+    let mut shop = Shop::of(&org, &daemon);
     let mut placed = order("UP", &currency, &[(&products[0], 1)]);
     placed["customer"] = json!({"last_name": "Up"});
     super::accepted(&daemon, &store, &placed).await;
     for body in updates() {
-        let updates = format!("{base}/orders/UP/updates");
+        let updates = format!("/v1/stores/{store}/orders/UP/updates");
         shop.send(update(updates, body), &of_order("UP", "LastName = 'Up'"))
             .await;
     }
-    assert_eq!(missing(&shop, "OrderUpdate"), [""; 0]);
+    let document = the_document(&daemon).await;
+    assert_eq!(missing(&shop, &document, "OrderUpdate"), [""; 0]);
 }
 
 fn updates() -> [Value; 3] {

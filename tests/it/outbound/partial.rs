@@ -432,3 +432,60 @@ async fn keys_are_any_text_that_the_org_holds() {
     assert_eq!(theirs.len(), found.len());
     assert!(found.iter().all(|one| theirs.contains(one)), "{theirs:?}");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_company_that_is_not_written_is_told_of_in_the_answer() {
+    let org = Org::of(Sandbox::start(&["--products", "12", "--stores", "1"]).await).await;
+    let own = org.account(Some("P-1"), "Mia O'Brien").await;
+    let company = org.account(Some("ACME"), "Acme").await;
+    org.contact(&own, Some("P-1"), "p1@example.com").await;
+    org.contact(&company, Some("B-1"), "b1@example.com").await;
+    let daemon = org.sandbox.daemon().await;
+    daemon.live().await;
+    let (store, currency, products) = a_store(&daemon).await;
+    let base = format!("/v1/stores/{store}");
+    let mut placed = order("WEB-B", &currency, &[(&products[0], 1)]);
+    placed["customer"] = json!({"external_id": "B-1", "company": "Other Ltd"});
+    let change = |key: &str| {
+        (
+            Method::PATCH,
+            format!("{base}/customers/{key}"),
+            json!({"company": "Other Ltd"}),
+        )
+    };
+    let posted = json!({"external_id": "B-1", "company": "Other Ltd"});
+    for (number, ((method, path, body), member)) in [
+        (change("B-1"), Some("company")),
+        (
+            (Method::POST, format!("{base}/customers"), posted),
+            Some("company"),
+        ),
+        (
+            (Method::POST, format!("{base}/orders"), placed),
+            Some("customer.company"),
+        ),
+        (change("P-1"), None),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let key = (method == Method::PATCH).then(|| format!("N-{number}"));
+        let (status, answer) = daemon
+            .send(method, &daemon.api, &path, key.as_deref(), &body)
+            .await;
+        assert_eq!(status, 202, "{answer}");
+        let told = &answer["not_written"][0];
+        assert_eq!(told["field"].as_str(), member, "{path}: {answer}");
+        let why = told["why"].as_str().unwrap_or_default();
+        assert_eq!(why.contains("account_external_id"), member.is_some(), "{answer}");
+        let url = answer["status_url"].as_str().unwrap();
+        daemon.until(url, &["sent", "confirmed"]).await;
+    }
+    let names = |name: &str| format!("Account WHERE Name = '{name}'");
+    assert_eq!(org.sandbox.count(&names("Acme")).await, 1);
+    assert_eq!(
+        org.sandbox.count(&names("Other Ltd")).await,
+        1,
+        "their own is renamed"
+    );
+}

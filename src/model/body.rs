@@ -1,6 +1,8 @@
-//! Reads JSON bodies, and refuses those in which a member stands twice: of the two values one would be dropped without a
-//! word. A number with more digits than a double keeps is refused too: it would become another one. In one pass; nothing
-//! of a value is repeated in what is said of it. What cannot be read is told as what it is.
+//! Reads the JSON that a storefront or a person sends: the one door for all of it. Pure.
+//!
+//! A member that stands twice is refused: of the two values one would be dropped without a word. A number with more digits
+//! than a double keeps is refused too: it would become another one. In one pass; nothing of a value is repeated in what is
+//! said of it. What cannot be read is told as what it is.
 
 use std::cell::RefCell;
 use std::fmt;
@@ -11,7 +13,6 @@ use serde_json::{Map, Number, Value};
 use crate::model::order::card;
 use crate::model::order::digits::{self, Digits};
 use crate::model::order::parse::Invalid;
-use crate::serve::problem::Problem;
 
 /// Longest name of a member that is repeated in an answer.
 const NAME_CHARACTERS_MAX: usize = 200;
@@ -19,7 +20,26 @@ const NAME_CHARACTERS_MAX: usize = 200;
 /// Most levels of a body: a write has five.
 const DEPTH_MAX: usize = 64;
 
-/// What is wrong with a body that is JSON.
+/// Why a text is not taken.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Refusal {
+    /// It is JSON, and a member of it cannot be taken.
+    Member(Invalid),
+    /// It cannot be read at all. What follows the name of it: `is not JSON`.
+    Whole(String),
+}
+
+impl Refusal {
+    /// One sentence about the text, which is called `name`.
+    pub fn sentence(&self, name: &str) -> String {
+        match self {
+            Self::Member(Invalid { field, message, .. }) if !field.is_empty() => format!("{field} {message}"),
+            Self::Member(Invalid { message, .. }) | Self::Whole(message) => format!("{name} {message}"),
+        }
+    }
+}
+
+/// What is wrong with a text that is JSON.
 enum Fault {
     /// The path of a member.
     Twice(String),
@@ -31,7 +51,7 @@ enum Fault {
 /// Longest text of a number that a double keeps for certain, unless it has an exponent.
 const EXACT_BYTES_MAX: usize = 15;
 
-/// The numbers of a body as they are written, in their order. What is no JSON has any.
+/// The numbers of a text as they are written, in their order. What is no JSON has any.
 #[derive(Debug)]
 struct Numbers<'b> {
     rest: &'b [u8],
@@ -70,8 +90,8 @@ impl<'b> Numbers<'b> {
     }
 }
 
-/// The body as JSON.
-pub fn read(body: &[u8]) -> Result<Value, Problem> {
+/// The text as JSON.
+pub fn read(body: &[u8]) -> Result<Value, Refusal> {
     let (fault, numbers) = (RefCell::new(None), RefCell::new(Numbers { rest: body }));
     let place = At {
         place: Place::Top,
@@ -84,33 +104,32 @@ pub fn read(body: &[u8]) -> Result<Value, Problem> {
         json.end()?;
         Ok(value)
     });
+    let member = |path, message| Err(Refusal::Member(Invalid::new(path, message)));
     match (value, fault.into_inner()) {
-        (_, Some(Fault::Twice(path))) => {
-            Err(Invalid::new(path, "stands twice in the body: send it once").into())
-        }
-        (_, Some(Fault::Inexact(path))) => Err(Invalid::new(path, digits::TOO_MANY).into()),
-        (_, Some(Fault::Deep)) => Err(Problem::bad_request(format!(
-            "the body is nested more than {DEPTH_MAX} deep, as no write is: send it flat"
+        (_, Some(Fault::Twice(path))) => member(path, "stands twice in the body: send it once"),
+        (_, Some(Fault::Inexact(path))) => member(path, digits::TOO_MANY),
+        (_, Some(Fault::Deep)) => Err(Refusal::Whole(format!(
+            "is nested more than {DEPTH_MAX} deep, as no write is: send it flat"
         ))),
         (Ok(value), None) => Ok(value),
-        (Err(error), None) => Err(Problem::bad_request(unreadable(body, &error))),
+        (Err(error), None) => Err(Refusal::Whole(unreadable(body, &error))),
     }
 }
 
-/// Why a body cannot be read.
+/// Why a text cannot be read.
 fn unreadable(body: &[u8], error: &serde_json::Error) -> String {
     let (line, column) = (error.line(), error.column());
     if body.trim_ascii().is_empty() {
-        return "the body is empty: send JSON".to_owned();
+        return "is empty: send JSON".to_owned();
     }
     if error.is_eof() {
-        return format!("the body is not JSON: it ends before it is complete (line {line})");
+        return format!("is not JSON: it ends before it is complete (line {line})");
     }
     // The library has no other sign of it.
     if error.to_string().starts_with("number out of range") {
-        return format!("the body has a number that is too large (line {line}, column {column})");
+        return format!("has a number that is too large (line {line}, column {column})");
     }
-    format!("the body is not JSON (line {line}, column {column})")
+    format!("is not JSON (line {line}, column {column})")
 }
 
 /// Where a value stands, up to the whole.
@@ -299,7 +318,7 @@ mod tests {
             ("{\"a\":1", "not JSON"),
             ("{} {}", "not JSON"),
         ] {
-            let told = format!("{:?}", read(text.as_bytes()).unwrap_err());
+            let told = read(text.as_bytes()).unwrap_err().sentence("the body");
             assert!(told.contains(expected), "{text}: {told}");
         }
         // One name in two objects is two members.
@@ -317,7 +336,7 @@ mod tests {
             (r#"{"a":1e-400}"#, "a"),
             ("[1.5, 19.999999999999999]", "[1]"),
         ] {
-            let told = format!("{:?}", read(text.as_bytes()).unwrap_err());
+            let told = read(text.as_bytes()).unwrap_err().sentence("the body");
             let expected = format!("{expected} {}", digits::TOO_MANY);
             assert!(told.contains(&expected), "{text}: {told}");
         }
@@ -358,7 +377,7 @@ mod tests {
             ),
             ("a=1".to_owned(), "the body is not JSON (line 1"),
         ] {
-            let told = format!("{:?}", read(text.as_bytes()).unwrap_err());
+            let told = read(text.as_bytes()).unwrap_err().sentence("the body");
             assert!(told.contains(expected), "{told}");
         }
         assert!(read(nested(64).as_bytes()).is_ok());
