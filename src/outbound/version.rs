@@ -16,8 +16,11 @@ use crate::salesforce::ApiError;
 use crate::salesforce::rest::PartResult;
 use crate::store::outbox::Claimed;
 
+/// The objects that writes change.
+pub const OBJECTS: [&str; 3] = ["Order", "Account", "Contact"];
+
 /// Digits before the point that the field needs.
-pub const DIGITS: u32 = 15;
+const DIGITS: u32 = 15;
 /// The numbers of one write; attempts beyond them share the last.
 const ATTEMPTS: u32 = 100;
 
@@ -83,7 +86,7 @@ impl<'a> Version<'a> {
         let (_, path) = part["url"].as_str()?.split_once("/sobjects/")?;
         let object = path.split(['/', '?']).next()?;
         part["body"].as_object()?;
-        field_of(self.shape.object(object).ok()?, self.field)
+        field_of(self.shape.object(object).ok()?, self.field).ok()
     }
 
     /// Why the org refuses the change, where it does so for the number.
@@ -103,10 +106,21 @@ impl<'a> Version<'a> {
     }
 }
 
-/// The field of an object that takes numbers of so many digits, where it has one that the user may set.
-fn field_of<'s>(shape: &'s Writable, field: &str) -> Option<&'s str> {
-    let takes = matches!(shape.limits(field)?.form, Form::Number { whole, .. } if whole >= DIGITS);
-    shape.createable(field).filter(|_| takes)
+/// The field of an object as the org writes it; why its changes carry no number where the field does not do.
+pub fn field_of<'s>(shape: &'s Writable, field: &str) -> Result<&'s str, String> {
+    let object = &shape.object;
+    let Some(limits) = shape.limits(field) else {
+        return Err(format!("{object} has no field {field} that the user may see"));
+    };
+    if !matches!(limits.form, Form::Number { whole, .. } if whole >= DIGITS) {
+        return Err(format!(
+            "{object}.{field} is no number with {DIGITS} digits before the point"
+        ));
+    }
+    if !limits.createable {
+        return Err(format!("the user may not set {object}.{field}"));
+    }
+    Ok(&limits.name)
 }
 
 fn number(version: i64, attempt: u32) -> i64 {
@@ -114,4 +128,119 @@ fn number(version: i64, attempt: u32) -> i64 {
     version
         .saturating_mul(i64::from(ATTEMPTS))
         .saturating_add(i64::from(place))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::salesforce::describe::{Describe, Field};
+
+    /// Objects whose number field is of a kind, has a precision, and may be set or not.
+    fn shape((kind, precision, createable): (&str, u32, bool)) -> Shape {
+        let describe = |object: &str| Describe {
+            name: object.to_owned(),
+            label: object.to_owned(),
+            key_prefix: None,
+            queryable: true,
+            createable: true,
+            updateable: true,
+            record_types: Vec::new(),
+            fields: vec![
+                Field {
+                    name: "Key__c".to_owned(),
+                    kind: "string".to_owned(),
+                    external_id: true,
+                    unique: true,
+                    createable: true,
+                    ..Field::default()
+                },
+                Field {
+                    name: "Version__c".to_owned(),
+                    kind: kind.to_owned(),
+                    precision,
+                    createable,
+                    ..Field::default()
+                },
+            ],
+        };
+        let [order, account, contact, item] = ["Order", "Account", "Contact", "OrderItem"].map(describe);
+        Shape::of(&order, &account, &contact, &item, Some("Key__c")).unwrap()
+    }
+
+    #[test]
+    fn only_a_number_that_holds_it_and_may_be_set_is_used() {
+        for (field, expected) in [
+            (("double", 18, true), "Version__c"),
+            (("double", 15, true), "Version__c"),
+            (("double", 14, true), "is no number with 15 digits"),
+            (("string", 18, true), "is no number with 15 digits"),
+            (("double", 18, false), "the user may not set Order.version__C"),
+        ] {
+            let shape = shape(field);
+            let found = field_of(&shape.order, "version__C");
+            let told = found.map_or_else(|lack| lack, str::to_owned);
+            assert!(told.contains(expected), "{field:?}: {told}");
+        }
+        assert!(field_of(&shape(("double", 18, true)).order, "Other__c").is_err());
+    }
+
+    #[test]
+    fn a_number_is_in_what_is_made_and_changed_and_ahead_of_a_status() {
+        let shape = shape(("double", 18, true));
+        let version = Version {
+            field: "version__c",
+            number: 7,
+            shape: &shape,
+        };
+        let part = |method: &str, path: &str, body: Value| json!({"method": method, "url": format!("/services/data/v67.0/sobjects/{path}"), "referenceId": "r", "body": body});
+        let both = |status: &Value, path: &str| {
+            let ahead = json!({"method": "PATCH", "url": format!("/services/data/v67.0/sobjects/{path}"), "referenceId": "version", "body": {"Version__c": 7}});
+            vec![ahead, status.clone()]
+        };
+        let status = part("PATCH", "Order/801", json!({"Status": "Activated"}));
+        let by_key = "Order/Key__c/W?updateOnly=true";
+        let query = json!({"method": "GET", "url": "/services/data/v67.0/query?q=x", "referenceId": "found"});
+        for (given, changes, expected) in [
+            (part("POST", "Order", json!({"Status": "Draft"})), false, vec![part("POST", "Order", json!({"Status": "Draft", "Version__c": 7}))]),
+            (part("PATCH", by_key, json!({"City": "x"})), true, vec![part("PATCH", by_key, json!({"City": "x", "Version__c": 7}))]),
+            (part("PATCH", "Contact/003", json!({"Phone": "x"})), false, vec![part("PATCH", "Contact/003", json!({"Phone": "x"}))]),
+            (status.clone(), true, both(&status, "Order/801")),
+            (part("POST", "Lead", json!({"City": "x"})), true, vec![part("POST", "Lead", json!({"City": "x"}))]),
+            (query.clone(), true, vec![query.clone()]),
+        ] {
+            let stamped = version.stamp(&Request::Graph(vec![given.clone()]), changes);
+            assert_eq!(stamped, Request::Graph(expected), "{given}");
+        }
+    }
+
+    #[test]
+    fn later_writes_and_later_attempts_have_higher_numbers_of_15_digits() {
+        let numbers = [(1_795_986_000_000, 1), (1_795_986_000_000, 2), (1_795_986_000_000, 99), (1_795_986_000_001, 0)];
+        let numbers = numbers.map(|(version, attempt)| super::number(version, attempt));
+        assert!(numbers.is_sorted_by(|one, next| one < next), "{numbers:?}");
+        assert_eq!(super::number(1_795_986_000_000, 400), numbers[2]);
+        assert_eq!(numbers[3].to_string().len(), 15);
+    }
+
+    #[test]
+    fn a_refusal_is_for_the_number_where_it_names_the_field() {
+        let shape = shape(("double", 18, true));
+        let version = Version {
+            field: "Version__c",
+            number: 7,
+            shape: &shape,
+        };
+        for (code, field, expected) in [
+            ("FIELD_CUSTOM_VALIDATION_EXCEPTION", "version__c", true),
+            ("FIELD_CUSTOM_VALIDATION_EXCEPTION", "PoNumber", false),
+            ("NUMBER_OUTSIDE_VALID_RANGE", "Version__c", false),
+        ] {
+            let result = PartResult {
+                reference: Some("record".to_owned()),
+                status: 400,
+                body: json!([{"errorCode": code, "message": "no", "fields": [field]}]),
+            };
+            assert_eq!(version.refusal(&[result]).is_some(), expected, "{code} {field}");
+        }
+    }
 }
