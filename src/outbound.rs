@@ -11,7 +11,8 @@
 //!
 //! A write may be sent twice and is never made twice: its key goes into the same transaction as all that belongs
 //! to it, so a second delivery fails as a whole and is resolved by comparing what the org has. One that only sets
-//! values has no such key: while it may still arrive, nothing of its lane is sent.
+//! values has no such key: while it may still arrive, nothing of its lane is sent. Where the org has a field for it, such a
+//! write carries a number ([`version`]) by which the org refuses it once a later one is there.
 
 pub mod compose;
 pub mod confirm;
@@ -30,3 +31,4 @@ pub mod read_back;
 pub mod record;
 pub mod schedule;
 pub mod shape;
+pub mod version;

@@ -34,6 +34,9 @@ pub struct Orders {
     pub status: Option<String>,
     /// The status of a cancelled order.
     pub cancelled_status: String,
+    /// The number field by which a validation rule of the org refuses a change that is older than the one before it; used
+    /// on the objects that have it.
+    pub version_field: Option<String>,
     /// How much of the org's daily API allowance is kept for orders: other writes wait once only that is left.
     pub api_reserve_percent: u32,
     /// How long the org may take to tell of what was sent before it is asked.
@@ -102,6 +105,7 @@ impl Default for Orders {
             discount_product: None,
             status: None,
             cancelled_status: "Cancelled".to_owned(),
+            version_field: None,
             api_reserve_percent: 5,
             echo_seconds: 600,
             duplicates: Duplicates::Save,

@@ -11,6 +11,7 @@ mod local;
 mod mirror;
 mod orders;
 mod reach;
+mod versions;
 
 use std::path::Path;
 
@@ -225,6 +226,7 @@ async fn check(report: &mut Report, config: &Config, offline: bool) {
     orders::rights(report, &world, config.orders.external_id_field.as_deref()).await;
     orders::statuses(report, &world, &config.orders).await;
     orders::persons(report, &world, &config.orders).await;
+    versions::fields(report, &world, &config.orders).await;
 }
 
 #[cfg(test)]

@@ -18,8 +18,9 @@ use crate::model::body::{self, Refusal};
 use crate::model::clock::{Clock, Millis, parse_datetime};
 use crate::model::state::WriteState;
 use crate::model::write::{Kind, edit};
-use crate::outbound::gate::Gate;
+use crate::outbound::gate::{Gate, Known};
 use crate::outbound::mapping::Mapping;
+use crate::outbound::version::{OBJECTS, field_of};
 use crate::store::outbox::desk::{Action, Deed, Desk, DeskError, Done, Filter, PAGE_MAX, Sought};
 
 /// The arguments cannot be meant.
@@ -285,6 +286,17 @@ fn map(config: &Config) -> anyhow::Result<Exit> {
             "{name:34}{}\n",
             if field.is_empty() { "-" } else { field }
         ));
+    }
+    let shape = Known::open(&config.state.dir, &config.orders, config.sync.profile).shape();
+    let version_field = config.orders.version_field.iter();
+    for (field, object) in version_field.flat_map(|field| OBJECTS.map(|object| (field, object))) {
+        let found = shape.as_ref().and_then(|shape| shape.object(object).ok());
+        let told = match found.map(|object| field_of(object, field)) {
+            None => format!("{field} (the org is not known yet)"),
+            Some(Ok(name)) => name.to_owned(),
+            Some(Err(lack)) => format!("- ({lack})"),
+        };
+        print(&format!("{:34}{told}\n", format!("version of {object}")));
     }
     Ok(Exit::Ok)
 }

@@ -329,7 +329,7 @@ pub enum OrderState {
     Confirmed { salesforce_id: String },
     /// Set by push when trying again cannot help; a person decides.
     NeedsAttention { problem: Problem },
-    /// Set by an operator who gives an order up.
+    /// Set by an operator who gives a write up, and by push for a change that a later one has overtaken.
     Discarded { problem: Problem },
 }
 
@@ -355,6 +355,10 @@ pub enum Outcome {
         everyone: bool,
     },
     Refused {
+        problem: Problem,
+    },
+    /// The org has a later change: this one is not to be written any more.
+    Overtaken {
         problem: Problem,
     },
 }
@@ -383,6 +387,7 @@ impl OrderState {
         match outcome {
             Outcome::Sent { salesforce_id } => Self::Sent { salesforce_id },
             Outcome::Refused { problem } => Self::NeedsAttention { problem },
+            Outcome::Overtaken { problem } => Self::Discarded { problem },
             Outcome::Retry {
                 problem,
                 attempts_max: Some(most),
@@ -469,6 +474,11 @@ mod tests {
                 0,
                 Outcome::Refused { problem: problem() },
                 OrderState::NeedsAttention { problem: problem() },
+            ),
+            (
+                0,
+                Outcome::Overtaken { problem: problem() },
+                OrderState::Discarded { problem: problem() },
             ),
         ] {
             assert_eq!(sending(failures).after(outcome, 10_000), expected);

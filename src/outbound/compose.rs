@@ -97,6 +97,8 @@ pub struct Composer<'a> {
     /// The status a complete order is given.
     pub status: Option<&'a str>,
     pub cancelled_status: &'a str,
+    /// The field by which the org tells an older change from a later one.
+    pub version_field: Option<&'a str>,
     /// `/services/data/vNN.N`
     pub data_path: &'a str,
 }

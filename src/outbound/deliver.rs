@@ -15,6 +15,7 @@ use crate::model::order::Problem;
 use crate::model::write::{Entry, Kind, Write};
 use crate::outbound::compose::{Composer, RECORD, Request};
 use crate::outbound::outcome::{self, Verdict};
+use crate::outbound::version::Version;
 use crate::salesforce::rest::{PartResult, Scope};
 use crate::salesforce::soql::literal;
 use crate::salesforce::{Error, Org};
@@ -199,6 +200,11 @@ impl Delivery<'_> {
     ) -> Result<Vec<PartResult>, Trouble> {
         crate::failpoint::reach("push_before_send");
         let left_at = self.org.org_time_at_least();
+        let overwrites = again == Again::Overwrites;
+        let (field, shape) = (self.composer.version_field, self.composer.shape);
+        let version = field.map(|field| Version::of(self.claimed, field, shape));
+        let stamped = version.map(|version| version.stamp(request, overwrites));
+        let request = stamped.as_ref().unwrap_or(request);
         self.exchange.request = Some(request.json().to_string());
         self.exchange.response = None;
         let answer = match request {
@@ -209,6 +215,10 @@ impl Delivery<'_> {
         match answer {
             Ok(results) => {
                 self.exchange.response = Some(told(&results).to_string());
+                let overtaken = version.filter(|_| overwrites);
+                if let Some(problem) = overtaken.and_then(|version| version.refusal(&results)) {
+                    return Err(Trouble::sending(Verdict::Overtaken { problem }));
+                }
                 outcome::of_results(&results, key_field)
                     .map_err(|verdict| self.sent(verdict, again, left_at))?;
                 self.exchange.record_ids.extend(outcome::ids(&results));

@@ -218,6 +218,7 @@ impl Checked<'_> {
             duplicates: policy.duplicates,
             status: None,
             cancelled_status: &policy.cancelled_status,
+            version_field: None,
             data_path: "",
         };
         match write {

@@ -42,6 +42,8 @@ pub enum Verdict {
     Unanswered { problem: Problem },
     /// It may still arrive, and would then undo what came after it: neither it nor what follows it is sent meanwhile.
     Hold { problem: Problem },
+    /// The org has a later change of the record and refuses this one.
+    Overtaken { problem: Problem },
     /// Trying again cannot help.
     NeedsAttention { problem: Problem },
 }

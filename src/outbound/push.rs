@@ -227,7 +227,7 @@ fn is_outdated(delivered: &Outcome) -> bool {
         Outcome::Retry { problem, .. } | Outcome::Paused { problem, .. } | Outcome::Refused { problem } => {
             outcome::is_outdated_shape(&problem.code)
         }
-        Outcome::Sent { .. } => false,
+        Outcome::Sent { .. } | Outcome::Overtaken { .. } => false,
     }
 }
 
@@ -237,7 +237,7 @@ fn tell_health(world: &World, delivered: &Outcome) {
         Outcome::Paused { problem, .. } => {
             Some(format!("orders wait ({}): {}", problem.code, problem.message))
         }
-        Outcome::Sent { .. } | Outcome::Refused { .. } => None,
+        Outcome::Sent { .. } | Outcome::Refused { .. } | Outcome::Overtaken { .. } => None,
         Outcome::Retry { .. } => return,
     };
     say(world, problem);
@@ -334,6 +334,7 @@ async fn deliver(shared: &Shared<'_>, shape: Arc<Shape>, claimed: Claimed) -> Re
         duplicates: world.config.duplicates,
         status: world.config.status.as_deref(),
         cancelled_status: &world.config.cancelled_status,
+        version_field: world.config.version_field.as_deref(),
         data_path: &data_path,
     };
     let begun_at = world.clock.now();
@@ -361,6 +362,9 @@ async fn deliver(shared: &Shared<'_>, shape: Arc<Shape>, claimed: Claimed) -> Re
         Outcome::Sent { salesforce_id } => {
             tracing::info!(kind, %key, %store, %org_key, %salesforce_id, attempt = claimed.attempt, "{kind} {key} is in the org");
         }
+        Outcome::Overtaken { .. } => {
+            tracing::info!(kind, %key, %store, %org_key, attempt = claimed.attempt, "{kind} {key} is not sent: the org has a later change");
+        }
         Outcome::Retry { problem, .. } | Outcome::Paused { problem, .. } | Outcome::Refused { problem } => {
             let code = &problem.code;
             tracing::warn!(kind, %key, %store, %org_key, %code, attempt = claimed.attempt, state = name, "{kind} {key} is not sent: {code}");
@@ -373,6 +377,7 @@ async fn deliver(shared: &Shared<'_>, shape: Arc<Shape>, claimed: Claimed) -> Re
 fn tell(claimed: &Claimed, outcome: &Outcome, begun_at: Millis, ended_at: Millis) {
     let (name, problem) = match outcome {
         Outcome::Sent { .. } => ("sent", None),
+        Outcome::Overtaken { .. } => ("overtaken", None),
         Outcome::Retry { problem, .. } => ("retry", Some(problem)),
         Outcome::Paused { problem, .. } => ("paused", Some(problem)),
         Outcome::Refused { problem } => ("refused", Some(problem)),

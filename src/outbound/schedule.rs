@@ -166,6 +166,7 @@ impl Circuit {
                 retry(problem, SOON, Some(2), looking)
             }
             Verdict::NeedsAttention { problem } => Outcome::Refused { problem },
+            Verdict::Overtaken { problem } => Outcome::Overtaken { problem },
         }
     }
 
@@ -211,7 +212,7 @@ impl Circuit {
                 self.lanes = (self.lanes + 1).min(LANES_MAX);
             }
             // The org answered: it is there.
-            Outcome::Refused { .. } => self.pauses = 0,
+            Outcome::Refused { .. } | Outcome::Overtaken { .. } => self.pauses = 0,
             Outcome::Retry { .. } => {}
         }
     }

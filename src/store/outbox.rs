@@ -23,6 +23,7 @@ mod read;
 mod standing;
 mod survivors;
 mod transitions;
+mod versions;
 mod writer;
 
 use std::path::Path;
@@ -60,6 +61,7 @@ pub const KIND: database::Kind = database::Kind {
         include_str!("migrations/outbox_0007.sql"),
         include_str!("migrations/outbox_0008.sql"),
         include_str!("migrations/outbox_0009.sql"),
+        include_str!("migrations/outbox_0010.sql"),
     ],
     page_bytes: 4096,
     synchronous: "full",

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::world::Sandbox;
+use crate::world::{Sandbox, eventually};
 
 /// The lines of a report.
 struct Report {
@@ -66,6 +66,41 @@ async fn a_status_that_is_not_in_the_picklist_is_told() {
         remedy.contains("Draft") && remedy.contains("Activated"),
         "{remedy}"
     );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn it_is_told_of_each_object_whether_its_changes_can_have_a_number() {
+    let org = Sandbox::start(&["--products", "5", "--stores", "1"]).await;
+    for (object, kind) in [("Order", "Double 18,0"), ("Account", "Double 10,0")] {
+        let field = json!({"object": object, "name": "Version__c", "type": kind});
+        org.control("schema", json!({ "add": field })).await;
+    }
+    let named = [("STORESYNC__ORDERS__VERSION_FIELD", "Version__c")];
+    let report = Report::of(&org, &named).await;
+    let expected = [
+        ("Order", "ok", "Version__c may be set"),
+        ("Account", "warn", "Account.Version__c is no number with 15 digits"),
+        ("Contact", "warn", "Contact has no field Version__c"),
+    ];
+    for (object, verdict, told) in expected {
+        let line = report.line("orders", &format!("{object} version"));
+        assert_eq!(line["verdict"], verdict, "{line}");
+        assert!(line["told"].as_str().unwrap().contains(told), "{line}");
+    }
+    let (_, before, _) = org.verb_with(&named, &["orders", "map"]).await;
+    assert!(before.contains("Version__c (the org is not known yet)"), "{before}");
+    let daemon = org.daemon_with(&named).await;
+    daemon.live().await;
+    eventually("the org is known", async || {
+        let (_, map, _) = org.verb_with(&named, &["orders", "map"]).await;
+        let line = |object: &str| {
+            let start = format!("version of {object} ");
+            map.lines().find(|line| line.starts_with(&start)).unwrap().to_owned()
+        };
+        let is_there = line("Order").ends_with(" Version__c") && line("Account").contains("15 digits");
+        (is_there && line("Contact").contains("has no field")).then_some(())
+    })
+    .await;
 }
 
 #[tokio::test]

@@ -133,6 +133,10 @@ const SEEN: &[(&str, &str)] = &[
     ("orders.discount_product", SHIPPED),
     ("orders.status", SHIPPED),
     ("orders.cancelled_status", SHIPPED),
+    (
+        "orders.version_field",
+        "a_request_that_arrives_after_a_later_one_is_refused_by_the_org",
+    ),
     ("orders.api_reserve_percent", ORDERS),
     ("orders.echo_seconds", "what_the_org_never_tells_of_is_asked_for"),
     (

@@ -21,6 +21,7 @@ use crate::clock::Millis;
 #[serde(default, deny_unknown_fields)]
 pub struct Rules {
     pub validations: Vec<Validation>,
+    pub growing: Vec<Growing>,
     pub duplicates: Vec<Duplicates>,
     pub flows: Vec<Flow>,
 }
@@ -35,6 +36,16 @@ pub struct Validation {
     /// Where the message is shown.
     #[serde(default)]
     pub field: Option<String>,
+}
+
+/// Refuses a value of a number field that is lower than the one before it: a validation rule with the formula
+/// `AND(NOT(ISNEW()), Field < PRIORVALUE(Field))`, whose error is shown at the field.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Growing {
+    pub object: String,
+    pub field: String,
+    pub message: String,
 }
 
 /// Refuses rows that have the same values as another one in all of these fields.
@@ -64,7 +75,10 @@ pub struct Flow {
 
 impl Rules {
     fn is_empty(&self) -> bool {
-        self.validations.is_empty() && self.duplicates.is_empty() && self.flows.is_empty()
+        self.validations.is_empty()
+            && self.growing.is_empty()
+            && self.duplicates.is_empty()
+            && self.flows.is_empty()
     }
 
     /// Why these rules cannot be set up, as a sentence.
@@ -88,7 +102,8 @@ impl Rules {
             .flows
             .iter()
             .map(|flow| (&flow.object, flow.set.keys().collect()));
-        for (object, fields) in fields.chain(set) {
+        let growing = self.growing.iter().map(|rule| (&rule.object, vec![&rule.field]));
+        for (object, fields) in fields.chain(set).chain(growing) {
             let object = known(catalog, object)?;
             if let Some(missing) = fields.into_iter().find(|name| object.field(name).is_none()) {
                 return Err(format!("{} has no field {missing}", object.name));
@@ -110,14 +125,19 @@ fn condition(catalog: &Catalog, object: &str, when: &str, now: Millis) -> Result
 }
 
 impl Transaction<'_> {
-    /// Asks the rules of a row that was just written.
-    pub(super) fn apply_rules(&mut self, object: &Object, id: RecordId) -> Result<(), RecordErrors> {
+    /// Asks the rules of a row that was just written; `before` is the row as it was.
+    pub(super) fn apply_rules(
+        &mut self,
+        object: &Object,
+        id: RecordId,
+        before: Option<&Record>,
+    ) -> Result<(), RecordErrors> {
         let settings = self.org.settings();
         let rules = &settings.rules;
         if rules.is_empty() || self.records.live(object.index, id).is_none() {
             return Ok(());
         }
-        self.validate(rules, object, id)?;
+        self.validate(rules, object, id, before)?;
         self.find_duplicates(rules, object, id)?;
         self.run_flows(rules, object, id)
     }
@@ -136,8 +156,26 @@ impl Transaction<'_> {
         Ok(row.is_some_and(|row| query.accepts(&scope, row)))
     }
 
-    fn validate(&self, rules: &Rules, object: &Object, id: RecordId) -> Result<(), RecordErrors> {
+    fn validate(
+        &self,
+        rules: &Rules,
+        object: &Object,
+        id: RecordId,
+        before: Option<&Record>,
+    ) -> Result<(), RecordErrors> {
         let mut errors = Vec::new();
+        let growing = rules.growing.iter();
+        for rule in growing.filter(|rule| rule.object.eq_ignore_ascii_case(&object.name)) {
+            let value = |row: Option<&Record>| row?.get(object.field(&rule.field)?)?.as_f64();
+            let is_lower = |(now, prior)| now < prior;
+            if value(self.records.live(object.index, id))
+                .zip(value(before))
+                .is_some_and(is_lower)
+            {
+                let error = RecordError::new("FIELD_CUSTOM_VALIDATION_EXCEPTION", rule.message.clone());
+                errors.push(error.with_fields([&rule.field]));
+            }
+        }
         for rule in rules
             .validations
             .iter()

@@ -399,7 +399,7 @@ impl<'a> Transaction<'a> {
         if object.name == "Account" {
             self.mirror_person(object, id)?;
         }
-        self.apply_rules(object, id)
+        self.apply_rules(object, id, before)
     }
 
     fn add_up(&mut self, roll_up: RollUp, parent: RecordId, amount: f64) {

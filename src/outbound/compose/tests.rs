@@ -142,6 +142,7 @@ fn with<T>(profile: Profile, shape: &Shape, act: impl FnOnce(Composer<'_>) -> T)
         duplicates: Duplicates::Refuse,
         status: None,
         cancelled_status: "Cancelled",
+        version_field: None,
         data_path: "/v",
     })
 }

@@ -123,7 +123,14 @@ impl Delivery<'_> {
             .staged_status(id, status)
             .map_err(Trouble::refused)?;
         let key = self.order_key(order)?;
-        self.send(&request, &key, Again::Overwrites).await.map(drop)
+        match self.send(&request, &key, Again::Overwrites).await {
+            // A later change of the order has given it the status that it is to have.
+            Err(Trouble {
+                verdict: Verdict::Overtaken { .. },
+                ..
+            }) => Ok(()),
+            sent => sent.map(drop),
+        }
     }
 
     fn order_key(&self, order: &Placed) -> Result<String, Trouble> {

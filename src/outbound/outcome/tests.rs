@@ -11,6 +11,7 @@ fn name(verdict: &Verdict) -> &'static str {
         Verdict::PauseLane { .. } => "pause",
         Verdict::Unanswered { .. } => "unanswered",
         Verdict::Hold { .. } => "hold",
+        Verdict::Overtaken { .. } => "overtaken",
         Verdict::NeedsAttention { .. } => "attention",
     }
 }

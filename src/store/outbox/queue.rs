@@ -9,7 +9,7 @@ use crate::model::clock::Millis;
 use crate::model::order::{OrderState, Problem};
 use crate::model::write::{Kind, Write};
 use crate::store::outbox::damage::{self, exact, unreadable};
-use crate::store::outbox::{Limit, Outbox, OutboxError, held, org_key, transitions};
+use crate::store::outbox::{Limit, Outbox, OutboxError, held, org_key, transitions, versions};
 
 /// So many writes that can neither be read nor set aside are passed over.
 const UNREADABLE_MAX: i64 = 8;
@@ -77,6 +77,8 @@ pub struct Claimed {
     pub unanswered_at: Option<Millis>,
     /// It was on its way when the process before this one ended.
     pub is_interrupted: bool,
+    /// Grows in the order in which the writes of a lane are to be sent.
+    pub version: i64,
     /// [`Write`] as JSON.
     pub body: String,
 }
@@ -218,7 +220,7 @@ fn accept(connection: &Connection, row: &Row, now: Millis) -> rusqlite::Result<A
     let inserted = connection
         .prepare_cached(
             "insert into writes (kind, external_id, org_key, idempotency_key, body_hash, store_id, lane, behind, priority,
-                 parent, customer, email, state, due_at, accepted_at, updated_at)
+                 parent, customer, email, state, due_at, accepted_at, updated_at, version)
              values (:kind, :external_id,
                  iif(:is_marked or exists(
                      select 1 from writes where kind = :kind and external_id = :external_id and org_key is null
@@ -231,7 +233,7 @@ fn accept(connection: &Connection, row: &Row, now: Millis) -> rusqlite::Result<A
                      :parent is null
                      or exists (select 1 from writes where sequence = :parent and state in ('sent', 'confirmed'))
                  ),
-                 :priority, :parent, :customer, :email, 'queued', :now, :now, :now)
+                 :priority, :parent, :customer, :email, 'queued', :now, :now, :now, :version)
              on conflict do nothing",
         )?
         .execute(named_params! {
@@ -248,6 +250,7 @@ fn accept(connection: &Connection, row: &Row, now: Millis) -> rusqlite::Result<A
             ":customer": write.customer().and_then(|customer| customer.external_id.as_deref()),
             ":email": email(write),
             ":now": now,
+            ":version": versions::next(connection, now)?,
         })?;
     if inserted == 0 {
         // One of its keys is taken.
@@ -331,7 +334,7 @@ fn claim(
         .prepare_cached(
             "select sequence, kind, external_id, attempt, failures, read_back, accepted_at, body, checksum,
                  unanswered_at, error_code, org_key,
-                 (select p.org_key from writes p where p.sequence = writes.parent), store_id
+                 (select p.org_key from writes p where p.sequence = writes.parent), store_id, version
              from writes indexed by writes_due left join bodies on write_sequence = sequence
              where behind = 0 and state in ('queued', 'waiting') and priority <= ?3 and due_at <= ?1
              order by priority, due_at, sequence limit ?2",
@@ -385,6 +388,7 @@ fn claimed(row: &rusqlite::Row<'_>, sequence: i64) -> Result<Claimed, Problem> {
         org_key: row.get(11).map_err(|_| unreadable("a key"))?,
         order_org_key: row.get(12).map_err(|_| unreadable("a key"))?,
         store_id: exact(row, 13, "a store")?.to_owned(),
+        version: row.get(14).map_err(|_| number())?,
         external_id,
     })
 }

@@ -649,6 +649,40 @@ async fn a_retry_of_many_is_spread() {
 }
 
 #[tokio::test]
+async fn numbers_grow_in_the_order_of_a_lane_whatever_the_clock_does_and_with_what_a_person_sends_again() {
+    let shop = shop();
+    for (key, now) in [("A", 9_000), ("B", 1_000), ("C", 1_000), ("D", 20_000)] {
+        shop.outbox.accept(new_order(key, "c", 1), now).await.unwrap();
+    }
+    let mut sent = Vec::new();
+    let first = shop.due(20_000).await.remove(0);
+    shop.settle(&first, parked()).await;
+    sent.push(first.version);
+    let second = shop.due(20_000).await.remove(0);
+    sent.push(second.version);
+    let retry = Action::Retry {
+        reference: "A".to_owned(),
+    };
+    shop.deed(retry).await;
+    let gone = || OrderState::Sent {
+        salesforce_id: "801".to_owned(),
+    };
+    shop.settle(&second, gone()).await;
+    for key in ["A", "C", "D"] {
+        let claimed = shop.due(20_000).await.remove(0);
+        assert_eq!(claimed.external_id, key);
+        shop.settle(&claimed, gone()).await;
+        sent.push(claimed.version);
+    }
+    assert_eq!(sent[..2], [9_000, 9_001]);
+    assert!(sent.is_sorted_by(|one, next| one < next), "{sent:?}");
+    assert!(sent[2] > 20_000, "above all that was given: {sent:?}");
+    shop.outbox.accept(new_order("E", "e", 1), 1_000).await.unwrap();
+    let last = shop.due(20_000).await.remove(0);
+    assert!(last.version > sent[4], "{} {sent:?}", last.version);
+}
+
+#[tokio::test]
 async fn a_customer_s_orders_are_seen_before_they_are_sent() {
     let shop = shop();
     shop.place("A1", "Ana").await;

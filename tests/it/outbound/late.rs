@@ -2,6 +2,7 @@
 //! a merchant did meanwhile is undone.
 
 mod table;
+mod versions;
 
 use serde_json::{Value, json};
 use storesync::model::clock::Clock;

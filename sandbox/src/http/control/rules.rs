@@ -4,11 +4,12 @@
 //!
 //! ```json
 //! {"validations": [{"object": "Order", "when": "PoNumber = null", "message": "A PO number is needed.", "field": "PoNumber"}],
+//!  "growing": [{"object": "Order", "field": "Version__c", "message": "A later change is there."}],
 //!  "duplicates": [{"object": "Contact", "name": "Same_Email", "fields": ["Email"], "allow_save": true}],
 //!  "flows": [{"object": "Order", "when": "Type = null", "set": {"Type": "Online"}, "later": false}]}
 //! ```
 //!
-//!   Conditions are SOQL's. A flow that runs `later` has a transaction, and events, of its own.
+//!   Conditions are SOQL's. A `growing` rule refuses a number that is lower than the one before it. A flow that runs `later` has a transaction, and events, of its own.
 //! - `POST /sandbox/locks {"id": "001...", "hold_ms": 3000, "status": 400}`: writes that need the row, or a row that
 //!   points at it, are refused with UNABLE_TO_LOCK_ROW for so long by the org's clock. `DELETE` releases all.
 //! - `POST /sandbox/convert {"lead": "00Q...", "account": "001...", "status": "Closed - Converted"}` converts a lead

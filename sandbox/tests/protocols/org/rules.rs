@@ -54,6 +54,37 @@ async fn validation_and_duplicate_rules_refuse_in_the_platforms_words() {
 }
 
 #[tokio::test]
+async fn a_growing_rule_refuses_a_number_that_is_lower_than_the_one_before() {
+    let org = quick().await;
+    let field = json!({"object": "Contact", "name": "Version__c", "type": "Double 18,0"});
+    let (status, told) = org.post("/sandbox/schema", json!({ "add": field })).await;
+    assert_eq!(status, 204, "{told}");
+    let rule = json!({"object": "Contact", "field": "Version__c", "message": "A later change is there."});
+    control(&org, "rules", json!({ "growing": [rule] })).await;
+    let (_, made) = org
+        .post("sobjects/Contact", json!({"LastName": "Lee", "Version__c": 5}))
+        .await;
+    let path = format!("sobjects/Contact/{}", made["id"].as_str().unwrap());
+    for (fields, expected) in [
+        (json!({"Version__c": 4}), 400),
+        (json!({"Version__c": 5, "Phone": "1"}), 204),
+        (json!({"Phone": "2"}), 204),
+        (json!({"Version__c": 6}), 204),
+        (json!({"Version__c": 5, "Phone": "3"}), 400),
+    ] {
+        let request = org.request(Method::PATCH, &path).json(&fields);
+        let answer = shown(request.send().await.unwrap()).await;
+        assert_eq!(answer.0, expected, "{fields}: {}", answer.1);
+        if expected == 400 {
+            assert_eq!(code(&answer), (400, "FIELD_CUSTOM_VALIDATION_EXCEPTION"));
+            assert_eq!(answer.1[0]["message"], "A later change is there.");
+            assert_eq!(answer.1[0]["fields"], json!(["Version__c"]));
+        }
+    }
+    org.stop().await;
+}
+
+#[tokio::test]
 async fn flows_change_fields_in_the_same_transaction_or_later() {
     let org = quick().await;
     control(

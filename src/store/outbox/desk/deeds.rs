@@ -13,7 +13,7 @@ use crate::store::outbox::desk::filter::{self, Filter};
 use crate::store::outbox::desk::{Done, PAGE_MAX, Sought, sequence};
 use crate::store::outbox::queue::email;
 use crate::store::outbox::transitions::{INTERRUPTED, release};
-use crate::store::outbox::{ANSWER_AWAITED, held as stock};
+use crate::store::outbox::{ANSWER_AWAITED, held as stock, versions};
 
 /// What a person does, and who it is.
 #[derive(Clone, Debug, PartialEq)]
@@ -115,6 +115,7 @@ impl Deed {
                  where sequence = ?1",
             )?
             .execute(params![row.sequence, due_at, now])?;
+        versions::renew(connection, row.sequence, now)?;
         release(connection, &row.lane)?;
         self.note(connection, row, "retry", None, &[], now)
     }
@@ -326,6 +327,7 @@ fn keep(connection: &Connection, row: &Row, write: &Write, now: Millis) -> rusql
         .execute(params![row.sequence, body, damage::checksum(write, &body)])?;
     stock::release(connection, row.sequence)?;
     stock::keep(connection, row.sequence, write)?;
+    versions::renew(connection, row.sequence, now)?;
     if moves {
         release(connection, &row.lane)?;
         release(connection, &lane)?;
