@@ -4,8 +4,8 @@
 //! far a poll looks back); deleted rows are asked for too. Rows that are the same change nothing. What is removed from the recycle bin between two polls is found
 //! by [`super::compare`].
 //!
-//! Five objects are asked by one call ([`crate::salesforce::pages`]), as often as the org's API allowance lets; where the
-//! configuration wants more than once a minute, an object that is changing is asked more often still. What the org lists
+//! Five objects are asked by one call ([`crate::salesforce::pages`]), as often as the org's API allowance lets. Where the
+//! configuration wants more than once a minute, each is asked by itself, and one that is changing more often still. What the org lists
 //! the changes of is asked by `rounds` from its first poll on.
 
 use std::collections::{HashMap, HashSet};
@@ -169,6 +169,7 @@ impl<'a> Stage<'a> {
     /// Objects to ask by queries now: those that are due, and those that ride with them.
     fn due<'p>(&mut self, planned: &'p [Planned]) -> Vec<(&'p Planned, &'static str)> {
         let (now, usage) = (self.wires.clock.moment().boot, self.wires.org.api_usage());
+        let is_planned = self.limits.polls().plan.is_some();
         let (mut polled, mut candidates) = (Vec::new(), Vec::new());
         for planned in planned {
             let object = &planned.table.object;
@@ -188,11 +189,14 @@ impl<'a> Stage<'a> {
             };
             let last = self.polled.get(object);
             let is_changing = last.is_some_and(|(_, changing)| *changing);
-            candidates.push(Candidate {
+            let candidate = Candidate {
                 waited: last.map(|(at, _)| now - at),
                 interval: self.limits.interval(usage, feed::urgency(object), is_changing),
-            });
-            polled.push((planned, stamp));
+            };
+            if is_planned || candidate.is_due() {
+                candidates.push(candidate);
+                polled.push((planned, stamp));
+            }
         }
         let picked = picked(Way::Queries, &candidates).into_iter();
         picked.map(|index| polled[index]).collect()
@@ -243,7 +247,9 @@ impl<'a> Stage<'a> {
         now: Millis,
     ) -> (Vec<(Question<'p>, Result<Pages<'a>, Error>)>, Option<Error>) {
         let (org, mut failed) = (self.org, None);
-        if questions.len() > 1 && now >= self.alone_until {
+        // Where objects are asked as often as is configured, one answer does not wait for four others.
+        let is_planned = self.limits.polls().plan.is_some();
+        if questions.len() > 1 && is_planned && now >= self.alone_until {
             let soqls: Vec<String> = questions.iter().map(|question| question.soql.clone()).collect();
             match org.pages_of_each(&soqls, Scope::WithDeleted).await {
                 Ok(begun) => return (questions.into_iter().zip(begun).collect(), None),

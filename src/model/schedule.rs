@@ -211,7 +211,7 @@ pub struct Candidate {
 }
 
 impl Candidate {
-    fn is_due(&self) -> bool {
+    pub fn is_due(&self) -> bool {
         self.waited.is_none_or(|waited| waited >= self.interval)
     }
 

@@ -201,11 +201,27 @@ mod tests {
         let by_key = "Order/Key__c/W?updateOnly=true";
         let query = json!({"method": "GET", "url": "/services/data/v67.0/query?q=x", "referenceId": "found"});
         for (given, changes, expected) in [
-            (part("POST", "Order", json!({"Status": "Draft"})), false, vec![part("POST", "Order", json!({"Status": "Draft", "Version__c": 7}))]),
-            (part("PATCH", by_key, json!({"City": "x"})), true, vec![part("PATCH", by_key, json!({"City": "x", "Version__c": 7}))]),
-            (part("PATCH", "Contact/003", json!({"Phone": "x"})), false, vec![part("PATCH", "Contact/003", json!({"Phone": "x"}))]),
+            (
+                part("POST", "Order", json!({"Status": "Draft"})),
+                false,
+                vec![part("POST", "Order", json!({"Status": "Draft", "Version__c": 7}))],
+            ),
+            (
+                part("PATCH", by_key, json!({"City": "x"})),
+                true,
+                vec![part("PATCH", by_key, json!({"City": "x", "Version__c": 7}))],
+            ),
+            (
+                part("PATCH", "Contact/003", json!({"Phone": "x"})),
+                false,
+                vec![part("PATCH", "Contact/003", json!({"Phone": "x"}))],
+            ),
             (status.clone(), true, both(&status, "Order/801")),
-            (part("POST", "Lead", json!({"City": "x"})), true, vec![part("POST", "Lead", json!({"City": "x"}))]),
+            (
+                part("POST", "Lead", json!({"City": "x"})),
+                true,
+                vec![part("POST", "Lead", json!({"City": "x"}))],
+            ),
             (query.clone(), true, vec![query.clone()]),
         ] {
             let stamped = version.stamp(&Request::Graph(vec![given.clone()]), changes);
@@ -215,7 +231,12 @@ mod tests {
 
     #[test]
     fn later_writes_and_later_attempts_have_higher_numbers_of_15_digits() {
-        let numbers = [(1_795_986_000_000, 1), (1_795_986_000_000, 2), (1_795_986_000_000, 99), (1_795_986_000_001, 0)];
+        let numbers = [
+            (1_795_986_000_000, 1),
+            (1_795_986_000_000, 2),
+            (1_795_986_000_000, 99),
+            (1_795_986_000_001, 0),
+        ];
         let numbers = numbers.map(|(version, attempt)| number(version, attempt));
         assert!(numbers.is_sorted_by(|one, next| one < next), "{numbers:?}");
         assert_eq!(number(1_795_986_000_000, 400), numbers[2]);

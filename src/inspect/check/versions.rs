@@ -8,7 +8,9 @@ use crate::outbound::version::{OBJECTS, field_of};
 
 /// Checks the field of `orders.version_field`, where one is named, on each object that has changes.
 pub(super) async fn fields(report: &mut Report, world: &World, config: &Orders) {
-    let Some(field) = &config.version_field else { return };
+    let Some(field) = &config.version_field else {
+        return;
+    };
     for object in OBJECTS {
         let subject = format!("{object} version");
         // An object that is not there is told of already.

@@ -190,7 +190,7 @@ async fn an_object_too_wide_for_an_address_is_polled_all_the_same() {
 async fn a_first_load_waits_for_no_position_and_misses_nothing() {
     let org = Sandbox::start(&["--products", "20", "--stores", "1"]).await;
     // The stream begins late, and knows nothing of what was before.
-    org.fault(json!({"rpc": "Subscribe", "fault": {"delay_ms": 86_400_000}}))
+    org.fault(json!({"rpc": "Subscribe", "on": "call", "fault": {"delay_ms": 86_400_000}}))
         .await;
     let daemon = org.daemon_with(&[FEW_OBJECTS]).await;
     let products = org.query("SELECT Id FROM Product2 ORDER BY Id").await;
