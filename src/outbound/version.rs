@@ -13,6 +13,7 @@ use crate::outbound::compose::Request;
 use crate::outbound::limits::Form;
 use crate::outbound::shape::{Shape, Writable};
 use crate::salesforce::ApiError;
+use crate::salesforce::describe::Describe;
 use crate::salesforce::rest::PartResult;
 use crate::store::outbox::Claimed;
 
@@ -123,6 +124,15 @@ pub fn field_of<'s>(shape: &'s Writable, field: &str) -> Result<&'s str, String>
     Ok(&limits.name)
 }
 
+/// The same of an object as the org describes it.
+pub fn described(describe: &Describe, field: &str) -> Result<String, String> {
+    let object = &describe.name;
+    if describe.field(field).is_some_and(|field| !field.updateable) {
+        return Err(format!("the user may not change {object}.{field}"));
+    }
+    field_of(&Writable::of(describe, None), field).map(str::to_owned)
+}
+
 fn number(version: i64, attempt: u32) -> i64 {
     let place = attempt.min(ATTEMPTS - 1);
     version
@@ -133,7 +143,7 @@ fn number(version: i64, attempt: u32) -> i64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::salesforce::describe::{Describe, Field};
+    use crate::salesforce::describe::Field;
 
     /// Objects whose number field is of a kind, has a precision, and may be set or not.
     fn shape((kind, precision, createable): (&str, u32, bool)) -> Shape {
@@ -201,11 +211,27 @@ mod tests {
         let by_key = "Order/Key__c/W?updateOnly=true";
         let query = json!({"method": "GET", "url": "/services/data/v67.0/query?q=x", "referenceId": "found"});
         for (given, changes, expected) in [
-            (part("POST", "Order", json!({"Status": "Draft"})), false, vec![part("POST", "Order", json!({"Status": "Draft", "Version__c": 7}))]),
-            (part("PATCH", by_key, json!({"City": "x"})), true, vec![part("PATCH", by_key, json!({"City": "x", "Version__c": 7}))]),
-            (part("PATCH", "Contact/003", json!({"Phone": "x"})), false, vec![part("PATCH", "Contact/003", json!({"Phone": "x"}))]),
+            (
+                part("POST", "Order", json!({"Status": "Draft"})),
+                false,
+                vec![part("POST", "Order", json!({"Status": "Draft", "Version__c": 7}))],
+            ),
+            (
+                part("PATCH", by_key, json!({"City": "x"})),
+                true,
+                vec![part("PATCH", by_key, json!({"City": "x", "Version__c": 7}))],
+            ),
+            (
+                part("PATCH", "Contact/003", json!({"Phone": "x"})),
+                false,
+                vec![part("PATCH", "Contact/003", json!({"Phone": "x"}))],
+            ),
             (status.clone(), true, both(&status, "Order/801")),
-            (part("POST", "Lead", json!({"City": "x"})), true, vec![part("POST", "Lead", json!({"City": "x"}))]),
+            (
+                part("POST", "Lead", json!({"City": "x"})),
+                true,
+                vec![part("POST", "Lead", json!({"City": "x"}))],
+            ),
             (query.clone(), true, vec![query.clone()]),
         ] {
             let stamped = version.stamp(&Request::Graph(vec![given.clone()]), changes);
@@ -215,7 +241,12 @@ mod tests {
 
     #[test]
     fn later_writes_and_later_attempts_have_higher_numbers_of_15_digits() {
-        let numbers = [(1_795_986_000_000, 1), (1_795_986_000_000, 2), (1_795_986_000_000, 99), (1_795_986_000_001, 0)];
+        let numbers = [
+            (1_795_986_000_000, 1),
+            (1_795_986_000_000, 2),
+            (1_795_986_000_000, 99),
+            (1_795_986_000_001, 0),
+        ];
         let numbers = numbers.map(|(version, attempt)| super::number(version, attempt));
         assert!(numbers.is_sorted_by(|one, next| one < next), "{numbers:?}");
         assert_eq!(super::number(1_795_986_000_000, 400), numbers[2]);

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::world::Sandbox;
+use crate::world::{Sandbox, eventually};
 
 /// The lines of a report.
 struct Report {
@@ -79,7 +79,11 @@ async fn it_is_told_of_each_object_whether_its_changes_can_have_a_number() {
     let report = Report::of(&org, &named).await;
     let expected = [
         ("Order", "ok", "Version__c may be set"),
-        ("Account", "warn", "Account.Version__c is no number with 15 digits"),
+        (
+            "Account",
+            "warn",
+            "Account.Version__c is no number with 15 digits",
+        ),
         ("Contact", "warn", "Contact has no field Version__c"),
     ];
     for (object, verdict, told) in expected {
@@ -88,14 +92,20 @@ async fn it_is_told_of_each_object_whether_its_changes_can_have_a_number() {
         assert!(line["told"].as_str().unwrap().contains(told), "{line}");
     }
     let (_, before, _) = org.verb_with(&named, &["orders", "map"]).await;
-    assert!(before.contains("Version__c (the org is not known yet)"), "{before}");
+    assert!(
+        before.contains("Version__c (the org is not known yet)"),
+        "{before}"
+    );
     let daemon = org.daemon_with(&named).await;
     daemon.live().await;
     eventually("the org is known", async || {
         let (_, map, _) = org.verb_with(&named, &["orders", "map"]).await;
         let line = |object: &str| {
             let start = format!("version of {object} ");
-            map.lines().find(|line| line.starts_with(&start)).unwrap().to_owned()
+            map.lines()
+                .find(|line| line.starts_with(&start))
+                .unwrap()
+                .to_owned()
         };
         let is_there = line("Order").ends_with(" Version__c") && line("Account").contains("15 digits");
         (is_there && line("Contact").contains("has no field")).then_some(())

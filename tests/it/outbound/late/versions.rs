@@ -82,8 +82,7 @@ async fn a_request_that_arrives_after_a_later_one_is_refused_by_the_org() {
 async fn a_request_that_was_sent_again_does_not_undo_what_a_merchant_did_since() {
     let org = an_org_with_the_rule().await;
     let edit = json!({"ShippingCity": "Darwin"});
-    let edited =
-        async |_: &Pusher| a_merchant_sets(&org, "Order", "External_ID__c", "WEB-1", &edit).await;
+    let edited = async |_: &Pusher| a_merchant_sets(&org, "Order", "External_ID__c", "WEB-1", &edit).await;
     assert_eq!(arrives_late(&org, edited).await, "Darwin");
 }
 
@@ -96,9 +95,7 @@ async fn phone(org: &Sandbox) -> Value {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_change_that_the_org_refuses_as_older_is_told_as_overtaken_and_can_be_sent_as_a_new_one() {
     let org = an_org_with_the_rule().await;
-    let account = org.some("Account", "").await;
-    let person = json!({"LastName": "Lee", "AccountId": account, "External_ID__c": "C-7"});
-    let id = org.create("Contact", person).await;
+    let id = org.some("Contact", "WHERE External_ID__c = 'C-7'").await;
     let shop = Pusher::start(&org, manual());
     org.fault(json!({"object": "Contact", "times": 1, "fault": "row_lock"}))
         .await;
@@ -145,7 +142,10 @@ async fn an_order_has_a_number_and_its_status_goes_with_a_higher_one() {
     let org = an_org_with_the_rule().await;
     let shop = Pusher::start(&org, manual());
     let mut numbers = vec![0.0];
-    for (write, status) in [(long_order(&org).await, "Activated"), (cancel("X-1"), "Completed")] {
+    for (write, status) in [
+        (long_order(&org).await, "Activated"),
+        (cancel("X-1"), "Completed"),
+    ] {
         shop.accept(write.clone()).await;
         shop.until(&write, WriteState::Sent, None).await;
         let soql = format!("SELECT Status, {FIELD} FROM Order WHERE External_ID__c = 'WEB-1'");
