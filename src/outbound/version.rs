@@ -247,9 +247,9 @@ mod tests {
             (1_795_986_000_000, 99),
             (1_795_986_000_001, 0),
         ];
-        let numbers = numbers.map(|(version, attempt)| super::number(version, attempt));
+        let numbers = numbers.map(|(version, attempt)| number(version, attempt));
         assert!(numbers.is_sorted_by(|one, next| one < next), "{numbers:?}");
-        assert_eq!(super::number(1_795_986_000_000, 400), numbers[2]);
+        assert_eq!(number(1_795_986_000_000, 400), numbers[2]);
         assert_eq!(numbers[3].to_string().len(), 15);
     }
 
