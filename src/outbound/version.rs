@@ -13,6 +13,7 @@ use crate::outbound::compose::Request;
 use crate::outbound::limits::Form;
 use crate::outbound::shape::{Shape, Writable};
 use crate::salesforce::ApiError;
+use crate::salesforce::describe::Describe;
 use crate::salesforce::rest::PartResult;
 use crate::store::outbox::Claimed;
 
@@ -123,6 +124,15 @@ pub fn field_of<'s>(shape: &'s Writable, field: &str) -> Result<&'s str, String>
     Ok(&limits.name)
 }
 
+/// The same of an object as the org describes it.
+pub fn described(describe: &Describe, field: &str) -> Result<String, String> {
+    let object = &describe.name;
+    if describe.field(field).is_some_and(|field| !field.updateable) {
+        return Err(format!("the user may not change {object}.{field}"));
+    }
+    field_of(&Writable::of(describe, None), field).map(str::to_owned)
+}
+
 fn number(version: i64, attempt: u32) -> i64 {
     let place = attempt.min(ATTEMPTS - 1);
     version
@@ -133,7 +143,7 @@ fn number(version: i64, attempt: u32) -> i64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::salesforce::describe::{Describe, Field};
+    use crate::salesforce::describe::Field;
 
     /// Objects whose number field is of a kind, has a precision, and may be set or not.
     fn shape((kind, precision, createable): (&str, u32, bool)) -> Shape {

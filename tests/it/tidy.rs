@@ -51,6 +51,7 @@ const IMPORTS: &[(&str, &[&str])] = &[
             "inbound",
             "outbound::gate",
             "outbound::mapping",
+            "outbound::version",
         ],
     ),
     (

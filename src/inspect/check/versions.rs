@@ -3,8 +3,7 @@
 use crate::config::Orders;
 use crate::inspect::check::reach::World;
 use crate::inspect::check::{Area, Report};
-use crate::outbound::shape::Writable;
-use crate::outbound::version::{OBJECTS, field_of};
+use crate::outbound::version::{OBJECTS, described};
 
 /// Checks the field of `orders.version_field`, where one is named, on each object that has changes.
 pub(super) async fn fields(report: &mut Report, world: &World, config: &Orders) {
@@ -22,13 +21,7 @@ pub(super) async fn fields(report: &mut Report, world: &World, config: &Orders) 
                 continue;
             }
         };
-        let updateable = describe.field(field).is_none_or(|field| field.updateable);
-        let found = field_of(&Writable::of(&describe, None), field).map(str::to_owned);
-        let found = found.and_then(|name| match updateable {
-            true => Ok(name),
-            false => Err(format!("the user may not change {object}.{name}")),
-        });
-        match found {
+        match described(&describe, field) {
             Ok(name) => {
                 let told = format!(
                     "{name} may be set: an older change is refused where the org has the validation rule for it"

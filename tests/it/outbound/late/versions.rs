@@ -95,9 +95,7 @@ async fn phone(org: &Sandbox) -> Value {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_change_that_the_org_refuses_as_older_is_told_as_overtaken_and_can_be_sent_as_a_new_one() {
     let org = an_org_with_the_rule().await;
-    let account = org.some("Account", "").await;
-    let person = json!({"LastName": "Lee", "AccountId": account, "External_ID__c": "C-7"});
-    let id = org.create("Contact", person).await;
+    let id = org.some("Contact", "WHERE External_ID__c = 'C-7'").await;
     let shop = Pusher::start(&org, manual());
     org.fault(json!({"object": "Contact", "times": 1, "fault": "row_lock"}))
         .await;
