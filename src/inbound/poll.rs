@@ -63,6 +63,7 @@ pub async fn run(wires: Wires, limits: Limits) -> anyhow::Result<()> {
         limits: &limits,
         polled: HashMap::new(),
         tails: HashMap::new(),
+        named: HashMap::new(),
         told: HashSet::new(),
         rounds: Rounds::default(),
         rang: None,
@@ -108,6 +109,8 @@ struct Stage<'a> {
     polled: HashMap<String, (Millis, bool)>,
     /// The stamps that were seen of each.
     tails: HashMap<String, Tail>,
+    /// Of objects that are mirrored in part: what the last poll of each named, with the stamps. It was read then.
+    named: HashMap<String, Named>,
     /// Objects that were said not to be kept current.
     told: HashSet<String>,
     rounds: Rounds,
@@ -332,10 +335,13 @@ impl<'a> Stage<'a> {
         let (wires, planned) = (self.wires, question.planned);
         let object = &planned.table.object;
         let asked_at = (question.stamp, read_rev);
-        let brought = bring(wires, planned, asked_at, pages, |read_rev| Source::Poll {
-            read_rev,
-            watermark: None,
-            proved: None,
+        let named = self.named.entry(object.clone()).or_default();
+        let brought = bring(wires, planned, asked_at, (pages, named), |read_rev| {
+            Source::Poll {
+                read_rev,
+                watermark: None,
+                proved: None,
+            }
         })
         .await?;
         let tail = self.tails.entry(object.clone()).or_default();
@@ -382,6 +388,9 @@ impl<'a> Stage<'a> {
     }
 }
 
+/// Stamps by the ids of records.
+type Named = HashMap<String, String>;
+
 /// What asking for changes brought.
 #[derive(Debug, Default)]
 pub(super) struct Brought {
@@ -401,7 +410,8 @@ pub(super) async fn changed_since(
         .org
         .pages(changes(planned, stamp, condition), Scope::WithDeleted);
     let read_rev = *wires.bells.rev.borrow();
-    bring(wires, planned, (stamp, read_rev), pages, source).await
+    let named = &mut Named::new();
+    bring(wires, planned, (stamp, read_rev), (pages, named), source).await
 }
 
 /// The query for rows that meet a condition on their stamps. Of an object that is mirrored in part, it names those that
@@ -424,9 +434,10 @@ async fn bring(
     wires: &Wires,
     planned: &Planned,
     (stamp, mut read_rev): (&'static str, i64),
-    mut pages: Pages<'_>,
+    (mut pages, named): (Pages<'_>, &mut Named),
     source: impl Fn(i64) -> Source,
 ) -> anyhow::Result<Brought> {
+    let before = std::mem::take(named);
     let object = &planned.table.object;
     let mut brought = Brought::default();
     while let Some(page) = pages.next().await? {
@@ -436,7 +447,17 @@ async fn bring(
             .newest
             .max(rows.iter().filter_map(|row| at(row, stamp)).max());
         if planned.filter.is_some() {
-            read_again(wires, object, &rows).await?;
+            let mut unread = Vec::new();
+            for row in rows {
+                let text = |field: &str| row.get(field).and_then(Value::as_str).map(str::to_owned);
+                let (id, at) = (text("Id").unwrap_or_default(), text(stamp).unwrap_or_default());
+                let is_read = before.get(&id) == Some(&at);
+                named.insert(id, at);
+                if !is_read {
+                    unread.push(row);
+                }
+            }
+            read_again(wires, object, &unread).await?;
         } else if !rows.is_empty() {
             ask(&wires.work, |done| Work::Rows {
                 object: object.clone(),

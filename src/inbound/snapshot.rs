@@ -52,14 +52,16 @@ struct Stage<'a> {
     wires: &'a Wires,
     pages: Semaphore,
     limits: Limits,
+    channels: usize,
 }
 
-/// Keeps every object loaded. What changes before the events of an object are had is read once they are ([`super::catch_up`]).
-pub async fn run(wires: Wires, limits: Limits) -> anyhow::Result<()> {
+/// Keeps every object loaded; those with change events once the positions of this many channels are stored.
+pub async fn run(wires: Wires, channels: usize, limits: Limits) -> anyhow::Result<()> {
     let stage = Stage {
         wires: &wires,
         pages: Semaphore::new(PAGES_MAX),
         limits,
+        channels,
     };
     tokio::select! {
         () = wires.stop.cancelled() => Ok(()),
@@ -76,7 +78,11 @@ impl Stage<'_> {
             bell.borrow_and_update();
             pulse.quiet_for(PAGE_MAX);
             self.by_schedule().await?;
-            let due = due(self.wires)?;
+            let mut due = due(self.wires)?;
+            if *self.wires.positions.borrow() < self.channels {
+                // Those that need not wait come first.
+                due.sort_by_key(|planned| planned.streamed);
+            }
             // Each load has a pulse of its own.
             pulse.idle();
             let loads: Vec<_> = due.iter().map(|planned| self.load(planned)).collect();
@@ -131,8 +137,21 @@ impl Stage<'_> {
         Ok(())
     }
 
+    /// Waits until events of what changes while an object is read will arrive.
+    async fn wait_for_positions(&self, object: &str) -> anyhow::Result<()> {
+        let mut positions = self.wires.positions.subscribe();
+        if *positions.borrow() < self.channels {
+            tracing::info!(%object, "{object} is loaded once the org has told the stream's position: within some minutes");
+        }
+        positions.wait_for(|known| *known >= self.channels).await?;
+        Ok(())
+    }
+
     async fn load(&self, planned: &Planned) -> anyhow::Result<()> {
         let object = &planned.table.object;
+        if planned.streamed {
+            self.wait_for_positions(object).await?;
+        }
         let begun = Instant::now();
         let pulse = &Pulse::new(format!("load {object}"));
         let under_way = self

@@ -107,6 +107,7 @@ struct Stage {
     pulse: Pulse,
     pubsub: PubSub,
     topic: Arc<str>,
+    position_told: bool,
     /// The newest position known to be complete, and the newest, of what was handed to apply.
     resume_after: Option<ReplayId>,
     last_seen: Option<ReplayId>,
@@ -136,6 +137,7 @@ pub async fn run(
         pulse: Pulse::new(format!("subscribe {}", channel.topic)),
         pubsub,
         topic: channel.topic.into(),
+        position_told: false,
         last_seen: channel.resume_after.clone(),
         resume_after: channel.resume_after,
         lost: false,
@@ -149,6 +151,7 @@ pub async fn run(
     stage.problem = stage.known_problem();
     if stage.resume_after.is_some() {
         stage.watch_position();
+        stage.tell_position();
     }
     tokio::select! {
         () = stop.cancelled() => Ok(()),
@@ -266,6 +269,10 @@ impl Stage {
             tracing::error!(%topic, "the subscription to {topic} is {problem}");
             self.tell_problem(&problem).await;
         }
+        // The first load of what other channels carry must not wait for this one.
+        if !self.position_told {
+            self.tell_position();
+        }
         self.pause(STAND_STILL).await;
     }
 
@@ -356,8 +363,7 @@ impl Stage {
             let solved = Work::ChannelProblem { topic, problem };
             self.wires.work.send(solved).await.map_err(|_| Ended)?;
         }
-        // Without a position, events tell nothing of what changed since objects were read.
-        if self.lost || self.resume_after.is_none() {
+        if self.lost {
             let (topic, objects) = (Arc::clone(&self.topic), self.objects());
             ask(&self.wires.work, |done| Work::Lost { topic, objects, done }).await?;
             (self.resume_after, self.last_seen) = (None, None);
@@ -380,8 +386,23 @@ impl Stage {
         };
         // Apply has a pulse of its own.
         self.pulse.idle();
-        let sent = self.wires.work.send(Work::Events(events)).await;
-        sent.map_err(|_| End::ApplyEnded)
+        if self.position_told {
+            return self
+                .wires
+                .work
+                .send(Work::Events(events))
+                .await
+                .map_err(|_| End::ApplyEnded);
+        }
+        ask(&self.wires.work, |done| {
+            Work::Events(Events {
+                done: Some(done),
+                ..events
+            })
+        })
+        .await?;
+        self.tell_position();
+        Ok(())
     }
 
     /// The next response, and when nothing had arrived before it: a moment at most [`LOOK`] before it came. One that is
@@ -456,6 +477,11 @@ impl Stage {
             .iter()
             .filter(|planned| planned.is_carried_by(&self.topic));
         carried.map(|planned| planned.table.object.clone()).collect()
+    }
+
+    fn tell_position(&mut self) {
+        self.position_told = true;
+        self.wires.positions.send_modify(|known| *known += 1);
     }
 }
 

@@ -115,8 +115,7 @@ fn expect(records: &mut Records, contact: &str, sent: &Value, addresses: [&Value
         put(record, field, &sent[member]);
     }
     let [shipping, billing] = addresses.map(|address| &address["city"]);
-    let mailing = if shipping.is_null() { billing } else { shipping };
-    put(record, "MailingCity", mailing);
+    put(record, "MailingCity", shipping);
     let key = record["External_ID__c"].clone();
     let account = record["AccountId"].as_str().unwrap().to_owned();
     let account = records.get_mut(&account).unwrap();
@@ -125,11 +124,7 @@ fn expect(records: &mut Records, contact: &str, sent: &Value, addresses: [&Value
         put(account, "Name", &sent["company"]);
         put(account, "Phone", &sent["phone"]);
         put(account, "ShippingCity", shipping);
-        put(
-            account,
-            "BillingCity",
-            if billing.is_null() { shipping } else { billing },
-        );
+        put(account, "BillingCity", billing);
     }
 }
 

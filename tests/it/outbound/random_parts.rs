@@ -373,10 +373,10 @@ impl World {
         if let Some(email) = sent.get("email").and_then(Value::as_str) {
             email.clone_into(&mut who.email);
         }
-        put_contact(self.model.get_mut(&who.contact).unwrap(), sent, addresses);
+        put_contact(self.model.get_mut(&who.contact).unwrap(), sent, addresses, false);
         // A company's account is not one person's to change.
         if who.has_own_account {
-            put_account(self.model.get_mut(&who.account).unwrap(), sent, addresses);
+            put_account(self.model.get_mut(&who.account).unwrap(), sent, addresses, false);
         }
     }
 
@@ -425,7 +425,8 @@ fn put_address(record: &mut Record, prefix: &str, address: &Value) {
     }
 }
 
-fn put_contact(record: &mut Record, sent: &Record, [shipping, billing]: &[Value; 2]) {
+/// In a new record, an address that was not sent is as the other.
+fn put_contact(record: &mut Record, sent: &Record, [shipping, billing]: &[Value; 2], is_new: bool) {
     for (member, field) in [
         ("first_name", "FirstName"),
         ("last_name", "LastName"),
@@ -438,22 +439,16 @@ fn put_contact(record: &mut Record, sent: &Record, [shipping, billing]: &[Value;
     ] {
         put(record, field, sent.get(member));
     }
-    put_address(
-        record,
-        "Mailing",
-        if shipping.is_null() { billing } else { shipping },
-    );
+    let instead = is_new && shipping.is_null();
+    put_address(record, "Mailing", if instead { billing } else { shipping });
 }
 
-fn put_account(record: &mut Record, sent: &Record, [shipping, billing]: &[Value; 2]) {
+fn put_account(record: &mut Record, sent: &Record, [shipping, billing]: &[Value; 2], is_new: bool) {
     put(record, "Name", sent.get("company"));
     put(record, "Phone", sent.get("phone"));
     put_address(record, "Shipping", shipping);
-    put_address(
-        record,
-        "Billing",
-        if billing.is_null() { shipping } else { billing },
-    );
+    let instead = is_new && billing.is_null();
+    put_address(record, "Billing", if instead { shipping } else { billing });
 }
 
 /// The key that the org gives every record of its own.
@@ -584,7 +579,7 @@ impl World {
         let customer = write.body["customer"].as_object().unwrap();
         let addresses = ["shipping_address", "billing_address"].map(|name| write.body[name].clone());
         let mut expected = self.blank["Contact"].clone();
-        put_contact(&mut expected, customer, &addresses);
+        put_contact(&mut expected, customer, &addresses, true);
         expected["External_ID__c"] = customer["external_id"].clone();
         expected["AccountId"] = account["Id"].clone();
         let different = differences_of_new(expected, contact);
@@ -598,7 +593,7 @@ impl World {
         let first = customer.get("first_name").and_then(Value::as_str);
         let last = text(customer, "last_name");
         expected["Name"] = json!(first.map_or(last.to_owned(), |first| format!("{first} {last}")));
-        put_account(&mut expected, customer, &addresses);
+        put_account(&mut expected, customer, &addresses, true);
         expected["External_ID__c"] = customer["external_id"].clone();
         let different = differences_of_new(expected, account);
         assert!(
