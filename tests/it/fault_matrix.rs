@@ -175,6 +175,16 @@ impl World {
         }
         let daemon = org.daemon_with(&QUIET).await;
         daemon.live().await;
+        // Polled objects are asked once, some at a time, by requests that rules for orders would meet.
+        let mut last = (0, std::time::Instant::now());
+        eventually("no more polls", async || {
+            let polls = daemon.admin_get("/status").await["calls"]["polls"].as_u64()?;
+            if polls != last.0 {
+                last = (polls, std::time::Instant::now());
+            }
+            (polls > 0 && last.1.elapsed().as_secs() >= 2).then_some(())
+        })
+        .await;
         let (store, currency, products) = a_store(&daemon).await;
         Self {
             org,
