@@ -13,6 +13,12 @@ const PHONE_DIGITS_MAX: usize = 13;
 /// Most digits of a card number.
 const DIGITS_MAX: usize = 19;
 
+/// Signs that stand between the groups of a number, and with blanks beside them between numbers.
+const LISTS: [char; 15] = [
+    '/', '\\', ',', ':', ';', '|', '+', '#', '=', '(', ')', '[', ']', '{', '}',
+];
+const BRACKETS: [char; 6] = ['(', ')', '[', ']', '{', '}'];
+
 /// What a text was found to hold, and the steps that it took.
 #[derive(Debug, Default)]
 pub struct Reading {
@@ -99,10 +105,9 @@ impl Gap {
 
     fn add(&mut self, sign: char) {
         self.signs += 1;
-        let joins = matches!(
-            sign,
-            '-' | '.' | '_' | '*' | '~' | '\'' | '/' | '\\' | ',' | ':' | ';' | '|'
-        );
+        let joins = matches!(sign, '-' | '.' | '_' | '*' | '~' | '\'') || LISTS.contains(&sign);
+        // Groups in brackets of their own.
+        let sign = if BRACKETS.contains(&sign) { '(' } else { sign };
         self.parts |= !joins || self.sign.is_some_and(|before| before != sign);
         self.sign = Some(sign);
         self.has_plus = sign == '+';
@@ -115,7 +120,7 @@ impl Gap {
 
     /// Whether the digits on both sides may be of one number. With blanks around it, a sign of lists parts.
     fn joins(&self) -> bool {
-        let lists = matches!(self.sign, Some('/' | '\\' | ',' | ':' | ';' | '|'));
+        let lists = self.sign.is_some_and(|sign| LISTS.contains(&sign));
         !self.parts && self.blanks <= BLANKS_MAX && self.signs <= SIGNS_MAX && (self.blanks == 0 || !lists)
     }
 }

@@ -81,7 +81,11 @@ fn in_digits_of(number: &str, zero: u32) -> String {
     number.chars().map(digit).collect()
 }
 
-const JOINTS: [&str; 30] = [
+const JOINTS: [&str; 34] = [
+    "+",
+    "#",
+    "=",
+    ")(",
     " ",
     "-",
     ".",
