@@ -138,6 +138,7 @@ fn retry(
 
 /// Does a deed and says what came of it.
 fn act(config: &Config, action: Action) -> anyhow::Result<Exit> {
+    let now = Clock::System.now();
     let deed = Deed {
         actor: actor(),
         action,
@@ -146,13 +147,13 @@ fn act(config: &Config, action: Action) -> anyhow::Result<Exit> {
     let refused = match &deed.action {
         Action::Edit { reference, patch } => desk.detail(reference)?.found().and_then(|detail| {
             let gate = Gate::of(&config.state.dir, &config.orders, config.sync.profile);
-            gate.refused_edit(&detail, patch)
+            gate.refused_edit(&detail, patch, now)
         }),
         _ => None,
     };
     let done = match refused {
         Some(refused) => refused,
-        None => desk.deed(&deed, Clock::System.now())?,
+        None => desk.deed(&deed, now)?,
     };
     match done {
         Done::Changed { count, changes } => {

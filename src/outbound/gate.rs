@@ -6,6 +6,7 @@
 //! new, and what an administrator has to mend is left to the outbox, which keeps the write meanwhile.
 
 mod digits;
+mod edits;
 mod known;
 mod lost;
 mod names;
@@ -21,7 +22,6 @@ use crate::config::{Customers, Guests, Orders, Profile};
 use crate::model::id;
 use crate::model::order::parse::Invalid;
 use crate::model::order::{Customer, Fields};
-use crate::model::write::edit::{self, Change};
 use crate::model::write::kinds::{self, Person};
 use crate::model::write::{Kind, Write};
 use crate::outbound::compose::{Composer, RECORD, relationship};
@@ -30,7 +30,6 @@ use crate::outbound::party::Party;
 use crate::outbound::places::Places;
 use crate::outbound::record::{Part, Place, Record, Source, fits};
 use crate::outbound::shape::{Shape, Writable};
-use crate::store::outbox::desk::{Detail, Done};
 pub use known::Known;
 pub use names::Names;
 
@@ -110,36 +109,6 @@ impl Gate {
         judged
     }
 
-    /// Refuses an edit that the org would refuse; everything else of it is the desk's to judge.
-    pub fn refused_edit(&self, detail: &Detail, patch: &Value) -> Option<Done> {
-        let invalid = self.check_edit(detail.view.kind?, &detail.body, patch).err()?;
-        Some(Done::Refused(format!("{} {}", invalid.field, invalid.message)))
-    }
-
-    /// What was wrong before, and is left as it was, is not this edit's.
-    fn check_edit(&self, kind: Kind, body: &Value, patch: &Value) -> Result<(), Invalid> {
-        let body = body.to_string();
-        let Ok((after, changes)) = edit::edit(kind, &body, patch) else {
-            return Ok(());
-        };
-        let stores = [Some(after.store_id().to_owned())];
-        let check = |write: &Write| {
-            let stores: Vec<Option<&str>> = stores.iter().map(Option::as_deref).collect();
-            self.check(write, (Names::kept(kind), false), &stores)
-        };
-        let Err(invalid) = check(&after) else {
-            return Ok(());
-        };
-        let is_touched = |change: &Change| {
-            change.path.starts_with(&invalid.field) || invalid.field.starts_with(&change.path)
-        };
-        let before = Write::from_json(kind, &body).ok().map(|before| check(&before));
-        if !changes.iter().any(is_touched) && before == Some(Err(invalid.clone())) {
-            return Ok(());
-        }
-        Err(invalid)
-    }
-
     /// The first field that a storefront of these names (id, code, domain) may not set.
     pub fn refused_field<'f>(
         &self,
@@ -149,6 +118,13 @@ impl Gate {
     ) -> Option<&'f str> {
         let mut names = fields.keys().map(String::as_str);
         names.find(|field| !self.may_set(stores, object, field))
+    }
+
+    /// Whether there is a store that may set a field.
+    fn may_any_set(&self, object: &str, field: &str) -> bool {
+        let wanted = format!("{object}.{field}");
+        let mut all = self.policy.fields.values().flatten();
+        all.any(|one| one.eq_ignore_ascii_case(&wanted))
     }
 
     fn may_set(&self, stores: &[Option<&str>], object: &str, field: &str) -> bool {

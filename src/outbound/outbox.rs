@@ -99,7 +99,7 @@ impl Intake {
     pub async fn deed(&self, deed: Deed, now: Millis) -> Result<Done, OutboxError> {
         if let Action::Edit { reference, patch } = &deed.action
             && let Some(detail) = self.outbox.detail(reference)?.found()
-            && let Some(refused) = self.gate.refused_edit(&detail, patch)
+            && let Some(refused) = self.gate.refused_edit(&detail, patch, now)
         {
             return Ok(refused);
         }
@@ -288,7 +288,7 @@ mod tests {
 
     #[test]
     fn equal_orders_have_equal_fingerprints() {
-        let text = r#"{"external_id":"A","customer":{"email":"a@b"},"items":[{"product_id":"p","quantity":1,"unit_price":"19.90"}],"fields":{"B__c":1,"A__c":2}}"#;
+        let text = r#"{"external_id":"A","customer":{"email":"a@b.example"},"items":[{"product_id":"p","quantity":1,"unit_price":"19.90"}],"fields":{"B__c":1,"A__c":2}}"#;
         let same = r#"{"fields":{"A__c":2,"B__c":1}, "items":[{"quantity":"1.0","product_id":"p","unit_price":"19.9"}],
             "customer":{"email":" a@b "},"external_id":"A"}"#;
         let other = text.replace("19.90", "19.91");

@@ -187,8 +187,9 @@ impl Serialize for Decimal {
 
 impl<'de> Deserialize<'de> for Decimal {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = String::deserialize(deserializer)?;
-        Self::parse(&text).ok_or_else(|| {
+        // A person who edits one may leave out the quotes.
+        let value = serde_json::Value::deserialize(deserializer)?;
+        Self::from_json(&value).ok_or_else(|| {
             serde::de::Error::custom("not a decimal of at most 15 digits, 6 of them after the point")
         })
     }

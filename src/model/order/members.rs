@@ -378,13 +378,8 @@ impl<'a> Members<'a> {
 
     pub fn email(&self, name: &str) -> Result<Option<String>, Invalid> {
         let email = self.text(name)?;
-        let well_formed = |email: &str| {
-            let parts = email.split_once('@');
-            parts.is_some_and(|(name, host)| !name.is_empty() && !host.is_empty())
-                && !email.contains(char::is_whitespace)
-        };
         match &email {
-            Some(text) if !well_formed(text) => Err(self.invalid(name, "is not an email address")),
+            Some(text) if !is_email(text) => Err(self.invalid(name, "is not an email address")),
             _ => Ok(email),
         }
     }
@@ -427,4 +422,49 @@ fn too_long(text: &str) -> bool {
 
 fn too_long_message() -> String {
     format!("has more than {TEXT_CHARACTERS_MAX} characters")
+}
+
+/// Whether the org would take an address for one: one sign, and a domain of at least two parts.
+fn is_email(text: &str) -> bool {
+    let Some((name, domain)) = text.rsplit_once('@') else {
+        return false;
+    };
+    let is_other = |c: char| c.is_whitespace() || c.is_control() || ",;:<>()[]\\\"".contains(c);
+    let in_parts = |text: &str| text.split('.').all(|part| !part.is_empty());
+    !text.contains(is_other)
+        && !name.contains('@')
+        && in_parts(name)
+        && in_parts(domain)
+        && domain.contains('.')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_email;
+
+    #[test]
+    fn an_address_is_one_person_s_at_a_domain() {
+        for (text, taken) in [
+            ("ana@example.com", true),
+            ("ana.lee+web@shop.example.co.uk", true),
+            ("o'neil@example.com", true),
+            ("användare@exämple.se", true),
+            ("a@b", false),
+            ("a@localhost", false),
+            ("a@example.", false),
+            ("a@.example", false),
+            ("a@b..example", false),
+            (".a@b.example", false),
+            ("@b.example", false),
+            ("a.example", false),
+            ("a@b.example,c@d.example", false),
+            ("a@b.example;c@d.example", false),
+            ("a@b.example c@d.example", false),
+            ("a@b@d.example", false),
+            ("Ana <a@b.example>", false),
+            ("a@b.example\n", false),
+        ] {
+            assert_eq!(is_email(text), taken, "{text:?}");
+        }
+    }
 }

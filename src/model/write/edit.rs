@@ -1,8 +1,9 @@
 //! Changes of a write that a person makes before it is sent again. Pure.
 //!
 //! An edit is a JSON merge patch (RFC 7396) over what is kept: members that are given take the place of those
-//! that are there, null takes one away, lists are replaced whole. The result has to be a write that could have
-//! been accepted, under the same key.
+//! that are there, null takes one away, lists are replaced whole. One thing is added: an object of indexes changes
+//! members of a list, `{"lines": {"0": {"quantity": "2"}}}`. The result has to be a write that could have
+//! been accepted, under the same key, of the same store and at the same prices.
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -19,6 +20,9 @@ pub struct Change {
     pub to: Value,
 }
 
+/// What an edit leaves as it is: whose the write is, and what its prices mean.
+const FIXED: [&str; 5] = ["external_id", "store_id", "order", "pricebook_id", "currency"];
+
 /// The write after the edit, and what is different. The error is one sentence.
 pub fn edit(kind: Kind, body: &str, patch: &Value) -> Result<(Write, Vec<Change>), String> {
     if let Some(path) = card::find(patch) {
@@ -31,7 +35,7 @@ pub fn edit(kind: Kind, body: &str, patch: &Value) -> Result<(Write, Vec<Change>
         return Err("an edit is a JSON object of the members to change".to_owned());
     }
     merge(&mut after, patch);
-    for fixed in ["external_id", "store_id", "order"] {
+    for fixed in FIXED {
         if before.get(fixed) != after.get(fixed) {
             return Err(format!(
                 "{fixed} cannot be changed: discard this write and send another in its place"
@@ -73,13 +77,17 @@ pub fn edit(kind: Kind, body: &str, patch: &Value) -> Result<(Write, Vec<Change>
     Ok((write, changes))
 }
 
-/// Sets `path` in a merge patch: `customer.email`. Lists are given whole.
+/// Sets `path` in a merge patch: `customer.email`, `lines[0].quantity`, `lines.0.quantity`.
 pub fn set(patch: &mut Value, path: &str, value: Value) {
+    set_member(patch, &path.replace('[', ".").replace(']', ""), value);
+}
+
+fn set_member(patch: &mut Value, path: &str, value: Value) {
     if !patch.is_object() {
         *patch = Value::Object(Map::new());
     }
     match path.split_once('.') {
-        Some((first, rest)) => set(&mut patch[first], rest, value),
+        Some((first, rest)) => set_member(&mut patch[first], rest, value),
         None => patch[path] = value,
     }
 }
@@ -89,6 +97,11 @@ fn merge(target: &mut Value, patch: &Value) {
         target.clone_from(patch);
         return;
     };
+    if let Value::Array(list) = target
+        && merge_by_index(list, patch)
+    {
+        return;
+    }
     if !target.is_object() {
         *target = Value::Object(Map::new());
     }
@@ -100,6 +113,18 @@ fn merge(target: &mut Value, patch: &Value) {
             merge(members.entry(name.clone()).or_insert(Value::Null), value);
         }
     }
+}
+
+/// Changes members of a list where every name of the patch is the index of one, and says whether it did.
+fn merge_by_index(list: &mut [Value], patch: &Map<String, Value>) -> bool {
+    let index = |name: &String| name.parse().ok().filter(|index: &usize| *index < list.len());
+    let Some(indexes) = patch.keys().map(index).collect::<Option<Vec<usize>>>() else {
+        return false;
+    };
+    for (index, value) in indexes.into_iter().zip(patch.values()) {
+        merge(&mut list[index], value);
+    }
+    true
 }
 
 /// A member that is null is a member that is not there.
@@ -187,6 +212,10 @@ mod tests {
                 json!({"lines": [{"pricebook_entry_id": "01u", "quantity": "3", "unit_price": "19.90"}]}),
                 change("lines[0].quantity", json!("2"), json!("3")),
             ),
+            (
+                json!({"lines": {"0": {"quantity": "3"}}}),
+                change("lines[0].quantity", json!("2"), json!("3")),
+            ),
         ] {
             assert_eq!(edited(&patch).unwrap(), [expected]);
         }
@@ -194,10 +223,30 @@ mod tests {
     }
 
     #[test]
+    fn a_path_may_name_a_member_of_a_list() {
+        for path in ["lines[0].quantity", "lines.0.quantity"] {
+            let mut patch = json!({});
+            set(&mut patch, path, json!("3"));
+            assert_eq!(patch, json!({"lines": {"0": {"quantity": "3"}}}), "{path}");
+        }
+    }
+
+    #[test]
     fn refuses_what_could_not_have_been_accepted() {
         for (patch, word) in [
             (json!({"external_id": "WEB-2"}), "external_id cannot"),
             (json!({"store_id": "a01"}), "store_id cannot"),
+            (json!({"pricebook_id": "01t"}), "pricebook_id cannot"),
+            (json!({"currency": "USD"}), "currency cannot"),
+            (
+                json!({"customer": {"email": "a@localhost"}}),
+                "customer.email is not",
+            ),
+            (json!({"lines": {"1": {"quantity": "3"}}}), "no order any more"),
+            (
+                json!({"lines": {"0": {"quantity": "0"}}}),
+                "lines[0].quantity must be",
+            ),
             (json!({"lines": null}), "no order any more"),
             (json!({"colour": "red"}), "no colour"),
             (json!({"customer": {"nickname": "A"}}), "no customer.nickname"),
@@ -214,7 +263,6 @@ mod tests {
                 json!({"customer": {"email": null, "external_id": null, "last_name": null}}),
                 "customer needs",
             ),
-            (json!({"currency": "euro"}), "currency must be"),
             (json!({"effective_date": "soon"}), "effective_date must be a date"),
             (json!({"lines": []}), "lines is empty"),
             (
@@ -234,8 +282,8 @@ mod tests {
 
     #[test]
     fn other_writes_are_checked_as_they_were_when_they_came() {
-        let case = r#"{"external_id":"K-1","store_id":"a00","values":{"subject":"Late"},"customer":{"email":"a@b"}}"#;
-        let asset = r#"{"external_id":"A-1","store_id":"a00","values":{"name":"Drill","price":19.9},"customer":{"email":"a@b"}}"#;
+        let case = r#"{"external_id":"K-1","store_id":"a00","values":{"subject":"Late"},"customer":{"email":"a@b.example"}}"#;
+        let asset = r#"{"external_id":"A-1","store_id":"a00","values":{"name":"Drill","price":19.9},"customer":{"email":"a@b.example"}}"#;
         let update = r#"{"external_id":"U-1","store_id":"a00","order":"WEB-1","values":{"cancelled":true}}"#;
         for (kind, body, patch, word) in [
             (
@@ -285,12 +333,12 @@ mod tests {
     #[test]
     fn paths_make_a_patch() {
         let mut patch = Value::Null;
-        set(&mut patch, "customer.email", json!("a@b"));
+        set(&mut patch, "customer.email", json!("a@b.example"));
         set(&mut patch, "customer.phone", Value::Null);
         set(&mut patch, "currency", json!("EUR"));
         assert_eq!(
             patch,
-            json!({"customer": {"email": "a@b", "phone": null}, "currency": "EUR"})
+            json!({"customer": {"email": "a@b.example", "phone": null}, "currency": "EUR"})
         );
     }
 }

@@ -614,8 +614,7 @@ fn each_kind_makes_its_record() {
             "External_ID__c": "K", "Contact": {"External_ID__c": "C-7"}, "Account": {"External_ID__c": "C-7"},
             "Subject": "Late", "Origin": "Web"}})
     );
-    let known =
-        json!({"external_id": "K", "subject": "Late", "customer": {"external_id": "C-7", "email": "a@b"}});
+    let known = json!({"external_id": "K", "subject": "Late", "customer": {"external_id": "C-7", "email": "a@b.example"}});
     let known = entry_parts(Kind::Case, &known, Profile::Standard).unwrap();
     assert_eq!(
         (known.len(), &known[2]["body"]["ContactId"]),

@@ -67,7 +67,7 @@ fn bodies(product: &str) -> Vec<(&'static str, Value)> {
         ),
         (
             "customers",
-            json!({"external_id": "C-9", "email": "a@b", "last_name": "Lee", "title": "x", "fields": {}}),
+            json!({"external_id": "C-9", "email": "a@b.example", "last_name": "Lee", "title": "x", "fields": {}}),
         ),
         (
             "cases",
@@ -146,7 +146,7 @@ async fn a_card_number_is_refused_wherever_it_stands_and_leaves_no_trace() {
     println!("{tried} bodies with a card number were refused");
     assert!(tried > 200, "only {tried} places were tried");
     // A customer's change, the keys in addresses, and what an operator writes.
-    let change = json!({"email": "a@b", "last_name": "Lee", "title": "x", "fields": {}});
+    let change = json!({"email": "a@b.example", "last_name": "Lee", "title": "x", "fields": {}});
     let customers = format!("/v1/stores/{store}/customers");
     let patch = async |path: String, body: &Value| {
         let (status, problem) = daemon
@@ -170,7 +170,7 @@ async fn a_card_number_is_refused_wherever_it_stands_and_leaves_no_trace() {
         format!("/v1/stores/{store}/cases"),
     ] {
         let key = Some(CARD);
-        let body = json!({"subject": "x", "customer": {"email": "a@b"}});
+        let body = json!({"subject": "x", "customer": {"email": "a@b.example"}});
         let (status, _) = daemon.send(Method::POST, &daemon.api, &path, key, &body).await;
         assert_eq!(status, 422);
         let broken = reqwest::Client::new()

@@ -246,6 +246,78 @@ async fn an_edit_is_read_through_the_door_of_storefronts() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_edit_is_taken_as_far_as_intake_would_take_it() {
+    let (org, daemon, _) = refused_orders(1).await;
+    let other_book = org.some("Pricebook2", "where IsStandard = true").await;
+    let long = "x".repeat(81);
+    for (path, value, told) in [
+        (
+            "effective_date",
+            "2020-01-01",
+            "effective_date must be at most 30 days",
+        ),
+        (
+            "effective_date",
+            "2031-01-01",
+            "effective_date must be at most 30 days",
+        ),
+        ("pricebook_id", &other_book, "pricebook_id cannot be changed"),
+        ("currency", "XTS", "currency cannot be changed"),
+        (
+            "fields.Status",
+            "Activated",
+            "fields.Status is not a field that a store may set",
+        ),
+        (
+            "lines[0].fields.Description",
+            "x",
+            "fields.Description is not a field",
+        ),
+        (
+            "customer.last_name",
+            &long,
+            "customer.last_name has 81 characters",
+        ),
+        (
+            "shipping_address.city",
+            &long,
+            "shipping_address.city has 81 characters",
+        ),
+        (
+            "customer.email",
+            "a@localhost",
+            "customer.email is not an email address",
+        ),
+        ("lines[0].quantity", "0", "lines[0].quantity must be"),
+        ("lines[9].quantity", "1", "no order any more"),
+    ] {
+        let set = format!("{path}={value}");
+        let (code, _, said) = org.verb(&["orders", "edit", "BAD-1", "--set", &set]).await;
+        assert!(code == 1 && said.contains(told), "{set}: {code} {said}");
+        let mut patch = json!({});
+        storesync::model::write::edit::set(&mut patch, path, json!(value));
+        let edit = json!({"actor": "kim", "patch": patch});
+        let (status, answer) = daemon.admin_post("/api/orders/BAD-1/edit", &edit).await;
+        assert!(
+            status == 409 && answer.to_string().contains(told),
+            "{patch}: {status} {answer}"
+        );
+    }
+    let today = storesync::model::clock::local(storesync::model::clock::Clock::System.now(), None).date;
+    let day = format!("effective_date={today}");
+    for (set, told) in [
+        ("lines[0].quantity=3", "lines[0].quantity: \"1\" -> \"3\""),
+        ("lines.0.quantity=2", "lines[0].quantity: \"3\" -> \"2\""),
+        ("lines[0].unit_price=19.90", "-> \"19.9\""),
+        ("customer.last_name=Ng", "-> \"Ng\""),
+        (&day, ""),
+    ] {
+        let (code, edited, said) = org.verb(&["orders", "edit", "BAD-1", "--set", set]).await;
+        assert!(code == 0 && edited.contains(told), "{set}: {edited} {said}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn the_map_says_whom_the_org_is_asked_for() {
     let by_key = "1. external_id: the record with this key in Crm_Key__c";
     let by_id = "2. salesforce_id: the record with this id";
