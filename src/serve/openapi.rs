@@ -172,14 +172,14 @@ fn operation(route: &Route) -> Value {
         answers.insert(status.to_string(), problem(status, description));
     }
     if let Some(schema) = route.takes {
-        takes(&mut operation, &mut answers, schema, route.access);
+        takes(&mut operation, &mut answers, schema, route);
     }
     operation["responses"] = answers.into();
     operation
 }
 
 /// What comes with a body: its schema, a key that makes sending again safe, and the ways to refuse it.
-fn takes(operation: &mut Value, answers: &mut Map<String, Value>, schema: &str, access: Access) {
+fn takes(operation: &mut Value, answers: &mut Map<String, Value>, schema: &str, route: &Route) {
     operation["requestBody"] = json!({"required": true,
         "content": {"application/json": {"schema": {"$ref": format!("#/components/schemas/{schema}")}}}});
     for (status, description) in [
@@ -195,11 +195,15 @@ fn takes(operation: &mut Value, answers: &mut Map<String, Value>, schema: &str, 
     ] {
         answers.insert(status.as_u16().to_string(), problem(status.as_u16(), description));
     }
-    if access == Access::Admin {
+    if route.access == Access::Admin {
         return;
     }
-    let key = json!({"name": "Idempotency-Key", "in": "header", "schema": {"type": "string"},
-        "description": "Makes sending again safe; external_id does as well"});
+    let description = match route.method {
+        "patch" => "Tells one change from another, and makes sending again safe",
+        _ => "Makes sending again safe; external_id does as well",
+    };
+    let key = json!({"name": "Idempotency-Key", "in": "header", "required": route.method == "patch",
+        "schema": {"type": "string"}, "description": description});
     if let Some(parameters) = operation["parameters"].as_array_mut() {
         parameters.push(key);
     }
@@ -307,9 +311,16 @@ mod tests {
             );
         }
         let document = document("t", routes::storefront());
-        assert_eq!(
-            document["paths"]["/v1/stores/{store}/orders"]["post"]["operationId"],
-            "placeOrder"
+        let (orders, customer) = (
+            &document["paths"]["/v1/stores/{store}/orders"]["post"],
+            &document["paths"]["/v1/stores/{store}/customers/{customer}"]["patch"],
         );
+        assert_eq!(orders["operationId"], "placeOrder");
+        // What is refused without its key says that it needs one.
+        for (operation, required) in [(orders, false), (customer, true)] {
+            let parameters = operation["parameters"].as_array().unwrap();
+            let key = parameters.iter().find(|one| one["name"] == "Idempotency-Key");
+            assert_eq!(key.unwrap()["required"], required);
+        }
     }
 }

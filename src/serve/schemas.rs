@@ -136,13 +136,13 @@ fn orders() -> Value {
     let text = json!({"type": "string"});
     let number =
         json!({"anyOf": [{"type": "string", "pattern": "^[0-9]{1,9}(\\.[0-9]{1,2})?$"}, {"type": "number"}]});
-    let amount = json!({"type": "string", "pattern": "^[0-9]{1,9}(\\.[0-9]{1,6})?$"});
+    let amount = amount();
     json!({
         "Address": {"type": "object", "properties": {
             "street": text, "city": text, "state": text, "postal_code": text, "country": text}},
         "NewOrder": {"type": "object", "required": ["customer", "items"], "properties": {
             "external_id": text, "order_date": {"type": "string", "format": "date"}, "currency": text,
-            "customer": {"type": "object", "properties": person()},
+            "customer": customer(),
             "membership": text,
             "shipping_address": reference("Address"), "billing_address": reference("Address"),
             "items": {"type": "array", "minItems": 1, "items": {"type": "object", "required": ["quantity"], "properties": {
@@ -153,7 +153,8 @@ fn orders() -> Value {
                 "amount": amount, "label": text, "stock_location_id": text, "product_id": text, "product_code": text,
                 "pricebook_entry_id": text}},
             "discounts": {"type": "array", "items": {"type": "object", "required": ["amount"], "properties": {
-                "amount": amount, "label": text, "promotion_id": text, "coupon": text, "product_id": text,
+                "amount": amount, "label": text,
+                "promotion_id": {"type": "string", "description": "Of /promotions, one of the kind promotion"}, "coupon": text, "product_id": text,
                 "product_code": text, "pricebook_entry_id": text}}},
             "payments": {"type": "array", "items": reference("Payment")},
             "fields": {"type": "object"}}},
@@ -173,6 +174,18 @@ fn orders() -> Value {
             "state": {"enum": WriteState::ALL},
             "salesforce_id": text_or_null(), "error": {"type": ["object", "null"]}, "attempts": {"type": "integer"}}},
     })
+}
+
+/// A decimal in quotes.
+fn amount() -> Value {
+    json!({"type": "string", "pattern": "^[0-9]{1,15}(\\.[0-9]{1,6})?$",
+        "description": "At most 15 digits in all, and no more behind the point than the org's field has"})
+}
+
+/// Whom a write is for.
+fn customer() -> Value {
+    json!({"type": "object", "minProperties": 1, "properties": person(),
+        "description": "Needs an external_id, a salesforce_id, an email or a last_name"})
 }
 
 /// The members that tell of a person.
@@ -216,7 +229,7 @@ fn write(spec: &Spec) -> Value {
                 Form::Text | Form::Id => text.clone(),
                 Form::Email => json!({"type": "string", "format": "email"}),
                 Form::Date => json!({"type": "string", "format": "date"}),
-                Form::Decimal => json!({"type": "string", "pattern": "^[0-9]{1,9}(\\.[0-9]{1,6})?$"}),
+                Form::Decimal => amount(),
                 Form::Flag => json!({"type": "boolean"}),
             },
         );
@@ -224,7 +237,7 @@ fn write(spec: &Spec) -> Value {
     match spec.person {
         Person::None => {}
         Person::Optional | Person::Required => {
-            add("customer", json!({"type": "object", "properties": person()}))
+            add("customer", customer());
         }
         Person::Itself => {
             for name in members::CUSTOMER {
@@ -247,6 +260,10 @@ fn write(spec: &Spec) -> Value {
     }
     let required = spec.members.iter().filter(|member| member.required);
     let mut required: Vec<&str> = required.map(|member| member.name).collect();
-    required.extend((spec.person == Person::Required).then_some("customer"));
+    required.extend(match spec.person {
+        Person::Required => Some("customer"),
+        Person::Itself => Some("external_id"),
+        Person::None | Person::Optional => None,
+    });
     json!({"type": "object", "properties": properties, "required": required})
 }
