@@ -170,56 +170,66 @@ async fn the_watchdog_is_fed_by_progress_and_not_by_a_timer() {
     manager.until("the watchdog is fed again", |told| told.contains_key("WATCHDOG"));
 }
 
-/// Where a stage can be made to stand still, and what it is called.
-/// The state is kept from one to the next, and is loaded once the load is no longer held.
-const STAGES: [(&str, &str); 10] = [
-    ("subscribe", "subscribe "),
-    ("apply", "apply"),
-    ("load", "load "),
-    ("checkpoint", "checkpoint"),
-    ("poll", "poll"),
-    ("repair", "repair"),
-    ("verify", "verify"),
-    ("push", "push"),
-    ("confirm", "confirm"),
-    ("serve", "serve http"),
-];
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stage_of_reading_that_stands_still_ends_the_feeding_by_its_name() {
+    stand_still(&[("subscribe", "subscribe "), ("apply", "apply"), ("load", "load ")]).await;
+}
 
 #[tokio::test(flavor = "multi_thread")]
-async fn any_stage_that_stands_still_ends_the_feeding_by_its_name() {
+async fn a_stage_of_keeping_that_stands_still_ends_the_feeding_by_its_name() {
+    stand_still(&[
+        ("checkpoint", "checkpoint"),
+        ("poll", "poll"),
+        ("repair", "repair"),
+        ("verify", "verify"),
+    ])
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stage_of_orders_or_answers_that_stands_still_ends_the_feeding_by_its_name() {
+    stand_still(&[("push", "push"), ("confirm", "confirm"), ("serve", "serve http")]).await;
+}
+
+/// Where a stage can be made to stand still, and what it is called. The state is kept from one to the next.
+async fn stand_still(stages: &[(&str, &str)]) {
     let org = Sandbox::start(&["--products", "5"]).await;
-    for (failpoint, stage) in STAGES {
-        let manager = Manager::new();
-        let variables = [
-            ("NOTIFY_SOCKET", manager.path()),
-            ("WATCHDOG_USEC", "1500000".to_owned()),
-            ("STORESYNC_FAILPOINT", failpoint.to_owned()),
-            ("STORESYNC_HURRY", "1".to_owned()),
-        ];
-        let variables: Vec<(&str, &str)> = variables
-            .iter()
-            .map(|(name, value)| (*name, value.as_str()))
-            .collect();
-        let mut daemon = org.daemon_with(&variables).await;
-        if failpoint == "serve" {
-            // Who asks may wait in vain.
-            drop(tokio::time::timeout(Duration::from_secs(2), daemon.get("/v1/stores")).await);
-        }
-        let trouble = format!("the stage {stage}");
-        eventually(&trouble, async || {
-            // As systemd does: one whose socket is full stands still for that.
-            manager.forget();
-            let said = daemon.running.said();
-            let named = said
-                .lines()
-                .any(|line| line.contains(&trouble) && line.contains("the watchdog is not fed"));
-            named.then_some(())
-        })
-        .await;
-        manager.forget();
-        assert_eq!(manager.fed_within(Duration::from_secs(2)), 0, "{failpoint}");
-        daemon.running.kill();
+    for (failpoint, stage) in stages {
+        stands_still(&org, failpoint, stage).await;
     }
+}
+
+async fn stands_still(org: &Sandbox, failpoint: &str, stage: &str) {
+    let manager = Manager::new();
+    let variables = [
+        ("NOTIFY_SOCKET", manager.path()),
+        ("WATCHDOG_USEC", "1500000".to_owned()),
+        ("STORESYNC_FAILPOINT", failpoint.to_owned()),
+        ("STORESYNC_HURRY", "1".to_owned()),
+    ];
+    let variables: Vec<(&str, &str)> = variables
+        .iter()
+        .map(|(name, value)| (*name, value.as_str()))
+        .collect();
+    let mut daemon = org.daemon_with(&variables).await;
+    if failpoint == "serve" {
+        // Who asks may wait in vain.
+        drop(tokio::time::timeout(Duration::from_secs(2), daemon.get("/v1/stores")).await);
+    }
+    let trouble = format!("the stage {stage}");
+    eventually(&trouble, async || {
+        // As systemd does: one whose socket is full stands still for that.
+        manager.forget();
+        let said = daemon.running.said();
+        let named = said
+            .lines()
+            .any(|line| line.contains(&trouble) && line.contains("the watchdog is not fed"));
+        named.then_some(())
+    })
+    .await;
+    manager.forget();
+    assert_eq!(manager.fed_within(Duration::from_secs(2)), 0, "{failpoint}");
+    daemon.running.kill();
 }
 
 /// By the limit that the reload took over.
