@@ -8,7 +8,7 @@ use serde_json::{Map, Value, json};
 
 use crate::model::calls::{Calls, Purpose};
 use crate::model::clock::{Millis, Moment, format_datetime};
-use crate::model::freshness::Truth;
+use crate::model::freshness::{State, Truth};
 use crate::model::trouble::Hindrances;
 use crate::store::allowance::Allowance;
 use crate::store::cache::absence::{self, Waiting};
@@ -160,7 +160,8 @@ impl Standing {
             "state": object.state.as_str(),
             "kept_by": if object.streamed { "stream" } else { "poll" },
             "rows": object.rows,
-            "freshness": standing.map(|standing| standing.state(moment).name()),
+            // A table that was just made is in the cache before anything is proved of it.
+            "freshness": standing.map_or(State::Initializing, |standing| standing.state(moment)).name(),
             "lag_seconds": standing.and_then(|standing| standing.lag_seconds(moment)),
             "cause": standing.and_then(|standing| standing.cause(moment)),
             "last_event_at": object.last_event_at.map(format_datetime),
