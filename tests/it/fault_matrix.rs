@@ -10,10 +10,12 @@
 mod kills;
 
 use std::sync::Mutex;
+use std::time::Instant;
 
 use serde_json::{Value, json};
 
-use crate::outbound::{long_order, without_item_keys};
+use crate::outbound::{accepted, long_order, without_item_keys};
+use crate::rounds::calls_counted;
 use crate::world::{Daemon, Sandbox, a_store, eventually, share_of_today};
 
 /// Worlds at a time: most of a case is waiting.
@@ -175,24 +177,34 @@ impl World {
         }
         let daemon = org.daemon_with(&QUIET).await;
         daemon.live().await;
-        // Polled objects are asked once, some at a time, by requests that rules for orders would meet.
-        let mut last = (0, std::time::Instant::now());
-        eventually("no more polls", async || {
-            let polls = daemon.admin_get("/status").await["calls"]["polls"].as_u64()?;
-            if polls != last.0 {
-                last = (polls, std::time::Instant::now());
-            }
-            (polls > 0 && last.1.elapsed().as_secs() >= 2).then_some(())
-        })
-        .await;
         let (store, currency, products) = a_store(&daemon).await;
-        Self {
+        let world = Self {
             org,
             daemon,
             store,
             currency,
             products,
-        }
+        };
+        world.is_quiet().await;
+        world
+    }
+
+    /// Waits until nothing but orders calls the org, so that rules for their requests are met by them alone: polled objects
+    /// are asked once, some at a time, and what the first order changes has schemas that are described anew.
+    async fn is_quiet(&self) {
+        let first = self.order("FIRST", 1, Person::Account);
+        accepted(&self.daemon, &self.store, &first).await;
+        let path = format!("/v1/stores/{}/orders/FIRST", self.store);
+        self.daemon.until(&path, &["confirmed"]).await;
+        let mut last = (0, Instant::now());
+        eventually("nobody calls the org", async || {
+            let calls = calls_counted(&self.org).await;
+            if calls != last.0 {
+                last = (calls, Instant::now());
+            }
+            (last.1.elapsed().as_secs() >= 2).then_some(())
+        })
+        .await;
     }
 
     pub fn order(&self, key: &str, size: usize, person: Person) -> Value {

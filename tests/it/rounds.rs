@@ -116,7 +116,7 @@ impl World {
 }
 
 /// How many calls the org counted.
-async fn calls_counted(org: &Sandbox) -> u64 {
+pub async fn calls_counted(org: &Sandbox) -> u64 {
     let url = format!("{}/sandbox/limits", org.env["SANDBOX_HTTP"]);
     let told: Value = reqwest::get(url).await.unwrap().json().await.unwrap();
     told["used"].as_u64().unwrap()
