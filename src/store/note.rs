@@ -46,6 +46,10 @@ impl<T> Note<T> {
             holds: PhantomData,
         }
     }
+
+    pub fn file_name(&self) -> &'static str {
+        self.file_name
+    }
 }
 
 impl<T: Serialize + DeserializeOwned> Note<T> {

@@ -287,6 +287,59 @@ async fn no_order_is_taken_into_a_file_that_was_moved() {
     }
 }
 
+/// Moves a database with its log to another directory.
+fn move_away(state: &Path, name: &str, to: &Path) {
+    for ending in ["", "-wal", "-shm"] {
+        let file = format!("{name}{ending}");
+        if state.join(&file).exists() {
+            std::fs::rename(state.join(&file), to.join(&file)).unwrap();
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_outbox_that_is_gone_at_a_start_is_not_made_again_before_a_person_says_so() {
+    let org = Sandbox::start(&["--products", "5", "--stores", "1"]).await;
+    let mut daemon = org.daemon().await;
+    daemon.live().await;
+    let (store, currency, products) = a_store(&daemon).await;
+    let placed = order("WEB-1", &currency, &[(&products[0], 1)]);
+    assert_eq!(daemon.place(&store, &placed).await.unwrap().0, 202);
+    let known = format!("/v1/stores/{store}/orders/WEB-1");
+    daemon.running.kill();
+    let (state, aside) = (org.state(), tempfile::tempdir().unwrap());
+    move_away(&state, "outbox.db", aside.path());
+    move_away(&state, "cache.db", aside.path());
+
+    let words = [
+        "outbox.db is missing",
+        "put the file back",
+        "remove ",
+        "outbox.json",
+    ];
+    let tells = |said: &str| words.iter().all(|word| said.contains(word));
+    let (exit, said) = org.refused_daemon(&[]);
+    assert_eq!(exit, Some(69), "{said}");
+    assert!(tells(&said), "{said}");
+    let (exit, told, _) = org.verb(&["check", "--offline"]).await;
+    assert!(exit == 1 && tells(&told), "{told}");
+    let (exit, _, said) = org.verb(&["orders", "list"]).await;
+    assert!(exit == 69 && tells(&said), "{said}");
+    assert!(!state.join("outbox.db").exists());
+
+    // The cache is made again, whatever became of it.
+    move_away(aside.path(), "outbox.db", &state);
+    let mut daemon = org.daemon().await;
+    assert_eq!(daemon.get(&known).await.unwrap().0, 200);
+    daemon.live().await;
+    daemon.running.kill();
+
+    move_away(&state, "outbox.db", aside.path());
+    std::fs::remove_file(state.join("outbox.json")).unwrap();
+    let daemon = org.daemon().await;
+    assert_eq!(daemon.get(&known).await.unwrap().0, 404);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_cache_or_journal_that_was_moved_is_told_of() {
     let org = Sandbox::start(&["--products", "5", "--stores", "1"]).await;
