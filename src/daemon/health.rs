@@ -32,7 +32,8 @@ pub(super) struct Watched {
     limits: Limits,
     topics: Vec<String>,
     org: Org,
-    failing: watch::Sender<BTreeMap<String, Failing>>,
+    /// Of polls, and of records that are read again.
+    failing: [watch::Sender<BTreeMap<String, Failing>>; 2],
     dir: PathBuf,
     files: Files,
     opened: Vec<Opened>,
@@ -50,7 +51,7 @@ impl Watched {
             limits: world.limits.clone(),
             topics: world.config.sync.channels.clone(),
             org: world.org.clone(),
-            failing: world.bells.failing.clone(),
+            failing: [world.bells.failing.clone(), world.bells.unrepaired.clone()],
             dir: world.config.state.dir.clone(),
             files: world.outbox.files().clone(),
             opened: world.opened.clone(),
@@ -144,7 +145,9 @@ impl Watched {
         self.health.send_modify(|health| {
             health.hindrances.files = self.files.all();
             health.hindrances.trouble = self.org.trouble();
-            health.hindrances.failing.clone_from(&self.failing.borrow());
+            let [polls, records] = &self.failing;
+            health.hindrances.failing.clone_from(&records.borrow());
+            health.hindrances.failing.extend(polls.borrow().clone());
             let truth = Truth::new(&known, &self.limits.freshness(), &health.hindrances, now);
             health.freshness = Freshness::new(truth);
             health.replay_window_left_millis = window_left;
