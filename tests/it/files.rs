@@ -287,6 +287,25 @@ async fn no_order_is_taken_into_a_file_that_was_moved() {
     }
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_said_of_a_cache_that_is_read_again_is_true_when_it_is_said() {
+    let org = Sandbox::start(&["--products", "5", "--stores", "1"]).await;
+    let mut daemon = org.daemon().await;
+    daemon.live().await;
+    daemon.running.kill();
+    damage_head(&org.state(), "cache.db");
+    let daemon = org.daemon().await;
+    let said = eventually("it is ready", async || {
+        let said = daemon.running.said();
+        let is_over = said.contains("cache.db has been read again from the org");
+        (is_over && said.contains("ready: ")).then_some(said)
+    })
+    .await;
+    let ready = said.lines().find(|line| line.contains("ready: ")).unwrap();
+    assert!(!ready.contains("is read again"), "{ready}");
+    assert!(!said.contains("is over"), "{said}");
+}
+
 /// Moves a database with its log to another directory.
 fn move_away(state: &Path, name: &str, to: &Path) {
     for ending in ["", "-wal", "-shm"] {
