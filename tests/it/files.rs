@@ -306,6 +306,58 @@ async fn what_is_said_of_a_cache_that_is_read_again_is_true_when_it_is_said() {
     assert!(!said.contains("is over"), "{said}");
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cache_that_is_removed_while_another_program_has_it_open_is_made_again() {
+    let org = Sandbox::start(&["--products", "5", "--stores", "1"]).await;
+    let mut daemon = org.daemon().await;
+    daemon.live().await;
+    let names = ["cache.db", "cache.db-wal", "cache.db-shm"];
+    for removed in [&names[..1], &names[..2], &names[..]] {
+        // Its index stays in use, and belongs to a log that is gone.
+        let open = cache(&org.state());
+        select(&open, "select count(*) from product2");
+        daemon.running.kill();
+        for name in removed {
+            std::fs::remove_file(org.state().join(name)).unwrap();
+        }
+        daemon = org.daemon().await;
+        daemon.live().await;
+        converge(&org).await;
+        until_passed(&daemon).await;
+        let ended = daemon.running.child.try_wait().unwrap();
+        assert!(ended.is_none(), "{removed:?}: {}", daemon.running.said());
+        drop(open);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_log_that_is_cut_short_while_it_runs_does_not_end_the_daemon() {
+    let org = Sandbox::start(&["--products", "5", "--stores", "1"]).await;
+    let product = org.some("Product2", "").await;
+    for name in ["cache.db-wal", "journal.db-wal"] {
+        let mut daemon = org.daemon().await;
+        daemon.live().await;
+        let update = async |text: &str| {
+            org.update("Product2", &product, json!({"Description": text}))
+                .await;
+            eventually("the change is here", async || {
+                let (_, row) = daemon.get(&format!("/v1/objects/product2/{product}")).await?;
+                (row["description"] == text).then_some(())
+            })
+            .await;
+        };
+        update(&format!("before {name} was cut")).await;
+        let log = std::fs::File::options().write(true).open(org.state().join(name));
+        log.unwrap().set_len(100).unwrap();
+        update(&format!("after {name} was cut")).await;
+        until_passed(&daemon).await;
+        converge(&org).await;
+        let ended = daemon.running.child.try_wait().unwrap();
+        assert!(ended.is_none(), "{name}: {}", daemon.running.said());
+        daemon.running.kill();
+    }
+}
+
 /// Moves a database with its log to another directory.
 fn move_away(state: &Path, name: &str, to: &Path) {
     for ending in ["", "-wal", "-shm"] {
