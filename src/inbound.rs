@@ -36,6 +36,7 @@ pub mod plan;
 pub mod poll;
 pub mod prepare;
 pub mod progress;
+mod records;
 pub mod repair;
 pub mod replay;
 mod rounds;

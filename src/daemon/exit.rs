@@ -24,7 +24,7 @@ pub fn exit_of(error: &anyhow::Error) -> Exit {
         }
         match cause.downcast_ref::<OpenError>() {
             Some(OpenError::Newer { .. } | OpenError::Foreign { .. }) => return Exit::Configuration,
-            Some(OpenError::InUse { .. }) => return Exit::Unavailable,
+            Some(OpenError::InUse { .. } | OpenError::Missing { .. }) => return Exit::Unavailable,
             Some(OpenError::Directory { source, .. }) if !is_full(source) => return Exit::Unavailable,
             Some(
                 OpenError::Directory { .. }
@@ -104,6 +104,13 @@ mod tests {
                 Exit::Temporary,
             ),
             (OpenError::InUse { dir: path() }, Exit::Unavailable),
+            (
+                OpenError::Missing {
+                    path: path(),
+                    note: path(),
+                },
+                Exit::Unavailable,
+            ),
             (OpenError::Foreign { path: path() }, Exit::Configuration),
             (
                 OpenError::Newer {

@@ -32,7 +32,8 @@ pub(super) struct Watched {
     limits: Limits,
     topics: Vec<String>,
     org: Org,
-    failing: watch::Sender<BTreeMap<String, Failing>>,
+    /// Of polls, and of records that are read again.
+    failing: [watch::Sender<BTreeMap<String, Failing>>; 2],
     dir: PathBuf,
     files: Files,
     opened: Vec<Opened>,
@@ -50,7 +51,7 @@ impl Watched {
             limits: world.limits.clone(),
             topics: world.config.sync.channels.clone(),
             org: world.org.clone(),
-            failing: world.bells.failing.clone(),
+            failing: [world.bells.failing.clone(), world.bells.unrepaired.clone()],
             dir: world.config.state.dir.clone(),
             files: world.outbox.files().clone(),
             opened: world.opened.clone(),
@@ -101,12 +102,11 @@ impl Watched {
             }),
             None => self.files.passed(FileKind::Damaged, outbox),
         }
-        self.tell_what_is_aside(now)
+        Ok(())
     }
 
-    fn tell_what_is_aside(&self, now: Millis) -> anyhow::Result<()> {
+    fn tell_what_is_aside(&self, is_loading: bool, now: Millis) -> anyhow::Result<()> {
         let cache = cache::KIND.file_name;
-        let is_loading = self.health.borrow().standing().state(self.clock.moment()) == State::Initializing;
         match self.set_aside.iter().find(|(file, _)| *file == cache) {
             Some((_, name)) if is_loading => self.files.tell(FileKind::Damaged, cache, now, || {
                 format!(
@@ -141,11 +141,17 @@ impl Watched {
         // A channel that is no longer followed may have left its position.
         let followed = heard.iter().filter(|cursor| self.topics.contains(&cursor.topic));
         let window_left = followed.map(|cursor| cursor.replay_window_left(now.wall)).min();
+        let freshness = self.limits.freshness();
+        // By what is cached now: what was read again is not said to be missing once it is here.
+        let cached = Truth::new(&known, &freshness, &Hindrances::default(), now);
+        self.tell_what_is_aside(cached.all().state(now) == State::Initializing, now.wall)?;
         self.health.send_modify(|health| {
             health.hindrances.files = self.files.all();
             health.hindrances.trouble = self.org.trouble();
-            health.hindrances.failing.clone_from(&self.failing.borrow());
-            let truth = Truth::new(&known, &self.limits.freshness(), &health.hindrances, now);
+            let [polls, records] = &self.failing;
+            health.hindrances.failing.clone_from(&records.borrow());
+            health.hindrances.failing.extend(polls.borrow().clone());
+            let truth = Truth::new(&known, &freshness, &health.hindrances, now);
             health.freshness = Freshness::new(truth);
             health.replay_window_left_millis = window_left;
         });

@@ -55,8 +55,12 @@ impl Mender {
             return Ok(());
         }
         self.full_count = 0;
-        if !note_damage(dir, &error).await? {
+        let is_log_short = damage::is_log_short(&error) && !is_at_start;
+        if !note_damage(dir, &error).await? && !is_log_short {
             return Err(error);
+        }
+        if damage::noted(dir).is_empty() {
+            tracing::warn!("{error:#}; the databases themselves are sound, and are opened again");
         }
         if self.mended_at.is_some_and(|at| at.elapsed() < AGAIN_MAX) {
             return Err(error.context("a file is damaged again: check the disk of [state] dir"));
@@ -205,5 +209,20 @@ mod tests {
             mender.mend(dir.path(), &Clock::System).unwrap();
         }
         assert_eq!(mender.set_aside.len(), 1);
+    }
+
+    #[tokio::test]
+    async fn a_log_that_was_cut_beside_sound_files_does_not_end_the_process() {
+        let dir = tempfile::tempdir().unwrap();
+        for kind in [cache::KIND, journal::KIND] {
+            crate::store::database::open_writer(dir.path(), kind).unwrap();
+        }
+        let mut mender = Mender::default();
+        let short = || failed(sqlite(rusqlite::ffi::SQLITE_IOERR_SHORT_READ));
+        let corrupt = failed(sqlite(rusqlite::ffi::SQLITE_CORRUPT));
+        assert!(mender.judge(dir.path(), corrupt).await.is_err());
+        assert!(mender.judge(dir.path(), short()).await.is_ok());
+        assert!(mender.judge(dir.path(), short()).await.is_err(), "but once");
+        assert!(mender.set_aside.is_empty() && damage::noted(dir.path()).is_empty());
     }
 }

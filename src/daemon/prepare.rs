@@ -82,17 +82,37 @@ pub(super) async fn when_reachable(
         attempt += 1;
         tell(world, Some(format!("{error:#}")));
         let is_refused = login.borrow().is_some();
-        if was_refused && !is_refused {
-            // It was accepted while what needed it was being refused.
-            attempt = 0;
-            continue;
+        match next(was_refused, is_refused) {
+            Next::AtOnce => attempt = 0,
+            Next::WhenAccepted => tokio::select! {
+                () = world.stop.cancelled() => return Ok(None),
+                _ = login.wait_for(Option::is_none) => {}
+                () = tokio::time::sleep(AWAY.delay(attempt)) => {}
+            },
+            Next::AfterWait => tokio::select! {
+                () = world.stop.cancelled() => return Ok(None),
+                () = tokio::time::sleep(AWAY.delay(attempt)) => {}
+            },
         }
-        tokio::select! {
-            () = world.stop.cancelled() => return Ok(None),
-            // A login that is accepted again is no reason to wait.
-            _ = login.wait_for(Option::is_none), if is_refused => {}
-            () = tokio::time::sleep(AWAY.delay(attempt)) => {}
-        }
+    }
+}
+
+/// When a start that failed is tried again.
+#[derive(Debug, PartialEq, Eq)]
+enum Next {
+    /// The login was accepted while what needed it was being refused.
+    AtOnce,
+    /// After a wait, which a login that is accepted ends.
+    WhenAccepted,
+    AfterWait,
+}
+
+/// By whether the login was refused before the attempt, and is after it.
+fn next(was_refused: bool, is_refused: bool) -> Next {
+    match (was_refused, is_refused) {
+        (_, true) => Next::WhenAccepted,
+        (true, false) => Next::AtOnce,
+        (false, false) => Next::AfterWait,
     }
 }
 
@@ -144,4 +164,22 @@ fn may_pass(error: &anyhow::Error) -> bool {
         None => cause.is::<NothingToMirror>(),
     };
     error.chain().any(of_org)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_login_that_was_accepted_during_a_start_is_used_at_once() {
+        for (was_refused, is_refused, expected) in [
+            (true, false, Next::AtOnce),
+            (true, true, Next::WhenAccepted),
+            (false, true, Next::WhenAccepted),
+            (false, false, Next::AfterWait),
+        ] {
+            let case = (was_refused, is_refused);
+            assert_eq!(next(was_refused, is_refused), expected, "{case:?}");
+        }
+    }
 }

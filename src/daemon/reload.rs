@@ -38,6 +38,8 @@ pub(super) struct World {
     pub(super) pubsub: PubSub,
     pub(super) limits: Limits,
     pub(super) tokens: Tokens,
+    /// Rung to have the org's objects described again: a field may have been made visible.
+    pub(super) schemas: watch::Sender<u64>,
 }
 
 /// Reloads with each signal until it is stopped.
@@ -90,6 +92,7 @@ impl World {
                 tracing::error!("the secrets were not reloaded, those from before are kept: {error}")
             }
         }
+        self.schemas.send_modify(|rung| *rung += 1);
         // The lock is on the directory of the start.
         fresh.state.dir = known.state.dir;
         self.config.send_replace(fresh);

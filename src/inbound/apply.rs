@@ -74,6 +74,8 @@ pub struct Bells {
     pub schemas: watch::Sender<u64>,
     /// The objects that could not be polled when that was tried last.
     pub failing: watch::Sender<BTreeMap<String, Failing>>,
+    /// Those of which records could not be read again.
+    pub unrepaired: watch::Sender<BTreeMap<String, Failing>>,
 }
 
 impl Bells {
@@ -83,6 +85,7 @@ impl Bells {
             ledger: watch::Sender::new(0),
             schemas: watch::Sender::new(0),
             failing: watch::Sender::default(),
+            unrepaired: watch::Sender::default(),
         }
     }
 }

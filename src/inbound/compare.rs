@@ -23,9 +23,10 @@ use crate::inbound::apply::cells::{self, values_of, written_of};
 use crate::inbound::apply::prove::SETTLE_MILLIS;
 use crate::inbound::mapping::stamp_field;
 use crate::inbound::prepare::Planned;
+use crate::inbound::records::read_records;
 use crate::model::clock::{Millis, format_datetime};
 use crate::salesforce::Org;
-use crate::salesforce::pages::{Unreadable, unreadable};
+use crate::salesforce::pages::unreadable;
 use crate::salesforce::rest::Scope;
 use crate::store::cache::compare::{self, Difference, Tally, Window};
 use crate::store::cache::{proofs, repairs};
@@ -447,38 +448,6 @@ fn drift(
             },
         })
     })
-}
-
-/// Mirrored rows by id, in the order of `ids`; `None` where the org has none, or one that is not mirrored. One that cannot
-/// be read says so, see [`unreadable`].
-pub(super) async fn read_records(
-    org: &Org,
-    planned: &Planned,
-    ids: &[String],
-) -> anyhow::Result<Vec<Option<Map<String, Json>>>> {
-    if planned.filter.is_none() {
-        let object = &planned.table.object;
-        let records = org.retrieve_each(object, ids, &planned.fields()).await?;
-        let row = |record: Result<_, Unreadable>| record.unwrap_or_else(Unreadable::into_row);
-        return Ok(records.into_iter().map(|record| record.map(row)).collect());
-    }
-    // What does not meet the object's condition is not mirrored: to the cache it is not there.
-    let list = ids
-        .iter()
-        .map(|id| format!("'{id}'"))
-        .collect::<Vec<_>>()
-        .join(",");
-    let soql = planned.select(&[&format!("Id IN ({list})")]);
-    let mut pages = org.pages(soql, Scope::Live);
-    let mut found: HashMap<String, Map<String, Json>> = HashMap::new();
-    while let Some(page) = pages.next().await? {
-        for record in page.into_rows() {
-            if let Some(id) = record.get("Id").and_then(Json::as_str) {
-                found.insert(id.to_owned(), record);
-            }
-        }
-    }
-    Ok(ids.iter().map(|id| found.remove(id)).collect())
 }
 
 #[cfg(test)]

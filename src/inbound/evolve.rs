@@ -11,6 +11,7 @@ use std::time::Duration;
 use tokio::time::{Instant, timeout};
 
 use crate::config;
+use crate::failpoint;
 use crate::inbound::apply::Work;
 use crate::inbound::apply::work::{Ended, ask};
 use crate::inbound::prepare::{HIDDEN, Planned, look, own_members, plan_of, tell};
@@ -26,7 +27,7 @@ use crate::telemetry::pulse::Pulse;
 const INTERVAL: Duration = Duration::from_secs(3_600);
 
 /// How often objects are described again of which the org hides a field: that it is shown again, nothing else tells.
-const INTERVAL_HIDDEN: Duration = Duration::from_secs(300);
+const INTERVAL_HIDDEN_SECONDS: u64 = 300;
 
 /// Longest time for a round: some questions to the org for each object.
 const ROUND_MAX: Duration = Duration::from_secs(3_600);
@@ -42,9 +43,9 @@ pub async fn run(wires: Wires, pubsub: PubSub, config: config::Sync) -> anyhow::
             let hidden = objects_with_hidden_fields(&wires)?;
             let interval = match hidden.is_empty() {
                 true => INTERVAL,
-                false => INTERVAL_HIDDEN,
+                false => Duration::from_secs(failpoint::bound("HIDDEN_SECONDS", INTERVAL_HIDDEN_SECONDS)),
             };
-            // Whichever comes first: an unknown schema, or the time to look anyway.
+            // Whichever comes first: an unknown schema, a reload, or the time to look anyway.
             let is_rung = timeout(interval, bell.changed()).await.is_ok();
             bell.borrow_and_update();
             pulse.quiet_for(ROUND_MAX);

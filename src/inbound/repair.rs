@@ -11,10 +11,12 @@ use tokio::time::{sleep, timeout};
 
 use crate::inbound::apply::Work;
 use crate::inbound::apply::work::{Ended, ask};
-use crate::inbound::compare::read_records;
 use crate::inbound::prepare::Planned;
+use crate::inbound::records::read_records;
 use crate::inbound::{Wires, absent};
 use crate::model::retry::Policy;
+use crate::model::trouble::Failing;
+use crate::salesforce::Error;
 use crate::salesforce::pages::unreadable;
 use crate::store::cache::absence::Decision;
 use crate::store::cache::repairs::{self, Repair};
@@ -88,19 +90,26 @@ pub async fn run(wires: Wires) -> anyhow::Result<()> {
 async fn round(wires: &Wires) -> anyhow::Result<Round> {
     let mut round = Round::default();
     take_asked(wires).await?;
-    for object in wires.reader.with(repairs::due_objects)? {
+    let objects = wires.reader.with(repairs::due_objects)?;
+    // What else than reading it again may have closed an entry.
+    let failing = wires.bells.unrepaired.borrow().clone();
+    for object in failing.keys().filter(|object| !objects.contains(object)) {
+        tell(wires, object, None);
+    }
+    for object in objects {
         let due = wires
             .reader
             .with(|connection| repairs::due(connection, &object, RECORDS_MAX))?;
         match work_off(wires, &object, &due).await {
             Ok(Worked { records, unreadable }) => {
+                tell(wires, &object, None);
                 round.records += records;
                 round.failed |= unreadable;
             }
             Err(error) if error.is::<Ended>() => return Err(error),
             Err(error) => {
                 round.failed = true;
-                tracing::warn!(%object, "records of {object} could not be read again, will be tried again: {error:#}");
+                tell(wires, &object, Some(&error));
                 let numbers = due.iter().map(|repair| repair.number).collect();
                 let error = format!("{error:#}");
                 let told = wires.work.send(Work::Failed { numbers, error }).await;
@@ -109,6 +118,27 @@ async fn round(wires: &Wires) -> anyhow::Result<Round> {
         }
     }
     Ok(round)
+}
+
+/// What became of an object's records: told where it is another than before.
+fn tell(wires: &Wires, object: &str, error: Option<&anyhow::Error>) {
+    let failing = error.map(|error| Failing {
+        cause: format!("records of {object} could not be read again: {error:#}"),
+        is_lasting: error.downcast_ref::<Error>().is_some_and(Error::is_hidden),
+    });
+    wires.bells.unrepaired.send_if_modified(|all| {
+        if all.get(object) == failing.as_ref() {
+            return false;
+        }
+        match failing {
+            Some(failing) => {
+                tracing::warn!(%object, "{}; they are tried again", failing.cause);
+                all.insert(object.to_owned(), failing);
+            }
+            None => drop(all.remove(object)),
+        }
+        true
+    });
 }
 
 /// What was asked for from beside the daemon gets its entries.

@@ -21,6 +21,7 @@ use crate::model::write::{Kind, edit};
 use crate::outbound::gate::{Gate, Known};
 use crate::outbound::mapping::Mapping;
 use crate::outbound::version::{OBJECTS, field_of};
+use crate::store::database::OpenError;
 use crate::store::outbox::desk::{Action, Deed, Desk, DeskError, Done, Filter, PAGE_MAX, Sought};
 
 /// The arguments cannot be meant.
@@ -38,7 +39,9 @@ pub fn run(config: &Config, command: OrdersCommand) -> anyhow::Result<Exit> {
         Err(error)
             if matches!(
                 error.downcast_ref(),
-                Some(DeskError::None(_) | DeskError::OtherVersion)
+                Some(
+                    DeskError::None(_) | DeskError::OtherVersion | DeskError::Open(OpenError::Missing { .. })
+                )
             ) =>
         {
             eprintln!("storesync: {error:#}");

@@ -4,6 +4,7 @@
 //! that differ are asked for there, and the daemon reads them again through its one door: at once where it runs, else
 //! when it next starts.
 
+use std::collections::HashSet;
 use std::path::Path;
 use std::time::Duration;
 
@@ -18,6 +19,7 @@ use crate::inspect::{print, print_json, reader, usage};
 use crate::model::clock::Clock;
 use crate::salesforce::Org;
 use crate::store::cache::absence;
+use crate::store::cache::fields;
 use crate::store::cache::objects::{self, ObjectState, State};
 use crate::store::cache::repairs::{self, Asked};
 use crate::store::database;
@@ -41,7 +43,22 @@ struct NotMirrored(String);
 struct Compared {
     object: String,
     outcome: Result<Found, String>,
+    /// Of a thorough comparison: the fields that were left out.
+    uncompared: Vec<Uncompared>,
 }
+
+/// A field that only one side has, and why.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Uncompared {
+    field: String,
+    cause: &'static str,
+}
+
+/// Of a field that the org shows.
+const NOT_HERE: &str = "the cache does not have it yet";
+
+/// Of a field that the cache has.
+const NOT_SHOWN: &str = "the org does not show it to this user";
 
 /// What the pieces of a comparison come to together.
 #[derive(Default)]
@@ -69,7 +86,7 @@ pub async fn run(config: &Config, args: &VerifyArgs) -> anyhow::Result<Exit> {
     let running = database::is_held(dir);
     let mut planned = Vec::with_capacity(chosen.len());
     for state in &chosen {
-        planned.push(look(config, &org, state).await?);
+        planned.push(look(&reader, config, &org, state).await?);
     }
     let rows = chosen.iter().map(|state| state.rows.unsigned_abs());
     let calls: u64 = rows.map(|rows| calls_expected(rows, depth)).sum();
@@ -95,6 +112,10 @@ pub async fn run(config: &Config, args: &VerifyArgs) -> anyhow::Result<Exit> {
     });
     let (org, reader) = (&org, &reader);
     let compared = chosen.iter().zip(planned).map(async |(state, planned)| {
+        let (planned, mut uncompared) = planned.unzip();
+        if depth == Depth::Windows {
+            uncompared = None;
+        }
         let outcome = match planned {
             _ if state.state != State::Live => Err(format!("it is being read ({})", state.state)),
             None => Err("the org does not show it to this user".to_owned()),
@@ -105,7 +126,11 @@ pub async fn run(config: &Config, args: &VerifyArgs) -> anyhow::Result<Exit> {
             }
         };
         let object = state.object.clone();
-        Compared { object, outcome }
+        Compared {
+            object,
+            outcome,
+            uncompared: uncompared.unwrap_or_default(),
+        }
     });
     let compared: Vec<_> = compared.collect();
     let results: Vec<Compared> = stream::iter(compared).buffered(SIDE_BY_SIDE_MAX).collect().await;
@@ -146,18 +171,47 @@ fn choose(states: Vec<ObjectState>, names: &[String]) -> Result<Vec<ObjectState>
     Ok(states.into_iter().filter(wanted).collect())
 }
 
-/// The object as it is mirrored: the fields that the org shows and the cache has.
-async fn look(config: &Config, org: &Org, state: &ObjectState) -> anyhow::Result<Option<Planned>> {
+/// The object as it is mirrored, with the fields that the org shows and the cache has, and those that one of them lacks.
+async fn look(
+    reader: &Reader,
+    config: &Config,
+    org: &Org,
+    state: &ObjectState,
+) -> anyhow::Result<Option<(Planned, Vec<Uncompared>)>> {
     let Some(mut planned) = look_at_fields(org, &config.sync, &state.object).await? else {
         return Ok(None);
     };
-    let known = reader(&config.state.dir)?.with(|connection| objects::fields(connection, &state.object))?;
+    let known = reader.with(|connection| objects::fields(connection, &state.object))?;
+    let missing = reader.with(fields::missing)?.into_iter();
+    let missing = missing.filter(|missing| missing.object == state.object);
+    let here: HashSet<String> = known
+        .iter()
+        .cloned()
+        .chain(missing.map(|missing| missing.field))
+        .collect();
+    let shown = planned.table.columns.iter().map(|column| column.field.clone());
+    let uncompared = uncompared(&shown.collect(), &known, &here);
     planned
         .table
         .columns
         .retain(|column| known.contains(&column.field));
     planned.streamed = state.streamed;
-    Ok(Some(planned))
+    Ok(Some((planned, uncompared)))
+}
+
+/// The fields that are not compared: `known` are those that the cache keeps current, `here` all that it has.
+fn uncompared(shown: &HashSet<String>, known: &HashSet<String>, here: &HashSet<String>) -> Vec<Uncompared> {
+    let field = |cause| {
+        move |field: &String| Uncompared {
+            field: field.clone(),
+            cause,
+        }
+    };
+    let not_here = shown.difference(known).map(field(NOT_HERE));
+    let not_shown = here.difference(shown).map(field(NOT_SHOWN));
+    let mut uncompared: Vec<Uncompared> = not_here.chain(not_shown).collect();
+    uncompared.sort();
+    uncompared
 }
 
 /// What became of what was handed to the ledger.
@@ -266,6 +320,9 @@ fn tell(args: &VerifyArgs, results: &[Compared], repairs: Option<Repairs>, calls
                 for (id, drift) in &found.told.drift {
                     print(&format!("{} {id} {}\n", result.object, sentence(drift)));
                 }
+                for Uncompared { field, cause } in &result.uncompared {
+                    print(&format!("{}: {field} was not compared: {cause}\n", result.object));
+                }
                 let more = found.differing - found.told.drift.len();
                 if more > 0 {
                     print(&format!("{} and {more} more\n", result.object));
@@ -321,7 +378,7 @@ fn as_json(results: &[Compared], repairs: Option<Repairs>, calls_expected: u64) 
                 let rows = report.drift.iter().map(|(id, drift)| drift_json(id, drift));
                 json!({
                     "object": result.object, "rows": report.rows, "calls": report.calls,
-                    "drift": rows.collect::<Vec<_>>(), "differing": differing,
+                    "drift": rows.collect::<Vec<_>>(), "differing": differing, "not_compared": left_out(result),
                 })
             }
         })
@@ -332,6 +389,13 @@ fn as_json(results: &[Compared], repairs: Option<Repairs>, calls_expected: u64) 
         json["repairs"] = json!({"asked": asked, "open": open});
     }
     json
+}
+
+fn left_out(compared: &Compared) -> Value {
+    let fields = compared.uncompared.iter();
+    fields
+        .map(|Uncompared { field, cause }| json!({"field": field, "cause": cause}))
+        .collect()
 }
 
 fn drift_json(id: &str, drift: &Drift) -> Value {
@@ -359,6 +423,7 @@ mod tests {
         let compared = |outcome| Compared {
             object: "Account".to_owned(),
             outcome,
+            uncompared: Vec::new(),
         };
         let same = || compared(Ok(Found::default()));
         let differs = || {

@@ -178,6 +178,18 @@ impl Error {
         refused && self.api_code() != Some("REQUEST_LIMIT_EXCEEDED")
     }
 
+    /// Whether this way of asking is refused, by the org or by a proxy before it: another may be open.
+    pub fn is_way_refused(&self) -> bool {
+        self.is_hidden()
+            || matches!(
+                self,
+                Self::NotTheApi {
+                    status: 403..=405,
+                    ..
+                }
+            )
+    }
+
     /// The first error code of the org's answer, where it gave one.
     pub fn api_code(&self) -> Option<&str> {
         match self {

@@ -258,4 +258,18 @@ mod tests {
         }
         assert_eq!(watched.last.written, watched.last.moved);
     }
+
+    #[test]
+    fn what_a_removed_log_holds_is_moved_before_nobody_can_read_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let cache = cache::Cache::open(dir.path()).unwrap();
+        cache.claim_org("00D000000000001EAA").unwrap();
+        let mut watched = Watched::open(dir.path(), cache::KIND, WAITING_BYTES_MAX).unwrap();
+        std::fs::remove_file(dir.path().join("cache.db-wal")).unwrap();
+        for _ in 0..LOOKS_AT_FILES {
+            watched.look().unwrap();
+        }
+        let file = std::fs::read(dir.path().join("cache.db")).unwrap();
+        assert!(file.windows(18).any(|bytes| bytes == b"00D000000000001EAA"));
+    }
 }

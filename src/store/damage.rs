@@ -63,6 +63,16 @@ pub fn is_cause_of(error: &anyhow::Error) -> bool {
     })
 }
 
+/// Whether a log ended before its index says: it was cut or replaced while it was open, and the files may be sound.
+pub fn is_log_short(error: &anyhow::Error) -> bool {
+    let is_short = |error: &rusqlite::Error| {
+        let sqlite = error.sqlite_error();
+        sqlite.is_some_and(|error| error.extended_code == rusqlite::ffi::SQLITE_IOERR_SHORT_READ)
+    };
+    let mut causes = error.chain().filter_map(|cause| cause.downcast_ref());
+    causes.any(is_short)
+}
+
 /// Notes that a file is damaged, once.
 pub fn note(dir: &Path, file: &str, cause: &str) {
     let mut found = noted(dir);

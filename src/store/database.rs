@@ -47,6 +47,10 @@ pub enum OpenError {
     Directory { dir: PathBuf, source: std::io::Error },
     #[error("{path} cannot be copied before its schema is brought up to date ({reason}): free some space")]
     Unkept { path: PathBuf, reason: String },
+    #[error(
+        "{path} is missing, and the orders that were accepted are in it: put the file back or restore a backup; to go on without them, remove {note}"
+    )]
+    Missing { path: PathBuf, note: PathBuf },
     #[error("{path} is damaged ({cause}): {}", advice(path))]
     Damaged { path: PathBuf, cause: String },
     #[error("{path} cannot be opened ({source}): check its permissions and the space left on the disk")]

@@ -45,7 +45,7 @@ impl Files {
     pub fn passed(&self, kind: FileKind, file: &str) {
         let mut found = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if found.remove(&(kind, file.to_owned())).is_some() {
-            tracing::info!(file, kind = kind.name(), "{} is over", kind.name());
+            tracing::info!(file, kind = kind.name(), "{}", over(kind, file));
         }
     }
 
@@ -84,6 +84,20 @@ impl Files {
     pub fn all(&self) -> Vec<FileTrouble> {
         let found = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         found.values().cloned().collect()
+    }
+}
+
+/// What is so again, as a sentence.
+fn over(kind: FileKind, file: &str) -> String {
+    match kind {
+        FileKind::Replaced => format!("{file} is in its place again"),
+        FileKind::DiskFull => format!("there is room for {file} again"),
+        FileKind::LogBlocked => format!("no other program keeps the log of {file} long any more"),
+        FileKind::Damaged if file == outbox::KIND.file_name => {
+            format!("no damage of {file} is known any more")
+        }
+        FileKind::Damaged => format!("{file} has been read again from the org"),
+        FileKind::SetAside => format!("{file}, a damaged copy, was removed"),
     }
 }
 

@@ -46,6 +46,10 @@ impl<T> Note<T> {
             holds: PhantomData,
         }
     }
+
+    pub fn file_name(&self) -> &'static str {
+        self.file_name
+    }
 }
 
 impl<T: Serialize + DeserializeOwned> Note<T> {
@@ -97,6 +101,8 @@ mod tests {
         for told in all {
             note.write(dir.path(), &told).unwrap();
             assert_eq!(note.read(dir.path()), Some(told));
+            let file = std::fs::metadata(dir.path().join(note.file_name)).unwrap();
+            assert_eq!(file.len(), 4_096, "it has room for what is told on a full disk");
         }
         let files = std::fs::read_dir(dir.path()).unwrap();
         assert_eq!(files.count(), 1, "nothing else is left");

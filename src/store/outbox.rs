@@ -16,6 +16,7 @@ pub mod desk;
 mod due;
 mod held;
 mod kept;
+pub mod missing;
 mod open_orders;
 mod org_key;
 mod queue;
@@ -102,9 +103,11 @@ pub struct Outbox {
 }
 
 /// Opens the outbox. What was being sent when the last process ended becomes due at once, to be looked up in
-/// the org before it is sent again. The caller runs the [`Writer`] on a thread of its own.
+/// the org before it is sent again. Fails where the directory has had an outbox that is gone. The caller runs the [`Writer`] on a thread of its own.
 pub fn open(dir: &Path, now: Millis) -> Result<(Outbox, Writer), OpenError> {
+    missing::refuse(dir)?;
     let connection = database::open_writer(dir, KIND)?;
+    missing::note(dir, now);
     let failed = |source| OpenError::of(&dir.join(KIND.file_name), source);
     connection
         .pragma_update(None, "wal_autocheckpoint", LOG_PAGES_MAX)

@@ -288,6 +288,130 @@ async fn no_order_is_taken_into_a_file_that_was_moved() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_is_said_of_a_cache_that_is_read_again_is_true_when_it_is_said() {
+    let org = Sandbox::start(&["--products", "5", "--stores", "1"]).await;
+    let mut daemon = org.daemon().await;
+    daemon.live().await;
+    daemon.running.kill();
+    damage_head(&org.state(), "cache.db");
+    let daemon = org.daemon().await;
+    let said = eventually("it is ready", async || {
+        let said = daemon.running.said();
+        let is_over = said.contains("cache.db has been read again from the org");
+        (is_over && said.contains("ready: ")).then_some(said)
+    })
+    .await;
+    let ready = said.lines().find(|line| line.contains("ready: ")).unwrap();
+    assert!(!ready.contains("is read again"), "{ready}");
+    assert!(!said.contains("is over"), "{said}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cache_that_is_removed_while_another_program_has_it_open_is_made_again() {
+    let org = Sandbox::start(&["--products", "5", "--stores", "1"]).await;
+    let mut daemon = org.daemon().await;
+    daemon.live().await;
+    let names = ["cache.db", "cache.db-wal", "cache.db-shm"];
+    for removed in [&names[..1], &names[..2], &names[..]] {
+        // Its index stays in use, and belongs to a log that is gone.
+        let open = cache(&org.state());
+        select(&open, "select count(*) from product2");
+        daemon.running.kill();
+        for name in removed {
+            std::fs::remove_file(org.state().join(name)).unwrap();
+        }
+        daemon = org.daemon().await;
+        daemon.live().await;
+        converge(&org).await;
+        until_passed(&daemon).await;
+        let ended = daemon.running.child.try_wait().unwrap();
+        assert!(ended.is_none(), "{removed:?}: {}", daemon.running.said());
+        drop(open);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_log_that_is_cut_short_while_it_runs_does_not_end_the_daemon() {
+    let org = Sandbox::start(&["--products", "5", "--stores", "1"]).await;
+    let product = org.some("Product2", "").await;
+    for name in ["cache.db-wal", "journal.db-wal"] {
+        let mut daemon = org.daemon().await;
+        daemon.live().await;
+        let update = async |text: &str| {
+            org.update("Product2", &product, json!({"Description": text}))
+                .await;
+            eventually("the change is here", async || {
+                let (_, row) = daemon.get(&format!("/v1/objects/product2/{product}")).await?;
+                (row["description"] == text).then_some(())
+            })
+            .await;
+        };
+        update(&format!("before {name} was cut")).await;
+        let log = std::fs::File::options().write(true).open(org.state().join(name));
+        log.unwrap().set_len(100).unwrap();
+        update(&format!("after {name} was cut")).await;
+        until_passed(&daemon).await;
+        converge(&org).await;
+        let ended = daemon.running.child.try_wait().unwrap();
+        assert!(ended.is_none(), "{name}: {}", daemon.running.said());
+        daemon.running.kill();
+    }
+}
+
+/// Moves a database with its log to another directory.
+fn move_away(state: &Path, name: &str, to: &Path) {
+    for ending in ["", "-wal", "-shm"] {
+        let file = format!("{name}{ending}");
+        if state.join(&file).exists() {
+            std::fs::rename(state.join(&file), to.join(&file)).unwrap();
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_outbox_that_is_gone_at_a_start_is_not_made_again_before_a_person_says_so() {
+    let org = Sandbox::start(&["--products", "5", "--stores", "1"]).await;
+    let mut daemon = org.daemon().await;
+    daemon.live().await;
+    let (store, currency, products) = a_store(&daemon).await;
+    let placed = order("WEB-1", &currency, &[(&products[0], 1)]);
+    assert_eq!(daemon.place(&store, &placed).await.unwrap().0, 202);
+    let known = format!("/v1/stores/{store}/orders/WEB-1");
+    daemon.running.kill();
+    let (state, aside) = (org.state(), tempfile::tempdir().unwrap());
+    move_away(&state, "outbox.db", aside.path());
+    move_away(&state, "cache.db", aside.path());
+
+    let words = [
+        "outbox.db is missing",
+        "put the file back",
+        "remove ",
+        "outbox.json",
+    ];
+    let tells = |said: &str| words.iter().all(|word| said.contains(word));
+    let (exit, said) = org.refused_daemon(&[]);
+    assert_eq!(exit, Some(69), "{said}");
+    assert!(tells(&said), "{said}");
+    let (exit, told, _) = org.verb(&["check", "--offline"]).await;
+    assert!(exit == 1 && tells(&told), "{told}");
+    let (exit, _, said) = org.verb(&["orders", "list"]).await;
+    assert!(exit == 69 && tells(&said), "{said}");
+    assert!(!state.join("outbox.db").exists());
+
+    // The cache is made again, whatever became of it.
+    move_away(aside.path(), "outbox.db", &state);
+    let mut daemon = org.daemon().await;
+    assert_eq!(daemon.get(&known).await.unwrap().0, 200);
+    daemon.live().await;
+    daemon.running.kill();
+
+    move_away(&state, "outbox.db", aside.path());
+    std::fs::remove_file(state.join("outbox.json")).unwrap();
+    let daemon = org.daemon().await;
+    assert_eq!(daemon.get(&known).await.unwrap().0, 404);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_cache_or_journal_that_was_moved_is_told_of() {
     let org = Sandbox::start(&["--products", "5", "--stores", "1"]).await;
     let daemon = org.daemon().await;

@@ -11,8 +11,9 @@ use axum::routing::post;
 use serde_json::{Value, json};
 use storesync::config::Config;
 use storesync::model::clock::Clock;
-use storesync::salesforce::Org;
+use storesync::model::trouble::Kind;
 use storesync::salesforce::login::Taken;
+use storesync::salesforce::{Error, Org};
 use tokio::sync::Mutex;
 
 use crate::world::{Sandbox, a_store, eventually, order};
@@ -299,4 +300,53 @@ async fn a_start_that_waits_for_the_org_is_stopped_at_once() {
     assert_eq!(daemon.running.wait().code(), Some(0));
     let said = daemon.running.said();
     assert!(!said.contains("not all stages ended"), "{said}");
+}
+
+#[tokio::test]
+async fn an_org_whose_answers_are_lost_several_times_in_a_row_is_told_to_be_unreachable() {
+    let org = Sandbox::start(&["--products", "5"]).await;
+    let (client, clock) = client(&org, &[]);
+    client.limits().await.unwrap();
+    let lost = json!({"path": "/limits", "fault": "drop_after_commit"});
+    org.fault(lost).await;
+    for is_away in [false, true] {
+        let error = client.limits().await.unwrap_err();
+        assert!(matches!(error, Error::AnswerLost { .. }), "{error}");
+        let trouble = client.trouble().map(|trouble| trouble.kind);
+        assert_eq!(trouble, is_away.then_some(Kind::OrgUnreachable));
+        clock.fetch_add(3_000, Ordering::SeqCst);
+    }
+    org.no_faults().await;
+    client.limits().await.unwrap();
+    assert_eq!(client.trouble(), None);
+    // One alone tells of its own request, however long ago the last one was lost.
+    org.fault(json!({"path": "/limits", "times": 1, "fault": "drop_after_commit"}))
+        .await;
+    client.limits().await.unwrap_err();
+    assert_eq!(client.trouble(), None);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_daemon_whose_answers_are_lost_says_so_in_its_status() {
+    let org = Sandbox::start(&["--products", "5", "--stores", "1"]).await;
+    let daemon = org.daemon().await;
+    daemon.live().await;
+    org.fault(json!({"path": "/services/data", "fault": "drop_after_commit"}))
+        .await;
+    let waits = async |is_away: bool| {
+        eventually(&format!("the org is away: {is_away}"), async || {
+            let status = daemon.status().await?;
+            let problem = &status["orders_problem"];
+            let is_told = problem
+                .as_str()
+                .is_some_and(|problem| problem.contains("orders wait"));
+            let (_, words, _) = org.verb(&["status", "--json"]).await;
+            let verb: Value = serde_json::from_str(&words).ok()?;
+            (is_told == is_away && verb["orders_problem"] == *problem).then_some(())
+        })
+        .await;
+    };
+    waits(true).await;
+    org.no_faults().await;
+    waits(false).await;
 }

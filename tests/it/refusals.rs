@@ -91,6 +91,14 @@ async fn a_full_disk_is_one_sentence_and_loses_nothing() {
         is_told.then_some(())
     })
     .await;
+    // What the daemon tells other programs has room of its own.
+    let state = [("STORESYNC__STATE__DIR", state.as_str())];
+    eventually("the status tells it too", async || {
+        let (_, told, _) = org.verb_with(&state, &["status", "--json"]).await;
+        let told: serde_json::Value = serde_json::from_str(&told).ok()?;
+        (told["files"] == ready().await?["files"] && told["files"][0]["kind"] == "disk_full").then_some(())
+    })
+    .await;
     disk.grow();
     daemon.live().await;
     eventually("nothing is told of it any more", async || {

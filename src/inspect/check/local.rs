@@ -176,6 +176,10 @@ fn state(report: &mut Report, dir: &Path) {
     for kind in [cache::KIND, journal::KIND, outbox::KIND] {
         database_file(report, dir, kind);
     }
+    if let Err(missing) = outbox::missing::refuse(dir) {
+        let remedy = "as it says; the daemon does not start before";
+        report.fail(area, outbox::KIND.file_name, &missing.to_string(), remedy);
+    }
     let running = database::is_held(dir);
     report.ok(
         area,

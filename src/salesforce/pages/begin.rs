@@ -30,6 +30,11 @@ impl Org {
         page.unwrap_or_else(|| Err(self.unreadable(&path, "the composite has no part")))
     }
 
+    /// Whether a query is short enough for an address.
+    pub fn fits_address(&self, soql: &str, scope: Scope) -> bool {
+        self.query_path(soql, scope).len() <= ADDRESS_BYTES_MAX
+    }
+
     fn query_path(&self, soql: &str, scope: Scope) -> String {
         let resource = match scope {
             Scope::Live => "query",

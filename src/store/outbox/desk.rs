@@ -19,6 +19,7 @@ use crate::model::write::Kind;
 use crate::model::write::edit::Change;
 use crate::store::database::{self, OpenError};
 use crate::store::outbox::damage::{self, shown};
+use crate::store::outbox::missing;
 use crate::store::outbox::read::{Attempt, VIEW, VIEW_COLUMNS, View, attempts, view};
 use crate::store::outbox::{KIND, Outbox, OutboxError};
 pub use deeds::{Action, Deed};
@@ -117,6 +118,7 @@ impl Desk {
 
     /// A file of another version is not migrated under a daemon that knows it as it is.
     fn check(dir: &Path) -> Result<(), DeskError> {
+        missing::refuse(dir)?;
         if !dir.join(KIND.file_name).exists() {
             return Err(DeskError::None(dir.to_owned()));
         }

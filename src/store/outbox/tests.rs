@@ -802,3 +802,25 @@ fn of_schema(dir: &Path, schema: usize) -> Connection {
     };
     database::open_writer(dir, kind).unwrap()
 }
+
+#[tokio::test]
+async fn what_was_accepted_is_kept_where_the_log_was_removed() {
+    let shop = shop();
+    let path = shop.dir.path().join("outbox.db");
+    // Another program that has the file open keeps SQLite from moving the log by itself at the end.
+    let flags = rusqlite::OpenFlags::SQLITE_OPEN_READ_ONLY;
+    let other = Connection::open_with_flags(&path, flags).unwrap();
+    let count = "select count(*) from writes";
+    other.query_row(count, [], |row| row.get::<_, i64>(0)).unwrap();
+    shop.place("WEB-1", "C-1").await;
+    std::fs::remove_file(shop.dir.path().join("outbox.db-wal")).unwrap();
+    let dir = shop.crash();
+    drop(other);
+    for ending in ["-wal", "-shm"] {
+        drop(std::fs::remove_file(
+            dir.path().join(format!("outbox.db{ending}")),
+        ));
+    }
+    let shop = Shop::open(dir, 2_000);
+    assert_eq!(shop.view(Kind::Order, "WEB-1").external_id, "WEB-1");
+}

@@ -289,3 +289,44 @@ async fn a_parked_event_can_be_looked_at() {
     assert!(parked[0]["events"][0]["payload"] == payload, "{parked}");
     daemon.running.kill();
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn records_are_read_again_where_composites_are_refused_and_why_not_is_told() {
+    let org = Sandbox::start(&["--products", "5", "--stores", "1"]).await;
+    let daemon = org.daemon().await;
+    daemon.live().await;
+    let product = org.some("Product2", "").await;
+    let gap = async |text: &str| {
+        let update = json!([{"attributes": {"type": "Product2"}, "Id": product, "Description": text}]);
+        org.control("changes", json!({"told": "gaps", "update": update}))
+            .await;
+    };
+    let page = json!({"path": "/composite", "fault": {"status": 403, "html": true}});
+    let refused = json!({"path": "/composite", "fault": {"status": 403, "code": "INSUFFICIENT_ACCESS"}});
+    for (number, fault) in [page, refused.clone()].into_iter().enumerate() {
+        org.fault(fault).await;
+        gap(&format!("{number}")).await;
+        converge(&org).await;
+        org.no_faults().await;
+    }
+
+    let cause = async |is_told: bool| {
+        eventually(&format!("why is told: {is_told}"), async || {
+            let status = daemon.status().await?;
+            let mut objects = status["objects"].as_array()?.iter();
+            let product = objects.find(|object| object["object"] == "Product2")?;
+            let words = "records of Product2 could not be read again";
+            let cause = product["cause"].as_str().unwrap_or_default();
+            (cause.contains(words) == is_told).then_some(())
+        })
+        .await;
+    };
+    org.fault(refused).await;
+    org.fault(json!({"path": "/query", "fault": {"status": 403, "code": "INSUFFICIENT_ACCESS"}}))
+        .await;
+    gap("by no way").await;
+    cause(true).await;
+    org.no_faults().await;
+    converge(&org).await;
+    cause(false).await;
+}

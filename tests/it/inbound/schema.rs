@@ -2,7 +2,8 @@
 
 use serde_json::{Value, json};
 
-use crate::world::{Sandbox, cache, converge, eventually, select};
+use crate::service::signal;
+use crate::world::{Daemon, Sandbox, cache, converge, eventually, select};
 
 fn columns(org: &Sandbox, table: &str) -> Vec<String> {
     let sql = format!("select name, type from pragma_table_info('{table}')");
@@ -187,4 +188,60 @@ async fn an_object_that_is_hidden_is_told_of_until_it_is_shown_again() {
         problem().await.filter(Value::is_null)
     })
     .await;
+}
+
+/// Hides a field, has the daemon look again, and shows it with another value that no event tells of.
+async fn hide_and_show(org: &Sandbox, daemon: &Daemon) {
+    let permissions = |hidden: &[&str]| json!({"object": "Account", "hidden": hidden});
+    org.control("permissions", permissions(&["Site"])).await;
+    signal(&daemon.running, "-HUP");
+    eventually("the field is told to be hidden", async || {
+        let status = daemon.status().await?;
+        let mut objects = status["objects"].as_array()?.iter();
+        let account = objects.find(|object| object["object"] == "Account")?;
+        (account["missing_fields"][0]["field"] == "Site").then_some(())
+    })
+    .await;
+    // The cache does not have it before an event of it comes.
+    let add = json!({"add": {"object": "Account", "name": "Tier__c", "type": "Text 20"}});
+    org.control("schema", add).await;
+    let (_, report, _) = org
+        .verb(&["verify", "--full", "--object", "Account", "--json"])
+        .await;
+    let report: Value = serde_json::from_str(&report).unwrap();
+    let not_compared = json!([
+        {"field": "Site", "cause": "the org does not show it to this user"},
+        {"field": "Tier__c", "cause": "the cache does not have it yet"},
+    ]);
+    assert_eq!(report["objects"][0]["not_compared"], not_compared, "{report:#}");
+    let (_, words, _) = org.verb(&["verify", "--full", "--object", "Account"]).await;
+    assert!(
+        words.contains("Account: Site was not compared: the org"),
+        "{words}"
+    );
+
+    org.control("permissions", permissions(&[])).await;
+    let id = org.some("Account", "").await;
+    let silent = json!({"told": "silently", "update": [{"attributes": {"type": "Account"}, "Id": id, "Site": "silently"}]});
+    org.control("changes", silent).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reload_takes_up_a_field_that_is_shown_again() {
+    let org = Sandbox::start(&["--products", "5", "--stores", "1"]).await;
+    let daemon = org.daemon().await;
+    daemon.live().await;
+    hide_and_show(&org, &daemon).await;
+    signal(&daemon.running, "-HUP");
+    converge(&org).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_object_with_a_hidden_field_is_described_again_soon() {
+    let org = Sandbox::start(&["--products", "5", "--stores", "1"]).await;
+    let soon = [("STORESYNC_BOUND_HIDDEN_SECONDS", "1")];
+    let daemon = org.daemon_with(&soon).await;
+    daemon.live().await;
+    hide_and_show(&org, &daemon).await;
+    converge(&org).await;
 }
