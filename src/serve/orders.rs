@@ -110,7 +110,7 @@ fn placing(
     let fingerprint = Fingerprint::of_order(&order, &store.id)?;
     order.customer.is_protected = !grant.customers;
     let names = Names::posted_order(&order);
-    let keeps_company = persons::keeps_company(world, cache, &order.customer, None)?;
+    let keeps_company = persons::keeps_company(world, cache, &store.id, &order.customer, None)?;
     let placed = placed(world, cache, &store, order).and_then(|(placed, visitor, limits)| {
         let keeps_person = {
             let found = (visitor.contact_id.as_deref(), visitor.account_id.as_deref());
@@ -125,7 +125,7 @@ fn placing(
         placed,
         store_id: store.id,
         fingerprint,
-        not_written: keeps_company.then_some(("customer.company", persons::COMPANY_KEPT)),
+        not_written: keeps_company.map(|why| ("customer.company", why)),
     })
 }
 

@@ -66,16 +66,32 @@ pub fn named(world: &World, cache: &Connection, name: &str) -> Result<Option<Cus
 /// What is said of a company that is not written.
 pub const COMPANY_KEPT: &str = "the account of the customer is shared or another's and keeps its name: name the customer's account by account_external_id";
 
-/// Whether push will leave out the company of a write: the customer's account is not the customer's alone, as far as the
-/// cache knows.
+/// The same where another store has sold to the account.
+pub const COMPANY_SHARED: &str =
+    "another store has sold to the account, so that it keeps its name: change the name in the org";
+
+/// Why push will leave out the company of a write, as far as the cache knows: the customer's account is not the customer's
+/// alone, or another store has sold to it.
 pub fn keeps_company(
     world: &World,
     cache: &Connection,
+    store_id: &str,
     sent: &order::Customer,
     named: Option<&str>,
-) -> Result<bool, Problem> {
-    if sent.company.is_none() || sent.account_external_id.is_some() || world.intake.has_person_accounts() {
-        return Ok(false);
+) -> Result<Option<&'static str>, Problem> {
+    if sent.company.is_none() {
+        return Ok(None);
+    }
+    if let Some(key) = &sent.account_external_id {
+        let account = customers::account_of_key(cache, key)?;
+        let is_shared = match account {
+            Some(account) => customers::is_sold_to_by_another(cache, &account, store_id)?,
+            None => false,
+        };
+        return Ok(is_shared.then_some(COMPANY_SHARED));
+    }
+    if world.intake.has_person_accounts() {
+        return Ok(None);
     }
     let looked = match named {
         Some(name) => {
@@ -85,16 +101,16 @@ pub fn keeps_company(
         None => find(world, cache, &world.intake.ways_to(sent))?,
     };
     let Looked::One(found) = looked else {
-        return Ok(false);
+        return Ok(None);
     };
     let (Some(_), Some(account)) = (&found.contact_id, &found.account_id) else {
-        return Ok(false);
+        return Ok(None);
     };
     let key = customers::account_key(cache, account)?;
     let is_own = key
         .zip(found.external_id)
         .is_some_and(|(one, other)| one.eq_ignore_ascii_case(&other));
-    Ok(!is_own)
+    Ok((!is_own).then_some(COMPANY_KEPT))
 }
 
 /// Says whose the answer is: after a merge that is another record than the one that was named.

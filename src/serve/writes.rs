@@ -170,10 +170,10 @@ fn not_written(world: &World, kind: Kind, entry: &Entry) -> Result<Option<NotWri
         Kind::Customer => "company",
         _ => "customer.company",
     };
-    let keeps = world
-        .reader
-        .snapshot(|cache| persons::keeps_company(world, cache, customer, entry.named.as_deref()))?;
-    Ok(keeps.then_some((member, persons::COMPANY_KEPT)))
+    let keeps = world.reader.snapshot(|cache| {
+        persons::keeps_company(world, cache, &entry.store_id, customer, entry.named.as_deref())
+    })?;
+    Ok(keeps.map(|why| (member, why)))
 }
 
 /// Whether the write belongs to somebody whom the org has, as far as the cache knows, and who stays as they are.

@@ -108,6 +108,25 @@ pub fn find(connection: &Connection, place: Place, by: By<'_>) -> rusqlite::Resu
     Ok(Looked::Nobody)
 }
 
+/// The id of the account that has a key.
+pub fn account_of_key(connection: &Connection, key: &str) -> rusqlite::Result<Option<String>> {
+    match find(connection, Place::Account, By::Key(key))? {
+        Looked::One(account) => Ok(account.account_id),
+        Looked::Nobody | Looked::Several => Ok(None),
+    }
+}
+
+/// Whether another store has sold to an account, as far as orders name their store.
+pub fn is_sold_to_by_another(
+    connection: &Connection,
+    account_id: &str,
+    store_id: &str,
+) -> rusqlite::Result<bool> {
+    connection
+        .prepare_cached("select 1 from _of_order where accountid = ?1 and store_id <> ?2 limit 1")?
+        .exists(params![account_id, store_id])
+}
+
 /// The key of an account.
 pub fn account_key(connection: &Connection, id: &str) -> rusqlite::Result<Option<String>> {
     let sql = "select coalesce(external_id, sc_id) from _of_account where id = ?1";

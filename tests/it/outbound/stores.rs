@@ -157,7 +157,7 @@ const OF_CONTACT: &str = "SELECT Id, AccountId, LastName, FirstName, Email, Phon
     Account.BillingCity, Account.ShippingCity, LastModifiedDate, Account.LastModifiedDate FROM Contact";
 
 /// A request with a token: status and answer.
-async fn send(
+pub async fn send(
     daemon: &Daemon,
     token: &str,
     method: Method,
