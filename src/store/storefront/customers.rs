@@ -3,6 +3,7 @@
 use rusqlite::{Connection, Row, params};
 use serde_json::Value;
 
+use crate::model::clock::{Millis, parse_datetime};
 use crate::store::storefront::{absent, first, is_id, json};
 
 /// A customer: a contact with its account, or an account alone.
@@ -106,6 +107,16 @@ pub fn find(connection: &Connection, place: Place, by: By<'_>) -> rusqlite::Resu
         }
     }
     Ok(Looked::Nobody)
+}
+
+/// When a customer's record was made in the org; `None` where the cache does not tell.
+pub fn created_at(connection: &Connection, place: Place, id: &str) -> rusqlite::Result<Option<Millis>> {
+    let object = place.object().to_ascii_lowercase();
+    let sql = format!("select createddate from \"{object}\" where id = ?1");
+    let found = absent(first(connection, &sql, [id], |row| {
+        row.get::<_, Option<String>>(0)
+    }))?;
+    Ok(found.flatten().flatten().and_then(|at| parse_datetime(&at)))
 }
 
 /// The id of the account that has a key.
