@@ -160,6 +160,7 @@ fn somebody(is_kept: bool) -> Party {
     Party {
         person: Some(SOME_ID.to_owned()),
         account: Some(SOME_ID.to_owned()),
+        is_in_account: true,
         is_own_account: true,
         is_account_kept: is_kept,
         is_kept,

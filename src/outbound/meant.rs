@@ -1,8 +1,14 @@
 //! Tells whether the org has what a request without a key of its own was to make of its records. Pure.
 //!
 //! Such a request only sets values of records: a cancellation, an address, a part of a profile, a status. When its
-//! answer never came, equal values settle it. Where they differ it did not arrive, or someone wrote over it since:
-//! the stamps of the record tell the two apart.
+//! answer never came, the values of the records and their stamps settle it:
+//!
+//! - All values are there: it is done.
+//! - A record has other values, and nobody has written it since the request left: it never arrived, and is sent again.
+//! - Storesync's own user wrote the record last, after the request left: the request arrived, and its values were
+//!   changed since, by automation of the org or by whoever else works as that user. It is done.
+//! - Another user wrote the record last, or the records of one request tell different things: nobody can know, and a
+//!   person decides. The request is not sent again.
 
 use std::collections::HashMap;
 
@@ -101,11 +107,46 @@ fn is_same(meant: &Value, there: &Value) -> bool {
     }
 }
 
-/// Whether another user than ours has changed a record since a time of the org's.
-pub fn is_changed_since(record: &Map<String, Value>, since: Millis, our_user: &str) -> bool {
+/// Who wrote a record last since a request left.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Writer {
+    Nobody,
+    Us,
+    Another,
+}
+
+/// Who wrote a record last since a time of the org's. What our own user wrote so shortly after it that its stamp may be
+/// that of a request before this one does not count.
+pub fn writer_since(record: &Map<String, Value>, since: Millis, our_user: &str) -> Writer {
     let text = |field: &str| record.get(field).and_then(Value::as_str).unwrap_or_default();
-    let changed_at = parse_datetime(text("LastModifiedDate"));
-    changed_at.is_some_and(|at| at >= since - STAMP_MILLIS) && !is_same_id(text("LastModifiedById"), our_user)
+    let Some(changed_at) = parse_datetime(text("LastModifiedDate")) else {
+        return Writer::Nobody;
+    };
+    match is_same_id(text("LastModifiedById"), our_user) {
+        true if changed_at >= since + STAMP_MILLIS => Writer::Us,
+        false if changed_at >= since - STAMP_MILLIS => Writer::Another,
+        _ => Writer::Nobody,
+    }
+}
+
+/// What became of a request whose answer never came.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Settled {
+    Done,
+    NeverArrived,
+    Unknown,
+}
+
+/// `writers` are those of the records that have other values than the request was to set.
+pub fn settled(writers: &[Writer]) -> Settled {
+    let all = |one: Writer| writers.iter().all(|writer| *writer == one);
+    if all(Writer::Us) {
+        Settled::Done
+    } else if all(Writer::Nobody) {
+        Settled::NeverArrived
+    } else {
+        Settled::Unknown
+    }
 }
 
 #[cfg(test)]
@@ -169,18 +210,50 @@ mod tests {
     }
 
     #[test]
-    fn a_change_counts_where_it_is_another_user_s_and_not_older() {
+    fn the_last_writer_counts_from_when_the_request_left() {
         const OURS: &str = "005000000000001AAA";
         const SENT_AT: &str = "2026-11-22T09:00:10.500Z";
         for (at, by, expected) in [
-            ("2026-11-22T09:00:11.000+0000", "005000000000002AAA", true),
-            ("2026-11-22T09:00:10.000+0000", "005000000000002AAA", true),
-            ("2026-11-22T09:00:05.000+0000", "005000000000002AAA", false),
-            ("2026-11-22T09:00:11.000+0000", "005000000000001", false),
+            (
+                "2026-11-22T09:00:11.000+0000",
+                "005000000000002AAA",
+                Writer::Another,
+            ),
+            (
+                "2026-11-22T09:00:10.000+0000",
+                "005000000000002AAA",
+                Writer::Another,
+            ),
+            (
+                "2026-11-22T09:00:05.000+0000",
+                "005000000000002AAA",
+                Writer::Nobody,
+            ),
+            // It may be what we wrote before.
+            ("2026-11-22T09:00:11.000+0000", "005000000000001", Writer::Nobody),
+            ("2026-11-22T09:00:13.000+0000", "005000000000001", Writer::Us),
+            ("", "005000000000001", Writer::Nobody),
         ] {
             let record = map(json!({"LastModifiedDate": at, "LastModifiedById": by}));
             let since = parse_datetime(SENT_AT).unwrap();
-            assert_eq!(is_changed_since(&record, since, OURS), expected, "{at} {by}");
+            assert_eq!(writer_since(&record, since, OURS), expected, "{at} {by}");
+        }
+    }
+
+    #[test]
+    fn the_writers_of_all_records_settle_a_request() {
+        use Writer::{Another, Nobody, Us};
+        for (writers, expected) in [
+            (&[][..], Settled::Done),
+            (&[Us], Settled::Done),
+            (&[Us, Us], Settled::Done),
+            (&[Nobody], Settled::NeverArrived),
+            (&[Another], Settled::Unknown),
+            (&[Us, Another], Settled::Unknown),
+            // All of a request is done or nothing.
+            (&[Us, Nobody], Settled::Unknown),
+        ] {
+            assert_eq!(settled(writers), expected, "{writers:?}");
         }
     }
 }

@@ -1,6 +1,6 @@
 //! Tells from an answer what to do with a write next. One table, pure.
 //!
-//! Only the org's own error body for the record counts against a write. All else is nobody's fault that is known: an
+//! Only the org's own error body for the record, or for the body that was sent, counts against a write. All else is nobody's fault that is known: an
 //! answer that was lost, a page of a proxy, a gateway or a sign-in, a refusal of the user or of the API. The write
 //! waits then, no attempt of it is spent, and it is looked up before it is sent again where it may have arrived.
 //!
@@ -195,11 +195,26 @@ pub fn of_error(error: &Error, key_field: &str) -> Verdict {
     }
 }
 
-/// The org's error about a request as a whole. What the request holds is refused with 400; other statuses tell of the
-/// user, the API or the address, whatever their code.
+/// Codes of what is wrong with the body of a request, which is the write's own.
+const OF_THE_BODY: [&str; 3] = ["JSON_PARSER_ERROR", "LIMIT_EXCEEDED", "EXCEEDED_ID_LIMIT"];
+
+/// The org's error about a request as a whole. The org refuses a record in the part that the record is in: what it says
+/// of the whole names no record, and counts against the write only where the body itself is to blame. Statuses above
+/// 400 tell of the user, the API or the address, whatever their code.
 fn of_request(status: u16, error: &ApiError, key_field: &str) -> Verdict {
     match of_api_error(status, error, key_field) {
         Verdict::NeedsAttention { problem } if (401..500).contains(&status) => Verdict::PauseLane { problem },
+        verdict if OF_THE_BODY.contains(&error.code.as_str()) => verdict,
+        Verdict::NeedsAttention { .. }
+        | Verdict::RetryLater {
+            attempts_max: Some(_),
+            ..
+        } => {
+            let advice = "the org said so of the request and of no record: it is looked up and tried again";
+            Verdict::Unanswered {
+                problem: Problem::new(&error.code, sentence(error, advice)),
+            }
+        }
         verdict => verdict,
     }
 }

@@ -6,6 +6,10 @@
 //! not changed at all, because anybody can give any address. Who was merged into another is that other, who is not
 //! changed by the way: the merge has decided what is kept of the two. Whoever is not found is made, unless the write is a change
 //! of somebody who has to be there.
+//!
+//! A contact stays in its company: a write that names another one for it is refused. Somebody new joins a company that the
+//! org has only where the write's store has sold to it, or where no store has and the store may change customers; no
+//! store changes a company that another store has sold to.
 
 use serde_json::{Map, Value};
 
@@ -22,12 +26,21 @@ pub struct Party {
     /// The contact; the account where customers are person accounts.
     pub person: Option<String>,
     pub account: Option<String>,
+    /// The contact is in the account, and stays there.
+    pub is_in_account: bool,
     /// The account is the person's alone: it has the person's key, or is the person.
     pub is_own_account: bool,
     /// Found by an address, or merged into another: the records stay as they are.
     pub is_kept: bool,
-    /// The account was merged into another, which stays as it is.
+    /// The account stays as it is: it was merged into another, or another store has sold to it.
     pub is_account_kept: bool,
+}
+
+/// Whether stores have sold to an account.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Sold {
+    pub by_store: bool,
+    pub by_another: bool,
 }
 
 impl Party {
@@ -184,6 +197,7 @@ impl Asked<'_> {
             return Ok(Some(Party {
                 account: person.clone(),
                 person,
+                is_in_account: true,
                 is_own_account: true,
                 is_kept: look.by_email && self.named.is_none(),
                 is_account_kept: false,
@@ -196,15 +210,40 @@ impl Asked<'_> {
         let own = key_in(&self.shape.contact, row);
         let account = row.get("Account").and_then(Value::as_object);
         let account_key = account.and_then(|account| key_in(&self.shape.account, account));
+        let account_id = row.get("AccountId").and_then(text);
         Ok(Some(Party {
             person,
-            account: row.get("AccountId").and_then(text),
+            is_in_account: account_id.is_some(),
+            account: account_id,
             is_own_account: account_key
                 .zip(own)
                 .is_some_and(|(one, other)| one.eq_ignore_ascii_case(&other)),
             is_kept: look.by_email && self.named.is_none(),
             is_account_kept: false,
         }))
+    }
+
+    /// Refuses the account that is named for a person who is in one, where it is another or is not there.
+    pub fn stays(&self, party: &Party, named: Option<&str>) -> Result<(), Problem> {
+        let (Some(key), Some(own)) = (&self.customer.account_external_id, &party.account) else {
+            return Ok(());
+        };
+        if named == Some(own) {
+            return Ok(());
+        }
+        let sentence = format!(
+            "the customer is in account {own} and stays there, and account_external_id {key} is not that one's key: leave it out, or move the contact in the org, then retry"
+        );
+        Err(Problem::new("CUSTOMER_OF_ANOTHER_ACCOUNT", sentence))
+    }
+
+    /// Refuses that somebody new joins an account that is not the store's.
+    pub fn joins(&self, sold: Sold) -> Result<(), Problem> {
+        if sold.by_store || !sold.by_another && !self.customer.is_protected {
+            return Ok(());
+        }
+        let sentence = "the org has the account, and the store has not sold to it: name a customer who is in it, or make the contact in the org, then retry";
+        Err(Problem::new("ACCOUNT_OF_ANOTHER_STORE", sentence))
     }
 
     /// Whether the person has to be there, and what to say where it is not.

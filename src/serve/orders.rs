@@ -84,15 +84,16 @@ pub async fn place(
     };
     let accepted_at = accepted_at(&accepted, &external_id, idempotency_key.as_deref())?;
     let status_url = format!("/v1/stores/{store_id}/orders/{}", segment(&external_id));
-    Ok(acceptance(&external_id, accepted_at, &status_url, not_written))
+    let not_written = not_written.of(accepted_at);
+    Ok(acceptance(&external_id, accepted_at, &status_url, &not_written))
 }
 
 /// What the cache makes of an order.
 struct Placing {
     store_id: String,
     fingerprint: Fingerprint,
-    /// A member that is left out.
-    not_written: Option<NotWritten>,
+    /// Members that are left out.
+    not_written: persons::LeftOut,
     /// The order as it will be sent, with how much orders may hold of what it wants.
     placed: Result<(Write, Vec<Limit>), Problem>,
 }
@@ -110,7 +111,7 @@ fn placing(
     let fingerprint = Fingerprint::of_order(&order, &store.id)?;
     order.customer.is_protected = !grant.customers;
     let names = Names::posted_order(&order);
-    let keeps_company = persons::keeps_company(world, cache, &order.customer, None)?;
+    let not_written = persons::left_out(world, cache, &store.id, (&order.customer, None), "customer.")?;
     let placed = placed(world, cache, &store, order).and_then(|(placed, visitor, limits)| {
         let keeps_person = {
             let found = (visitor.contact_id.as_deref(), visitor.account_id.as_deref());
@@ -125,7 +126,7 @@ fn placing(
         placed,
         store_id: store.id,
         fingerprint,
-        not_written: keeps_company.then_some(("customer.company", persons::COMPANY_KEPT)),
+        not_written,
     })
 }
 
@@ -169,14 +170,14 @@ pub fn accepted_at(accepted: &Accepted, external_id: &str, header: Option<&str>)
 }
 
 /// A member that was sent and is not written, and why.
-pub type NotWritten = (&'static str, &'static str);
+pub type NotWritten = (String, &'static str);
 
 /// What was so when it was accepted, so that asking again gets the same answer.
 pub fn acceptance(
     external_id: &str,
     accepted_at: Millis,
     status_url: &str,
-    not_written: Option<NotWritten>,
+    not_written: &[NotWritten],
 ) -> Response {
     let mut answer = Vec::with_capacity(256);
     json::member(&mut answer, b'{', "external_id", Some(external_id));
@@ -188,11 +189,15 @@ pub fn acceptance(
         Some(&format_datetime(accepted_at)),
     );
     json::member(&mut answer, b',', "status_url", Some(status_url));
-    if let Some((field, why)) = not_written {
-        answer.extend_from_slice(b",\"not_written\":[");
-        json::member(&mut answer, b'{', "field", Some(field));
+    for (at, (field, why)) in not_written.iter().enumerate() {
+        let begins: &[u8] = if at == 0 { b",\"not_written\":[" } else { b"," };
+        answer.extend_from_slice(begins);
+        json::member(&mut answer, b'{', "field", Some(field.as_str()));
         json::member(&mut answer, b',', "why", Some(why));
-        answer.extend_from_slice(b"}]");
+        answer.push(b'}');
+    }
+    if !not_written.is_empty() {
+        answer.push(b']');
     }
     answer.push(b'}');
     reply::json(StatusCode::ACCEPTED, answer)

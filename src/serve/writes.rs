@@ -26,8 +26,8 @@ use crate::outbound::outbox::Names;
 use crate::serve::access::Grant;
 use crate::serve::catalogue::find_store;
 use crate::serve::orders::{
-    IdempotencyKey, NotWritten, acceptance, accepted_at, check, check_fields, customer_of, keeps_person,
-    of_store, posted, segment, told,
+    IdempotencyKey, acceptance, accepted_at, check, check_fields, customer_of, keeps_person, of_store,
+    posted, segment, told,
 };
 use crate::serve::problem::Problem;
 use crate::serve::query::At;
@@ -127,7 +127,7 @@ async fn accept(
     };
     let external_id = entry.external_id.clone();
     let keeps_person = stays(world, grant, &entry)?;
-    let not_written = not_written(world, kind, &entry)?;
+    let not_written = not_written(world, grant, kind, &entry)?;
     let write = Write::Entry(kind, entry);
     let checked = check(world, store, &write, (Names::posted(kind), keeps_person));
     let Write::Entry(kind, entry) = write else {
@@ -158,22 +158,41 @@ async fn accept(
         kind.name(),
         segment(&external_id)
     );
-    Ok(acceptance(&external_id, accepted_at, &status_url, not_written))
+    let not_written = not_written.of(accepted_at);
+    Ok(acceptance(&external_id, accepted_at, &status_url, &not_written))
 }
 
-/// The company that is left out, as far as the cache knows.
-fn not_written(world: &World, kind: Kind, entry: &Entry) -> Result<Option<NotWritten>, Problem> {
+/// The members that are left out, as far as the cache knows.
+fn not_written(world: &World, grant: &Grant, kind: Kind, entry: &Entry) -> Result<persons::LeftOut, Problem> {
     let Some(customer) = &entry.customer else {
-        return Ok(None);
+        return Ok(persons::LeftOut::default());
     };
-    let member = match kind {
-        Kind::Customer => "company",
-        _ => "customer.company",
+    let is_itself = kind == Kind::Customer;
+    let customer = Customer {
+        is_protected: !grant.customers,
+        ..customer.clone()
     };
-    let keeps = world
+    let sent = (&customer, entry.named.as_deref());
+    let prefix = if is_itself { "" } else { "customer." };
+    let mut left_out = world
         .reader
-        .snapshot(|cache| persons::keeps_company(world, cache, customer, entry.named.as_deref()))?;
-    Ok(keeps.then_some((member, persons::COMPANY_KEPT)))
+        .snapshot(|cache| persons::left_out(world, cache, &entry.store_id, sent, prefix))?;
+    if is_itself && left_out.is_kept() {
+        let values = entry.values.keys().cloned();
+        let fields = entry.fields.iter().map(|(name, _)| format!("fields.{name}"));
+        let addresses = [
+            entry
+                .shipping_address
+                .as_ref()
+                .map(|_| "shipping_address".to_owned()),
+            entry
+                .billing_address
+                .as_ref()
+                .map(|_| "billing_address".to_owned()),
+        ];
+        left_out.keep(values.chain(addresses.into_iter().flatten()).chain(fields));
+    }
+    Ok(left_out)
 }
 
 /// Whether the write belongs to somebody whom the org has, as far as the cache knows, and who stays as they are.

@@ -108,11 +108,22 @@ fn faults() -> Vec<(&'static str, Value)> {
             json!({"commit_after_ms": 600_000}),
         ),
         ("row locked", json!("row_lock")),
+        // It names no record, and heals by itself.
         (
-            "refused",
+            "refused as a whole",
             json!({"status": 400, "code": "FIELD_CUSTOM_VALIDATION_EXCEPTION", "message": "no"}),
         ),
+        ("refused", json!({"status": 200, "body": refusal().to_string()})),
     ]
+}
+
+/// The org's answer that it refuses the order, to a composite and to a graph.
+fn refusal() -> Value {
+    let error = json!({"errorCode": "FIELD_CUSTOM_VALIDATION_EXCEPTION", "message": "no", "fields": []});
+    let parts = json!([{"referenceId": "record", "httpStatusCode": 400, "httpHeaders": {}, "body": [error]}]);
+    let graph =
+        json!({"graphId": "g1", "isSuccessful": false, "graphResponse": {"compositeResponse": parts}});
+    json!({"compositeResponse": parts, "graphs": [graph]})
 }
 
 fn cases() -> Vec<Case> {

@@ -1,6 +1,7 @@
 //! What storefronts send, on its way to the org and in it.
 
 mod cards;
+mod companies;
 mod days;
 pub mod desk;
 mod duplicates;

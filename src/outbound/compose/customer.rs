@@ -1,7 +1,7 @@
 //! The records of the person who sends something: an account and its contact, or a person account.
 //!
 //! A record that the org has is changed by its id, in the members that were sent and in no others. Names that the org
-//! wants of everybody are made up for new records alone. A contact stays in its account unless the write names another.
+//! wants of everybody are made up for new records alone. A contact stays in its account.
 
 use super::Composer;
 use crate::config::Customers;
@@ -139,7 +139,8 @@ impl<'a> Composer<'a> {
     ) -> Result<Option<Part<'a>>, Problem> {
         let known = self.party.person.as_deref();
         let mut contact = Record::new(&self.shape.contact);
-        if known.is_none() || customer.account_external_id.is_some() {
+        // Who is in an account stays there.
+        if known.is_none() || customer.account_external_id.is_some() && !self.party.is_in_account {
             contact.require("AccountId", self.account_id());
         }
         last_name(&mut contact, customer, own, known.is_none());

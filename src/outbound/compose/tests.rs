@@ -350,6 +350,7 @@ fn nothing_but_what_was_sent_is_changed_of_somebody_whom_the_org_has() {
     let known = Party {
         person: Some("003A".to_owned()),
         account: Some("001A".to_owned()),
+        is_in_account: true,
         is_own_account: true,
         is_kept: false,
         is_account_kept: false,
@@ -384,16 +385,19 @@ fn nothing_but_what_was_sent_is_changed_of_somebody_whom_the_org_has() {
             "{order}"
         );
     }
-    // Who names another account is moved there, and a new account has a name.
-    let moved = Customer {
+    // Who is in an account stays there; who is in none joins the one that is named, and a new account has a name.
+    let joins = Customer {
         account_external_id: Some("ACME".to_owned()),
         ..keyed.clone()
     };
+    let made = sent_to(&of_company, joins.clone(), Customers::Contacts);
+    assert_eq!(made[0]["body"], json!({"Email": "new@example.com"}));
     let without_account = Party {
         account: None,
+        is_in_account: false,
         ..of_company
     };
-    let made = sent_to(&without_account, moved, Customers::Contacts);
+    let made = sent_to(&without_account, joins, Customers::Contacts);
     assert_eq!(
         made[0]["body"],
         json!({"Name": "new@example.com", "External_ID__c": "ACME"})
@@ -405,6 +409,7 @@ fn nothing_but_what_was_sent_is_changed_of_somebody_whom_the_org_has() {
     let person = Party {
         person: Some("001P".to_owned()),
         account: Some("001P".to_owned()),
+        is_in_account: true,
         is_own_account: true,
         is_kept: false,
         is_account_kept: false,

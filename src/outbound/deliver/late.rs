@@ -2,8 +2,8 @@
 //!
 //! A request that makes a record under a key fails when it arrives a second time. One that only sets values is done
 //! again by the org whenever it arrives, over whatever was written since. So when its answer never came, it and
-//! its lane are held for as long as a request can be on its way; then the org is asked what it has, and only then is it
-//! sent again, unless someone else changed the record meanwhile.
+//! its lane are held for as long as a request can be on its way; then the org is asked what it has, and it is sent again
+//! only where the records show that it never arrived ([`meant`]).
 
 use std::collections::HashMap;
 
@@ -12,7 +12,7 @@ use serde_json::{Map, Value, json};
 use super::{Delivery, Trouble};
 use crate::model::order::Problem;
 use crate::outbound::compose::{FOUND, RECORD, Request};
-use crate::outbound::meant::{self, STAMPS, Target};
+use crate::outbound::meant::{self, STAMPS, Settled, Target, Writer};
 use crate::outbound::outcome::{self, Verdict};
 use crate::outbound::schedule;
 use crate::salesforce::rest::Scope;
@@ -41,11 +41,10 @@ impl Delivery<'_> {
         Err(Self::held("INTERRUPTED"))
     }
 
-    /// The id of the record, where the org has all that the request was to set.
+    /// The id of the record, where the org has done what the request was to do.
     pub(super) async fn as_meant(&mut self, request: &Request) -> Result<Option<String>, Trouble> {
         let parts = request.json();
-        let mut ids = HashMap::new();
-        let mut all_there = true;
+        let (mut ids, mut writers, mut differs) = (HashMap::new(), Vec::new(), None);
         for part in parts.as_array().into_iter().flatten() {
             if part["referenceId"] == FOUND {
                 continue;
@@ -54,17 +53,24 @@ impl Delivery<'_> {
                 return Ok(None);
             };
             let Some(record) = self.record_of(&parts, &target).await? else {
-                all_there = false;
+                writers.push(Writer::Nobody);
                 continue;
             };
-            let id = record.get("Id").and_then(Value::as_str).unwrap_or_default();
-            ids.insert(target.reference, id.to_owned());
+            let id = id_of(&record);
+            ids.insert(target.reference, id.clone());
             if !meant::holds(target.values, &record, &ids) {
-                self.unless_changed(target.object, &record).await?;
-                all_there = false;
+                let writer = self.writer_of(&record).await?;
+                if writer != Writer::Nobody {
+                    differs = Some(format!("{} {id}", target.object));
+                }
+                writers.push(writer);
             }
         }
-        Ok(if all_there { ids.remove(RECORD) } else { None })
+        match meant::settled(&writers) {
+            Settled::Done => Ok(ids.remove(RECORD)),
+            Settled::NeverArrived => Ok(None),
+            Settled::Unknown => Err(changed_meanwhile(&differs.unwrap_or_default())),
+        }
     }
 
     /// The record that a part sets values of, as the org has it.
@@ -96,29 +102,41 @@ impl Delivery<'_> {
         Ok(page.records.into_iter().next())
     }
 
-    /// A record that someone changed since the request left is theirs: it is a person's matter.
-    pub(super) async fn unless_changed(
-        &mut self,
-        object: &str,
-        record: &Map<String, Value>,
-    ) -> Result<(), Trouble> {
+    /// Who wrote a record last since the request left.
+    async fn writer_of(&mut self, record: &Map<String, Value>) -> Result<Writer, Trouble> {
         let Some(since) = self.claimed.unanswered_at else {
-            return Ok(());
+            return Ok(Writer::Nobody);
         };
         let session = self.org.session().await;
         let session = session.map_err(|error| Trouble {
             verdict: outcome::of_error(&error, ""),
             looking: true,
         })?;
-        if !meant::is_changed_since(record, since, &session.user_id) {
-            return Ok(());
-        }
-        let id = record.get("Id").and_then(Value::as_str).unwrap_or_default();
-        Err(Trouble::refused(Problem::new(
-            "CHANGED_MEANWHILE",
-            format!(
-                "its answer never came, and another user has changed {object} {id} since: compare the two, then retry to write over it, or discard this one"
-            ),
-        )))
+        Ok(meant::writer_since(record, since, &session.user_id))
     }
+
+    /// Whether an order that is a draft has been activated by our request and is a draft again by someone's change.
+    pub(super) async fn was_activated(&mut self, order: &Map<String, Value>) -> Result<bool, Trouble> {
+        let writer = self.writer_of(order).await?;
+        match meant::settled(&[writer]) {
+            Settled::Done => Ok(true),
+            Settled::NeverArrived => Ok(false),
+            Settled::Unknown => Err(changed_meanwhile(&format!("Order {}", id_of(order)))),
+        }
+    }
+}
+
+fn id_of(record: &Map<String, Value>) -> String {
+    let id = record.get("Id").and_then(Value::as_str);
+    id.unwrap_or_default().to_owned()
+}
+
+/// Nobody can tell whether the request arrived before the record was changed: it is a person's matter.
+fn changed_meanwhile(record: &str) -> Trouble {
+    Trouble::refused(Problem::new(
+        "CHANGED_MEANWHILE",
+        format!(
+            "its answer never came, and {record} has been changed since by someone else: compare the two, then retry to write over it, or discard this one"
+        ),
+    ))
 }

@@ -177,9 +177,9 @@ impl Delivery<'_> {
         };
         match read_back::compare(&ours, row, &items) {
             Found::Same => {
-                let draft = text(row, "StatusCode") == DRAFT;
+                let mut draft = text(row, "StatusCode") == DRAFT;
                 if draft && self.composer.status.is_some() {
-                    self.unless_changed("Order", row).await?;
+                    draft = !self.was_activated(row).await?;
                 }
                 Ok(There::Whole { id, draft })
             }

@@ -8,8 +8,9 @@ use crate::model::order::Problem;
 use crate::model::write::{Kind, Write};
 use crate::outbound::compose::FOUND;
 use crate::outbound::outcome::Verdict;
-use crate::outbound::party::{Asked, Look, Party, present};
+use crate::outbound::party::{Asked, Look, Party, Sold, present};
 use crate::salesforce::rest::{Page, PartResult, Scope};
+use crate::salesforce::soql::literal;
 use crate::store::outbox::OutboxError;
 
 /// Most merges that are followed, one after the other.
@@ -80,14 +81,69 @@ impl Delivery<'_> {
             (None, _) => None,
         };
         if let Some(look) = account_key.and_then(|key| asked.account_look(key)) {
-            let (rows, merged) = self.rows_of(&asked, look, Of::Account).await?;
-            let id = rows.first().and_then(|row| row.get("Id"));
-            party.account = id.and_then(|id| id.as_str()).map(str::to_owned);
-            party.is_own_account = customer.account_external_id.is_none() && !merged;
-            party.is_account_kept = merged;
+            self.account(write.store_id(), &asked, look, &mut party).await?;
         }
         self.exchange.record_ids.extend(party.ids().cloned());
         Ok(party)
+    }
+
+    /// The account that a write names, or the one under the key of somebody new: whether the person is in it or may join it,
+    /// and whether it may be changed.
+    async fn account(
+        &mut self,
+        store: &str,
+        asked: &Asked<'_>,
+        look: Look,
+        party: &mut Party,
+    ) -> Result<(), Trouble> {
+        let (rows, merged) = self.rows_of(asked, look, Of::Account).await?;
+        let id = rows.first().and_then(|row| row.get("Id")?.as_str());
+        asked.stays(party, id).map_err(Trouble::refused)?;
+        let mut sold = Sold::default();
+        if let Some(id) = id {
+            let is_changed = asked.customer.company.is_some() && !asked.customer.is_protected;
+            if !party.is_in_account || is_changed {
+                sold = self.sold(id, store).await?;
+            }
+            if !party.is_in_account {
+                asked.joins(sold).map_err(Trouble::refused)?;
+            }
+        }
+        party.account = id.map(str::to_owned);
+        party.is_own_account = asked.customer.account_external_id.is_none() && !merged && !sold.by_another;
+        party.is_account_kept = merged || sold.by_another;
+        Ok(())
+    }
+
+    /// Whether stores have sold to an account, by the orders that were placed here and, where they name their store, by the
+    /// org's.
+    async fn sold(&mut self, account: &str, store: &str) -> Result<Sold, Trouble> {
+        let placed = self.outbox.sold(account, store);
+        let (by_store, by_another) = placed.map_err(|error| unreadable(&error))?;
+        let mut sold = Sold { by_store, by_another };
+        let field = self.composer.mapping.field("order.store");
+        let Some(field) = field.and_then(|field| self.composer.shape.order.limits(field)) else {
+            return Ok(sold);
+        };
+        let field = &field.name;
+        for (condition, is_sold) in [
+            (format!("{field} = {}", literal(store)), &mut sold.by_store),
+            (
+                format!("{field} != null AND {field} != {}", literal(store)),
+                &mut sold.by_another,
+            ),
+        ] {
+            if *is_sold {
+                continue;
+            }
+            let soql = format!(
+                "SELECT Id FROM Order WHERE AccountId = {} AND {condition} LIMIT 1",
+                literal(account)
+            );
+            let page = self.org.query(&soql, Scope::Live).await;
+            *is_sold = !self.looked(&json!(soql), page, "")?.records.is_empty();
+        }
+        Ok(sold)
     }
 
     /// What a look finds, and whether that is what a record was merged into that it meant. Where the recycle bin does not

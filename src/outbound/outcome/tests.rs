@@ -171,11 +171,11 @@ fn a_duplicate_rule_s_sentence_names_whom_it_found_and_what_can_be_done() {
 
 /// Answers to a whole request, as the org, its edge and what stands before it give them: status, body, verdict.
 const ANSWERS: &[(u16, &str, &str)] = &[
-    // The org, about what the request holds.
+    // The org, about the request: of a record it says nothing.
     (
         400,
         r#"[{"message":"The Name__c field should not be specified in the sobject data.","errorCode":"INVALID_FIELD"}]"#,
-        "attention",
+        "unanswered",
     ),
     (
         400,
@@ -185,7 +185,7 @@ const ANSWERS: &[(u16, &str, &str)] = &[
     (
         400,
         r#"[{"message":"Required fields are missing: [Name]","errorCode":"REQUIRED_FIELD_MISSING","fields":["Name"]}]"#,
-        "attention",
+        "unanswered",
     ),
     (
         400,
@@ -195,12 +195,27 @@ const ANSWERS: &[(u16, &str, &str)] = &[
     (
         400,
         r#"[{"message":"a code of next year","errorCode":"SOMETHING_NEW"}]"#,
-        "attention",
+        "unanswered",
     ),
     (
         400,
         r#"{"message":"as an object","errorCode":"STRING_TOO_LONG"}"#,
+        "unanswered",
+    ),
+    (
+        400,
+        r#"[{"message":"too many parts","errorCode":"LIMIT_EXCEEDED"}]"#,
         "attention",
+    ),
+    (
+        400,
+        r#"[{"message":"no","errorCode":"FIELD_CUSTOM_VALIDATION_EXCEPTION","fields":[]}]"#,
+        "unanswered",
+    ),
+    (
+        500,
+        r#"[{"message":"trigger failed","errorCode":"APEX_ERROR"}]"#,
+        "unanswered",
     ),
     (
         300,

@@ -44,6 +44,21 @@ impl Outbox {
         })
     }
 
+    /// Whether a store, and whether another one, has sent orders for an account, by the id of the account's record.
+    pub fn sold(&self, account_id: &str, store_id: &str) -> Result<(bool, bool), OutboxError> {
+        self.read(|connection| {
+            connection
+                .prepare_cached(
+                    "select coalesce(max(store_id = ?2), 0), coalesce(max(store_id <> ?2), 0)
+                     from persons join writes on sequence = write_sequence
+                     where record_id = ?1 and kind = 'order' and state in ('sent', 'confirmed')",
+                )?
+                .query_row(params![account_id, store_id], |row| {
+                    Ok((row.get(0)?, row.get(1)?))
+                })
+        })
+    }
+
     /// A customer's orders that are open, by the customer's key or e-mail, whatever their case; the newest first, at
     /// most `most`.
     pub fn pending_of(&self, key: &str, email: &str, most: u32) -> Result<Vec<PendingOrder>, OutboxError> {

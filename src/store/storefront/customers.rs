@@ -3,6 +3,7 @@
 use rusqlite::{Connection, Row, params};
 use serde_json::Value;
 
+use crate::model::clock::{Millis, parse_datetime};
 use crate::store::storefront::{absent, first, is_id, json};
 
 /// A customer: a contact with its account, or an account alone.
@@ -106,6 +107,35 @@ pub fn find(connection: &Connection, place: Place, by: By<'_>) -> rusqlite::Resu
         }
     }
     Ok(Looked::Nobody)
+}
+
+/// When a customer's record was made in the org; `None` where the cache does not tell.
+pub fn created_at(connection: &Connection, place: Place, id: &str) -> rusqlite::Result<Option<Millis>> {
+    let object = place.object().to_ascii_lowercase();
+    let sql = format!("select createddate from \"{object}\" where id = ?1");
+    let found = absent(first(connection, &sql, [id], |row| {
+        row.get::<_, Option<String>>(0)
+    }))?;
+    Ok(found.flatten().flatten().and_then(|at| parse_datetime(&at)))
+}
+
+/// The id of the account that has a key.
+pub fn account_of_key(connection: &Connection, key: &str) -> rusqlite::Result<Option<String>> {
+    match find(connection, Place::Account, By::Key(key))? {
+        Looked::One(account) => Ok(account.account_id),
+        Looked::Nobody | Looked::Several => Ok(None),
+    }
+}
+
+/// Whether another store has sold to an account, as far as orders name their store.
+pub fn is_sold_to_by_another(
+    connection: &Connection,
+    account_id: &str,
+    store_id: &str,
+) -> rusqlite::Result<bool> {
+    connection
+        .prepare_cached("select 1 from _of_order where accountid = ?1 and store_id <> ?2 limit 1")?
+        .exists(params![account_id, store_id])
 }
 
 /// The key of an account.

@@ -1,6 +1,7 @@
 //! Requests that arrive after their answer was given up: what the org ends with is what was meant last, and nothing that
 //! a merchant did meanwhile is undone.
 
+mod lost;
 mod table;
 mod versions;
 

@@ -863,13 +863,12 @@ async fn no_member_of_a_change_of_a_customer_is_dropped() {
     let person = format!("{customers}/P-1");
     let change = customer(person.clone(), Method::PATCH, change_of_a_person());
     shop.send(change, &of_person("P-1", "P-1")).await;
-    let moved = customer(
-        person.clone(),
+    let renamed = customer(
+        format!("{customers}/P-3"),
         Method::PATCH,
-        json!({"account_external_id": "ACME-P"}),
+        json!({"account_external_id": "ACME-P", "company": "Pint Ltd"}),
     );
-    let of_account = "Id IN (SELECT AccountId FROM Contact WHERE External_ID__c = 'P-1')".to_owned();
-    shop.send(moved, &[("Account", of_account)]).await;
+    shop.send(renamed, &of_person("P-3", "ACME-P")).await;
     assert_eq!(missing(&shop, &document, "CustomerChange"), [""; 0]);
     for member in ["external_id", "salesforce_id"] {
         let body = json!({ member: "003000000000001AAA", "phone": "+61 3 5550 0007" });

@@ -157,7 +157,7 @@ const OF_CONTACT: &str = "SELECT Id, AccountId, LastName, FirstName, Email, Phon
     Account.BillingCity, Account.ShippingCity, LastModifiedDate, Account.LastModifiedDate FROM Contact";
 
 /// A request with a token: status and answer.
-async fn send(
+pub async fn send(
     daemon: &Daemon,
     token: &str,
     method: Method,
@@ -215,14 +215,21 @@ async fn a_token_that_is_not_for_customers_changes_none() {
     )
     .await;
     assert_eq!(status, 403, "{answer}");
-    for (rest, key, body) in [
-        ("orders", "T-1", &order),
-        ("customers", "T-2", &profile),
-        ("cases", "T-3", &case),
-        ("orders", "T-4", &new),
+    let of_other = "customer.email customer.first_name customer.last_name customer.phone customer.company";
+    let of_profile = "email first_name last_name phone company shipping_address";
+    let mut made = Value::Null;
+    for (rest, key, body, not_written) in [
+        ("orders", "T-1", &order, of_other),
+        ("customers", "T-2", &profile, of_profile),
+        ("cases", "T-3", &case, of_other),
+        ("orders", "T-4", &new, ""),
     ] {
         let (status, answer) = send(&daemon, "till", Method::POST, &path(rest), key, body).await;
         assert_eq!(status, 202, "{rest}: {answer}");
+        let left_out = answer["not_written"].as_array().into_iter().flatten();
+        let left_out: Vec<&str> = left_out.map(|one| one["field"].as_str().unwrap()).collect();
+        assert_eq!(left_out.join(" "), not_written, "{rest}: {answer}");
+        made.clone_from(&answer);
         let url = answer["status_url"].as_str().unwrap();
         crate::world::eventually(rest, async || {
             let (_, told) = send(&daemon, "till", Method::GET, url, key, &json!({})).await;
@@ -235,6 +242,14 @@ async fn a_token_that_is_not_for_customers_changes_none() {
         .await;
     }
     assert_eq!(org.query(&theirs).await, before, "a token for orders alone");
+    crate::world::eventually("the new customer is known", async || {
+        let (url, none) = (path("customers/C-NEW"), json!({}));
+        let (_, told) = send(&daemon, "desk", Method::GET, &url, "GET", &none).await;
+        told["contact"].is_object().then_some(())
+    })
+    .await;
+    let again = send(&daemon, "till", Method::POST, &path("orders"), "T-4", &new).await;
+    assert_eq!(again, (202, made), "whom it made was not there before");
     let linked = "Order WHERE External_ID__c = 'T-1' AND ShippingCity = 'Nowhere' AND BillToContactId = ";
     assert_eq!(
         org.count(&format!("{linked}'{contact}'")).await,
