@@ -118,6 +118,9 @@ pub fn keeps_company(
 /// What is said of the members of a person who stays as they are.
 pub const PERSON_KEPT: &str = "the org has the customer, and the token may not change customers";
 
+/// The org's stamps are whole seconds, and its clock may differ a little from this machine's.
+const STAMP_MILLIS: Millis = 2_000;
+
 /// The members of a write that are not written, as far as the cache knows.
 #[derive(Debug, Default)]
 pub struct LeftOut {
@@ -142,7 +145,7 @@ impl LeftOut {
     /// before.
     pub fn of(self, accepted_at: Millis) -> Vec<NotWritten> {
         match self.kept {
-            Some((kept, since)) if since.is_none_or(|since| since < accepted_at) => kept,
+            Some((kept, since)) if since.is_none_or(|since| since < accepted_at - STAMP_MILLIS) => kept,
             _ => self.members,
         }
     }
