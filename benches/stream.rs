@@ -81,7 +81,6 @@ pub fn run() {
             reader: reader.clone(),
             planned: watch::Sender::new(Arc::from(Vec::<Planned>::new())),
             work: doors[1].work.clone(),
-            positions: watch::Sender::new(0),
             bells: doors[1].bells.clone(),
             keep_rows: true,
             stop: stop.clone(),

@@ -69,8 +69,6 @@ pub struct Wires {
     pub planned: watch::Sender<Arc<[Planned]>>,
     /// Towards apply; holds [`apply::QUEUE_MAX`].
     pub work: mpsc::Sender<Work>,
-    /// How many channels have their position stored; starts at 0.
-    pub positions: watch::Sender<usize>,
     pub bells: Bells,
     /// The journal keeps the rows that the org answers.
     pub keep_rows: bool,

@@ -189,7 +189,6 @@ pub(super) fn start(stages: &mut Stages, world: World, plan: Plan, cache: Cache,
         reader,
         planned: watch::Sender::new(plan.objects.into()),
         work,
-        positions: watch::Sender::new(0),
         bells,
         keep_rows: config.state.keep_rows,
         stop,
@@ -233,7 +232,7 @@ fn follow(
     config: config::Sync,
     limits: &Limits,
 ) {
-    let snapshot = inbound::snapshot::run(wires.clone(), channels.len(), limits.clone());
+    let snapshot = inbound::snapshot::run(wires.clone(), limits.clone());
     spawn(stages, "snapshot", snapshot);
     let poll = inbound::poll::run(wires.clone(), limits.clone());
     spawn(stages, "poll", poll);

@@ -4,6 +4,9 @@
 //! here, the stream goes on from the tip; what lies between is asked for by stamp, deleted rows too, from some
 //! time before the newest event that was applied: a stamp is set when a row is written, which may be minutes
 //! before its transaction commits. What left the recycle bin meanwhile is found by the comparison that follows.
+//!
+//! A first load waits for no position. Once the org has told one, what changed since the load began is read in the same
+//! way, as soon as the load has ended.
 
 use std::time::Duration;
 
@@ -17,6 +20,7 @@ use crate::inbound::poll::changed_since;
 use crate::model::clock::{Millis, Moment, format_datetime};
 use crate::model::retry::Policy;
 use crate::store::cache::repairs::{self, Kind, Repair};
+use crate::store::cache::{State, objects};
 use crate::telemetry::pulse::Pulse;
 
 /// No transaction takes longer.
@@ -48,6 +52,9 @@ pub async fn run(wires: Wires) -> anyhow::Result<()> {
                 .reader
                 .with(|connection| repairs::open(connection, Kind::CatchUp, 1_000))?;
             for entry in &open {
+                if is_being_loaded(&wires, &entry.object)? {
+                    continue;
+                }
                 pulse.quiet_for(OBJECT_MAX);
                 match work_off(&wires, entry).await {
                     Ok(()) => {}
@@ -73,6 +80,14 @@ pub async fn run(wires: Wires) -> anyhow::Result<()> {
         () = wires.stop.cancelled() => Ok(()),
         result = keep_going => result,
     }
+}
+
+/// The end of a load rings the bell of the ledger.
+fn is_being_loaded(wires: &Wires, object: &str) -> anyhow::Result<bool> {
+    let state = wires
+        .reader
+        .with(|connection| objects::object(connection, object))?;
+    Ok(state.is_some_and(|state| state.state != State::Live))
 }
 
 async fn tell(wires: &Wires, entry: &Repair, error: &anyhow::Error) -> anyhow::Result<()> {

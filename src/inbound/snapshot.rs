@@ -1,8 +1,8 @@
 //! Reading whole objects: the first time, and whenever one has to be read again.
 //!
-//! What is polled is read at once. What has change events is read once the position of every channel is stored, so that
-//! what changes meanwhile arrives as an event after it; the org may take some minutes to tell one. Several objects are read at a time, since a query job takes seconds in a real
-//! org, and of a large one several pages (`pages`); all go through the one door. A load that is cut off goes on
+//! A load waits for nothing: the org may take some minutes to tell the stream's position, and what changed until then is
+//! read once it is told ([`super::catch_up`]). Several objects are read at a time, since a query job takes seconds in a
+//! real org, and of a large one several pages (`pages`); all go through the one door. A load that is cut off goes on
 //! where it was, as long as the org keeps the query's results; else it begins anew.
 
 mod pages;
@@ -52,16 +52,14 @@ struct Stage<'a> {
     wires: &'a Wires,
     pages: Semaphore,
     limits: Limits,
-    channels: usize,
 }
 
-/// Keeps every object loaded; those with change events once the positions of this many channels are stored.
-pub async fn run(wires: Wires, channels: usize, limits: Limits) -> anyhow::Result<()> {
+/// Keeps every object loaded.
+pub async fn run(wires: Wires, limits: Limits) -> anyhow::Result<()> {
     let stage = Stage {
         wires: &wires,
         pages: Semaphore::new(PAGES_MAX),
         limits,
-        channels,
     };
     tokio::select! {
         () = wires.stop.cancelled() => Ok(()),
@@ -78,11 +76,7 @@ impl Stage<'_> {
             bell.borrow_and_update();
             pulse.quiet_for(PAGE_MAX);
             self.by_schedule().await?;
-            let mut due = due(self.wires)?;
-            if *self.wires.positions.borrow() < self.channels {
-                // Those that need not wait come first.
-                due.sort_by_key(|planned| planned.streamed);
-            }
+            let due = due(self.wires)?;
             // Each load has a pulse of its own.
             pulse.idle();
             let loads: Vec<_> = due.iter().map(|planned| self.load(planned)).collect();
@@ -137,21 +131,8 @@ impl Stage<'_> {
         Ok(())
     }
 
-    /// Waits until events of what changes while an object is read will arrive.
-    async fn wait_for_positions(&self, object: &str) -> anyhow::Result<()> {
-        let mut positions = self.wires.positions.subscribe();
-        if *positions.borrow() < self.channels {
-            tracing::info!(%object, "{object} is loaded once the org has told the stream's position: within some minutes");
-        }
-        positions.wait_for(|known| *known >= self.channels).await?;
-        Ok(())
-    }
-
     async fn load(&self, planned: &Planned) -> anyhow::Result<()> {
         let object = &planned.table.object;
-        if planned.streamed {
-            self.wait_for_positions(object).await?;
-        }
         let begun = Instant::now();
         let pulse = &Pulse::new(format!("load {object}"));
         let under_way = self

@@ -107,7 +107,6 @@ struct Stage {
     pulse: Pulse,
     pubsub: PubSub,
     topic: Arc<str>,
-    position_told: bool,
     /// The newest position known to be complete, and the newest, of what was handed to apply.
     resume_after: Option<ReplayId>,
     last_seen: Option<ReplayId>,
@@ -137,7 +136,6 @@ pub async fn run(
         pulse: Pulse::new(format!("subscribe {}", channel.topic)),
         pubsub,
         topic: channel.topic.into(),
-        position_told: false,
         last_seen: channel.resume_after.clone(),
         resume_after: channel.resume_after,
         lost: false,
@@ -151,7 +149,6 @@ pub async fn run(
     stage.problem = stage.known_problem();
     if stage.resume_after.is_some() {
         stage.watch_position();
-        stage.tell_position();
     }
     tokio::select! {
         () = stop.cancelled() => Ok(()),
@@ -269,10 +266,6 @@ impl Stage {
             tracing::error!(%topic, "the subscription to {topic} is {problem}");
             self.tell_problem(&problem).await;
         }
-        // The first load of what other channels carry must not wait for this one.
-        if !self.position_told {
-            self.tell_position();
-        }
         self.pause(STAND_STILL).await;
     }
 
@@ -363,7 +356,8 @@ impl Stage {
             let solved = Work::ChannelProblem { topic, problem };
             self.wires.work.send(solved).await.map_err(|_| Ended)?;
         }
-        if self.lost {
+        // Without a position, events tell nothing of what changed since objects were read.
+        if self.lost || self.resume_after.is_none() {
             let (topic, objects) = (Arc::clone(&self.topic), self.objects());
             ask(&self.wires.work, |done| Work::Lost { topic, objects, done }).await?;
             (self.resume_after, self.last_seen) = (None, None);
@@ -386,23 +380,8 @@ impl Stage {
         };
         // Apply has a pulse of its own.
         self.pulse.idle();
-        if self.position_told {
-            return self
-                .wires
-                .work
-                .send(Work::Events(events))
-                .await
-                .map_err(|_| End::ApplyEnded);
-        }
-        ask(&self.wires.work, |done| {
-            Work::Events(Events {
-                done: Some(done),
-                ..events
-            })
-        })
-        .await?;
-        self.tell_position();
-        Ok(())
+        let sent = self.wires.work.send(Work::Events(events)).await;
+        sent.map_err(|_| End::ApplyEnded)
     }
 
     /// The next response, and when nothing had arrived before it: a moment at most [`LOOK`] before it came. One that is
@@ -477,11 +456,6 @@ impl Stage {
             .iter()
             .filter(|planned| planned.is_carried_by(&self.topic));
         carried.map(|planned| planned.table.object.clone()).collect()
-    }
-
-    fn tell_position(&mut self) {
-        self.position_told = true;
-        self.wires.positions.send_modify(|known| *known += 1);
     }
 }
 

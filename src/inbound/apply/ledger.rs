@@ -160,27 +160,29 @@ impl World {
         Ok(())
     }
 
-    /// The position of an object's channel is lost: what is known to be here reaches to the newest event that
-    /// was applied, or to the beginning of the last load, whichever is later.
+    /// The position of an object's channel is lost, or there was none yet: what is known to be here reaches to the newest
+    /// event that was applied, or to the beginning of the last load, whichever is later. A load that is under way is waited
+    /// for.
     pub(super) fn lost(&mut self, batch: &mut Batch<'_>, topic: &str, object: &str) -> rusqlite::Result<()> {
         let Some(&index) = self.by_name.get(object) else {
             return Ok(());
         };
-        if !matches!(self.objects[index].phase, Phase::Settled) {
-            return self.reload(batch, object, "position lost");
-        }
         let Some(state) = objects::object(batch.connection(), object)? else {
             return Ok(());
         };
+        let is_being_loaded = matches!(self.objects[index].phase, Phase::Loading { .. });
         // A load that has not begun yet reads after the tip anyway.
-        if state.state != State::Live {
+        if state.state != State::Live && !is_being_loaded {
             return Ok(());
         }
         let committed = self.cursors.get(topic).and_then(|cursor| cursor.committed_at);
         let Some(since) = committed.max(state.watermark) else {
             return self.reload(batch, object, "position lost");
         };
-        let reason = format!("the org no longer knows the position on {topic}");
+        let reason = match self.cursors.contains_key(topic) {
+            true => format!("the org no longer knows the position on {topic}"),
+            false => format!("there was no position on {topic} yet"),
+        };
         let entry = Entry {
             since: Some(since),
             ..Entry::object(Kind::CatchUp, object, &reason)
@@ -190,7 +192,7 @@ impl World {
         self.objects[index].catching_up = Some(0);
         self.ledger_rings = true;
         let since = format_datetime(since);
-        tracing::warn!(object, %since, "what changed in {object} since {since} will be read again: position lost");
+        tracing::info!(object, %since, "what changed in {object} since {since} will be read again: {reason}");
         Ok(())
     }
 

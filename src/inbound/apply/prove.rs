@@ -87,15 +87,17 @@ impl World {
         }
     }
 
-    /// What changed while a position was lost was read, from `asked` on.
+    /// What changed while there was no position was read, from `asked` on: a load that had ended meanwhile is complete.
     pub(super) fn read_since(
         &mut self,
         batch: &mut Batch<'_>,
         object: &str,
         asked: Option<Moment>,
     ) -> rusqlite::Result<()> {
+        let index = self.by_name.get(object);
+        let completes = index.is_some_and(|index| !self.objects[*index].polled);
         match asked {
-            Some(asked) => batch.prove(object, asked.before(SETTLE_MILLIS), false, self.moment),
+            Some(asked) => batch.prove(object, asked.before(SETTLE_MILLIS), completes, self.moment),
             None => Ok(()),
         }
     }

@@ -5,6 +5,8 @@ use serde_json::{Value, json};
 use crate::monitoring::moving::{Change, PAGES, Seen};
 use crate::world::{Sandbox, cache, converge, eventually, select};
 
+const FEW_OBJECTS: (&str, &str) = ("STORESYNC__SYNC__PROFILE", "standard");
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_load_of_an_org_that_lists_no_pages_goes_on_after_a_kill_with_the_next_page() {
     let org = Sandbox::start(&["--products", "5000"]).await;
@@ -182,4 +184,36 @@ async fn an_object_too_wide_for_an_address_is_polled_all_the_same() {
     let name = "A_field_whose_name_is_as_long_as_they_get_94__c";
     org.update("Contact", &id, json!({name: "polled"})).await;
     converge(&org).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_first_load_waits_for_no_position_and_misses_nothing() {
+    let org = Sandbox::start(&["--products", "20", "--stores", "1"]).await;
+    // The stream begins late, and knows nothing of what was before.
+    org.fault(json!({"rpc": "Subscribe", "on": "call", "fault": {"delay_ms": 86_400_000}}))
+        .await;
+    let daemon = org.daemon_with(&[FEW_OBJECTS]).await;
+    let products = org.query("SELECT Id FROM Product2 ORDER BY Id").await;
+    eventually("products are loaded without a stream", async || {
+        let status = daemon.status().await?;
+        let mut objects = status["objects"].as_array()?.iter();
+        let object = objects.find(|object| object["object"] == "Product2")?;
+        (object["state"] == "live" && object["rows"] == products.len()).then_some(())
+    })
+    .await;
+    let [renamed, deleted] = [0, 1].map(|at| products[at]["Id"].as_str().unwrap().to_owned());
+    org.update("Product2", &renamed, json!({"Name": "Renamed unheard"}))
+        .await;
+    org.control("changes", json!({"delete": [deleted]})).await;
+    org.no_faults().await;
+    daemon.live().await;
+    converge(&org).await;
+    let sql = format!("select name from product2 where id = '{renamed}'");
+    eventually("what changed unheard is here", async || {
+        let rows = select(&cache(&org.state()), &sql);
+        (rows[0]["name"] == "Renamed unheard").then_some(())
+    })
+    .await;
+    let sql = format!("select id from product2 where id = '{deleted}'");
+    assert!(select(&cache(&org.state()), &sql).is_empty());
 }
