@@ -302,7 +302,7 @@ pub enum OrdersCommand {
     /// Change what a write holds before it is sent again; prints what changed
     Edit {
         reference: String,
-        /// A value to set, as JSON or as text: customer.email=ana@example.com, lines[0].quantity=2; null takes a member
+        /// A value to set, as JSON or as text: customer.email=ana@example.com, lines.0.quantity=2; null takes a member
         /// away
         #[arg(long, value_name = "PATH=VALUE")]
         set: Vec<String>,

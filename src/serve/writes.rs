@@ -179,7 +179,7 @@ fn not_written(world: &World, grant: &Grant, kind: Kind, entry: &Entry) -> Resul
         .snapshot(|cache| persons::left_out(world, cache, &entry.store_id, sent, prefix))?;
     if is_itself && left_out.is_kept() {
         let values = entry.values.keys().cloned();
-        let fields = entry.fields.iter().map(|(name, _)| format!("fields.{name}"));
+        let fields = entry.fields.keys().map(|name| format!("fields.{name}"));
         let addresses = [
             entry
                 .shipping_address
