@@ -51,7 +51,7 @@ async fn two_stores(daemon: &Daemon) -> [(String, String); 2] {
     found.try_into().unwrap()
 }
 
-fn order(product: &str, customer: Value) -> Value {
+fn order(product: &str, customer: &Value) -> Value {
     json!({"customer": customer, "items": [{"product_id": product, "quantity": 1}]})
 }
 
@@ -89,7 +89,7 @@ async fn a_company_is_of_the_stores_that_have_sold_to_it() {
             Method::POST,
             &*path(store, "orders"),
             key,
-            order(product, customer),
+            order(product, &customer),
         );
         outcome(&daemon, token, placed).await
     };
