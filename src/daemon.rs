@@ -108,13 +108,15 @@ pub async fn run(
     while let Some(kept) = listeners.clone() {
         let mut run = Box::pin(once(&process, &clock, kept, &mut lock, &mut mender, &stop));
         let ended = tokio::select! {
-            ended = &mut run => ended,
+            // Told first, also where all stages have ended by the time anyone looks.
+            biased;
             () = stop.cancelled() => {
                 supervise::notify(&[NotifyState::Stopping]);
                 // With the last of them the sockets are closed.
                 listeners = None;
                 (&mut run).await
             }
+            ended = &mut run => ended,
         };
         drop(run);
         match ended {

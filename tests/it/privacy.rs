@@ -69,8 +69,11 @@ async fn nothing_personal_and_no_secret_is_logged() {
     let mut card = person("LOG-3");
     card["customer"]["last_name"] = CARD.into();
     assert_eq!(daemon.place(&store, &card).await.unwrap().0, 422);
+    let words = format!("{MAIL} of {STREET} is refused");
+    let rule = json!({"object": "Order", "when": "ShippingCity = 'Nowhere'", "message": words, "field": "ShippingCity"});
+    org.control("rules", json!({"validations": [rule]})).await;
     let mut wrong = person("LOG-4");
-    wrong["customer"]["email"] = format!("{NAME}@nowhere").into();
+    wrong["shipping_address"]["city"] = "Nowhere".into();
     assert_eq!(daemon.place(&store, &wrong).await.unwrap().0, 202);
     for key in ["LOG-1", "LOG-2"] {
         eventually("the order is in the org", async || {
@@ -78,6 +81,8 @@ async fn nothing_personal_and_no_secret_is_logged() {
         })
         .await;
     }
+    let refused = format!("/v1/stores/{store}/orders/LOG-4");
+    daemon.until(&refused, &["needs_attention"]).await;
     // A person is changed, by an event and by a poll; an event cannot be read; a session ends; all is read again.
     let contact = org.some("Contact", &format!("WHERE LastName = '{NAME}'")).await;
     org.update(

@@ -219,9 +219,11 @@ async fn an_update_is_never_sent_before_its_order() {
     let daemon = org.daemon().await;
     daemon.live().await;
     let (store, currency, products) = a_store(&daemon).await;
-    org.fault(json!({"path": "/composite", "except": "/sobjects/", "times": 2, "fault": {"status": 400, "code": "REQUIRED_FIELD_MISSING", "message": "no"}}))
-        .await;
-    accepted(&daemon, &store, &order("WEB-U", &currency, &[(&products[0], 1)])).await;
+    let rule = json!({"object": "Order", "when": "ShippingCity = 'Nowhere'", "message": "no", "field": "ShippingCity"});
+    org.control("rules", json!({"validations": [rule]})).await;
+    let mut posted = order("WEB-U", &currency, &[(&products[0], 1)]);
+    posted["shipping_address"]["city"] = json!("Nowhere");
+    accepted(&daemon, &store, &posted).await;
     let path = format!("/v1/stores/{store}/orders/WEB-U");
     daemon.until(&path, &["needs_attention"]).await;
     let update = json!({"external_id": "U-1", "shipping_address": {"city": "Launceston"}});
@@ -235,8 +237,9 @@ async fn an_update_is_never_sent_before_its_order() {
     );
     let (status, _) = daemon.admin_post("/api/orders/WEB-U/retry", &json!({})).await;
     assert_eq!(status, 200);
-    // The second of the two refusals.
+    // It is refused once more.
     daemon.until(&path, &["needs_attention"]).await;
+    org.control("rules", json!({"validations": []})).await;
     daemon.admin_post("/api/orders/WEB-U/retry", &json!({})).await;
     daemon.until(url, &["sent", "confirmed"]).await;
     assert_eq!(
