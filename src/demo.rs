@@ -12,6 +12,7 @@ mod shop;
 mod tour;
 
 use std::net::SocketAddr;
+use std::path::Path;
 use std::time::Duration;
 
 use anyhow::Context;
@@ -33,18 +34,7 @@ const PAGE: u16 = 8082;
 
 /// Runs until `stop`, or with `--once` until the tour is over.
 pub async fn run(args: DemoArgs, stop: CancellationToken) -> anyhow::Result<Exit> {
-    let sandbox = sandbox::start(sandbox::Options {
-        http: SocketAddr::from(([127, 0, 0, 1], 0)),
-        grpc: SocketAddr::from(([127, 0, 0, 1], 0)),
-        tls: false,
-        data: None,
-        seed: args.size.seed,
-        products: args.size.products,
-        stores: args.size.stores,
-        keepalive: Duration::from_millis(args.size.keepalive_ms.min(500)),
-        ..sandbox::Options::default()
-    })
-    .await?;
+    let sandbox = start_org(&args).await?;
     let (api, admin) = (bind(API).await?, bind(ADMIN).await?);
     let (api_address, admin_address) = (api.local_addr()?, admin.local_addr()?);
     let listeners = Listeners {
@@ -54,10 +44,7 @@ pub async fn run(args: DemoArgs, stop: CancellationToken) -> anyhow::Result<Exit
     let page = bind(PAGE).await?;
     let shop = Shop::new(api_address, admin_address)?;
     let env = sandbox.env.clone();
-    let config = sandbox.data_dir.join("config.toml");
-    let overrides = [("STORESYNC__SYNC__POLL_SECONDS".to_owned(), "1".to_owned())];
-    let text = std::fs::read_to_string(&config).with_context(|| format!("read {}", config.display()))?;
-    let config = Config::parse(&text, overrides)?;
+    let config = config_of(&sandbox.data_dir)?;
 
     let parts = stop.child_token();
     let guard = parts.clone().drop_guard();
@@ -86,13 +73,18 @@ pub async fn run(args: DemoArgs, stop: CancellationToken) -> anyhow::Result<Exit
         drop(guard);
         exit
     };
+    // The org, and the folder that it takes along, outlive the daemon.
+    let org_stop = CancellationToken::new();
+    let mirror = async {
+        let ran = daemon::run(config, Clock::System, listeners, parts.clone());
+        let ran = stopping(ran, &parts).await;
+        org_stop.cancel();
+        ran
+    };
     let (exit, served, ran, paged) = tokio::join!(
         visit,
-        stopping(sandbox.run(parts.clone()), &parts),
-        stopping(
-            daemon::run(config, Clock::System, listeners, parts.clone()),
-            &parts
-        ),
+        stopping(sandbox.run(org_stop.clone()), &parts),
+        mirror,
         stopping(page::run(page, shop.clone(), parts.clone()), &parts),
     );
     let exit = exit?;
@@ -100,6 +92,30 @@ pub async fn run(args: DemoArgs, stop: CancellationToken) -> anyhow::Result<Exit
     ran.context("the daemon")?;
     paged.context("the storefront page")?;
     Ok(exit)
+}
+
+/// A sandbox of the size that is asked for, which speaks often enough for a page that is watched.
+async fn start_org(args: &DemoArgs) -> anyhow::Result<sandbox::Running> {
+    sandbox::start(sandbox::Options {
+        http: SocketAddr::from(([127, 0, 0, 1], 0)),
+        grpc: SocketAddr::from(([127, 0, 0, 1], 0)),
+        tls: false,
+        data: None,
+        seed: args.size.seed,
+        products: args.size.products,
+        stores: args.size.stores,
+        keepalive: Duration::from_millis(args.size.keepalive_ms.min(500)),
+        ..sandbox::Options::default()
+    })
+    .await
+}
+
+/// The daemon's configuration, as the sandbox wrote it.
+fn config_of(data_dir: &Path) -> anyhow::Result<Config> {
+    let config = data_dir.join("config.toml");
+    let overrides = [("STORESYNC__SYNC__POLL_SECONDS".to_owned(), "1".to_owned())];
+    let text = std::fs::read_to_string(&config).with_context(|| format!("read {}", config.display()))?;
+    Ok(Config::parse(&text, overrides)?)
 }
 
 /// A part that ends, ends all.

@@ -1,12 +1,12 @@
 //! Keeping current what publishes no change events, by asking for what changed.
 //!
 //! Asked for are rows behind a watermark, which is a stamp that was seen (`watermark` says how it moves and how
-//! far a poll looks back); deleted rows are asked for too. Rows that are the same change nothing. What is removed from the recycle bin between two polls is found
-//! by [`super::compare`].
+//! far a poll looks back); deleted rows are asked for too. Rows that are the same change nothing. What is removed from
+//! the recycle bin between two polls is found by [`super::compare`].
 //!
 //! Five objects are asked by one call ([`crate::salesforce::pages`]), as often as the org's API allowance lets. Where the
-//! configuration wants more than once a minute, each is asked by itself, and one that is changing more often still. What the org lists
-//! the changes of is asked by `rounds` from its first poll on.
+//! configuration wants more than once a minute, each is asked by itself, and one that is changing more often still. What
+//! the org lists the changes of is asked by `rounds` from its first poll on.
 
 use std::collections::{HashMap, HashSet};
 use std::time::Duration;

@@ -1,8 +1,9 @@
 //! Tells from an answer what to do with a write next. One table, pure.
 //!
-//! Only the org's own error body for the record, or for the body that was sent, counts against a write. All else is nobody's fault that is known: an
-//! answer that was lost, a page of a proxy, a gateway or a sign-in, a refusal of the user or of the API. The write
-//! waits then, no attempt of it is spent, and it is looked up before it is sent again where it may have arrived.
+//! Only the org's own error body for the record, or for the body that was sent, counts against a write. All else is
+//! nobody's fault that is known: an answer that was lost, a page of a proxy, a gateway or a sign-in, a refusal of the user
+//! or of the API. The write waits then, no attempt of it is spent, and it is looked up before it is sent again where it
+//! may have arrived.
 //!
 //! Of an error body the code decides, then its text, the HTTP status last: the org sends one code with different
 //! statuses. Codes are open-ended, so what is not listed goes by the status: a refusal needs a person, and

@@ -136,7 +136,7 @@ fn changed_meanwhile(record: &str) -> Trouble {
     Trouble::refused(Problem::new(
         "CHANGED_MEANWHILE",
         format!(
-            "its answer never came, and {record} has been changed since by someone else: compare the two, then retry to write over it, or discard this one"
+            "its answer never came, and {record} has been changed since, so that nobody can tell whether it arrived: compare the two, then retry to write over it, or discard this one"
         ),
     ))
 }
