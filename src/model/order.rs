@@ -12,7 +12,7 @@ pub mod members;
 pub mod parse;
 pub mod rules;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -26,6 +26,9 @@ pub const ITEMS_MAX: usize = 2_000;
 
 /// Values for fields of the org, by the org's field names; text, numbers, booleans or null.
 pub type Fields = BTreeMap<String, serde_json::Value>;
+
+/// Members that a change sent as null: what the org has there is emptied.
+pub type Emptied = BTreeSet<String>;
 
 /// An order as posted and found valid in itself; whether its items exist is not known yet.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -76,6 +79,8 @@ pub struct Customer {
     /// Somebody whom the org has stays as they are: whoever sent it may not change customers.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub is_protected: bool,
+    #[serde(default, skip_serializing_if = "Emptied::is_empty")]
+    pub emptied: Emptied,
 }
 
 impl Customer {
@@ -154,6 +159,8 @@ pub struct Address {
     pub state: Option<String>,
     pub postal_code: Option<String>,
     pub country: Option<String>,
+    #[serde(default, skip_serializing_if = "Emptied::is_empty")]
+    pub emptied: Emptied,
 }
 
 /// One line of an order as posted.

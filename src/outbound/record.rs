@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use aws_lc_rs::digest::{SHA256, digest};
 use serde_json::{Map, Value, json};
 
-use crate::model::order::{Address, Decimal, Fields, Problem};
+use crate::model::order::{Address, Decimal, Emptied, Fields, Problem};
 use crate::outbound::shape::{Key, Writable};
 
 /// The org does not let its user set what was sent.
@@ -153,6 +153,19 @@ impl<'a> Record<'a> {
         self
     }
 
+    /// Sets a text that was sent: its value, or null where it is emptied.
+    pub fn text(
+        &mut self,
+        field: &str,
+        (member, value): (&'static str, &Option<String>),
+        emptied: &Emptied,
+        place: Place,
+    ) -> &mut Self {
+        let null = emptied.contains(member).then_some(Value::Null);
+        self.set(field, value.clone().map(Value::from).or(null))
+            .sent_as(place, member)
+    }
+
     /// Sets what a mapping places, where it places it anywhere.
     pub fn place(&mut self, field: Option<&str>, value: Option<impl Into<Value>>) -> &mut Self {
         match field {
@@ -258,24 +271,22 @@ impl<'a> Record<'a> {
         let is_code = |text: &String| {
             (2..=3).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_uppercase())
         };
-        self.set(&format!("{prefix}Street"), address.street.clone())
-            .sent_as(place, "street")
-            .set(&format!("{prefix}City"), address.city.clone())
-            .sent_as(place, "city")
-            .set(&format!("{prefix}PostalCode"), address.postal_code.clone())
-            .sent_as(place, "postal_code");
-        for (part, member, value) in [
-            ("State", "state", &address.state),
-            ("Country", "country", &address.country),
+        for (part, member, value, has_codes) in [
+            ("Street", "street", &address.street, false),
+            ("City", "city", &address.city, false),
+            ("PostalCode", "postal_code", &address.postal_code, false),
+            ("State", "state", &address.state, true),
+            ("Country", "country", &address.country, true),
         ] {
             let code = format!("{prefix}{part}Code");
-            let takes_code = value.as_ref().is_some_and(is_code) && self.shape.createable(&code).is_some();
+            let takes_code =
+                has_codes && value.as_ref().is_some_and(is_code) && self.shape.createable(&code).is_some();
             let field = if takes_code {
                 code
             } else {
                 format!("{prefix}{part}")
             };
-            self.set(&field, value.clone()).sent_as(place, member);
+            self.text(&field, (member, value), &address.emptied, place);
         }
         self
     }

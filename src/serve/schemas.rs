@@ -6,6 +6,7 @@ use crate::model::order::members;
 use crate::model::order::rules::Rule;
 use crate::model::state::WriteState;
 use crate::model::write::kinds::{self, Form, Person, Spec};
+use crate::model::write::parse;
 
 /// All of them by name.
 pub fn all() -> Value {
@@ -140,6 +141,7 @@ fn orders() -> Value {
     json!({
         "Address": {"type": "object", "properties": {
             "street": text, "city": text, "state": text, "postal_code": text, "country": text}},
+        "AddressChange": address_change(),
         "NewOrder": {"type": "object", "required": ["customer", "items"], "properties": {
             "external_id": text, "order_date": {"type": "string", "format": "date"}, "currency": text,
             "customer": customer(),
@@ -182,6 +184,15 @@ fn amount() -> Value {
         "description": "At most 15 digits in all, and no more behind the point than the org's field has"})
 }
 
+/// Parts of an address that a change sets, or empties.
+fn address_change() -> Value {
+    let parts: Map<String, Value> = members::ADDRESS
+        .map(|part| (part.to_owned(), text_or_null()))
+        .into_iter()
+        .collect();
+    json!({"type": "object", "properties": parts, "description": "Null empties a part, one that is left out stays"})
+}
+
 /// Whom a write is for.
 fn customer() -> Value {
     json!({"type": "object", "minProperties": 1, "properties": person(),
@@ -206,13 +217,21 @@ fn writes() -> Value {
     change["required"] = json!([]);
     if let Some(properties) = change["properties"].as_object_mut() {
         properties.retain(|name, _| name != "external_id" && name != "salesforce_id");
+        for (name, schema) in properties.iter_mut() {
+            if let Some(kind) = schema.get_mut("type").filter(|_| parse::can_be_emptied(name)) {
+                *kind = json!([kind.take(), "null"]);
+            }
+        }
+        for name in ["shipping_address", "billing_address"] {
+            properties[name] = reference("AddressChange");
+        }
     }
     all.insert("CustomerChange".to_owned(), change);
     let text = json!({"type": "string"});
     let update = json!({"type": "object", "properties": {
         "external_id": text, "payment": reference("Payment"),
         "cancelled": {"type": "object", "properties": {"reason": text}},
-        "shipping_address": reference("Address"), "billing_address": reference("Address"),
+        "shipping_address": reference("AddressChange"), "billing_address": reference("AddressChange"),
         "fields": {"type": "object"}}});
     all.insert("OrderUpdate".to_owned(), update);
     all.into()

@@ -2,7 +2,7 @@
 //! happens to an order after it was placed. The same promises as for orders.
 //!
 //! - `POST /v1/stores/{store}/customers`, and `PATCH .../customers/{customer}` with an Idempotency-Key, which tells one
-//!   change of a customer from the next; null clears members of `fields`, is no address, and is else refused;
+//!   change of a customer from the next; null and blank text empty what a record can be without;
 //! - `POST .../cases`, `/leads`, `/campaign-members`, `/assets`, `/form-submissions`;
 //! - `POST .../orders/{external_id}/updates` with one of `payment`, `cancelled` and the addresses: sent once the order
 //!   is in the org, and never before;

@@ -9,7 +9,7 @@ use crate::model::clock;
 use crate::model::id;
 use crate::model::order::decimal::{self, Decimal};
 use crate::model::order::rules::Rule;
-use crate::model::order::{Address, Customer, Fields, Payment, card};
+use crate::model::order::{Address, Customer, Emptied, Fields, Payment, card};
 
 /// Longest key. The org's field may be shorter; it is never longer.
 const KEY_CHARACTERS_MAX: usize = 255;
@@ -138,6 +138,7 @@ pub(in crate::model) fn person(members: &Members<'_>) -> Result<Customer, Invali
         company: members.text("company")?,
         account_external_id: members.key("account_external_id")?,
         is_protected: false,
+        emptied: Emptied::new(),
     };
     if customer.account_external_id.is_some()
         && customer.external_id.is_none()
@@ -224,18 +225,27 @@ pub(in crate::model) fn payment(value: &Value, path: &str) -> Result<Payment, In
     })
 }
 
+/// The members of an address.
+pub const ADDRESS: [&str; 5] = ["street", "city", "state", "postal_code", "country"];
+
 pub(in crate::model) fn address(members: &Members<'_>, name: &str) -> Result<Option<Address>, Invalid> {
     let Some(members) = members.object(name)? else {
         return Ok(None);
     };
-    members.only(&["street", "city", "state", "postal_code", "country"])?;
-    Ok(Some(Address {
+    members.only(&ADDRESS)?;
+    parts_of(&members).map(Some)
+}
+
+/// The parts of an address, whatever else stands among them.
+pub(in crate::model) fn parts_of(members: &Members<'_>) -> Result<Address, Invalid> {
+    Ok(Address {
         street: members.text("street")?,
         city: members.text("city")?,
         state: members.text("state")?,
         postal_code: members.text("postal_code")?,
         country: members.text("country")?,
-    }))
+        emptied: Emptied::new(),
+    })
 }
 
 /// Values for the org's own fields: a flat object.

@@ -7,6 +7,7 @@ use crate::model::order::Decimal;
 use crate::model::order::members::{self, Invalid, Members};
 use crate::model::write::Kind;
 use crate::model::write::kinds::{self, Form, Person, Spec};
+use crate::model::write::parse;
 
 /// Most values of a list: those of an order's items are bounded by intake.
 const LIST_MAX: usize = 10_000;
@@ -14,14 +15,28 @@ const LIST_MAX: usize = 10_000;
 /// What of a kept body intake would have refused.
 pub fn kept(kind: Kind, body: &Value) -> Result<(), Invalid> {
     let members = Members::of(body, "")?;
-    members::address(&members, "shipping_address")?;
-    members::address(&members, "billing_address")?;
+    for name in ["shipping_address", "billing_address"] {
+        if let Some(address) = members.object(name)? {
+            members::parts_of(&address)?;
+            emptied(&address, &members::ADDRESS)?;
+        }
+    }
     members::fields(&members)?;
     match kinds::spec(kind) {
         None if kind == Kind::Order => order(&members),
         None => payment(&members),
         Some(spec) => entry(spec, &members),
     }
+}
+
+/// What a change empties has to be there to be emptied.
+fn emptied(members: &Members<'_>, known: &[&str]) -> Result<(), Invalid> {
+    for (value, path) in members.list("emptied", known.len())? {
+        if !value.as_str().is_some_and(|name| known.contains(&name)) {
+            return Err(Invalid::new(path, format!("must be one of {}", known.join(", "))));
+        }
+    }
+    Ok(())
 }
 
 fn order(members: &Members<'_>) -> Result<(), Invalid> {
@@ -60,7 +75,10 @@ fn payment(members: &Members<'_>) -> Result<(), Invalid> {
 
 fn entry(spec: &Spec, members: &Members<'_>) -> Result<(), Invalid> {
     match (spec.person, members.object("customer")?) {
-        (Person::Itself, Some(person)) => drop(members::person(&person)?),
+        (Person::Itself, Some(person)) => {
+            members::person(&person)?;
+            emptied(&person, &parse::EMPTIED)?;
+        }
         (Person::Required, _) | (Person::Optional, Some(_)) => drop(members::customer(members)?),
         _ => {}
     }

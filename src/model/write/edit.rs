@@ -284,6 +284,8 @@ mod tests {
     fn other_writes_are_checked_as_they_were_when_they_came() {
         let case = r#"{"external_id":"K-1","store_id":"a00","values":{"subject":"Late"},"customer":{"email":"a@b.example"}}"#;
         let asset = r#"{"external_id":"A-1","store_id":"a00","values":{"name":"Drill","price":19.9},"customer":{"email":"a@b.example"}}"#;
+        let change = r#"{"external_id":"E-1","store_id":"a00","named":"C-7","customer":{"external_id":"C-7","emptied":["phone"]},
+            "shipping_address":{"country":"GB","emptied":["state"]}}"#;
         let update = r#"{"external_id":"U-1","store_id":"a00","order":"WEB-1","values":{"cancelled":true}}"#;
         for (kind, body, patch, word) in [
             (
@@ -303,6 +305,12 @@ mod tests {
                 case,
                 json!({"customer": {"email": "x"}}),
                 "customer.email is not",
+            ),
+            (
+                Kind::Customer,
+                change,
+                json!({"shipping_address": {"emptied": ["planet"]}}),
+                "shipping_address.emptied[0] must be one of street",
             ),
             (
                 Kind::Asset,
@@ -326,6 +334,13 @@ mod tests {
             let refusal = edit(kind, body, &patch).unwrap_err();
             assert!(refusal.contains(word), "{patch}: {refusal}");
         }
+        let (_, changes) = edit(
+            Kind::Customer,
+            change,
+            &json!({"shipping_address": {"city": "Bath"}}),
+        )
+        .unwrap();
+        assert_eq!(changes[0].path, "shipping_address.city");
         let (_, changes) = edit(Kind::Asset, asset, &json!({"values": {"price": 20}})).unwrap();
         assert_eq!(changes[0].path, "values.price");
     }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde_json::Value;
 
 use crate::model::order::members::{self, Invalid, Members, check_own_key, refuse_cards};
-use crate::model::order::{Address, Decimal};
+use crate::model::order::{Address, Decimal, Emptied};
 use crate::model::write::kinds::{self, Form, Member, Person, Spec};
 use crate::model::write::{Answer, Entry};
 
@@ -78,7 +78,10 @@ pub fn entry(spec: &Spec, value: &Value, key: Option<&str>) -> Result<Entry, Inv
     })
 }
 
-/// A change of a customer, who is named beside it. Null clears a field of the org in `fields`, and nothing else.
+/// What a change of a customer may empty besides the values of the profile.
+pub const EMPTIED: [&str; 2] = ["first_name", "phone"];
+
+/// A change of a customer, who is named beside it. Null and blank text empty a field of the org.
 pub fn customer_change(mut value: Value, customer: String, key: &str) -> Result<Entry, Invalid> {
     if let Some(members) = value.as_object_mut() {
         for name in ["external_id", "salesforce_id"] {
@@ -92,10 +95,11 @@ pub fn customer_change(mut value: Value, customer: String, key: &str) -> Result<
         }
         members.insert("external_id".to_owned(), customer.into());
     }
-    refuse_nulls(&value, "")?;
-    let entry = entry(&kinds::CUSTOMER, &value, Some(key))?;
+    let mut entry = entry(&kinds::CUSTOMER, &value, Some(key))?;
+    empty(&Members::of(&value, "")?, &mut entry)?;
     let person = entry.customer.as_ref();
     let changes = person.is_some_and(|person| {
+        let is_emptied = !person.emptied.is_empty();
         [
             &person.email,
             &person.first_name,
@@ -106,6 +110,7 @@ pub fn customer_change(mut value: Value, customer: String, key: &str) -> Result<
         ]
         .into_iter()
         .any(Option::is_some)
+            || is_emptied
     });
     if changes || has_address(&entry) || !entry.values.is_empty() || !entry.fields.is_empty() {
         return Ok(entry);
@@ -115,27 +120,57 @@ pub fn customer_change(mut value: Value, customer: String, key: &str) -> Result<
 
 const NO_CHANGE: &str = "names nothing to change";
 
-/// Refuses null among the members of a change and of its addresses: it would be passed over. An address that is null is
-/// none that was sent.
-fn refuse_nulls(value: &Value, path: &str) -> Result<(), Invalid> {
-    let Some(members) = value.as_object() else {
-        return Ok(());
-    };
-    for (name, value) in members.iter().filter(|(name, _)| *name != "fields") {
-        if value.is_null() && ["shipping_address", "billing_address"].contains(&name.as_str()) {
-            continue;
+/// Whether a change of a customer may empty a member.
+pub fn can_be_emptied(name: &str) -> bool {
+    let mut values = kinds::CUSTOMER.members.iter();
+    EMPTIED.contains(&name) || values.any(|member| member.name == name)
+}
+
+/// Takes up what a change of a customer empties, and refuses it of what nobody can be without.
+fn empty(members: &Members<'_>, entry: &mut Entry) -> Result<(), Invalid> {
+    let others = ["fields", "shipping_address", "billing_address"];
+    let (of_person, of_profile): (Emptied, Emptied) = emptied(members, can_be_emptied, &others)?
+        .into_iter()
+        .partition(|name| EMPTIED.contains(&name.as_str()));
+    if let Some(customer) = &mut entry.customer {
+        customer.emptied = of_person;
+    }
+    let nulls = of_profile.into_iter().map(|name| (name, Value::Null));
+    entry.values.extend(nulls);
+    empty_addresses(members, entry)
+}
+
+/// An address that is null is none that was sent; one of its parts that is null is emptied.
+fn empty_addresses(members: &Members<'_>, entry: &mut Entry) -> Result<(), Invalid> {
+    for (name, address) in [
+        ("shipping_address", &mut entry.shipping_address),
+        ("billing_address", &mut entry.billing_address),
+    ] {
+        if let Some((parts, address)) = members.object(name)?.zip(address.as_mut()) {
+            address.emptied = emptied(&parts, |part| members::ADDRESS.contains(&part), &[])?;
         }
-        let path = match path {
-            "" => name.clone(),
-            path => format!("{path}.{name}"),
-        };
-        if value.is_null() {
-            let message = "is null, which clears nothing but members of fields: leave it out";
-            return Err(Invalid::new(path, message));
-        }
-        refuse_nulls(value, &path)?;
     }
     Ok(())
+}
+
+/// The members that are null or blank text. `others` are not looked at.
+fn emptied(
+    members: &Members<'_>,
+    may_be: impl Fn(&str) -> bool,
+    others: &[&str],
+) -> Result<Emptied, Invalid> {
+    let is_blank =
+        |value: &Value| value.is_null() || value.as_str().is_some_and(|text| text.trim().is_empty());
+    let blank = members.map.iter().filter(|(_, value)| is_blank(value));
+    let names = blank
+        .map(|(name, _)| name.as_str())
+        .filter(|name| !others.contains(name));
+    names
+        .map(|name| match may_be(name) {
+            true => Ok(name.to_owned()),
+            false => Err(members.invalid(name, "cannot be emptied: leave it out, or give a value")),
+        })
+        .collect()
 }
 
 /// Whether any part of an address is there.
@@ -162,7 +197,7 @@ pub fn order_update(value: &Value, order: &str, key: Option<&str>) -> Result<Ent
         .map(|payment| members::payment(payment, "payment"))
         .transpose()?;
     let cancelled = members.object("cancelled")?;
-    let entry = Entry {
+    let mut entry = Entry {
         external_id: own_key(&members, key, false)?,
         order: Some(order.to_owned()),
         shipping_address: members::address(&members, "shipping_address")?,
@@ -178,11 +213,7 @@ pub fn order_update(value: &Value, order: &str, key: Option<&str>) -> Result<Ent
             "must have exactly one of payment, cancelled and the addresses",
         ));
     }
-    for name in ["shipping_address", "billing_address"] {
-        members
-            .get(name)
-            .map_or(Ok(()), |address| refuse_nulls(address, name))?;
-    }
+    empty_addresses(&members, &mut entry)?;
     if addressed && !has_address(&entry) {
         return Err(Invalid::new("", NO_CHANGE));
     }
@@ -393,6 +424,36 @@ mod tests {
         assert!(read(json!({"shipping_address": {"city": "Hobart"}})).is_ok());
         assert!(read(json!({})).is_err());
         assert!(read(json!({"cancelled": {}, "payment": {"reference": "p"}})).is_err());
+    }
+
+    #[test]
+    fn a_change_empties_what_it_sends_as_null_or_blank() {
+        let change = |value: Value| customer_change(value, "C-7".to_owned(), "E-1");
+        let changed = change(json!({"phone": null, "first_name": " ", "title": null,
+            "shipping_address": {"country": "GB", "state": null}, "billing_address": null}))
+        .unwrap();
+        let customer = changed.customer.unwrap();
+        assert_eq!(Vec::from_iter(customer.emptied), ["first_name", "phone"]);
+        assert_eq!(
+            changed.values,
+            BTreeMap::from([("title".to_owned(), Value::Null)])
+        );
+        let address = changed.shipping_address.unwrap();
+        assert_eq!(
+            (Vec::from_iter(address.emptied), address.country.as_deref()),
+            (vec!["state".to_owned()], Some("GB"))
+        );
+        assert_eq!(changed.billing_address, None);
+        for name in ["last_name", "email", "company", "account_external_id"] {
+            assert_eq!(change(json!({name: null, "phone": "1"})).unwrap_err().field, name);
+        }
+        let moved = order_update(&json!({"billing_address": {"state": ""}}), "WEB-1", Some("U-1")).unwrap();
+        assert_eq!(Vec::from_iter(moved.billing_address.unwrap().emptied), ["state"]);
+        // Of somebody new, null is nothing.
+        let new = json!({"external_id": "C-7", "last_name": "Lee", "phone": null, "shipping_address": {"state": null}});
+        let new = entry(spec(Kind::Customer).unwrap(), &new, None).unwrap();
+        assert_eq!(new.customer.unwrap().emptied, Emptied::new());
+        assert_eq!(new.shipping_address, Some(Address::default()));
     }
 
     #[test]

@@ -120,9 +120,7 @@ impl<'a> Composer<'a> {
             }
         }
         if !shared && (known.is_none() || self.party.is_own_account) {
-            account
-                .set("Phone", customer.phone.clone())
-                .sent_as(Place::Customer, "phone");
+            phone(&mut account, customer);
             addresses.put_both(&mut account, known.is_none());
         }
         let key = customer.account_key(own);
@@ -144,13 +142,11 @@ impl<'a> Composer<'a> {
             contact.require("AccountId", self.account_id());
         }
         last_name(&mut contact, customer, own, known.is_none());
+        first_name(&mut contact, customer);
         contact
-            .set("FirstName", customer.first_name.clone())
-            .sent_as(Place::Customer, "first_name")
             .set("Email", customer.email.clone())
-            .sent_as(Place::Customer, "email")
-            .set("Phone", customer.phone.clone())
-            .sent_as(Place::Customer, "phone");
+            .sent_as(Place::Customer, "email");
+        phone(&mut contact, customer);
         addresses.put_mailing(&mut contact, "Mailing", known.is_none());
         self.profile(&mut contact, profile, "")?;
         let key = customer.contact_key(own);
@@ -168,13 +164,11 @@ impl<'a> Composer<'a> {
         let known = self.party.person.as_deref();
         let mut person = Record::new(&self.shape.account);
         last_name(&mut person, customer, own, known.is_none());
+        first_name(&mut person, customer);
         person
-            .set("FirstName", customer.first_name.clone())
-            .sent_as(Place::Customer, "first_name")
             .set("PersonEmail", customer.email.clone())
-            .sent_as(Place::Customer, "email")
-            .set("Phone", customer.phone.clone())
-            .sent_as(Place::Customer, "phone");
+            .sent_as(Place::Customer, "email");
+        phone(&mut person, customer);
         // A person account has no company of its own.
         person
             .place(None, customer.company.clone())
@@ -250,6 +244,16 @@ fn full_name<'r, 'a>(account: &'r mut Record<'a>, customer: &Customer, own: &str
             }),
         _ => known_by(account, "Name", customer, own),
     }
+}
+
+fn first_name(record: &mut Record<'_>, customer: &Customer) {
+    let sent = ("first_name", &customer.first_name);
+    record.text("FirstName", sent, &customer.emptied, Place::Customer);
+}
+
+fn phone(record: &mut Record<'_>, customer: &Customer) {
+    let sent = ("phone", &customer.phone);
+    record.text("Phone", sent, &customer.emptied, Place::Customer);
 }
 
 /// The last name that was sent. The org wants one of everybody, so that a new record has what else the person is known

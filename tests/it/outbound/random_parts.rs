@@ -187,6 +187,34 @@ impl World {
         address.into()
     }
 
+    /// What a change empties, as blank text.
+    fn empty_some<'n>(&mut self, sent: &mut Record, names: impl IntoIterator<Item = &'n str>) {
+        for name in names {
+            if self.random.u8(..6) == 0 {
+                sent.insert(name.to_owned(), json!(""));
+            }
+        }
+    }
+
+    fn some_address_change(&mut self, number: usize) -> Value {
+        let mut address = self.some_address(number);
+        if let Some(parts) = address.as_object_mut() {
+            self.empty_some(parts, ADDRESS.map(|(part, _)| part));
+        }
+        address
+    }
+
+    /// Null and blank text say the same.
+    fn some_as_null(&mut self, members: &mut Record) {
+        for value in members.values_mut() {
+            if let Some(parts) = value.as_object_mut() {
+                self.some_as_null(parts);
+            } else if *value == "" && self.random.bool() {
+                *value = Value::Null;
+            }
+        }
+    }
+
     fn some_members(&mut self, number: usize, of_profile: bool) -> Record {
         let values = [
             ("first_name", json!(format!("First{number}"))),
@@ -232,11 +260,17 @@ impl World {
             let email = format!("p{person}.{number}@example.com");
             sent.insert("email".to_owned(), json!(email));
         }
-        let addresses = [self.some_address(number), self.some_address(number)];
+        let posted = self.random.u8(..3) == 0;
+        let addresses = if posted {
+            [self.some_address(number), self.some_address(number)]
+        } else {
+            let members = ["first_name", "phone", "birthdate", "title", "mobile_phone"];
+            self.empty_some(&mut sent, members);
+            [self.some_address_change(number), self.some_address_change(number)]
+        };
         let who = &self.people[person];
         let names = [&who.key, &who.contact, &who.email];
         let name = names[self.random.usize(..3)].clone();
-        let posted = self.random.u8(..3) == 0;
         let key = who.key.clone();
         self.expect_of_person(person, &sent, &addresses);
         let [shipping, billing] = addresses;
@@ -245,6 +279,8 @@ impl World {
         body.insert("billing_address".to_owned(), billing);
         if posted {
             body.insert("external_id".to_owned(), json!(key));
+        } else {
+            self.some_as_null(&mut body);
         }
         Write {
             method: if posted { Method::POST } else { Method::PATCH },
@@ -341,7 +377,7 @@ impl World {
                 record["Description"] = json!(format!("reason {number}"));
             }
             _ => {
-                let mut addresses = [self.some_address(number), self.some_address(number)];
+                let mut addresses = [self.some_address_change(number), self.some_address_change(number)];
                 if addresses
                     .iter()
                     .all(|one| one.as_object().is_none_or(Map::is_empty))
@@ -356,6 +392,7 @@ impl World {
                     put_address(record, prefix, address);
                     body.insert(name.to_owned(), address.clone());
                 }
+                self.some_as_null(&mut body);
             }
         }
         Write {
@@ -412,10 +449,13 @@ impl World {
     }
 }
 
-/// Sets a field where something was sent.
+/// Sets a field where something was sent; blank text empties it.
 fn put(record: &mut Record, field: &str, sent: Option<&Value>) {
     if let Some(sent) = sent.filter(|sent| !sent.is_null()) {
-        record[field] = sent.clone();
+        record[field] = match sent.as_str() {
+            Some("") => Value::Null,
+            _ => sent.clone(),
+        };
     }
 }
 
