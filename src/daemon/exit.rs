@@ -24,7 +24,9 @@ pub fn exit_of(error: &anyhow::Error) -> Exit {
         }
         match cause.downcast_ref::<OpenError>() {
             Some(OpenError::Newer { .. } | OpenError::Foreign { .. }) => return Exit::Configuration,
-            Some(OpenError::InUse { .. } | OpenError::Missing { .. }) => return Exit::Unavailable,
+            Some(OpenError::InUse { .. } | OpenError::Missing { .. } | OpenError::Another { .. }) => {
+                return Exit::Unavailable;
+            }
             Some(OpenError::Directory { source, .. }) if !is_full(source) => return Exit::Unavailable,
             Some(
                 OpenError::Directory { .. }
@@ -106,6 +108,13 @@ mod tests {
             (OpenError::InUse { dir: path() }, Exit::Unavailable),
             (
                 OpenError::Missing {
+                    path: path(),
+                    note: path(),
+                },
+                Exit::Unavailable,
+            ),
+            (
+                OpenError::Another {
                     path: path(),
                     note: path(),
                 },

@@ -40,7 +40,9 @@ pub fn run(config: &Config, command: OrdersCommand) -> anyhow::Result<Exit> {
             if matches!(
                 error.downcast_ref(),
                 Some(
-                    DeskError::None(_) | DeskError::OtherVersion | DeskError::Open(OpenError::Missing { .. })
+                    DeskError::None(_)
+                        | DeskError::OtherVersion
+                        | DeskError::Open(OpenError::Missing { .. } | OpenError::Another { .. })
                 )
             ) =>
         {

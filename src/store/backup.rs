@@ -216,6 +216,11 @@ pub fn restore(from: &Path, dir: &Path, replace: bool) -> Result<Manifest, Backu
         beside.push(".before-restore");
         std::fs::rename(&path, &beside).map_err(failed(&path))?;
     }
+    // Which outbox the directory has is noted anew: whoever restores one means it.
+    match std::fs::remove_file(dir.join(outbox::missing::NOTE.file_name())) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(failed(dir)(error)),
+        _ => {}
+    }
     for kind in KINDS
         .into_iter()
         .filter(|kind| manifest.files.iter().any(|file| file.name == kind.file_name))

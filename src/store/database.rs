@@ -51,6 +51,10 @@ pub enum OpenError {
         "{path} is missing, and the orders that were accepted are in it: put the file back or restore a backup; to go on without them, remove {note}"
     )]
     Missing { path: PathBuf, note: PathBuf },
+    #[error(
+        "{path} is not the outbox that the directory had, and the orders that were accepted are in that one: put the file back or restore a backup; to go on without them, remove {note}"
+    )]
+    Another { path: PathBuf, note: PathBuf },
     #[error("{path} is damaged ({cause}): {}", advice(path))]
     Damaged { path: PathBuf, cause: String },
     #[error("{path} cannot be opened ({source}): check its permissions and the space left on the disk")]

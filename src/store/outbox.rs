@@ -63,6 +63,7 @@ pub const KIND: database::Kind = database::Kind {
         include_str!("migrations/outbox_0008.sql"),
         include_str!("migrations/outbox_0009.sql"),
         include_str!("migrations/outbox_0010.sql"),
+        include_str!("migrations/outbox_0011.sql"),
     ],
     page_bytes: 4096,
     synchronous: "full",
@@ -103,11 +104,12 @@ pub struct Outbox {
 }
 
 /// Opens the outbox. What was being sent when the last process ended becomes due at once, to be looked up in
-/// the org before it is sent again. Fails where the directory has had an outbox that is gone. The caller runs the [`Writer`] on a thread of its own.
+/// the org before it is sent again. Fails where the directory has had an outbox that is gone, or another. The caller runs
+/// the [`Writer`] on a thread of its own.
 pub fn open(dir: &Path, now: Millis) -> Result<(Outbox, Writer), OpenError> {
     missing::refuse(dir)?;
     let connection = database::open_writer(dir, KIND)?;
-    missing::note(dir, now);
+    missing::note(dir, &connection, now)?;
     let failed = |source| OpenError::of(&dir.join(KIND.file_name), source);
     connection
         .pragma_update(None, "wal_autocheckpoint", LOG_PAGES_MAX)

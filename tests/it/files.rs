@@ -407,6 +407,58 @@ async fn an_outbox_that_is_gone_at_a_start_is_not_made_again_before_a_person_say
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_outbox_in_whose_place_another_lies_is_not_taken_for_it() {
+    let org = Sandbox::start(&["--products", "5", "--stores", "1"]).await;
+    let mut daemon = org.daemon().await;
+    daemon.live().await;
+    let (store, currency, products) = a_store(&daemon).await;
+    let placed = order("WEB-1", &currency, &[(&products[0], 1)]);
+    assert_eq!(daemon.place(&store, &placed).await.unwrap().0, 202);
+    let known = format!("/v1/stores/{store}/orders/WEB-1");
+    let backup = tempfile::tempdir().unwrap();
+    let into = backup.path().to_str().unwrap();
+    assert_eq!(org.verb(&["backup", into]).await.0, 0);
+    daemon.running.kill();
+    let (state, aside) = (org.state(), tempfile::tempdir().unwrap());
+    move_away(&state, "outbox.db", aside.path());
+
+    let elsewhere = Sandbox::start(&["--products", "5", "--stores", "1"]).await;
+    let mut other = elsewhere.daemon().await;
+    other.live().await;
+    other.running.kill();
+    let words = [
+        "outbox.db is not the outbox that the directory had",
+        "outbox.json",
+    ];
+    let tells = |said: &str| words.iter().all(|word| said.contains(word));
+    for is_empty in [true, false] {
+        match is_empty {
+            true => std::fs::write(state.join("outbox.db"), "").unwrap(),
+            false => move_away(&elsewhere.state(), "outbox.db", &state),
+        }
+        let (exit, said) = org.refused_daemon(&[]);
+        assert!(exit == Some(69) && tells(&said), "{exit:?} {said}");
+        let (exit, told, _) = org.verb(&["check", "--offline"]).await;
+        assert!(exit == 1 && tells(&told), "{told}");
+        let (exit, _, said) = org.verb(&["orders", "list"]).await;
+        assert!(exit == 69 && tells(&said), "{said}");
+        if is_empty {
+            assert_eq!(std::fs::metadata(state.join("outbox.db")).unwrap().len(), 0);
+        }
+    }
+
+    // A backup is put back whatever lies there, and the file itself is known again.
+    assert_eq!(org.verb(&["restore", into, "--replace"]).await.0, 0);
+    let mut daemon = org.daemon().await;
+    assert_eq!(daemon.get(&known).await.unwrap().0, 200);
+    daemon.running.kill();
+    move_away(&state, "outbox.db", elsewhere.dir.path());
+    move_away(aside.path(), "outbox.db", &state);
+    let daemon = org.daemon().await;
+    assert_eq!(daemon.get(&known).await.unwrap().0, 200);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_cache_or_journal_that_was_moved_is_told_of() {
     let org = Sandbox::start(&["--products", "5", "--stores", "1"]).await;
     let daemon = org.daemon().await;
