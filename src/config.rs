@@ -13,7 +13,7 @@ mod stores;
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
@@ -70,6 +70,9 @@ pub struct Org {
     pub audience: Option<String>,
     #[serde(default = "default_api_version")]
     pub api_version: String,
+    /// Domains besides Salesforce's that the token may be sent to.
+    #[serde(default)]
+    pub hosts: Vec<String>,
 }
 
 /// How the daemon logs in.
@@ -107,6 +110,26 @@ impl Org {
             .into_iter()
             .filter_map(|(key, path)| Some((key, path.as_deref()?)))
             .collect()
+    }
+
+    /// Secrets are sent in clear to this machine alone.
+    fn check_login(&self) -> Result<(), ConfigError> {
+        let Some(rest) = self.login_url.strip_prefix("http://") else {
+            return Ok(());
+        };
+        let host = rest.split('/').next().unwrap_or_default();
+        let name = host.rsplit_once(':').map_or(host, |(name, _)| name);
+        let address = name
+            .trim_start_matches('[')
+            .trim_end_matches(']')
+            .parse::<IpAddr>();
+        match name == "localhost" || address.is_ok_and(|address| address.is_loopback()) {
+            true => Ok(()),
+            false => Err(ConfigError(format!(
+                "[org] login_url {} would have the secrets sent in clear: write it with https",
+                self.login_url
+            ))),
+        }
     }
 
     /// Takes secrets from where systemd has put them, see [`credentials`].
@@ -212,6 +235,8 @@ pub struct Serve {
     pub tls: Option<Tls>,
     /// Who may read; none means everyone who can reach the listener, which is allowed on this machine alone.
     pub tokens: Vec<Token>,
+    /// Names that the listener is reached by besides its address, where it has no tokens.
+    pub hosts: Vec<String>,
     /// Whether a contact sees the orders, assets and cases of all contacts of the account, or its own alone.
     pub account_history: bool,
 }
@@ -223,6 +248,8 @@ pub struct Admin {
     pub listen: Listen,
     pub tls: Option<Tls>,
     pub tokens: Vec<Token>,
+    /// As for storefronts.
+    pub hosts: Vec<String>,
 }
 
 /// `[log]`: what the daemon tells of itself.
@@ -261,12 +288,27 @@ impl Default for Sync {
     }
 }
 
+impl Serve {
+    /// Whether it may listen there: what other machines can reach is encrypted and asks for a token.
+    pub fn check_reach(&self, listen: &Listen) -> Result<(), ConfigError> {
+        check_listener("serve", listen, self.tls.is_some(), &self.tokens)
+    }
+}
+
+impl Admin {
+    /// As for storefronts.
+    pub fn check_reach(&self, listen: &Listen) -> Result<(), ConfigError> {
+        check_listener("admin", listen, self.tls.is_some(), &self.tokens)
+    }
+}
+
 impl Default for Serve {
     fn default() -> Self {
         Self {
             listen: Listen::Tcp(SocketAddr::from(([127, 0, 0, 1], 8080))),
             tls: None,
             tokens: Vec::new(),
+            hosts: Vec::new(),
             account_history: false,
         }
     }
@@ -278,6 +320,7 @@ impl Default for Admin {
             listen: Listen::Tcp(SocketAddr::from(([127, 0, 0, 1], 8081))),
             tls: None,
             tokens: Vec::new(),
+            hosts: Vec::new(),
         }
     }
 }
@@ -355,8 +398,9 @@ impl Config {
     /// What one key alone does not tell.
     fn check(&self) -> Result<(), ConfigError> {
         let (serve, admin) = (&self.serve, &self.admin);
-        check_listener("serve", &serve.listen, serve.tls.is_some(), &serve.tokens)?;
-        check_listener("admin", &admin.listen, admin.tls.is_some(), &admin.tokens)?;
+        self.org.check_login()?;
+        serve.check_reach(&serve.listen)?;
+        admin.check_reach(&admin.listen)?;
         check_operators(&admin.tokens)?;
         self.sync.check()?;
         self.sync.stores.iter().try_for_each(BookStore::check)
@@ -429,7 +473,7 @@ fn apply_override(table: &mut toml::Table, name: &str, value: &str) -> Result<()
 
 /// Lists are given separated by commas; numbers where the key takes one; all else is text.
 fn override_value(present: Option<&toml::Value>, key: &str, value: &str) -> toml::Value {
-    let list = matches!(present, Some(toml::Value::Array(_))) || matches!(key, "channels" | "objects");
+    let list = matches!(present, Some(toml::Value::Array(_))) || matches!(key, "channels" | "objects" | "hosts");
     if list {
         let items = value.split(',').map(str::trim).filter(|item| !item.is_empty());
         return toml::Value::Array(items.map(|item| toml::Value::String(item.to_owned())).collect());
@@ -534,6 +578,28 @@ mod tests {
             error.contains("line ") && error.contains("pol_seconds"),
             "{error}"
         );
+    }
+
+    #[test]
+    fn secrets_are_sent_in_clear_to_this_machine_alone() {
+        for (url, taken) in [
+            ("https://acme.my.salesforce.com", true),
+            ("http://127.0.0.1:8443", true),
+            ("http://[::1]:8443", true),
+            ("http://localhost:8443/", true),
+            ("http://acme.my.salesforce.com", false),
+            ("http://10.0.0.1:8443", false),
+            ("http://localhost.evil.test", false),
+            ("http://127.0.0.1.evil.test", false),
+        ] {
+            let text = SAMPLE.replace("https://example.my.salesforce.com", url);
+            assert_ne!(
+                text,
+                SAMPLE.replace("https://", "x"),
+                "the sample has the address"
+            );
+            assert_eq!(parse(&text, &[]).is_ok(), taken, "{url}");
+        }
     }
 
     #[test]

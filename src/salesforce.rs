@@ -12,6 +12,7 @@ mod client;
 pub mod describe;
 pub mod download;
 pub mod error;
+mod host;
 pub mod login;
 pub mod pages;
 mod pieces;

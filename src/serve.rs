@@ -8,9 +8,11 @@ mod admin;
 mod admin_orders;
 mod catalogue;
 mod changes;
+mod connection;
 pub mod console;
 mod cursor;
 mod customers;
+mod foreign;
 mod freshness;
 mod life;
 mod listen;
@@ -49,13 +51,15 @@ use crate::store::reader::Reader;
 
 pub use access::Tokens;
 pub use changes::Feed;
+pub use connection::Receiving;
+use connection::{BODY_BYTES_MAX, Served};
+use foreign::Facing;
 pub use freshness::Freshness;
 use freshness::Subject;
 pub use life::Known as KnownLife;
+use listen::Door;
 pub use listen::{CONNECTIONS_MAX, Listener, seats};
 
-/// Largest body taken: an order of 2,000 items is a fifth of it.
-const BODY_BYTES_MAX: usize = 1024 * 1024;
 /// Longest time for one request.
 const REQUEST_MAX: Duration = Duration::from_secs(30);
 
@@ -80,7 +84,18 @@ pub struct Parts {
     /// Whether a contact sees what others of the account ordered, own or asked.
     pub account_history: bool,
     pub life: life::Known,
+    /// Further names of the listeners.
+    pub hosts: Hosts,
+    /// Bodies that are not complete, of both listeners.
+    pub receiving: Arc<Receiving>,
     pub stop: CancellationToken,
+}
+
+/// Names by which the listeners are reached besides their addresses.
+#[derive(Clone, Debug, Default)]
+pub struct Hosts {
+    pub serve: Vec<String>,
+    pub admin: Vec<String>,
 }
 
 impl Parts {
@@ -122,18 +137,36 @@ impl Health {
 
 /// Serves storefronts until it is stopped; requests under way are answered.
 pub async fn run(listener: Listener, world: World) -> anyhow::Result<()> {
-    let stop = world.stop.clone();
-    let (served, followed) = tokio::join!(
-        listen::serve(listener, storefront(world.clone()), seats(), stop),
-        changes::follow(world)
-    );
+    let facing = listener.facing("serve", world.hosts.serve.clone());
+    let door = Door {
+        listener,
+        seats: listen::storefront_seats(),
+        served: served("storefront", storefront(world.clone()), facing, &world),
+    };
+    let (served, followed) = tokio::join!(listen::serve(door), changes::follow(world));
     served.and(followed)
 }
 
 /// Serves operators until it is stopped.
 pub async fn run_admin(listener: Listener, world: World) -> anyhow::Result<()> {
-    let stop = world.stop.clone();
-    listen::serve(listener, operators(world), listen::ADMIN_CONNECTIONS_MAX, stop).await
+    let facing = listener.facing("admin", world.hosts.admin.clone());
+    let door = Door {
+        listener,
+        seats: listen::admin_seats(),
+        served: served("admin", operators(world.clone()), facing, &world),
+    };
+    listen::serve(door).await
+}
+
+fn served(listener: &'static str, router: Router, facing: Facing, world: &World) -> Arc<Served> {
+    Arc::new(Served {
+        router,
+        facing,
+        tokens: world.tokens.clone(),
+        receiving: Arc::clone(&world.receiving),
+        listener,
+        stop: world.stop.clone(),
+    })
 }
 
 /// The storefronts' routes.
@@ -266,6 +299,8 @@ mod tests {
             topics: Arc::new([]),
             account_history: false,
             life: life::Known::default(),
+            hosts: Hosts::default(),
+            receiving: Arc::default(),
             stop: CancellationToken::new(),
         })
     }
@@ -286,7 +321,13 @@ mod tests {
             let address = format!("http://{}", listener.local_addr().unwrap());
             let router =
                 storefront(world.clone()).merge(Router::new().nest("/admin", operators(world.clone())));
-            tokio::task::spawn(listen::serve(listener.into(), router, 64, stop.clone()));
+            let listener = Listener::from(listener);
+            let facing = listener.facing("serve", Vec::new());
+            tokio::task::spawn(listen::serve(Door {
+                listener,
+                seats: listen::storefront_seats(),
+                served: served("storefront", router, facing, &world),
+            }));
             Self {
                 dir,
                 address,
@@ -310,13 +351,7 @@ mod tests {
 
         async fn post(&self, order: &Value) -> (u16, Value) {
             let url = format!("{}/v1/stores/main/orders", self.address);
-            let response = self
-                .client
-                .post(url)
-                .body(order.to_string())
-                .send()
-                .await
-                .unwrap();
+            let response = self.client.post(url).json(order).send().await.unwrap();
             (response.status().as_u16(), response.json().await.unwrap())
         }
     }
@@ -486,6 +521,7 @@ mod tests {
         let huge = shop
             .client
             .post(&url)
+            .header("content-type", "application/json")
             .body(vec![b' '; BODY_BYTES_MAX + 1])
             .send()
             .await

@@ -27,7 +27,7 @@ static LEVEL: OnceLock<reload::Handle<EnvFilter, Registry>> = OnceLock::new();
 
 /// Sets up logging for the process. Called once, by `main`; a second call changes nothing.
 pub fn init(format: LogFormat, default_filter: &str) {
-    let filter = EnvFilter::try_from_env(VARIABLE).unwrap_or_else(|_| EnvFilter::new(default_filter));
+    let filter = EnvFilter::try_from_env(VARIABLE).unwrap_or_else(|_| EnvFilter::new(quiet(default_filter)));
     let (filter, handle) = reload::Layer::new(filter);
     let done = tracing_subscriber::registry()
         .with(filter)
@@ -59,6 +59,11 @@ where
     }
 }
 
+/// The filter with the protocols' own warnings left out, unless it names them: strangers cause as many as they like.
+fn quiet(filter: &str) -> String {
+    format!("h2=error,hyper=error,hyper_util=error,rustls=error,{filter}")
+}
+
 /// Logs by another filter from now on, unless the variable says what is logged.
 pub fn set_level(filter: &str) {
     if std::env::var_os(VARIABLE).is_some() {
@@ -66,7 +71,7 @@ pub fn set_level(filter: &str) {
         return;
     }
     let Some(handle) = LEVEL.get() else { return };
-    let changed = EnvFilter::try_new(filter)
+    let changed = EnvFilter::try_new(quiet(filter))
         .map_err(|error| error.to_string())
         .and_then(|filter| handle.reload(filter).map_err(|error| error.to_string()));
     if let Err(error) = changed {

@@ -29,6 +29,13 @@ impl Listeners {
         raise_open_files();
         let mut given = Given::take()?;
         let (serve, admin) = (&config.serve, &config.admin);
+        // A socket that is handed over may be reached from elsewhere than what is configured.
+        for at in given.at("storefront") {
+            serve.check_reach(&at)?;
+        }
+        for at in given.at("admin") {
+            admin.check_reach(&at)?;
+        }
         Ok(Self {
             storefront: given
                 .or_bind("storefront", "[serve] listen", &serve.listen, serve.tls.as_ref())
@@ -55,6 +62,11 @@ pub(super) fn shown(world: &World) -> serve::World {
         topics: world.config.sync.channels.clone().into(),
         account_history: world.config.serve.account_history,
         life: serve::KnownLife::default(),
+        hosts: serve::Hosts {
+            serve: world.config.serve.hosts.clone(),
+            admin: world.config.admin.hosts.clone(),
+        },
+        receiving: Arc::default(),
         stop: world.stop.clone(),
     })
 }
@@ -115,6 +127,12 @@ impl Given {
             sockets.push((role(name).to_owned(), socket));
         }
         Ok(Self { sockets })
+    }
+
+    /// Where the sockets of a role listen.
+    fn at(&self, role: &str) -> impl Iterator<Item = config::Listen> {
+        let of_role = self.sockets.iter().filter(move |(of, _)| of == role);
+        of_role.filter_map(|(_, socket)| socket.local_addr().ok().map(config::Listen::Tcp))
     }
 
     async fn or_bind(

@@ -22,6 +22,7 @@ use serde_json::json;
 use crate::config::{self, Auth};
 use crate::model::clock::{Clock, Millis};
 use crate::salesforce::Error;
+use crate::salesforce::host;
 use crate::salesforce::token_file::TokenFile;
 
 /// Salesforce refuses assertions that live long; three minutes is what its own tools use.
@@ -235,6 +236,15 @@ pub(super) async fn log_in(
     if let Some(issued_at) = issued_at {
         let ahead: Millis = issued_at - clock.now();
         secrets.clock_ahead = if ahead.abs() >= CLOCK_OFF_MILLIS { ahead } else { 0 };
+    }
+    if let Err(reason) = host::check(&answer.instance_url, &config.login_url, &config.hosts) {
+        return Err(Error::Login {
+            error: "instance_url".to_owned(),
+            description: format!(
+                "the org's API is said to be at {}, and {reason}",
+                answer.instance_url
+            ),
+        });
     }
     let mut identity = answer.id.rsplit('/');
     let [user_id, org_id] = [(); 2].map(|()| identity.next().unwrap_or_default().to_owned());

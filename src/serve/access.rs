@@ -4,7 +4,7 @@
 //! of the handlers and follows from the table of routes, so a new route can not be without one.
 
 use std::collections::BTreeSet;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::Arc;
 use std::time::Instant;
 
 use aws_lc_rs::constant_time::verify_slices_are_equal;
@@ -15,6 +15,7 @@ use axum::handler::Handler;
 use axum::http::{HeaderMap, header};
 use axum::response::{IntoResponse, Response};
 use futures_util::future::BoxFuture;
+use tokio::sync::watch;
 
 use crate::config::{self, Config};
 use crate::serve::freshness::Subject;
@@ -51,6 +52,8 @@ pub struct Grant {
     stores: Option<BTreeSet<String>>,
     pub customers: bool,
     orders: bool,
+    /// That it comes from; `None` where no token is needed.
+    token: Option<Arc<Token>>,
 }
 
 impl Grant {
@@ -58,6 +61,7 @@ impl Grant {
         stores: None,
         customers: true,
         orders: true,
+        token: None,
     };
 
     pub fn holds(&self, store_id: &str) -> bool {
@@ -73,15 +77,15 @@ impl Grant {
 
 /// The tokens of both listeners; cheap to clone, and a reload changes all clones.
 #[derive(Clone, Debug, Default)]
-pub struct Tokens(Arc<RwLock<Known>>);
+pub struct Tokens(watch::Sender<Known>);
 
 #[derive(Debug, Default)]
 struct Known {
-    storefront: Arc<[Token]>,
-    admin: Arc<[Token]>,
+    storefront: Arc<[Arc<Token>]>,
+    admin: Arc<[Arc<Token>]>,
 }
 
-#[derive(Debug)]
+#[derive(Debug, PartialEq, Eq)]
 struct Token {
     hash: Vec<u8>,
     stores: Vec<String>,
@@ -99,10 +103,25 @@ impl Tokens {
 
     /// Puts others in their place: the next request is checked by them.
     pub fn set(&self, config: &Config) {
-        *self.0.write().unwrap_or_else(PoisonError::into_inner) = Known {
-            storefront: config.serve.tokens.iter().map(Token::new).collect(),
-            admin: config.admin.tokens.iter().map(Token::new).collect(),
+        let known = |tokens: &[config::Token]| tokens.iter().map(Token::new).map(Arc::new).collect();
+        self.0.send_replace(Known {
+            storefront: known(&config.serve.tokens),
+            admin: known(&config.admin.tokens),
+        });
+    }
+
+    /// Waits until what a storefront was granted holds no more.
+    pub async fn revoked(&self, grant: &Grant) {
+        let holds = |known: &Known| match &grant.token {
+            Some(token) => known.storefront.contains(token),
+            None => known.storefront.is_empty(),
         };
+        let mut known = self.0.subscribe();
+        while holds(&known.borrow_and_update()) {
+            if known.changed().await.is_err() {
+                return;
+            }
+        }
     }
 
     /// Whether one of these secrets opens the operators' listener, or it needs none.
@@ -111,9 +130,18 @@ impl Tokens {
         tokens.is_empty() || secrets.any(|secret| with_secret(&tokens, &secret).is_some())
     }
 
+    /// Whether a listener has none, so that everybody who reaches it comes in.
+    pub fn are_none(&self, listener: &str) -> bool {
+        let access = match listener {
+            "admin" => Access::Admin,
+            _ => Access::Any,
+        };
+        self.of(access).is_empty()
+    }
+
     /// Those that open an address; none where everything is open.
-    fn of(&self, access: Access) -> Arc<[Token]> {
-        let known = self.0.read().unwrap_or_else(PoisonError::into_inner);
+    fn of(&self, access: Access) -> Arc<[Arc<Token>]> {
+        let known = self.0.borrow();
         match access {
             Access::Admin => Arc::clone(&known.admin),
             _ => Arc::clone(&known.storefront),
@@ -133,7 +161,7 @@ impl Token {
 }
 
 /// The token that a request brings.
-fn find<'t>(tokens: &'t [Token], headers: &HeaderMap) -> Option<&'t Token> {
+fn find<'t>(tokens: &'t [Arc<Token>], headers: &HeaderMap) -> Option<&'t Arc<Token>> {
     let value = headers.get(header::AUTHORIZATION)?.to_str().ok()?;
     let (scheme, secret) = value.split_once(' ')?;
     let is_bearer = scheme.eq_ignore_ascii_case("bearer");
@@ -141,7 +169,7 @@ fn find<'t>(tokens: &'t [Token], headers: &HeaderMap) -> Option<&'t Token> {
 }
 
 /// All are compared, each in constant time. None has an empty secret.
-fn with_secret<'t>(tokens: &'t [Token], secret: &str) -> Option<&'t Token> {
+fn with_secret<'t>(tokens: &'t [Arc<Token>], secret: &str) -> Option<&'t Arc<Token>> {
     let secret = secret.trim();
     if secret.is_empty() {
         return None;
@@ -265,7 +293,12 @@ async fn authorise(gate: &Gate, request: &mut Request) -> Result<(), Box<Respons
     Ok(())
 }
 
-fn granted(world: &World, token: &Token, access: Access, store: Option<String>) -> Result<Grant, Problem> {
+fn granted(
+    world: &World,
+    token: &Arc<Token>,
+    access: Access,
+    store: Option<String>,
+) -> Result<Grant, Problem> {
     let stores = if token.stores.is_empty() {
         None
     } else {
@@ -281,6 +314,7 @@ fn granted(world: &World, token: &Token, access: Access, store: Option<String>) 
         stores,
         customers: token.customers,
         orders: token.orders,
+        token: Some(Arc::clone(token)),
     };
     if access == Access::Org && !grant.is_for_all_stores() {
         return Err(forbidden(
@@ -334,7 +368,7 @@ mod tests {
                 .collect(),
             ..token.clone()
         };
-        let tokens = [Token::new(&token), Token::new(&nothing)];
+        let tokens = [&token, &nothing].map(|token| Arc::new(Token::new(token)));
         for (value, found) in [
             ("Bearer long and random", true),
             ("bearer long and random", true),

@@ -20,7 +20,7 @@ use axum::extract::State;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::Response;
 use bytes::Bytes;
-use futures_util::stream;
+use futures_util::{StreamExt as _, stream};
 use serde_json::{Value, json};
 use tokio::sync::broadcast;
 use tokio::sync::broadcast::error::RecvError;
@@ -247,7 +247,7 @@ pub async fn changes(
     let now = world.clock.moment();
     told.describe(&mut data, now);
     let first = frame(&life, at, if lost { "reset" } else { "ready" }, &data);
-    let mut response = streamed(Listener {
+    let listener = Listener {
         world,
         life,
         wanted,
@@ -257,7 +257,8 @@ pub async fn changes(
         first: Some(Bytes::from([b"retry: 2000\n".as_slice(), &first].concat())),
         behind: at < newest,
         _seat: seat,
-    });
+    };
+    let mut response = streamed(listener, grant);
     told.tell(response.headers_mut(), now);
     if is_partial && told.is_initializing(now) {
         response = Partial::tell(response);
@@ -282,11 +283,14 @@ fn wanted(world: &World, grant: &Grant, asked: &mut Asked) -> Result<Wanted, Pro
     })
 }
 
-fn streamed(listener: Listener) -> Response {
+fn streamed(listener: Listener, grant: Grant) -> Response {
+    let tokens = listener.world.tokens.clone();
     let body = stream::unfold(listener, |mut listener| async move {
         let next = listener.next().await?;
         Some((Ok::<_, Infallible>(next), listener))
     });
+    // A stream outlives no token that it was opened with.
+    let body = body.take_until(async move { tokens.revoked(&grant).await });
     let mut response = Response::new(Body::from_stream(body));
     for (name, value) in [
         (header::CONTENT_TYPE, "text/event-stream"),

@@ -5,42 +5,37 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::Router;
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use hyper_util::server::conn::auto::Builder;
-use hyper_util::service::TowerToHyperService;
 use rustls::pki_types::pem::{self, PemObject};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, UnixListener};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
-use tokio_util::sync::CancellationToken;
-use tower_http::compression::Compression;
-use tower_http::compression::predicate::{And, DefaultPredicate, Predicate as _, SizeAbove};
 
 use crate::config::{self, ConfigError};
+use crate::serve::connection::{self, Limits, Seat, Seats, Served, Source};
+use crate::serve::foreign::Facing;
 use crate::telemetry::pulse::Pulse;
 
-/// Connections at a time, where the limit of open files leaves as many; the next wait in the system's queue.
+/// Connections at a time, where the limit of open files leaves as many.
 pub const CONNECTIONS_MAX: usize = 16_384;
-/// Operators' connections at a time.
-pub const ADMIN_CONNECTIONS_MAX: usize = 256;
-/// Shorter answers fit into one packet as they are, and packing one costs more than making it.
-const PACKED_BYTES_MIN: u16 = 1_024;
+/// Operators' connections at a time, and those of one address.
+const ADMIN_CONNECTIONS_MAX: usize = 256;
+const ADMIN_CONNECTIONS_OF_ONE_MAX: usize = 32;
+/// Storefronts' connections of one address, and what part of all they may be.
+const CONNECTIONS_OF_ONE_MAX: usize = 1_024;
+const CONNECTIONS_OF_ONE_IN: usize = 4;
 /// Open files that are not for storefronts' connections: the databases of each thread, the org, operators.
 const FILES_KEPT: u64 = 512;
 /// How long a client may take for a handshake.
 const HANDSHAKE_MAX: Duration = Duration::from_secs(10);
-/// How long it may take for a request's head, and stay silent between two.
-const HEAD_MAX: Duration = Duration::from_secs(75);
 /// How long the requests at hand may take once the daemon stops.
 const DRAIN_MAX: Duration = Duration::from_secs(10);
 /// How long it may take until the next client is waited for.
 const TURN_MAX: Duration = Duration::from_secs(10);
-/// Largest head of a request.
-const HEAD_BYTES_MAX: usize = 64 * 1024;
+/// What a client is told for whom there is no place.
+const NO_SEAT: &[u8] =
+    b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 5\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
 
 /// Where clients come in; cheap to clone. It is closed when the last clone is dropped.
 #[derive(Clone)]
@@ -107,6 +102,16 @@ impl Listener {
         }
     }
 
+    /// As pages see it: `section` is that of the configuration, `hosts` further names.
+    pub fn facing(&self, section: &'static str, hosts: Vec<String>) -> Facing {
+        Facing {
+            scheme: if self.0.tls.is_some() { "https" } else { "http" },
+            section,
+            address: self.local_addr(),
+            hosts,
+        }
+    }
+
     /// For people: `http://127.0.0.1:8080`.
     pub fn address(&self) -> String {
         let scheme = if self.0.tls.is_some() { "https" } else { "http" };
@@ -150,6 +155,19 @@ fn acceptor(tls: &config::Tls) -> anyhow::Result<TlsAcceptor> {
     Ok(TlsAcceptor::from(Arc::new(config)))
 }
 
+/// The storefronts' places.
+pub fn storefront_seats() -> Seats {
+    let seats = seats();
+    let of_one = CONNECTIONS_OF_ONE_MAX.min(seats / CONNECTIONS_OF_ONE_IN);
+    Seats::new("storefront", seats, of_one, Limits::default())
+}
+
+/// The operators' places.
+pub fn admin_seats() -> Seats {
+    let of_one = ADMIN_CONNECTIONS_OF_ONE_MAX;
+    Seats::new("admin", ADMIN_CONNECTIONS_MAX, of_one, Limits::default())
+}
+
 /// How many storefronts may be connected: a connection too many would take the file that a database needs.
 pub fn seats() -> usize {
     let files = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
@@ -157,28 +175,24 @@ pub fn seats() -> usize {
     usize::try_from(left).map_or(CONNECTIONS_MAX, |left| left.min(CONNECTIONS_MAX))
 }
 
-/// Serves until `stop`, so many connections at a time; then the requests at hand are answered, for a while.
-pub async fn serve(
-    listener: Listener,
-    router: Router,
-    seats: usize,
-    stop: CancellationToken,
-) -> anyhow::Result<()> {
-    let packed = DefaultPredicate::new().and(SizeAbove::new(PACKED_BYTES_MIN));
-    let service = Compression::new(router).compress_when(packed);
-    let seats = Arc::new(Semaphore::new(seats));
+/// Who is served at a listener, and with what.
+pub struct Door {
+    pub listener: Listener,
+    pub seats: Seats,
+    pub served: Arc<Served>,
+}
+
+/// Serves until it is told to stop; then the requests at hand are answered, for a while.
+pub async fn serve(door: Door) -> anyhow::Result<()> {
+    let stop = door.served.stop.clone();
     let mut connections = JoinSet::new();
-    let pulse = Pulse::new(format!("serve {}", listener.address()));
+    let pulse = Pulse::new(format!("serve {}", door.listener.address()));
     loop {
         // Clients come when they like; who has a seat keeps it for as long as its connection lasts.
         pulse.idle();
-        let seat = tokio::select! {
-            () = stop.cancelled() => break,
-            seat = Arc::clone(&seats).acquire_owned() => seat?,
-        };
         tokio::select! {
             () = stop.cancelled() => break,
-            accepted = accept(&listener, seat, &service, &stop, &mut connections) => {
+            accepted = accept(&door, &mut connections) => {
                 if let Err(error) = accepted {
                     // Out of file descriptors, most likely: clients that leave give some back.
                     tracing::warn!("a connection could not be taken ({error})");
@@ -191,7 +205,7 @@ pub async fn serve(
         // So that ended ones do not pile up.
         while connections.try_join_next().is_some() {}
     }
-    drop(listener);
+    drop(door);
     let drained = async { while connections.join_next().await.is_some() {} };
     if tokio::time::timeout(DRAIN_MAX, drained).await.is_err() {
         tracing::warn!("some requests were cut off after {} s", DRAIN_MAX.as_secs());
@@ -199,66 +213,40 @@ pub async fn serve(
     Ok(())
 }
 
-/// The routes, with answers packed for those who take them so. Around all of them at once, which costs each less than
-/// a layer of its own.
-type Service = Compression<Router, And<DefaultPredicate, SizeAbove>>;
-
-async fn accept(
-    listener: &Listener,
-    seat: OwnedSemaphorePermit,
-    service: &Service,
-    stop: &CancellationToken,
-    connections: &mut JoinSet<()>,
-) -> std::io::Result<()> {
-    let (service, stop) = (service.clone(), stop.clone());
-    match &listener.0.socket {
+async fn accept(door: &Door, connections: &mut JoinSet<()>) -> std::io::Result<()> {
+    let served = Arc::clone(&door.served);
+    match &door.listener.0.socket {
         Socket::Unix(socket, _) => {
             let (stream, _) = socket.accept().await?;
-            connections.spawn(one(stream, service, stop, seat));
+            if let Some(seat) = door.seats.take(Source::Here) {
+                connections.spawn(seated(stream, seat, served));
+            }
         }
         Socket::Tcp(socket) => {
-            let (stream, _) = socket.accept().await?;
+            let (stream, peer) = socket.accept().await?;
             stream.set_nodelay(true)?;
-            match listener.0.tls.clone() {
-                None => connections.spawn(one(stream, service, stop, seat)),
-                Some(tls) => connections.spawn(async move {
+            match (door.seats.take(peer.ip().into()), door.listener.0.tls.clone()) {
+                (None, None) => drop(stream.try_write(NO_SEAT)),
+                (None, Some(_)) => {}
+                (Some(seat), None) => drop(connections.spawn(seated(stream, seat, served))),
+                (Some(seat), Some(tls)) => drop(connections.spawn(async move {
                     match tokio::time::timeout(HANDSHAKE_MAX, tls.accept(stream)).await {
-                        Ok(Ok(stream)) => one(stream, service, stop, seat).await,
+                        Ok(Ok(stream)) => seated(stream, seat, served).await,
                         Ok(Err(error)) => tracing::debug!("a handshake failed: {error}"),
                         Err(_) => tracing::debug!("a handshake took too long"),
                     }
-                }),
-            };
+                })),
+            }
         }
     }
     Ok(())
 }
 
-/// A connection ends with an error whenever its client goes away, which is nothing to tell.
-async fn one(
+/// Keeps the seat until the connection has ended.
+async fn seated(
     stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
-    service: Service,
-    stop: CancellationToken,
-    seat: OwnedSemaphorePermit,
+    seat: Seat,
+    served: Arc<Served>,
 ) {
-    let mut builder = Builder::new(TokioExecutor::new());
-    builder
-        .http1()
-        .timer(TokioTimer::new())
-        .header_read_timeout(HEAD_MAX)
-        .max_buf_size(HEAD_BYTES_MAX)
-        .pipeline_flush(true);
-    let serving = builder.serve_connection(TokioIo::new(stream), TowerToHyperService::new(service));
-    let mut serving = std::pin::pin!(serving);
-    let ended = tokio::select! {
-        ended = serving.as_mut() => ended,
-        () = stop.cancelled() => {
-            serving.as_mut().graceful_shutdown();
-            serving.await
-        }
-    };
-    if let Err(error) = ended {
-        tracing::debug!("a connection ended: {error}");
-    }
-    drop(seat);
+    connection::serve(stream, Arc::clone(&seat.connection), served).await;
 }

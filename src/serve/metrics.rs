@@ -30,6 +30,9 @@ use crate::telemetry::metrics::{self, describe, sample};
 /// `text/plain; version=0.0.4` is what every collector reads.
 const FORMAT: &str = "text/plain; version=0.0.4; charset=utf-8";
 
+/// Methods that are counted by their names.
+const METHODS: [&str; 7] = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"];
+
 /// Everything, for a collector.
 pub async fn metrics(extract::State(world): extract::State<World>) -> Result<Response, Problem> {
     let (health, moment) = (world.health.borrow().clone(), world.clock.moment());
@@ -44,6 +47,9 @@ pub async fn metrics(extract::State(world): extract::State<World>) -> Result<Res
     standing.logs = holders::logs(&world.dir);
     standing.journal = journal::forget::standing_in(&world.dir).map_err(anyhow::Error::from)?;
     let mut out = String::with_capacity(16 * 1024);
+    let help = "Bytes of request bodies that are being received";
+    let receiving = world.receiving.held_bytes();
+    single(&mut out, "storesync_request_bytes_held", help, receiving as f64);
     let version = vec![("version", env!("CARGO_PKG_VERSION").to_owned())];
     let help = "The program that runs";
     gauge(&mut out, "storesync_build_info", help, [(version, 1.0)]);
@@ -324,7 +330,12 @@ pub async fn count(listener: &'static str, request: Request, next: Next) -> Resp
 
 /// Counts an answer.
 pub fn counted(listener: &'static str, method: &Method, route: &str, answer: &Response, started: Instant) {
-    metrics::HTTP_REQUESTS.count([listener, method.as_str(), route, answer.status().as_str()]);
+    // A client may make up as many methods as it likes.
+    let method = match METHODS.contains(&method.as_str()) {
+        true => method.as_str(),
+        false => "other",
+    };
+    metrics::HTTP_REQUESTS.count([listener, method, route, answer.status().as_str()]);
     metrics::HTTP_DURATION.observe([listener], started.elapsed());
 }
 

@@ -143,6 +143,11 @@ pub static HTTP_DURATION: Histogram<1> = Histogram::new(
     "Time to answer a request",
     ["listener"],
 );
+pub static CONNECTIONS_ENDED: Counter<2> = Counter::new(
+    "storesync_connections_ended_total",
+    "Connections that were ended or refused for a limit",
+    ["listener", "reason"],
+);
 
 /// All of them, in the text format of Prometheus.
 pub fn render(out: &mut String) {
@@ -160,6 +165,7 @@ pub fn render(out: &mut String) {
     ERASURE_LOOKUPS.render(out);
     HTTP_REQUESTS.render(out);
     HTTP_DURATION.render(out);
+    CONNECTIONS_ENDED.render(out);
 }
 
 impl<const N: usize> Counter<N> {

@@ -73,6 +73,23 @@ async fn a_refused_login_is_tried_after_waits_and_a_changed_secret_at_once() {
 }
 
 #[tokio::test]
+async fn the_token_goes_to_no_host_that_an_answer_names() {
+    let org = Sandbox::start(&["--products", "5"]).await;
+    let answer = json!({"access_token": "00D!A", "instance_url": "https://gateway.invalid",
+        "id": "https://gateway.invalid/id/00D000000000001EAA/005000000000001AAA", "issued_at": "1700000000000"});
+    org.fault(json!({"path": "/oauth2/token", "fault": {"status": 200, "body": answer.to_string()}}))
+        .await;
+    let error = client(&org, &[]).0.limits().await.unwrap_err().to_string();
+    assert!(
+        error.contains("https://gateway.invalid") && error.contains("[org] hosts"),
+        "{error}"
+    );
+    let named = client(&org, &[("hosts", "gateway.invalid")]).0;
+    let error = named.limits().await.unwrap_err();
+    assert!(matches!(error, Error::Unreachable { .. }), "{error}");
+}
+
+#[tokio::test]
 async fn sessions_that_end_at_once_do_not_make_a_storm_of_logins() {
     let org = Sandbox::start(&["--products", "5"]).await;
     let (client, clock) = client(&org, &[]);

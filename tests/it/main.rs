@@ -4,6 +4,7 @@
 mod chaos;
 mod check;
 mod day_of_faults;
+mod doors;
 mod engineers;
 mod events_decode;
 mod events_encode;

@@ -347,8 +347,10 @@ async fn a_second_signal_cuts_the_drain_short() {
     manager.until("READY=1", is_ready);
     // A request that is being answered holds the drain: its body does not end.
     let address = daemon.api.trim_start_matches("http://").to_owned();
-    let mut open = std::net::TcpStream::connect(address).unwrap();
-    let head = "POST /v1/stores/x/orders HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 100\r\n\r\n{";
+    let mut open = std::net::TcpStream::connect(&address).unwrap();
+    let head = format!(
+        "POST /v1/stores/x/orders HTTP/1.1\r\nHost: {address}\r\nContent-Type: application/json\r\nContent-Length: 100\r\n\r\n{{"
+    );
     std::io::Write::write_all(&mut open, head.as_bytes()).unwrap();
     eventually("the request is taken", async || {
         (daemon.get("/v1/stores").await?.0 == 200).then_some(())

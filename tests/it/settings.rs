@@ -34,6 +34,8 @@ const OTHERS: &str = "other_machines_are_served_over_tls_with_tokens_only";
 const STORE_TOKENS: &str = "a_store_s_token_gets_nothing_of_another_store";
 const HEADERS: &str = "every_header_is_there_where_it_should_be_and_says_what_it_should";
 const RULES: &str = "each_rule_is_refused_taken_or_taken_and_marked";
+const FOREIGN: &str = "a_page_of_another_site_reaches_no_listener";
+const INSTANCE: &str = "the_token_goes_to_no_host_that_an_answer_names";
 const SHIPPED: &str = "an_order_has_shipping_discounts_and_payments_and_is_activated";
 
 /// Each key, and the test that sees it do something.
@@ -50,6 +52,7 @@ const SEEN: &[(&str, &str)] = &[
     ("org.refresh_token_file", LOGINS),
     ("org.audience", LOGINS),
     ("org.api_version", BARRED),
+    ("org.hosts", INSTANCE),
     ("sync.profile", BOOKS),
     ("sync.channels", "channels_of_every_form_are_followed_together"),
     ("sync.objects", BOOKS),
@@ -96,6 +99,8 @@ const SEEN: &[(&str, &str)] = &[
         "serve.account_history",
         "a_customer_sees_no_colleague_s_orders_unless_they_share",
     ),
+    ("serve.hosts", FOREIGN),
+    ("admin.hosts", FOREIGN),
     ("admin.listen", OTHERS),
     ("admin.tls.cert_file", HEADERS),
     ("admin.tls.key_file", HEADERS),

@@ -69,6 +69,7 @@ const SEEN_MOVING: &[(&str, &str)] = &[
 
 /// Metrics that the tests of what they tell of look at.
 const SEEN_ELSEWHERE: &[&str] = &[
+    "storesync_connections_ended_total",
     "storesync_dlq_depth",
     "storesync_erasure_lookups_total",
     "storesync_events_parked_total",
@@ -79,6 +80,7 @@ const SEEN_ELSEWHERE: &[&str] = &[
     "storesync_object_lag_seconds",
     "storesync_org_trouble",
     "storesync_removal_rows_waiting",
+    "storesync_request_bytes_held",
 ];
 
 /// That the names are those of the tables, neither more nor fewer.

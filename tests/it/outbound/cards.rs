@@ -175,6 +175,7 @@ async fn a_card_number_is_refused_wherever_it_stands_and_leaves_no_trace() {
         assert_eq!(status, 422);
         let broken = reqwest::Client::new()
             .post(format!("{}{path}", daemon.api))
+            .header("content-type", "application/json")
             .body(format!("{{\"a\": {CARD}, \"{SPACED}"));
         assert_eq!(broken.send().await.unwrap().status(), 400);
     }

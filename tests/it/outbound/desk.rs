@@ -236,7 +236,10 @@ async fn an_edit_is_read_through_the_door_of_storefronts() {
     }
     let edit = |body: &'static str| {
         let address = format!("{}/api/orders/BAD-1/edit", daemon.admin);
-        let request = reqwest::Client::new().post(address).body(body);
+        let request = reqwest::Client::new()
+            .post(address)
+            .header("content-type", "application/json")
+            .body(body);
         async move { request.send().await.unwrap() }
     };
     let answer = edit(r#"{"patch": {"tax": 19.900000000000000001}}"#).await;

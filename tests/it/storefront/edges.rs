@@ -186,7 +186,7 @@ async fn a_request_under_way_is_answered_when_the_daemon_stops() {
     let mut socket = TcpStream::connect(&address).await.unwrap();
     let (first, rest) = order.split_at(20);
     let head = format!(
-        "POST /v1/stores/harbour-pine/orders HTTP/1.1\r\nhost: localhost\r\ncontent-length: {}\r\n\r\n{first}",
+        "POST /v1/stores/harbour-pine/orders HTTP/1.1\r\nhost: {address}\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n{first}",
         order.len()
     );
     socket.write_all(head.as_bytes()).await.unwrap();

@@ -1,0 +1,191 @@
+//! The places of a listener: how many connections it has, and how many of one address.
+//!
+//! A client is always taken or refused at once, and never left waiting for a place: whoever comes for a place that an idle
+//! one holds gets it. Clients of this machine may have all: they are the proxy before storesync.
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use crate::serve::connection::Connection;
+use crate::serve::connection::limits::{Limits, Reason};
+use crate::telemetry::metrics;
+
+/// Whom a connection is counted for: an address of IPv4, a network of 64 bits of IPv6; none of this machine.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Source {
+    Here,
+    Four([u8; 4]),
+    Six([u8; 8]),
+}
+
+impl From<IpAddr> for Source {
+    fn from(address: IpAddr) -> Self {
+        let address = address.to_canonical();
+        match address {
+            _ if address.is_loopback() => Self::Here,
+            IpAddr::V4(address) => Self::Four(address.octets()),
+            IpAddr::V6(address) => {
+                let [a, b, c, d, e, f, g, h, ..] = address.octets();
+                Self::Six([a, b, c, d, e, f, g, h])
+            }
+        }
+    }
+}
+
+/// The places of one listener; cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Seats {
+    listener: &'static str,
+    most: usize,
+    most_of_one: usize,
+    limits: Limits,
+    taken: Arc<Mutex<Taken>>,
+}
+
+#[derive(Debug, Default)]
+struct Taken {
+    next: u64,
+    connections: HashMap<u64, (Source, Arc<Connection>)>,
+    of_source: HashMap<Source, usize>,
+}
+
+/// A place that is taken; it is free again when this is dropped.
+#[derive(Debug)]
+pub struct Seat {
+    number: u64,
+    taken: Arc<Mutex<Taken>>,
+    pub connection: Arc<Connection>,
+}
+
+impl Seats {
+    pub fn new(listener: &'static str, most: usize, most_of_one: usize, limits: Limits) -> Self {
+        Self {
+            listener,
+            most,
+            most_of_one,
+            limits,
+            taken: Arc::default(),
+        }
+    }
+
+    /// A place for a client, or none: then it is to be refused.
+    pub fn take(&self, source: Source) -> Option<Seat> {
+        let mut taken = lock(&self.taken);
+        let of_source = taken.of_source.get(&source).copied().unwrap_or(0);
+        if source != Source::Here && of_source >= self.most_of_one {
+            metrics::CONNECTIONS_ENDED.count([self.listener, Reason::Address.name()]);
+            return None;
+        }
+        if taken.connections.len() >= self.most && !taken.evict() {
+            metrics::CONNECTIONS_ENDED.count([self.listener, Reason::Full.name()]);
+            return None;
+        }
+        let number = taken.next;
+        taken.next += 1;
+        let connection = Connection::new(self.limits, source);
+        taken
+            .connections
+            .insert(number, (source, Arc::clone(&connection)));
+        *taken.of_source.entry(source).or_default() += 1;
+        Some(Seat {
+            number,
+            taken: Arc::clone(&self.taken),
+            connection,
+        })
+    }
+}
+
+impl Taken {
+    /// Ends the connection that has been idle for longest, and says whether there was one.
+    fn evict(&mut self) -> bool {
+        let idle = self.connections.iter().filter_map(|(number, (_, connection))| {
+            let since = connection.doing().idle_since()?;
+            Some((since, *number))
+        });
+        let Some((_, number)) = idle.min() else {
+            return false;
+        };
+        if let Some(connection) = self.free(number) {
+            connection.end(Reason::Evicted);
+        }
+        true
+    }
+
+    fn free(&mut self, number: u64) -> Option<Arc<Connection>> {
+        let (source, connection) = self.connections.remove(&number)?;
+        if let Some(count) = self.of_source.get_mut(&source) {
+            *count -= 1;
+            if *count == 0 {
+                self.of_source.remove(&source);
+            }
+        }
+        Some(connection)
+    }
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        lock(&self.taken).free(self.number);
+    }
+}
+
+fn lock(taken: &Mutex<Taken>) -> MutexGuard<'_, Taken> {
+    taken.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn four(last: u8) -> Source {
+        IpAddr::from([192, 0, 2, last]).into()
+    }
+
+    #[test]
+    fn addresses_are_counted_as_their_networks() {
+        for (text, source) in [
+            ("127.0.0.1", Source::Here),
+            ("::1", Source::Here),
+            ("::ffff:127.0.0.1", Source::Here),
+            ("192.0.2.1", four(1)),
+            ("::ffff:192.0.2.1", four(1)),
+            ("2001:db8::1", Source::Six([0x20, 1, 0x0d, 0xb8, 0, 0, 0, 0])),
+            ("2001:db8::ffff:1", Source::Six([0x20, 1, 0x0d, 0xb8, 0, 0, 0, 0])),
+            ("2001:db8:0:1::1", Source::Six([0x20, 1, 0x0d, 0xb8, 0, 0, 0, 1])),
+        ] {
+            let address: IpAddr = text.parse().unwrap();
+            assert_eq!(Source::from(address), source, "{text}");
+        }
+    }
+
+    #[test]
+    fn one_address_has_no_more_than_its_share() {
+        let seats = Seats::new("storefront", 4, 2, Limits::default());
+        let held = [four(1), four(1)].map(|source| seats.take(source).unwrap());
+        assert!(seats.take(four(1)).is_none());
+        let other = seats.take(four(2)).unwrap();
+        drop(held);
+        assert!(seats.take(four(1)).is_some(), "those that ended count no more");
+        drop(other);
+        let here: Vec<_> = (0..4).map(|_| seats.take(Source::Here).unwrap()).collect();
+        assert_eq!(here.len(), 4);
+    }
+
+    #[test]
+    fn whoever_is_idle_makes_room_and_whoever_is_busy_does_not() {
+        let seats = Seats::new("storefront", 2, 2, Limits::default());
+        let busy = seats.take(Source::Here).unwrap();
+        busy.connection.doing().began();
+        let idle = seats.take(Source::Here).unwrap();
+        let next = seats.take(Source::Here).unwrap();
+        assert_eq!(idle.connection.doing().ended(), Some(Reason::Evicted));
+        assert_eq!(busy.connection.doing().ended(), None);
+        // It leaves later than its place was given away.
+        drop(idle);
+        next.connection.doing().began();
+        assert!(seats.take(Source::Here).is_none());
+        drop(busy);
+        assert!(seats.take(Source::Here).is_some());
+    }
+}
