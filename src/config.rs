@@ -473,7 +473,8 @@ fn apply_override(table: &mut toml::Table, name: &str, value: &str) -> Result<()
 
 /// Lists are given separated by commas; numbers where the key takes one; all else is text.
 fn override_value(present: Option<&toml::Value>, key: &str, value: &str) -> toml::Value {
-    let list = matches!(present, Some(toml::Value::Array(_))) || matches!(key, "channels" | "objects" | "hosts");
+    let list =
+        matches!(present, Some(toml::Value::Array(_))) || matches!(key, "channels" | "objects" | "hosts");
     if list {
         let items = value.split(',').map(str::trim).filter(|item| !item.is_empty());
         return toml::Value::Array(items.map(|item| toml::Value::String(item.to_owned())).collect());

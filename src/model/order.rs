@@ -84,14 +84,6 @@ pub struct Customer {
 }
 
 impl Customer {
-    /// The key of the customer's account. A guest's is that of what the guest sends, so that guests never share an
-    /// account and wait for each other's row locks.
-    pub fn account_key<'a>(&'a self, own: &'a str) -> &'a str {
-        self.account_external_id
-            .as_deref()
-            .unwrap_or_else(|| self.contact_key(own))
-    }
-
     /// What writes share that may touch one person's records. Guests with one address may be one person.
     pub fn lane(&self, own: &str) -> String {
         let named = [
@@ -101,11 +93,6 @@ impl Customer {
             &self.email,
         ];
         lane(named.into_iter().flatten().next().map_or(own, String::as_str))
-    }
-
-    /// The key of the customer as a person.
-    pub fn contact_key<'a>(&'a self, own: &'a str) -> &'a str {
-        self.external_id.as_deref().unwrap_or(own)
     }
 }
 

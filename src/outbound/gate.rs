@@ -28,7 +28,7 @@ use crate::outbound::compose::{Composer, RECORD, relationship};
 use crate::outbound::mapping::Mapping;
 use crate::outbound::party::Party;
 use crate::outbound::places::Places;
-use crate::outbound::record::{Part, Place, Record, Source, fits};
+use crate::outbound::record::{Part, Place, Record, Source, fits, own_account_key};
 use crate::outbound::shape::{Shape, Writable};
 pub use known::Known;
 pub use names::Names;
@@ -60,6 +60,12 @@ impl Gate {
     pub fn places(&self) -> Option<Places> {
         let mapping = self.mapping.as_ref()?;
         Some(Places::new(Arc::clone(mapping), self.known.clone()))
+    }
+
+    /// The key of a person's own account where it is not the person's, as far as the org is known.
+    pub fn own_account_key(&self, person: &str) -> Option<String> {
+        let shape = self.known.shape()?;
+        Some(own_account_key(&shape.account, person))
     }
 
     /// By what a daemon of this state directory last saw.
@@ -164,6 +170,7 @@ fn somebody(is_kept: bool) -> Party {
         is_own_account: true,
         is_account_kept: is_kept,
         is_kept,
+        ..Party::default()
     }
 }
 
@@ -233,7 +240,7 @@ impl Checked<'_> {
         let kind = self.write.kind();
         let is_written = self.write.named().is_none() && !self.keeps_person;
         if let Some(customer) = self.write.customer().filter(|_| is_written) {
-            self.customer_keys(customer, own)?;
+            self.customer_keys(customer)?;
         }
         let object = match kinds::spec(kind) {
             None if kind == Kind::Order => Some(&self.shape.order),
@@ -246,18 +253,14 @@ impl Checked<'_> {
         })
     }
 
-    fn customer_keys(&self, customer: &Customer, own: &str) -> Result<(), Invalid> {
-        if customer.salesforce_id.is_none() {
-            let place = match customer.external_id {
-                Some(_) => Place::Customer,
-                None => Place::Write,
-            };
+    fn customer_keys(&self, customer: &Customer) -> Result<(), Invalid> {
+        if let (None, Some(key)) = (&customer.salesforce_id, &customer.external_id) {
             let persons = self.gate.policy.customers == Customers::Persons;
             let object = match persons && customer.account_external_id.is_none() {
                 true => &self.shape.account,
                 false => &self.shape.contact,
             };
-            self.key(object, customer.contact_key(own), place, "external_id")?;
+            self.key(object, key, Place::Customer, "external_id")?;
         }
         match &customer.account_external_id {
             Some(key) => self.key(&self.shape.account, key, Place::Customer, "account_external_id"),

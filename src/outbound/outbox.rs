@@ -141,6 +141,13 @@ impl Intake {
             .collect()
     }
 
+    /// Whether the key of an account says that it is the account of the person with a key, and of nobody else.
+    pub fn is_own_account(&self, account_key: &str, person_key: &str) -> bool {
+        let hidden = self.gate.own_account_key(person_key);
+        account_key.eq_ignore_ascii_case(person_key)
+            || hidden.is_some_and(|hidden| account_key.eq_ignore_ascii_case(&hidden))
+    }
+
     /// Whether customers are person accounts.
     pub fn has_person_accounts(&self) -> bool {
         self.policy.customers == Customers::Persons

@@ -16,7 +16,7 @@ use serde_json::{Map, Value};
 use crate::config::Guests;
 use crate::model::id;
 use crate::model::order::{Customer, Problem};
-use crate::outbound::record::fits;
+use crate::outbound::record::{fits, own_account_key};
 use crate::outbound::shape::{Shape, Writable};
 use crate::salesforce::soql::literal;
 
@@ -34,6 +34,12 @@ pub struct Party {
     pub is_kept: bool,
     /// The account stays as it is: it was merged into another, or another store has sold to it.
     pub is_account_kept: bool,
+    /// The account keeps its name: another store has sold to it, or it is somebody else's own.
+    pub keeps_account_name: bool,
+    /// The person has no key in the org.
+    pub lacks_key: bool,
+    /// The key of an account that is to be made, where it is not the person's: that one is taken.
+    pub account_key: Option<String>,
 }
 
 /// Whether stores have sold to an account.
@@ -136,17 +142,16 @@ impl Asked<'_> {
     }
 
     fn soql(&self, shape: &Writable, (field, value): (&str, &str), with_deleted: bool) -> String {
-        let keys = [&self.shape.contact, &self.shape.account].map(|shape| shape.key_field.as_ref());
-        let account = match keys {
-            [Some(contact), Some(account)] if !self.are_persons => {
-                format!(", {}, AccountId, Account.{}", contact.field, account.field)
-            }
+        let own = shape.key_field.as_ref();
+        let own = own.map(|key| format!(", {}", key.field)).unwrap_or_default();
+        let account = match &self.shape.account.key_field {
+            Some(account) if !self.are_persons => format!(", AccountId, Account.{}", account.field),
             _ => String::new(),
         };
         let condition = format!("{field} = {}", literal(value));
         let (merges, order) = of_merges(with_deleted);
         format!(
-            "SELECT Id{account}{merges} FROM {} WHERE {condition} ORDER BY {order} LIMIT {ROWS_MAX}",
+            "SELECT Id{own}{account}{merges} FROM {} WHERE {condition} ORDER BY {order} LIMIT {ROWS_MAX}",
             shape.object
         )
     }
@@ -200,7 +205,8 @@ impl Asked<'_> {
                 is_in_account: true,
                 is_own_account: true,
                 is_kept: look.by_email && self.named.is_none(),
-                is_account_kept: false,
+                lacks_key: self.lacks_key(row),
+                ..Party::default()
             }));
         }
         let key_in = |shape: &Writable, row: &Map<String, Value>| {
@@ -215,12 +221,39 @@ impl Asked<'_> {
             person,
             is_in_account: account_id.is_some(),
             account: account_id,
-            is_own_account: account_key
-                .zip(own)
-                .is_some_and(|(one, other)| one.eq_ignore_ascii_case(&other)),
+            is_own_account: account_key.zip(own).is_some_and(|(account, own)| {
+                account.eq_ignore_ascii_case(&own)
+                    || account.eq_ignore_ascii_case(&self.own_account_key(&own))
+            }),
             is_kept: look.by_email && self.named.is_none(),
-            is_account_kept: false,
+            lacks_key: self.lacks_key(row),
+            ..Party::default()
         }))
+    }
+
+    fn lacks_key(&self, row: &Map<String, Value>) -> bool {
+        let field = self.person_shape().key_field.as_ref();
+        field.is_some_and(|key| row.get(&key.field).is_some_and(Value::is_null))
+    }
+
+    pub fn own_account_key(&self, person: &str) -> String {
+        own_account_key(&self.shape.account, person)
+    }
+
+    /// The look for anybody in an account, but for one person, or for one of a key.
+    pub fn colleague_look(&self, account: &str, person: Option<&str>, key: Option<&str>) -> String {
+        let mut condition = format!("AccountId = {}", literal(account));
+        if let Some(person) = person {
+            condition += &format!(" AND Id != {}", literal(person));
+        }
+        let field = self.shape.contact.key_field.as_ref();
+        if let Some((field, key)) = field.zip(key) {
+            condition += &format!(" AND {} = {}", field.field, literal(key));
+        }
+        format!(
+            "SELECT Id FROM {} WHERE {condition} LIMIT 1",
+            self.shape.contact.object
+        )
     }
 
     /// Refuses the account that is named for a person who is in one, where it is another or is not there.

@@ -363,6 +363,22 @@ pub fn derived_key(shape: &Writable, key: &str, suffix: &str) -> Option<(String,
     Some((field.field.clone(), derived))
 }
 
+/// The key of a person who was given none, or of an account that belongs to one person: nobody can order or sign up under it.
+/// `kind` tells one from the other. It is as long as the field takes, at most that of a GUID.
+pub fn hidden_key(shape: &Writable, kind: &str, name: &str) -> String {
+    let whole = guid(&format!("{kind}/{name}"));
+    let length = shape.key_field.as_ref().map_or(0, |field| field.length as usize);
+    match length {
+        1..36 => whole.replace('-', "").chars().take(length).collect(),
+        _ => whole,
+    }
+}
+
+/// The key of a person's own account, where the person's key is that of another account, or there is none.
+pub fn own_account_key(shape: &Writable, person: &str) -> String {
+    hidden_key(shape, "account", &person.to_lowercase())
+}
+
 /// A GUID in version 8 form, of a text. Keys are compared without regard to case.
 pub fn guid(text: &str) -> String {
     let hash = digest(&SHA256, text.to_ascii_lowercase().as_bytes());

@@ -111,7 +111,13 @@ fn placing(
     let fingerprint = Fingerprint::of_order(&order, &store.id)?;
     order.customer.is_protected = !grant.customers;
     let names = Names::posted_order(&order);
-    let not_written = persons::left_out(world, cache, &store.id, (&order.customer, None), "customer.")?;
+    let about = persons::OfAccount {
+        store_id: &store.id,
+        named: None,
+        is_change: false,
+        has_billing: false,
+    };
+    let not_written = persons::left_out(world, cache, &order.customer, about, "customer.")?;
     let placed = placed(world, cache, &store, order).and_then(|(placed, visitor, limits)| {
         let keeps_person = {
             let found = (visitor.contact_id.as_deref(), visitor.account_id.as_deref());

@@ -65,54 +65,93 @@ pub fn named(world: &World, cache: &Connection, name: &str) -> Result<Option<Cus
     }
 }
 
-/// What is said of a company that is not written.
-pub const COMPANY_KEPT: &str = "the account of the customer is shared or another's and keeps its name: name the customer's account by account_external_id";
+/// What is said of a member of the account that is not written, because the account is not the customer's alone.
+pub const ACCOUNT_SHARED: &str = "the account of the customer is shared or another's, and is changed by no one person: name the customer's account by account_external_id to rename it, or change it in the org";
 
-/// The same where another store has sold to the account.
+/// The same of a name where another store has sold to the account.
 pub const COMPANY_SHARED: &str =
     "another store has sold to the account, so that it keeps its name: change the name in the org";
 
-/// Why push will leave out the company of a write, as far as the cache knows: the customer's account is not the customer's
-/// alone, or another store has sold to it.
-pub fn keeps_company(
+/// The same of a company that comes with an order or a case.
+pub const COMPANY_OF_ORDER: &str =
+    "the org has the account, and an order changes none: send it as a change of the customer";
+
+/// What a write sends that is about the account.
+#[derive(Clone, Copy, Debug)]
+pub struct OfAccount<'a> {
+    pub store_id: &'a str,
+    /// The name of a customer who is changed.
+    pub named: Option<&'a str>,
+    /// It is a change of the customer, and not an order or a case.
+    pub is_change: bool,
+    pub has_billing: bool,
+}
+
+/// Why push will leave out the company and the billing address of a write, as far as the cache knows.
+fn kept_of_account(
     world: &World,
     cache: &Connection,
-    store_id: &str,
     sent: &order::Customer,
-    named: Option<&str>,
-) -> Result<Option<&'static str>, Problem> {
-    if sent.company.is_none() {
-        return Ok(None);
+    about: OfAccount<'_>,
+) -> Result<(Vec<NotWritten>, Option<Millis>), Problem> {
+    let nothing = (Vec::new(), None);
+    if sent.company.is_none() && !about.has_billing || world.intake.has_person_accounts() {
+        return Ok(nothing);
     }
-    if let Some(key) = &sent.account_external_id {
-        let account = customers::account_of_key(cache, key)?;
-        let is_shared = match account {
-            Some(account) => customers::is_sold_to_by_another(cache, &account, store_id)?,
-            None => false,
-        };
-        return Ok(is_shared.then_some(COMPANY_SHARED));
-    }
-    if world.intake.has_person_accounts() {
-        return Ok(None);
-    }
-    let looked = match named {
+    let looked = match about.named {
         Some(name) => {
             let whole = customers::whole_id(name);
             find(world, cache, &customers::ways(whole.as_deref().unwrap_or(name)))?
         }
         None => find(world, cache, &world.intake.ways_to(sent))?,
     };
-    let Looked::One(found) = looked else {
-        return Ok(None);
+    let found = match looked {
+        Looked::One(found) if found.contact_id.is_some() => Some(found),
+        _ => None,
     };
-    let (Some(_), Some(account)) = (&found.contact_id, &found.account_id) else {
-        return Ok(None);
+    let named = match &sent.account_external_id {
+        Some(key) => customers::account_of_key(cache, key)?,
+        None => None,
     };
+    let account = named.clone().or_else(|| found.as_ref()?.account_id.clone());
+    let Some(account) = account else {
+        return Ok(nothing);
+    };
+    let of = found.unwrap_or_default();
+    let is_shared = sent.account_external_id.is_some() || !is_own(world, cache, &account, &of)?;
+    let mut kept = Vec::new();
+    let company = if !about.is_change {
+        Some(COMPANY_OF_ORDER)
+    } else if customers::is_sold_to_by_another(cache, &account, about.store_id)? {
+        Some(COMPANY_SHARED)
+    } else if is_shared && named.is_none() {
+        Some(ACCOUNT_SHARED)
+    } else {
+        None
+    };
+    kept.extend(
+        company
+            .filter(|_| sent.company.is_some())
+            .map(|why| ("company".to_owned(), why)),
+    );
+    if about.has_billing && is_shared {
+        kept.push(("billing_address".to_owned(), ACCOUNT_SHARED));
+    }
+    let since = match of.contact_id.as_deref() {
+        Some(contact) => customers::created_at(cache, Place::Contact, contact)?,
+        None => customers::created_at(cache, Place::Account, &account)?,
+    };
+    Ok((kept, since))
+}
+
+/// Whether an account is the customer's alone.
+fn is_own(world: &World, cache: &Connection, account: &str, customer: &Customer) -> Result<bool, Problem> {
     let key = customers::account_key(cache, account)?;
-    let is_own = key
-        .zip(found.external_id)
-        .is_some_and(|(one, other)| one.eq_ignore_ascii_case(&other));
-    Ok((!is_own).then_some(COMPANY_KEPT))
+    let has_key = key
+        .zip(customer.external_id.as_deref())
+        .is_some_and(|(account, own)| world.intake.is_own_account(&account, own));
+    let person = customer.contact_id.as_deref().unwrap_or_default();
+    Ok(has_key && !customers::has_others(cache, account, person)?)
 }
 
 /// What is said of the members of a person who stays as they are.
@@ -124,7 +163,8 @@ const STAMP_MILLIS: Millis = 2_000;
 /// The members of a write that are not written, as far as the cache knows.
 #[derive(Debug, Default)]
 pub struct LeftOut {
-    members: Vec<NotWritten>,
+    /// The members of the account, and since when the org has the customer.
+    of_account: (Vec<NotWritten>, Option<Millis>),
     /// The members of a person whom the org has, and since when it has.
     kept: Option<(Vec<NotWritten>, Option<Millis>)>,
 }
@@ -144,9 +184,12 @@ impl LeftOut {
     /// The members that were left out of a write that was accepted at a time: whom the write itself made was not there
     /// before.
     pub fn of(self, accepted_at: Millis) -> Vec<NotWritten> {
+        let was_there = |since: Option<Millis>| since.is_none_or(|since| since < accepted_at - STAMP_MILLIS);
+        let (members, since) = self.of_account;
         match self.kept {
-            Some((kept, since)) if since.is_none_or(|since| since < accepted_at - STAMP_MILLIS) => kept,
-            _ => self.members,
+            Some((kept, since)) if was_there(since) => kept,
+            _ if was_there(since) => members,
+            _ => Vec::new(),
         }
     }
 }
@@ -155,16 +198,16 @@ impl LeftOut {
 pub fn left_out(
     world: &World,
     cache: &Connection,
-    store_id: &str,
-    (sent, named): (&order::Customer, Option<&str>),
+    sent: &order::Customer,
+    about: OfAccount<'_>,
     prefix: &str,
 ) -> Result<LeftOut, Problem> {
-    let company = keeps_company(world, cache, store_id, sent, named)?;
+    let (members, since) = kept_of_account(world, cache, sent, about)?;
+    let members = members
+        .into_iter()
+        .map(|(member, why)| (format!("{prefix}{member}"), why));
     let mut left_out = LeftOut {
-        members: company
-            .map(|why| (format!("{prefix}company"), why))
-            .into_iter()
-            .collect(),
+        of_account: (members.collect(), since),
         kept: None,
     };
     let is_known = sent.external_id.is_some() || sent.salesforce_id.is_some();

@@ -172,11 +172,16 @@ fn not_written(world: &World, grant: &Grant, kind: Kind, entry: &Entry) -> Resul
         is_protected: !grant.customers,
         ..customer.clone()
     };
-    let sent = (&customer, entry.named.as_deref());
+    let about = persons::OfAccount {
+        store_id: &entry.store_id,
+        named: entry.named.as_deref(),
+        is_change: is_itself,
+        has_billing: is_itself && entry.billing_address.is_some(),
+    };
     let prefix = if is_itself { "" } else { "customer." };
     let mut left_out = world
         .reader
-        .snapshot(|cache| persons::left_out(world, cache, &entry.store_id, sent, prefix))?;
+        .snapshot(|cache| persons::left_out(world, cache, &customer, about, prefix))?;
     if is_itself && left_out.is_kept() {
         let values = entry.values.keys().cloned();
         let fields = entry.fields.keys().map(|name| format!("fields.{name}"));

@@ -1,13 +1,15 @@
 //! The records of the person who sends something: an account and its contact, or a person account.
 //!
 //! A record that the org has is changed by its id, in the members that were sent and in no others. Names that the org
-//! wants of everybody are made up for new records alone. A contact stays in its account.
+//! wants of everybody are made up for new records alone. A contact stays in its account. What comes with an order or a case
+//! changes the person and nothing else that the org has: its addresses are the order's, and the account is changed by
+//! changes of the customer.
 
 use super::Composer;
 use crate::config::Customers;
 use crate::model::order::{Address, Customer, Problem};
 use crate::model::write::Entry;
-use crate::outbound::record::{Part, Place, Record, Source, key_field};
+use crate::outbound::record::{Part, Place, Record, Source, hidden_key, key_field};
 use crate::outbound::shape::{Persons, Writable};
 
 const RECORD_TYPE: &str = "RecordTypeId";
@@ -67,9 +69,10 @@ impl<'a> Composer<'a> {
         // A change of a contact without an account makes none.
         let needs_account =
             profile.is_none() || self.party.person.is_none() || customer.account_external_id.is_some();
-        let account = match self.party.account.is_some() || needs_account {
-            true => self.account(customer, own, addresses)?,
-            false => None,
+        let account = match self.party.account.as_deref() {
+            None if needs_account => self.account(customer, own, addresses)?,
+            Some(_) if profile.is_some() => self.account(customer, own, addresses)?,
+            _ => None,
         };
         let contact = self.contact(customer, own, addresses, profile)?;
         Ok(account.into_iter().chain(contact).collect())
@@ -113,6 +116,7 @@ impl<'a> Composer<'a> {
             }
             // The company of somebody else's account is not renamed by one of its people.
             (Some(_), Some(_)) if !shared && !self.party.is_own_account => {}
+            (Some(_), Some(_)) if self.party.keeps_account_name => {}
             (Some(company), Some(_)) => {
                 account
                     .require("Name", company.clone())
@@ -123,9 +127,13 @@ impl<'a> Composer<'a> {
             phone(&mut account, customer);
             addresses.put_both(&mut account, known.is_none());
         }
-        let key = customer.account_key(own);
+        let named = customer.account_external_id.as_ref();
+        let key = match named.or(self.party.account_key.as_ref()) {
+            Some(key) => key.clone(),
+            None => person_key(&self.shape.account, customer, own),
+        };
         let keeps = self.keeps(customer) || self.party.is_account_kept;
-        self.person_record("account", account, (known, keeps), key)
+        self.person_record("account", account, (known, keeps), &key)
     }
 
     fn contact(
@@ -138,19 +146,23 @@ impl<'a> Composer<'a> {
         let known = self.party.person.as_deref();
         let mut contact = Record::new(&self.shape.contact);
         // Who is in an account stays there.
-        if known.is_none() || customer.account_external_id.is_some() && !self.party.is_in_account {
+        let needs_account = profile.is_none() || customer.account_external_id.is_some();
+        if known.is_none() || needs_account && !self.party.is_in_account {
             contact.require("AccountId", self.account_id());
         }
+        self.give_key(&mut contact, customer, profile);
         last_name(&mut contact, customer, own, known.is_none());
         first_name(&mut contact, customer);
         contact
             .set("Email", customer.email.clone())
             .sent_as(Place::Customer, "email");
         phone(&mut contact, customer);
-        addresses.put_mailing(&mut contact, "Mailing", known.is_none());
+        if known.is_none() || profile.is_some() {
+            addresses.put_mailing(&mut contact, "Mailing", known.is_none());
+        }
         self.profile(&mut contact, profile, "")?;
-        let key = customer.contact_key(own);
-        self.person_record("contact", contact, (known, self.keeps(customer)), key)
+        let key = person_key(&self.shape.contact, customer, own);
+        self.person_record("contact", contact, (known, self.keeps(customer)), &key)
     }
 
     /// One record that is account and contact: the org makes the contact of it.
@@ -169,12 +181,15 @@ impl<'a> Composer<'a> {
             .set("PersonEmail", customer.email.clone())
             .sent_as(Place::Customer, "email");
         phone(&mut person, customer);
+        self.give_key(&mut person, customer, profile);
         // A person account has no company of its own.
         person
             .place(None, customer.company.clone())
             .sent_as(Place::Customer, "company");
-        addresses.put_both(&mut person, known.is_none());
-        addresses.put_mailing(&mut person, "PersonMailing", known.is_none());
+        if known.is_none() || profile.is_some() {
+            addresses.put_both(&mut person, known.is_none());
+            addresses.put_mailing(&mut person, "PersonMailing", known.is_none());
+        }
         self.profile(&mut person, profile, "Person")?;
         if known.is_none() && !person.values.contains_key(RECORD_TYPE) {
             match &self.shape.persons {
@@ -185,8 +200,21 @@ impl<'a> Composer<'a> {
                 }
             }
         }
-        let key = customer.contact_key(own);
-        self.person_record("account", person, (known, self.keeps(customer)), key)
+        let key = person_key(&self.shape.account, customer, own);
+        self.person_record("account", person, (known, self.keeps(customer)), &key)
+    }
+
+    /// Gives a person whom the org has without a key the one that was sent with the org's id.
+    fn give_key(&self, record: &mut Record<'_>, customer: &Customer, profile: Option<&Entry>) {
+        let is_named = profile.is_some_and(|profile| profile.named.is_some());
+        let field = record.shape.key_field.as_ref().map(|key| key.field.clone());
+        if let (true, false, Some(field), Some(key)) =
+            (self.party.lacks_key, is_named, field, &customer.external_id)
+        {
+            record
+                .require(&field, key.clone())
+                .sent_as(Place::Customer, "external_id");
+        }
     }
 
     /// Whether a person whom the org has stays as they are.
@@ -228,6 +256,14 @@ impl<'a> Composer<'a> {
                 .sent_as(Place::Values, name.clone());
         }
         record.add(&profile.fields, Place::Fields)
+    }
+}
+
+/// The key of a new person. A guest is given one that is nobody's to sign up or order under, and the same with each attempt.
+fn person_key(shape: &Writable, customer: &Customer, own: &str) -> String {
+    match &customer.external_id {
+        Some(key) => key.clone(),
+        None => hidden_key(shape, "guest", &own.to_lowercase()),
     }
 }
 

@@ -146,13 +146,15 @@ impl<'a> Composer<'a> {
                 record.require(&relationship(spec.contact_field), json!({ field: key }));
             }
             if !spec.account_field.is_empty() {
-                let key = customer.account_key(key);
+                let key = customer.account_external_id.as_ref().unwrap_or(key);
                 let field = key_field(&self.shape.account, key)?;
                 record.require(&relationship(spec.account_field), json!({ field: key }));
             }
             return Ok(());
         }
-        parts.extend(self.customer(customer, &entry.external_id, Addresses::default(), None)?);
+        // A guest of a case is another one than the guest of an order under the same key.
+        let own = format!("{}/{}", spec.kind.name(), entry.external_id);
+        parts.extend(self.customer(customer, &own, Addresses::default(), None)?);
         if !spec.contact_field.is_empty() && !persons {
             record.require(spec.contact_field, self.contact_id());
         }

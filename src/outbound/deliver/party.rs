@@ -75,25 +75,37 @@ impl Delivery<'_> {
         }
         let is_known = found.is_some();
         let mut party = found.unwrap_or_default();
-        let account_key = match (&customer.account_external_id, &customer.external_id) {
-            (Some(key), _) => Some(key),
-            (None, key) if !is_known && !asked.are_persons => key.as_ref(),
-            (None, _) => None,
-        };
-        if let Some(look) = account_key.and_then(|key| asked.account_look(key)) {
-            self.account(write.store_id(), &asked, look, &mut party).await?;
+        let is_change = write.kind() == Kind::Customer;
+        match (&customer.account_external_id, &customer.external_id) {
+            (Some(key), _) => {
+                let (store, look) = (write.store_id(), asked.account_look(key));
+                if let Some(look) = look {
+                    self.named_account(store, &asked, (look, key), &mut party).await?;
+                }
+            }
+            (None, _) if asked.are_persons => {}
+            (None, Some(key)) if !is_known => {
+                let store = write.store_id();
+                self.own_account(store, &asked, key, &mut party).await?;
+            }
+            // A contact without an account gets one of its own with its first order, and that one with the next.
+            (None, _) if is_known && !party.is_in_account && !is_change => {
+                let person = party.person.clone().unwrap_or_default();
+                self.hidden_account(&asked, &person, &mut party).await?;
+            }
+            (None, _) if is_known && is_change => self.spare_account(write, &asked, &mut party).await?,
+            (None, _) => {}
         }
         self.exchange.record_ids.extend(party.ids().cloned());
         Ok(party)
     }
 
-    /// The account that a write names, or the one under the key of somebody new: whether the person is in it or may join it,
-    /// and whether it may be changed.
-    async fn account(
+    /// The account that a write names: whether the person is in it or may join it, and whether it may be changed.
+    async fn named_account(
         &mut self,
         store: &str,
         asked: &Asked<'_>,
-        look: Look,
+        (look, key): (Look, &str),
         party: &mut Party,
     ) -> Result<(), Trouble> {
         let (rows, merged) = self.rows_of(asked, look, Of::Account).await?;
@@ -108,11 +120,86 @@ impl Delivery<'_> {
             if !party.is_in_account {
                 asked.joins(sold).map_err(Trouble::refused)?;
             }
+            if is_changed {
+                // It is the account of the person who has its key.
+                let other = asked.colleague_look(id, party.person.as_deref(), Some(key));
+                party.keeps_account_name = self.finds(&other).await?;
+            }
         }
         party.account = id.map(str::to_owned);
-        party.is_own_account = asked.customer.account_external_id.is_none() && !merged && !sold.by_another;
+        party.is_own_account = false;
         party.is_account_kept = merged || sold.by_another;
         Ok(())
+    }
+
+    /// The account of somebody new: the one under the person's key, unless that is other people's or another store's.
+    async fn own_account(
+        &mut self,
+        store: &str,
+        asked: &Asked<'_>,
+        key: &str,
+        party: &mut Party,
+    ) -> Result<(), Trouble> {
+        let Some(look) = asked.account_look(key) else {
+            return Ok(());
+        };
+        let (rows, merged) = self.rows_of(asked, look, Of::Account).await?;
+        let Some(id) = rows.first().and_then(|row| row.get("Id")?.as_str()) else {
+            return Ok(());
+        };
+        let is_others = self.finds(&asked.colleague_look(id, None, None)).await?;
+        if is_others || asked.joins(self.sold(id, store).await?).is_err() {
+            return self.hidden_account(asked, key, party).await;
+        }
+        party.account = Some(id.to_owned());
+        party.is_own_account = !merged;
+        party.is_account_kept = merged;
+        Ok(())
+    }
+
+    /// The account of a person that has no key anybody could give.
+    async fn hidden_account(
+        &mut self,
+        asked: &Asked<'_>,
+        person: &str,
+        party: &mut Party,
+    ) -> Result<(), Trouble> {
+        let key = asked.own_account_key(person);
+        if let Some(look) = asked.account_look(&key) {
+            let (rows, merged) = self.rows_of(asked, look, Of::Account).await?;
+            party.account = rows
+                .first()
+                .and_then(|row| row.get("Id")?.as_str())
+                .map(str::to_owned);
+            party.is_own_account = !merged;
+            party.is_account_kept = merged;
+        }
+        party.account_key = Some(key);
+        Ok(())
+    }
+
+    /// What of the own account of a customer who is changed stays as it is: all of it where others are in it too, and its
+    /// name where another store has sold to it.
+    async fn spare_account(
+        &mut self,
+        write: &Write,
+        asked: &Asked<'_>,
+        party: &mut Party,
+    ) -> Result<(), Trouble> {
+        let (Some(account), true, false) = (&party.account, party.is_own_account, party.is_kept) else {
+            return Ok(());
+        };
+        let others = asked.colleague_look(account, party.person.as_deref(), None);
+        let is_renamed = asked.customer.company.is_some();
+        let keeps_name = is_renamed && self.sold(account, write.store_id()).await?.by_another;
+        party.is_own_account = !self.finds(&others).await?;
+        party.keeps_account_name = keeps_name;
+        Ok(())
+    }
+
+    async fn finds(&mut self, soql: &str) -> Result<bool, Trouble> {
+        let page = self.org.query(soql, Scope::Live).await;
+        Ok(!self.looked(&json!(soql), page, "")?.records.is_empty())
     }
 
     /// Whether stores have sold to an account, by the orders that were placed here and, where they name their store, by the

@@ -138,6 +138,13 @@ pub fn is_sold_to_by_another(
         .exists(params![account_id, store_id])
 }
 
+/// Whether an account has contacts besides one.
+pub fn has_others(connection: &Connection, account_id: &str, contact_id: &str) -> rusqlite::Result<bool> {
+    connection
+        .prepare_cached("select 1 from _of_contact where accountid = ?1 and id <> ?2 limit 1")?
+        .exists([account_id, contact_id])
+}
+
 /// The key of an account.
 pub fn account_key(connection: &Connection, id: &str) -> rusqlite::Result<Option<String>> {
     let sql = "select coalesce(external_id, sc_id) from _of_account where id = ?1";

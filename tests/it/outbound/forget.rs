@@ -102,7 +102,7 @@ async fn a_person_who_is_deleted_is_erased_from_orders_and_whatever_else_was_sen
 
     // One who is deleted while nobody looks, and whom no event tells of any more.
     daemon.running.kill();
-    let contact = org.some("Contact", "WHERE External_ID__c = 'G-1'").await;
+    let contact = org.some("Contact", "WHERE LastName = 'Guest'").await;
     org.delete("Contact", &contact).await;
     for end in ["", "-wal", "-shm"] {
         drop(std::fs::remove_file(org.state().join(format!("cache.db{end}"))));
