@@ -1356,6 +1356,9 @@ fn a_load_goes_on_after_a_kill_with_what_it_has_seen() {
     };
     door.events(vec![deleted.raw(3, "d")]);
     assert_eq!(door.open_repairs().len(), 1);
+    // The row never came, and who keeps something about it elsewhere hears that it is gone.
+    let told = "select kind from _change where record_id = '01t000000000003AAA'";
+    assert_eq!(door.rows(told), ["deleted"]);
     assert_eq!(door.page("Product2", load.run, "Id,Name\n"), Ok(0));
     assert_eq!(
         door.finish("Product2", load.run),

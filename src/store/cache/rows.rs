@@ -287,7 +287,8 @@ impl Batch<'_> {
         Ok(())
     }
 
-    /// Removes a row, as an event committed at `committed` says.
+    /// Removes a row, as an event committed at `committed` says. That of a row that never came is told in the feed too: what
+    /// is kept about the record elsewhere is erased by it.
     pub fn delete(
         &mut self,
         mirror: &Mirror,
@@ -301,7 +302,11 @@ impl Batch<'_> {
             .execute((id, committed))?
             == 0
         {
-            return self.untouched(mirror, id);
+            let untouched = self.untouched(mirror, id)?;
+            if untouched == Outcome::Missing {
+                self.record(&mirror.table.object, id, Change::Deleted)?;
+            }
+            return Ok(untouched);
         }
         self.deleted(mirror, id)
     }
