@@ -229,6 +229,11 @@ impl Server {
             tokens: Tokens::default(),
             account_history: false,
             life: serve::KnownLife::default(),
+            hosts: serve::Hosts {
+                serve: vec!["localhost".to_owned()],
+                ..Default::default()
+            },
+            receiving: Default::default(),
             clock: Clock::System,
             console: Default::default(),
             dir: dir.into(),

@@ -158,6 +158,7 @@ fn org_config((http, grpc): (SocketAddr, SocketAddr), secret: PathBuf) -> config
         refresh_token_file: None,
         audience: None,
         api_version: "67.0".to_owned(),
+        hosts: Vec::new(),
     }
 }
 

@@ -39,7 +39,7 @@ pub(super) fn check(instance_url: &str, login_url: &str, hosts: &[String]) -> Re
         host.strip_suffix(domain)
             .is_some_and(|name| name.is_empty() || name.ends_with('.'))
     };
-    if !is_login && !(is_here && is_plain) && !known().any(is_below) {
+    if !(is_login || is_here && is_plain || known().any(is_below)) {
         return Err("its host is neither that of login_url nor one of Salesforce's: name it in [org] hosts if it is right".to_owned());
     }
     let ports = [Some(443), login.port_or_known_default()];
