@@ -68,7 +68,7 @@ const PARAMETERS: &[(&str, &str)] = &[
 const POSITION: &str = "^([0-9a-f]{12}\\.)?[0-9]{1,18}$";
 
 /// Answers that any address may give.
-const PROBLEMS: [(u16, &str); 8] = [
+const PROBLEMS: [(u16, &str); 9] = [
     (400, "What is asked is not well formed"),
     (401, "A token is needed"),
     (403, "The token is not for this"),
@@ -76,6 +76,7 @@ const PROBLEMS: [(u16, &str); 8] = [
     (405, "This address takes another method"),
     (408, "The request took too long"),
     (414, "The address is too long"),
+    (421, "The host is no name of this listener"),
     (
         503,
         "Not now: the first load is not complete, or something cannot be reached",
@@ -188,6 +189,10 @@ fn takes(operation: &mut Value, answers: &mut Map<String, Value>, schema: &str, 
             "The key belongs to another, or the store cannot take it",
         ),
         (StatusCode::PAYLOAD_TOO_LARGE, "The body is too large"),
+        (
+            StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            "The body is no application/json, or is packed",
+        ),
         (
             StatusCode::UNPROCESSABLE_ENTITY,
             "What is sent is not valid, or the org would refuse it; field names the member",
