@@ -97,7 +97,7 @@ impl Reading {
         match number.lines.is_empty() {
             true => self.judge(number, field),
             false => number
-                .without_phones_in_one()
+                .in_lines()
                 .iter()
                 .for_each(|number| self.judge(number, field)),
         }
@@ -209,16 +209,24 @@ impl Number {
     }
 
     /// The numbers of a text of lines: a line ends a number where it and the next have the form of telephone numbers.
-    fn without_phones_in_one(&self) -> Vec<Self> {
+    /// A line that is long enough for a card is a number by itself too.
+    fn in_lines(&self) -> Vec<Self> {
         let mut numbers = vec![Self {
             has_plus: self.has_plus,
             ..Self::default()
         }];
+        let mut alone = Vec::new();
         let mut was_phone = false;
         let starts = std::iter::once(0).chain(self.lines.iter().copied());
         let ends = self.lines.iter().copied().chain([self.ends.len()]);
         for (start, end) in starts.zip(ends) {
-            let is_phone = is_in_form_of_phone(self.digits_of(start, end - start));
+            let line = self.digits_of(start, end - start);
+            let is_phone = is_in_form_of_phone(line);
+            if line.len() >= DIGITS_MIN {
+                let mut number = Self::default();
+                (start..end).for_each(|group| number.push_group(self.digits_of(group, 1)));
+                alone.push(number);
+            }
             if was_phone && is_phone {
                 numbers.push(Self::default());
             }
@@ -227,6 +235,7 @@ impl Number {
                 (start..end).for_each(|group| number.push_group(self.digits_of(group, 1)));
             }
         }
+        numbers.append(&mut alone);
         numbers
     }
 
