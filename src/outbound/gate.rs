@@ -5,12 +5,14 @@
 //! records of the org is not judged here: a name that stands in for a missing one counts only where the person is surely
 //! new, and what an administrator has to mend is left to the outbox, which keeps the write meanwhile.
 
+mod books;
 mod digits;
 mod edits;
 mod known;
 mod lost;
 mod names;
 mod own;
+mod statuses;
 mod totals;
 
 use std::path::Path;
@@ -99,6 +101,7 @@ impl Gate {
         };
         checked.person_id()?;
         checked.keys()?;
+        statuses::check(&checked)?;
         let party = party(write, keeps_person);
         // What else cannot be composed is an administrator's to mend.
         let judged = match checked.parts_of(write, &party) {

@@ -60,7 +60,20 @@ pub enum Form {
 }
 
 impl Limits {
-    pub fn of(field: &Field) -> Self {
+    /// Of a field of an object. The org refuses an order status that it does not have, while describe may tell no
+    /// restriction of that field.
+    pub fn in_object(field: &Field, object: &str) -> Self {
+        let limits = Self::of(field);
+        match (object, field.name.as_str(), field.kind.as_str()) {
+            ("Order", "Status", "picklist") => Self {
+                form: Form::choice(field, false),
+                ..limits
+            },
+            _ => limits,
+        }
+    }
+
+    fn of(field: &Field) -> Self {
         Self {
             name: field.name.clone(),
             createable: field.createable,
@@ -101,12 +114,16 @@ impl Limits {
 }
 
 impl Form {
+    fn choice(field: &Field, many: bool) -> Self {
+        Self::Choice {
+            values: field.choices().map(|choice| choice.value.clone()).collect(),
+            many,
+        }
+    }
+
     fn of(field: &Field) -> Self {
         let choice = |many| match field.restricted_picklist {
-            true => Self::Choice {
-                values: field.choices().map(|choice| choice.value.clone()).collect(),
-                many,
-            },
+            true => Self::choice(field, many),
             false => Self::Text { length: field.length },
         };
         match field.kind.as_str() {

@@ -121,7 +121,12 @@ impl Writable {
             fields: describe
                 .fields
                 .iter()
-                .map(|field| (field.name.to_ascii_lowercase(), Limits::of(field)))
+                .map(|field| {
+                    (
+                        field.name.to_ascii_lowercase(),
+                        Limits::in_object(field, &describe.name),
+                    )
+                })
                 .collect(),
         }
     }

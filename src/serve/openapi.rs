@@ -293,6 +293,34 @@ fn headers(route: &Route) -> Value {
 mod tests {
     use super::*;
 
+    /// What the org has for the quantity of an item, by its describe: 18 digits, 2 of them after the point.
+    const QUANTITY_DIGITS: usize = 16;
+
+    #[test]
+    fn a_quantity_has_as_many_digits_as_is_described() {
+        let items = schemas::all()["NewOrder"]["properties"]["items"]["items"].clone();
+        let pattern = items["properties"]["quantity"]["anyOf"][0]["pattern"].clone();
+        let pattern = pattern.as_str().unwrap();
+        let most: usize = pattern
+            .strip_prefix("^[0-9]{1,")
+            .unwrap()
+            .split('}')
+            .next()
+            .unwrap()
+            .parse()
+            .unwrap();
+        assert!(most <= QUANTITY_DIGITS);
+        assert!(pattern.contains("\\.[0-9]{1,2}"), "{pattern}");
+        let taken = |quantity: String| {
+            let body = serde_json::json!({"external_id": "WEB-1", "customer": {"last_name": "Lee"},
+                "items": [{"product_code": "SKU-1", "quantity": quantity}]});
+            crate::model::order::parse::order(&body, None).is_ok()
+        };
+        assert!(taken("9".repeat(most)));
+        assert!(!taken("9".repeat(most + 1)), "{} digits", most + 1);
+        assert!(taken("1.25".to_owned()) && !taken("1.255".to_owned()));
+    }
+
     #[test]
     fn every_name_of_a_route_is_described() {
         let mut names = std::collections::HashSet::new();

@@ -135,8 +135,7 @@ fn words_or_null() -> Value {
 
 fn orders() -> Value {
     let text = json!({"type": "string"});
-    let number =
-        json!({"anyOf": [{"type": "string", "pattern": "^[0-9]{1,9}(\\.[0-9]{1,2})?$"}, {"type": "number"}]});
+    let number = quantity();
     let amount = amount();
     json!({
         "Address": {"type": "object", "properties": {
@@ -176,6 +175,12 @@ fn orders() -> Value {
             "state": {"enum": WriteState::ALL},
             "salesforce_id": text_or_null(), "error": {"type": ["object", "null"]}, "attempts": {"type": "integer"}}},
     })
+}
+
+/// How many of an item.
+fn quantity() -> Value {
+    json!({"anyOf": [{"type": "string", "pattern": "^[0-9]{1,15}(\\.[0-9]{1,2})?$"}, {"type": "number"}],
+        "description": "Above zero, at most 15 digits in all, and no more than the org's field has"})
 }
 
 /// A decimal in quotes.

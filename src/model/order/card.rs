@@ -9,11 +9,14 @@
 //!   security code behind them, any grouping.
 //! - A field that holds codes (keys, product codes, serial and tracking numbers, telephone numbers) is judged by the
 //!   usual lengths and the groups that are printed on cards, because such fields are full of long numbers.
-//! - An IBAN, and a number with the check digit of GS1 where goods and parcels have it, is no card number.
+//! - An IBAN, and a number with the check digit of GS1 where goods and parcels have it, is no card number. Neither are
+//!   two lines that both have the form of a telephone number, nor what stands behind the first group of USPS Certified
+//!   Mail.
 //!
 //! The work is linear in the length of the text: tests count the steps.
 
 mod characters;
+mod escapes;
 mod issuers;
 mod numbers;
 mod others;

@@ -72,7 +72,14 @@ pub fn check_own_key(key: &str, field: &str) -> Result<(), Invalid> {
         .split_once('@')
         .is_some_and(|(name, host)| !name.is_empty() && host.contains('.'));
     if is_address {
-        let message = "must not be an email address, because it is kept for ever: use a number of your own, in Idempotency-Key where the customer's key is an address";
+        let message = match field {
+            "Idempotency-Key" => {
+                "must not be an email address, because it is kept for ever: use a number of your own"
+            }
+            _ => {
+                "must not be an email address, because it is kept for ever: use a number of your own, in Idempotency-Key where the customer's key is an address"
+            }
+        };
         return Err(Invalid::new(field, message));
     }
     Ok(())
@@ -450,7 +457,15 @@ fn is_email(text: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::is_email;
+    use super::{check_own_key, is_email};
+
+    #[test]
+    fn an_address_as_a_key_is_refused_with_advice_that_helps() {
+        let told = |field| check_own_key("ana@example.com", field).unwrap_err().message;
+        assert!(told("external_id").contains("in Idempotency-Key"));
+        assert!(!told("Idempotency-Key").contains("in Idempotency-Key"));
+        assert!(told("Idempotency-Key").ends_with("use a number of your own"));
+    }
 
     #[test]
     fn an_address_is_one_person_s_at_a_domain() {

@@ -51,19 +51,51 @@ fn order(members: &Members<'_>) -> Result<(), Invalid> {
         members::payment(value, &path)?;
     }
     members.amount("tax")?;
+    if let Some(shipment) = members.object("shipment")? {
+        shipment.amount("amount")?;
+    }
+    let discounts = discount_lines(members)?;
     let lines = members.list("lines", LIST_MAX)?;
     if lines.is_empty() {
         return Err(members.invalid("lines", "is empty: an order has at least one item"));
     }
-    for (value, path) in lines {
+    let items = lines.len().saturating_sub(discounts);
+    for (index, (value, path)) in lines.into_iter().enumerate() {
         let line = Members::of(value, &path)?;
         line.text("pricebook_entry_id")?;
+        if index < items {
+            line.amount("unit_price")?;
+        } else {
+            discount_price(&line)?;
+        }
         members::fields(&line)?;
         members::quantity(&line)?;
         line.amount("tax")?;
         line.amount("discount")?;
     }
     Ok(())
+}
+
+/// How many lines stand for discounts: the last ones, whose prices are what they take off.
+fn discount_lines(members: &Members<'_>) -> Result<usize, Invalid> {
+    let mut lines = 0;
+    for (value, path) in members.list("savings", LIST_MAX)? {
+        let saving = Members::of(value, &path)?;
+        saving.amount("amount")?;
+        lines += usize::from(members::flag(&saving, "is_line")? == Some(true));
+    }
+    Ok(lines)
+}
+
+fn discount_price(line: &Members<'_>) -> Result<(), Invalid> {
+    let price = line.get("unit_price").and_then(Decimal::from_json);
+    match price {
+        Some(price) if price.is_positive() => Err(line.invalid(
+            "unit_price",
+            "must not be above zero: the line stands for a discount",
+        )),
+        _ => Ok(()),
+    }
 }
 
 fn payment(members: &Members<'_>) -> Result<(), Invalid> {

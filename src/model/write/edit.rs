@@ -248,6 +248,22 @@ mod tests {
                 "lines[0].quantity must be",
             ),
             (json!({"lines": null}), "no order any more"),
+            (
+                json!({"lines": {"0": {"unit_price": "-5"}}}),
+                "lines[0].unit_price must be a decimal",
+            ),
+            (
+                json!({"lines": {"0": {"unit_price": "-5"}}, "savings": [{"amount": "5", "is_line": false}]}),
+                "lines[0].unit_price must be a decimal",
+            ),
+            (
+                json!({"shipment": {"amount": "-1"}}),
+                "shipment.amount must be a decimal",
+            ),
+            (
+                json!({"savings": [{"amount": "-1"}]}),
+                "savings[0].amount must be a decimal",
+            ),
             (json!({"colour": "red"}), "no colour"),
             (json!({"customer": {"nickname": "A"}}), "no customer.nickname"),
             (
@@ -277,6 +293,25 @@ mod tests {
         ] {
             let refusal = edited(&patch).unwrap_err();
             assert!(refusal.contains(word), "{patch}: {refusal}");
+        }
+    }
+
+    #[test]
+    fn a_line_that_stands_for_a_discount_takes_off() {
+        let mut order: Value = serde_json::from_str(ORDER).unwrap();
+        order["savings"] = json!([{"amount": "5", "is_line": true}]);
+        let line = json!({"pricebook_entry_id": "01v", "quantity": "1", "unit_price": "-5", "fields": {}});
+        order["lines"].as_array_mut().unwrap().push(line);
+        let edited = |patch: &Value| edit(Kind::Order, &order.to_string(), patch).map(drop);
+        let city = json!({"shipping_address": {"city": "Bath"}});
+        assert_eq!(edited(&city), Ok(()));
+        assert_eq!(edited(&json!({"lines": {"1": {"unit_price": "-4"}}})), Ok(()));
+        for (index, price) in [("0", "-5"), ("1", "5")] {
+            let refused = edited(&json!({"lines": {index: {"unit_price": price}}})).unwrap_err();
+            assert!(
+                refused.starts_with(&format!("lines[{index}].unit_price must")),
+                "{refused}"
+            );
         }
     }
 

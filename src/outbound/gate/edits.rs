@@ -5,7 +5,7 @@
 
 use serde_json::Value;
 
-use super::{Gate, Names};
+use super::{Gate, Names, books};
 use crate::model::clock::Millis;
 use crate::model::order::parse::Invalid;
 use crate::model::order::{Fields, day};
@@ -29,6 +29,7 @@ impl Gate {
         let before = Write::from_json(kind, &body).ok();
         check_day(before.as_ref(), &after, now)?;
         self.check_own_fields(before.as_ref(), &after)?;
+        books::check(self.known.dir(), before.as_ref(), &after)?;
         let stores = [Some(after.store_id().to_owned())];
         let check = |write: &Write| {
             let stores: Vec<Option<&str>> = stores.iter().map(Option::as_deref).collect();

@@ -49,6 +49,11 @@ impl Known {
         }))
     }
 
+    /// The state directory.
+    pub fn dir(&self) -> &Path {
+        &self.0.dir
+    }
+
     pub fn shape(&self) -> Option<Arc<Shape>> {
         self.0
             .shape

@@ -178,16 +178,11 @@ impl Outbox {
     }
 }
 
-/// A write by what people call it: `WEB-1` (an order, else whatever has the key), `case:K-1`, or `#17`. Keys are the
-/// stores' or the org's. Where the writes of several stores have the key, none of them is taken for the other.
+/// A write by what people call it: `WEB-1` (an order, else whatever has the key), `case:K-1`, or `#17`; its number alone is enough
+/// where that is nobody's key. Keys are the stores' or the org's. Where the writes of several stores have the key, none of them is taken for the other.
 pub(super) fn sequence(connection: &Connection, reference: &str) -> rusqlite::Result<Sought<i64>> {
     if let Some(number) = reference.strip_prefix('#') {
-        let number: Option<i64> = number.parse().ok();
-        let found = connection
-            .prepare_cached("select sequence from writes where sequence = ?1")?
-            .query_row([number], |row| row.get(0))
-            .optional()?;
-        return Ok(found.map_or(Sought::None, Sought::Found));
+        return numbered(connection, number);
     }
     let (kind, key) = match reference.split_once(':') {
         Some((kind, key)) => Kind::from_name(kind).map_or((None, reference), |kind| (Some(kind), key)),
@@ -208,10 +203,19 @@ pub(super) fn sequence(connection: &Connection, reference: &str) -> rusqlite::Re
         meant = found.iter().map(|(sequence, _)| *sequence).collect();
     }
     Ok(match meant[..] {
-        [] => Sought::None,
+        [] => numbered(connection, reference)?,
         [one] => Sought::Found(one),
         _ => Sought::Several(several(&meant)),
     })
+}
+
+fn numbered(connection: &Connection, number: &str) -> rusqlite::Result<Sought<i64>> {
+    let number: Option<i64> = number.parse().ok();
+    let found = connection
+        .prepare_cached("select sequence from writes where sequence = ?1")?
+        .query_row([number], |row| row.get(0))
+        .optional()?;
+    Ok(found.map_or(Sought::None, Sought::Found))
 }
 
 fn several(sequences: &[i64]) -> String {
@@ -227,13 +231,8 @@ fn export(connection: &Connection, filter: &Filter, after: i64) -> rusqlite::Res
     page.iter().map(|view| full(connection, view.sequence)).collect()
 }
 
-/// To look at a write its number is enough where it is nobody's key; deeds want it as `#17`.
 fn detail(connection: &Connection, reference: &str) -> rusqlite::Result<Sought<Detail>> {
-    let mut found = sequence(connection, reference)?;
-    if found == Sought::None {
-        found = sequence(connection, &format!("#{reference}"))?;
-    }
-    Ok(match found {
+    Ok(match sequence(connection, reference)? {
         Sought::Found(sequence) => Sought::Found(full(connection, sequence)?),
         Sought::None => Sought::None,
         Sought::Several(sentence) => Sought::Several(sentence),

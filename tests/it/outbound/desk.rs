@@ -99,8 +99,21 @@ async fn orders_are_given_up_taken_up_again_and_retried_together() {
         discarded["error"]["code"], "FIELD_CUSTOM_VALIDATION_EXCEPTION",
         "what was wrong stays"
     );
-    let (code, ..) = org.verb(&["orders", "reopen", "BAD-2"]).await;
-    assert_eq!(code, 0);
+    let shown: Value =
+        serde_json::from_str(&org.verb(&["orders", "show", "BAD-2", "--json"]).await.1).unwrap();
+    let number = shown["number"].to_string();
+    let (code, _, said) = org.verb(&["orders", "reopen", &number]).await;
+    assert_eq!(code, 0, "{said}");
+    let edit = ["orders", "edit", &number, "--set", "customer.last_name=Ng"];
+    let (code, _, said) = org.verb(&edit).await;
+    assert_eq!(code, 0, "{said}");
+    let again = json!({"reason": "the shopper called again"});
+    for (deed, body) in [("discard", &again), ("reopen", &json!({}))] {
+        let (status, answer) = daemon
+            .admin_post(&format!("/api/orders/{number}/{deed}"), body)
+            .await;
+        assert_eq!(status, 200, "{deed}: {answer}");
+    }
     let (code, _, said) = org.verb(&["orders", "retry"]).await;
     assert!(code == 64 && said.contains("--all"), "{said}");
     let (code, _, said) = org.verb(&["orders", "show", "NOBODY"]).await;
@@ -118,7 +131,7 @@ async fn orders_are_given_up_taken_up_again_and_retried_together() {
         .map(|line| serde_json::from_str(line).unwrap())
         .collect();
     assert_eq!(exported.len(), 4);
-    assert_eq!(exported[1]["audit"].as_array().unwrap().len(), 3);
+    assert_eq!(exported[1]["audit"].as_array().unwrap().len(), 6);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -249,9 +262,12 @@ async fn an_edit_is_read_through_the_door_of_storefronts() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[allow(clippy::too_many_lines, reason = "one story, told in its order")]
 async fn an_edit_is_taken_as_far_as_intake_would_take_it() {
     let (org, daemon, _) = refused_orders(1).await;
     let other_book = org.some("Pricebook2", "where IsStandard = true").await;
+    let entry = "where Pricebook2.IsStandard = true";
+    let other_entry = org.some("PricebookEntry", entry).await;
     let long = "x".repeat(81);
     for (path, value, told) in [
         (
@@ -292,6 +308,23 @@ async fn an_edit_is_taken_as_far_as_intake_would_take_it() {
             "customer.email is not an email address",
         ),
         ("lines[0].quantity", "0", "lines[0].quantity must be"),
+        ("lines[0].quantity", "1.005", "lines[0].quantity must be"),
+        ("lines[0].quantity", "1234567890123456", "no order any more"),
+        (
+            "lines[0].unit_price",
+            "-5",
+            "lines[0].unit_price must be a decimal",
+        ),
+        (
+            "lines[0].pricebook_entry_id",
+            &other_entry,
+            "lines[0].pricebook_entry_id is not of the order's price book",
+        ),
+        (
+            "lines[0].pricebook_entry_id",
+            "01u000000000000AAA",
+            "lines[0].pricebook_entry_id is no price book entry",
+        ),
         ("lines[9].quantity", "1", "no order any more"),
     ] {
         let set = format!("{path}={value}");

@@ -298,6 +298,23 @@ async fn what_a_new_record_cannot_be_without_is_asked_for_where_the_store_may_se
     daemon.until(&path, &["sent", "confirmed"]).await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn an_order_is_not_cancelled_into_a_status_that_the_org_does_not_have() {
+    let org = an_org().await;
+    let (daemon, store, currency, products) = a_daemon(&org).await;
+    accepted(&daemon, &store, &order("STOP-1", &currency, &[(&products[0], 1)])).await;
+    let updates = format!("/v1/stores/{store}/orders/STOP-1/updates");
+    let cancel = json!({"external_id": "U-1", "cancelled": {}});
+    let (status, problem) = daemon.post(&updates, &cancel).await;
+    let told = "cancelled cannot be written: the org has no order status Cancelled; add it to Order.Status, or name one that is there as orders.cancelled_status";
+    assert_eq!(
+        (status, problem["field"].as_str(), problem["detail"].as_str()),
+        (422, Some("cancelled"), Some(told))
+    );
+    let moved = json!({"external_id": "U-2", "shipping_address": {"city": "Perth"}});
+    assert_eq!(daemon.post(&updates, &moved).await.0, 202);
+}
+
 /// The org cannot be asked what it looks like.
 async fn hide_describe(org: &Sandbox) {
     org.fault(json!({"path": "/describe", "fault": {"status": 503}}))

@@ -47,12 +47,13 @@ const RANGES: [Range; 36] = [
     range(352_800, 358_999, &[16], &[17, 18, 19]),
     // Visa.
     range(400_000, 499_999, &[16], &[13, 19]),
-    // Maestro, with Dankort, Elo, RuPay, Verve and Meeza inside it.
-    range(500_000, 509_999, &[16, 18, 19], &[13, 14, 15, 17]),
-    range(560_000, 589_999, &[16, 18, 19], &[13, 14, 15, 17]),
-    range(630_400, 630_499, &[16, 18, 19], &[13, 14, 15, 17]),
-    range(639_000, 639_099, &[16, 18, 19], &[13, 14, 15, 17]),
-    range(670_000, 679_999, &[16, 18, 19], &[13, 14, 15, 17]),
+    // Maestro, with Dankort, Elo, RuPay, Verve and Meeza inside it. Numbers of 13 to 15 digits are allowed to it, but
+    // are on no card, while platforms number orders with 13 digits that begin with 5 or 6.
+    range(500_000, 509_999, &[16, 18, 19], &[17]),
+    range(560_000, 589_999, &[16, 18, 19], &[17]),
+    range(630_400, 630_499, &[16, 18, 19], &[17]),
+    range(639_000, 639_099, &[16, 18, 19], &[17]),
+    range(670_000, 679_999, &[16, 18, 19], &[17]),
     // Switch and Solo, which are not given out any more.
     range(633_110, 633_110, &[16, 18, 19], &[]),
     range(633_300, 633_499, &[16, 18, 19], &[]),

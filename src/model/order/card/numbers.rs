@@ -1,6 +1,7 @@
 //! The numbers of a text, as groups of digits, and whether one is a card's.
 
 use super::characters::Character;
+use super::escapes;
 use super::issuers::{Lengths, is_card, usual_length};
 use super::others::{has_gs1_check_digit, iban, is_sim_card};
 use super::{DIGITS_MIN, Field};
@@ -10,6 +11,8 @@ const BLANKS_MAX: usize = 8;
 const SIGNS_MAX: usize = 3;
 /// Most digits of a telephone number behind its plus.
 const PHONE_DIGITS_MAX: usize = 13;
+/// Most digits of a group as cards have them printed.
+const PRINTED_GROUP_MAX: usize = 6;
 /// Most digits of a card number.
 const DIGITS_MAX: usize = 19;
 
@@ -32,6 +35,8 @@ struct Number {
     digits: Vec<u8>,
     /// Where each group ends among the digits.
     ends: Vec<usize>,
+    /// Groups that begin a line, without the first.
+    lines: Vec<usize>,
     /// A plus stands before it, as before telephone numbers.
     has_plus: bool,
 }
@@ -40,6 +45,7 @@ struct Number {
 #[derive(Debug, Default)]
 struct Gap {
     blanks: usize,
+    has_line_end: bool,
     sign: Option<char>,
     signs: usize,
     parts: bool,
@@ -50,6 +56,8 @@ impl Reading {
     pub fn of(text: &str, field: Field) -> Self {
         let mut reading = Self::default();
         let mut number = Number::default();
+        // Short groups with a comma and a blank between, each of which is a number by itself.
+        let mut list = Number::default();
         let mut gap = Gap::default();
         let mut in_word = false;
         let mut skip_to = 0;
@@ -61,24 +69,56 @@ impl Reading {
             if c.is_ascii_alphabetic() && !in_word {
                 skip_to = place + iban(&text[place..], &mut reading.steps);
             }
+            let escape = escapes::read(&text[place..], &mut reading.steps);
+            let (c, bytes) = escape.unwrap_or((c, 0));
+            skip_to = skip_to.max(place + bytes);
             in_word = c.is_alphanumeric();
             match Character::of(c) {
                 Character::Nothing => {}
                 Character::Digit(digit) => {
                     if !gap.joins() {
-                        reading.judge(&number, field);
+                        reading.end(&number, &mut list, gap.lists(), field);
                         number.clear(gap.has_plus);
                     }
-                    number.push(digit, gap.is_empty());
+                    number.push(digit, &gap);
                     gap = Gap::default();
                 }
-                Character::Blank => gap.blanks += 1,
+                Character::Blank => gap.add_blank(c),
                 Character::Sign(sign) => gap.add(sign),
                 Character::Letter => gap.part(),
             }
         }
-        reading.judge(&number, field);
+        reading.end(&number, &mut list, false, field);
         reading
+    }
+
+    /// A number ends; `goes_on` where a list that it may be of does not.
+    fn end(&mut self, number: &Number, list: &mut Number, goes_on: bool, field: Field) {
+        match number.lines.is_empty() {
+            true => self.judge(number, field),
+            false => number
+                .in_lines()
+                .iter()
+                .for_each(|number| self.judge(number, field)),
+        }
+        let is_short = number.ends.len() == 1 && number.digits.len() <= PRINTED_GROUP_MAX;
+        if is_short {
+            list.push_group(&number.digits);
+        }
+        if !is_short || !goes_on {
+            self.judge_list(list);
+            list.clear(false);
+        }
+    }
+
+    fn judge_list(&mut self, list: &Number) {
+        if list.digits.len() < DIGITS_MIN || self.found {
+            return;
+        }
+        self.found = (0..list.ends.len()).any(|index| {
+            self.steps += DIGITS_MAX;
+            list.is_in_printed_groups(index)
+        }) || list.is_in_fours(Field::Code, &mut self.steps);
     }
 
     fn judge(&mut self, number: &Number, field: Field) {
@@ -94,6 +134,7 @@ impl Reading {
             self.steps += DIGITS_MAX;
             number.group_is_card(index, field) || number.is_in_printed_groups(index)
         }) || number.is_in_fours(field, &mut self.steps)
+            || number.is_in_single_digits(&mut self.steps)
             || field == Field::Text && number.is_card_in_any_groups();
     }
 }
@@ -101,6 +142,11 @@ impl Reading {
 impl Gap {
     fn is_empty(&self) -> bool {
         self.blanks == 0 && self.signs == 0 && !self.parts
+    }
+
+    fn add_blank(&mut self, blank: char) {
+        self.blanks += 1;
+        self.has_line_end |= matches!(blank, '\n'..='\r' | '\u{85}' | '\u{2028}' | '\u{2029}');
     }
 
     fn add(&mut self, sign: char) {
@@ -120,8 +166,20 @@ impl Gap {
 
     /// Whether the digits on both sides may be of one number. With blanks around it, a sign of lists parts.
     fn joins(&self) -> bool {
-        let lists = self.sign.is_some_and(|sign| LISTS.contains(&sign));
-        !self.parts && self.blanks <= BLANKS_MAX && self.signs <= SIGNS_MAX && (self.blanks == 0 || !lists)
+        self.is_narrow() && (self.blanks == 0 || !self.has_sign_of_lists())
+    }
+
+    /// Whether the numbers on both sides may be of one list.
+    fn lists(&self) -> bool {
+        self.is_narrow() && self.has_sign_of_lists()
+    }
+
+    fn is_narrow(&self) -> bool {
+        !self.parts && self.blanks <= BLANKS_MAX && self.signs <= SIGNS_MAX
+    }
+
+    fn has_sign_of_lists(&self) -> bool {
+        self.sign.is_some_and(|sign| LISTS.contains(&sign))
     }
 }
 
@@ -129,16 +187,56 @@ impl Number {
     fn clear(&mut self, has_plus: bool) {
         self.digits.clear();
         self.ends.clear();
+        self.lines.clear();
         self.has_plus = has_plus;
     }
 
-    fn push(&mut self, digit: u8, same_group: bool) {
+    fn push(&mut self, digit: u8, gap: &Gap) {
+        if gap.has_line_end && !self.ends.is_empty() {
+            self.lines.push(self.ends.len());
+        }
         self.digits.push(digit);
         let end = self.digits.len();
         match self.ends.last_mut() {
-            Some(last) if same_group => *last = end,
+            Some(last) if gap.is_empty() => *last = end,
             _ => self.ends.push(end),
         }
+    }
+
+    fn push_group(&mut self, digits: &[u8]) {
+        self.digits.extend_from_slice(digits);
+        self.ends.push(self.digits.len());
+    }
+
+    /// The numbers of a text of lines: a line ends a number where it and the next have the form of telephone numbers.
+    /// A line that is long enough for a card is a number by itself too.
+    fn in_lines(&self) -> Vec<Self> {
+        let mut numbers = vec![Self {
+            has_plus: self.has_plus,
+            ..Self::default()
+        }];
+        let mut alone = Vec::new();
+        let mut was_phone = false;
+        let starts = std::iter::once(0).chain(self.lines.iter().copied());
+        let ends = self.lines.iter().copied().chain([self.ends.len()]);
+        for (start, end) in starts.zip(ends) {
+            let line = self.digits_of(start, end - start);
+            let is_phone = is_in_form_of_phone(line);
+            if line.len() >= DIGITS_MIN {
+                let mut number = Self::default();
+                (start..end).for_each(|group| number.push_group(self.digits_of(group, 1)));
+                alone.push(number);
+            }
+            if was_phone && is_phone {
+                numbers.push(Self::default());
+            }
+            was_phone = is_phone;
+            if let Some(number) = numbers.last_mut() {
+                (start..end).for_each(|group| number.push_group(self.digits_of(group, 1)));
+            }
+        }
+        numbers.append(&mut alone);
+        numbers
     }
 
     /// Where a group begins.
@@ -211,8 +309,9 @@ impl Number {
         if is_sim_card(chain) || is_parcel() {
             return false;
         }
-        // A number may stand before the card, and cards may follow each other.
+        // A number may stand before the card, and cards may follow each other. USPS Certified Mail has twenty digits.
         let (until, by) = match (field, fours) {
+            _ if chain.len() == 20 && matches!(chain[..2], [7, 0 | 1]) => (1, 1),
             (Field::Text, 4 | 5) => (2, 1),
             (Field::Text, 8..) => (fours, 4),
             _ => (1, 1),
@@ -232,9 +331,43 @@ impl Number {
         })
     }
 
+    /// Digits that stand alone, from the first to the last of such.
+    fn is_in_single_digits(&self, steps: &mut usize) -> bool {
+        let mut first = 0;
+        while first < self.ends.len() {
+            let singles = (first..self.ends.len())
+                .take_while(|group| self.length(*group) == 1)
+                .count();
+            *steps += singles + 1;
+            if singles >= DIGITS_MIN && is_card(self.digits_of(first, singles), Lengths::Usual) {
+                return true;
+            }
+            first += singles + 1;
+        }
+        false
+    }
+
     /// The whole number, however it is grouped.
     fn is_card_in_any_groups(&self) -> bool {
-        self.ends.len() > 1 && self.digits.len() > DIGITS_MIN && is_card(&self.digits, Lengths::All)
+        self.ends.len() > 1
+            && self.digits.len() > DIGITS_MIN
+            && !self.is_two_mobile_phones()
+            && is_card(&self.digits, Lengths::All)
+    }
+
+    /// Two groups of eight digits, both of which begin as mobile telephone numbers do where those have eight. No card
+    /// is printed in such groups.
+    fn is_two_mobile_phones(&self) -> bool {
+        let begins = |group| matches!(self.digits[self.start(group)], 5 | 6 | 8 | 9);
+        self.ends == [8, 16] && begins(0) && begins(1)
+    }
+}
+
+/// Seven digits to twelve. Without an area code, the first is neither 0 nor 1.
+fn is_in_form_of_phone(digits: &[u8]) -> bool {
+    match digits.len() {
+        7 | 8 => digits[0] > 1,
+        length => (9..DIGITS_MIN).contains(&length),
     }
 }
 

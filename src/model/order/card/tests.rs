@@ -81,7 +81,17 @@ fn in_digits_of(number: &str, zero: u32) -> String {
     number.chars().map(digit).collect()
 }
 
-const JOINTS: [&str; 34] = [
+const JOINTS: [&str; 44] = [
+    ", ",
+    " / ",
+    " , ",
+    "; ",
+    "%20",
+    "%C2%A0",
+    "&nbsp;",
+    "&#160;",
+    "&#xA0;",
+    "&ndash;",
     "+",
     "#",
     "=",
@@ -182,6 +192,11 @@ fn every_way_to_write_a_card_number_is_seen() {
         // Old cards of thirteen digits, and what nobody writes in other groups than those on the card.
         let all = if number.len() == 13 { 12 } else { 21 };
         ways.extend(written(number).into_iter().take(all));
+        // Two groups of eight may be two telephone numbers.
+        let is_phones = number.len() == 16 && [0, 8].iter().all(|at| "5689".contains(&number[*at..=*at]));
+        if is_phones {
+            ways.retain(|way| *way != groups(number, &[8], " "));
+        }
         for way in ways {
             tried += 1;
             if find(&json!({ "note": way })).is_none() {
@@ -214,6 +229,14 @@ fn particular_texts_with_card_numbers_are_seen() {
         "4\u{fe0f}\u{20e3}1\u{fe0f}\u{20e3}1\u{fe0f}\u{20e3}1\u{fe0f}\u{20e3}111111111111",
         "DE89 4111 1111 1111 1111",
         "order 20261129 5555555555554444",
+        "4111, 1111, 1111, 1111",
+        "qty 2, 4111, 1111, 1111, 1111, 12/27",
+        "3782, 822463, 10005",
+        "%204111111111111111",
+        "4111%2D1111%2d1111%2D1111",
+        "5123 4567\n4111 1111 1111 1111",
+        "51234567 4111111111111111",
+        "41111111 11111111",
     ] {
         assert!(contains(text), "{text}");
     }
@@ -226,6 +249,19 @@ fn particular_texts_with_card_numbers_are_seen() {
         ("serial_number", "3782 822463 10005"),
         ("reference", "5555555555554444"),
         ("Tracking__c", "4111.1111.1111.1111"),
+        ("phone", "4 1 1 1 1 1 1 1 1 1 1 1 1 1 1 1"),
+        ("reference", "3 7 8 2 8 2 2 4 6 3 1 0 0 0 5"),
+        ("product_code", "5 5 5 5 5 5 5 5 5 5 5 5 4 4 4 4"),
+        ("external_id", "4-1-1-1-1-1-1-1-1-1-1-1-1-1-1-1"),
+        (
+            "external_id",
+            "4%201%201%201%201%201%201%201%201%201%201%201%201%201%201%201",
+        ),
+        ("phone", "4111, 1111, 1111, 1111"),
+        ("phone", "4111%201111%201111%201111"),
+        ("reference", "4111&nbsp;1111&nbsp;1111&nbsp;1111"),
+        ("phone", "4111 1111 1111\n1111"),
+        ("phone", "4111\n1111\n1111\n1111"),
     ] {
         assert_eq!(find(&json!({ member: text })).as_deref(), Some(member), "{text}");
     }
@@ -356,6 +392,35 @@ fn key(rng: &mut fastrand::Rng) -> String {
     }
 }
 
+/// A number of USPS Certified Mail: twenty digits in five groups.
+fn certified_mail(rng: &mut fastrand::Rng) -> String {
+    let prefix = pick(rng, &["70222410000", "7012", "7018", "7019"]);
+    let rest = digits(rng, 20 - prefix.len());
+    groups(&format!("{prefix}{rest}"), &[4], " ")
+}
+
+/// Thirteen digits that begin with 5 or 6, as platforms number orders, in a sentence or alone.
+fn order_id_in_text(rng: &mut fastrand::Rng) -> String {
+    let (first, rest) = (rng.u8(5..7), digits(rng, 12));
+    let before = pick(rng, &["", "Order ", "#", "re: order no. "]);
+    format!("{before}{first}{rest}")
+}
+
+/// Two telephone numbers of eight digits, as in Hong Kong, on two lines.
+fn two_lines_of_phones(rng: &mut fastrand::Rng) -> String {
+    let lengths: &[usize] = if rng.bool() { &[4, 4] } else { &[8] };
+    let mut phone = || {
+        let plain = format!("{}{}", pick(rng, &["2", "3", "5", "6", "9"]), digits(rng, 7));
+        groups(&plain, lengths, " ")
+    };
+    [phone(), phone()].join("\n")
+}
+
+/// Two mobile telephone numbers of eight digits with a blank between.
+fn two_mobiles(rng: &mut fastrand::Rng) -> String {
+    format!("5{} 6{}", digits(rng, 7), digits(rng, 7))
+}
+
 /// As storefronts number their orders: thirteen digits that begin with 4, 5 or 6.
 fn storefront_id(rng: &mut fastrand::Rng) -> String {
     format!("{}{}", rng.u8(4..7), digits(rng, 12))
@@ -441,7 +506,23 @@ fn gift_card(rng: &mut fastrand::Rng) -> String {
     }
 }
 
-const KINDS: [Kind; 12] = [
+const KINDS: [Kind; 16] = [
+    (
+        "certified mail",
+        &["Tracking__c", "note", "message"],
+        certified_mail,
+    ),
+    (
+        "order ids in text",
+        &["note", "subject", "reason", "label"],
+        order_id_in_text,
+    ),
+    (
+        "telephone numbers on two lines",
+        &["phone", "note"],
+        two_lines_of_phones,
+    ),
+    ("two mobile telephone numbers", &["phone", "note"], two_mobiles),
     ("product codes", &["product_code", "note"], sku),
     ("EAN-13", &["product_code", "note"], ean),
     ("GTIN-14", &["product_code"], gtin),
@@ -487,7 +568,12 @@ fn other_numbers_are_hardly_ever_taken_for_cards() {
 
 #[test]
 fn the_steps_grow_as_the_text_does() {
-    let texts: [(&str, &str); 9] = [
+    let texts: [(&str, &str); 14] = [
+        ("list", "4111, "),
+        ("list of single digits", "1, "),
+        ("lines of telephone numbers", "5123 4567\n"),
+        ("escapes", "1%20"),
+        ("beginnings of escapes", "&#"),
         ("single digits", "1 "),
         ("pairs", "41 "),
         ("fours", "4111 "),
