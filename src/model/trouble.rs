@@ -72,7 +72,7 @@ pub enum FileKind {
     /// Its write-ahead log is read all the time and cannot begin anew.
     LogBlocked,
     Damaged,
-    /// It was damaged, is kept under another name and was begun anew.
+    /// It was damaged or replaced, is kept under another name and was begun anew.
     SetAside,
 }
 
