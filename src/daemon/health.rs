@@ -111,7 +111,9 @@ impl Watched {
         match self.set_aside.iter().find(|aside| aside.file == cache) {
             Some(SetAside { name, reason, .. }) if is_loading => {
                 self.files.tell(FileKind::Damaged, cache, now, || {
-                    format!("{cache} {reason} and is read again from the org; what lay there is kept as {name}")
+                    format!(
+                        "{cache} {reason} and is read again from the org; what lay there is kept as {name}"
+                    )
                 });
             }
             _ => self.files.passed(FileKind::Damaged, cache),

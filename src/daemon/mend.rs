@@ -111,7 +111,9 @@ impl Mender {
     pub(super) fn mend(&mut self, dir: &Path, clock: &Clock) -> anyhow::Result<()> {
         for kind in [cache::KIND, journal::KIND] {
             let file = kind.file_name;
-            let Some(reason) = Reason::of(dir, kind) else { continue };
+            let Some(reason) = Reason::of(dir, kind) else {
+                continue;
+            };
             let cannot = || format!("{file} {reason} and cannot be set aside");
             if reason == Reason::Replaced {
                 damage::remove_log_of_another(dir, kind).with_context(cannot)?;
