@@ -129,8 +129,9 @@ impl FileTrouble {
         self.kind == FileKind::DiskFull || self.refuses_orders()
     }
 
+    /// Whether no order can be accepted.
     fn refuses_orders(&self) -> bool {
-        self.kind == FileKind::Replaced && self.is_outbox
+        matches!(self.kind, FileKind::Replaced | FileKind::DiskFull) && self.is_outbox
     }
 }
 

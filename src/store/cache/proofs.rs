@@ -198,8 +198,8 @@ mod tests {
             (reason::FIELDS_CHANGED, "null", false),
         ] {
             let (_dir, cache) = cache(&format!(
-                "insert into _repair (kind, object, reason, opened_at, closed_at) \
-                 values ('reload', 'Account', '{reason}', 1, {closed})"
+                "insert into _repair (kind, object, reason, opened_at, closed_at, found) \
+                 values ('reload', 'Account', '{reason}', 1, {closed}, iif({closed} is null, null, 'read'))"
             ));
             let known = &known(cache.connection(), &[], NOW).unwrap()["Account"];
             let is_told = |problem: &String| problem.starts_with(reason::CONDITION_CHANGED);
