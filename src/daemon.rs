@@ -153,6 +153,7 @@ async fn once(
         writer,
     } = open(process, clock, lock, mender, &stop).map_err(at_start)?;
     let (org, dir) = (world.org.clone(), world.config.state.dir.clone());
+    let files = world.outbox.files().clone();
     let mut stages = Stages::new();
     stages.spawn_blocking(move || {
         writer.run();
@@ -181,6 +182,7 @@ async fn once(
         }
     };
     let ended = finish(stages, &stop, failed).await;
+    mender.is_outbox_full = files.is_outbox_full();
     // Nobody calls any more.
     allowance::write_calls(&org, &dir);
     ended
@@ -219,6 +221,9 @@ fn open(
     let (outbox, writer) = outbox::open(&dir, clock.now())?;
     if mender.full_count > 0 {
         outbox.files().tell_full(cache::KIND.file_name);
+    }
+    if mender.is_outbox_full {
+        outbox.files().tell_full(outbox::KIND.file_name);
     }
     let of = |kind| Opened::of(&dir, kind).with_context(|| format!("{} cannot be looked at", dir.display()));
     let opened = vec![of(cache::KIND)?, of(journal::KIND)?, outbox.opened().clone()];

@@ -35,6 +35,8 @@ pub(super) struct Mender {
     mended_at: Option<Instant>,
     /// How often in a row the disk was full.
     pub(super) full_count: u32,
+    /// Orders were refused for it when the stages ended.
+    pub(super) is_outbox_full: bool,
     pub(super) set_aside: Vec<SetAside>,
 }
 

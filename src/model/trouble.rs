@@ -151,8 +151,12 @@ pub struct Hindrances {
 }
 
 impl Hindrances {
-    /// Why no orders are sent, as one sentence.
+    /// Why no orders are taken or sent, as one sentence.
     pub fn of_orders(&self) -> Option<String> {
+        let refuses = self.files.iter().find(|trouble| trouble.refuses_orders());
+        if let Some(trouble) = refuses {
+            return Some(trouble.cause.clone());
+        }
         let of_org = self.of_all().map(|cause| format!("orders wait: {cause}"));
         let of_files = || self.files.iter().find(|trouble| trouble.keeps_orders());
         of_org
@@ -294,6 +298,28 @@ mod tests {
                 cause: String::new(),
             };
             assert_eq!(trouble.makes_stale(at(seconds)), expected, "{kind:?} {seconds}");
+        }
+    }
+
+    #[test]
+    fn no_order_is_taken_while_its_file_is_full_or_not_in_its_place() {
+        let orders = [FileKind::Replaced, FileKind::DiskFull];
+        for kind in FileKind::ALL {
+            for is_outbox in [true, false] {
+                let trouble = FileTrouble {
+                    kind,
+                    file: String::new(),
+                    since: 0,
+                    is_outbox,
+                    cause: String::new(),
+                };
+                let hindrances = Hindrances {
+                    files: vec![trouble],
+                    ..Hindrances::default()
+                };
+                let expected = is_outbox && orders.contains(&kind);
+                assert_eq!(hindrances.refuses_orders(), expected, "{kind:?} {is_outbox}");
+            }
         }
     }
 }

@@ -81,6 +81,12 @@ impl Files {
             .any(|trouble| trouble.kind == FileKind::DiskFull)
     }
 
+    pub fn is_outbox_full(&self) -> bool {
+        self.all()
+            .iter()
+            .any(|trouble| trouble.kind == FileKind::DiskFull && trouble.is_outbox)
+    }
+
     pub fn all(&self) -> Vec<FileTrouble> {
         let found = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         found.values().cloned().collect()
