@@ -33,7 +33,7 @@ use tokio_util::sync::CancellationToken;
 use crate::cli::Exit;
 use crate::config::Config;
 use crate::daemon::health::Watched;
-use crate::daemon::mend::{Failed, Mender};
+use crate::daemon::mend::{Failed, Mender, SetAside};
 use crate::inbound::allowance;
 use crate::inbound::apply::Bells;
 use crate::inbound::budget::Limits;
@@ -48,6 +48,7 @@ use crate::store::files::Opened;
 use crate::store::journal::{self, Journal};
 use crate::store::note::CALLS;
 use crate::store::outbox::{self, Outbox};
+use crate::store::pairing;
 use crate::store::reader::Reader;
 
 /// How long the stages may take to end.
@@ -73,8 +74,8 @@ struct World {
     health: Arc<watch::Sender<Health>>,
     /// All three databases, as they were opened.
     opened: Vec<Opened>,
-    /// The damaged files that this process has set aside.
-    set_aside: Vec<(&'static str, String)>,
+    /// The files that this process has set aside.
+    set_aside: Vec<SetAside>,
     /// How often in a row the disk was full.
     full_count: u32,
     process: Process,
@@ -152,6 +153,7 @@ async fn once(
         writer,
     } = open(process, clock, lock, mender, &stop).map_err(at_start)?;
     let (org, dir) = (world.org.clone(), world.config.state.dir.clone());
+    let files = world.outbox.files().clone();
     let mut stages = Stages::new();
     stages.spawn_blocking(move || {
         writer.run();
@@ -180,6 +182,7 @@ async fn once(
         }
     };
     let ended = finish(stages, &stop, failed).await;
+    mender.is_outbox_full = files.is_outbox_full();
     // Nobody calls any more.
     allowance::write_calls(&org, &dir);
     ended
@@ -219,8 +222,12 @@ fn open(
     if mender.full_count > 0 {
         outbox.files().tell_full(cache::KIND.file_name);
     }
+    if mender.is_outbox_full {
+        outbox.files().tell_full(outbox::KIND.file_name);
+    }
     let of = |kind| Opened::of(&dir, kind).with_context(|| format!("{} cannot be looked at", dir.display()));
     let opened = vec![of(cache::KIND)?, of(journal::KIND)?, outbox.opened().clone()];
+    pairing::note(&dir, &[cache::KIND, journal::KIND, outbox::KIND]);
     let reader = Reader::new(&dir);
     let known = Known::open(&dir, &config.orders, config.sync.profile);
     let world = World {

@@ -18,6 +18,7 @@ pub mod holders;
 pub mod journal;
 pub mod note;
 pub mod outbox;
+pub mod pairing;
 pub mod polls;
 pub mod priority;
 pub mod reader;

@@ -24,9 +24,12 @@ pub fn exit_of(error: &anyhow::Error) -> Exit {
         }
         match cause.downcast_ref::<OpenError>() {
             Some(OpenError::Newer { .. } | OpenError::Foreign { .. }) => return Exit::Configuration,
-            Some(OpenError::InUse { .. } | OpenError::Missing { .. } | OpenError::Another { .. }) => {
-                return Exit::Unavailable;
-            }
+            Some(
+                OpenError::InUse { .. }
+                | OpenError::Missing { .. }
+                | OpenError::Another { .. }
+                | OpenError::LogOfAnother { .. },
+            ) => return Exit::Unavailable,
             Some(OpenError::Directory { source, .. }) if !is_full(source) => return Exit::Unavailable,
             Some(
                 OpenError::Directory { .. }
@@ -117,6 +120,13 @@ mod tests {
                 OpenError::Another {
                     path: path(),
                     note: path(),
+                },
+                Exit::Unavailable,
+            ),
+            (
+                OpenError::LogOfAnother {
+                    path: path(),
+                    log: path(),
                 },
                 Exit::Unavailable,
             ),

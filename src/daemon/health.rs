@@ -9,6 +9,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::daemon::World;
+use crate::daemon::mend::SetAside;
 use crate::inbound::budget::Limits;
 use crate::model::clock::{Clock, Millis, format_datetime};
 use crate::model::freshness::{State, Truth};
@@ -37,7 +38,7 @@ pub(super) struct Watched {
     dir: PathBuf,
     files: Files,
     opened: Vec<Opened>,
-    set_aside: Vec<(&'static str, String)>,
+    set_aside: Vec<SetAside>,
     full_count: u32,
     health: Arc<watch::Sender<Health>>,
     stop: CancellationToken,
@@ -107,19 +108,21 @@ impl Watched {
 
     fn tell_what_is_aside(&self, is_loading: bool, now: Millis) -> anyhow::Result<()> {
         let cache = cache::KIND.file_name;
-        match self.set_aside.iter().find(|(file, _)| *file == cache) {
-            Some((_, name)) if is_loading => self.files.tell(FileKind::Damaged, cache, now, || {
-                format!(
-                    "{cache} was damaged and is read again from the org; the damaged file is kept as {name}"
-                )
-            }),
+        match self.set_aside.iter().find(|aside| aside.file == cache) {
+            Some(SetAside { name, reason, .. }) if is_loading => {
+                self.files.tell(FileKind::Damaged, cache, now, || {
+                    format!(
+                        "{cache} {reason} and is read again from the org; what lay there is kept as {name}"
+                    )
+                });
+            }
             _ => self.files.passed(FileKind::Damaged, cache),
         }
         let kept = damage::aside(&self.dir)?;
         for Aside { file, name, at } in &kept {
             self.files.tell(FileKind::SetAside, name, *at, || {
                 let at = format_datetime(*at);
-                format!("{file} was damaged at {at} and made again; {name} is what it was: remove it when it was looked at, it may hold personal data")
+                format!("{file} was set aside at {at}, damaged or replaced, and made again; {name} is what it was: remove it when it was looked at, it may hold personal data")
             });
         }
         let told = self.files.all().into_iter();

@@ -1,17 +1,18 @@
 //! What is done about the files of the state, so that the process need not end for them.
 //!
-//! A damaged cache or journal is set aside and made again; so the stages end and begin anew, and the listeners stay: who
+//! A damaged cache or journal is set aside and made again, and one that was replaced while it was open; so the stages end and begin anew, and the listeners stay: who
 //! asks meanwhile waits for a moment. A disk that is full is waited for while what is cached is served. Once is enough for
 //! damage: a disk that damages files again and again ends the process, and a person has to look.
 
+use std::fmt;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 
 use crate::model::clock::Clock;
-use crate::store::database::OpenError;
-use crate::store::{cache, damage, files, journal};
+use crate::store::database::{Kind, OpenError};
+use crate::store::{cache, damage, files, journal, pairing};
 
 /// Damage that is found again within this time is not mended again.
 const AGAIN_MAX: Duration = Duration::from_secs(600);
@@ -34,8 +35,47 @@ pub(super) struct Mender {
     mended_at: Option<Instant>,
     /// How often in a row the disk was full.
     pub(super) full_count: u32,
-    /// The files that were set aside.
-    pub(super) set_aside: Vec<(&'static str, String)>,
+    /// Orders were refused for it when the stages ended.
+    pub(super) is_outbox_full: bool,
+    pub(super) set_aside: Vec<SetAside>,
+}
+
+/// A database that was set aside and is made again.
+#[derive(Clone, Debug)]
+pub(super) struct SetAside {
+    pub(super) file: &'static str,
+    /// Under which it is kept.
+    pub(super) name: String,
+    pub(super) reason: Reason,
+}
+
+/// Why a database is set aside.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Reason {
+    /// SQLite or a look found its content to be wrong.
+    Damaged { cause: String },
+    /// It lies beside the log of another file, which it was put in the place of while that was open.
+    Replaced,
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Damaged { .. } => "was damaged",
+            Self::Replaced => "was replaced while it was in use",
+        })
+    }
+}
+
+impl Reason {
+    /// Why a database has to be set aside, if it has to be.
+    fn of(dir: &Path, kind: Kind) -> Option<Self> {
+        if pairing::has_log_of_another(dir, kind) {
+            return Some(Self::Replaced);
+        }
+        let found = damage::noted(dir).remove(kind.file_name)?;
+        Some(Self::Damaged { cause: found.cause })
+    }
 }
 
 impl Mender {
@@ -69,25 +109,38 @@ impl Mender {
         Ok(())
     }
 
-    /// Sets aside what is noted to be damaged, by this process or one before.
+    /// Sets aside what is noted to be damaged, by this process or one before, and what lies beside the log of another file.
     pub(super) fn mend(&mut self, dir: &Path, clock: &Clock) -> anyhow::Result<()> {
-        let noted = damage::noted(dir);
         for kind in [cache::KIND, journal::KIND] {
             let file = kind.file_name;
-            let Some(found) = noted.get(file) else { continue };
-            let kept = damage::set_aside(dir, kind, clock.now())
-                .with_context(|| format!("the damaged {file} cannot be set aside"))?;
-            let cause = &found.cause;
-            tracing::warn!(
-                file,
-                "{file} is damaged ({cause}): it is kept as {kept} and made again"
-            );
+            let Some(reason) = Reason::of(dir, kind) else {
+                continue;
+            };
+            let cannot = || format!("{file} {reason} and cannot be set aside");
+            if reason == Reason::Replaced {
+                damage::remove_log_of_another(dir, kind).with_context(cannot)?;
+            }
+            let kept = damage::set_aside(dir, kind, clock.now()).with_context(cannot)?;
+            match &reason {
+                Reason::Damaged { cause } => tracing::warn!(
+                    file,
+                    "{file} is damaged ({cause}): it is kept as {kept} and made again"
+                ),
+                Reason::Replaced => tracing::warn!(
+                    file,
+                    "{file} was replaced while it was in use, and what was written since is lost: the file that took its place is kept as {kept}, and {file} is made again"
+                ),
+            }
             if file == journal::KIND.file_name {
                 let events = journal::cut::begin_anew(dir, &dir.join(&kept), clock.now())?;
-                tracing::warn!("{events} events of the damaged journal can be read and are in the new one");
+                tracing::warn!("{events} events of {kept} can be read and are in the new journal");
             }
-            self.set_aside.retain(|(of, _)| *of != file);
-            self.set_aside.push((file, kept));
+            self.set_aside.retain(|aside| aside.file != file);
+            self.set_aside.push(SetAside {
+                file,
+                name: kept,
+                reason,
+            });
         }
         Ok(())
     }

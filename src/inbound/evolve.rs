@@ -174,9 +174,13 @@ async fn take_over(wires: &Wires, before: &Planned, now: Planned) -> anyhow::Res
         });
         *all = replaced.collect::<Vec<_>>().into();
     });
-    if evolved.wants_values() {
-        // Marked by the door already; but a load that began before the line above has not asked for the fields.
-        let (object, reason) = (object.clone(), reason::FIELDS_CHANGED);
+    let reason = match before.filter != now.filter {
+        true => Some(reason::CONDITION_CHANGED),
+        false => evolved.wants_values().then_some(reason::FIELDS_CHANGED),
+    };
+    if let Some(reason) = reason {
+        // Marked by the door already; but a load that began before the line above has not asked for it.
+        let object = object.clone();
         send(wires, Work::Reload { object, reason }).await?;
     }
     Ok(())

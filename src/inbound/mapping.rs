@@ -145,6 +145,37 @@ fn is_wanted(rules: &ObjectRules, name: &str) -> bool {
     needed || (!named(&rules.leave_out) && (rules.fields.is_empty() || named(&rules.fields)))
 }
 
+/// Fields that the rules leave out, those among them that the org does not show.
+pub fn left_out(describe: &Describe, rules: &ObjectRules) -> Vec<String> {
+    let shown = describe.fields.iter().map(|field| &field.name);
+    let mut names: Vec<String> = Vec::new();
+    for name in shown.chain(&rules.leave_out) {
+        let is_known = names.iter().any(|known| known.eq_ignore_ascii_case(name));
+        if !is_known && !name.eq_ignore_ascii_case("Id") && !is_wanted(rules, name) {
+            names.push(name.clone());
+        }
+    }
+    names
+}
+
+/// Names in `leave_out` that have no effect, and why.
+pub fn not_left_out<'r>(describe: &Describe, rules: &'r ObjectRules) -> Vec<(&'r str, &'static str)> {
+    let why = |name: &str| {
+        let is_named = |field: &str| field.eq_ignore_ascii_case(name);
+        if is_named("Id") || NEEDED.iter().any(|field| is_named(field)) {
+            Some("which is mirrored all the same, because rows cannot be kept current or shown without it")
+        } else if describe.field(name).is_none() {
+            Some("which the org does not have or does not show to this user")
+        } else {
+            None
+        }
+    };
+    let named = rules.leave_out.iter();
+    named
+        .filter_map(|name| Some((name.as_str(), why(name)?)))
+        .collect()
+}
+
 /// Fields that the org computes: an event need not carry what they have become.
 pub fn formulas(describe: &Describe, table: &Table) -> Vec<String> {
     let mirrored = |field: &&Field| table.position(&field.name).is_some();

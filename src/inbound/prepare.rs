@@ -19,7 +19,7 @@ use crate::salesforce::describe::Describe;
 use crate::salesforce::pubsub::PubSub;
 use crate::salesforce::{Error, Org};
 use crate::store::cache::fields::Evolved;
-use crate::store::cache::repairs::{Entry, Kind};
+use crate::store::cache::repairs::{Entry, Kind, reason};
 use crate::store::cache::{Cache, State, cursors, objects};
 use crate::store::journal::Journal;
 
@@ -53,6 +53,9 @@ pub struct Planned {
     pub in_own_channel: bool,
     /// A SOQL condition: rows that do not meet it are not mirrored.
     pub filter: Option<String>,
+    /// Fields that the configuration leaves out.
+    #[serde(default)]
+    pub left_out: Vec<String>,
     /// Fields that the org computes, by describe's names.
     pub formulas: Vec<String>,
     /// How often it is read again as a whole.
@@ -67,6 +70,7 @@ impl From<Table> for Planned {
             streamed: true,
             in_own_channel: false,
             filter: None,
+            left_out: Vec::new(),
             formulas: Vec::new(),
             reread_hours: None,
         }
@@ -144,7 +148,7 @@ pub async fn prepare(
     let names = mapping::objects(config);
     let members = own_members(org, config).await?;
     let looked: Vec<Option<Planned>> = stream::iter(&names)
-        .map(|name| look(org, pubsub, config, &members, name))
+        .map(|name| look_first(org, pubsub, config, &members, name))
         .buffered(QUESTIONS_MAX)
         .try_collect()
         .await
@@ -200,6 +204,7 @@ pub(super) fn establish(
             found.instance_url
         );
     }
+    follow_rules(cache, &found.objects, now)?;
     for planned in &found.objects {
         let (_, evolved) = cache.ensure_object(&planned.table, planned.streamed, now)?;
         tell(&planned.table.object, &evolved);
@@ -215,6 +220,30 @@ pub(super) fn establish(
     batch.is_batch(number);
     batch.commit()?;
     Ok(channels)
+}
+
+/// What the configuration leaves out goes, and what was read by another condition is read again.
+fn follow_rules(cache: &mut Cache, objects: &[Planned], now: Millis) -> anyhow::Result<()> {
+    let mut batch = cache.batch()?;
+    for planned in objects {
+        let object = &planned.table.object;
+        tell_left_out(object, &batch.leave_out(&planned.table, &planned.left_out)?);
+        let has_changed = batch.note_condition(object, planned.filter.as_deref())?;
+        if has_changed && batch.read_by_condition(object, now)? {
+            let reason = reason::CONDITION_CHANGED;
+            tracing::warn!(%object, "{object} will be read again as a whole: {reason}");
+        }
+    }
+    batch.commit()?;
+    Ok(())
+}
+
+/// Says in the log which fields the cache no longer has.
+pub(super) fn tell_left_out(object: &str, left_out: &[String]) {
+    if !left_out.is_empty() {
+        let fields = left_out.join(", ");
+        tracing::info!(%object, "{object} has no more {fields} in the cache: the configuration leaves it out");
+    }
 }
 
 /// Objects that are to be mirrored and once were, and that the org does not show now: their rows stay, and the
@@ -280,6 +309,24 @@ pub async fn look(
     }
 }
 
+/// As [`look`], and tells of rules that cannot be followed.
+async fn look_first(
+    org: &Org,
+    pubsub: &PubSub,
+    config: &config::Sync,
+    own_members: &[String],
+    name: &str,
+) -> Result<Option<Planned>, Error> {
+    let Some(describe) = org.describe(name).await?.filter(|describe| describe.queryable) else {
+        return Ok(None);
+    };
+    for (field, reason) in mapping::not_left_out(&describe, &config.rules(&describe.name)) {
+        let object = &describe.name;
+        tracing::warn!(%object, %field, "leave_out of {object} names {field}, {reason}: take it out of the list");
+    }
+    plan_of(pubsub, config, own_members, &describe).await.map(Some)
+}
+
 /// How a described object is mirrored, and whether its changes can be subscribed to.
 pub async fn plan_of(
     pubsub: &PubSub,
@@ -312,7 +359,8 @@ fn planned(config: &config::Sync, describe: &Describe) -> Planned {
     Planned {
         streamed: false,
         in_own_channel: false,
-        filter: mapping::filter(config.profile, describe, rules.filter),
+        filter: mapping::filter(config.profile, describe, rules.filter.clone()),
+        left_out: mapping::left_out(describe, &rules),
         formulas: mapping::formulas(describe, &table),
         reread_hours: rules.reread_hours,
         table,

@@ -42,7 +42,11 @@ pub fn run(config: &Config, command: OrdersCommand) -> anyhow::Result<Exit> {
                 Some(
                     DeskError::None(_)
                         | DeskError::OtherVersion
-                        | DeskError::Open(OpenError::Missing { .. } | OpenError::Another { .. })
+                        | DeskError::Open(
+                            OpenError::Missing { .. }
+                                | OpenError::Another { .. }
+                                | OpenError::LogOfAnother { .. }
+                        )
                 )
             ) =>
         {

@@ -72,7 +72,7 @@ pub enum FileKind {
     /// Its write-ahead log is read all the time and cannot begin anew.
     LogBlocked,
     Damaged,
-    /// It was damaged, is kept under another name and was begun anew.
+    /// It was damaged or replaced, is kept under another name and was begun anew.
     SetAside,
 }
 
@@ -129,8 +129,9 @@ impl FileTrouble {
         self.kind == FileKind::DiskFull || self.refuses_orders()
     }
 
+    /// Whether no order can be accepted.
     fn refuses_orders(&self) -> bool {
-        self.kind == FileKind::Replaced && self.is_outbox
+        matches!(self.kind, FileKind::Replaced | FileKind::DiskFull) && self.is_outbox
     }
 }
 
@@ -150,8 +151,12 @@ pub struct Hindrances {
 }
 
 impl Hindrances {
-    /// Why no orders are sent, as one sentence.
+    /// Why no orders are taken or sent, as one sentence.
     pub fn of_orders(&self) -> Option<String> {
+        let refuses = self.files.iter().find(|trouble| trouble.refuses_orders());
+        if let Some(trouble) = refuses {
+            return Some(trouble.cause.clone());
+        }
         let of_org = self.of_all().map(|cause| format!("orders wait: {cause}"));
         let of_files = || self.files.iter().find(|trouble| trouble.keeps_orders());
         of_org
@@ -293,6 +298,28 @@ mod tests {
                 cause: String::new(),
             };
             assert_eq!(trouble.makes_stale(at(seconds)), expected, "{kind:?} {seconds}");
+        }
+    }
+
+    #[test]
+    fn no_order_is_taken_while_its_file_is_full_or_not_in_its_place() {
+        let orders = [FileKind::Replaced, FileKind::DiskFull];
+        for kind in FileKind::ALL {
+            for is_outbox in [true, false] {
+                let trouble = FileTrouble {
+                    kind,
+                    file: String::new(),
+                    since: 0,
+                    is_outbox,
+                    cause: String::new(),
+                };
+                let hindrances = Hindrances {
+                    files: vec![trouble],
+                    ..Hindrances::default()
+                };
+                let expected = is_outbox && orders.contains(&kind);
+                assert_eq!(hindrances.refuses_orders(), expected, "{kind:?} {is_outbox}");
+            }
         }
     }
 }

@@ -20,6 +20,7 @@ pub mod objects;
 pub mod proofs;
 pub mod repairs;
 pub mod rows;
+mod rules;
 
 use std::path::{Path, PathBuf};
 

@@ -2,7 +2,7 @@
 //!
 //! Who meets a damaged page notes it in a file of its own, so that a start knows of it too, whatever ended the process.
 //! The cache can be read from the org again and the journal begun anew: the damaged file is set aside, under a name with
-//! the time, and kept. The outbox is never touched. A disk that is full or fails to read is no damage.
+//! the time, and kept. So is one that was put in the place of another while that was open. The outbox is never touched. A disk that is full or fails to read is no damage.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -136,6 +136,13 @@ pub fn look(dir: &Path, kind: Kind, is_stopped: impl Fn() -> bool) -> Result<Opt
         Err(OpenError::Damaged { cause, .. }) => Ok(Some(cause)),
         looked => looked,
     }
+}
+
+/// Removes the log of a file that is not there any more, so that nobody reads it into the one that is.
+pub fn remove_log_of_another(dir: &Path, kind: Kind) -> std::io::Result<()> {
+    ["-shm", "-wal"]
+        .iter()
+        .try_for_each(|ending| remove(&dir.join(format!("{}{ending}", kind.file_name))))
 }
 
 /// Sets a damaged database aside with its log, and forgets the oldest of those that are kept. Nobody uses it. Gives the

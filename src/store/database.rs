@@ -55,6 +55,10 @@ pub enum OpenError {
         "{path} is not the outbox that the directory had, and the orders that were accepted are in that one: put the file back or restore a backup; to go on without them, remove {note}"
     )]
     Another { path: PathBuf, note: PathBuf },
+    #[error(
+        "{path} was replaced while it was in use, and {log} belongs to the file before it, so neither is touched: put that file back or restore a backup; to go on with this one and without what was written since, remove {log}"
+    )]
+    LogOfAnother { path: PathBuf, log: PathBuf },
     #[error("{path} is damaged ({cause}): {}", advice(path))]
     Damaged { path: PathBuf, cause: String },
     #[error("{path} cannot be opened ({source}): check its permissions and the space left on the disk")]

@@ -81,6 +81,12 @@ impl Files {
             .any(|trouble| trouble.kind == FileKind::DiskFull)
     }
 
+    pub fn is_outbox_full(&self) -> bool {
+        self.all()
+            .iter()
+            .any(|trouble| trouble.kind == FileKind::DiskFull && trouble.is_outbox)
+    }
+
     pub fn all(&self) -> Vec<FileTrouble> {
         let found = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         found.values().cloned().collect()
@@ -97,7 +103,7 @@ fn over(kind: FileKind, file: &str) -> String {
             format!("no damage of {file} is known any more")
         }
         FileKind::Damaged => format!("{file} has been read again from the org"),
-        FileKind::SetAside => format!("{file}, a damaged copy, was removed"),
+        FileKind::SetAside => format!("{file}, a copy that was set aside, was removed"),
     }
 }
 
@@ -191,9 +197,9 @@ impl Opened {
         } else if is_log {
             "end all programs that have the database open and start storesync again"
         } else if self.database == journal {
-            "put back the file that was there, or start storesync again without its history"
+            "put back the file that was there, or start storesync again, which sets this one aside and goes on with the events in it"
         } else {
-            "put back the file that was there, or remove it and start storesync again, which reads all from the org"
+            "put back the file that was there, or start storesync again, which sets this one aside and reads all from the org"
         };
         Some(format!(
             "{name} was removed or replaced while storesync uses it; {what_to_do}"

@@ -520,3 +520,94 @@ async fn a_log_that_another_program_reads_all_the_time_is_told_with_its_name() {
     drop(holder);
     until_passed(&daemon).await;
 }
+
+/// Puts a copy of a database, as it is now, in its place.
+fn replace_with_copy(state: &Path, name: &str) {
+    let copy = state.join("copy");
+    let open = Connection::open(state.join(name)).unwrap();
+    let path = copy.to_str().unwrap();
+    open.execute("vacuum into ?1", [path]).unwrap();
+    std::fs::rename(&copy, state.join(name)).unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_replaced_file_is_never_read_with_the_log_of_the_one_before() {
+    let org = Sandbox::start(&["--products", "5", "--stores", "1"]).await;
+    let product = org.some("Product2", "").await;
+    let mut daemon = org.daemon().await;
+    for name in ["cache.db", "journal.db"] {
+        daemon.live().await;
+        let text = format!("before {name} was replaced");
+        org.update("Product2", &product, json!({"Description": text}))
+            .await;
+        converge(&org).await;
+        let before = events(&org).await;
+        assert!(!before.is_empty());
+        replace_with_copy(&org.state(), name);
+        let text = format!("after {name} was replaced");
+        org.update("Product2", &product, json!({"Description": text}))
+            .await;
+        daemon.running.kill();
+        daemon = org.daemon().await;
+        let aside = kept(&org.state(), name);
+        assert_eq!(aside.len(), 1, "{name}: {aside:?}");
+        let said = daemon.running.said();
+        let told = format!("{name} was replaced while it was in use");
+        assert!(said.contains(&told) && said.contains(&aside[0]), "{said}");
+        eventually("it is told", async || {
+            let told = of_files(&readyz(&daemon).await.1);
+            let is_told =
+                |(kind, cause): &(String, String)| kind == "file_set_aside" && cause.contains(&aside[0]);
+            told.iter().any(is_told).then_some(())
+        })
+        .await;
+        daemon.live().await;
+        converge(&org).await;
+        until_passed(&daemon).await;
+        let after = events(&org).await;
+        assert!(
+            before.iter().all(|event| after.contains(event)),
+            "{before:?} {after:?}"
+        );
+        let whole = Connection::open(org.state().join(&aside[0])).unwrap();
+        let sound: String = whole
+            .query_row("pragma quick_check", [], |row| row.get(0))
+            .unwrap();
+        assert_eq!(sound, "ok", "what is kept is no mixture");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_outbox_is_not_read_with_the_log_of_the_one_before() {
+    let org = Sandbox::start(&["--products", "5", "--stores", "1"]).await;
+    let mut daemon = org.daemon().await;
+    daemon.live().await;
+    let (store, currency, products) = a_store(&daemon).await;
+    let placed = order("WEB-1", &currency, &[(&products[0], 1)]);
+    assert_eq!(daemon.place(&store, &placed).await.unwrap().0, 202);
+    replace_with_copy(&org.state(), "outbox.db");
+    daemon.running.kill();
+    let files = ["outbox.db", "outbox.db-wal"].map(|name| org.state().join(name));
+    let read = || files.each_ref().map(|path| std::fs::read(path).unwrap());
+    let before = read();
+    let tells = |said: &str| {
+        let words = [
+            "outbox.db was replaced while it was in use",
+            "remove ",
+            "outbox.db-wal",
+        ];
+        words.iter().all(|word| said.contains(word))
+    };
+    let (exit, said) = org.refused_daemon(&[]);
+    assert!(exit == Some(69) && tells(&said), "{exit:?} {said}");
+    let (exit, told, _) = org.verb(&["check", "--offline"]).await;
+    assert!(exit == 1 && tells(&told), "{told}");
+    let (exit, _, said) = org.verb(&["orders", "list"]).await;
+    assert!(exit == 69 && tells(&said), "{said}");
+    assert!(before == read(), "neither file is touched");
+
+    std::fs::remove_file(&files[1]).unwrap();
+    let daemon = org.daemon().await;
+    let known = format!("/v1/stores/{store}/orders/WEB-1");
+    assert_eq!(daemon.get(&known).await.unwrap().0, 200);
+}

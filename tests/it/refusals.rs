@@ -1,9 +1,10 @@
 //! What a user is told when something is wrong: one sentence, and the documented exit status.
 
+use std::io::Write as _;
 use std::net::TcpListener;
 
 use crate::monitoring::moving::{Change, DISK, Seen};
-use crate::world::{Sandbox, eventually, refused, storesync};
+use crate::world::{Sandbox, a_store, eventually, order, refused, storesync};
 
 fn assert_refused((code, said): (Option<i32>, String), expected: i32, words: &[&str]) {
     let sentence = said.lines().last().unwrap_or_default();
@@ -117,6 +118,51 @@ async fn a_full_disk_is_one_sentence_and_loses_nothing() {
     let mut seen = Seen::default();
     seen.after(&daemon, "a file of 32 MiB", fill, &less).await;
     seen.is_all_of(DISK);
+    drop(daemon);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_order_is_to_be_sent_where_each_is_refused_for_a_full_disk() {
+    let org = Sandbox::start(&["--products", "5", "--stores", "1"]).await;
+    let disk = Disk::of(&org.dir.path().join("disk"), "48m");
+    let state = disk.path.to_str().unwrap();
+    let daemon = org.daemon_with(&[("STORESYNC__STATE__DIR", state)]).await;
+    daemon.live().await;
+    let (store, currency, products) = a_store(&daemon).await;
+    let ready = async || -> Option<(u16, serde_json::Value)> {
+        let answer = reqwest::get(format!("{}/readyz", daemon.admin)).await.ok()?;
+        Some((answer.status().as_u16(), answer.json().await.ok()?))
+    };
+    assert_eq!(ready().await.unwrap().1["orders"]["ready"], true);
+
+    let other = disk.path.join("other");
+    let mut file = std::fs::File::create(&other).unwrap();
+    while file.write_all(&[1; 4_096]).is_ok() {}
+    let mut number = 0;
+    eventually("an order is refused", async || {
+        number += 1;
+        let placed = order(&format!("WEB-{number}"), &currency, &[(&products[0], 1)]);
+        let answer = daemon.place(&store, &placed).await?;
+        (answer.0 == 503).then_some(())
+    })
+    .await;
+    eventually("orders are not to be sent here", async || {
+        let (status, told) = ready().await?;
+        let problem = told["orders"]["problem"].as_str()?;
+        let is_told = problem.contains("the disk is full");
+        (status == 503 && told["orders"]["ready"] == false && told["reads"]["ready"] == true && is_told)
+            .then_some(())
+    })
+    .await;
+    drop(file);
+    std::fs::remove_file(other).unwrap();
+    eventually("orders are taken again", async || {
+        let (status, told) = ready().await?;
+        (status == 200 && told["orders"]["ready"] == true).then_some(())
+    })
+    .await;
+    let placed = order("WEB-AGAIN", &currency, &[(&products[0], 1)]);
+    assert_eq!(daemon.place(&store, &placed).await.unwrap().0, 202);
     drop(daemon);
 }
 

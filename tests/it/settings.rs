@@ -648,3 +648,100 @@ fn the_plan_keeps_to_the_calls_of_the_configuration() {
         assert!(plan.calls_daily <= budget, "{plan:?}");
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn another_condition_on_an_object_with_change_events_is_applied_at_the_next_start() {
+    let org = Sandbox::start(&["--products", "5", "--stores", "1"]).await;
+    let plain = std::fs::read_to_string(org.config()).unwrap();
+    let id = org.some("Product2", "").await;
+    let mut daemon = org.daemon().await;
+    daemon.live().await;
+    let all = "SELECT Id FROM Product2";
+    let (only, others) = (format!("Id = '{id}'"), format!("Id != '{id}'"));
+    for condition in [Some(&only), Some(&others), None] {
+        daemon.running.kill();
+        std::fs::write(org.config(), &plain).unwrap();
+        if let Some(condition) = condition {
+            configure(
+                &org,
+                &format!("[sync.object.Product2]\nwhere = \"{condition}\"\n"),
+            );
+        }
+        let rows = org
+            .query(&condition.map_or(all.to_owned(), |condition| format!("{all} WHERE {condition}")))
+            .await;
+        let mut expected: Vec<Value> = rows.iter().map(|row| row["Id"].clone()).collect();
+        expected.sort_by_key(Value::to_string);
+        daemon = org.daemon().await;
+        eventually("the rows are those that meet the condition", async || {
+            let rows = select(&cache(&org.state()), "select id from product2 order by id");
+            let ids: Vec<Value> = rows.iter().map(|row| row["id"].clone()).collect();
+            (ids == expected).then_some(())
+        })
+        .await;
+        daemon.live().await;
+        let said = daemon.running.said();
+        let told = "Product2 will be read again as a whole: the condition on its rows has changed";
+        assert!(said.contains(told), "{said}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_left_out_leaves_a_cache_that_has_it_and_comes_back() {
+    let org = Sandbox::start(&["--products", "5", "--stores", "1"]).await;
+    let plain = std::fs::read_to_string(org.config()).unwrap();
+    let id = org.some("Product2", "").await;
+    let mut daemon = org.daemon().await;
+    daemon.live().await;
+    const TEXT: &str = "a text that stands nowhere else";
+    org.update("Product2", &id, json!({"Description": TEXT})).await;
+    converge(&org).await;
+    let path = format!("/v1/objects/product2/{id}");
+    assert_eq!(daemon.get(&path).await.unwrap().1["description"], TEXT);
+
+    daemon.running.kill();
+    configure(
+        &org,
+        "[sync.object.Product2]\nleave_out = [\"description\", \"Name\", \"Unheard_Of__c\"]\n",
+    );
+    daemon = org.daemon().await;
+    eventually("the value is gone", async || {
+        let (status, row) = daemon.get(&path).await?;
+        (status == 200 && row.get("description").is_none()).then_some(())
+    })
+    .await;
+    daemon.live().await;
+    converge(&org).await;
+    let said = daemon.running.said();
+    for (name, reason) in [
+        ("Name", "mirrored all the same"),
+        ("Unheard_Of__c", "does not have"),
+    ] {
+        let names = format!("leave_out of Product2 names {name}, ");
+        let told = said.lines().find(|line| line.contains(&names));
+        assert!(told.is_some_and(|line| line.contains(reason)), "{name}: {said}");
+    }
+    let missing = "select field from _field where missing_since is not null and field = 'Description'";
+    assert!(
+        select(&cache(&org.state()), missing).is_empty(),
+        "the org does not hide it"
+    );
+    let (_, told, _) = org.verb(&["check"]).await;
+    assert!(told.contains("object.Product2.leave_out names it"), "{told}");
+    daemon.running.kill();
+    let file = org.state().join("cache.db");
+    let emptied = "pragma wal_checkpoint(truncate)";
+    let open = rusqlite::Connection::open(&file).unwrap();
+    open.query_row(emptied, [], |_| Ok(())).unwrap();
+    let bytes = std::fs::read(&file).unwrap();
+    let holds = |text: &str| bytes.windows(text.len()).any(|found| found == text.as_bytes());
+    assert!(!holds(TEXT) && holds(&id), "its pages are overwritten");
+    drop(open);
+
+    std::fs::write(org.config(), plain).unwrap();
+    let daemon = org.daemon().await;
+    eventually("the value is back", async || {
+        (daemon.get(&path).await?.1["description"] == TEXT).then_some(())
+    })
+    .await;
+}

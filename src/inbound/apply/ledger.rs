@@ -2,7 +2,7 @@
 
 use crate::inbound::apply::work::Work;
 use crate::inbound::apply::{Mirrored, Phase, World};
-use crate::inbound::prepare::Planned;
+use crate::inbound::prepare::{Planned, tell_left_out};
 use crate::model::clock::format_datetime;
 use crate::store::cache::absence::Decision;
 use crate::store::cache::fields::Evolved;
@@ -261,6 +261,11 @@ impl World {
 
     /// Takes up an object that the org did not show before.
     fn added(&mut self, batch: &mut Batch<'_>, planned: &Planned) -> anyhow::Result<Evolved> {
+        tell_left_out(
+            &planned.table.object,
+            &batch.leave_out(&planned.table, &planned.left_out)?,
+        );
+        batch.note_condition(&planned.table.object, planned.filter.as_deref())?;
         let (mirror, state, evolved) = batch.add_object(&planned.table, planned.streamed, self.now)?;
         let mut mirrored = Mirrored::new(mirror, planned);
         if matches!(state, State::Live | State::Reload) {
@@ -284,21 +289,26 @@ impl World {
         let Some(index) = self.by_name.get(object).copied() else {
             return self.added(batch, planned);
         };
+        tell_left_out(object, &batch.leave_out(&planned.table, &planned.left_out)?);
         let evolved = batch.evolve(&planned.table, self.now)?;
+        let has_other_condition = batch.note_condition(object, planned.filter.as_deref())?;
         let before = &mut self.objects[index];
         let mirror = before.mirror.with_table(planned.table.clone());
         let mut after = Mirrored::new(mirror, planned);
         after.phase = std::mem::replace(&mut before.phase, Phase::Unloaded);
         after.catching_up = before.catching_up;
         after.read_at = before.read_at;
-        let filter_changed = before.filtered != after.filtered;
+        // Of a cache that did not note its conditions, this much is known.
+        let has_other_condition = has_other_condition || before.filtered != after.filtered;
         *before = after;
         self.link();
         self.schemas.map_again(index, &self.objects);
         batch.set_object_problem(object, None)?;
         if batch.set_streamed(object, planned.streamed)? {
             self.reload(batch, object, "kept current another way from now on")?;
-        } else if evolved.wants_values() || filter_changed {
+        } else if has_other_condition {
+            self.reload(batch, object, reason::CONDITION_CHANGED)?;
+        } else if evolved.wants_values() {
             self.reload(batch, object, reason::FIELDS_CHANGED)?;
         }
         Ok(evolved)

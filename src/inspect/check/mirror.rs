@@ -296,6 +296,13 @@ async fn rules(
             }
         }
     }
+    for (name, reason) in mapping::not_left_out(describe, rules) {
+        if describe.field(name).is_some() {
+            let subject = format!("{}.{name}", describe.name);
+            let told = format!("object.{}.leave_out names it, {reason}", describe.name);
+            report.warn(Area::Objects, &subject, &told, "take it out of the list");
+        }
+    }
     let Some(filter) = &rules.filter else { return };
     let subject = format!("{} where", describe.name);
     match world

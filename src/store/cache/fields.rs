@@ -3,7 +3,7 @@
 //! - A field that appears becomes a column, and the object is read again: the rows that are there have no value.
 //! - A field that goes away, deleted or hidden from the user, which look the same, keeps its column and what is
 //!   in it; it is listed as missing since then, and new rows have no value there. When it comes back, the object
-//!   is read again.
+//!   is read again. One that the configuration leaves out goes with its column ([`mod@super::rules`]).
 //! - A field whose type changes gets its values anew, and the object is read again. Where SQLite stores the two
 //!   types differently the column is made anew, so that until then readers see null and never a value of the old
 //!   type.
@@ -160,25 +160,30 @@ fn retype(connection: &Connection, table: &Table, column: &Column, before: &str)
     if same {
         return Ok(());
     }
+    drop_column(connection, &table.name, &column.name)?;
+    add(connection, table, column)
+}
+
+/// Views and indexes are to be built again after it.
+pub(super) fn drop_column(connection: &Connection, table: &str, column: &str) -> rusqlite::Result<()> {
     // A column that an index is over can not go.
     let indexes: Vec<String> = connection
         .prepare(
             "select distinct list.name from pragma_index_list(?1) list, pragma_index_info(list.name) info \
              where info.name = ?2 and list.origin = 'c'",
         )?
-        .query_map(params![table.name, column.name], |row| row.get(0))?
+        .query_map(params![table, column], |row| row.get(0))?
         .collect::<Result<_, _>>()?;
     for index in indexes {
         connection.execute_batch(&format!("drop index {}", quoted(&index)))?;
     }
     // Nor one that a view or a trigger names.
     views::drop_all(connection)?;
-    let (name, gone) = (quoted(&table.name), quoted(&column.name));
-    connection.execute_batch(&format!("alter table {name} drop column {gone}"))?;
-    add(connection, table, column)
+    let (table, column) = (quoted(table), quoted(column));
+    connection.execute_batch(&format!("alter table {table} drop column {column}"))
 }
 
-fn columns(connection: &Connection, table: &str) -> rusqlite::Result<HashSet<String>> {
+pub(super) fn columns(connection: &Connection, table: &str) -> rusqlite::Result<HashSet<String>> {
     connection
         .prepare("select lower(name) from pragma_table_info(?1)")?
         .query_map([table], |row| row.get(0))?

@@ -146,6 +146,13 @@ impl Cache {
                 State::Live if again => State::Reload,
                 state => state,
             };
+            if evolved.wants_values() {
+                // A load that is under way has not asked for them.
+                transaction.execute(
+                    "update _load set job = null, locator = null where object = ?1",
+                    [&table.object],
+                )?;
+            }
             transaction.execute(
                 "update _object set streamed = ?2, state = ?3, problem = null where object = ?1",
                 params![table.object, streamed, state.as_str()],

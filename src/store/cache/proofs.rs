@@ -52,11 +52,13 @@ pub fn known(
         .prepare_cached(
             "select o.object, o.streamed, o.rows, coalesce(o.problem, case when a.waiting is not null then a.waiting || \
                 ' rows were not found in the org, and wait for a person: storesync removals list' end, \
+                (select r.reason || ': it is read again, and until then it has rows too many or too few' from _repair r \
+                    where r.object = o.object and r.kind = 'reload' and r.closed_at is null and r.reason = ?2), \
                 case o.streamed when 1 then ?1 end), \
                 o.state in ('live', 'reload') and coalesce(p.complete, 0), p.wall, p.boot, p.boot_id \
              from _object o left join _proof p on p.object = o.object left join _absence a on a.object = o.object",
         )?
-        .query_map([of_channel], |row| {
+        .query_map(params![of_channel, reason::CONDITION_CHANGED], |row| {
             let proof = match row.get::<_, Option<Millis>>(5)? {
                 Some(wall) => Some(in_this_boot(wall, row.get(6)?, &row.get::<_, String>(7)?, now)),
                 None => None,
@@ -189,6 +191,27 @@ mod tests {
     }
 
     #[test]
+    fn rows_that_were_read_by_another_condition_are_told_to_be_wrong_until_they_are_read_again() {
+        for (reason, closed, expected) in [
+            (reason::CONDITION_CHANGED, "null", true),
+            (reason::CONDITION_CHANGED, "2", false),
+            (reason::FIELDS_CHANGED, "null", false),
+        ] {
+            let (_dir, cache) = cache(&format!(
+                "insert into _repair (kind, object, reason, opened_at, closed_at, found) \
+                 values ('reload', 'Account', '{reason}', 1, {closed}, iif({closed} is null, null, 'read'))"
+            ));
+            let known = &known(cache.connection(), &[], NOW).unwrap()["Account"];
+            let is_told = |problem: &String| problem.starts_with(reason::CONDITION_CHANGED);
+            assert_eq!(
+                known.problem.as_ref().is_some_and(is_told),
+                expected,
+                "{reason} {closed}"
+            );
+        }
+    }
+
+    #[test]
     fn nothing_is_proved_while_something_is_missing() {
         let open = |kind: &str, reason: &str| {
             format!(
@@ -199,6 +222,7 @@ mod tests {
             (String::new(), true),
             (open("catch_up", "position lost"), false),
             (open("reload", "overflow"), false),
+            (open("reload", reason::CONDITION_CHANGED), false),
             (open("reload", reason::BY_SCHEDULE), true),
             (open("reload", reason::FIELDS_CHANGED), true),
             (open("verify", "by schedule"), true),

@@ -17,6 +17,7 @@ const HISTORY_MAX: i64 = 100_000;
 pub mod reason {
     pub const BY_SCHEDULE: &str = "by schedule";
     pub const FIELDS_CHANGED: &str = "fields have changed";
+    pub const CONDITION_CHANGED: &str = "the condition on its rows has changed";
     pub const OTHER_ADDRESS: &str = "the org answers from another address";
     /// How the reason of a record begins that could not be read.
     pub const UNREADABLE: &str = "it could not be read";

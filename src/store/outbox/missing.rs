@@ -13,6 +13,7 @@ use crate::model::clock::{Millis, format_datetime};
 use crate::store::database::{self, OpenError};
 use crate::store::note::Note;
 use crate::store::outbox::KIND;
+use crate::store::pairing;
 
 /// Removed by whoever wants to go on without the orders.
 pub const NOTE: Note<Made> = Note::new("outbox.json");
@@ -26,7 +27,8 @@ pub struct Made {
     pub id: Option<String>,
 }
 
-/// Fails where the directory has had an outbox that is gone, or another than is there.
+/// Fails where the directory has had an outbox that is gone, or another than is there, and where an older copy lies beside
+/// the log of the file that it replaced.
 pub fn refuse(dir: &Path) -> Result<(), OpenError> {
     let path = dir.join(KIND.file_name);
     let note = dir.join(NOTE.file_name());
@@ -35,6 +37,10 @@ pub fn refuse(dir: &Path) -> Result<(), OpenError> {
             true => Err(OpenError::Missing { path, note }),
             false => Ok(()),
         };
+    }
+    if pairing::has_log_of_another(dir, KIND) {
+        let log = dir.join(format!("{}-wal", KIND.file_name));
+        return Err(OpenError::LogOfAnother { path, log });
     }
     let Some(noted) = NOTE.read(dir).and_then(|made| made.id) else {
         return Ok(());
