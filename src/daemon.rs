@@ -163,7 +163,10 @@ async fn once(
     stages::serve(&mut stages, &world, listeners);
     let prepared = tokio::select! {
         prepared = prepare::when_reachable(&world, &mut cache, &mut journal) => prepared,
-        first = stages.join_next() => outcome(first, !stop.is_cancelled()).map(|()| None),
+        first = stages.join_next() => match outcome(first) {
+            Ok(Some(name)) if !stop.is_cancelled() => Err(too_early(name)),
+            ended => ended.map(|_| None),
+        },
     };
     let failed = match prepared {
         Ok(Some(plan)) => {
@@ -264,18 +267,20 @@ async fn finish(
     stop: &CancellationToken,
     failed: Option<anyhow::Error>,
 ) -> Result<(), Failed> {
+    let mut first_ended = None;
     let mut ended = match failed {
         Some(error) => Err(error),
         None => tokio::select! {
             () = stop.cancelled() => Ok(()),
-            first = stages.join_next() => outcome(first, !stop.is_cancelled()),
+            first = stages.join_next() => outcome(first).map(|name| first_ended = name),
         },
     };
+    let first_ended = first_ended.filter(|_| !stop.is_cancelled());
     stop.cancel();
     let rest = async {
         while let Some(next) = stages.join_next().await {
-            let next = outcome(Some(next), false);
-            // The door's own error says more than that of a stage which found it closed.
+            let next = outcome(Some(next)).map(drop);
+            // The door's own error says more than that a stage found it closed and ended.
             if ended.is_ok() {
                 ended = next;
             }
@@ -288,6 +293,7 @@ async fn finish(
             STOP_MAX.as_secs()
         );
     }
+    let ended = ended.and_then(|()| first_ended.map_or(Ok(()), |name| Err(too_early(name))));
     ended.map_err(|error| Failed {
         error,
         is_at_start: false,
@@ -295,16 +301,19 @@ async fn finish(
     })
 }
 
-/// What a stage's end means; before the stop, each end is one too early.
+fn too_early(name: &str) -> anyhow::Error {
+    anyhow!("the stage {name} ended by itself")
+}
+
+/// The name of a stage that ended without an error; before the stop, that is too early.
 fn outcome(
     ended: Option<Result<(&'static str, anyhow::Result<()>), tokio::task::JoinError>>,
-    early: bool,
-) -> anyhow::Result<()> {
+) -> anyhow::Result<Option<&'static str>> {
     match ended {
         Some(Ok((name, Err(error)))) => Err(error.context(format!("the stage {name} failed"))),
-        Some(Ok((name, Ok(())))) if early => Err(anyhow!("the stage {name} ended by itself")),
+        Some(Ok((name, Ok(())))) => Ok(Some(name)),
         Some(Err(error)) => Err(anyhow!("a stage broke off ({error})")),
-        _ => Ok(()),
+        None => Ok(None),
     }
 }
 

@@ -245,7 +245,7 @@ async fn a_way_that_is_barred_ends_the_questions_with_its_reason() {
         "HTTP http://127.0.0.1:1",
         "cannot be reached",
     );
-    let unknown = [("STORESYNC__ORG__LOGIN_URL", "http://no-such-host.invalid")];
+    let unknown = [("STORESYNC__ORG__LOGIN_URL", "https://no-such-host.invalid")];
     let report = Report::of(&org, &unknown).await;
     assert_eq!(
         report.line("network", "DNS no-such-host.invalid")["verdict"],

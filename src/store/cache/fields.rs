@@ -3,7 +3,7 @@
 //! - A field that appears becomes a column, and the object is read again: the rows that are there have no value.
 //! - A field that goes away, deleted or hidden from the user, which look the same, keeps its column and what is
 //!   in it; it is listed as missing since then, and new rows have no value there. When it comes back, the object
-//!   is read again. One that the configuration leaves out goes with its column ([`mod@super::rules`]).
+//!   is read again. One that the configuration leaves out goes with its column.
 //! - A field whose type changes gets its values anew, and the object is read again. Where SQLite stores the two
 //!   types differently the column is made anew, so that until then readers see null and never a value of the old
 //!   type.
