@@ -137,7 +137,9 @@ fn kept_of_account(
     if about.has_billing && is_shared {
         kept.push(("billing_address".to_owned(), ACCOUNT_SHARED));
     }
+    // A change makes nobody: whom it names was there before.
     let since = match of.contact_id.as_deref() {
+        _ if about.named.is_some() => None,
         Some(contact) => customers::created_at(cache, Place::Contact, contact)?,
         None => customers::created_at(cache, Place::Account, &account)?,
     };

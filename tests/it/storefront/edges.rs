@@ -146,6 +146,7 @@ async fn answers_are_packed_and_bodies_are_bounded() {
         let method = reqwest::Method::from_bytes(method.as_bytes()).unwrap();
         let answer = client()
             .request(method, format!("{}{path}", daemon.api))
+            .header("content-type", "application/json")
             .send()
             .await
             .unwrap();

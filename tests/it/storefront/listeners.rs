@@ -23,7 +23,7 @@ impl Listener {
     async fn open(daemon: &Daemon) -> Self {
         let address = daemon.api.trim_start_matches("http://");
         let mut socket = TcpStream::connect(address).await.unwrap();
-        let request = "GET /v1/changes?store=harbour-pine HTTP/1.1\r\nhost: localhost\r\n\r\n";
+        let request = format!("GET /v1/changes?store=harbour-pine HTTP/1.1\r\nhost: {address}\r\n\r\n");
         socket.write_all(request.as_bytes()).await.unwrap();
         let (text, heard) = (Vec::new(), BTreeSet::new());
         let mut listener = Self {
