@@ -594,11 +594,6 @@ mod tests {
             ("http://127.0.0.1.evil.test", false),
         ] {
             let text = SAMPLE.replace("https://example.my.salesforce.com", url);
-            assert_ne!(
-                text,
-                SAMPLE.replace("https://", "x"),
-                "the sample has the address"
-            );
             assert_eq!(parse(&text, &[]).is_ok(), taken, "{url}");
         }
     }

@@ -49,6 +49,7 @@ use crate::serve::problem::Problem;
 use crate::store::cache;
 use crate::store::reader::Reader;
 
+use access::Access;
 pub use access::Tokens;
 pub use changes::Feed;
 pub use connection::Receiving;
@@ -141,7 +142,12 @@ pub async fn run(listener: Listener, world: World) -> anyhow::Result<()> {
     let door = Door {
         listener,
         seats: listen::storefront_seats(),
-        served: served("storefront", storefront(world.clone()), facing, &world),
+        served: served(
+            ("storefront", Access::Any),
+            storefront(world.clone()),
+            facing,
+            &world,
+        ),
     };
     let (served, followed) = tokio::join!(listen::serve(door), changes::follow(world));
     served.and(followed)
@@ -153,16 +159,22 @@ pub async fn run_admin(listener: Listener, world: World) -> anyhow::Result<()> {
     let door = Door {
         listener,
         seats: listen::admin_seats(),
-        served: served("admin", operators(world.clone()), facing, &world),
+        served: served(("admin", Access::Admin), operators(world.clone()), facing, &world),
     };
     listen::serve(door).await
 }
 
-fn served(listener: &'static str, router: Router, facing: Facing, world: &World) -> Arc<Served> {
+fn served(
+    (listener, access): (&'static str, Access),
+    router: Router,
+    facing: Facing,
+    world: &World,
+) -> Arc<Served> {
+    let tokens = world.tokens.clone();
     Arc::new(Served {
         router,
         facing,
-        tokens: world.tokens.clone(),
+        is_open: Box::new(move || tokens.are_none(access)),
         receiving: Arc::clone(&world.receiving),
         listener,
         stop: world.stop.clone(),
@@ -326,7 +338,7 @@ mod tests {
             tokio::task::spawn(listen::serve(Door {
                 listener,
                 seats: listen::storefront_seats(),
-                served: served("storefront", router, facing, &world),
+                served: served(("storefront", Access::Any), router, facing, &world),
             }));
             Self {
                 dir,

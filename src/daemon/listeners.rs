@@ -17,6 +17,10 @@ use crate::outbound::outbox::Intake;
 use crate::serve::console::Console;
 use crate::serve::{self, Feed, Listener};
 
+/// What sockets are for, and how systemd calls them.
+const STOREFRONT: &str = "storefront";
+const ADMIN: &str = "admin";
+
 /// Bound before anything else is done; cheap to clone.
 #[derive(Clone)]
 pub struct Listeners {
@@ -30,18 +34,21 @@ impl Listeners {
         let mut given = Given::take()?;
         let (serve, admin) = (&config.serve, &config.admin);
         // A socket that is handed over may be reached from elsewhere than what is configured.
-        for at in given.at("storefront") {
-            serve.check_reach(&at)?;
-        }
-        for at in given.at("admin") {
-            admin.check_reach(&at)?;
+        for (role, socket) in &given.sockets {
+            let at = socket.local_addr().with_context(|| {
+                format!("the socket {role} that systemd hands over does not tell where it listens")
+            })?;
+            match role.as_str() {
+                ADMIN => admin.check_reach(&config::Listen::Tcp(at))?,
+                _ => serve.check_reach(&config::Listen::Tcp(at))?,
+            }
         }
         Ok(Self {
             storefront: given
-                .or_bind("storefront", "[serve] listen", &serve.listen, serve.tls.as_ref())
+                .or_bind(STOREFRONT, "[serve] listen", &serve.listen, serve.tls.as_ref())
                 .await?,
             admin: given
-                .or_bind("admin", "[admin] listen", &admin.listen, admin.tls.as_ref())
+                .or_bind(ADMIN, "[admin] listen", &admin.listen, admin.tls.as_ref())
                 .await?,
         })
     }
@@ -129,12 +136,6 @@ impl Given {
         Ok(Self { sockets })
     }
 
-    /// Where the sockets of a role listen.
-    fn at(&self, role: &str) -> impl Iterator<Item = config::Listen> {
-        let of_role = self.sockets.iter().filter(move |(of, _)| of == role);
-        of_role.filter_map(|(_, socket)| socket.local_addr().ok().map(config::Listen::Tcp))
-    }
-
     async fn or_bind(
         &mut self,
         role: &str,
@@ -158,10 +159,10 @@ impl Given {
 
 /// What a socket is for.
 fn role(name: &str) -> &'static str {
-    if name == "admin" || name.starts_with("storesync-admin") {
-        "admin"
+    if name == ADMIN || name.starts_with("storesync-admin") {
+        ADMIN
     } else {
-        "storefront"
+        STOREFRONT
     }
 }
 

@@ -1,8 +1,9 @@
 //! What is done about the files of the state, so that the process need not end for them.
 //!
-//! A damaged cache or journal is set aside and made again, and one that was replaced while it was open; so the stages end and begin anew, and the listeners stay: who
-//! asks meanwhile waits for a moment. A disk that is full is waited for while what is cached is served. Once is enough for
-//! damage: a disk that damages files again and again ends the process, and a person has to look.
+//! A cache or journal that is damaged, or was replaced while it was open, is set aside and made again; so the stages end and
+//! begin anew, and the listeners stay: who asks meanwhile waits for a moment. A disk that is full is waited for while what
+//! is cached is served. Once is enough for damage: a disk that damages files again and again ends the process, and a person
+//! has to look.
 
 use std::fmt;
 use std::path::Path;

@@ -130,12 +130,8 @@ impl Tokens {
         tokens.is_empty() || secrets.any(|secret| with_secret(&tokens, &secret).is_some())
     }
 
-    /// Whether a listener has none, so that everybody who reaches it comes in.
-    pub fn are_none(&self, listener: &str) -> bool {
-        let access = match listener {
-            "admin" => Access::Admin,
-            _ => Access::Any,
-        };
+    /// Whether a listener has none, so that everybody who reaches it comes in. `access` is that of any address of it.
+    pub fn are_none(&self, access: Access) -> bool {
         self.of(access).is_empty()
     }
 

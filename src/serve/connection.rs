@@ -25,7 +25,6 @@ use tokio_util::sync::CancellationToken;
 use tower_http::compression::Compression;
 use tower_http::compression::predicate::{DefaultPredicate, Predicate as _, SizeAbove};
 
-use crate::serve::access::Tokens;
 use crate::serve::foreign::Facing;
 use crate::telemetry::metrics;
 pub use limits::Limits;
@@ -112,7 +111,8 @@ impl Connection {
 pub struct Served {
     pub router: Router,
     pub facing: Facing,
-    pub tokens: Tokens,
+    /// Whether the listener has no tokens, just now.
+    pub is_open: Box<dyn Fn() -> bool + Send + Sync>,
     pub receiving: Arc<Receiving>,
     /// The listener's name, for metrics.
     pub listener: &'static str,

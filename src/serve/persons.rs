@@ -119,12 +119,20 @@ fn kept_of_account(
     };
     let of = found.unwrap_or_default();
     let is_shared = sent.account_external_id.is_some() || !is_own(world, cache, &account, &of)?;
+    // An account that has a person's key is that person's own.
+    let is_somebody_s = match &sent.account_external_id {
+        Some(key) => {
+            let person = of.contact_id.as_deref().unwrap_or_default();
+            customers::has_other_of_key(cache, &account, key, person)?
+        }
+        None => is_shared,
+    };
     let mut kept = Vec::new();
     let company = if !about.is_change {
         Some(COMPANY_OF_ORDER)
     } else if customers::is_sold_to_by_another(cache, &account, about.store_id)? {
         Some(COMPANY_SHARED)
-    } else if is_shared && named.is_none() {
+    } else if is_somebody_s {
         Some(ACCOUNT_SHARED)
     } else {
         None

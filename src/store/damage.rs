@@ -2,7 +2,8 @@
 //!
 //! Who meets a damaged page notes it in a file of its own, so that a start knows of it too, whatever ended the process.
 //! The cache can be read from the org again and the journal begun anew: the damaged file is set aside, under a name with
-//! the time, and kept. So is one that was put in the place of another while that was open. The outbox is never touched. A disk that is full or fails to read is no damage.
+//! the time, and kept. So is one that was put in the place of another while that was open. The outbox is never touched. A
+//! disk that is full or fails to read is no damage.
 
 use std::collections::BTreeMap;
 use std::path::Path;

@@ -93,7 +93,7 @@ impl Delivery<'_> {
                 let person = party.person.clone().unwrap_or_default();
                 self.hidden_account(&asked, &person, &mut party).await?;
             }
-            (None, _) if is_known && is_change => self.spare_account(write, &asked, &mut party).await?,
+            (None, _) if is_known && is_change => self.changed_account(write, &asked, &mut party).await?,
             (None, _) => {}
         }
         self.exchange.record_ids.extend(party.ids().cloned());
@@ -180,7 +180,7 @@ impl Delivery<'_> {
 
     /// What of the own account of a customer who is changed stays as it is: all of it where others are in it too, and its
     /// name where another store has sold to it.
-    async fn spare_account(
+    async fn changed_account(
         &mut self,
         write: &Write,
         asked: &Asked<'_>,

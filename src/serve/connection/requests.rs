@@ -157,8 +157,7 @@ impl Requests {
             version: request.version(),
             headers: request.headers(),
         };
-        let is_open = self.served.tokens.are_none(self.served.listener);
-        let foreign = self.served.facing.refuse(head, is_open);
+        let foreign = self.served.facing.refuse(head, (self.served.is_open)());
         foreign.or_else(|| refuse_body(request.headers()))
     }
 

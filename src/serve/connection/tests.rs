@@ -56,7 +56,7 @@ impl Shop {
         let served = Served {
             router,
             facing: Facing::default(),
-            tokens: Tokens::default(),
+            is_open: Box::new(|| true),
             receiving: Arc::clone(&receiving),
             listener,
             stop: CancellationToken::new(),

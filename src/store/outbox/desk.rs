@@ -178,8 +178,9 @@ impl Outbox {
     }
 }
 
-/// A write by what people call it: `WEB-1` (an order, else whatever has the key), `case:K-1`, or `#17`; its number alone is enough
-/// where that is nobody's key. Keys are the stores' or the org's. Where the writes of several stores have the key, none of them is taken for the other.
+/// A write by what people call it: `WEB-1` (an order, else whatever has the key), `case:K-1`, or `#17`; its number alone is
+/// enough where that is nobody's key. Keys are the stores' or the org's. Where the writes of several stores have the key,
+/// none of them is taken for the other.
 pub(super) fn sequence(connection: &Connection, reference: &str) -> rusqlite::Result<Sought<i64>> {
     if let Some(number) = reference.strip_prefix('#') {
         return numbered(connection, number);

@@ -145,6 +145,20 @@ pub fn has_others(connection: &Connection, account_id: &str, contact_id: &str) -
         .exists([account_id, contact_id])
 }
 
+/// Whether an account has a contact of a key besides one.
+pub fn has_other_of_key(
+    connection: &Connection,
+    account_id: &str,
+    key: &str,
+    contact_id: &str,
+) -> rusqlite::Result<bool> {
+    let sql = "select 1 from _of_contact
+        where accountid = ?1 and coalesce(external_id, sc_id) = ?2 collate nocase and id <> ?3 limit 1";
+    connection
+        .prepare_cached(sql)?
+        .exists([account_id, key, contact_id])
+}
+
 /// The key of an account.
 pub fn account_key(connection: &Connection, id: &str) -> rusqlite::Result<Option<String>> {
     let sql = "select coalesce(external_id, sc_id) from _of_account where id = ?1";

@@ -466,6 +466,9 @@ async fn a_company_that_is_not_written_is_told_of_in_the_answer() {
         )
     };
     let posted = json!({"external_id": "B-1", "company": "Other Ltd"});
+    // The account is P-1's own, and another person renames it as little as P-1 renames a company.
+    let joins =
+        json!({"external_id": "N-9", "last_name": "Next", "account_external_id": "P-1", "company": "Taken"});
     for (number, ((method, path, body), member)) in [
         (change("B-1"), Some("company")),
         (
@@ -477,6 +480,10 @@ async fn a_company_that_is_not_written_is_told_of_in_the_answer() {
             Some("customer.company"),
         ),
         (change("P-1"), None),
+        (
+            (Method::POST, format!("{base}/customers"), joins),
+            Some("company"),
+        ),
     ]
     .into_iter()
     .enumerate()
@@ -505,4 +512,5 @@ async fn a_company_that_is_not_written_is_told_of_in_the_answer() {
         1,
         "their own is renamed"
     );
+    assert_eq!(org.sandbox.count(&names("Taken")).await, 0);
 }
