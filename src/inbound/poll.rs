@@ -8,6 +8,8 @@
 //! configuration wants more than once a minute, each is asked by itself, and one that is changing more often still. What
 //! the org lists the changes of is asked by `rounds` from its first poll on.
 
+mod named;
+
 use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
@@ -23,6 +25,7 @@ use crate::inbound::apply::prove::SETTLE_MILLIS;
 use crate::inbound::apply::work::{Ended, Source, ask};
 use crate::inbound::budget::Limits;
 use crate::inbound::mapping::stamp_field;
+use crate::inbound::poll::named::Named;
 use crate::inbound::prepare::Planned;
 use crate::inbound::rounds::Rounds;
 use crate::inbound::watermark::{From, Tail};
@@ -109,7 +112,7 @@ struct Stage<'a> {
     polled: HashMap<String, (Millis, bool)>,
     /// The stamps that were seen of each.
     tails: HashMap<String, Tail>,
-    /// Of objects that are mirrored in part: what the last poll of each named, with the stamps. It was read then.
+    /// Of objects that are mirrored in part: what the last poll of each named.
     named: HashMap<String, Named>,
     /// Objects that were said not to be kept current.
     told: HashSet<String>,
@@ -334,7 +337,7 @@ impl<'a> Stage<'a> {
     ) -> anyhow::Result<()> {
         let (wires, planned) = (self.wires, question.planned);
         let object = &planned.table.object;
-        let asked_at = (question.stamp, read_rev);
+        let asked_at = (question.stamp, asked.boot, read_rev);
         let named = self.named.entry(object.clone()).or_default();
         let brought = bring(wires, planned, asked_at, (pages, named), |read_rev| {
             Source::Poll {
@@ -388,9 +391,6 @@ impl<'a> Stage<'a> {
     }
 }
 
-/// Stamps by the ids of records.
-type Named = HashMap<String, String>;
-
 /// What asking for changes brought.
 #[derive(Debug, Default)]
 pub(super) struct Brought {
@@ -409,9 +409,9 @@ pub(super) async fn changed_since(
     let pages = wires
         .org
         .pages(changes(planned, stamp, condition), Scope::WithDeleted);
-    let read_rev = *wires.bells.rev.borrow();
-    let named = &mut Named::new();
-    bring(wires, planned, (stamp, read_rev), (pages, named), source).await
+    let (asked, read_rev) = (wires.clock.moment().boot, *wires.bells.rev.borrow());
+    let named = &mut Named::default();
+    bring(wires, planned, (stamp, asked, read_rev), (pages, named), source).await
 }
 
 /// The query for rows that meet a condition on their stamps. Of an object that is mirrored in part, it names those that
@@ -428,16 +428,16 @@ fn changes(planned: &Planned, stamp: &str, condition: &str) -> String {
     format!("{} ORDER BY {stamp}, Id", whole.query(&what, &[condition]))
 }
 
-/// Sends the rows of [`changes`] through the door; the first page was asked for at that revision. Of an object that is mirrored in part, the ledger is told which records
-/// to read: only that tells what left its part.
+/// Sends the rows of [`changes`] through the door; the first page was asked for at that time and revision. Of an object
+/// that is mirrored in part, the ledger is told which records to read.
 async fn bring(
     wires: &Wires,
     planned: &Planned,
-    (stamp, mut read_rev): (&'static str, i64),
+    (stamp, asked, mut read_rev): (&'static str, Millis, i64),
     (mut pages, named): (Pages<'_>, &mut Named),
     source: impl Fn(i64) -> Source,
 ) -> anyhow::Result<Brought> {
-    let before = std::mem::take(named);
+    named.begin();
     let object = &planned.table.object;
     let mut brought = Brought::default();
     while let Some(page) = pages.next().await? {
@@ -447,17 +447,13 @@ async fn bring(
             .newest
             .max(rows.iter().filter_map(|row| at(row, stamp)).max());
         if planned.filter.is_some() {
-            let mut unread = Vec::new();
-            for row in rows {
-                let text = |field: &str| row.get(field).and_then(Value::as_str).map(str::to_owned);
-                let (id, at) = (text("Id").unwrap_or_default(), text(stamp).unwrap_or_default());
-                let is_read = before.get(&id) == Some(&at);
-                named.insert(id, at);
-                if !is_read {
-                    unread.push(row);
-                }
-            }
-            read_again(wires, object, &unread).await?;
+            let now = wires.clock.moment().boot;
+            let text = |row: &Map<String, Value>, field: &str| Some(row.get(field)?.as_str()?.to_owned());
+            let ids = rows.iter().filter_map(|row| {
+                let (id, at) = (text(row, "Id")?, text(row, stamp).unwrap_or_default());
+                named.name(&id, &at, asked, now).then_some(id)
+            });
+            read_again(wires, object, &ids.collect::<Vec<_>>()).await?;
         } else if !rows.is_empty() {
             ask(&wires.work, |done| Work::Rows {
                 object: object.clone(),
@@ -473,9 +469,7 @@ async fn bring(
     Ok(brought)
 }
 
-async fn read_again(wires: &Wires, object: &str, rows: &[Map<String, Value>]) -> anyhow::Result<()> {
-    let ids = rows.iter().filter_map(|row| row.get("Id")?.as_str());
-    let ids: Vec<String> = ids.map(str::to_owned).collect();
+async fn read_again(wires: &Wires, object: &str, ids: &[String]) -> anyhow::Result<()> {
     for ids in ids.chunks(IDS_MAX) {
         ask(&wires.work, |done| Work::ReadAgain {
             object: object.to_owned(),
