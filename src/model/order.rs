@@ -345,7 +345,7 @@ pub enum Outcome {
         problem: Problem,
         wait: Duration,
         read_back: bool,
-        /// It is that of all orders: none is sent meanwhile.
+        /// It is that of all orders: none is sent for as long as `wait`, and this one is due as soon as one may be.
         everyone: bool,
     },
     Refused {
@@ -402,10 +402,10 @@ impl OrderState {
                 problem,
                 wait,
                 read_back,
-                ..
+                everyone,
             } => Self::Waiting {
                 failures,
-                due_at: due_at(wait),
+                due_at: if everyone { now } else { due_at(wait) },
                 read_back,
                 problem,
             },

@@ -107,6 +107,7 @@ pub async fn run(world: World, stop: CancellationToken) -> Result<(), PushError>
     let pulse = Pulse::new("push");
     let mut under_way = FuturesUnordered::new();
     let mut steps = Steps::new(world.clock.now(), world.clock.steady());
+    let mut login = world.org.watch_login();
     loop {
         let (now, steady) = (world.clock.now(), world.clock.steady());
         let age_max = if world.known.is_doubted() {
@@ -139,6 +140,9 @@ pub async fn run(world: World, stop: CancellationToken) -> Result<(), PushError>
                     renew(&shared, &mut seen, &stop).await;
                 }
             }
+            Ok(()) = login.changed() => if login.borrow().is_none() {
+                shared.circuit().try_now();
+            },
             () = bell.notified() => {}
             () = sleep(idle) => {}
             () = stop.cancelled() => break,

@@ -94,6 +94,11 @@ impl Circuit {
         if self.pauses > 0 { 1 } else { self.lanes }
     }
 
+    /// Ends the wait of a pause: what caused it may be over. One write tries it.
+    pub fn try_now(&mut self) {
+        self.until = 0;
+    }
+
     /// Claims nothing for a while, for a reason of our own.
     pub fn hold(&mut self, until: Millis) {
         self.until = self.until.max(until);

@@ -10,6 +10,7 @@ use storesync::model::clock::Clock;
 use storesync::model::order::{Address, Customer, Decimal, Line, Placed};
 use storesync::model::state::WriteState;
 use storesync::model::write::{Entry, Kind, Write};
+use storesync::salesforce::login::Taken;
 
 use super::configure;
 use super::pusher::{Pusher, manual};
@@ -335,5 +336,32 @@ async fn a_clock_that_is_set_back_holds_no_order_up() {
     for write in [&first, &second] {
         shop.until(write, WriteState::Sent, None).await;
     }
+    shop.end().await;
+}
+
+/// By a clock that stands still: no wait ends.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_waited_for_a_login_goes_at_once_when_one_is_accepted() {
+    let org = an_org().await;
+    make_order(&org, "WEB-1").await;
+    let shop = Pusher::start(&org, manual());
+    let address = |key, name| change(key, |entry| entry.shipping_address = city(name));
+    let (first, second) = (address("A-1", "Hobart"), address("A-2", "Sydney"));
+    shop.accept(first.clone()).await;
+    shop.until(&first, WriteState::Sent, None).await;
+    let refusal = json!({"status": 400, "body": "{\"error\":\"invalid_client\",\"error_description\":\"invalid client credentials\"}"});
+    org.fault(json!({"path": "/oauth2/token", "fault": refusal}))
+        .await;
+    org.end_sessions().await;
+    shop.accept(second.clone()).await;
+    shop.until(&second, WriteState::Waiting, Some("LOGIN_REFUSED"))
+        .await;
+    org.no_faults().await;
+    assert_eq!(shop.org.take_secrets().await.unwrap(), Taken::New);
+    shop.org.limits().await.unwrap();
+    eventually("the write is in the org", async || {
+        (shop.view(&second).state == WriteState::Sent).then_some(())
+    })
+    .await;
     shop.end().await;
 }

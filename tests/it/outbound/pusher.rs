@@ -20,6 +20,7 @@ use crate::world::{Sandbox, eventually};
 pub struct Pusher {
     pub outbox: Outbox,
     pub clock: Clock,
+    pub org: Org,
     stop: CancellationToken,
     task: tokio::task::JoinHandle<()>,
     _dir: tempfile::TempDir,
@@ -32,8 +33,9 @@ impl Pusher {
         let config = Config::load(Some(&org.config())).unwrap();
         let (outbox, writer) = outbox::open(dir.path(), clock.now()).unwrap();
         std::thread::spawn(move || writer.run());
+        let client = Org::new(&config.org, clock.clone()).unwrap();
         let world = push::World {
-            org: Org::new(&config.org, clock.clone()).unwrap(),
+            org: client.clone(),
             outbox: outbox.clone(),
             config: config.orders.clone(),
             profile: config.sync.profile,
@@ -47,6 +49,7 @@ impl Pusher {
         Self {
             outbox,
             clock,
+            org: client,
             stop,
             task,
             _dir: dir,
