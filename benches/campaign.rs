@@ -211,7 +211,7 @@ impl Server {
             .expect("a port");
         let address = listener.local_addr().expect("an address");
         let world = Arc::new(serve::Parts {
-            reader: Reader::new(dir),
+            reader: Reader::new(dir).within(serve::read_max()),
             intake: Intake::new(
                 outbox,
                 storesync::config::Orders::default(),
@@ -234,6 +234,7 @@ impl Server {
                 ..Default::default()
             },
             receiving: Default::default(),
+            pools: serve::Pools::start().expect("threads"),
             clock: Clock::System,
             console: Default::default(),
             dir: dir.into(),

@@ -134,7 +134,7 @@ fn daemon(runtime: &Runtime, dir: &Path, stop: CancellationToken) -> SocketAddr 
         ..Health::default()
     };
     let world = std::sync::Arc::new(serve::Parts {
-        reader: Reader::new(dir),
+        reader: Reader::new(dir).within(serve::read_max()),
         intake: Intake::new(
             outbox,
             storesync::config::Orders::default(),
@@ -157,6 +157,7 @@ fn daemon(runtime: &Runtime, dir: &Path, stop: CancellationToken) -> SocketAddr 
             ..Default::default()
         },
         receiving: Default::default(),
+        pools: serve::Pools::start().expect("threads"),
         clock: Clock::System,
         console: Default::default(),
         dir: dir.into(),

@@ -154,13 +154,14 @@ async fn once(
     } = open(process, clock, lock, mender, &stop).map_err(at_start)?;
     let (org, dir) = (world.org.clone(), world.config.state.dir.clone());
     let files = world.outbox.files().clone();
+    let shown = listeners::shown(&world).map_err(at_start)?;
     let mut stages = Stages::new();
     stages.spawn_blocking(move || {
         writer.run();
         ("outbox", Ok(()))
     });
     stages::supervise(&mut stages, &world, hangup);
-    stages::serve(&mut stages, &world, listeners);
+    stages::serve(&mut stages, shown, listeners);
     let prepared = tokio::select! {
         prepared = prepare::when_reachable(&world, &mut cache, &mut journal) => prepared,
         first = stages.join_next() => match outcome(first) {

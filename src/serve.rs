@@ -21,6 +21,7 @@ mod openapi;
 mod orders;
 mod partial;
 mod persons;
+mod pool;
 mod problem;
 mod query;
 mod reply;
@@ -60,6 +61,8 @@ use freshness::Subject;
 pub use life::Known as KnownLife;
 use listen::Door;
 pub use listen::{CONNECTIONS_MAX, Listener, seats};
+use pool::Pool;
+pub use pool::read_max;
 
 /// Longest time for one request.
 const REQUEST_MAX: Duration = Duration::from_secs(30);
@@ -87,9 +90,28 @@ pub struct Parts {
     pub life: life::Known,
     /// Further names of the listeners.
     pub hosts: Hosts,
+    /// Where reads of many rows are done, of storefronts and of operators.
+    pub pools: Pools,
     /// Bodies that are not complete, of both listeners.
     pub receiving: Arc<Receiving>,
     pub stop: CancellationToken,
+}
+
+/// Operators have threads of their own: they are let in while storefronts ask too much.
+#[derive(Debug)]
+pub struct Pools {
+    storefront: Arc<Pool>,
+    admin: Arc<Pool>,
+}
+
+impl Pools {
+    /// Starts their threads.
+    pub fn start() -> std::io::Result<Self> {
+        Ok(Self {
+            storefront: Arc::new(Pool::new("storefront")?),
+            admin: Arc::new(Pool::new("admin")?),
+        })
+    }
 }
 
 /// Names by which the listeners are reached besides their addresses.
@@ -183,13 +205,14 @@ fn served(
 
 /// The storefronts' routes.
 pub fn storefront(world: World) -> Router {
-    let table = routes::router(routes::storefront(), &world, "storefront");
+    let pool = &world.pools.storefront;
+    let table = routes::router(routes::storefront(), &world, "storefront", pool);
     limited(Router::new(), "storefront").merge(table.with_state(world))
 }
 
 /// The operators' routes.
 pub fn operators(world: World) -> Router {
-    let table = routes::router(routes::operators(), &world, "admin");
+    let table = routes::router(routes::operators(), &world, "admin", &world.pools.admin);
     let console = console::routes(&world).with_state(world.clone());
     limited(console, "admin").merge(table.with_state(world))
 }
@@ -293,7 +316,7 @@ mod tests {
         revisions: watch::Receiver<i64>,
     ) -> World {
         Arc::new(Parts {
-            reader: Reader::new(dir),
+            reader: Reader::new(dir).within(read_max()),
             intake: Intake::new(
                 outbox,
                 crate::config::Orders::default(),
@@ -313,6 +336,7 @@ mod tests {
             life: life::Known::default(),
             hosts: Hosts::default(),
             receiving: Arc::default(),
+            pools: Pools::start().unwrap(),
             stop: CancellationToken::new(),
         })
     }

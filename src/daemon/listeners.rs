@@ -15,7 +15,7 @@ use crate::config::{self, Config, ConfigError};
 use crate::daemon::World;
 use crate::outbound::outbox::Intake;
 use crate::serve::console::Console;
-use crate::serve::{self, Feed, Listener};
+use crate::serve::{self, Feed, Listener, Pools};
 
 /// What sockets are for, and how systemd calls them.
 const STOREFRONT: &str = "storefront";
@@ -55,9 +55,9 @@ impl Listeners {
 }
 
 /// What both listeners show.
-pub(super) fn shown(world: &World) -> serve::World {
-    Arc::new(serve::Parts {
-        reader: world.reader.clone(),
+pub(super) fn shown(world: &World) -> anyhow::Result<serve::World> {
+    Ok(Arc::new(serve::Parts {
+        reader: world.reader.within(serve::read_max()),
         intake: intake(world),
         health: world.health.subscribe(),
         revisions: world.bells.rev.subscribe(),
@@ -74,8 +74,10 @@ pub(super) fn shown(world: &World) -> serve::World {
             admin: world.config.admin.hosts.clone(),
         },
         receiving: Arc::default(),
+        pools: Pools::start()
+            .context("no threads can be started to read with: allow this process more of them")?,
         stop: world.stop.clone(),
-    })
+    }))
 }
 
 /// The door of the outbox. Of a mapping that cannot be meant push tells, which then sends nothing.

@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::config::{self, Config};
 use crate::daemon::health::{self, Watched};
-use crate::daemon::listeners::{self, Listeners};
+use crate::daemon::listeners::Listeners;
 use crate::daemon::{Stages, World, orders, reload, supervise};
 use crate::inbound::apply;
 use crate::inbound::budget::Limits;
@@ -66,8 +66,7 @@ pub(super) fn supervise(stages: &mut Stages, world: &World, hangup: Signal) {
     }
 }
 
-pub(super) fn serve(stages: &mut Stages, world: &World, listeners: Listeners) {
-    let shown = listeners::shown(world);
+pub(super) fn serve(stages: &mut Stages, shown: serve::World, listeners: Listeners) {
     let (storefront, admin) = (listeners.storefront, listeners.admin);
     tracing::info!("storefronts are served on {}", storefront.address());
     tracing::info!("operators are served on {}", admin.address());

@@ -4,6 +4,7 @@
 //! of the handlers and follows from the table of routes, so a new route can not be without one.
 
 use std::collections::BTreeSet;
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -18,9 +19,11 @@ use futures_util::future::BoxFuture;
 use tokio::sync::watch;
 
 use crate::config::{self, Config};
+use crate::serve::connection::Source;
 use crate::serve::freshness::Subject;
 use crate::serve::partial::Partial;
-use crate::serve::problem::Problem;
+use crate::serve::pool::{self, Pool};
+use crate::serve::problem::{Problem, TooSlow};
 use crate::serve::{REQUEST_MAX, World, metrics};
 use crate::store::storefront::{Found, stores};
 
@@ -207,6 +210,8 @@ pub struct Gate {
     /// Its answers are made of the subject's rows: without all of them nothing is answered, unless part of them is asked
     /// for.
     pub is_read: bool,
+    /// Where its answers are made, if not where the request is handled.
+    pub pool: Option<Arc<Pool>>,
 }
 
 /// A handler that only a request reaches that its token is for.
@@ -228,6 +233,42 @@ impl Gate {
     }
 }
 
+impl Gate {
+    /// What the handler answers, in the time that an answer may take.
+    async fn answered<T: 'static>(
+        &self,
+        handler: impl Handler<T, World>,
+        request: Request,
+        world: World,
+    ) -> Response {
+        let asker = asker(&request);
+        let answering = handler.call(request, world);
+        let answering = async {
+            match &self.pool {
+                Some(pool) => pool.run(asker, answering).await,
+                None => Ok(answering.await),
+            }
+        };
+        let too_long = || Err(Problem::unavailable("this took too long: try again"));
+        let answered = tokio::time::timeout(REQUEST_MAX, answering).await;
+        answered
+            .unwrap_or_else(|_| too_long())
+            .unwrap_or_else(IntoResponse::into_response)
+    }
+}
+
+/// Whom a request is counted for: its token, else the address that it comes from.
+fn asker(request: &Request) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    let extensions = request.extensions();
+    let token = extensions.get::<Grant>().and_then(|grant| grant.token.as_ref());
+    match token {
+        Some(token) => token.hash.hash(&mut hasher),
+        None => extensions.get::<Source>().hash(&mut hasher),
+    }
+    hasher.finish()
+}
+
 impl<T: 'static, H: Handler<T, World>> Handler<T, World> for Gated<H> {
     type Future = BoxFuture<'static, Response>;
 
@@ -237,6 +278,7 @@ impl<T: 'static, H: Handler<T, World>> Handler<T, World> for Gated<H> {
         Box::pin(async move {
             let started = Instant::now();
             let method = request.method().clone();
+            let query = request.uri().query().map(str::to_owned);
             // Before anything is read.
             let subject = gate.subject.map(|subject| subject.asked(request.uri().query()));
             let told = subject.map(|subject| world.health.borrow().freshness.told(subject));
@@ -253,13 +295,15 @@ impl<T: 'static, H: Handler<T, World>> Handler<T, World> for Gated<H> {
                     .initializing(subject.unwrap_or(Subject::All))
                     .or_partial()
                     .into_response(),
-                Ok(()) => match tokio::time::timeout(REQUEST_MAX, handler.call(request, world)).await {
-                    Ok(answer) if filling => Partial::tell(answer),
-                    Ok(answer) => answer,
-                    Err(_) => Problem::unavailable("this took too long: try again").into_response(),
+                Ok(()) => match gate.answered(handler, request, world).await {
+                    answer if filling => Partial::tell(answer),
+                    answer => answer,
                 },
                 Err(refusal) => *refusal,
             };
+            if answer.extensions().get::<TooSlow>().is_some() {
+                pool::broke_off(gate.path, query.as_deref());
+            }
             if let Some(told) = told {
                 told.tell(answer.headers_mut(), clock.moment());
             }

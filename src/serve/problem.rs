@@ -9,6 +9,13 @@ use crate::model::freshness::Progress;
 use crate::model::order::parse::Invalid;
 use crate::model::order::rules::Rule;
 use crate::store::outbox::OutboxError;
+use crate::store::reader::is_broken_off;
+
+const TOO_SLOW: &str = "too-slow";
+
+/// Beside an answer that was given up for the time that its read took.
+#[derive(Clone, Copy, Debug)]
+pub struct TooSlow;
 
 /// An error on its way to whoever asked.
 #[derive(Debug)]
@@ -53,6 +60,21 @@ impl Problem {
             retry_after_seconds: Some(5),
             ..problem
         }
+    }
+
+    /// For a read that had no turn: as many are waiting as may.
+    pub fn too_busy() -> Self {
+        let detail = "more is being read than can be answered in time: try again";
+        Self {
+            retry_after_seconds: Some(1),
+            ..Self::new(StatusCode::SERVICE_UNAVAILABLE, "too-busy", detail)
+        }
+    }
+
+    /// For a read that was broken off.
+    fn too_slow() -> Self {
+        let detail = "the answer took too long to make, and was given up: ask for less, by a filter or a smaller limit";
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, TOO_SLOW, detail)
     }
 
     /// For what is made of objects that have never been complete.
@@ -127,6 +149,9 @@ impl From<body::Refusal> for Problem {
 
 impl From<anyhow::Error> for Problem {
     fn from(error: anyhow::Error) -> Self {
+        if is_broken_off(&error) {
+            return Self::too_slow();
+        }
         tracing::error!(error = format!("{error:#}"), "the cache cannot be read");
         Self::unavailable("the cache cannot be read just now: try again")
     }
@@ -175,6 +200,9 @@ impl IntoResponse for Problem {
         );
         if let Some(seconds) = self.retry_after_seconds {
             headers.insert(header::RETRY_AFTER, seconds.into());
+        }
+        if self.kind == TOO_SLOW {
+            response.extensions_mut().insert(TooSlow);
         }
         response
     }

@@ -15,6 +15,7 @@ use axum::routing::{MethodRouter, get, patch, post};
 use crate::model::write::kinds;
 use crate::serve::access::{Access, Gate};
 use crate::serve::freshness::Subject;
+use crate::serve::pool::Pool;
 use crate::serve::problem::wrong_method;
 use crate::serve::{
     BODY_BYTES_MAX, World, admin, admin_orders, catalogue, changes, customers, metrics, openapi, orders,
@@ -53,6 +54,11 @@ impl Route {
         self.method == "get" && !is_open && !is_written
     }
 
+    /// Whether an answer may take many rows, and is made in the pool: all reads but those of a row or two.
+    pub fn is_pooled(&self) -> bool {
+        self.method == "get" && self.is_dated() && self.gives != "Events" && !OF_ONE_ROW.contains(&self.name)
+    }
+
     /// Whether answers have a tag, so that who has one from before can ask whether it is still right. Those about
     /// customers, and what becomes of a write, are to be kept by nobody.
     pub fn is_tagged(&self) -> bool {
@@ -64,6 +70,19 @@ impl Route {
         may_be_kept && self.method == "get" && self.gives != "Events" && self.is_dated()
     }
 }
+
+/// Reads that look at as many rows as an answer of one thing takes.
+const OF_ONE_ROW: &[&str] = &[
+    "openapi",
+    "resolve",
+    "getStore",
+    "getProduct",
+    "getObject",
+    "getOrder",
+    "getWrite",
+    "livez",
+    "readyz",
+];
 
 /// What is the same for most.
 const GET: Route = Route {
@@ -235,6 +254,7 @@ pub fn router(
     routes: impl Iterator<Item = &'static Route>,
     world: &World,
     listener: &'static str,
+    pool: &Arc<Pool>,
 ) -> Router<World> {
     let router = routes.fold(Router::new(), |router, route| {
         let gate = Arc::new(Gate {
@@ -244,6 +264,7 @@ pub fn router(
             access: route.access,
             subject: route.is_dated().then(|| Subject::of(route.name)),
             is_read: route.is_read(),
+            pool: route.is_pooled().then(|| Arc::clone(pool)),
         });
         let mut handler = (route.handler)(&gate);
         if route.takes.is_some() {

@@ -2,12 +2,15 @@
 //!
 //! Each thread that reads keeps a connection of its own, so a handler reads where it runs, with its
 //! statements prepared. A reader sees the last commit, never a batch half written.
+//!
+//! A reader for whoever asks from outside has a limit of time: a read that takes longer is broken off.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
-use rusqlite::Connection;
+use rusqlite::{Connection, ErrorCode};
 
 use crate::store::database::{self, Kind};
 use crate::store::{cache, damage};
@@ -18,7 +21,12 @@ const CONNECTIONS_MAX: usize = 4;
 /// Memory that each connection may use for pages, in KiB.
 const CACHE_KIBIBYTES: i64 = 4_096;
 
+/// Steps of SQLite's machine between two looks at the time: some 20 microseconds.
+const STEPS_PER_LOOK: i32 = 1_000;
+
 thread_local! {
+    /// When the read of this thread is to be broken off.
+    static DEADLINE: Cell<Option<Instant>> = const { Cell::new(None) };
     static CONNECTIONS: RefCell<Vec<(Arc<Path>, &'static str, Connection)>> = const { RefCell::new(Vec::new()) };
 }
 
@@ -27,6 +35,36 @@ thread_local! {
 pub struct Reader {
     dir: Arc<Path>,
     kind: Kind,
+    /// Longest time for one read.
+    limit: Option<Duration>,
+}
+
+/// Whether a read was broken off for the time that it took.
+pub fn is_broken_off(error: &anyhow::Error) -> bool {
+    error
+        .downcast_ref::<rusqlite::Error>()
+        .and_then(rusqlite::Error::sqlite_error_code)
+        == Some(ErrorCode::OperationInterrupted)
+}
+
+/// Ends the time of a read when it is dropped.
+struct Limited(Option<Instant>);
+
+impl Limited {
+    /// A read inside a read ends with it.
+    fn begin(limit: Option<Duration>) -> Self {
+        let before = DEADLINE.get();
+        if before.is_none() {
+            DEADLINE.set(limit.map(|limit| Instant::now() + limit));
+        }
+        Self(before)
+    }
+}
+
+impl Drop for Limited {
+    fn drop(&mut self) {
+        DEADLINE.set(self.0);
+    }
 }
 
 impl Reader {
@@ -40,6 +78,15 @@ impl Reader {
         Self {
             dir: dir.into().into(),
             kind,
+            limit: None,
+        }
+    }
+
+    /// The same, whose reads are broken off after so long each.
+    pub fn within(&self, limit: Duration) -> Self {
+        Self {
+            limit: Some(limit),
+            ..self.clone()
         }
     }
 
@@ -55,7 +102,9 @@ impl Reader {
             Some(connection) => connection,
             None => self.open()?,
         };
+        let limited = Limited::begin(self.limit);
         let result = read(&connection);
+        drop(limited);
         if let Err(error) = &result
             && damage::is_damage(error)
         {
@@ -94,8 +143,10 @@ impl Reader {
     }
 
     fn open(&self) -> anyhow::Result<Connection> {
-        let connection = database::open_reader(&self.dir, self.kind)?;
+        let mut connection = database::open_reader(&self.dir, self.kind)?;
         connection.pragma_update(None, "cache_size", -CACHE_KIBIBYTES)?;
+        let is_over = || DEADLINE.get().is_some_and(|deadline| Instant::now() >= deadline);
+        connection.progress_handler(STEPS_PER_LOOK, Some(is_over))?;
         Ok(connection)
     }
 
@@ -187,10 +238,7 @@ mod tests {
     fn what_is_held_is_the_newest_commit_when_it_was_renewed() {
         let dir = tempfile::tempdir().unwrap();
         let cache = Cache::open(dir.path()).unwrap();
-        cache
-            .connection()
-            .busy_timeout(std::time::Duration::ZERO)
-            .unwrap();
+        cache.connection().busy_timeout(Duration::ZERO).unwrap();
         let hold = Reader::new(dir.path()).hold().unwrap();
         note(&cache, 1);
         hold.renew().unwrap();
@@ -207,6 +255,27 @@ mod tests {
         assert!(checkpoint::empty(cache.connection()).unwrap());
         note(&cache, 3);
         assert_eq!(noted(&hold.0).unwrap(), Some(3));
+    }
+
+    #[test]
+    fn a_read_that_takes_too_long_is_broken_off_alone() {
+        const ENDLESS: &str = "with recursive counted (n) as (select 1 union all select n + 1 from counted) select count(*) from counted";
+        let dir = tempfile::tempdir().unwrap();
+        let cache = Cache::open(dir.path()).unwrap();
+        let reader = Reader::new(dir.path());
+        let limited = reader.within(Duration::from_millis(20));
+        let endless = |cache: &Connection| cache.query_row(ENDLESS, [], |row| row.get::<_, i64>(0));
+        let error = limited.with(endless).unwrap_err();
+        assert!(is_broken_off(&error), "{error:#}");
+        // One inside another has no time of its own.
+        let inside = limited.with(|_| Ok(limited.within(Duration::from_secs(3_600)).with(endless)));
+        assert!(is_broken_off(&inside.unwrap().unwrap_err()));
+        // The connection goes on, and a reader without a limit has none.
+        note(&cache, 1);
+        assert_eq!(limited.with(noted).unwrap(), Some(1));
+        let long = "with recursive counted (n) as (select 1 union all select n + 1 from counted limit 2000000) select count(*) from counted";
+        let counted = reader.with(|cache| cache.query_row(long, [], |row| row.get::<_, i64>(0)));
+        assert_eq!(counted.unwrap(), 2_000_000);
     }
 
     #[test]

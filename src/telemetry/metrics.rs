@@ -148,6 +148,11 @@ pub static CONNECTIONS_ENDED: Counter<2> = Counter::new(
     "Connections that were ended or refused for a limit",
     ["listener", "reason"],
 );
+pub static READS_REFUSED: Counter<1> = Counter::new(
+    "storesync_reads_refused_total",
+    "Reads that had no turn (full, late) or were given up for the time that they took (slow)",
+    ["reason"],
+);
 
 /// All of them, in the text format of Prometheus.
 pub fn render(out: &mut String) {
@@ -166,6 +171,7 @@ pub fn render(out: &mut String) {
     HTTP_REQUESTS.render(out);
     HTTP_DURATION.render(out);
     CONNECTIONS_ENDED.render(out);
+    READS_REFUSED.render(out);
 }
 
 impl<const N: usize> Counter<N> {

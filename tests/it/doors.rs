@@ -247,3 +247,44 @@ async fn a_method_that_somebody_makes_up_is_counted_under_one_name() {
         "{told}"
     );
 }
+
+/// By bounds that make any queue full, and any read of many rows slow.
+#[tokio::test]
+async fn a_list_that_has_no_turn_or_takes_too_long_keeps_nothing_else_from_answering() {
+    let org = Sandbox::start(&["--products", "60", "--stores", "1"]).await;
+    for (bound, kind, retry) in [
+        ("STORESYNC_BOUND_READS_WAITING", "too-busy", Some("1")),
+        ("STORESYNC_BOUND_READ_MILLIS", "too-slow", None),
+    ] {
+        let daemon = org.daemon_with(&[(bound, "0")]).await;
+        let product = org.some("Product2", "WHERE IsActive = true").await;
+        let row = format!("{}/v1/objects/Product2/{product}", daemon.api);
+        let list = format!("{}/v1/objects/Product2?limit=200&Family=Secret-7", daemon.api);
+        let client = reqwest::Client::new();
+        let answer = eventually("a list is refused", async || {
+            let answer = client.get(&list).send().await.ok()?;
+            let text = answer.headers().get("retry-after").cloned();
+            let told: Value = answer.json().await.ok()?;
+            let is_it = told["type"] == format!("urn:storesync:problem:{kind}");
+            is_it.then_some((text, told))
+        })
+        .await;
+        assert_eq!(answer.1["status"], 503);
+        assert_eq!(answer.0.as_ref().map(|text| text.to_str().unwrap()), retry);
+        eventually("a row is answered beside it", async || {
+            (client.get(&row).send().await.ok()?.status() == 200).then_some(())
+        })
+        .await;
+        let probe = format!("{}/livez", daemon.admin);
+        assert_eq!(client.get(probe).send().await.unwrap().status(), 200);
+        let is_slow = kind == "too-slow";
+        if !is_slow {
+            let sample = "storesync_reads_refused_total{reason=\"full\"}";
+            assert!(value_of(&metrics(&daemon).await, sample) > 0.5);
+        }
+        let said = daemon.running.said();
+        let told = said.matches("took too long and was given up").count();
+        assert_eq!(told, usize::from(is_slow), "{said}");
+        assert!(!said.contains("Secret-7"), "{said}");
+    }
+}

@@ -173,12 +173,13 @@ impl Requests {
         Some(hasher.finish())
     }
 
-    async fn route<B>(&self, request: Request<B>) -> Response<Body>
+    async fn route<B>(&self, mut request: Request<B>) -> Response<Body>
     where
         B: HttpBody<Data = Bytes> + Send + Unpin + 'static,
         B::Error: Into<BoxError>,
     {
         let mut router = self.served.router.clone();
+        request.extensions_mut().insert(self.connection.source);
         if request.body().is_end_stream() {
             return infallible(router.call(request.map(|_| Body::empty())).await);
         }

@@ -79,6 +79,7 @@ const SEEN_ELSEWHERE: &[&str] = &[
     "storesync_log_size_bytes",
     "storesync_object_lag_seconds",
     "storesync_org_trouble",
+    "storesync_reads_refused_total",
     "storesync_removal_rows_waiting",
     "storesync_request_bytes_held",
 ];
