@@ -1,13 +1,15 @@
 //! The OpenAPI 3.1 documents, made from the tables of routes.
 
+use std::sync::LazyLock;
+
 use axum::http::StatusCode;
 use axum::response::Response;
 use serde_json::{Map, Value, json};
 
 use crate::serve::access::Access;
-use crate::serve::reply::IfNoneMatch;
+use crate::serve::reply::{Fixed, IfNoneMatch};
 use crate::serve::routes::{self, Route};
-use crate::serve::{partial, reply, schemas};
+use crate::serve::{partial, schemas};
 
 /// What may stand in a query or a path, and what it is.
 const PARAMETERS: &[(&str, &str)] = &[
@@ -83,14 +85,18 @@ const PROBLEMS: [(u16, &str); 9] = [
     ),
 ];
 
+/// Made once: anybody may ask for them as often as they like.
+static STOREFRONT: LazyLock<Fixed> =
+    LazyLock::new(|| Fixed::new(document("storesync: storefronts", routes::storefront()).to_string()));
+static OPERATORS: LazyLock<Fixed> =
+    LazyLock::new(|| Fixed::new(document("storesync: operators", routes::operators()).to_string()));
+
 pub async fn storefront(held: IfNoneMatch) -> Response {
-    let document = document("storesync: storefronts", routes::storefront());
-    reply::hashed(&held, document.to_string().into_bytes())
+    STOREFRONT.answer(&held)
 }
 
 pub async fn operators(held: IfNoneMatch) -> Response {
-    let document = document("storesync: operators", routes::operators());
-    reply::hashed(&held, document.to_string().into_bytes())
+    OPERATORS.answer(&held)
 }
 
 /// The document of a listener.

@@ -3,7 +3,7 @@
 use std::fmt::Display;
 use std::hash::{DefaultHasher, Hasher};
 
-use axum::body::Body;
+use axum::body::{Body, Bytes};
 use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
@@ -58,8 +58,8 @@ impl IfNoneMatch {
 }
 
 /// An answer of JSON.
-pub fn json(status: StatusCode, body: Vec<u8>) -> Response {
-    let mut response = fresh(status, Body::from(body));
+pub fn json(status: StatusCode, body: impl Into<Body>) -> Response {
+    let mut response = fresh(status, body.into());
     response
         .headers_mut()
         .insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
@@ -68,9 +68,32 @@ pub fn json(status: StatusCode, body: Vec<u8>) -> Response {
 
 /// An answer tagged by what it says, or word that the asker's copy is still right.
 pub fn hashed(held: &IfNoneMatch, body: Vec<u8>) -> Response {
+    tagged(held, hash(&body), body)
+}
+
+fn hash(body: &[u8]) -> String {
     let mut hasher = DefaultHasher::new();
-    hasher.write(&body);
-    tagged(held, format_args!("{:016x}", hasher.finish()), body)
+    hasher.write(body);
+    format!("{:016x}", hasher.finish())
+}
+
+/// An answer that is the same for as long as the process runs.
+pub struct Fixed {
+    body: Bytes,
+    tag: String,
+}
+
+impl Fixed {
+    pub fn new(body: String) -> Self {
+        Self {
+            tag: hash(body.as_bytes()),
+            body: body.into(),
+        }
+    }
+
+    pub fn answer(&self, held: &IfNoneMatch) -> Response {
+        tagged(held, &self.tag, self.body.clone())
+    }
 }
 
 /// The same for one visitor: nothing on the way may keep it for another.
@@ -81,7 +104,7 @@ pub fn for_one(mut response: Response) -> Response {
 }
 
 /// An answer with a tag, or word that the asker's copy is still right.
-pub fn tagged(held: &IfNoneMatch, tag: impl Display, body: Vec<u8>) -> Response {
+pub fn tagged(held: &IfNoneMatch, tag: impl Display, body: impl Into<Body>) -> Response {
     let tag = format!("\"{}-{tag}\"", held.life);
     let mut response = if held.has(&tag) {
         fresh(StatusCode::NOT_MODIFIED, Body::empty())
