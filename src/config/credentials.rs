@@ -37,12 +37,16 @@ mod tests {
     #[test]
     fn a_name_alone_is_looked_for_among_the_credentials() {
         let dir = tempfile::tempdir().unwrap();
-        for name in ["storesync_jwt.pem", "jwt.pem", "client_secret"] {
+        // A file of that name beside the process is not the one that was handed over.
+        let besides = "Cargo.toml";
+        assert!(Path::new(besides).exists());
+        for name in ["storesync_jwt.pem", "jwt.pem", "client_secret", besides] {
             std::fs::write(dir.path().join(name), name).unwrap();
         }
         let cases = [
             ("jwt.pem", Some("storesync_jwt.pem")),
             ("client_secret", Some("client_secret")),
+            (besides, Some(besides)),
             ("password", None),
             ("/etc/jwt.pem", None),
             ("keys/jwt.pem", None),

@@ -240,6 +240,22 @@ mod tests {
     }
 
     #[test]
+    fn a_spent_allowance_hides_nothing() {
+        for (status, code, expected) in [
+            (400, "INVALID_FIELD", true),
+            (403, "INSUFFICIENT_ACCESS", true),
+            (404, "NOT_FOUND", true),
+            (403, "REQUEST_LIMIT_EXCEEDED", false),
+            (401, "INVALID_SESSION_ID", false),
+            (503, "SERVER_UNAVAILABLE", false),
+        ] {
+            let body = format!(r#"[{{"message":"m","errorCode":"{code}"}}]"#);
+            let error = Error::of_answer("https://org.example/query", status, body.as_bytes());
+            assert_eq!(error.is_hidden(), expected, "{code}");
+        }
+    }
+
+    #[test]
     fn both_spellings_of_a_duplicate_rule_s_result_are_read() {
         for name in ["duplicateResult", "duplicateResut"] {
             let body = serde_json::json!([{name: {"allowSave": true}, "errorCode": "DUPLICATES_DETECTED", "message": "m"}]);

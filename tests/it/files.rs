@@ -456,6 +456,11 @@ async fn an_outbox_in_whose_place_another_lies_is_not_taken_for_it() {
     move_away(aside.path(), "outbox.db", &state);
     let daemon = org.daemon().await;
     assert_eq!(daemon.get(&known).await.unwrap().0, 200);
+    // In the directory of another too, which had an outbox of its own.
+    assert!(elsewhere.state().join("outbox.json").exists());
+    assert_eq!(elsewhere.verb(&["restore", into, "--replace"]).await.0, 0);
+    let daemon = elsewhere.daemon().await;
+    assert_eq!(daemon.get(&known).await.unwrap().0, 200);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -177,6 +177,20 @@ async fn every_kind_of_change_arrives_by_the_lists() {
             row["name"] == "while it lasts 7"
         })
         .await;
+    // Both within one list: it names the record as deleted, and the record is there.
+    org.control("changes", json!({"delete": [media]})).await;
+    org.control("changes", json!({"undelete": [media]})).await;
+    let later = org.create(BOOK, json!({"Name": "later"})).await;
+    world.until("what came later", BOOK, &later, named("later")).await;
+    world.sleep(2 * MINUTE).await;
+    let latest = record(BOOK, &json!({"Id": later, "Name": "latest"}));
+    org.control("changes", json!({"update": [latest]})).await;
+    world
+        .until("the round after it", BOOK, &later, named("latest"))
+        .await;
+    world
+        .until("the restored record", MEDIA, &media, named("late"))
+        .await;
     world.daemon.end().await;
 }
 

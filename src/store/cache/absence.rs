@@ -243,8 +243,9 @@ mod tests {
                 Admission::Wait => "wait",
             }
         };
-        assert_eq!(admit(15, None, 1), "leave");
-        assert_eq!(admit(15, None, 2), "ask");
+        assert_eq!(admit(8, None, 1), "leave");
+        assert_eq!(admit(8, None, 1), "leave");
+        assert_eq!(admit(8, None, 2), "ask");
         assert_eq!(admit(15, None, HOUR_MILLIS + 2), "leave");
         let unknown = Some(Answer {
             asked: 300,

@@ -230,6 +230,25 @@ async fn a_dry_run_tells_what_differs_and_a_live_one_asks_first() {
     assert_eq!(everything(&file), everything(&org.state().join("cache.db")));
 }
 
+/// Of a record that a repair found gone, a replay of that record alone tells so too.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_record_that_a_repair_took_away_is_gone_in_its_replay() {
+    let org = Sandbox::start(&[]).await;
+    let mut daemon = org.daemon().await;
+    daemon.live().await;
+    let id = org.create("Account", json!({"Name": "Soon gone"})).await;
+    converge(&org).await;
+    org.control("changes", json!({"told": "silently", "hard_delete": [id]}))
+        .await;
+    org.verb(&["verify", "--object", "Account", "--repair"]).await;
+    converge(&org).await;
+    daemon.running.stop();
+    let (exit, said, problem) = org
+        .verb(&["replay", "--dry-run", "--json", "--record", &id])
+        .await;
+    assert_eq!(exit, 0, "{said} {problem}");
+}
+
 /// The cache is spoilt by hand, as a fault of the program would.
 async fn spoil_and_tell(org: &Sandbox, product: &str) {
     let spoilt = Connection::open(org.state().join("cache.db")).unwrap();

@@ -173,7 +173,13 @@ async fn what_no_change_tells_of_is_asked_for_and_erased() {
         json!({"external_id": "K-1", "subject": "help@private.example", "customer": {"external_id": "C-1"}});
     let submission = json!({"external_id": "F-1", "form_id": form,
         "answers": [{"question": "Mail?", "answer": "form@private.example"}]});
-    for (path, body) in [("cases", &case), ("form-submissions", &submission)] {
+    let mut silent_form = submission.clone();
+    silent_form["external_id"] = json!("F-0");
+    for (path, body) in [
+        ("cases", &case),
+        ("form-submissions", &silent_form),
+        ("form-submissions", &submission),
+    ] {
         let (status, answer) = daemon.post(&format!("/v1/stores/{store}/{path}"), body).await;
         assert_eq!(status, 202, "{answer}");
         let url = answer["status_url"].as_str().unwrap();
@@ -195,16 +201,22 @@ async fn what_no_change_tells_of_is_asked_for_and_erased() {
         ids("Lead", "converted").await,
     );
 
-    // One is deleted before it was confirmed: nobody is asked to make it again. Without a schedule no more is found.
+    // Some are deleted before they were confirmed: nobody is asked to make them again. Without a schedule no more is found.
     org.delete("Lead", &silent).await;
+    let of_form = org
+        .some("s_c__Form_Submission__c", "WHERE s_c__sC_Id__c = 'F-0'")
+        .await;
+    org.delete("s_c__Form_Submission__c", &of_form).await;
     daemon.running.kill();
     configure(&org, "[orders]\necho_seconds = 0\nerasure_hours = 0");
     daemon = org.daemon().await;
-    let shown = is_emptied(&daemon, "lead:silent").await;
-    assert_eq!(
-        (&shown["state"], &shown["error"]),
-        (&json!("confirmed"), &Value::Null)
-    );
+    for reference in ["lead:silent", "form_submission:F-0"] {
+        let shown = is_emptied(&daemon, reference).await;
+        assert_eq!(
+            (&shown["state"], &shown["error"]),
+            (&json!("confirmed"), &Value::Null)
+        );
+    }
     for key in ["gone", "converted", "there"] {
         daemon
             .until(&format!("/v1/stores/{store}/writes/lead/{key}"), &["confirmed"])

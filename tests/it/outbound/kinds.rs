@@ -16,7 +16,7 @@ fn bodies(campaign: &str, form: &str, question: &str, product: &str) -> [(&'stat
         ("customers", customer),
         (
             "cases",
-            json!({"external_id": "K-1", "subject": "Late", "description": "where is it", "customer": named, "fields": {"Reason": "Delivery"}}),
+            json!({"external_id": "K-1", "subject": "Late", "description": "where is it", "customer": named, "fields": {"Reason": "Delivery", "Origin": "Phone"}}),
         ),
         (
             "leads",
@@ -43,7 +43,7 @@ async fn every_kind_of_write_arrives_once() {
     let org = Sandbox::start(&[]).await;
     configure(
         &org,
-        "[orders]\nfields = { \"*\" = [\"Case.Reason\"] }\necho_seconds = 1",
+        "[orders]\nfields = { \"*\" = [\"Case.Reason\", \"Case.Origin\"] }\necho_seconds = 1",
     );
     let campaign = org.create("Campaign", json!({"Name": "News"})).await;
     let form = org.some("s_c__Form__c", "").await;
@@ -66,8 +66,8 @@ async fn every_kind_of_write_arrives_once() {
     }
     for from in [
         "Contact WHERE External_ID__c = 'C-77' AND LastName = 'Bo' AND Birthdate = 1990-02-01",
-        "Case WHERE External_ID__c = 'K-1' AND Contact.External_ID__c = 'C-77' AND Origin = 'Web' AND Reason = 'Delivery'",
-        "Lead WHERE External_ID__c = 'L-1' AND City = 'Perth' AND Company = 'Newcomer'",
+        "Case WHERE External_ID__c = 'K-1' AND Contact.External_ID__c = 'C-77' AND Origin = 'Phone' AND Reason = 'Delivery'",
+        "Lead WHERE External_ID__c = 'L-1' AND City = 'Perth' AND Company = 'Newcomer' AND LeadSource = 'Web'",
         "CampaignMember WHERE Contact.External_ID__c = 'C-77'",
         "Asset WHERE External_ID__c = 'A-1' AND Account.External_ID__c = 'C-77' AND Price = 19.9",
         "s_c__Form_Submission__c WHERE s_c__sC_Id__c = 'F-1' AND s_c__Order_Id__r.External_ID__c = 'WEB-K'",

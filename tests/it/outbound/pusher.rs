@@ -23,13 +23,24 @@ pub struct Pusher {
     pub org: Org,
     stop: CancellationToken,
     task: tokio::task::JoinHandle<()>,
-    _dir: tempfile::TempDir,
+    dir: tempfile::TempDir,
 }
 
 impl Pusher {
     /// Sends what it is given to the org; `clock` is `Manual` or `Moved`.
     pub fn start(org: &Sandbox, clock: Clock) -> Self {
-        let dir = tempfile::tempdir().unwrap();
+        Self::in_dir(tempfile::tempdir().unwrap(), org, clock)
+    }
+
+    /// Ends in the midst of what it does, and begins anew with what is in the file.
+    pub async fn killed(self, org: &Sandbox) -> Self {
+        self.task.abort();
+        assert!(self.task.await.unwrap_err().is_cancelled());
+        drop(self.outbox);
+        Self::in_dir(self.dir, org, self.clock)
+    }
+
+    fn in_dir(dir: tempfile::TempDir, org: &Sandbox, clock: Clock) -> Self {
         let config = Config::load(Some(&org.config())).unwrap();
         let (outbox, writer) = outbox::open(dir.path(), clock.now()).unwrap();
         std::thread::spawn(move || writer.run());
@@ -52,7 +63,7 @@ impl Pusher {
             org: client,
             stop,
             task,
-            _dir: dir,
+            dir,
         }
     }
 

@@ -112,6 +112,23 @@ async fn two_stores_may_use_one_key() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn two_stores_may_use_one_idempotency_key() {
+    let org = Sandbox::start(&["--products", "12", "--stores", "2"]).await;
+    let daemon = org.daemon().await;
+    daemon.live().await;
+    for (store, product) in two_stores(&daemon).await {
+        let mut own = order_of("", &product, "Rome");
+        own.as_object_mut().unwrap().remove("external_id");
+        let path = format!("/v1/stores/{store}/orders");
+        let (status, answer) = daemon
+            .send(Method::POST, &daemon.api, &path, Some("ONE-KEY"), &own)
+            .await;
+        assert_eq!(status, 202, "{answer}");
+        delivered(&daemon, &answer).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn an_order_is_changed_by_its_own_store_alone() {
     let org = Sandbox::start(&["--products", "12", "--stores", "2"]).await;
     let stores = org
@@ -183,8 +200,9 @@ async fn a_token_that_is_not_for_customers_changes_none() {
     configure(
         &org,
         &format!(
-            "{}\n{}",
+            "{}\n{}\n{}",
             token("serve", "till", "orders = true"),
+            token("serve", "reader", "customers = true"),
             token("serve", "desk", "orders = true\ncustomers = true")
         ),
     );
@@ -215,6 +233,13 @@ async fn a_token_that_is_not_for_customers_changes_none() {
     )
     .await;
     assert_eq!(status, 403, "{answer}");
+    for (method, rest, body) in [
+        (Method::POST, "customers", &other),
+        (Method::PATCH, "customers/C-1", &json!({"phone": "1"})),
+    ] {
+        let (status, answer) = send(&daemon, "reader", method, &path(rest), "P-0", body).await;
+        assert_eq!(status, 403, "one for customers alone writes nothing: {answer}");
+    }
     let of_other = "customer.email customer.first_name customer.last_name customer.phone customer.company";
     let of_profile = "email first_name last_name phone company shipping_address";
     let mut made = Value::Null;

@@ -112,7 +112,8 @@ async fn a_change_reaches_the_stores_that_it_touches() {
     let mut first = Events::open(&daemon, "?store=harbour-pine&rows=true", None).await;
     let mut second = Events::open(&daemon, "?store=northlight", None).await;
     let mut all = Events::open(&daemon, "?objects=PricebookEntry&rows=true", None).await;
-    for events in [&mut first, &mut second, &mut all] {
+    let mut bare = Events::open(&daemon, "?objects=PricebookEntry", None).await;
+    for events in [&mut first, &mut second, &mut all, &mut bare] {
         assert_eq!(events.next().await.name, "ready");
     }
     // A price of the second store, then one of the first: the first store hears of its own alone.
@@ -139,6 +140,8 @@ async fn a_change_reaches_the_stores_that_it_touches() {
     let (raw, _) = all.until(about("PricebookEntry", &of_first)).await;
     assert_eq!(raw.data["row"]["s_c__sale_price__c"], 4.5);
     assert_eq!(raw.data["stores"], json!([store(0, "Id")]));
+    let (without, _) = bare.until(about("PricebookEntry", &of_first)).await;
+    assert!(without.data.get("row").is_none(), "{without:?}");
     // A shared zone reaches both.
     let zone = store(0, "s_c__Zone_Id__c");
     sandbox
@@ -164,11 +167,25 @@ async fn a_change_reaches_the_stores_that_it_touches() {
         .await;
     let (told_there, _) = second.until(about("s_c__Payment_Provider__c", provider)).await;
     assert_eq!(told_there.data["topic"], "payment");
+    // What is of no store is for all.
+    let for_all = json!({"s_c__Store_Id__c": null});
+    sandbox
+        .update("s_c__Payment_Provider__c", provider, for_all)
+        .await;
+    let of_provider = about("s_c__Payment_Provider__c", provider);
+    let (told_to_all, before_it) = first
+        .until(|event| of_provider(event) && event.id != told_there.id)
+        .await;
+    assert_eq!(
+        told_to_all.data["stores"],
+        json!([store(0, "Id")]),
+        "{before_it:?}"
+    );
     // What has gone is told to the store that it was in.
     sandbox.delete("PricebookEntry", &of_first).await;
     let (gone, before) = first.until(|event| event.data["kind"] == "deleted").await;
-    let left = about("s_c__Payment_Provider__c", provider);
-    assert!(before.iter().any(left), "the store that it left: {before:?}");
+    let left = before_it.iter().any(about("s_c__Payment_Provider__c", provider));
+    assert!(left, "the store that it left: {before_it:?} {before:?}");
     assert_eq!(
         (gone.data["id"].as_str(), gone.data["product_id"].as_str()),
         (Some(of_first.as_str()), Some(product.as_str()))
@@ -191,7 +208,7 @@ async fn a_change_reaches_the_stores_that_it_touches() {
         .collect();
     assert_eq!(
         missed,
-        [zone.as_str(), provider, of_first.as_str()],
+        [zone.as_str(), provider, provider, of_first.as_str()],
         "everything since the price"
     );
     // A position that the feed never had is told to begin anew.

@@ -66,6 +66,20 @@ async fn an_order_with_items_is_written_once() {
         client.query(soql).await["records"][0]["OrderItems"]["totalSize"],
         3
     );
+    // Its items go with it and come back with it.
+    let path = format!("sobjects/Order/{order}");
+    let deleted = client.request(Method::DELETE, &path).send().await.unwrap();
+    assert_eq!(deleted.status(), 204);
+    let items = "SELECT COUNT() FROM OrderItem WHERE Order.External_ID__c = 'WEB-1'";
+    assert_eq!(client.query(items).await["totalSize"], 0);
+    let (status, answer) = client
+        .post("/sandbox/changes", json!({ "undelete": [order] }))
+        .await;
+    assert_eq!(status, 200, "{answer}");
+    assert_eq!(
+        client.query(soql).await["records"][0]["OrderItems"]["totalSize"],
+        3
+    );
     client.stop().await;
 }
 
@@ -113,6 +127,25 @@ async fn a_failed_composite_leaves_nothing() {
         .await;
     assert_eq!((status, code(&answer, 0)), (200, json!("LIMIT_EXCEEDED")));
     assert_eq!(answer["compositeResponse"][0]["referenceId"], Json::Null);
+    // Of queries and collections five at most, together.
+    for (collections, status) in [(3, 200), (4, 200)] {
+        let part = |at: usize| match at < collections {
+            true => {
+                json!({ "method": "POST", "url": format!("{DATA}/composite/sobjects"), "referenceId": format!("r{at}"),
+                "body": { "records": [{ "attributes": { "type": "Account" }, "Name": format!("many {at}") }] } })
+            }
+            false => {
+                json!({ "method": "GET", "url": format!("{DATA}/query?q=SELECT+Id+FROM+Account+LIMIT+1"),
+                "referenceId": format!("r{at}") })
+            }
+        };
+        let parts: Vec<Json> = (0..collections + 2).map(part).collect();
+        let (found, answer) = client
+            .post("composite", json!({ "compositeRequest": parts }))
+            .await;
+        let is_too_many = code(&answer, 0) == "LIMIT_EXCEEDED";
+        assert_eq!((found, is_too_many), (status, collections == 4), "{answer}");
+    }
     client.stop().await;
 }
 
