@@ -145,18 +145,22 @@ mod tests {
         }
     }
 
-    #[test]
-    fn the_org_s_time_is_never_less_than_the_newest_stamp_that_was_no_later_than_a_login() {
-        let at = |minute: Millis| Moment {
+    /// In minutes: when, and what it says.
+    enum Said {
+        Login(Millis, Millis),
+        Stamp(Millis, Millis),
+    }
+    use Said::{Login, Stamp};
+
+    fn at(minute: Millis) -> Moment {
+        Moment {
             wall: (1_000 + minute) * MINUTE,
             boot: (100 + minute) * MINUTE,
-        };
-        /// In minutes: when, and what it says.
-        enum Said {
-            Login(Millis, Millis),
-            Stamp(Millis, Millis),
         }
-        use Said::{Login, Stamp};
+    }
+
+    #[test]
+    fn the_org_s_time_is_never_less_than_the_newest_stamp_that_was_no_later_than_a_login() {
         // A minute after each, the org's time.
         let cases = [
             ("a stamp", vec![Login(0, 2_000), Stamp(10, 2_005)], 2_011),
