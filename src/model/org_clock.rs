@@ -169,11 +169,6 @@ mod tests {
                 vec![Login(0, 2_000), Stamp(10, 2_005), Login(20, 1_900)],
                 2_016,
             ),
-            (
-                "one ahead",
-                vec![Login(0, 2_000), Stamp(10, 2_005), Login(20, 2_021)],
-                2_022,
-            ),
             ("a stamp ahead", vec![Login(0, 2_000), Stamp(10, 2_500)], 2_011),
             (
                 "a stamp ahead, and a login",
