@@ -15,6 +15,7 @@ pub mod org_clock;
 pub mod retry;
 pub mod row;
 pub mod schedule;
+pub mod shown;
 pub mod state;
 pub mod text;
 pub mod trouble;

@@ -446,6 +446,8 @@ async fn bring(
         brought.newest = brought
             .newest
             .max(rows.iter().filter_map(|row| at(row, stamp)).max());
+        let stamps = rows.iter().filter_map(|row| at(row, stamp));
+        stamps.for_each(|stamp| wires.org.saw_stamp(stamp));
         if planned.filter.is_some() {
             let now = wires.clock.moment().boot;
             let text = |row: &Map<String, Value>, field: &str| Some(row.get(field)?.as_str()?.to_owned());

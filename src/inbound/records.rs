@@ -14,6 +14,17 @@ use crate::salesforce::{Error, Org};
 
 type Row = Map<String, Value>;
 
+/// How many rows of an object the org has that meet these conditions.
+pub(super) async fn count(org: &Org, planned: &Planned, conditions: &[&str]) -> Result<u64, Error> {
+    let soql = planned.query("COUNT(Id) n", conditions);
+    let page = org.query(&soql, Scope::Live).await?;
+    let n = page.records.first().and_then(|row| row.get("n"));
+    n.and_then(Value::as_u64).ok_or_else(|| Error::Unreadable {
+        url: soql,
+        reason: "it counts rows and does not say how many".to_owned(),
+    })
+}
+
 /// Mirrored rows by id, in the order of `ids`; `None` where the org has none, or one that is not mirrored. One that cannot
 /// be read says so, see [`unreadable`](crate::salesforce::pages::unreadable).
 pub(super) async fn read_records(

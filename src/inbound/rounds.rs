@@ -258,7 +258,7 @@ impl Rounds {
             Ok(listed) => listed,
             Err(error) => {
                 match error.is_hidden() {
-                    true => self.turn_off(&error.to_string(), asked.boot),
+                    true => self.turn_off(wires, planned, &error.to_string(), asked.boot),
                     false => self.try_again(wires, planned, &error, asked.boot),
                 }
                 return Ok(());
@@ -268,7 +268,7 @@ impl Rounds {
             && others.iter().all(Result::is_err)
             && spans.len() > 1
         {
-            self.turn_off(first, asked.boot);
+            self.turn_off(wires, planned, first, asked.boot);
             return Ok(());
         }
         self.told = None;
@@ -288,7 +288,11 @@ impl Rounds {
                         failed(wires, planned, None);
                     }
                 }
-                Err(why) => self.go_without(object, why, asked.boot),
+                Err(why) => {
+                    // Queries, or events alone, tell from now on what stands in its way.
+                    failed(wires, planned, None);
+                    self.go_without(object, why, asked.boot);
+                }
             }
         }
         Ok(())
@@ -325,7 +329,8 @@ impl Rounds {
     }
 
     /// From now on everything is asked by queries, until it is time to try the lists again.
-    fn turn_off(&mut self, why: &str, now: Millis) {
+    fn turn_off(&mut self, wires: &Wires, planned: &[&Planned], why: &str, now: Millis) {
+        planned.iter().for_each(|planned| failed(wires, planned, None));
         tracing::warn!(
             "the org does not list what changed ({why}): objects are asked by queries, which costs more API calls; the lists are tried again in an hour"
         );

@@ -6,7 +6,10 @@
 //! where it was, as long as the org keeps the query's results; else it begins anew.
 
 mod pages;
+mod whole;
 
+use std::collections::HashSet;
+use std::sync::Mutex;
 use std::time::Duration;
 
 use anyhow::Context as _;
@@ -52,6 +55,8 @@ struct Stage<'a> {
     wires: &'a Wires,
     pages: Semaphore,
     limits: Limits,
+    /// Objects of which Bulk brought too few rows.
+    to_query: Mutex<HashSet<String>>,
 }
 
 /// Keeps every object loaded.
@@ -60,6 +65,7 @@ pub async fn run(wires: Wires, limits: Limits) -> anyhow::Result<()> {
         wires: &wires,
         pages: Semaphore::new(PAGES_MAX),
         limits,
+        to_query: Mutex::default(),
     };
     tokio::select! {
         () = wires.stop.cancelled() => Ok(()),
@@ -141,6 +147,7 @@ impl Stage<'_> {
             .with(|connection| loads::load(connection, object))?;
         let resumable =
             under_way.and_then(|progress| Some((progress.load.run, progress.rows, progress.place?)));
+        let resumable = resumable.filter(|_| !self.is_to_query(object));
         let (run, rows, announced) = match resumable {
             Some((run, before, place)) => match self.go_on(planned, run, (&place, before), pulse).await {
                 Ok(rows) => (run, before + rows, place.total),
@@ -161,6 +168,7 @@ impl Stage<'_> {
                 )
             }
         };
+        self.was_queried(object);
         tracing::info!(
             %object, rows, swept, seconds = begun.elapsed().as_secs_f64(),
             "{object} is loaded: {rows} rows, {swept} removed"
@@ -211,6 +219,7 @@ impl Stage<'_> {
         };
         let rows = self.job_pages(planned, run, &job, Some(begun), pulse).await?;
         self.remove(object, &job).await;
+        self.hold_against_count(planned).await?;
         Ok(rows)
     }
 
@@ -227,12 +236,23 @@ impl Stage<'_> {
         })
         .await?;
         pulse.quiet_for(QUERY_MAX);
-        let by_rest = match self.wires.org.bulk_query(&planned.select(&[])).await {
+        let read = match self.is_to_query(object) {
+            true => self.rest_pages(planned, load.run, pulse).await,
+            false => self.by_bulk(planned, load.run, pulse).await,
+        };
+        let rows = read.with_context(|| format!("{object} could not be read"))?;
+        Ok((load.run, rows, rows))
+    }
+
+    /// Reads the object by a query job; by REST where Bulk does not read it.
+    async fn by_bulk(&self, planned: &Planned, run: u64, pulse: &Pulse) -> anyhow::Result<u64> {
+        let object = &planned.table.object;
+        let refused = match self.wires.org.bulk_query(&planned.select(&[])).await {
             Ok(Ok(job)) => {
-                let rows = self.job_pages(planned, load.run, &job, None, pulse).await;
-                let rows = rows.with_context(|| format!("{object} could not be read"))?;
+                let rows = self.job_pages(planned, run, &job, None, pulse).await?;
                 self.remove(object, &job).await;
-                return Ok((load.run, rows, rows));
+                self.hold_against_count(planned).await?;
+                return Ok(rows);
             }
             Ok(Err(failed)) => failed.to_string(),
             Err(
@@ -240,12 +260,10 @@ impl Stage<'_> {
                     status: 400..=499, ..
                 },
             ) => refused.to_string(),
-            Err(error) => return Err(error).with_context(|| format!("{object} could not be read")),
+            Err(error) => return Err(error.into()),
         };
-        tracing::warn!(%object, "{object} is read by REST, because Bulk does not read it: {by_rest}");
-        let rows = self.rest_pages(planned, load.run, pulse).await;
-        let rows = rows.with_context(|| format!("{object} could not be read"))?;
-        Ok((load.run, rows, rows))
+        tracing::warn!(%object, "{object} is read by REST, because Bulk does not read it: {refused}");
+        self.rest_pages(planned, run, pulse).await
     }
 
     async fn remove(&self, object: &str, job: &Job) {
@@ -254,7 +272,7 @@ impl Stage<'_> {
         }
     }
 
-    /// For objects that the Bulk API cannot read.
+    /// For objects that the Bulk API cannot read, or did not read as a whole.
     async fn rest_pages(&self, planned: &Planned, run: u64, pulse: &Pulse) -> anyhow::Result<u64> {
         let mut pages = self.wires.org.pages(planned.select(&[]), Scope::Live);
         let mut total = 0;

@@ -84,7 +84,7 @@ fn decide(config: &Config, waiting: &[Waiting], object: &str, decision: Decision
                 found.object
             )
         }
-        Decision::Refuse => format!("the rows of {} stay\n", found.object),
+        Decision::Refuse | Decision::Back { .. } => format!("the rows of {} stay\n", found.object),
     });
     Ok(Exit::Ok)
 }

@@ -63,12 +63,15 @@ pub struct Known {
     /// How often it is asked for changes, where it is.
     pub urgency: Urgency,
     pub rows: u64,
-    /// Since when the oldest record waits to be read again that has waited for at most [`WAITING_MAX_MILLIS`].
+    /// Since when the oldest record waits to be read again that has waited for at most [`WAITING_MAX_MILLIS`]. Of one
+    /// that shows a changed field of another object, since that object was proved before the change.
     pub waiting_since: Option<Millis>,
     /// Records that have waited for longer.
     pub waiting_long: u64,
     /// What stands in its way and does not heal by itself.
     pub problem: Option<String>,
+    /// The mirrored objects whose fields it shows.
+    pub shows: Vec<String>,
 }
 
 /// How old an object may become before it is called stale.
@@ -182,6 +185,18 @@ impl Standing {
         }
     }
 
+    /// With fields of another object, which are no younger than that object. What stands in the other's way need not be
+    /// about these fields; that they grow old is.
+    #[must_use]
+    fn showing(self, other: &Self) -> Self {
+        let (cause, hindrance) = (self.cause.clone(), self.hindrance.clone());
+        Self {
+            cause,
+            hindrance,
+            ..self.with(other)
+        }
+    }
+
     pub fn state(&self, now: Moment) -> State {
         let is_over = |at: Moment| now.wall >= at.wall || now.boot >= at.boot;
         if self.initializing {
@@ -264,10 +279,18 @@ impl Truth {
     ) -> Self {
         let standing =
             |object: &str, known: &Known| Standing::of(known, limits, now).hindered(object, hindrances, now);
-        let objects: BTreeMap<String, Standing> = known
-            .into_iter()
-            .map(|(object, known)| (object.clone(), standing(object, known)))
+        let known: Vec<_> = known.into_iter().collect();
+        let by_itself: BTreeMap<&str, Standing> = known
+            .iter()
+            .map(|(object, known)| (object.as_str(), standing(object, known)))
             .collect();
+        let with_shown = |(object, known): (&String, &Known)| {
+            let shows = known.shows.iter();
+            let shown = shows.filter_map(|other| by_itself.get(other.as_str()));
+            let own = by_itself.get(object.as_str())?.clone();
+            Some((object.clone(), shown.fold(own, Standing::showing)))
+        };
+        let objects: BTreeMap<String, Standing> = known.into_iter().filter_map(with_shown).collect();
         let all = match objects.is_empty() {
             true => worst([]).hindered("", hindrances, now),
             false => worst(objects.values()),
@@ -456,6 +479,78 @@ mod tests {
             let standing = Standing::of(&known, &limits(None), at(0));
             let told = (standing.state(at(now)), standing.lag_seconds(at(now)));
             assert_eq!(told, (state, lag), "{case}");
+        }
+    }
+
+    #[test]
+    fn what_is_shown_of_another_object_is_no_younger_than_that_object() {
+        let entries = Known {
+            proved: Some(at(60)),
+            shows: vec!["Product2".to_owned(), "NotMirrored".to_owned()],
+            ..complete()
+        };
+        let waiting = Known {
+            proved: Some(at(60)),
+            waiting_since: Some(at(-20).wall),
+            ..complete()
+        };
+        let loading = Known {
+            complete: false,
+            ..complete()
+        };
+        let streamed = Known {
+            streamed: true,
+            ..complete()
+        };
+        let refused = Known {
+            proved: Some(at(60)),
+            problem: Some("refused".to_owned()),
+            ..complete()
+        };
+        let of_products = Some("no poll of Product2 was completed since 1970-01-01T00:16:40.000Z");
+        // At the 61st second, and late.
+        for (case, products, now, state, lag, cause) in [
+            ("older", complete(), 61, State::Live, Some(61), None),
+            ("too old", complete(), 180, State::Stale, Some(180), of_products),
+            (
+                "not too old by its own limit",
+                streamed,
+                200,
+                State::Live,
+                Some(200),
+                None,
+            ),
+            ("a record of it waits", waiting, 61, State::Live, Some(81), None),
+            (
+                "what hinders it hinders it alone",
+                refused,
+                61,
+                State::Live,
+                Some(1),
+                None,
+            ),
+            (
+                "never complete",
+                loading,
+                61,
+                State::Initializing,
+                None,
+                Some("the first load of Product2 is not complete"),
+            ),
+        ] {
+            let known = [
+                ("PricebookEntry".to_owned(), entries.clone()),
+                ("Product2".to_owned(), products),
+            ];
+            let known = known.iter().map(|(object, known)| (object, known));
+            let truth = Truth::new(known, &limits(None), &Hindrances::default(), at(0));
+            let told = truth.object("PricebookEntry").unwrap();
+            let told = (
+                told.state(at(now)),
+                told.lag_seconds(at(now)),
+                told.cause(at(now)),
+            );
+            assert_eq!(told, (state, lag, cause.map(str::to_owned)), "{case}");
         }
     }
 

@@ -1,4 +1,10 @@
-//! The time by the org's clock: what the last login said of it, and what has passed since.
+//! The time by the org's clock: what the last login said of it, and what has passed since; never less than the newest
+//! stamp that was read from its rows, and what has passed since that.
+//!
+//! A login's time may be behind: the lists of what changed would end there, and what comes after would be taken for
+//! nothing. A stamp may be ahead of all clocks, so one counts only where it was not ahead of the last login's time when
+//! it was read, and a row cannot set the clock. A clock that went back in earnest says the same at a later login, which is
+//! believed.
 //!
 //! What answers say in their `Date` is no proof of anything: proxies write it too. It decides only where this machine's
 //! two clocks differ on how much time has passed, and never goes beyond what they say. Without a login's time it may
@@ -12,12 +18,49 @@ pub struct OrgClock {
     issued: Option<(Millis, Moment)>,
     /// The last `Date` of an answer less this machine's wall clock.
     date_ahead: Option<Millis>,
+    /// The newest stamp that counts, and when it was read.
+    stamped: Option<(Millis, Moment)>,
+    /// The time of a login that was behind that stamp, and when its answer came.
+    behind: Option<(Millis, Moment)>,
 }
+
+/// A stamp may be ahead of the login's time by so much: answers take their time.
+const AHEAD_MAX_MILLIS: Millis = 60_000;
+
+/// Two logins that are so long apart and behind alike say that the clock went back.
+const BEHIND_MILLIS: Millis = 600_000;
 
 impl OrgClock {
     /// A login said when it was issued.
     pub fn issued(&mut self, org: Millis, now: Moment) {
         self.issued = Some((org, now));
+        let is_behind = self.by_stamp(now).is_some_and(|stamp| org < stamp);
+        let is_said_again = |&(before, at): &(Millis, Moment)| {
+            let passed = now.boot - at.boot;
+            passed >= BEHIND_MILLIS && (before + passed - org).abs() <= AHEAD_MAX_MILLIS
+        };
+        if !is_behind {
+            self.behind = None;
+        } else if self.behind.as_ref().is_some_and(is_said_again) {
+            (self.stamped, self.behind) = (None, None);
+        } else {
+            self.behind = self.behind.or(Some((org, now)));
+        }
+    }
+
+    /// A row was read that the org stamped then.
+    pub fn stamped(&mut self, stamp: Millis, now: Moment) {
+        let Some(issued) = self.issued else { return };
+        let is_ahead = stamp > by_login(issued, self.date_ahead, now) + AHEAD_MAX_MILLIS;
+        if !is_ahead && self.by_stamp(now).is_none_or(|known| known < stamp) {
+            self.stamped = Some((stamp, now));
+        }
+    }
+
+    /// What the newest stamp makes it at least.
+    fn by_stamp(&self, now: Moment) -> Option<Millis> {
+        let (stamp, at) = self.stamped?;
+        Some(stamp + (now.boot - at.boot))
     }
 
     /// An answer says that it is so late.
@@ -31,24 +74,30 @@ impl OrgClock {
 
     /// Now, for ages: rather too late than too early.
     pub fn time(&self, now: Moment) -> Millis {
-        let ahead = self.date_ahead.unwrap_or(0);
-        let Some((org, at)) = self.issued else {
-            return now.wall + ahead.max(0);
+        let Some(issued) = self.issued else {
+            return now.wall + self.date_ahead.unwrap_or(0).max(0);
         };
-        let (passed, most) = (now.boot - at.boot, at.age(now).max(now.boot - at.boot));
-        match self.date_ahead {
-            Some(ahead) => (now.wall + ahead).clamp(org + passed, org + most),
-            None => org + most,
-        }
+        let by_login = by_login(issued, self.date_ahead, now);
+        self.by_stamp(now).map_or(by_login, |stamp| by_login.max(stamp))
     }
 
     /// Now, for where to read from: rather too early than too late.
     pub fn time_at_least(&self, now: Moment) -> Millis {
         let ahead = self.date_ahead.unwrap_or(0);
-        match self.issued {
-            Some((org, at)) => org + (now.boot - at.boot),
-            None => now.wall + ahead.min(0),
-        }
+        let Some((org, at)) = self.issued else {
+            return now.wall + ahead.min(0);
+        };
+        let by_login = org + (now.boot - at.boot);
+        self.by_stamp(now).map_or(by_login, |stamp| by_login.max(stamp))
+    }
+}
+
+/// Now by what a login said, rather too late than too early.
+fn by_login((org, at): (Millis, Moment), date_ahead: Option<Millis>, now: Moment) -> Millis {
+    let (passed, most) = (now.boot - at.boot, at.age(now).max(now.boot - at.boot));
+    match date_ahead {
+        Some(ahead) => (now.wall + ahead).clamp(org + passed, org + most),
+        None => org + most,
     }
 }
 
@@ -93,6 +142,90 @@ mod tests {
             }
             let told = (clock.time(now) / MINUTE, clock.time_at_least(now) / MINUTE);
             assert_eq!(told, (time, at_least), "{case}");
+        }
+    }
+
+    /// In minutes: when, and what it says.
+    enum Said {
+        Login(Millis, Millis),
+        Stamp(Millis, Millis),
+    }
+    use Said::{Login, Stamp};
+
+    fn at(minute: Millis) -> Moment {
+        Moment {
+            wall: (1_000 + minute) * MINUTE,
+            boot: (100 + minute) * MINUTE,
+        }
+    }
+
+    #[test]
+    fn the_org_s_time_is_never_less_than_the_newest_stamp_that_was_no_later_than_a_login() {
+        // A minute after each, the org's time.
+        let cases = [
+            ("a stamp", vec![Login(0, 2_000), Stamp(10, 2_005)], 2_011),
+            (
+                "a login behind",
+                vec![Login(0, 2_000), Stamp(10, 2_005), Login(20, 1_900)],
+                2_016,
+            ),
+            ("a stamp ahead", vec![Login(0, 2_000), Stamp(10, 2_500)], 2_011),
+            (
+                "a stamp ahead, and a login",
+                vec![Login(0, 2_000), Stamp(10, 2_500), Login(20, 2_020)],
+                2_021,
+            ),
+            (
+                "stamps ahead of one another",
+                vec![Login(0, 2_000), Stamp(0, 2_001), Stamp(0, 2_002), Stamp(0, 2_003)],
+                2_002,
+            ),
+            (
+                "a stamp before any login",
+                vec![Stamp(0, 2_500), Login(0, 2_000)],
+                2_001,
+            ),
+            (
+                "behind twice at once",
+                vec![
+                    Login(0, 2_000),
+                    Stamp(10, 2_010),
+                    Login(20, 1_920),
+                    Login(21, 1_921),
+                ],
+                2_022,
+            ),
+            (
+                "it went back",
+                vec![
+                    Login(0, 2_000),
+                    Stamp(10, 2_010),
+                    Login(20, 1_920),
+                    Login(140, 2_040),
+                ],
+                2_041,
+            ),
+            (
+                "behind otherwise the second time",
+                vec![
+                    Login(0, 2_000),
+                    Stamp(10, 2_010),
+                    Login(20, 1_920),
+                    Login(140, 1_950),
+                ],
+                2_141,
+            ),
+        ];
+        for (case, said, expected) in cases {
+            let (mut clock, mut now) = (OrgClock::default(), 0);
+            for said in said {
+                match said {
+                    Login(minute, time) => (now, _) = (minute, clock.issued(time * MINUTE, at(minute))),
+                    Stamp(minute, stamp) => (now, _) = (minute, clock.stamped(stamp * MINUTE, at(minute))),
+                }
+            }
+            let told = [clock.time(at(now + 1)), clock.time_at_least(at(now + 1))];
+            assert_eq!(told, [expected * MINUTE; 2], "{case}");
         }
     }
 }

@@ -189,6 +189,11 @@ impl Org {
         self.inner.login.clock().time_at_least(self.moment())
     }
 
+    /// A row was read that the org stamped then.
+    pub fn saw_stamp(&self, stamp: Millis) {
+        self.inner.login.clock().stamped(stamp, self.moment());
+    }
+
     /// A time of ours by the org's clock.
     pub fn as_org_time(&self, ours: Millis) -> Millis {
         let now = self.moment();

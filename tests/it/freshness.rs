@@ -388,6 +388,79 @@ async fn an_answer_is_as_old_as_it_says_whatever_fails() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_price_book_entry_is_no_younger_than_the_product_whose_name_it_shows() {
+    let org = Sandbox::start(&["--products", "5", "--stores", "1"]).await;
+    // Products have change events, their entries are polled.
+    org.control("selection", json!({"entities": ["Product2"]})).await;
+    let entry = org
+        .query("SELECT Id, Product2Id FROM PricebookEntry ORDER BY Id LIMIT 1")
+        .await
+        .remove(0);
+    let (id, product) = (
+        entry["Id"].as_str().unwrap(),
+        entry["Product2Id"].as_str().unwrap(),
+    );
+    let of_others = format!("WHERE Product2Id != '{product}'");
+    let other = org.some("PricebookEntry", &of_others).await;
+    let daemon = Inside::start(&org).await;
+    let named = async |object: &str, id: &str, name: &str, state: &str| {
+        eventually(&format!("{object} is {state} and called {name}"), async || {
+            let said = daemon.look(object, id).await?;
+            (said.state == state && said.row["name"] == name).then_some(said)
+        })
+        .await
+    };
+    let rename = async |name: &str| {
+        let renamed = json!({"attributes": {"type": "Product2"}, "Id": product, "Name": name});
+        org.control("changes", json!({"update": [renamed]})).await;
+    };
+    rename("Before").await;
+    named("PricebookEntry", id, "Before", "live").await;
+    let silent = [
+        json!({"rpc": "Subscribe", "on": "now", "fault": "silence"}),
+        json!({"rpc": "Subscribe", "on": "call", "fault": "silence"}),
+    ];
+    let unread = json!({"path": "/sobjects/PricebookEntry", "fault": {"status": 503}});
+    org.fault(json!([silent[0], silent[1], unread])).await;
+    rename("After").await;
+    daemon.ahead.fetch_add(600_000, Ordering::SeqCst);
+    // Its polls go on; that its product is called otherwise now, only the stream tells.
+    for price in [11.5, 12.5, 13.5] {
+        let record = json!({"attributes": {"type": "PricebookEntry"}, "Id": other, "UnitPrice": price});
+        org.control("changes", json!({"update": [record]})).await;
+        eventually("another's price is polled", async || {
+            let said = daemon.look("PricebookEntry", &other).await?;
+            (said.row["unitprice"].as_f64() == Some(price)).then_some(())
+        })
+        .await;
+    }
+    let said = daemon.look("PricebookEntry", id).await.unwrap();
+    assert_eq!(
+        (said.state.as_str(), &said.row["name"]),
+        ("stale", &json!("Before"))
+    );
+    assert!(said.lag_seconds >= Some(600), "{said:?}");
+    let status = daemon.asked("/status").await;
+    let mut objects = status["objects"].as_array().unwrap().iter();
+    let of_status = objects
+        .find(|object| object["object"] == "PricebookEntry")
+        .unwrap();
+    assert_eq!(of_status["freshness"], "stale");
+    assert!(of_status["lag_seconds"].as_i64() >= Some(600), "{of_status}");
+    // The product is known to be renamed, and its entries are not read again yet.
+    let faults = format!("{}/sandbox/faults", org.env["SANDBOX_HTTP"]);
+    let only_unread = reqwest::Client::new().put(faults).json(&json!([unread]));
+    assert!(only_unread.send().await.unwrap().status().is_success());
+    named("Product2", product, "After", "live").await;
+    let said = daemon.look("PricebookEntry", id).await.unwrap();
+    assert_eq!(said.row["name"], "Before");
+    assert!(said.lag_seconds >= Some(600), "{said:?}");
+    org.no_faults().await;
+    named("PricebookEntry", id, "After", "live").await;
+    daemon.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn half_a_load_is_no_load_when_the_org_goes_away() {
     let org = Sandbox::start(&["--products", "20", "--stores", "1"]).await;
     let mut daemon = org.daemon_with(&[("STORESYNC_FAILPOINT", "load:30")]).await;

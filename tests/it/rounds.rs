@@ -195,6 +195,45 @@ async fn every_kind_of_change_arrives_by_the_lists() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_login_whose_time_is_behind_the_org_s_own_stamps_does_not_end_the_lists_early() {
+    let world = World::start().await;
+    let org = &world.org;
+    let media = org.some(MEDIA, "").await;
+    let rename = async |name: &str| {
+        let update = record(MEDIA, &json!({"Id": media, "Name": name}));
+        org.control("changes", json!({"update": [update]})).await;
+    };
+    rename("before").await;
+    world
+        .until("a change", MEDIA, &media, |row| row["name"] == "before")
+        .await;
+    let an_hour_ago = world.daemon.now() + 40 * MINUTE - 60 * MINUTE;
+    org.fault(json!([
+        {"path": "/oauth2/token", "fault": {"edit": {"members": {"issued_at": an_hour_ago.to_string()}}}},
+        {"path": "/services/data", "times": 1, "fault": "expire_sessions"},
+    ]))
+    .await;
+    world.sleep(STEP).await;
+    eventually("a login", async || {
+        let url = format!("{}/sandbox/faults", org.env["SANDBOX_HTTP"]);
+        let told: Value = reqwest::get(url).await.unwrap().json().await.unwrap();
+        (told["rules"][0]["struck"].as_u64()? > 0).then_some(())
+    })
+    .await;
+    for _ in 0..2 {
+        world.sleep(STEP).await;
+        world.is_current(60 + SETTLED_SECONDS).await;
+    }
+    rename("after").await;
+    world
+        .until("a change after such a login", MEDIA, &media, |row| {
+            row["name"] == "after"
+        })
+        .await;
+    world.daemon.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_record_that_never_stands_still_is_as_old_as_is_said() {
     let world = World::start().await;
     let media = world.org.some(MEDIA, "").await;
@@ -372,6 +411,31 @@ async fn why_the_org_cannot_be_asked_is_told_at_once() {
     world.org.no_faults().await;
     world.sleep(STEP).await;
     eventually("no cause", async || problem().await.is_none().then_some(())).await;
+    world.daemon.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_stood_in_the_way_of_lists_is_not_told_of_an_object_that_is_no_longer_listed() {
+    let world = World::start().await;
+    world.pass(STEP).await;
+    let cause = async || {
+        let status = world.daemon.asked("/status").await;
+        let objects = status["objects"].as_array()?.clone();
+        let found = objects.into_iter().find(|object| object["object"] == STREAMED);
+        Some(found?["cause"].clone())
+    };
+    world
+        .org
+        .fault(json!({"path": "/composite", "fault": {"status": 503}}))
+        .await;
+    world.sleep(STEP).await;
+    eventually("a cause", async || cause().await?.as_str().map(str::to_owned)).await;
+    // Its list is refused from now on, so that its events alone keep it current.
+    world.org.no_faults().await;
+    let refused = json!({"path": format!("{STREAMED}/updated"), "fault": {"status": 400}});
+    world.org.fault(refused).await;
+    world.sleep(STEP).await;
+    eventually("no cause", async || cause().await?.is_null().then_some(())).await;
     world.daemon.end().await;
 }
 

@@ -7,120 +7,10 @@
 
 use crate::inbound::apply::{Phase, World};
 use crate::model::row::{Table, Value};
+use crate::model::shown::{IS_PERSON, Link, SHOWN};
 use crate::store::cache::Batch;
+use crate::store::cache::repairs::Entry;
 use crate::store::cache::rows::Mirror;
-
-/// Fields of an object that records of another show.
-struct Shown {
-    object: &'static str,
-    by: &'static str,
-    link: Link,
-    fields: Fields,
-}
-
-/// Which records show a record.
-enum Link {
-    /// Those whose reference points at it.
-    Theirs(&'static str),
-    /// The person account that its own reference points at.
-    OwnPerson(&'static str),
-}
-
-enum Fields {
-    /// Here, and as the other object names them.
-    Named(&'static [(&'static str, &'static str)]),
-    /// A person account shows its contact's fields as `PersonTitle` or `Size__pc`, those of the name as they are.
-    OfPerson,
-}
-
-const SHOWN: [Shown; 6] = [
-    Shown {
-        object: "Product2",
-        by: "PricebookEntry",
-        link: Link::Theirs("Product2Id"),
-        fields: Fields::Named(&[("Name", "Name"), ("ProductCode", "ProductCode")]),
-    },
-    Shown {
-        object: "Product2",
-        by: "Asset",
-        link: Link::Theirs("Product2Id"),
-        fields: Fields::Named(&[
-            ("ProductCode", "ProductCode"),
-            ("Family", "ProductFamily"),
-            ("Description", "ProductDescription"),
-        ]),
-    },
-    Shown {
-        object: "Contact",
-        by: "Account",
-        link: Link::OwnPerson("AccountId"),
-        fields: Fields::OfPerson,
-    },
-    Shown {
-        object: "Contact",
-        by: "Case",
-        link: Link::Theirs("ContactId"),
-        fields: Fields::Named(&[
-            ("Email", "ContactEmail"),
-            ("Phone", "ContactPhone"),
-            ("MobilePhone", "ContactMobile"),
-            ("Fax", "ContactFax"),
-        ]),
-    },
-    Shown {
-        object: "Contact",
-        by: "CampaignMember",
-        link: Link::Theirs("ContactId"),
-        fields: Fields::Named(&OF_MEMBERS),
-    },
-    Shown {
-        object: "Lead",
-        by: "CampaignMember",
-        link: Link::Theirs("LeadId"),
-        fields: Fields::Named(&OF_MEMBERS),
-    },
-];
-
-/// What a member of a campaign shows of its contact or lead.
-const OF_MEMBERS: [(&str, &str); 8] = [
-    ("Name", "Name"),
-    ("Salutation", "Salutation"),
-    ("FirstName", "FirstName"),
-    ("LastName", "LastName"),
-    ("Title", "Title"),
-    ("Email", "Email"),
-    ("Phone", "Phone"),
-    ("MobilePhone", "MobilePhone"),
-];
-
-/// Parts of a name, which both records have by the same name.
-const OF_NAMES: [&str; 7] = [
-    "Name",
-    "Salutation",
-    "FirstName",
-    "MiddleName",
-    "LastName",
-    "Suffix",
-    "Phone",
-];
-
-/// Only an org with person accounts has it.
-const IS_PERSON: &str = "IsPersonAccount";
-
-impl Shown {
-    /// Whether the other object has a field that shows this one.
-    fn shows(&self, field: &str, by: &Table) -> bool {
-        let has = |name: &str| by.position(name).is_some();
-        match self.fields {
-            Fields::Named(pairs) => pairs.iter().any(|(here, there)| *here == field && has(there)),
-            Fields::OfPerson if OF_NAMES.contains(&field) => has(IS_PERSON) && has(field),
-            Fields::OfPerson => match field.strip_suffix("__c") {
-                Some(custom) => has(&format!("{custom}__pc")),
-                None => has(&format!("Person{field}")),
-            },
-        }
-    }
-}
 
 /// Records that are read again for one change: more are left to the next read of the whole object.
 const DEPENDANTS_MAX: usize = 2_000;
@@ -131,7 +21,7 @@ fn shown_columns(table: &Table, others: &[&Table]) -> Vec<usize> {
     let is_shown = |field: &str| {
         of_table().any(|shown| {
             let mut by = others.iter().filter(|other| other.object == shown.by);
-            by.any(|by| shown.shows(field, by))
+            by.any(|by| shown.shows(field, |name| by.position(name).is_some()))
         })
     };
     let columns = table.columns.iter().enumerate();
@@ -217,14 +107,23 @@ impl World {
                 },
                 Link::OwnPerson(reference) => person_of(batch, parent, reference, id, &child.mirror)?,
             };
-            for dependant in dependants {
-                self.repair(
-                    batch,
-                    by,
-                    &dependant,
-                    "a field that it shows of another record changed",
-                )?;
+            if dependants.is_empty() {
+                continue;
             }
+            // What they show may be as old as the last proof before the change.
+            let since = batch.proved_wall(shown.object)?;
+            for dependant in &dependants {
+                let entry = Entry {
+                    since,
+                    ..Entry::record(
+                        shown.by,
+                        dependant,
+                        "a field that it shows of another record changed",
+                    )
+                };
+                batch.open_repair(&entry, self.now)?;
+            }
+            self.ledger_rings = true;
         }
         Ok(())
     }

@@ -3,11 +3,28 @@
 use crate::inbound::apply::work::Work;
 use crate::inbound::apply::{Mirrored, Phase, World};
 use crate::inbound::prepare::{Planned, tell_left_out};
-use crate::model::clock::format_datetime;
+use crate::model::clock::{Millis, format_datetime};
 use crate::store::cache::absence::Decision;
 use crate::store::cache::fields::Evolved;
 use crate::store::cache::repairs::{DECISION_ID, Entry, Kind, reason};
 use crate::store::cache::{Batch, State, objects};
+
+/// Ends the wait of a removal whose rows are no longer missing, and says so.
+pub(super) fn withdraw(
+    batch: &mut Batch<'_>,
+    object: &str,
+    looked_at: Millis,
+    why: &str,
+) -> rusqlite::Result<()> {
+    if let Some(rows) = batch.withdraw(object, looked_at)? {
+        tracing::warn!(
+            object,
+            rows,
+            "the removal of {rows} rows of {object} is withdrawn and no longer waits for a person: {why}"
+        );
+    }
+    Ok(())
+}
 
 impl World {
     pub(super) fn handle_ledger(&mut self, batch: &mut Batch<'_>, work: Work) -> anyhow::Result<()> {
@@ -95,16 +112,24 @@ impl World {
         Ok(())
     }
 
-    /// What a person decided about a removal. What is released leaves with the next read of the whole object, which
-    /// begins at once.
+    /// What was decided about a removal. What is released leaves with the next read of the whole object, which begins at
+    /// once.
     pub(super) fn removal(
         &mut self,
         batch: &mut Batch<'_>,
         object: &str,
         decision: Decision,
     ) -> rusqlite::Result<()> {
-        batch.take_asked(object, DECISION_ID)?;
+        if !matches!(decision, Decision::Back { .. }) {
+            batch.take_asked(object, DECISION_ID)?;
+        }
         match decision {
+            Decision::Back { looked_at } => withdraw(
+                batch,
+                object,
+                looked_at,
+                "a comparison found all its rows in the org",
+            ),
             Decision::Release(rows) => {
                 batch.end_wait(object, rows)?;
                 tracing::warn!(

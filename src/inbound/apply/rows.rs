@@ -4,6 +4,7 @@ use csv::StringRecord;
 use serde_json::{Map, Value as Json};
 
 use crate::inbound::apply::dependants::texts;
+use crate::inbound::apply::ledger::withdraw;
 use crate::inbound::apply::page::{Columns, each_row};
 use crate::inbound::apply::work::{Finished, RepairedRow, Source, Written};
 use crate::inbound::apply::{Phase, World, cells};
@@ -99,6 +100,12 @@ impl World {
         let reason = "a load did not find them";
         Ok(match batch.admit(object, absent, of, answer, reason, self.now)? {
             Admission::Leave(leave) => {
+                withdraw(
+                    batch,
+                    object,
+                    Millis::MAX,
+                    "a read of the whole object did not find it necessary",
+                )?;
                 batch.end_wait(object, 0)?;
                 Ok(Some(leave))
             }

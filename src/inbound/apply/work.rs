@@ -63,7 +63,7 @@ pub enum Work {
         answer: Option<Answer>,
         done: oneshot::Sender<Finished>,
     },
-    /// What a person decided about a removal that waits.
+    /// What a person decided about a removal that waits, or that its rows are in the org again.
     Removal {
         object: String,
         decision: Decision,

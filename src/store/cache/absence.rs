@@ -56,12 +56,15 @@ impl Waiting {
     }
 }
 
-/// What a person decided.
+/// What was decided about a removal that waits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Decision {
-    /// So many rows may leave.
+    /// A person: so many rows may leave.
     Release(u64),
+    /// A person: the rows stay.
     Refuse,
+    /// A comparison that began then found all rows in the org.
+    Back { looked_at: Millis },
 }
 
 impl Decision {
@@ -70,12 +73,17 @@ impl Decision {
         match self {
             Self::Release(rows) => format!("release {rows}"),
             Self::Refuse => "refuse".to_owned(),
+            Self::Back { looked_at } => format!("back {looked_at}"),
         }
     }
 
     pub fn from_text(text: &str) -> Option<Self> {
         match text.split_once(' ') {
             Some(("release", rows)) => rows.parse().ok().map(Self::Release),
+            Some(("back", looked_at)) => {
+                let looked_at = looked_at.parse().ok()?;
+                Some(Self::Back { looked_at })
+            }
             None if text == "refuse" => Some(Self::Refuse),
             _ => None,
         }
@@ -199,6 +207,22 @@ impl Batch<'_> {
         Ok(())
     }
 
+    /// The rows that wait are in the org again, or few enough are missing, by a read that began then. So many waited,
+    /// where any did and not since a later read.
+    pub fn withdraw(&mut self, object: &str, looked_at: Millis) -> rusqlite::Result<Option<u64>> {
+        let waited: Option<i64> = self
+            .transaction
+            .prepare_cached(
+                "select waiting from _absence where object = ?1 and waiting is not null and since < ?2",
+            )?
+            .query_row(params![object, looked_at], |row| row.get(0))
+            .optional()?;
+        if waited.is_some() {
+            self.end_wait(object, 0)?;
+        }
+        Ok(waited.map(i64::unsigned_abs))
+    }
+
     /// Nothing waits any more: the object was read as a whole without need for it, or a person decided.
     pub fn end_wait(&mut self, object: &str, released: u64) -> rusqlite::Result<bool> {
         let ended = self
@@ -219,11 +243,32 @@ mod tests {
 
     #[test]
     fn decisions_are_read_as_they_are_written() {
-        for decision in [Decision::Release(1_424), Decision::Refuse] {
+        let back = Decision::Back { looked_at: 7 };
+        for decision in [Decision::Release(1_424), Decision::Refuse, back] {
             assert_eq!(Decision::from_text(&decision.as_text()), Some(decision));
         }
-        for text in ["", "release", "release many", "refuse 7"] {
+        for text in ["", "release", "release many", "refuse 7", "back", "back then"] {
             assert_eq!(Decision::from_text(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn what_waits_is_withdrawn_by_a_read_that_began_after_the_wait() {
+        let unknown = Some(Answer {
+            asked: 300,
+            ..Answer::default()
+        });
+        for (looked_at, expected) in [(999, None), (1_000, None), (1_001, Some(300))] {
+            let dir = tempfile::tempdir().unwrap();
+            let mut cache = Cache::open(dir.path()).unwrap();
+            let mut batch = cache.batch().unwrap();
+            let admitted = batch.admit("Product2", 300, 1_000, unknown, "a load", 1_000);
+            assert!(matches!(admitted, Ok(Admission::Wait)));
+            assert_eq!(batch.withdraw("Product2", looked_at).unwrap(), expected);
+            assert_eq!(batch.withdraw("Contact", looked_at).unwrap(), None);
+            batch.commit().unwrap();
+            let is_waiting = !waiting(cache.connection()).unwrap().is_empty();
+            assert_eq!(is_waiting, expected.is_none(), "{looked_at}");
         }
     }
 

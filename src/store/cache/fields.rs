@@ -77,6 +77,14 @@ pub fn missing(connection: &Connection) -> rusqlite::Result<Vec<Missing>> {
         .collect()
 }
 
+/// The fields of an object that are mirrored and that the org shows.
+pub fn shown(connection: &Connection, object: &str) -> rusqlite::Result<HashSet<String>> {
+    connection
+        .prepare_cached("select field from _field where object = ?1 and missing_since is null")?
+        .query_map([object], |row| row.get(0))?
+        .collect()
+}
+
 struct Known {
     kind: String,
     missing: bool,

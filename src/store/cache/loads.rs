@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use crate::model::clock::Millis;
 use crate::model::row::quoted;
 use crate::store::cache::absence::Leave;
+use crate::store::cache::repairs::reason;
 use crate::store::cache::rows::Mirror;
 use crate::store::cache::{Batch, Change, State, objects};
 
@@ -105,6 +106,56 @@ pub fn unseen(
         .prepare(&sql)?
         .query_map(params![load.start_rev, number(load.run)], |row| row.get(0))?
         .collect()
+}
+
+/// What a load that has read everything brought.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Came {
+    /// Different rows; those that cannot be read and wait are among them.
+    pub rows: u64,
+    /// The object has never been loaded, or had no rows.
+    pub is_first: bool,
+    /// Rows that are here did not come.
+    pub removes: bool,
+    /// The org's time before the first row was read.
+    pub since: Option<Millis>,
+}
+
+/// What an object's load brought so far.
+pub fn came(connection: &Connection, object: &str, table: &str) -> rusqlite::Result<Option<Came>> {
+    let (Some(progress), Some(state)) = (load(connection, object)?, objects::object(connection, object)?)
+    else {
+        return Ok(None);
+    };
+    let (load, table) = (progress.load, quoted(table));
+    let (rows, removes) = match load.fresh {
+        true => (fresh_rows(connection, object, &table)?, false),
+        false => connection.query_row(
+            &format!(
+                "select (select count(*) from _seen where run = ?2), exists (select 1 from {table} {})",
+                unseen_of(&table)
+            ),
+            params![load.start_rev, number(load.run)],
+            |row| Ok((row.get::<_, i64>(0)?.unsigned_abs(), row.get(1)?)),
+        )?,
+    };
+    Ok(Some(Came {
+        rows,
+        is_first: load.fresh || state.state == State::Loading,
+        removes,
+        since: state.watermark,
+    }))
+}
+
+/// Rows of a table that was empty. A load that begins so keeps no list of what it saw.
+fn fresh_rows(connection: &Connection, object: &str, table: &str) -> rusqlite::Result<u64> {
+    let sql = format!(
+        "select (select count(*) from {table}) + (select count(distinct record_id) from _repair \
+         where object = ?1 and kind = 'record' and closed_at is null \
+            and substr(reason, 1, length(?2)) = ?2 and record_id not in (select id from {table}))"
+    );
+    let rows: i64 = connection.query_row(&sql, [object, reason::UNREADABLE], |row| row.get(0))?;
+    Ok(rows.unsigned_abs())
 }
 
 /// Rows that a load did not see and nothing has touched since it began: its revision and its number are bound.

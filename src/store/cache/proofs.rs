@@ -5,12 +5,13 @@
 
 use std::collections::BTreeMap;
 
-use rusqlite::{Connection, params};
+use rusqlite::{Connection, OptionalExtension, params};
 
 use crate::model::clock::{Millis, Moment, boot_id};
 use crate::model::freshness::{Known, WAITING_MAX_MILLIS};
+use crate::model::shown::SHOWN;
 use crate::store::cache::repairs::reason;
-use crate::store::cache::{Batch, cursors};
+use crate::store::cache::{Batch, cursors, fields};
 use crate::store::storefront::feed;
 
 /// Something is missing of the object `?1`, and an entry of the ledger will bring it: what changed while the position
@@ -78,7 +79,8 @@ pub fn known(
         })?
         .collect::<rusqlite::Result<_>>()?;
     let mut waiting = connection.prepare_cached(
-        "select object, min(case when opened_at > ?1 then opened_at end), sum(opened_at <= ?1) from _repair \
+        "select object, min(case when opened_at > ?1 then min(opened_at, coalesce(since, opened_at)) end), \
+            sum(opened_at <= ?1) from _repair \
          where closed_at is null and kind = 'record' group by object",
     )?;
     let mut waiting = waiting.query([now.wall - WAITING_MAX_MILLIS])?;
@@ -88,7 +90,26 @@ pub fn known(
             known.waiting_long = row.get::<_, i64>(2)?.unsigned_abs();
         }
     }
+    note_shown(connection, &mut known)?;
     Ok(known)
+}
+
+/// Notes which mirrored objects each of them shows fields of.
+fn note_shown(connection: &Connection, known: &mut BTreeMap<String, Known>) -> rusqlite::Result<()> {
+    for shown in &SHOWN {
+        if !known.contains_key(shown.object) {
+            continue;
+        }
+        let Some(by) = known.get_mut(shown.by) else {
+            continue;
+        };
+        let fields_of_by = fields::shown(connection, shown.by)?;
+        let mut fields = fields::shown(connection, shown.object)?.into_iter();
+        if fields.any(|field| shown.shows(&field, |name| fields_of_by.contains(name))) {
+            by.shows.push(shown.object.to_owned());
+        }
+    }
+    Ok(())
 }
 
 impl Batch<'_> {
@@ -125,6 +146,14 @@ impl Batch<'_> {
                 WAITING_MAX_MILLIS,
             ])?;
         Ok(())
+    }
+
+    /// By the wall clock: all that the org had committed before it is here.
+    pub fn proved_wall(&self, object: &str) -> rusqlite::Result<Option<Millis>> {
+        self.transaction
+            .prepare_cached("select wall from _proof where object = ?1")?
+            .query_row([object], |row| row.get(0))
+            .optional()
     }
 
     /// When the first request of an object's load was made.
@@ -208,6 +237,44 @@ mod tests {
                 expected,
                 "{reason} {closed}"
             );
+        }
+    }
+
+    #[test]
+    fn an_object_shows_fields_of_those_that_are_mirrored_and_have_them() {
+        let asset = "insert into _object (object, table_name, state, streamed, rows) \
+             values ('Contact', 'contact', 'live', 1, 5);";
+        let fields = |fields: &[(&str, &str)]| {
+            let field = |(object, field): &(&str, &str)| {
+                format!("insert into _field (object, field, kind) values ('{object}', '{field}', 'text');")
+            };
+            fields.iter().map(field).collect::<String>()
+        };
+        let title = [
+            ("Account", "IsPersonAccount"),
+            ("Account", "PersonTitle"),
+            ("Contact", "Title"),
+        ];
+        for (sql, expected) in [
+            (format!("{asset}{}", fields(&title)), vec!["Contact".to_owned()]),
+            (format!("{asset}{}", fields(&title[..2])), Vec::new()),
+            (
+                format!("{asset}{}", fields(&title[1..])),
+                vec!["Contact".to_owned()],
+            ),
+            (format!("{asset}{}", fields(&[title[0], title[2]])), Vec::new()),
+            (
+                format!(
+                    "{asset}{}update _field set missing_since = 1 where field = 'Title'",
+                    fields(&title)
+                ),
+                Vec::new(),
+            ),
+            (fields(&title), Vec::new()),
+        ] {
+            let (_dir, cache) = cache(&sql);
+            let known = &known(cache.connection(), &[], NOW).unwrap()["Account"];
+            assert_eq!(known.shows, expected, "{sql}");
         }
     }
 
@@ -314,5 +381,9 @@ mod tests {
             (known.waiting_since, known.waiting_long, known.complete),
             (Some(9_999_000), 1, false)
         );
+        let since = "update _repair set since = 9800000 where record_id = '2'";
+        cache.connection().execute_batch(since).unwrap();
+        let known = &super::known(cache.connection(), &[], NOW).unwrap()["Account"];
+        assert_eq!(known.waiting_since, Some(9_800_000));
     }
 }

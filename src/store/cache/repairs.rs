@@ -77,7 +77,7 @@ pub struct Repair {
     pub record_id: Option<String>,
     pub reason: String,
     pub detail: Option<String>,
-    /// For [`Kind::CatchUp`] only: all that changed in the org before it is here.
+    /// All that changed in the org before it is here. Of a record: of the object that it shows fields of.
     pub since: Option<Millis>,
     pub opened_at: Millis,
     pub closed_at: Option<Millis>,

@@ -108,8 +108,16 @@ async fn nothing_is_removed_or_missed_by_a_query_that_breaks_off() {
     assert!(gone.is_empty(), "nothing was changed: {gone:?}");
 }
 
-/// Has the org answer a load of products with so many rows, all of its numbers agreeing.
+/// Has the org answer a load of products with so many rows, all of its numbers agreeing, its count too.
 async fn only(org: &Sandbox, rows: usize) {
+    only_by_bulk(org, rows).await;
+    let counted = json!({"members": {"records": [{"n": rows}]}});
+    org.fault(json!({"path": "%20n%20FROM%20Product2", "fault": {"edit": counted}}))
+        .await;
+}
+
+/// The same, but for its count.
+async fn only_by_bulk(org: &Sandbox, rows: usize) {
     let text = rows.to_string();
     org.fault(json!([
         {"path": "/jobs/query/", "except": "result", "method": "GET",
@@ -143,6 +151,48 @@ async fn rows_that_a_load_does_not_mention_and_the_org_still_has_stay() {
     let gone = told(&org, "Product2", before);
     assert!(gone.is_empty(), "nothing was changed: {gone:?}");
     assert_eq!(removals(&org).await, json!([]));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_first_load_that_brings_one_row_twice_and_another_never_is_not_live() {
+    let org = Sandbox::start(&["--products", "5", "--stores", "1"]).await;
+    let contact = async |name: &str| org.create("Contact", json!({"LastName": name})).await;
+    let (lost, twice) = (contact("Lost").await, contact("Twice").await);
+    // No poll looks back so far for it.
+    org.control("clock", json!({"advance_ms": 2_400_000})).await;
+    contact("Newest").await;
+    // Whatever Bulk answers, all of its numbers agree.
+    let edit = json!({"replace": [lost, twice]});
+    org.fault(json!({"path": "/results", "fault": {"edit": edit}}))
+        .await;
+    let daemon = org.daemon_with(&[FEW_OBJECTS]).await;
+    daemon.live().await;
+    let sql = format!("select lastname from contact where id = '{lost}'");
+    assert_eq!(select(&cache(&org.state()), &sql).len(), 1, "live without a row");
+    says(&daemon, "Contact was read incompletely").await;
+    org.no_faults().await;
+    converge(&org).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_row_that_a_load_does_not_mention_and_the_org_counts_stays() {
+    let org = Sandbox::start(&["--products", "60", "--stores", "1"]).await;
+    let daemon = org.daemon_with(&[FEW_OBJECTS]).await;
+    daemon.live().await;
+    converge(&org).await;
+    let (products, before) = (rows(&org, "product2").as_u64().unwrap(), revision(&org));
+    // So few may leave without the org being asked about them.
+    let all_but_one = usize::try_from(products).unwrap() - 1;
+    only_by_bulk(&org, all_but_one).await;
+    read_again(&org, "Product2").await;
+    eventually("it is read again", async || {
+        (reloads(&org, "Product2", before) == 1).then_some(())
+    })
+    .await;
+    let gone = told(&org, "Product2", before);
+    assert!(gone.is_empty(), "nothing was changed: {gone:?}");
+    says(&daemon, "Product2 was read incompletely").await;
+    assert_eq!(rows(&org, "product2"), products);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -191,6 +241,52 @@ async fn rows_that_the_org_does_not_show_any_more_wait_for_a_person() {
         (rows(&org, "product2") == 10).then_some(())
     })
     .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_removal_that_waits_is_withdrawn_once_its_rows_are_in_the_org_again() {
+    let org = Sandbox::start(&["--products", "60", "--stores", "1"]).await;
+    let at_once = ("STORESYNC_BOUND_RECOUNT_MILLIS", "0");
+    let daemon = org
+        .daemon_with(&[FEW_OBJECTS, at_once, ("STORESYNC_BOUND_LOOK_MILLIS", "50")])
+        .await;
+    daemon.live().await;
+    converge(&org).await;
+    let (products, before) = (rows(&org, "product2"), revision(&org));
+    let absent = products.as_i64().unwrap() - 10;
+    only(&org, 10).await;
+    let hidden = json!({"members": {"totalSize": 0, "records": []}});
+    org.fault(json!({"path": "IsDeleted%20FROM%20Product2", "fault": {"edit": hidden}}))
+        .await;
+    read_again(&org, "Product2").await;
+    eventually("the removal waits", async || {
+        (removals(&org).await[0]["rows"] == absent).then_some(())
+    })
+    .await;
+    // The user sees them again. What the ledger has to do has the org looked at at once.
+    org.no_faults().await;
+    let product = org.some("Product2", "").await;
+    let gap = json!({"told": "gaps",
+        "update": [{"attributes": {"type": "Product2"}, "Id": product, "Description": "seen again"}]});
+    org.control("changes", gap).await;
+    eventually("nothing waits", async || {
+        (removals(&org).await == json!([])).then_some(())
+    })
+    .await;
+    eventually("the object is live", async || {
+        let status = daemon.status().await?;
+        let mut objects = status["objects"].as_array()?.iter();
+        let object = objects.find(|object| object["object"] == "Product2")?;
+        (object["removal"].is_null() && object["freshness"] == "live").then_some(())
+    })
+    .await;
+    let withdrawn = format!("the removal of {absent} rows of Product2 is withdrawn");
+    assert_eq!(daemon.running.said().matches(&withdrawn).count(), 1);
+    let gone = told(&org, "Product2", before);
+    assert!(
+        gone.values().flatten().all(|told| *told == "updated"),
+        "nothing was removed: {gone:?}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
