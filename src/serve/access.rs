@@ -73,6 +73,11 @@ impl Grant {
             .is_none_or(|stores| stores.contains(store_id))
     }
 
+    /// The hash of the token's secret; `None` where no token is needed.
+    pub fn token_hash(&self) -> Option<Vec<u8>> {
+        self.token.as_ref().map(|token| token.hash.clone())
+    }
+
     pub fn is_for_all_stores(&self) -> bool {
         self.stores.is_none()
     }

@@ -7,10 +7,10 @@
 //! `reset`: read all of it anew. How well the cache follows the org is told at first and with each heartbeat.
 
 mod position;
+mod seats;
 
 use std::collections::{BTreeMap, HashSet};
 use std::convert::Infallible;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -30,6 +30,8 @@ use crate::serve::World;
 use crate::serve::access::Grant;
 use crate::serve::catalogue::find_store;
 use crate::serve::changes::position::Position;
+use crate::serve::changes::seats::{Holder, Seat, Seats};
+use crate::serve::connection::Source;
 use crate::serve::freshness::Told;
 use crate::serve::life::Life;
 use crate::serve::partial::Partial;
@@ -45,8 +47,6 @@ use crate::store::storefront::{Found, objects};
 const PAGE_ENTRIES: usize = 256;
 /// Batches that a listener may be behind before it reads the feed itself.
 const BATCHES_MAX: usize = 64;
-/// Listeners at a time.
-const LISTENERS_MAX: usize = 10_000;
 /// So often a quiet stream says that it is alive, and where it stands.
 const HEARTBEAT: Duration = Duration::from_secs(15);
 
@@ -54,14 +54,14 @@ const HEARTBEAT: Duration = Duration::from_secs(15);
 #[derive(Clone)]
 pub struct Feed {
     batches: broadcast::Sender<Arc<Batch>>,
-    listeners: Arc<AtomicUsize>,
+    seats: Seats,
 }
 
 impl Default for Feed {
     fn default() -> Self {
         Self {
             batches: broadcast::Sender::new(BATCHES_MAX),
-            listeners: Arc::default(),
+            seats: Seats::default(),
         }
     }
 }
@@ -189,31 +189,17 @@ struct Listener {
     _seat: Seat,
 }
 
-/// A place among the listeners, free again when it is dropped.
-struct Seat(Arc<AtomicUsize>);
-
-impl Drop for Seat {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
-    }
-}
-
 impl Feed {
-    fn seat(&self) -> Option<Seat> {
-        let taken = self.listeners.fetch_add(1, Ordering::Relaxed);
-        let seat = Seat(Arc::clone(&self.listeners));
-        (taken < LISTENERS_MAX).then_some(seat)
-    }
-
     /// How many listen.
     pub fn listeners(&self) -> usize {
-        self.listeners.load(Ordering::Relaxed)
+        self.seats.count()
     }
 }
 
 pub async fn changes(
     State(world): State<World>,
     Extension(grant): Extension<Grant>,
+    source: Option<Extension<Source>>,
     headers: HeaderMap,
     mut asked: Asked,
 ) -> Result<Response, Problem> {
@@ -228,9 +214,13 @@ pub async fn changes(
     if wanted.rows && !is_partial && told.is_initializing(world.clock.moment()) {
         return Err(wanted.refused(&world));
     }
-    let Some(seat) = world.feed.seat() else {
-        return Err(Problem::unavailable("too many listen already: try again"));
-    };
+    let address = source.map_or(Source::Here, |Extension(source)| source);
+    let holder = grant.token_hash().map_or(Holder::Address(address), Holder::Token);
+    let seat = world
+        .feed
+        .seats
+        .take(holder)
+        .map_err(|full| Problem::unavailable(full.sentence()))?;
     // Subscribed first: what is committed from here on is in the queue.
     let batches = world.feed.batches.subscribe();
     let (oldest, newest) = world.reader.with(feed::bounds)?;
@@ -507,7 +497,7 @@ mod tests {
             batches: world.feed.batches.subscribe(),
             first: None,
             behind: false,
-            _seat: world.feed.seat().unwrap(),
+            _seat: world.feed.seats.take(Holder::Address(Source::Here)).unwrap(),
             world: Arc::clone(&world),
         };
         // It is not asked for anything while all of this goes through the queue, one change a batch.

@@ -288,3 +288,39 @@ async fn a_list_that_has_no_turn_or_takes_too_long_keeps_nothing_else_from_answe
         assert!(!said.contains("Secret-7"), "{said}");
     }
 }
+
+#[tokio::test]
+async fn a_token_that_listens_often_keeps_no_other_from_listening() {
+    use crate::storefront::tokens::{configure, token};
+    let org = Sandbox::start(&["--products", "5", "--stores", "1"]).await;
+    let tokens = ["busy", "other"].map(|name| token("serve", name, ""));
+    configure(&org, &tokens.concat());
+    let daemon = org.daemon().await;
+    daemon.live().await;
+    let client = reqwest::Client::new();
+    let url = format!("{}/v1/changes", daemon.api);
+    let listen = async |name: &str| client.get(&url).bearer_auth(name).send().await.unwrap();
+    let mut streams = Vec::new();
+    for _ in 0..64 {
+        let stream = listen("busy").await;
+        assert_eq!(stream.status(), 200);
+        streams.push(stream);
+    }
+    let refused = listen("busy").await;
+    assert_eq!(refused.status(), 503);
+    assert!(refused.headers().contains_key("retry-after"));
+    let told: Value = refused.json().await.unwrap();
+    assert!(
+        told["detail"]
+            .as_str()
+            .unwrap()
+            .contains("64 streams of this token"),
+        "{told}"
+    );
+    assert_eq!(listen("other").await.status(), 200);
+    streams.clear();
+    eventually("one that is closed makes room", async || {
+        (listen("busy").await.status() == 200).then_some(())
+    })
+    .await;
+}

@@ -109,6 +109,12 @@ async fn come(org: &Sandbox) -> Persons {
             .await;
     }
     converge(org).await;
+    // One event tells of both: what it says of the one who stays is kept.
+    let neighbour = org.create("Account", json!({"Name": "Neighbour"})).await;
+    let alike =
+        [&account, &neighbour].map(|id| json!({"attributes": {"type": "Account"}, "Id": id, "Site": "Rear"}));
+    org.control("changes", json!({ "update": alike })).await;
+    converge(org).await;
     // Named as gaps, so that pages of records read again hold them too.
     let update = json!([{"attributes": {"type": "Account"}, "Id": account, "Phone": "0400 2"}]);
     org.control("changes", json!({"told": "gaps", "update": update}))

@@ -16,7 +16,7 @@ use storesync::salesforce::login::Taken;
 use storesync::salesforce::{Error, Org};
 use tokio::sync::Mutex;
 
-use crate::world::{Sandbox, a_store, eventually, order};
+use crate::world::{Daemon, Sandbox, a_store, eventually, order};
 
 /// How often the org was asked for a session.
 async fn logins(org: &Sandbox) -> u64 {
@@ -346,11 +346,10 @@ async fn an_org_whose_answers_are_lost_several_times_in_a_row_is_told_to_be_unre
 #[tokio::test(flavor = "multi_thread")]
 async fn a_daemon_whose_answers_are_lost_says_so_in_its_status() {
     let org = Sandbox::start(&["--products", "5", "--stores", "1"]).await;
-    let daemon = org.daemon().await;
+    let mut daemon = org.daemon().await;
     daemon.live().await;
-    org.fault(json!({"path": "/services/data", "fault": "drop_after_commit"}))
-        .await;
-    let waits = async |is_away: bool| {
+    let lost = json!({"path": "/services/data", "fault": "drop_after_commit"});
+    let waits = async |daemon: &Daemon, is_away: bool| {
         eventually(&format!("the org is away: {is_away}"), async || {
             let status = daemon.status().await?;
             let problem = &status["orders_problem"];
@@ -363,7 +362,19 @@ async fn a_daemon_whose_answers_are_lost_says_so_in_its_status() {
         })
         .await;
     };
-    waits(true).await;
+    org.fault(lost.clone()).await;
+    waits(&daemon, true).await;
     org.no_faults().await;
-    waits(false).await;
+    waits(&daemon, false).await;
+    // One that has ended knows nothing of now.
+    org.fault(lost).await;
+    waits(&daemon, true).await;
+    daemon.running.kill();
+    let (_, words, _) = org.verb(&["status", "--json"]).await;
+    let status: Value = serde_json::from_str(&words).unwrap();
+    assert_eq!(
+        (&status["running"], &status["orders_problem"]),
+        (&json!(false), &Value::Null),
+        "{status}"
+    );
 }

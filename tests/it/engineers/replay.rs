@@ -39,7 +39,13 @@ pub fn everything(path: &Path) -> Vec<String> {
         );
         let list: Vec<String> = columns
             .iter()
-            .map(|column| format!("quote(\"{}\")", column["name"].as_str().unwrap()))
+            .map(
+                |column| match (table.as_str(), column["name"].as_str().unwrap()) {
+                    // Of a record: when what it shows of another was last proved.
+                    ("_repair", "since") => "case when kind <> 'record' then quote(since) end".to_owned(),
+                    (_, name) => format!("quote(\"{name}\")"),
+                },
+            )
             .collect();
         let sql = format!(
             "select concat_ws('|', {}) as row from \"{table}\"",
