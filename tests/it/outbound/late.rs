@@ -370,24 +370,37 @@ async fn what_waited_for_a_login_goes_at_once_when_one_is_accepted() {
 async fn a_change_that_was_on_its_way_when_the_process_ended_is_held() {
     let org = an_org().await;
     make_order(&org, "WEB-1").await;
-    let shop = Pusher::start(&org, manual());
-    let first = change("A-1", |entry| entry.shipping_address = city("Hobart"));
-    hold(&org, 0).await;
-    shop.accept(first.clone()).await;
-    let url = format!("{}/sandbox/faults", org.env["SANDBOX_HTTP"]);
-    eventually("the request is on its way", async || {
-        let told: Value = org.http.get(&url).send().await.ok()?.json().await.ok()?;
-        (told["pending"] == 1).then_some(())
-    })
-    .await;
-    let shop = shop.killed(&org).await;
-    shop.until(&first, WriteState::Waiting, Some("ANSWER_AWAITED"))
+    let address = change("A-1", |entry| entry.shipping_address = city("Hobart"));
+    for (first, set) in [
+        (
+            address,
+            "Order WHERE External_ID__c = 'WEB-1' AND ShippingCity = 'Hobart'",
+        ),
+        (
+            customer("P-1", "77"),
+            "Contact WHERE External_ID__c = 'C-7' AND Phone = '77'",
+        ),
+    ] {
+        let shop = Pusher::start(&org, manual());
+        let answered_late = json!({"path": "/composite", "method": "POST", "except": "/sobjects/", "fault": {"delay_ms": 600_000}});
+        org.fault(answered_late).await;
+        shop.accept(first.clone()).await;
+        eventually("it is done, and the answer is on its way", async || {
+            (org.count(set).await == 1).then_some(())
+        })
         .await;
-    let set = "Order WHERE External_ID__c = 'WEB-1' AND ShippingCity = 'Hobart'";
-    assert_eq!(org.count(set).await, 0, "nothing is sent beside it");
-    let_through(&org).await;
-    shop.pass(&org, HOLD_MILLIS).await;
-    shop.until(&first, WriteState::Sent, None).await;
-    assert_eq!(org.count(set).await, 1);
-    shop.end().await;
+        let shop = shop.killed(&org).await;
+        org.no_faults().await;
+        eventually("it is held", async || {
+            shop.set_clock(20);
+            let view = shop.view(&first);
+            assert_ne!(view.state, WriteState::Sent);
+            view.problem?.message.contains("INTERRUPTED").then_some(())
+        })
+        .await;
+        shop.pass(&org, HOLD_MILLIS).await;
+        shop.until(&first, WriteState::Sent, None).await;
+        assert_eq!(org.count(set).await, 1, "{set}");
+        shop.end().await;
+    }
 }

@@ -126,6 +126,24 @@ async fn two_stores_may_use_one_idempotency_key() {
         assert_eq!(status, 202, "{answer}");
         delivered(&daemon, &answer).await;
     }
+    // What another store used it for is no answer to an order that is refused.
+    let [(eu, product), (us, _)] = two_stores(&daemon).await;
+    let mut used = order_of("EU-9", &product, "Rome");
+    let path = |store: &str| format!("/v1/stores/{store}/orders");
+    let (status, answer) = daemon
+        .send(Method::POST, &daemon.api, &path(&eu), Some("KEY-OF-EU"), &used)
+        .await;
+    assert_eq!(status, 202, "{answer}");
+    used["external_id"] = json!("US-9");
+    used["items"][0] = json!({"product_code": "NO-SUCH", "quantity": 1});
+    let (status, answer) = daemon
+        .send(Method::POST, &daemon.api, &path(&us), Some("KEY-OF-EU"), &used)
+        .await;
+    assert_eq!(
+        (status, &answer["field"]),
+        (422, &json!("items[0].product_code")),
+        "{answer}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
