@@ -133,7 +133,8 @@ async fn serve(told: tokio::sync::oneshot::Sender<(String, SocketAddr)>, stop: C
         .1
         .clone();
     let text = std::fs::read_to_string(sandbox.data_dir.join("config.toml")).expect("its configuration");
-    let config = Config::parse(&text, []).expect("a configuration");
+    let mut config = Config::parse(&text, []).expect("a configuration");
+    config.serve.hosts = vec!["localhost".to_owned()];
     let listeners = Listeners {
         storefront: TcpListener::bind("127.0.0.1:0").await.expect("a port").into(),
         admin: TcpListener::bind("127.0.0.1:0").await.expect("a port").into(),
