@@ -1,7 +1,7 @@
 //! What storefronts and operators reach over HTTP: two listeners, one for each.
 //!
-//! Reads come from the cache, on the thread that handles the request, and go on while the org is away; every
-//! answer says how fresh it is. Orders are answered once they are on the disk. Nothing here calls the org.
+//! Reads come from the cache: of a row on the thread that handles the request, of many in a pool. They go on while the org
+//! is away; every answer says how fresh it is. Orders are answered once they are on the disk. Nothing here calls the org.
 
 mod access;
 mod admin;

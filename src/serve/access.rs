@@ -22,7 +22,7 @@ use crate::config::{self, Config};
 use crate::serve::connection::Source;
 use crate::serve::freshness::Subject;
 use crate::serve::partial::Partial;
-use crate::serve::pool::{self, Pool};
+use crate::serve::pool::{self, Asker, Pool};
 use crate::serve::problem::{Problem, TooSlow};
 use crate::serve::{REQUEST_MAX, World, metrics};
 use crate::store::storefront::{Found, stores};
@@ -263,15 +263,18 @@ impl Gate {
 }
 
 /// Whom a request is counted for: its token, else the address that it comes from.
-fn asker(request: &Request) -> u64 {
+fn asker(request: &Request) -> Asker {
     let mut hasher = DefaultHasher::new();
     let extensions = request.extensions();
     let token = extensions.get::<Grant>().and_then(|grant| grant.token.as_ref());
     match token {
         Some(token) => token.hash.hash(&mut hasher),
-        None => extensions.get::<Source>().hash(&mut hasher),
+        None => match extensions.get::<Source>() {
+            None | Some(Source::Here) => return Asker::Here,
+            Some(source) => source.hash(&mut hasher),
+        },
     }
-    hasher.finish()
+    Asker::One(hasher.finish())
 }
 
 impl<T: 'static, H: Handler<T, World>> Handler<T, World> for Gated<H> {

@@ -51,6 +51,25 @@ struct Shared {
 
 type Work = Box<dyn FnOnce(Turn) + Send>;
 
+/// Whom a request is counted for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Asker {
+    /// A token or an address, by a hash.
+    One(u64),
+    /// All of this machine who have no token.
+    Here,
+}
+
+impl Asker {
+    /// How many of its requests may wait.
+    fn most(self) -> usize {
+        match self {
+            Self::One(_) => WAITING_OF_ONE_MAX,
+            Self::Here => WAITING_MAX,
+        }
+    }
+}
+
 /// What becomes of a request whose turn has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Turn {
@@ -66,8 +85,8 @@ struct Waiting {
 /// Requests by who asks, and whose turn is next.
 #[derive(Default)]
 struct Queue {
-    turns: VecDeque<u64>,
-    of_asker: HashMap<u64, VecDeque<Waiting>>,
+    turns: VecDeque<Asker>,
+    of_asker: HashMap<Asker, VecDeque<Waiting>>,
     count: usize,
     is_closed: bool,
 }
@@ -81,16 +100,16 @@ impl std::fmt::Debug for Queue {
     }
 }
 
-fn waiting_of_one_max() -> usize {
-    let bound = failpoint::bound("READS_WAITING", WAITING_OF_ONE_MAX as u64);
-    usize::try_from(bound).unwrap_or(WAITING_OF_ONE_MAX)
+fn waiting_max() -> usize {
+    let bound = failpoint::bound("READS_WAITING", WAITING_MAX as u64);
+    usize::try_from(bound).unwrap_or(WAITING_MAX)
 }
 
 impl Queue {
     /// Whether there was room.
-    fn push(&mut self, asker: u64, waiting: Waiting) -> bool {
+    fn push(&mut self, asker: Asker, waiting: Waiting) -> bool {
         let of_asker = self.of_asker.get(&asker).map_or(0, VecDeque::len);
-        if self.count >= WAITING_MAX || of_asker >= waiting_of_one_max() {
+        if self.count >= waiting_max() || of_asker >= asker.most() {
             return false;
         }
         self.of_asker.entry(asker).or_default().push_back(waiting);
@@ -136,7 +155,7 @@ impl Pool {
 
     /// Does a read on one of the threads, after those that have waited longer for a turn. `asker` is who they are counted
     /// for. A read waits for nothing but the disk and other reads.
-    pub async fn run<F>(&self, asker: u64, read: F) -> Result<F::Output, Problem>
+    pub async fn run<F>(&self, asker: Asker, read: F) -> Result<F::Output, Problem>
     where
         F: Future<Output: Send> + Send + 'static,
     {
@@ -273,7 +292,7 @@ mod tests {
         let (told, heard) = mpsc::channel();
         let mut queue = Queue::default();
         for (asker, name) in [(1, "a1"), (1, "a2"), (1, "a3"), (2, "b1"), (3, "c1"), (2, "b2")] {
-            assert!(queue.push(asker, waiting(name, &told)));
+            assert!(queue.push(Asker::One(asker), waiting(name, &told)));
         }
         while let Some(next) = queue.pop() {
             (next.work)(Turn::Now);
@@ -288,7 +307,7 @@ mod tests {
     fn only_so_many_wait_of_all_and_of_one() {
         let (told, _heard) = mpsc::channel();
         let mut queue = Queue::default();
-        let mut push = |asker| queue.push(asker, waiting("", &told));
+        let mut push = |asker| queue.push(Asker::One(asker), waiting("", &told));
         for _ in 0..WAITING_OF_ONE_MAX {
             assert!(push(1));
         }
@@ -299,6 +318,7 @@ mod tests {
             }
         }
         assert!(!push(9), "and all of them together");
+        assert_eq!((Asker::Here.most(), queue.count), (WAITING_MAX, WAITING_MAX));
     }
 
     #[test]
@@ -322,7 +342,7 @@ mod tests {
                 begun.send(()).unwrap();
                 released.recv().unwrap();
             };
-            pool.run(0, read).await
+            pool.run(Asker::One(0), read).await
         });
         has_begun.await.unwrap();
         (release, task)
@@ -333,7 +353,7 @@ mod tests {
         let pool = Arc::new(Pool::of("storefront", 1).unwrap());
         let (release, first) = kept(&pool).await;
         let (told, heard) = mpsc::channel();
-        let gone = pool.run(1, {
+        let gone = pool.run(Asker::One(1), {
             let told = told.clone();
             async move { told.send("gone").unwrap() }
         });
@@ -346,10 +366,10 @@ mod tests {
                 told.send("late").unwrap();
             }),
         };
-        assert!(pool.shared.queue().push(2, late));
+        assert!(pool.shared.queue().push(Asker::One(2), late));
         release.send(()).unwrap();
         first.await.unwrap().unwrap();
-        assert_eq!(pool.run(3, async { 7 }).await.unwrap(), 7);
+        assert_eq!(pool.run(Asker::One(3), async { 7 }).await.unwrap(), 7);
         assert_eq!(heard.iter().collect::<Vec<_>>(), ["late"]);
     }
 
@@ -357,7 +377,7 @@ mod tests {
     async fn the_threads_end_with_their_pool() {
         let pool = Pool::of("storefront", 2).unwrap();
         let shared = Arc::downgrade(&pool.shared);
-        pool.run(0, async {}).await.unwrap();
+        pool.run(Asker::One(0), async {}).await.unwrap();
         drop(pool);
         while shared.strong_count() > 0 {
             tokio::task::yield_now().await;
