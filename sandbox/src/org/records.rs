@@ -13,7 +13,8 @@ use super::super::value::{RecordId, Value};
 use super::manner::{Stamp, Stamps};
 
 /// Lookups whose children are found without a scan, beside every master-detail.
-const INDEXED_LOOKUPS: [(&str, &str); 2] = [
+const INDEXED_LOOKUPS: [(&str, &str); 3] = [
+    ("Contact", "AccountId"),
     ("Order", "AccountId"),
     ("s_c__Products_Product_Categories__c", "s_c__Product_Id__c"),
 ];
@@ -213,9 +214,9 @@ fn find(slots: &[Slot], field: usize) -> Option<&Value> {
 struct Table {
     prefix: [u8; 3],
     rows: Vec<Option<Record>>,
-    /// By key field: hash of the lower-case value, row.
+    /// By key field: hash of the lower-case value, row; deleted rows too.
     keys: HashMap<usize, BTreeSet<(u64, u32)>>,
-    /// By lookup field: counter of the parent, row.
+    /// By lookup field: counter of the parent, live row.
     children: HashMap<usize, BTreeSet<(u32, u32)>>,
     live: usize,
 }
@@ -246,14 +247,6 @@ impl Table {
     }
 
     fn index(&mut self, record: &Record, row: u32, present: bool) {
-        if record.deleted {
-            return;
-        }
-        self.live = if present {
-            self.live + 1
-        } else {
-            self.live.saturating_sub(1)
-        };
         for (field, keys) in &mut self.keys {
             if let Some(text) = record.get(*field).and_then(Value::as_str) {
                 let entry = (key_hash(text), row);
@@ -264,6 +257,14 @@ impl Table {
                 };
             }
         }
+        if record.deleted {
+            return;
+        }
+        self.live = if present {
+            self.live + 1
+        } else {
+            self.live.saturating_sub(1)
+        };
         for (field, children) in &mut self.children {
             if let Some(parent) = record.get(*field).and_then(Value::as_id).and_then(parent_counter) {
                 let entry = (parent, row);
@@ -333,12 +334,19 @@ impl Records {
 
     /// Live rows whose unique or external id field has this value, whatever its case.
     pub fn by_external_id(&self, object: usize, field: usize, value: &str) -> Vec<RecordId> {
+        self.with_key(object, field, value, false)
+    }
+
+    /// Rows whose unique or external id field has this value, whatever its case; those of the recycle bin too where
+    /// `deleted_too`.
+    pub fn with_key(&self, object: usize, field: usize, value: &str, deleted_too: bool) -> Vec<RecordId> {
         let Some(table) = self.tables.get(object) else {
             return Vec::new();
         };
         let same = |record: &&Record| {
             let held = record.get(field).and_then(Value::as_str);
-            !record.deleted && held.is_some_and(|held| held.to_lowercase() == value.to_lowercase())
+            (deleted_too || !record.deleted)
+                && held.is_some_and(|held| held.to_lowercase() == value.to_lowercase())
         };
         match table.keys.get(&field) {
             Some(keys) => {

@@ -261,10 +261,16 @@ impl Pattern {
 pub(super) enum Source {
     Scan,
     Ids(Vec<RecordId>),
-    /// Live rows by a unique or external id field.
+    /// By a unique or external id field.
     External {
         field: usize,
         values: Vec<String>,
+        deleted_too: bool,
+    },
+    /// Live rows whose lookup points at one record.
+    Children {
+        field: usize,
+        parent: RecordId,
     },
 }
 
@@ -276,7 +282,7 @@ impl Source {
         };
         let indexed = |field: usize| {
             let field = &object.fields[field];
-            (field.external_id || field.unique) && !deleted_too
+            field.external_id || field.unique
         };
         for test in required {
             match test {
@@ -286,10 +292,17 @@ impl Source {
                     value,
                 } if route.hops.is_empty() => match value {
                     Value::Id(id) if route.field == super::super::schema::ID => return Self::Ids(vec![*id]),
+                    Value::Id(parent) if !deleted_too => {
+                        return Self::Children {
+                            field: route.field,
+                            parent: *parent,
+                        };
+                    }
                     Value::Text(text) if indexed(route.field) => {
                         return Self::External {
                             field: route.field,
                             values: vec![text.to_string()],
+                            deleted_too,
                         };
                     }
                     _ => {}
@@ -308,6 +321,7 @@ impl Source {
                         return Self::External {
                             field: route.field,
                             values: set.texts.iter().cloned().collect(),
+                            deleted_too,
                         };
                     }
                 }
@@ -323,12 +337,15 @@ impl Source {
         let mut ids = match self {
             Self::Scan => return None,
             Self::Ids(ids) => ids.iter().copied().filter(|id| id.prefix() == prefix).collect(),
-            Self::External { field, values } => {
-                let found = values
-                    .iter()
-                    .map(|value| scope.records.by_external_id(object, *field, value));
-                found.flatten().collect::<Vec<_>>()
+            Self::External {
+                field,
+                values,
+                deleted_too,
+            } => {
+                let rows_of = |value: &String| scope.records.with_key(object, *field, value, *deleted_too);
+                values.iter().flat_map(rows_of).collect::<Vec<_>>()
             }
+            Self::Children { field, parent } => scope.records.children(object, *field, *parent),
         };
         ids.sort_unstable();
         ids.dedup();

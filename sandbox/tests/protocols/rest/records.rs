@@ -104,6 +104,52 @@ async fn records_are_created_read_changed_and_deleted() {
 }
 
 #[tokio::test]
+async fn rows_are_found_by_a_key_or_a_lookup_in_the_recycle_bin_too() {
+    let client = Client::start().await;
+    let made = async |object: &str, body: Json| {
+        let (status, made) = client.post(&format!("sobjects/{object}"), body).await;
+        assert_eq!(status, 201, "{made}");
+        made["id"].as_str().unwrap().to_owned()
+    };
+    let [lee, other] = ["KEY-1", "KEY-2"].map(|key| json!({ "Name": key, "External_ID__c": key }));
+    let (account, _other) = (made("Account", lee).await, made("Account", other).await);
+    let contact = made("Contact", json!({ "LastName": "Lee", "AccountId": account })).await;
+    let found = async |resource: &str, from: &str| {
+        let query = client.request(Method::GET, resource);
+        let query = query.query(&[("q", format!("SELECT Id FROM {from}"))]);
+        let (_, answer) = shown(query.send().await.unwrap()).await;
+        let rows = answer["records"].as_array().unwrap().iter();
+        rows.map(|row| row["Id"].as_str().unwrap().to_owned())
+            .collect::<Vec<_>>()
+    };
+    let (by_key, by_keys) = (
+        "Account WHERE External_ID__c = 'key-1'",
+        "Account WHERE External_ID__c IN ('KEY-1', 'none')",
+    );
+    let by_lookup = format!("Contact WHERE AccountId = '{account}'");
+    for resource in ["query", "queryAll"] {
+        for (from, id) in [(by_key, &account), (by_keys, &account), (&by_lookup, &contact)] {
+            assert_eq!(found(resource, from).await, [id.clone()], "{resource} {from}");
+        }
+    }
+    for path in [
+        format!("sobjects/Contact/{contact}"),
+        format!("sobjects/Account/{account}"),
+    ] {
+        assert_eq!(client.send(Method::DELETE, &path, Json::Null).await.0, 204);
+    }
+    for (from, id) in [(by_key, &account), (by_keys, &account), (&by_lookup, &contact)] {
+        assert_eq!(found("query", from).await, [""; 0], "{from}");
+        assert_eq!(found("queryAll", from).await, [id.clone()], "{from}");
+    }
+    // One that is made under the key of a row in the recycle bin stands beside it.
+    let again = made("Account", json!({ "Name": "Again", "External_ID__c": "KEY-1" })).await;
+    assert_eq!(found("query", by_key).await, [again.clone()]);
+    assert_eq!(found("queryAll", by_key).await, [account, again]);
+    client.stop().await;
+}
+
+#[tokio::test]
 async fn upserts_by_external_id() {
     let client = Client::start().await;
     let path = "sobjects/Account/External_ID__c/C%2F1%20a";
