@@ -146,6 +146,7 @@ impl Fixture {
             event_id: format!("{:08x}-f1bc-4650-b321-6d45e77180b5", self.sequence),
             schema_id: SCHEMA_ID.to_owned(),
             payload: Bytes::from(bytes),
+            redacted: Vec::new(),
         }
     }
 

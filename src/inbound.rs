@@ -37,6 +37,7 @@ pub mod poll;
 pub mod prepare;
 pub mod progress;
 mod records;
+pub mod redact;
 pub mod repair;
 pub mod replay;
 mod rounds;

@@ -32,6 +32,7 @@ use std::time::{Duration, Instant};
 use anyhow::Context as _;
 use tokio::sync::{mpsc, watch};
 
+use crate::config::ObjectRules;
 use crate::inbound::apply::events::Schemas;
 use crate::inbound::apply::log::Notes;
 use crate::inbound::apply::pen::Pen;
@@ -100,6 +101,8 @@ struct Mirrored {
     formulas: Vec<usize>,
     /// Columns that records of other objects show.
     shown: Vec<usize>,
+    /// Which fields the configuration wants.
+    rules: ObjectRules,
     /// A load of it is not complete before it was polled once.
     polled: bool,
     /// The org's time before the newest read of the whole object began.
@@ -117,6 +120,11 @@ impl Mirrored {
             filtered: planned.filter.is_some(),
             formulas: planned.formulas.iter().filter_map(position).collect(),
             shown: Vec::new(),
+            rules: ObjectRules {
+                fields: planned.listed.clone(),
+                leave_out: planned.left_out.clone(),
+                ..ObjectRules::default()
+            },
             polled: !planned.streamed && stamp_field(&planned.table).is_some(),
             read_at: None,
             catching_up: None,
@@ -200,8 +208,9 @@ fn work_off(
         let started = Instant::now();
         world.moment = clock.moment();
         world.now = world.moment.wall;
-        journal.write(Notes::of(&batch, &cache, world.now, keeps_rows)?);
         world.learn(&batch);
+        world.redact(&mut batch);
+        journal.write(Notes::of(&batch, &cache, world.now, keeps_rows)?);
         let mut written = world.handle_all(&mut cache, &mut batch).context(CACHE)?;
         written.is_batch(journal.number().context(JOURNAL)?);
         let rev = written.commit().context(CACHE)?;

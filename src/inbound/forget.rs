@@ -1,4 +1,5 @@
-//! What the journal forgets, beside the door: persons that are gone, and what is too old or too much.
+//! What the journal forgets, beside the door: persons that are gone, what may not be kept any more, and what is too old
+//! or too much.
 //!
 //! The journal holds what it was told of a person only while the cache holds the person. A record of an object that may
 //! be about persons ([`config::ObjectRules::personal`]) that was deleted, opted out, or found to be gone loses its values: in
@@ -19,6 +20,7 @@
 
 mod events;
 mod page;
+mod redacted;
 pub mod stand_in;
 
 use std::collections::{HashMap, HashSet};
@@ -130,6 +132,7 @@ impl Forget {
                 break;
             }
         }
+        self.redact(stop)?;
         self.ask_for_deleted(now)?;
         self.ask_for_absent(now)?;
         while !stop.is_cancelled() {

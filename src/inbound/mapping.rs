@@ -139,6 +139,44 @@ pub fn filter(profile: Profile, describe: &Describe, own: Option<String>) -> Opt
     }
 }
 
+/// Words of names that a secret may have, beside those that are never read, and parts of such names.
+const SUSPECT_WORDS: [&str; 9] = [
+    "token",
+    "pin",
+    "ssn",
+    "cvv",
+    "cvc",
+    "iban",
+    "passcode",
+    "passphrase",
+    "apikey",
+];
+const SUSPECT_PARTS: [&str; 5] = [
+    "api_key",
+    "credit_card",
+    "card_number",
+    "bank_account",
+    "tax_file",
+];
+
+/// Whether a field may hold a secret by its type or its name: only somebody who knows the org can say.
+pub fn is_suspect(field: &Field) -> bool {
+    let name = short_name(&field.name);
+    let by_name = name.split('_').any(|word| SUSPECT_WORDS.contains(&word))
+        || SUSPECT_PARTS.iter().any(|part| name.contains(part));
+    field.kind == "encryptedstring" || by_name && column_kind(field) == Some(ColumnKind::Text)
+}
+
+/// All that says which fields are never kept, as a text: it is another where they are others.
+pub fn never_kept() -> String {
+    format!("{SECRET_PARTS:?} {SECRET_FIELDS:?}")
+}
+
+/// Whether the value of a field of an event may be written down.
+pub fn may_be_kept(rules: &ObjectRules, object: &str, field: &str) -> bool {
+    !is_secret(object, field) && (field.eq_ignore_ascii_case("Id") || is_wanted(rules, field))
+}
+
 fn is_wanted(rules: &ObjectRules, name: &str) -> bool {
     let named = |list: &[String]| list.iter().any(|field| field.eq_ignore_ascii_case(name));
     let needed = NEEDED.iter().any(|field| field.eq_ignore_ascii_case(name));
@@ -214,6 +252,7 @@ fn column_kind(field: &Field) -> Option<ColumnKind> {
     })
 }
 
+/// Whether a field is never asked for and never kept.
 fn is_secret(object: &str, field: &str) -> bool {
     let (object, field) = (short_name(object), short_name(field));
     let listed = SECRET_FIELDS

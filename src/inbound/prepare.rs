@@ -56,6 +56,9 @@ pub struct Planned {
     /// Fields that the configuration leaves out.
     #[serde(default)]
     pub left_out: Vec<String>,
+    /// The only fields that the configuration wants, beside those that mirroring needs; all where none is named.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub listed: Vec<String>,
     /// Fields that the org computes, by describe's names.
     pub formulas: Vec<String>,
     /// How often it is read again as a whole.
@@ -71,6 +74,7 @@ impl From<Table> for Planned {
             in_own_channel: false,
             filter: None,
             left_out: Vec::new(),
+            listed: Vec::new(),
             formulas: Vec::new(),
             reread_hours: None,
         }
@@ -361,6 +365,7 @@ fn planned(config: &config::Sync, describe: &Describe) -> Planned {
         in_own_channel: false,
         filter: mapping::filter(config.profile, describe, rules.filter.clone()),
         left_out: mapping::left_out(describe, &rules),
+        listed: rules.fields,
         formulas: mapping::formulas(describe, &table),
         reread_hours: rules.reread_hours,
         table,

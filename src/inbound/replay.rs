@@ -341,6 +341,7 @@ fn raw(kept: Kept) -> RawEvent {
         event_id: kept.event_id,
         schema_id: kept.schema_id,
         payload: kept.payload.into(),
+        redacted: kept.redacted,
     }
 }
 

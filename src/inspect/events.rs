@@ -76,6 +76,7 @@ fn as_value(entry: &Repair, kept: &[Kept]) -> Value {
     let events = kept.iter().map(|event| {
         json!({
             "event_id": event.event_id, "schema_id": event.schema_id, "payload": STANDARD.encode(&event.payload),
+            "redacted": event.redacted,
         })
     });
     json!({

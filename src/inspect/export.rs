@@ -1,7 +1,7 @@
 //! `storesync events export` and `import`: an incident, carried to another machine.
 //!
 //! The file is text, one JSON object a line: `{"schema": {id, json}}`, `{"event": {number, topic, replay_id, ordinal,
-//! event_id, schema_id, received_at, payload}}`, and where all of the journal is written also `{"batch": {...}}` and
+//! event_id, schema_id, received_at, payload, redacted}}`, and where all of the journal is written also `{"batch": {...}}` and
 //! `{"page": {...}}`, so that it can be replayed. Bytes are in base64, times in milliseconds. It holds what the events
 //! hold, personal data among it.
 
@@ -46,6 +46,8 @@ enum Line {
         schema_id: String,
         received_at: Millis,
         payload: String,
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        redacted: Vec<String>,
     },
     Batch {
         number: i64,
@@ -164,6 +166,7 @@ fn take(import: &mut Import<'_>, line: Line) -> Option<rusqlite::Result<()>> {
             schema_id,
             received_at,
             payload,
+            redacted,
         } => import.event(&Kept {
             number,
             topic,
@@ -173,6 +176,7 @@ fn take(import: &mut Import<'_>, line: Line) -> Option<rusqlite::Result<()>> {
             schema_id,
             received_at,
             payload: bytes(&payload)?,
+            redacted,
         }),
         Line::Batch {
             number,
@@ -221,6 +225,7 @@ fn event_line(kept: Kept) -> Line {
         schema_id: kept.schema_id,
         received_at: kept.received_at,
         payload: STANDARD.encode(&kept.payload),
+        redacted: kept.redacted,
     }
 }
 

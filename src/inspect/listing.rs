@@ -152,6 +152,9 @@ pub(super) fn header_json(event: &Event) -> Value {
         "event_id": kept.event_id,
         "schema_id": kept.schema_id,
     });
+    if !kept.redacted.is_empty() {
+        shown["redacted"] = json!(kept.redacted);
+    }
     match &event.said {
         Err(reason) => shown["undecodable"] = json!(reason),
         Ok(said) => {
@@ -218,6 +221,10 @@ pub(super) fn changes_json(changes: &[FieldChange]) -> Value {
 
 fn as_text(history: &mut History, event: &Event, changes: bool, raw: bool) -> anyhow::Result<String> {
     let mut text = headline(event);
+    if !event.kept.redacted.is_empty() {
+        let fields = event.kept.redacted.join(", ");
+        text.push_str(&format!("    values not kept of: {fields}\n"));
+    }
     if let Ok(said) = &event.said {
         if changes {
             for (id, changes) in records_changed(history, event, said)? {

@@ -45,7 +45,12 @@ pub struct RawEvent {
     pub schema_id: String,
     /// One bare Avro datum.
     pub payload: Bytes,
+    /// Fields whose values were taken out of the payload, by describe's names; [`ALL`] where nothing is left of it.
+    pub redacted: Vec<String>,
 }
+
+/// Stands for all fields among those that were taken out of an event.
+pub const ALL: &str = "*";
 
 /// What happened to the records an event names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

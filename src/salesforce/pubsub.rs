@@ -325,6 +325,7 @@ fn raw_event(event: ConsumerEvent) -> RawEvent {
         event_id: producer.id,
         schema_id: producer.schema_id,
         payload: producer.payload,
+        redacted: Vec::new(),
     }
 }
 

@@ -37,6 +37,7 @@ pub const KIND: Kind = Kind {
         include_str!("migrations/journal_1.sql"),
         include_str!("migrations/journal_2.sql"),
         include_str!("migrations/journal_3.sql"),
+        include_str!("migrations/journal_4.sql"),
     ],
     page_bytes: 4096,
     synchronous: "normal",
@@ -140,6 +141,11 @@ impl Journal {
     }
 }
 
+/// Names as the table has them; null for none.
+fn joined(names: &[String]) -> Option<String> {
+    (!names.is_empty()).then(|| names.join(" "))
+}
+
 impl Append<'_> {
     pub fn schema(&mut self, id: &str, json: &str) -> rusqlite::Result<()> {
         self.transaction
@@ -178,8 +184,8 @@ impl Append<'_> {
             topic.last = None;
         }
         let mut statement = self.transaction.prepare_cached(
-            "insert into event (topic, replay_id, ordinal, event_id, schema_id, received_at, payload) \
-             values (?1, ?2, ?3, ?4, ?5, ?6, ?7) on conflict do nothing",
+            "insert into event (topic, replay_id, ordinal, event_id, schema_id, received_at, payload, redacted) \
+             values (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8) on conflict do nothing",
         )?;
         for event in events {
             topic.ordinal = if topic.last.as_ref() == Some(&event.replay_id) {
@@ -195,6 +201,7 @@ impl Append<'_> {
             statement.raw_bind_parameter(5, event.schema_id.as_str())?;
             statement.raw_bind_parameter(6, self.received_at)?;
             statement.raw_bind_parameter(7, &event.payload[..])?;
+            statement.raw_bind_parameter(8, joined(&event.redacted))?;
             let number = match statement.raw_execute()? {
                 1 => self.transaction.last_insert_rowid(),
                 _ => number_of(&self.transaction, topic, &event.replay_id)?,
@@ -233,6 +240,7 @@ mod tests {
             event_id: event_id.to_owned(),
             schema_id: "s".to_owned(),
             payload: Bytes::from_static(b"p"),
+            redacted: Vec::new(),
         }
     }
 

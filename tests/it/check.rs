@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 
+use crate::outbound::configure;
 use crate::world::{Sandbox, eventually};
 
 /// The lines of a report.
@@ -49,6 +50,40 @@ impl Report {
         assert!(line["told"].as_str().unwrap().contains(told), "{line}");
         assert_eq!((self.failed().len(), self.exit), (1, exit), "{:?}", self.failed());
     }
+}
+
+#[tokio::test]
+async fn a_mirrored_field_that_may_hold_a_secret_is_told() {
+    let org = Sandbox::start(&["--products", "5", "--stores", "1"]).await;
+    let told = |report: &Report| -> Vec<String> {
+        let lines = report.lines.iter().filter(|line| line["verdict"] == "warn");
+        let suspects = lines.filter(|line| line["told"].as_str().unwrap().contains("may hold a secret"));
+        suspects
+            .map(|line| line["subject"].as_str().unwrap().to_owned())
+            .collect()
+    };
+    assert_eq!(told(&Report::of(&org, &[]).await), [""; 0]);
+    for (name, kind) in [
+        ("Locker_Pin__c", "Text 20"),
+        ("Pinned__c", "Text 20"),
+        ("Needs_Token__c", "Boolean"),
+        ("Session_Token__c", "Text 255"),
+        ("Alarm_Api_Key_2__c", "Text 255"),
+    ] {
+        let field = json!({"object": "Account", "name": name, "type": kind});
+        org.control("schema", json!({ "add": field })).await;
+    }
+    let suspects = [
+        "Account.Locker_Pin__c",
+        "Account.Session_Token__c",
+        "Account.Alarm_Api_Key_2__c",
+    ];
+    assert_eq!(told(&Report::of(&org, &[]).await), suspects);
+    configure(
+        &org,
+        "[sync.object.Account]\nleave_out = [\"Locker_Pin__c\", \"session_token__c\"]\n",
+    );
+    assert_eq!(told(&Report::of(&org, &[]).await), ["Account.Alarm_Api_Key_2__c"]);
 }
 
 #[tokio::test]

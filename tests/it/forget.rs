@@ -30,7 +30,7 @@ fn mail(name: &str) -> String {
 }
 
 /// Where any of the words can be read: in the files as they are, or in what the journal has packed.
-fn traces(state: &Path, words: &[String]) -> Vec<String> {
+pub fn traces(state: &Path, words: &[String]) -> Vec<String> {
     let mut places: Vec<(String, Vec<u8>)> = std::fs::read_dir(state)
         .unwrap()
         .map(|entry| entry.unwrap())
@@ -178,7 +178,7 @@ async fn erased(daemon: &Daemon, at_least: u64) {
 }
 
 /// Waits until none of the words can be read any more: the logs are emptied last.
-async fn untraced(org: &Sandbox, words: &[String]) {
+pub async fn untraced(org: &Sandbox, words: &[String]) {
     let started = Instant::now();
     loop {
         let left = traces(&org.state(), words);
@@ -191,7 +191,7 @@ async fn untraced(org: &Sandbox, words: &[String]) {
 }
 
 /// The journal gives the cache, as before.
-async fn replays(org: &Sandbox, name: &str) {
+pub async fn replays(org: &Sandbox, name: &str) {
     let file = org.dir.path().join(name);
     let (exit, said, problem) = org.verb(&["replay", "--into", file.to_str().unwrap()]).await;
     assert_eq!(exit, 0, "{said}{problem}");

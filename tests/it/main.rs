@@ -23,6 +23,7 @@ mod outbound;
 mod privacy;
 #[path = "../../sandbox/tests/protocols/process.rs"]
 mod process;
+mod redacted;
 mod refusals;
 mod rounds;
 mod service;

@@ -7,11 +7,15 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use bytes::Bytes;
+
+use crate::config::ObjectRules;
 use crate::inbound::apply::key::key;
-use crate::inbound::apply::work::Events;
+use crate::inbound::apply::work::{Events, Work};
 use crate::inbound::apply::{Mirrored, Phase, World};
-use crate::inbound::decode::{Change, EventSchema, entity, patch};
+use crate::inbound::decode::{Change, EventSchema, patch};
 use crate::inbound::plan::{Action, action};
+use crate::inbound::redact::{self, Redaction, WITHHELD, is_withheld};
 use crate::model::change::{RawEvent, ReplayId};
 use crate::model::row::Value;
 use crate::store::cache::Batch;
@@ -33,10 +37,16 @@ pub(super) struct Schemas {
 #[derive(Clone)]
 enum Known {
     /// Of an object that is not mirrored, and may be later.
-    Unmapped(Arc<EventSchema>),
+    Unmapped(Arc<EventSchema>, Option<Arc<Redaction>>),
     Mapped(Arc<Mapped>),
-    /// Why, and whose events it describes as far as its name tells.
-    Unusable(Arc<str>, Option<Arc<str>>),
+    Unusable {
+        /// Why.
+        reason: Arc<str>,
+        /// Whose events it describes, as far as its name tells.
+        entity: Option<Arc<str>>,
+        /// Whether its events may be kept as they are.
+        may_be_kept: bool,
+    },
 }
 
 struct Mapped {
@@ -50,6 +60,7 @@ struct Mapped {
     is_deleted: Option<usize>,
     /// Columns that the org computes, with their leaf where the event can have it.
     formulas: Vec<(usize, Option<usize>)>,
+    redaction: Option<Redaction>,
 }
 
 impl Schemas {
@@ -65,9 +76,21 @@ impl Schemas {
             return;
         }
         let known = match EventSchema::compile(json) {
-            Err(error) => Known::Unusable(error.to_string().into(), named(json).map(Into::into)),
+            Err(error) => {
+                let entity = redact::object_of(json);
+                let object = entity.as_ref().and_then(|entity| by_name.get(entity));
+                let rules = object.map(|object| objects[*object].rules.clone());
+                Known::Unusable {
+                    reason: error.to_string().into(),
+                    may_be_kept: redact::may_be_kept(json, &rules.unwrap_or_default()),
+                    entity: entity.map(Into::into),
+                }
+            }
             Ok(schema) => match by_name.get(schema.entity()) {
-                None => Known::Unmapped(Arc::new(schema)),
+                None => {
+                    let redaction = Redaction::of(&schema, &ObjectRules::default()).map(Arc::new);
+                    Known::Unmapped(Arc::new(schema), redaction)
+                }
                 Some(&object) => {
                     Known::Mapped(Arc::new(Mapped::new(Arc::new(schema), object, &objects[object])))
                 }
@@ -82,8 +105,8 @@ impl Schemas {
         for known in self.by_id.values_mut() {
             let schema = match known {
                 Known::Mapped(mapped) if mapped.object == object => &mapped.schema,
-                Known::Unmapped(schema) if schema.entity() == name => schema,
-                Known::Mapped(_) | Known::Unmapped(_) | Known::Unusable(..) => continue,
+                Known::Unmapped(schema, _) if schema.entity() == name => schema,
+                Known::Mapped(_) | Known::Unmapped(..) | Known::Unusable { .. } => continue,
             };
             *known = Known::Mapped(Arc::new(Mapped::new(
                 Arc::clone(schema),
@@ -94,10 +117,15 @@ impl Schemas {
     }
 }
 
-/// The object that a schema's name is about, though the schema as a whole can not be used.
-fn named(json: &str) -> Option<String> {
-    let schema: serde_json::Value = serde_json::from_str(json).ok()?;
-    entity(schema.get("name")?.as_str()?).ok()
+impl Known {
+    /// What may be kept of an event, where that is not all of it.
+    fn kept_of(&self, event: &RawEvent) -> Option<(Bytes, Vec<String>)> {
+        match self {
+            Self::Unmapped(schema, redaction) => redaction.as_ref()?.apply(schema, &event.payload),
+            Self::Mapped(mapped) => mapped.redaction.as_ref()?.apply(&mapped.schema, &event.payload),
+            Self::Unusable { may_be_kept, .. } => (!may_be_kept).then(redact::nothing),
+        }
+    }
 }
 
 impl Mapped {
@@ -112,6 +140,7 @@ impl Mapped {
                 .iter()
                 .map(|formula| (*formula, leaf(formula)))
                 .collect(),
+            redaction: Redaction::of(&schema, &mirrored.rules),
             last_modified: names
                 .iter()
                 .position(|name| name.eq_ignore_ascii_case("LastModifiedDate")),
@@ -124,6 +153,30 @@ impl Mapped {
 }
 
 impl World {
+    /// Takes out of events what may not be kept. Comes before anything of them is written down.
+    pub(super) fn redact(&self, batch: &mut [Work]) {
+        for work in batch {
+            let Work::Events(response) = work else { continue };
+            let kept_of = |event: &RawEvent| self.schemas.by_id.get(&event.schema_id)?.kept_of(event);
+            let kept: Vec<_> = response.events.iter().map(kept_of).collect();
+            if kept.iter().all(Option::is_none) {
+                continue;
+            }
+            let events = response.events.iter().zip(kept).map(|(event, kept)| {
+                let event = event.clone();
+                match kept {
+                    Some((payload, redacted)) => RawEvent {
+                        payload,
+                        redacted,
+                        ..event
+                    },
+                    None => event,
+                }
+            });
+            response.events = events.collect();
+        }
+    }
+
     /// Applies a response's events and moves the topic's cursor.
     pub(super) fn events(&mut self, batch: &mut Batch<'_>, response: &Events) -> rusqlite::Result<()> {
         let mut change = Change::default();
@@ -146,9 +199,9 @@ impl World {
         sets: &mut Vec<(usize, Value<'e>)>,
     ) -> rusqlite::Result<Option<i64>> {
         let mapped = match self.schemas.by_id.get(&event.schema_id) {
-            Some(Known::Unmapped(_)) => return Ok(None),
+            Some(Known::Unmapped(..)) => return Ok(None),
             Some(Known::Mapped(mapped)) => Arc::clone(mapped),
-            Some(Known::Unusable(reason, entity)) => {
+            Some(Known::Unusable { reason, entity, .. }) => {
                 let (reason, entity) = (Arc::clone(reason), entity.clone());
                 self.park(batch, topic, event, entity.as_deref(), &reason)?;
                 return Ok(None);
@@ -159,13 +212,11 @@ impl World {
             }
         };
         if let Err(error) = mapped.schema.decode(&event.payload, change) {
-            self.park(
-                batch,
-                topic,
-                event,
-                Some(mapped.schema.entity()),
-                &error.to_string(),
-            )?;
+            let reason = match is_withheld(&event.redacted) {
+                true => WITHHELD.to_owned(),
+                false => error.to_string(),
+            };
+            self.park(batch, topic, event, Some(mapped.schema.entity()), &reason)?;
             return Ok(None);
         }
         if batch.first_time(key(event, mapped.schema.entity(), change)) {

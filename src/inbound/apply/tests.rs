@@ -189,6 +189,7 @@ impl Event<'_> {
             event_id: event_id.to_owned(),
             schema_id: self.entity.to_owned(),
             payload: payload.into(),
+            redacted: Vec::new(),
         }
     }
 }

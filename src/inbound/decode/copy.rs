@@ -16,9 +16,21 @@ const DEPTH_MAX: u32 = 64;
 /// A value in the place of another, of the same sort: dates and times in their milliseconds.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Other {
+    /// Null; the least value of its type where the schema has no null in its place.
+    Nothing,
     Integer(i64),
     Real(f64),
     Text(String),
+}
+
+/// The first branch of a field that may be null, as bytes.
+const NULL_BRANCH: u8 = 0;
+
+/// Whether anything is left of a value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kept {
+    Something,
+    Nothing,
 }
 
 /// Asked for each value by the number of its leaf; `None` where it stays.
@@ -62,14 +74,17 @@ impl Copier<'_> {
     fn step(&mut self, step: &Step, cursor: &mut Cursor<'_>, replace: Replace<'_>) -> Result<(), Fault> {
         match step {
             Step::Nullable(leaf, scalar) => {
-                let before = cursor.position();
+                let (before, began) = (cursor.position(), self.out.len());
                 let is_some = cursor.is_some()?;
                 self.same(before, cursor);
-                if is_some {
-                    self.scalar(*leaf, *scalar, cursor, replace)?;
+                if is_some && self.scalar(*leaf, *scalar, cursor, replace)? == Kept::Nothing {
+                    self.out.truncate(began);
+                    self.out.push(NULL_BRANCH);
                 }
             }
-            Step::Scalar(leaf, scalar) => self.scalar(*leaf, *scalar, cursor, replace)?,
+            Step::Scalar(leaf, scalar) => {
+                self.scalar(*leaf, *scalar, cursor, replace)?;
+            }
             Step::Null => {}
             Step::Union(branches) => {
                 let before = cursor.position();
@@ -102,10 +117,19 @@ impl Copier<'_> {
         scalar: Scalar,
         cursor: &mut Cursor<'_>,
         replace: Replace<'_>,
-    ) -> Result<(), Fault> {
+    ) -> Result<Kept, Fault> {
         let before = cursor.position();
         let value = scalar.read(cursor)?;
         match (scalar, replace(leaf, value)) {
+            (_, Some(Other::Nothing)) => {
+                let zeros = match scalar {
+                    Scalar::Float => 4,
+                    Scalar::Double => 8,
+                    _ => 1,
+                };
+                self.out.resize(self.out.len() + zeros, 0);
+                return Ok(Kept::Nothing);
+            }
             (Scalar::Text, Some(Other::Text(text))) => {
                 self.long(i64::try_from(text.len()).map_err(|_| Fault::CountOutOfRange)?);
                 self.out.extend_from_slice(text.as_bytes());
@@ -121,10 +145,10 @@ impl Copier<'_> {
             (Scalar::Double, Some(Other::Real(number))) => {
                 self.out.extend_from_slice(&number.to_le_bytes());
             }
-            // Nothing, or nothing of its sort, is to stand in its place.
+            // No value, or none of its sort, is to stand in its place.
             _ => self.same(before, cursor),
         }
-        Ok(())
+        Ok(Kept::Something)
     }
 
     /// The least value of a type.

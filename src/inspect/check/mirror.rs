@@ -92,6 +92,7 @@ pub(super) async fn objects(report: &mut Report, world: &World, config: &Config,
                 )
                 .await;
                 hidden(report, &describe, &missing);
+                suspects(report, &describe, &planned);
                 mirrored.push(planned);
             }
             Ok(None) => absent(report, &config.sync, &name),
@@ -318,6 +319,24 @@ async fn rules(
             "put object.NAME.where right: it is a SOQL condition",
         ),
     };
+}
+
+/// Mirrored fields that may hold a secret, which everybody who reads the cache then reads.
+fn suspects(report: &mut Report, describe: &Describe, planned: &Planned) {
+    let mirrored = |name: &str| planned.table.position(name).is_some();
+    for field in &describe.fields {
+        if mirrored(&field.name) && mapping::is_suspect(field) {
+            report.warn(
+                Area::Objects,
+                &format!("{}.{}", describe.name, field.name),
+                "it is mirrored, and by its name or type it may hold a secret",
+                &format!(
+                    "add it to object.{}.leave_out, or take Read on it from the user, unless it holds none",
+                    describe.name
+                ),
+            );
+        }
+    }
 }
 
 /// Fields that were mirrored once and are not shown any more.

@@ -234,6 +234,9 @@ fn header(event: &Event) -> Html {
         ("Replay id".to_owned(), text(replay_id)),
         ("Bus id".to_owned(), text(&kept.event_id)),
     ];
+    if !kept.redacted.is_empty() {
+        told.push(("Values not kept of".to_owned(), text(kept.redacted.join(", "))));
+    }
     match &event.said {
         Err(reason) => told.push((
             "Cannot be read".to_owned(),

@@ -10,7 +10,7 @@ use rusqlite::{Connection, OptionalExtension, TransactionBehavior, params};
 
 use crate::model::clock::Millis;
 use crate::store::database::{self, OpenError};
-use crate::store::journal::KIND;
+use crate::store::journal::{KIND, joined};
 use crate::store::{cache, checkpoint};
 
 /// The first schema that has what is asked here.
@@ -56,6 +56,14 @@ pub struct Erasing {
 pub struct Rewritten<'p> {
     pub number: i64,
     pub packed: &'p [u8],
+}
+
+/// An event without values that may not be kept, and whose fields those are.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Redacted {
+    pub number: i64,
+    pub payload: Vec<u8>,
+    pub fields: Vec<String>,
 }
 
 /// What a look found.
@@ -267,6 +275,43 @@ impl Forgetting {
         transaction.commit()
     }
 
+    pub fn set_marks(&mut self, marks: &[(&str, i64)]) -> rusqlite::Result<()> {
+        let transaction = self
+            .connection
+            .transaction_with_behavior(TransactionBehavior::Immediate)?;
+        for (name, value) in marks {
+            set_mark(&transaction, name, *value)?;
+        }
+        transaction.commit()
+    }
+
+    /// Takes values out of events, and notes how far that is.
+    pub fn redact_events(&mut self, events: &[Redacted], looked: (&str, i64)) -> rusqlite::Result<()> {
+        let transaction = self
+            .connection
+            .transaction_with_behavior(TransactionBehavior::Immediate)?;
+        for event in events {
+            transaction
+                .prepare_cached("update event set payload = ?2, redacted = ?3 where number = ?1")?
+                .execute(params![event.number, event.payload, joined(&event.fields)])?;
+        }
+        set_mark(&transaction, looked.0, looked.1)?;
+        transaction.commit()
+    }
+
+    /// Puts another body in the place of a page's, where there is one, and notes under a name that the page was looked
+    /// at.
+    pub fn redact_page(&mut self, number: i64, packed: Option<&[u8]>, mark: &str) -> rusqlite::Result<()> {
+        let transaction = self
+            .connection
+            .transaction_with_behavior(TransactionBehavior::Immediate)?;
+        if let Some(packed) = packed {
+            replace_body(&transaction, Rewritten { number, packed })?;
+        }
+        set_mark(&transaction, mark, number)?;
+        transaction.commit()
+    }
+
     /// The pages of the object that may hold any of the records and are still to be looked at.
     pub fn pages_left(&self, erasing: &Erasing) -> rusqlite::Result<Vec<i64>> {
         let (first, last) = (erasing.record_ids.iter().min(), erasing.record_ids.iter().max());
@@ -293,15 +338,7 @@ impl Forgetting {
         let transaction = self
             .connection
             .transaction_with_behavior(TransactionBehavior::Immediate)?;
-        transaction.execute(
-            "update body set packed = ?2 where page = ?1",
-            params![page.number, page.packed],
-        )?;
-        let bytes = i64::try_from(page.packed.len()).unwrap_or(i64::MAX);
-        transaction.execute(
-            "update page set bytes = ?2 where number = ?1",
-            params![page.number, bytes],
-        )?;
+        replace_body(&transaction, page)?;
         transaction.execute("update erasing set next_page = ?1", [page.number + 1])?;
         transaction.commit()
     }
@@ -377,6 +414,19 @@ impl Forgetting {
         transaction.commit()?;
         Ok(true)
     }
+}
+
+fn replace_body(connection: &Connection, page: Rewritten<'_>) -> rusqlite::Result<()> {
+    connection.execute(
+        "update body set packed = ?2 where page = ?1",
+        params![page.number, page.packed],
+    )?;
+    let bytes = i64::try_from(page.packed.len()).unwrap_or(i64::MAX);
+    connection.execute(
+        "update page set bytes = ?2 where number = ?1",
+        params![page.number, bytes],
+    )?;
+    Ok(())
 }
 
 fn rewrite(connection: &Connection, events: &[(i64, Vec<u8>)]) -> rusqlite::Result<()> {

@@ -2,8 +2,8 @@
 
 use rusqlite::{Transaction, TransactionBehavior, params};
 
-use crate::store::journal::Journal;
 use crate::store::journal::read::{Kept, KeptBatch, KeptPage};
+use crate::store::journal::{Journal, joined};
 
 /// An import under way; dropped, it leaves nothing.
 #[derive(Debug)]
@@ -34,8 +34,8 @@ impl Import<'_> {
             .execute([&kept.topic])?;
         self.transaction
             .prepare_cached(
-                "insert into event (number, topic, replay_id, ordinal, event_id, schema_id, received_at, payload) \
-                 values (?1, (select number from topic where name = ?2), ?3, ?4, ?5, ?6, ?7, ?8)",
+                "insert into event (number, topic, replay_id, ordinal, event_id, schema_id, received_at, payload, \
+                 redacted) values (?1, (select number from topic where name = ?2), ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
             )?
             .execute(params![
                 kept.number,
@@ -45,7 +45,8 @@ impl Import<'_> {
                 kept.event_id,
                 kept.schema_id,
                 kept.received_at,
-                kept.payload
+                kept.payload,
+                joined(&kept.redacted)
             ])?;
         Ok(())
     }

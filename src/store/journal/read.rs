@@ -24,6 +24,8 @@ pub struct Kept {
     pub schema_id: String,
     pub received_at: Millis,
     pub payload: Vec<u8>,
+    /// Fields whose values were taken out of the payload; `*` where nothing is left of it.
+    pub redacted: Vec<String>,
 }
 
 /// What went through the door in one transaction.
@@ -68,8 +70,8 @@ impl KeptPage {
     }
 }
 
-const EVENT: &str = "select event.number, topic.name, replay_id, ordinal, event_id, schema_id, received_at, payload \
-     from event join topic on topic.number = event.topic";
+const EVENT: &str = "select event.number, topic.name, replay_id, ordinal, event_id, schema_id, received_at, payload, \
+     redacted from event join topic on topic.number = event.topic";
 const BATCH: &str = "select number, at, rev, last_event, works from batch";
 const PAGE: &str = "select number, batch, work, object, kind, taken_at, first_id, last_id, packed \
      from page join body on body.page = page.number";
@@ -84,7 +86,14 @@ fn event(row: &Row<'_>) -> rusqlite::Result<Kept> {
         schema_id: row.get(5)?,
         received_at: row.get(6)?,
         payload: row.get(7)?,
+        redacted: names(row.get(8)?),
     })
+}
+
+/// Names as the table has them.
+fn names(text: Option<String>) -> Vec<String> {
+    let text = text.unwrap_or_default();
+    text.split_whitespace().map(str::to_owned).collect()
 }
 
 fn batch(row: &Row<'_>) -> rusqlite::Result<KeptBatch> {
@@ -187,6 +196,12 @@ impl JournalReader {
             .prepare_cached(&format!("{PAGE} where number = ?1"))?
             .query_row([number], page)
             .optional()
+    }
+
+    /// The number of the newest event; 0 where there is none.
+    pub fn last_event(&self) -> rusqlite::Result<i64> {
+        self.connection
+            .query_row("select coalesce(max(number), 0) from event", [], |row| row.get(0))
     }
 
     /// The newest event that was here when a batch was written.

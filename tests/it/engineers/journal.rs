@@ -255,6 +255,7 @@ async fn bisect_finds_the_planted_event_among_a_hundred_thousand() {
                 event_id: format!("planted-{number}"),
                 schema_id: event["schema_id"].as_str().unwrap().to_owned(),
                 payload: patched(&payload, "Value-000000", &value).into(),
+                redacted: Vec::new(),
             }
         })
         .collect();

@@ -214,6 +214,52 @@ fn events_are_read_as_the_oracle_reads_them() {
     }
 }
 
+/// The oracle reads a copy as the event with those values and no others gone, or of the least of their type.
+#[test]
+fn a_copy_without_some_values_has_all_others() {
+    let mut rng = Rng::with_seed(7);
+    for (text, seed) in [(PRODUCT, 8), (ACCOUNT, 9), (CONTACT, 10)] {
+        let schema = EventSchema::compile(text).unwrap();
+        let mut generator = Generator::new(text, seed);
+        let oracle = generator.schema.clone();
+        let oracle = GenericDatumReader::builder(&oracle).build().unwrap();
+        let read = |payload: &[u8]| {
+            let mut values = Vec::new();
+            let event = oracle.read_value(&mut { payload }).unwrap();
+            flatten(&event, "", &mut values);
+            values
+        };
+        for round in 0..500 {
+            let (payload, _) = generator.event();
+            let gone: BTreeSet<String> = schema
+                .fields()
+                .iter()
+                .filter(|_| rng.u8(..3) == 0)
+                .map(|leaf| leaf.path.clone())
+                .collect();
+            let copied = schema
+                .copy(&payload, &mut |leaf, _| {
+                    gone.contains(&schema.fields()[leaf].path)
+                        .then_some(Other::Nothing)
+                })
+                .unwrap();
+            let is_gone = |(path, _): &(String, String)| gone.contains(path);
+            let (before, after) = (read(&payload), read(&copied));
+            let kept: Vec<_> = before.iter().filter(|value| !is_gone(value)).collect();
+            let there: Vec<_> = after.iter().filter(|value| !is_gone(value)).collect();
+            assert_eq!(kept, there, "seed {seed}, event {round}");
+            let left = after.iter().filter(|value| is_gone(value));
+            assert!(
+                left.clone()
+                    .all(|(_, value)| ["", "0", "0.0"].contains(&&value[..])),
+                "seed {seed}, event {round}: {:?}",
+                left.collect::<Vec<_>>()
+            );
+            assert_eq!(schema.copy(&payload, &mut |_, _| None).unwrap(), payload);
+        }
+    }
+}
+
 #[test]
 fn corrupted_events_give_a_result_or_an_error() {
     let mut rng = Rng::with_seed(4);

@@ -1,0 +1,189 @@
+//! What the journal kept under other rules, and may not keep under those of now.
+//!
+//! The door takes out of events what may not be kept before it writes them down ([`redact`]). What is older was written
+//! by an older version, or before a field was left out: it is taken out here, once for each change of the rules. Events
+//! and pages of rows lose the values of such fields, and keep their names: a replay finds null there, as it finds in what
+//! came since. How far that is, is stored with each step.
+
+use aws_lc_rs::digest::{SHA256, digest};
+use serde_json::Value as Json;
+use tokio_util::sync::CancellationToken;
+
+use crate::config::{self, ObjectRules};
+use crate::inbound::forget::Forget;
+use crate::inbound::mapping;
+use crate::inbound::redact::{self, Redaction};
+use crate::store::journal::forget::Redacted;
+use crate::store::journal::log::pack;
+
+/// Events looked through in one transaction, of which most are of other objects.
+const EVENTS_PER_STEP: i64 = 2_000;
+
+/// Transactions in one look.
+const STEPS_MAX: usize = 64;
+
+/// The rules by which the journal was gone through, and those by which it is being.
+const BY: &str = "redacted_by";
+const BEGUN_BY: &str = "redacting_by";
+/// How far.
+const EVENT: &str = "redacted_event";
+const PAGE: &str = "redacted_page";
+
+impl Forget {
+    /// Goes through the journal where the rules are others than those it was gone through by; a few steps of it.
+    pub(super) fn redact(&mut self, stop: &CancellationToken) -> anyhow::Result<()> {
+        let rules = fingerprint(&self.world.sync);
+        if self.journal.mark(BY)? == rules {
+            return Ok(());
+        }
+        if self.journal.mark(BEGUN_BY)? != rules {
+            self.journal
+                .set_marks(&[(BEGUN_BY, rules), (EVENT, 0), (PAGE, 0)])?;
+        }
+        for _ in 0..STEPS_MAX {
+            if stop.is_cancelled() {
+                return Ok(());
+            }
+            if !self.redact_events()? && !self.redact_page()? {
+                self.journal.set_marks(&[(BY, rules)])?;
+                return Ok(());
+            }
+        }
+        Ok(())
+    }
+
+    /// Some events; whether there may be more.
+    fn redact_events(&mut self) -> anyhow::Result<bool> {
+        let after = self.journal.mark(EVENT)?;
+        let last = self.history.journal.last_event()?;
+        if after >= last {
+            return Ok(false);
+        }
+        let to = last.min(after + EVENTS_PER_STEP);
+        let mut redacted = Vec::new();
+        for id in self.history.journal.schema_ids()? {
+            let json = self.history.journal.schema(&id)?.unwrap_or_default();
+            let schema = self.history.schema(&id)?;
+            let rules = |object: &str| self.world.sync.rules(object);
+            let redaction = schema.as_ref().map(|schema| {
+                let redaction = Redaction::of(schema, &rules(schema.entity()));
+                (schema, redaction)
+            });
+            let object = redact::object_of(&json).unwrap_or_default();
+            let kept = |payload: &[u8]| match &redaction {
+                Some((schema, redaction)) => redaction.as_ref()?.apply(schema, payload),
+                None => (!redact::may_be_kept(&json, &rules(&object))).then(redact::nothing),
+            };
+            if matches!(&redaction, Some((_, None))) {
+                continue;
+            }
+            for event in self
+                .history
+                .journal
+                .events_written_by(&[id.clone()], after + 1, to)?
+            {
+                if let Some((payload, fields)) = kept(&event.payload) {
+                    let mut fields = fields;
+                    let before = event.redacted.into_iter().filter(|name| !fields.contains(name));
+                    fields = before.chain(fields.clone()).collect();
+                    redacted.push(Redacted {
+                        number: event.number,
+                        payload: payload.to_vec(),
+                        fields,
+                    });
+                }
+            }
+        }
+        self.empties_logs |= !redacted.is_empty();
+        self.journal.redact_events(&redacted, (EVENT, to))?;
+        Ok(true)
+    }
+
+    /// One page of rows; whether there may be more.
+    fn redact_page(&mut self) -> anyhow::Result<bool> {
+        let after = self.journal.mark(PAGE)?;
+        let Some(page) = self.history.journal.pages(after + 1, 1)?.pop() else {
+            return Ok(false);
+        };
+        let rules = self.world.sync.rules(&page.object);
+        let body = match page.unpack() {
+            Ok(body) => body,
+            Err(damaged) => {
+                tracing::warn!(%damaged, "{damaged}: nobody can say what it holds, and it is emptied");
+                Vec::new()
+            }
+        };
+        let rewritten = without(&rules, &page.object, &body)?;
+        self.empties_logs |= rewritten.is_some();
+        let packed = rewritten.map(|body| pack(&body));
+        self.journal.redact_page(page.number, packed.as_deref(), PAGE)?;
+        Ok(true)
+    }
+}
+
+/// Tells rules from other rules.
+fn fingerprint(sync: &config::Sync) -> i64 {
+    let mut text = mapping::never_kept();
+    for (object, rules) in &sync.object {
+        let names = [&rules.fields, &rules.leave_out].map(|names| names.join(","));
+        text.push_str(&format!("\n{object}:{}:{}", names[0], names[1]).to_lowercase());
+    }
+    let hash = digest(&SHA256, text.as_bytes());
+    let first = hash.as_ref().first_chunk::<8>().copied().unwrap_or_default();
+    // Zero is that of a journal that was never gone through.
+    (i64::from_le_bytes(first) & i64::MAX).max(1)
+}
+
+/// A page of rows without what may not be kept; `None` where it holds nothing of it.
+fn without(rules: &ObjectRules, object: &str, page: &[u8]) -> anyhow::Result<Option<Vec<u8>>> {
+    let may_be_kept = |field: &str| mapping::may_be_kept(rules, object, field);
+    match page.first() {
+        None => Ok(None),
+        Some(b'[') => {
+            let mut rows: Vec<Json> = serde_json::from_slice(page)?;
+            let mut found = false;
+            for row in &mut rows {
+                // Records read again have their number in the ledger and their id before the row.
+                let row = match row {
+                    Json::Array(parts) => parts.get_mut(2).and_then(Json::as_object_mut),
+                    row => row.as_object_mut(),
+                };
+                let Some(row) = row else { continue };
+                for (field, value) in row.iter_mut() {
+                    if field != "attributes" && !value.is_null() && !may_be_kept(field) {
+                        *value = Json::Null;
+                        found = true;
+                    }
+                }
+            }
+            Ok(found.then(|| serde_json::to_vec(&rows)).transpose()?)
+        }
+        Some(_) => without_columns(page, may_be_kept),
+    }
+}
+
+/// Of CSV with a header.
+fn without_columns(page: &[u8], may_be_kept: impl Fn(&str) -> bool) -> anyhow::Result<Option<Vec<u8>>> {
+    let mut reader = csv::ReaderBuilder::new().flexible(true).from_reader(page);
+    let header = reader.headers()?.clone();
+    let kept: Vec<bool> = header.iter().map(may_be_kept).collect();
+    if !kept.contains(&false) {
+        return Ok(None);
+    }
+    let mut writer = csv::WriterBuilder::new()
+        .flexible(true)
+        .from_writer(Vec::with_capacity(page.len()));
+    writer.write_record(&header)?;
+    let (mut record, mut found) = (csv::StringRecord::new(), false);
+    while reader.read_record(&mut record)? {
+        let fields = record.iter().zip(&kept).map(|(text, kept)| {
+            found |= !kept && !text.is_empty();
+            if *kept { text } else { "" }
+        });
+        writer.write_record(fields)?;
+    }
+    Ok(match found {
+        true => Some(writer.into_inner()?),
+        false => None,
+    })
+}
