@@ -18,8 +18,8 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
-pub use listen::{Listen, Tls, Token};
-use listen::{check_listener, check_operators};
+pub use listen::{Listen, Role, Tls, Token};
+use listen::{check_kinds, check_listener};
 pub use orders::{Customers, Duplicates, Guests, Orders, Prices};
 pub use rules::{Policy, Rules};
 pub use state::State;
@@ -401,7 +401,7 @@ impl Config {
         self.org.check_login()?;
         serve.check_reach(&serve.listen)?;
         admin.check_reach(&admin.listen)?;
-        check_operators(&admin.tokens)?;
+        check_kinds(&serve.tokens, &admin.tokens)?;
         self.sync.check()?;
         self.sync.stores.iter().try_for_each(BookStore::check)
     }

@@ -57,6 +57,53 @@ pub struct Tls {
     pub key_file: PathBuf,
 }
 
+/// What a token of operators is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Role {
+    /// Everything but values of persons.
+    View,
+    /// Values of persons too.
+    Personal,
+    /// Retries, gives up and reopens writes.
+    Operate,
+    /// Changes writes; reads their values and operates.
+    Edit,
+    /// Takes all writes with their values at once; reads values.
+    Export,
+}
+
+impl Role {
+    pub const ALL: [Self; 5] = [
+        Self::View,
+        Self::Personal,
+        Self::Operate,
+        Self::Edit,
+        Self::Export,
+    ];
+
+    /// As the configuration names it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::View => "view",
+            Self::Personal => "personal",
+            Self::Operate => "operate",
+            Self::Edit => "edit",
+            Self::Export => "export",
+        }
+    }
+
+    /// Whether who has this role may do what another is for.
+    pub fn includes(self, other: Self) -> bool {
+        match other {
+            Self::View => true,
+            Self::Personal => matches!(self, Self::Personal | Self::Edit | Self::Export),
+            Self::Operate => matches!(self, Self::Operate | Self::Edit),
+            Self::Edit | Self::Export => self == other,
+        }
+    }
+}
+
 /// Who may read what. Of the token itself only the hash is known.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -74,6 +121,9 @@ pub struct Token {
     /// Whether orders may be placed and followed.
     #[serde(default)]
     pub orders: bool,
+    /// Of operators alone: what it is for; everything where none is named.
+    #[serde(default)]
+    pub roles: Vec<Role>,
 }
 
 impl Token {
@@ -91,14 +141,18 @@ impl Token {
     }
 }
 
-/// A token of operators opens all of their listener: what narrows one for storefronts would narrow nothing.
-pub(super) fn check_operators(tokens: &[Token]) -> Result<(), ConfigError> {
-    let narrowed = |token: &&Token| !token.stores.is_empty() || token.customers || token.orders;
-    match tokens.iter().find(narrowed) {
+/// What is for the tokens of one listener would widen or narrow nothing at the other.
+pub(super) fn check_kinds(storefronts: &[Token], operators: &[Token]) -> Result<(), ConfigError> {
+    if let Some(token) = operators.iter().find(|token| token.customers || token.orders) {
+        return Err(ConfigError(format!(
+            "[admin] the token {} has customers or orders, which only tokens under [serve] can have: say under roles what it is for",
+            token.name
+        )));
+    }
+    match storefronts.iter().find(|token| !token.roles.is_empty()) {
         None => Ok(()),
         Some(token) => Err(ConfigError(format!(
-            "[admin] the token {} has stores, customers or orders, which only tokens under [serve] can have: it opens \
-             everything for operators, so give it a name and sha256 alone",
+            "[serve] the token {} has roles, which only tokens under [admin] can have: say by customers and orders what it is for",
             token.name
         ))),
     }

@@ -148,10 +148,7 @@ fn retry(
 /// Does a deed and says what came of it.
 fn act(config: &Config, action: Action) -> anyhow::Result<Exit> {
     let now = Clock::System.now();
-    let deed = Deed {
-        actor: actor(),
-        action,
-    };
+    let deed = Deed::new(actor(), action);
     let mut desk = Desk::write(&config.state.dir)?;
     let refused = match &deed.action {
         Action::Edit { reference, patch } => desk.detail(reference)?.found().and_then(|detail| {

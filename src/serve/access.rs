@@ -18,9 +18,10 @@ use axum::response::{IntoResponse, Response};
 use futures_util::future::BoxFuture;
 use tokio::sync::watch;
 
-use crate::config::{self, Config};
+use crate::config::{self, Config, Role};
 use crate::serve::connection::Source;
 use crate::serve::freshness::Subject;
+use crate::serve::operators::Operator;
 use crate::serve::partial::Partial;
 use crate::serve::pool::{self, Asker, Pool};
 use crate::serve::problem::{Problem, TooSlow};
@@ -44,8 +45,32 @@ pub enum Access {
     CustomerChanges,
     /// Tokens that are for all stores.
     Org,
-    /// Tokens of the operators' listener.
-    Admin,
+    /// Operators who may view.
+    View,
+    /// As `View`, for what is of all stores.
+    Whole,
+    /// Operators who may change where a write stands.
+    Operate,
+    /// Operators who may take all writes at once.
+    Export,
+}
+
+impl Access {
+    /// What the token of an operator has to be for; `None` where no operator is asked for.
+    pub fn role(self) -> Option<Role> {
+        match self {
+            Self::View | Self::Whole => Some(Role::View),
+            Self::Operate => Some(Role::Operate),
+            Self::Export => Some(Role::Export),
+            Self::Open
+            | Self::Any
+            | Self::Store
+            | Self::Customers
+            | Self::Orders
+            | Self::CustomerChanges
+            | Self::Org => None,
+        }
+    }
 }
 
 /// What a request may do.
@@ -95,10 +120,12 @@ struct Known {
 
 #[derive(Debug, PartialEq, Eq)]
 struct Token {
+    name: String,
     hash: Vec<u8>,
     stores: Vec<String>,
     customers: bool,
     orders: bool,
+    roles: Vec<Role>,
 }
 
 impl Tokens {
@@ -132,10 +159,18 @@ impl Tokens {
         }
     }
 
-    /// Whether one of these secrets opens the operators' listener, or it needs none.
-    pub fn open_admin(&self, mut secrets: impl Iterator<Item = String>) -> bool {
-        let tokens = self.of(Access::Admin);
-        tokens.is_empty() || secrets.any(|secret| with_secret(&tokens, &secret).is_some())
+    /// Whom one of these secrets lets in at the operators' listener; everybody may do everything where it needs none.
+    pub fn operator(
+        &self,
+        world: &World,
+        mut secrets: impl Iterator<Item = String>,
+    ) -> Result<Option<Operator>, Problem> {
+        let tokens = self.of(Access::View);
+        if tokens.is_empty() {
+            return Ok(Some(Operator::anybody()));
+        }
+        let found = secrets.find_map(|secret| with_secret(&tokens, &secret));
+        found.map(|token| token.operator(world)).transpose()
     }
 
     /// Whether a listener has none, so that everybody who reaches it comes in. `access` is that of any address of it.
@@ -146,9 +181,9 @@ impl Tokens {
     /// Those that open an address; none where everything is open.
     fn of(&self, access: Access) -> Arc<[Arc<Token>]> {
         let known = self.0.borrow();
-        match access {
-            Access::Admin => Arc::clone(&known.admin),
-            _ => Arc::clone(&known.storefront),
+        match access.role() {
+            Some(_) => Arc::clone(&known.admin),
+            None => Arc::clone(&known.storefront),
         }
     }
 }
@@ -156,11 +191,37 @@ impl Tokens {
 impl Token {
     fn new(token: &config::Token) -> Self {
         Self {
+            name: token.name.clone(),
             hash: token.hash(),
             stores: token.stores.clone(),
             customers: token.customers,
             orders: token.orders,
+            roles: token.roles.clone(),
         }
+    }
+}
+
+impl Token {
+    /// Ids of the stores that it names; `None` where it is for all.
+    fn store_ids(&self, world: &World) -> Result<Option<BTreeSet<String>>, Problem> {
+        if self.stores.is_empty() {
+            return Ok(None);
+        }
+        let mut ids = BTreeSet::new();
+        for key in &self.stores {
+            if let Found::Row(store) = world.reader.with(|cache| stores::find(cache, key))? {
+                ids.insert(store.id);
+            }
+        }
+        Ok(Some(ids))
+    }
+
+    fn operator(&self, world: &World) -> Result<Operator, Problem> {
+        let roles = match &self.roles[..] {
+            [] => &Role::ALL[..],
+            roles => roles,
+        };
+        Ok(Operator::new(&self.name, roles, self.store_ids(world)?))
     }
 }
 
@@ -323,6 +384,19 @@ impl<T: 'static, H: Handler<T, World>> Handler<T, World> for Gated<H> {
 
 async fn authorise(gate: &Gate, request: &mut Request) -> Result<(), Box<Response>> {
     let tokens = gate.world.tokens.of(gate.access);
+    if let Some(role) = gate.access.role() {
+        let token = find(&tokens, request.headers());
+        let operator = match token {
+            None if tokens.is_empty() => Ok(Operator::anybody()),
+            None => return Err(Box::new(unauthorised())),
+            Some(token) => token.operator(&gate.world),
+        };
+        let of_all = gate.access == Access::Whole;
+        let operator = operator.and_then(|operator| operator.check(role, of_all).map(|()| operator));
+        let operator = operator.map_err(|problem| Box::new(problem.into_response()))?;
+        request.extensions_mut().insert(operator);
+        return Ok(());
+    }
     let grant = if gate.access == Access::Open || tokens.is_empty() {
         Grant::ALL
     } else {
@@ -347,19 +421,8 @@ fn granted(
     access: Access,
     store: Option<String>,
 ) -> Result<Grant, Problem> {
-    let stores = if token.stores.is_empty() {
-        None
-    } else {
-        let mut ids = BTreeSet::new();
-        for key in &token.stores {
-            if let Found::Row(store) = world.reader.with(|cache| stores::find(cache, key))? {
-                ids.insert(store.id);
-            }
-        }
-        Some(ids)
-    };
     let grant = Grant {
-        stores,
+        stores: token.store_ids(world)?,
         customers: token.customers,
         orders: token.orders,
         token: Some(Arc::clone(token)),
@@ -407,6 +470,7 @@ mod tests {
             stores: vec!["a".to_owned()],
             customers: true,
             orders: false,
+            roles: Vec::new(),
         };
         let nothing = config::Token {
             sha256: digest(&SHA256, b"")

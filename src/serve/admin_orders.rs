@@ -1,16 +1,21 @@
 //! What operators do with orders and other writes, over HTTP. The same deeds as `storesync orders`.
 //!
 //! - `GET /api/orders?kind=&state=&code=&store=&customer=&text=&since=&until=&limit=&cursor=`: `{"items", "next"}`.
-//! - `GET /api/orders/{reference}`: one with its body, every attempt with request and answer, and the audit.
+//! - `GET /api/orders/{reference}`: one with its body, every attempt with request and answer, and the audit. Without the
+//!   role `personal` a write is told without what it holds, and `withheld` says so.
 //!   A reference is an order's key, `kind:key` for other writes, or the number of any (`#17`); 409 where writes of several stores have the key.
 //! - `POST /api/orders/{reference}/retry`, `/reopen`: `{"actor"}`; `/discard`: `{"actor", "reason"}`;
 //!   `/edit`: `{"actor", "patch"}`, a JSON merge patch over the body, answered with what it changed.
 //! - `POST /api/orders/retry`: `{"actor", "per_second", "filter": {...}}`: all that the filter takes.
 //! - `GET /api/orders/export?...`: the same filter, one JSON object a line, with bodies and attempts.
 //!
+//! The actor of a deed is the token; whom the body names as `actor` is then kept as `on_behalf_of`. A token of some stores
+//! finds the writes of those and no others.
+//!
 //! Deeds are answered `{"changed": n, "changes": [{"path", "from", "to"}]}`; 404 where there is no such write, 409
 //! where its state forbids the deed.
 
+use axum::Extension;
 use axum::body::{Body, Bytes};
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Query, State};
@@ -19,11 +24,13 @@ use axum::response::Response;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
+use crate::config::Role;
 use crate::model::body;
 use crate::model::clock::parse_datetime;
 use crate::model::state::WriteState;
 use crate::model::write::Kind;
-use crate::outbound::outbox::desk::{Action, Deed, Done, Filter, PAGE_MAX, Sought};
+use crate::outbound::outbox::desk::{Action, Deed, Detail, Done, Filter, PAGE_MAX, Sought};
+use crate::serve::operators::Operator;
 use crate::serve::problem::Problem;
 use crate::serve::query::At;
 use crate::serve::{World, reply};
@@ -93,29 +100,44 @@ impl Asked {
 
 pub async fn list(
     State(world): State<World>,
+    Extension(operator): Extension<Operator>,
     asked: Result<Query<Asked>, QueryRejection>,
 ) -> Result<Response, Problem> {
     let asked = asked_for(asked)?;
+    let filter = operator.narrowed(asked.filter()?)?;
     let limit = asked.limit.unwrap_or(PAGE_USUAL).clamp(1, PAGE_MAX);
     let views = world
         .intake
         .outbox()
-        .list(&asked.filter()?, asked.cursor.unwrap_or(0), limit)?;
+        .list(&filter, asked.cursor.unwrap_or(0), limit)?;
     let full = views.len() == limit as usize;
     let next = views.last().filter(|_| full).map(|view| view.sequence);
-    let items: Vec<Value> = views.iter().map(|view| view.json()).collect();
+    let items = views.into_iter().map(|view| match operator.may(Role::Personal) {
+        true => view.json(),
+        false => view.without_values().json(),
+    });
+    let items: Vec<Value> = items.collect();
     let body = json!({"items": items, "next": next}).to_string();
     Ok(reply::json(StatusCode::OK, body.into_bytes()))
 }
 
-pub async fn show(State(world): State<World>, At(reference): At<String>) -> Result<Response, Problem> {
-    let detail = match world.intake.outbox().detail(&reference)? {
-        Sought::Found(detail) => detail,
-        Sought::None => return Err(none()),
-        Sought::Several(sentence) => return Err(Problem::new(StatusCode::CONFLICT, "several", sentence)),
-    };
-    let body = detail.json().to_string().into_bytes();
+pub async fn show(
+    State(world): State<World>,
+    Extension(operator): Extension<Operator>,
+    At(reference): At<String>,
+) -> Result<Response, Problem> {
+    let detail = sought(&world, &operator, &reference)?;
+    let body = operator.shown(detail).json().to_string().into_bytes();
     Ok(reply::json(StatusCode::OK, body))
+}
+
+/// A write of a store that the operator's token is for: whether another store has one is not told.
+fn sought(world: &World, operator: &Operator, reference: &str) -> Result<Detail, Problem> {
+    match world.intake.outbox().detail(reference)? {
+        Sought::Found(detail) if operator.holds(&detail.view.store_id) => Ok(detail),
+        Sought::Found(_) | Sought::None => Err(none()),
+        Sought::Several(sentence) => Err(Problem::new(StatusCode::CONFLICT, "several", sentence)),
+    }
 }
 
 fn none() -> Problem {
@@ -141,45 +163,59 @@ impl Wanted {
             .map_err(|error| Problem::bad_request(format!("the body cannot be used: {error}")))
     }
 
-    fn actor(&self) -> String {
-        self.actor.clone().unwrap_or_else(|| "admin API".to_owned())
+    fn deed(&self, operator: &Operator, action: Action) -> Deed {
+        let (actor, on_behalf_of) = operator.actor(self.actor.clone(), "admin API");
+        Deed {
+            actor,
+            on_behalf_of,
+            action,
+        }
     }
 }
 
 pub async fn one(
     State(world): State<World>,
+    Extension(operator): Extension<Operator>,
     At((reference, deed)): At<(String, String)>,
     body: Bytes,
 ) -> Result<Response, Problem> {
-    let wanted = Wanted::read(&body)?;
-    let actor = wanted.actor();
+    let mut wanted = Wanted::read(&body)?;
+    // By its number, so that it is no other one by the time that it is done.
+    let reference = format!("#{}", sought(&world, &operator, &reference)?.view.sequence);
     let action = match deed.as_str() {
         "retry" => Action::Retry { reference },
         "reopen" => Action::Reopen { reference },
-        "edit" => Action::Edit {
-            reference,
-            patch: wanted.patch,
-        },
+        "edit" => {
+            operator.check(Role::Edit, false)?;
+            Action::Edit {
+                reference,
+                patch: wanted.patch.take(),
+            }
+        }
         "discard" => Action::Discard {
             reference,
             reason: wanted
                 .reason
+                .take()
                 .filter(|reason| !reason.trim().is_empty())
                 .ok_or_else(|| Problem::bad_request("reason is missing: say why it is given up"))?,
         },
         _ => return Err(Problem::not_found("there are retry, edit, discard and reopen")),
     };
-    done(&world, Deed { actor, action }).await
+    done(&world, wanted.deed(&operator, action)).await
 }
 
-pub async fn retry_all(State(world): State<World>, body: Bytes) -> Result<Response, Problem> {
+pub async fn retry_all(
+    State(world): State<World>,
+    Extension(operator): Extension<Operator>,
+    body: Bytes,
+) -> Result<Response, Problem> {
     let wanted = Wanted::read(&body)?;
     let action = Action::RetryAll {
-        filter: wanted.filter.filter()?,
+        filter: operator.narrowed(wanted.filter.filter()?)?,
         per_second: wanted.per_second.unwrap_or(10),
     };
-    let actor = wanted.actor();
-    done(&world, Deed { actor, action }).await
+    done(&world, wanted.deed(&operator, action)).await
 }
 
 async fn done(world: &World, deed: Deed) -> Result<Response, Problem> {
@@ -196,10 +232,11 @@ async fn done(world: &World, deed: Deed) -> Result<Response, Problem> {
 /// All that a filter takes, page by page, so that an export of any size takes little memory.
 pub async fn export(
     State(world): State<World>,
+    Extension(operator): Extension<Operator>,
     asked: Result<Query<Asked>, QueryRejection>,
 ) -> Result<Response, Problem> {
     let asked = asked_for(asked)?;
-    let (outbox, filter) = (world.intake.outbox().clone(), asked.filter()?);
+    let (outbox, filter) = (world.intake.outbox().clone(), operator.narrowed(asked.filter()?)?);
     let pages = futures_util::stream::try_unfold(0, move |after| {
         let page = outbox.export(&filter, after);
         async move {

@@ -22,12 +22,13 @@ use axum::body::Body;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::middleware::from_fn_with_state;
 use axum::response::{IntoResponse, Response};
-use axum::routing::{get, post};
+use axum::routing::{MethodRouter, get, post};
 
-use crate::config::Config;
+use crate::config::{Config, Role};
 use crate::inbound::history::{History, NoJournal};
 use crate::serve::World;
 use crate::serve::console::html::{Html, element, link, tag, text};
+use crate::serve::problem::Problem;
 
 /// Only what this binary serves; no frame, no form to elsewhere.
 const POLICY: &str = "default-src 'none'; style-src 'self'; script-src 'self'; connect-src 'self'; img-src 'self'; \
@@ -76,19 +77,55 @@ impl Console {
     }
 }
 
+/// A page that is for a role: of all stores, or one that leaves out what the operator may not see.
+struct Paged {
+    path: &'static str,
+    role: Role,
+    of_all_stores: bool,
+    handler: MethodRouter<World>,
+}
+
+fn paged(path: &'static str, role: Role, of_all_stores: bool, handler: MethodRouter<World>) -> Paged {
+    Paged {
+        path,
+        role,
+        of_all_stores,
+        handler,
+    }
+}
+
+fn pages() -> [Paged; 11] {
+    [
+        paged("/", Role::View, true, get(status::page)),
+        paged("/console/pulse", Role::View, true, get(status::pulse)),
+        paged("/events", Role::View, true, get(events::page)),
+        paged("/events/{number}", Role::Personal, true, get(events::one)),
+        paged("/parked", Role::Personal, true, get(events::parked)),
+        paged("/records/{object}/{id}", Role::Personal, true, get(record::page)),
+        paged("/repairs", Role::View, true, get(repairs::page)),
+        paged("/config", Role::View, true, get(settings::page)),
+        paged("/orders", Role::View, false, get(orders::page)),
+        paged("/orders/{reference}", Role::View, false, get(orders::one)),
+        paged(
+            "/orders/{reference}/{deed}",
+            Role::Operate,
+            false,
+            post(orders::deed),
+        ),
+    ]
+}
+
+/// The addresses of all pages that are for a role.
+pub fn addresses() -> impl Iterator<Item = &'static str> {
+    pages().into_iter().map(|page| page.path)
+}
+
 pub fn routes(world: &World) -> Router<World> {
-    Router::new()
-        .route("/", get(status::page))
-        .route("/console/pulse", get(status::pulse))
-        .route("/events", get(events::page))
-        .route("/events/{number}", get(events::one))
-        .route("/parked", get(events::parked))
-        .route("/records/{object}/{id}", get(record::page))
-        .route("/repairs", get(repairs::page))
-        .route("/orders", get(orders::page))
-        .route("/orders/{reference}", get(orders::one))
-        .route("/orders/{reference}/{deed}", post(orders::deed))
-        .route("/config", get(settings::page))
+    let pages = pages().into_iter().fold(Router::new(), |router, page| {
+        let checked = from_fn_with_state((page.role, page.of_all_stores), login::checked);
+        router.route(page.path, page.handler.layer(checked))
+    });
+    pages
         .route_layer(from_fn_with_state(world.clone(), login::required))
         .route("/login", get(login::page).post(login::enter))
         .route(
@@ -192,6 +229,12 @@ impl Trouble {
 
     fn not_found(sentence: impl Into<String>) -> Self {
         Self::new(StatusCode::NOT_FOUND, sentence)
+    }
+}
+
+impl Trouble {
+    fn of(problem: &Problem) -> Self {
+        Self::new(problem.status(), problem.detail())
     }
 }
 

@@ -6,6 +6,7 @@ use axum::http::StatusCode;
 use axum::response::Response;
 use serde_json::{Map, Value, json};
 
+use crate::config::Role;
 use crate::serve::access::Access;
 use crate::serve::reply::{Fixed, IfNoneMatch};
 use crate::serve::routes::{self, Route};
@@ -157,11 +158,13 @@ fn operation(route: &Route) -> Value {
         let told = problem(status, description);
         answers.entry(status.to_string()).or_insert(told);
     }
+    // Of operators; the tokens of storefronts have no roles.
+    let roles: Vec<&str> = route.access.role().map(Role::name).into_iter().collect();
     let mut operation = json!({
         "operationId": route.name,
         "summary": route.summary,
         "parameters": parameters,
-        "security": if route.access == Access::Open { json!([]) } else { json!([{"token": []}]) },
+        "security": if route.access == Access::Open { json!([]) } else { json!([{"token": roles}]) },
     });
     let more = [
         (
@@ -206,7 +209,7 @@ fn takes(operation: &mut Value, answers: &mut Map<String, Value>, schema: &str, 
     ] {
         answers.insert(status.as_u16().to_string(), problem(status.as_u16(), description));
     }
-    if route.access == Access::Admin {
+    if route.access.role().is_some() {
         return;
     }
     let description = match route.method {
@@ -344,7 +347,7 @@ mod tests {
             let takes = route.takes.is_none_or(|body| !schemas::all()[body].is_null());
             assert!(takes, "{:?} of {}", route.takes, route.path);
             assert!(
-                names.insert((route.name, route.access == Access::Admin)) || route.name == "openapi",
+                names.insert((route.name, route.access.role().is_some())) || route.name == "openapi",
                 "{} twice",
                 route.name
             );

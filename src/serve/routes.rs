@@ -50,7 +50,7 @@ impl Route {
     /// Whether answers are made of the cache's rows.
     pub fn is_read(&self) -> bool {
         let is_written = WRITTEN.iter().any(|route| route.name == self.name);
-        let is_open = matches!(self.access, Access::Open | Access::Admin);
+        let is_open = self.access == Access::Open || self.access.role().is_some();
         self.method == "get" && !is_open && !is_written
     }
 
@@ -65,7 +65,8 @@ impl Route {
         let may_be_kept = match self.access {
             Access::Any | Access::Store | Access::Org => true,
             Access::Open => self.name == "openapi",
-            Access::Customers | Access::Orders | Access::CustomerChanges | Access::Admin => false,
+            Access::Customers | Access::Orders | Access::CustomerChanges => false,
+            Access::View | Access::Whole | Access::Operate | Access::Export => false,
         };
         may_be_kept && self.method == "get" && self.gives != "Events" && self.is_dated()
     }
@@ -219,9 +220,9 @@ const WRITTEN: &[Route] = routes! {
 };
 
 const DEEDS: &[Route] = posted! {
-    post "/api/orders/retry" Admin "retryWrites" "Sends again all that a filter takes, so many a second" "RetryAll" 200
+    post "/api/orders/retry" Operate "retryWrites" "Sends again all that a filter takes, so many a second" "RetryAll" 200
         => "Any", admin_orders::retry_all;
-    post "/api/orders/{reference}/{deed}" Admin "actOnWrite" "Retries, edits, discards or reopens one write" "Deed" 200
+    post "/api/orders/{reference}/{deed}" Operate "actOnWrite" "Retries, edits, discards or reopens one write" "Deed" 200
         => "Any", admin_orders::one;
 };
 
@@ -229,14 +230,14 @@ const OPERATORS: &[Route] = routes! {
     get "/openapi.json" Open "openapi" "This document" [] => "Any", openapi::operators;
     get "/livez" Open "livez" "The process answers" [] => "Any", admin::livez;
     get "/readyz" Open "readyz" "Whether reads and orders are to be sent here" [] => "Any", admin::readyz;
-    get "/metrics" Admin "metrics" "Counters and gauges in Prometheus' text form" [] => "Text", metrics::metrics;
-    get "/api/orders" Admin "listWrites" "Orders and other writes, the newest first"
+    get "/metrics" Whole "metrics" "Counters and gauges in Prometheus' text form" [] => "Text", metrics::metrics;
+    get "/api/orders" View "listWrites" "Orders and other writes, the newest first"
         ["kind" "state" "code" "store" "customer" "text" "since" "until" "limit" "cursor"] => "Any", admin_orders::list;
-    get "/api/orders/export" Admin "exportWrites" "All that a filter takes, a line each with attempts and deeds"
+    get "/api/orders/export" Export "exportWrites" "All that a filter takes, a line each with attempts and deeds"
         ["kind" "state" "code" "store" "customer" "text" "since" "until"] => "Lines", admin_orders::export;
-    get "/api/orders/{reference}" Admin "getWrite" "One write with its attempts and what people did" [] => "Any",
+    get "/api/orders/{reference}" View "getWrite" "One write with its attempts and what people did" [] => "Any",
         admin_orders::show;
-    get "/status" Admin "status" "Objects and orders, counted" [] => "Any", admin::status;
+    get "/status" Whole "status" "Objects and orders, counted" [] => "Any", admin::status;
 };
 
 /// The storefronts' addresses.

@@ -64,6 +64,7 @@ pub const KIND: database::Kind = database::Kind {
         include_str!("migrations/outbox_0009.sql"),
         include_str!("migrations/outbox_0010.sql"),
         include_str!("migrations/outbox_0011.sql"),
+        include_str!("migrations/outbox_0012.sql"),
     ],
     page_bytes: 4096,
     synchronous: "full",

@@ -25,6 +25,7 @@ mod privacy;
 mod process;
 mod redacted;
 mod refusals;
+mod roles;
 mod rounds;
 mod service;
 mod settings;

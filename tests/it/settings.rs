@@ -21,7 +21,7 @@ use crate::world::{Daemon, Sandbox, a_store, cache, converge, eventually, order,
 /// The tests of this file.
 const LOGINS: &str = "each_way_to_log_in_needs_its_own_keys";
 const LIMITS: &str = "limits_are_what_the_configuration_says";
-const TOKENS: &str = "a_token_is_named_and_one_of_operators_is_not_narrowed";
+const TOKENS: &str = "a_token_is_named_and_has_nothing_of_the_other_listener_s";
 const ORDERS: &str = "orders_go_where_the_configuration_says_and_others_leave_them_the_rest";
 const STATE: &str = "what_is_mirrored_kept_and_compared_follows_the_configuration";
 /// Tests of other files.
@@ -31,6 +31,7 @@ const BARRED: &str = "a_way_that_is_barred_ends_the_questions_with_its_reason";
 const BOOKS: &str = "price_books_are_stores_where_the_org_has_none";
 const PART: &str = "an_object_may_be_mirrored_in_part";
 const OTHERS: &str = "other_machines_are_served_over_tls_with_tokens_only";
+const ROLES: &str = "each_role_opens_what_it_is_for_and_nothing_else";
 const STORE_TOKENS: &str = "a_store_s_token_gets_nothing_of_another_store";
 const HEADERS: &str = "every_header_is_there_where_it_should_be_and_says_what_it_should";
 const RULES: &str = "each_rule_is_refused_taken_or_taken_and_marked";
@@ -104,9 +105,11 @@ const SEEN: &[(&str, &str)] = &[
     ("admin.listen", OTHERS),
     ("admin.tls.cert_file", HEADERS),
     ("admin.tls.key_file", HEADERS),
-    ("admin.tokens.name", TOKENS),
+    ("admin.tokens.name", ROLES),
     ("admin.tokens.sha256", "where_there_are_tokens_a_browser_logs_in"),
-    ("admin.tokens.stores", TOKENS),
+    ("admin.tokens.stores", ROLES),
+    ("admin.tokens.roles", ROLES),
+    ("serve.tokens.roles", TOKENS),
     ("admin.tokens.customers", TOKENS),
     ("admin.tokens.orders", TOKENS),
     ("log.level", "a_reload_takes_what_it_can_and_names_what_it_cannot"),
@@ -453,7 +456,7 @@ fn limits_are_what_the_configuration_says() {
 }
 
 #[test]
-fn a_token_is_named_and_one_of_operators_is_not_narrowed() {
+fn a_token_is_named_and_has_nothing_of_the_other_listener_s() {
     let hash = "0a".repeat(32);
     let least = "[org]\nlogin_url = \"https://a\"\nauth = \"jwt\"\nclient_id = \"c\"\n[state]\ndir = \"s\"\n";
     for (section, sha256, rest, refused) in [
@@ -466,7 +469,13 @@ fn a_token_is_named_and_one_of_operators_is_not_narrowed() {
         ("serve", "short", "", true),
         ("admin", &hash, "", false),
         ("admin", "short", "", true),
-        ("admin", &hash, "stores = [\"a\"]", true),
+        (
+            "admin",
+            &hash,
+            "stores = [\"a\"]\nroles = [\"view\", \"edit\"]",
+            false,
+        ),
+        ("serve", &hash, "roles = [\"view\"]", true),
         ("admin", &hash, "customers = true", true),
         ("admin", &hash, "orders = true", true),
     ] {

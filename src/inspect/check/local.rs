@@ -65,6 +65,14 @@ pub(super) fn configuration(report: &mut Report, config: &Config) {
             "give 60.0 or newer",
         ),
     };
+    for token in config.admin.tokens.iter().filter(|token| token.roles.is_empty()) {
+        report.warn(
+            area,
+            &format!("[admin] the token {}", token.name),
+            "it has no roles, so it is for everything: values of persons, edits and exports too",
+            "say what it is for, as in roles = [\"view\", \"operate\"]",
+        );
+    }
     if config.sync.channels.is_empty() {
         report.warn(
             area,

@@ -65,7 +65,9 @@ pub fn detail(detail: &Detail) -> String {
             .as_deref()
             .map(|reason| format!(": {reason}"))
             .unwrap_or_default();
-        let _ = writeln!(text, "\n{at} {} by {}{reason}", deed.action, deed.actor);
+        let named = deed.on_behalf_of.as_ref();
+        let named = named.map(|named| format!(" for {named}")).unwrap_or_default();
+        let _ = writeln!(text, "\n{at} {} by {}{named}{reason}", deed.action, deed.actor);
         text.push_str(&differences(&deed.changes));
     }
     text

@@ -3,16 +3,18 @@
 //! A browser sends no `Authorization` of its own: the token is typed once and kept in a cookie that scripts cannot
 //! read and other sites cannot make a browser send. What changes something needs the form's own token besides.
 
-use axum::Form;
 use axum::extract::{Request, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Redirect, Response};
+use axum::{Extension, Form};
 use serde::Deserialize;
 
+use crate::config::Role;
 use crate::serve::World;
 use crate::serve::console::html::{Html, button, element, note, text};
-use crate::serve::console::shell;
+use crate::serve::console::{Trouble, shell};
+use crate::serve::operators::Operator;
 
 /// The cookie's name.
 const COOKIE: &str = "storesync_admin";
@@ -20,12 +22,29 @@ const COOKIE: &str = "storesync_admin";
 /// How long a browser keeps it.
 const KEPT_SECONDS: u32 = 12 * 3_600;
 
-/// Lets a request through that brings a token, and leads all others to the login.
-pub async fn required(State(world): State<World>, request: Request, next: Next) -> Response {
-    if world.tokens.open_admin(brought(request.headers())) {
-        return next.run(request).await;
+/// Lets a request through that brings a token, with what the token is for, and leads all others to the login.
+pub async fn required(State(world): State<World>, mut request: Request, next: Next) -> Response {
+    match world.tokens.operator(&world, brought(request.headers())) {
+        Ok(Some(operator)) => {
+            request.extensions_mut().insert(operator);
+            next.run(request).await
+        }
+        Ok(None) => Redirect::to("/login").into_response(),
+        Err(problem) => Trouble::of(&problem).into_response(),
     }
-    Redirect::to("/login").into_response()
+}
+
+/// What stands before a page that is for a role, or of all stores.
+pub async fn checked(
+    State((role, of_all_stores)): State<(Role, bool)>,
+    Extension(operator): Extension<Operator>,
+    request: Request,
+    next: Next,
+) -> Response {
+    match operator.check(role, of_all_stores) {
+        Ok(()) => next.run(request).await,
+        Err(problem) => Trouble::of(&problem).into_response(),
+    }
 }
 
 /// The tokens that a request brings, as a bearer or in the cookie.
@@ -87,14 +106,20 @@ pub struct Entered {
 
 pub async fn enter(State(world): State<World>, Form(entered): Form<Entered>) -> Response {
     let secret = entered.token.trim();
-    if !world.tokens.open_admin(std::iter::once(secret.to_owned())) {
-        return shown(StatusCode::FORBIDDEN, Some("There is no such token."));
-    }
+    let operator = match world.tokens.operator(&world, std::iter::once(secret.to_owned())) {
+        Ok(Some(operator)) => operator,
+        Ok(None) => return shown(StatusCode::FORBIDDEN, Some("There is no such token.")),
+        Err(problem) => return Trouble::of(&problem).into_response(),
+    };
     let value = percent_encoding::utf8_percent_encode(secret, percent_encoding::NON_ALPHANUMERIC);
     let secure = if world.console.speaks_tls { "; Secure" } else { "" };
     let cookie =
         format!("{COOKIE}={value}; HttpOnly; SameSite=Strict; Path=/; Max-Age={KEPT_SECONDS}{secure}");
-    let mut response = Redirect::to("/").into_response();
+    let first = match operator.check(Role::View, true) {
+        Ok(()) => "/",
+        Err(_) => "/orders",
+    };
+    let mut response = Redirect::to(first).into_response();
     if let Ok(cookie) = HeaderValue::try_from(cookie) {
         response.headers_mut().insert(header::SET_COOKIE, cookie);
     }

@@ -1,26 +1,28 @@
 //! Orders and other writes: where each stands, every attempt, and what a person can do about one.
 
-use axum::Form;
 use axum::extract::{Path, Query, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Redirect};
+use axum::{Extension, Form};
 use serde::Deserialize;
 
+use crate::config::Role;
 use crate::model::body;
 use crate::model::clock::format_datetime;
 use crate::model::state::WriteState;
 use crate::outbound::outbox::View;
-use crate::outbound::outbox::desk::{Action, Audit, Deed, Detail, Done, Filter, Sought};
+use crate::outbound::outbox::desk::{Action, Audit, Deed, Detail, Done, Filter, Sought, WITHHELD};
 use crate::serve::World;
 use crate::serve::console::html::{
     Html, button, element, facts, field, folded, heading, link, note, table, tag, text, verbatim,
 };
 use crate::serve::console::{Page, Trouble, is_ours, shell};
+use crate::serve::operators::Operator;
 
 /// Writes on one page.
 const LISTED: u32 = 100;
 
-/// Who did it, as the audit has it.
+/// Who did it where no token says so, as the audit has it.
 const ACTOR: &str = "console";
 
 #[derive(Debug, Default, Deserialize)]
@@ -31,13 +33,20 @@ pub struct Asked {
     after: i64,
 }
 
-pub async fn page(State(world): State<World>, Query(asked): Query<Asked>) -> Page {
+pub async fn page(
+    State(world): State<World>,
+    Extension(operator): Extension<Operator>,
+    Query(asked): Query<Asked>,
+) -> Page {
     let given = |text: &str| Some(text.trim().to_owned()).filter(|text| !text.is_empty());
     let filter = Filter {
         state: WriteState::from_name(asked.state.trim()),
         text: given(&asked.text),
         ..Filter::default()
     };
+    let filter = operator
+        .narrowed(filter)
+        .map_err(|problem| Trouble::of(&problem))?;
     let views = world.intake.outbox().list(&filter, asked.after, LISTED)?;
     let next = views
         .last()
@@ -66,7 +75,10 @@ pub async fn page(State(world): State<World>, Query(asked): Query<Asked>) -> Pag
         let problem = view
             .problem
             .as_ref()
-            .map(|problem| format!("{}: {}", problem.code, problem.message));
+            .map(|problem| match operator.may(Role::Personal) {
+                true => format!("{}: {}", problem.code, problem.message),
+                false => problem.code.clone(),
+            });
         vec![
             link(&address(view), &view.external_id),
             text(view.kind_name()),
@@ -109,16 +121,22 @@ pub struct Told {
     done: String,
 }
 
+/// A write of a store that the operator's token is for.
+fn sought(world: &World, operator: &Operator, reference: &str) -> Result<Detail, Trouble> {
+    match world.intake.outbox().detail(reference)? {
+        Sought::Found(detail) if operator.holds(&detail.view.store_id) => Ok(detail),
+        Sought::Found(_) | Sought::None => Err(Trouble::not_found(format!("there is no write {reference}"))),
+        Sought::Several(sentence) => Err(Trouble::new(StatusCode::CONFLICT, sentence)),
+    }
+}
+
 pub async fn one(
     State(world): State<World>,
+    Extension(operator): Extension<Operator>,
     Path(reference): Path<String>,
     Query(told): Query<Told>,
 ) -> Page {
-    let detail = match world.intake.outbox().detail(&reference)? {
-        Sought::Found(detail) => detail,
-        Sought::None => return Err(Trouble::not_found(format!("there is no write {reference}"))),
-        Sought::Several(sentence) => return Err(Trouble::new(StatusCode::CONFLICT, sentence)),
-    };
+    let detail = operator.shown(sought(&world, &operator, &reference)?);
     let view = &detail.view;
     let mut content = Vec::new();
     if let Some(sentence) = sentence(&told.done) {
@@ -129,12 +147,17 @@ pub async fn one(
         ));
     }
     content.push(standing(view));
-    content.push(heading("What can be done"));
-    content.push(deeds(&world, view));
+    if operator.may(Role::Operate) {
+        content.push(heading("What can be done"));
+        content.push(deeds(&world, &operator, view));
+    }
     content.push(heading("Attempts"));
     content.push(attempts(&detail));
     content.push(heading("What is kept"));
-    content.push(verbatim("What is kept", format!("{:#}", detail.body)));
+    content.push(match detail.is_withheld {
+        true => note(WITHHELD),
+        false => verbatim("What is kept", format!("{:#}", detail.body)),
+    });
     content.push(heading("What people did"));
     content.push(audit(&detail.audit));
     let title = format!("{} {}", view.kind_name(), view.external_id);
@@ -180,8 +203,8 @@ fn standing(view: &View) -> Html {
     facts(told)
 }
 
-/// Every deed is offered: which of them can be done now is decided where it is done.
-fn deeds(world: &World, view: &View) -> Html {
+/// Every deed is offered that the operator may do: which of them can be done now is decided where it is done.
+fn deeds(world: &World, operator: &Operator, view: &View) -> Html {
     let token = element(
         "input",
         &[
@@ -234,13 +257,13 @@ fn deeds(world: &World, view: &View) -> Html {
     );
     let label = element("label", &[("for", "reason")], [text("Why it is given up")]);
     let reason = element("div", &[("class", "field")], [label, reason]);
-    [
-        form("retry", "Try it again now", Vec::new()),
-        form("edit", "Change it", vec![patch]),
-        form("discard", "Give it up", vec![reason]),
-    ]
-    .into_iter()
-    .collect()
+    let edit = operator
+        .may(Role::Edit)
+        .then(|| form("edit", "Change it", vec![patch]));
+    std::iter::once(form("retry", "Try it again now", Vec::new()))
+        .chain(edit)
+        .chain([form("discard", "Give it up", vec![reason])])
+        .collect()
 }
 
 fn attempts(detail: &Detail) -> Html {
@@ -275,7 +298,10 @@ fn audit(audit: &[Audit]) -> Html {
         vec![
             text(format_datetime(line.at)),
             text(&line.action),
-            text(&line.actor),
+            text(match &line.on_behalf_of {
+                Some(named) => format!("{} for {named}", line.actor),
+                None => line.actor.clone(),
+            }),
             text(line.reason.as_deref().unwrap_or_default()),
             text(line.changes.len()),
         ]
@@ -293,6 +319,7 @@ pub struct Wanted {
 
 pub async fn deed(
     State(world): State<World>,
+    Extension(operator): Extension<Operator>,
     Path((reference, deed)): Path<(String, String)>,
     headers: HeaderMap,
     Form(wanted): Form<Wanted>,
@@ -303,6 +330,12 @@ pub async fn deed(
         return Err(Trouble::new(StatusCode::FORBIDDEN, sentence));
     }
     let back = format!("/orders/{}", reference.replace('#', "%23"));
+    let reference = format!("#{}", sought(&world, &operator, &reference)?.view.sequence);
+    if deed == "edit" {
+        operator
+            .check(Role::Edit, false)
+            .map_err(|problem| Trouble::of(&problem))?;
+    }
     let action = match deed.as_str() {
         "retry" => Action::Retry { reference },
         "reopen" => Action::Reopen { reference },
@@ -318,10 +351,10 @@ pub async fn deed(
         "discard" => return Err(Trouble::new(StatusCode::BAD_REQUEST, "say why it is given up")),
         _ => return Err(Trouble::not_found("there is no such deed")),
     };
-    let actor = ACTOR.to_owned();
+    let (actor, _) = operator.actor(None, ACTOR);
     let done = world
         .intake
-        .deed(Deed { actor, action }, world.clock.now())
+        .deed(Deed::new(actor, action), world.clock.now())
         .await?;
     match done {
         Done::Changed { .. } => Ok(Redirect::to(&format!("{back}?done={deed}")).into_response()),

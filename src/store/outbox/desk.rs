@@ -24,6 +24,7 @@ use crate::store::outbox::read::{Attempt, VIEW, VIEW_COLUMNS, View, attempts, vi
 use crate::store::outbox::{KIND, Outbox, OutboxError};
 pub use deeds::{Action, Deed};
 pub use filter::Filter;
+pub use told::WITHHELD;
 
 /// Writes of an export that are read at once.
 const EXPORT_ROWS: u32 = 50;
@@ -38,6 +39,8 @@ pub struct Detail {
     pub body: Value,
     pub attempts: Vec<Attempt>,
     pub audit: Vec<Audit>,
+    /// Values were left out for whoever asks.
+    pub is_withheld: bool,
 }
 
 /// What a look for one write comes to.
@@ -64,6 +67,8 @@ pub struct Audit {
     pub at: Millis,
     pub action: String,
     pub actor: String,
+    /// Whom the actor said that it is for.
+    pub on_behalf_of: Option<String>,
     pub reason: Option<String>,
     pub changes: Vec<Change>,
 }
@@ -253,21 +258,23 @@ fn full(connection: &Connection, sequence: i64) -> rusqlite::Result<Detail> {
         view,
         attempts: attempts(connection, sequence)?,
         audit: audit(connection, sequence)?,
+        is_withheld: false,
     })
 }
 
 fn audit(connection: &Connection, sequence: i64) -> rusqlite::Result<Vec<Audit>> {
     connection
         .prepare_cached(
-            "select at, action, actor, reason, diff from audit where write_sequence = ?1 order by number",
+            "select at, action, actor, on_behalf_of, reason, diff from audit where write_sequence = ?1 order by number",
         )?
         .query_map([sequence], |row| {
-            let diff = shown(row, 4)?;
+            let diff = shown(row, 5)?;
             Ok(Audit {
                 at: row.get(0)?,
                 action: shown(row, 1)?.unwrap_or_default(),
                 actor: shown(row, 2)?.unwrap_or_default(),
-                reason: shown(row, 3)?,
+                on_behalf_of: shown(row, 3)?,
+                reason: shown(row, 4)?,
                 changes: diff
                     .and_then(|diff| serde_json::from_str(&diff).ok())
                     .unwrap_or_default(),

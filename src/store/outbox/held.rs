@@ -196,7 +196,7 @@ mod tests {
 
     async fn deed(shop: &Shop, action: Action) {
         let actor = "someone".to_owned();
-        let done = shop.outbox.deed(Deed { actor, action }, 3_000).await.unwrap();
+        let done = shop.outbox.deed(Deed::new(actor, action), 3_000).await.unwrap();
         assert!(matches!(done, Done::Changed { .. }), "{done:?}");
     }
 

@@ -164,12 +164,8 @@ async fn a_key_is_a_store_s_own_and_the_org_tells_the_two_apart() {
         matches!(&told, desk::Sought::Several(sentence) if sentence.contains("#1 or #2")),
         "{told:?}"
     );
-    let deed = Deed {
-        actor: "ana".to_owned(),
-        action: Action::Retry {
-            reference: "order:a".to_owned(),
-        },
-    };
+    let reference = "order:a".to_owned();
+    let deed = Deed::new("ana", Action::Retry { reference });
     assert!(matches!(
         shop.outbox.deed(deed, 4_000).await.unwrap(),
         Done::Refused(_)
@@ -423,7 +419,7 @@ impl Shop {
 
     pub(super) async fn deed(&self, action: Action) -> Done {
         let actor = "kim".to_owned();
-        self.outbox.deed(Deed { actor, action }, 3_000).await.unwrap()
+        self.outbox.deed(Deed::new(actor, action), 3_000).await.unwrap()
     }
 
     pub(super) async fn due(&self, now: Millis) -> Vec<Claimed> {

@@ -1,5 +1,7 @@
 //! Which writes are meant.
 
+use std::collections::BTreeSet;
+
 use rusqlite::{Connection, named_params};
 
 use crate::model::clock::Millis;
@@ -16,6 +18,8 @@ pub struct Filter {
     /// The code of the last problem.
     pub code: Option<String>,
     pub store_id: Option<String>,
+    /// Ids; `None` for all stores.
+    pub stores: Option<BTreeSet<String>>,
     /// The customer's key.
     pub customer: Option<String>,
     /// Part of the key, of the problem's sentence or of what is kept.
@@ -29,6 +33,7 @@ pub struct Filter {
 pub(super) const CONDITIONS: &str =
     "(:kind is null or w.kind = :kind) and (:state is null or w.state = :state)
     and (:code is null or w.error_code = :code) and (:store is null or w.store_id = :store)
+    and (:stores is null or w.store_id in (select value from json_each(:stores)))
     and (:customer is null or w.customer = :customer)
     and (:text is null or instr(lower(w.external_id), :text) > 0
         or instr(lower(w.org_key), :text) > 0 or instr(lower(w.error_message), :text) > 0
@@ -41,6 +46,8 @@ pub(super) fn list(
     after: i64,
     most: u32,
 ) -> rusqlite::Result<Vec<View>> {
+    let stores = filter.stores.as_ref();
+    let stores = stores.map(|stores| serde_json::Value::from_iter(stores.clone()).to_string());
     connection
         .prepare_cached(&format!(
             "select {VIEW} from writes w where w.sequence > :after and {CONDITIONS} order by w.sequence limit :most"
@@ -51,6 +58,7 @@ pub(super) fn list(
                 ":state": filter.state.map(WriteState::name),
                 ":code": filter.code,
                 ":store": filter.store_id,
+                ":stores": stores,
                 ":customer": filter.customer,
                 ":text": filter.text.as_deref().map(str::to_lowercase),
                 ":since": filter.since,

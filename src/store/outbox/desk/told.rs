@@ -4,8 +4,11 @@ use serde_json::{Value, json};
 
 use crate::model::clock::format_datetime;
 use crate::model::order::Problem;
-use crate::store::outbox::desk::Detail;
+use crate::store::outbox::desk::{Audit, Detail};
 use crate::store::outbox::read::{Attempt, View};
+
+/// Stands for what only tokens with a role are told.
+pub const WITHHELD: &str = "values of persons are for tokens with the role personal";
 
 fn error(problem: Option<&Problem>) -> Value {
     problem.map_or(
@@ -15,6 +18,15 @@ fn error(problem: Option<&Problem>) -> Value {
 }
 
 impl View {
+    /// Without what may be a value of a person.
+    pub fn without_values(self) -> Self {
+        Self {
+            customer: None,
+            problem: self.problem.map(without_message),
+            ..self
+        }
+    }
+
     pub fn json(&self) -> Value {
         json!({
             "number": self.sequence,
@@ -57,9 +69,39 @@ impl Attempt {
     }
 }
 
+/// What the org says of a value may repeat it.
+fn without_message(problem: Problem) -> Problem {
+    Problem::new(problem.code, WITHHELD)
+}
+
 impl Detail {
+    /// Without what may be a value of a person: where it stands, and who did what and when.
+    pub fn without_values(self) -> Self {
+        let attempts = self.attempts.into_iter().map(|attempt| Attempt {
+            problem: attempt.problem.map(without_message),
+            request: None,
+            response: None,
+            ..attempt
+        });
+        let audit = self.audit.into_iter().map(|deed| Audit {
+            reason: None,
+            changes: Vec::new(),
+            ..deed
+        });
+        Self {
+            view: self.view.without_values(),
+            body: Value::Null,
+            attempts: attempts.collect(),
+            audit: audit.collect(),
+            is_withheld: true,
+        }
+    }
+
     pub fn json(&self) -> Value {
         let mut told = self.view.json();
+        if self.is_withheld {
+            told["withheld"] = WITHHELD.into();
+        }
         told["body"] = self.body.clone();
         told["history"] = self.attempts.iter().map(Attempt::json).collect();
         told["audit"] = self
@@ -70,6 +112,7 @@ impl Detail {
                     "at": format_datetime(deed.at),
                     "action": deed.action,
                     "actor": deed.actor,
+                    "on_behalf_of": deed.on_behalf_of,
                     "reason": deed.reason,
                     "changes": deed.changes,
                 })

@@ -124,11 +124,11 @@ async fn a_change_that_the_org_refuses_as_older_is_told_as_overtaken_and_can_be_
         },
         Action::Retry { reference },
     ] {
-        let deed = Deed {
-            actor: "kim".to_owned(),
-            action,
-        };
-        let done = shop.outbox.deed(deed, shop.clock.now()).await.unwrap();
+        let done = shop
+            .outbox
+            .deed(Deed::new("kim", action), shop.clock.now())
+            .await
+            .unwrap();
         assert!(matches!(done, Done::Changed { .. }), "{done:?}");
     }
     shop.until(&first, WriteState::Sent, None).await;

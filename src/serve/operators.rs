@@ -1,0 +1,94 @@
+//! Who an operator is, and what the token lets them do.
+//!
+//! A token without roles is for everything, and so is everybody where the listener has no tokens: it is then reached from
+//! this machine alone. A token of some stores sees the writes of those, and no page that is of all stores. Values of
+//! persons are for the role of that name: without it a write is told without what it holds.
+
+use std::collections::BTreeSet;
+
+use axum::http::StatusCode;
+
+use crate::config::Role;
+use crate::outbound::outbox::desk::{Detail, Filter};
+use crate::serve::problem::Problem;
+
+/// Whoever asks at the operators' listener.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Operator {
+    /// The token's name; `None` where no token is needed.
+    name: Option<String>,
+    roles: Vec<Role>,
+    /// Ids; `None` for all stores.
+    stores: Option<BTreeSet<String>>,
+}
+
+impl Operator {
+    /// Who comes in where no token is needed.
+    pub fn anybody() -> Self {
+        Self {
+            name: None,
+            roles: Role::ALL.to_vec(),
+            stores: None,
+        }
+    }
+
+    pub fn new(name: &str, roles: &[Role], stores: Option<BTreeSet<String>>) -> Self {
+        Self {
+            name: Some(name.to_owned()),
+            roles: roles.to_vec(),
+            stores,
+        }
+    }
+
+    pub fn may(&self, role: Role) -> bool {
+        self.roles.iter().any(|own| own.includes(role))
+    }
+
+    /// Refuses what the token is not for.
+    pub fn check(&self, role: Role, of_all_stores: bool) -> Result<(), Problem> {
+        if !self.may(role) {
+            let detail = format!("the token is not for this: it needs the role {}", role.name());
+            return Err(Problem::new(StatusCode::FORBIDDEN, "forbidden", detail));
+        }
+        if of_all_stores && self.stores.is_some() {
+            let detail = "this is of all stores: the token is for some";
+            return Err(Problem::new(StatusCode::FORBIDDEN, "forbidden", detail));
+        }
+        Ok(())
+    }
+
+    /// Whether a store is among those that the token is for.
+    pub fn holds(&self, store_id: &str) -> bool {
+        self.stores
+            .as_ref()
+            .is_none_or(|stores| stores.contains(store_id))
+    }
+
+    /// Of what a filter takes, what the operator may see. One that looks into what writes hold is refused where that is
+    /// withheld, because what it finds would tell.
+    pub fn narrowed(&self, filter: Filter) -> Result<Filter, Problem> {
+        if filter.text.is_some() || filter.customer.is_some() {
+            self.check(Role::Personal, false)?;
+        }
+        Ok(Filter {
+            stores: self.stores.clone(),
+            ..filter
+        })
+    }
+
+    /// A write as the operator may see it.
+    pub fn shown(&self, detail: Detail) -> Detail {
+        match self.may(Role::Personal) {
+            true => detail,
+            false => detail.without_values(),
+        }
+    }
+
+    /// Who did it, as the audit has it, and for whom: the token's name where there is one, and then whom the request names.
+    pub fn actor(&self, named: Option<String>, otherwise: &str) -> (String, Option<String>) {
+        match &self.name {
+            Some(name) => (name.clone(), named),
+            None => (named.unwrap_or_else(|| otherwise.to_owned()), None),
+        }
+    }
+}
