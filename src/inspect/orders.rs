@@ -219,6 +219,7 @@ fn filter(asked: &OrdersFilter, usual_state: Option<WriteState>) -> anyhow::Resu
         text: asked.text.clone(),
         since: time(&asked.since)?,
         until: time(&asked.until)?,
+        ..Filter::default()
     })
 }
 

@@ -94,6 +94,7 @@ impl Asked {
             text: self.text.clone(),
             since: time(&self.since, "since")?,
             until: time(&self.until, "until")?,
+            ..Filter::default()
         })
     }
 }

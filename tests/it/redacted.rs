@@ -100,7 +100,7 @@ async fn what_may_not_be_kept_is_in_no_byte_that_is_written() {
     assert_eq!(value(&of_contact, "LastName"), Some(&json!(KEPT[1])));
     let number = of_contact["number"].to_string();
     let (_, text, _) = org.verb(&["events", "show", &number]).await;
-    let told = "values not kept of: Department, s_c__Reset_Password_URL__c";
+    let told = "values not kept of: Department, s_c__Reset_Password_URL__c, s_c__Reset_Password__c";
     assert!(text.contains(told), "{text}");
     let plain = newest(&org, LOGINS).await;
     assert_eq!(plain["redacted"], json!(["s_c__Reset_Password_URL__c"]));
