@@ -95,7 +95,11 @@ async fn what_may_not_be_kept_is_in_no_byte_that_is_written() {
     let of_contact = newest(&org, "Contact").await;
     assert_eq!(
         of_contact["redacted"],
-        json!(["Department", "s_c__Reset_Password_URL__c"])
+        json!([
+            "Department",
+            "s_c__Reset_Password_URL__c",
+            "s_c__Reset_Password__c"
+        ])
     );
     assert_eq!(value(&of_contact, "LastName"), Some(&json!(KEPT[1])));
     let number = of_contact["number"].to_string();
@@ -146,12 +150,16 @@ async fn what_is_left_out_later_goes_from_what_was_kept_before() {
             .await;
         let listed: Value = serde_json::from_str(&listed).ok()?;
         let event = listed.as_array()?.last()?.clone();
-        (event["redacted"].as_array()?.len() == 2).then_some(event)
+        (event["redacted"].as_array()?.len() == 3).then_some(event)
     })
     .await;
     assert_eq!(
         of_contact["redacted"],
-        json!(["s_c__Reset_Password_URL__c", "Department"])
+        json!([
+            "s_c__Reset_Password_URL__c",
+            "s_c__Reset_Password__c",
+            "Department"
+        ])
     );
     daemon.running.stop();
     replays(&org, "again.db").await;
