@@ -159,18 +159,15 @@ impl Tokens {
         }
     }
 
-    /// Whom one of these secrets lets in at the operators' listener; everybody may do everything where it needs none.
-    pub fn operator(
-        &self,
-        world: &World,
-        mut secrets: impl Iterator<Item = String>,
-    ) -> Result<Option<Operator>, Problem> {
+    /// Whom a secret lets in at the operators' listener.
+    pub fn log_in(&self, secret: &str) -> Option<Entry> {
         let tokens = self.of(Access::View);
-        if tokens.is_empty() {
-            return Ok(Some(Operator::anybody()));
-        }
-        let found = secrets.find_map(|secret| with_secret(&tokens, &secret));
-        found.map(|token| token.operator(world)).transpose()
+        with_secret(&tokens, secret).map(|token| Entry(Arc::clone(token)))
+    }
+
+    /// Whether the token that somebody came in by is still one.
+    pub fn hold(&self, entry: &Entry) -> bool {
+        self.of(Access::View).contains(&entry.0)
     }
 
     /// Whether a listener has none, so that everybody who reaches it comes in. `access` is that of any address of it.
@@ -185,6 +182,29 @@ impl Tokens {
             Some(_) => Arc::clone(&known.admin),
             None => Arc::clone(&known.storefront),
         }
+    }
+}
+
+/// The token that somebody came in by at the operators' listener.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Entry(Arc<Token>);
+
+impl Entry {
+    /// What it lets them do.
+    pub fn operator(&self, world: &World) -> Result<Operator, Problem> {
+        self.0.operator(world)
+    }
+
+    #[cfg(test)]
+    pub fn named(name: &str) -> Self {
+        Self(Arc::new(Token {
+            name: name.to_owned(),
+            hash: Vec::new(),
+            stores: Vec::new(),
+            customers: false,
+            orders: false,
+            roles: Vec::new(),
+        }))
     }
 }
 

@@ -23,7 +23,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use tower_http::compression::Compression;
-use tower_http::compression::predicate::{DefaultPredicate, Predicate as _, SizeAbove};
+use tower_http::compression::predicate::{DefaultPredicate, NotForContentType, Predicate as _, SizeAbove};
 
 use crate::serve::foreign::Facing;
 use crate::telemetry::metrics;
@@ -129,7 +129,10 @@ pub async fn serve(
         served: Arc::clone(&served),
         connection: Arc::clone(&connection),
     };
-    let packed = DefaultPredicate::new().and(SizeAbove::new(PACKED_BYTES_MIN));
+    // Pages hold what their forms carry beside what is asked for: their length would tell of both.
+    let packed = DefaultPredicate::new()
+        .and(SizeAbove::new(PACKED_BYTES_MIN))
+        .and(NotForContentType::new("text/html"));
     let service = TowerToHyperService::new(Compression::new(requests).compress_when(packed));
     let stream = TokioIo::new(Watched::new(stream, Arc::clone(&connection)));
     let builder = protocols(&connection.limits);

@@ -2,8 +2,9 @@
 //!
 //! Pages are made here and work without a script; one small script draws the charts. All that they load comes from
 //! this binary, and the browser is told to take nothing else. What changes something is a form that carries a token
-//! of this process and comes from a page of this address: another site can make a browser send the form, and can read
-//! neither the token nor the answer.
+//! of the session, or of this process where nobody logs in, and comes from a page of this address: another site can make
+//! a browser send the form, and can read neither the token nor the answer. Pages are not packed, so that their length
+//! does not tell what is in them.
 
 mod events;
 mod html;
@@ -11,6 +12,7 @@ mod login;
 mod orders;
 mod record;
 mod repairs;
+mod sessions;
 mod settings;
 mod status;
 
@@ -28,6 +30,8 @@ use crate::config::{Config, Role};
 use crate::inbound::history::{History, NoJournal};
 use crate::serve::World;
 use crate::serve::console::html::{Html, element, link, tag, text};
+use crate::serve::console::login::FormToken;
+use crate::serve::console::sessions::Sessions;
 use crate::serve::problem::Problem;
 
 /// Only what this binary serves; no frame, no form to elsewhere.
@@ -38,24 +42,26 @@ const STYLE: &str = include_str!("console/console.css");
 const SCRIPT: &str = include_str!("console/console.js");
 
 /// The pages, with what the navigation calls them.
-const PAGES: [(&str, &str); 6] = [
+const PAGES: [(&str, &str); 7] = [
     ("/", "Status"),
     ("/events", "Events"),
     ("/parked", "Parked"),
     ("/repairs", "Repairs"),
     ("/orders", "Orders"),
     ("/config", "Configuration"),
+    ("/session", "Session"),
 ];
 
 /// What the console knows besides what is served anyway.
-#[derive(Clone, Debug, Default)]
+#[derive(Debug, Default)]
 pub struct Console {
     /// The state directory.
     dir: PathBuf,
     /// The configuration as it was loaded, section by section, without what nobody should read.
     settings: Vec<(String, Vec<(String, String)>)>,
-    /// What forms carry.
+    /// What forms carry where nobody is logged in.
     token: String,
+    sessions: Sessions,
     /// The operators' listener has a certificate.
     speaks_tls: bool,
 }
@@ -72,6 +78,7 @@ impl Console {
             dir: config.state.dir.clone(),
             settings: settings::shown(config),
             token,
+            sessions: Sessions::default(),
             speaks_tls: config.admin.tls.is_some(),
         }
     }
@@ -94,7 +101,7 @@ fn paged(path: &'static str, role: Role, of_all_stores: bool, handler: MethodRou
     }
 }
 
-fn pages() -> [Paged; 11] {
+fn pages() -> [Paged; 13] {
     [
         paged("/", Role::View, true, get(status::page)),
         paged("/console/pulse", Role::View, true, get(status::pulse)),
@@ -104,6 +111,8 @@ fn pages() -> [Paged; 11] {
         paged("/records/{object}/{id}", Role::Personal, true, get(record::page)),
         paged("/repairs", Role::View, true, get(repairs::page)),
         paged("/config", Role::View, true, get(settings::page)),
+        paged("/session", Role::View, false, get(login::session)),
+        paged("/logout", Role::View, false, post(login::leave)),
         paged("/orders", Role::View, false, get(orders::page)),
         paged("/orders/{reference}", Role::View, false, get(orders::one)),
         paged(
@@ -233,6 +242,12 @@ impl Trouble {
 }
 
 impl Trouble {
+    fn foreign_form() -> Self {
+        let sentence =
+            "this form is not of this console as it runs now: go back, load the page again and repeat it";
+        Self::new(StatusCode::FORBIDDEN, sentence)
+    }
+
     fn of(problem: &Problem) -> Self {
         Self::new(problem.status(), problem.detail())
     }
@@ -273,9 +288,9 @@ async fn look<T: Send + 'static>(
     Ok(looked.map_err(anyhow::Error::from)??)
 }
 
-/// Whether a form comes from a page of this console.
-fn is_ours(world: &World, headers: &HeaderMap, token: &str) -> bool {
-    let expected = &world.console.token;
+/// Whether a form comes from a page of this console: by the token that it carries, and where the browser says it is from.
+fn is_ours(world: &World, headers: &HeaderMap, (expected, token): (&FormToken, &str)) -> bool {
+    let FormToken(expected) = expected;
     let known =
         !expected.is_empty() && verify_slices_are_equal(expected.as_bytes(), token.as_bytes()).is_ok();
     let value = |name: header::HeaderName| headers.get(name).and_then(|value| value.to_str().ok());
@@ -284,7 +299,10 @@ fn is_ours(world: &World, headers: &HeaderMap, token: &str) -> bool {
         .and_then(|value| value.to_str().ok());
     let same_site = site.is_none_or(|site| site == "same-origin");
     let same_origin = match (value(header::ORIGIN), value(header::HOST)) {
-        (Some(origin), Some(host)) => origin.split_once("://").is_some_and(|(_, of)| of == host),
+        (Some(origin), Some(host)) => {
+            let scheme = if world.console.speaks_tls { "https" } else { "http" };
+            origin.split_once("://") == Some((scheme, host))
+        }
         (None, _) => true,
         (Some(_), None) => false,
     };

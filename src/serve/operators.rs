@@ -40,6 +40,19 @@ impl Operator {
         }
     }
 
+    /// The token's name; `None` where no token is needed.
+    pub fn name(&self) -> Option<&str> {
+        self.name.as_deref()
+    }
+
+    /// Ids of the stores that the token is for, or that it is for all.
+    pub fn stores(&self) -> Vec<&str> {
+        match &self.stores {
+            Some(stores) => stores.iter().map(String::as_str).collect(),
+            None => vec!["all"],
+        }
+    }
+
     pub fn may(&self, role: Role) -> bool {
         self.roles.iter().any(|own| own.includes(role))
     }

@@ -92,6 +92,8 @@ const OPERATIONS: &[(&str, &str, &str, &[&str])] = &[
     ),
     ("get", "/repairs", "/repairs", WHOLE),
     ("get", "/config", "/config", WHOLE),
+    ("get", "/session", "/session", ANY),
+    ("post", "/logout", "/logout", ANY),
     ("get", "/orders", "/orders", ANY),
     ("get", "/orders/{reference}", "/orders/WEB-1", ANY),
     (
@@ -226,7 +228,11 @@ async fn every_address_has_its_row(daemon: &Daemon) {
         methods.map(move |method| (method.clone(), path.clone()))
     });
     let paged = console::addresses().map(|path| {
-        let method = if path.ends_with("{deed}") { "post" } else { "get" };
+        let method = if path.ends_with("{deed}") || path == "/logout" {
+            "post"
+        } else {
+            "get"
+        };
         (method.to_owned(), path.to_owned())
     });
     let all: BTreeSet<_> = documented.chain(paged).collect();

@@ -14,7 +14,7 @@ use std::time::Instant;
 
 use axum::BoxError;
 use axum::body::{Body, Bytes, HttpBody};
-use axum::http::{HeaderMap, Request, Response, StatusCode, Version, header};
+use axum::http::{HeaderMap, HeaderValue, Request, Response, StatusCode, Version, header};
 use axum::response::IntoResponse;
 use http_body::{Frame, SizeHint};
 use tower_service::Service;
@@ -180,6 +180,12 @@ impl Requests {
     {
         let mut router = self.served.router.clone();
         request.extensions_mut().insert(self.connection.source);
+        // HTTP/2 tells the host in the address alone; who answers looks for it in one place.
+        let told = request.uri().authority().map(|host| host.as_str().to_owned());
+        let told = told.and_then(|host| HeaderValue::try_from(host).ok());
+        if let (false, Some(host)) = (request.headers().contains_key(header::HOST), told) {
+            request.headers_mut().insert(header::HOST, host);
+        }
         if request.body().is_end_stream() {
             return infallible(router.call(request.map(|_| Body::empty())).await);
         }

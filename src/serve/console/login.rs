@@ -1,10 +1,12 @@
 //! Who may see the console where the operators' listener has tokens.
 //!
-//! A browser sends no `Authorization` of its own: the token is typed once and kept in a cookie that scripts cannot
-//! read and other sites cannot make a browser send. What changes something needs the form's own token besides.
+//! A browser sends no `Authorization` of its own: the token is typed once, for a session ([`super::sessions`]) whose id is kept in
+//! a cookie that scripts cannot read and other sites cannot make a browser send. Cookies know no port, so that the name of
+//! the cookie has it: two daemons of one machine keep their sessions apart. What changes something needs the form's own
+//! token besides.
 
 use axum::extract::{Request, State};
-use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Redirect, Response};
 use axum::{Extension, Form};
@@ -12,26 +14,66 @@ use serde::Deserialize;
 
 use crate::config::Role;
 use crate::serve::World;
-use crate::serve::console::html::{Html, button, element, note, text};
-use crate::serve::console::{Trouble, shell};
+use crate::serve::access::Access;
+use crate::serve::connection::Source;
+use crate::serve::console::html::{Html, button, element, facts, note, text};
+use crate::serve::console::sessions::LASTS_MILLIS;
+use crate::serve::console::{Page, Trouble, is_ours, shell};
 use crate::serve::operators::Operator;
+use crate::serve::problem::Problem;
 
-/// The cookie's name.
-const COOKIE: &str = "storesync_admin";
+/// What a browser is to drop.
+const CLEAR_SITE_DATA: HeaderName = HeaderName::from_static("clear-site-data");
 
-/// How long a browser keeps it.
-const KEPT_SECONDS: u32 = 12 * 3_600;
+/// What the forms of an answer carry.
+#[derive(Clone, Debug)]
+pub struct FormToken(pub String);
 
-/// Lets a request through that brings a token, with what the token is for, and leads all others to the login.
+impl FormToken {
+    /// The field of a form.
+    pub fn field(&self) -> Html {
+        let attributes = [("type", "hidden"), ("name", "token"), ("value", &self.0)];
+        element("input", &attributes, [])
+    }
+}
+
+/// Lets a request through that is of a session or brings a token, with what that lets it do, and leads all others to the
+/// login.
 pub async fn required(State(world): State<World>, mut request: Request, next: Next) -> Response {
-    match world.tokens.operator(&world, brought(request.headers())) {
-        Ok(Some(operator)) => {
+    let headers = request.headers();
+    let entered = if world.tokens.are_none(Access::View) {
+        Ok(Some((Operator::anybody(), world.console.token.clone())))
+    } else if let Some(entry) = bearer(headers).and_then(|secret| world.tokens.log_in(secret)) {
+        let operator = entry.operator(&world);
+        operator.map(|operator| Some((operator, world.console.token.clone())))
+    } else {
+        of_session(&world, headers)
+    };
+    match entered {
+        Ok(Some((operator, form_token))) => {
             request.extensions_mut().insert(operator);
+            request.extensions_mut().insert(FormToken(form_token));
             next.run(request).await
         }
         Ok(None) => Redirect::to("/login").into_response(),
         Err(problem) => Trouble::of(&problem).into_response(),
     }
+}
+
+/// Who the session of a request belongs to, while its token is one.
+fn of_session(world: &World, headers: &HeaderMap) -> Result<Option<(Operator, String)>, Problem> {
+    let Some(id) = session_id(world, headers) else {
+        return Ok(None);
+    };
+    let sessions = &world.console.sessions;
+    let Some((entry, form_token)) = sessions.find(&id, world.clock.steady()) else {
+        return Ok(None);
+    };
+    if !world.tokens.hold(&entry) {
+        sessions.end(&id);
+        return Ok(None);
+    }
+    Ok(Some((entry.operator(world)?, form_token)))
 }
 
 /// What stands before a page that is for a role, or of all stores.
@@ -47,27 +89,41 @@ pub async fn checked(
     }
 }
 
-/// The tokens that a request brings, as a bearer or in the cookie.
-fn brought(headers: &HeaderMap) -> impl Iterator<Item = String> {
-    let values = |name| {
-        headers
-            .get_all(name)
-            .iter()
-            .filter_map(|value: &HeaderValue| value.to_str().ok())
-    };
-    let bearers = values(header::AUTHORIZATION).filter_map(|value| {
-        let (scheme, secret) = value.split_once(' ')?;
-        scheme
-            .eq_ignore_ascii_case("bearer")
-            .then(|| secret.trim().to_owned())
-    });
-    let cookies = values(header::COOKIE).flat_map(|value| value.split(';'));
-    let cookies = cookies.filter_map(|cookie| {
-        let (name, value) = cookie.trim().split_once('=')?;
-        let decoded = percent_encoding::percent_decode_str(value).decode_utf8().ok()?;
-        (name == COOKIE).then(|| decoded.into_owned())
-    });
-    bearers.chain(cookies)
+fn bearer(headers: &HeaderMap) -> Option<&str> {
+    let value = headers.get(header::AUTHORIZATION)?.to_str().ok()?;
+    let (scheme, secret) = value.split_once(' ')?;
+    scheme.eq_ignore_ascii_case("bearer").then_some(secret)
+}
+
+/// The cookie's name: over TLS one that no other host can set, else by the port.
+fn cookie_name(world: &World, headers: &HeaderMap) -> String {
+    if world.console.speaks_tls {
+        return "__Host-storesync".to_owned();
+    }
+    let host = headers.get(header::HOST).and_then(|host| host.to_str().ok());
+    let port = host.and_then(|host| host.rsplit_once(':')?.1.parse::<u16>().ok());
+    format!("storesync_{}", port.unwrap_or(80))
+}
+
+fn session_id(world: &World, headers: &HeaderMap) -> Option<String> {
+    let wanted = cookie_name(world, headers);
+    let values = headers.get_all(header::COOKIE).iter();
+    let cookies = values
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(';'));
+    let mut named = cookies.filter_map(|cookie| cookie.trim().split_once('='));
+    let (_, id) = named.find(|(name, _)| *name == wanted)?;
+    Some(id.to_owned())
+}
+
+/// What makes a browser keep a cookie, or drop it.
+fn cookie(world: &World, headers: &HeaderMap, id: &str, seconds: i64) -> Option<HeaderValue> {
+    let (name, secure) = (
+        cookie_name(world, headers),
+        if world.console.speaks_tls { "; Secure" } else { "" },
+    );
+    let cookie = format!("{name}={id}; HttpOnly; SameSite=Strict; Path=/; Max-Age={seconds}{secure}");
+    HeaderValue::try_from(cookie).ok()
 }
 
 pub async fn page() -> Response {
@@ -95,7 +151,7 @@ fn shown(status: StatusCode, trouble: Option<&str>) -> Response {
     let form = element("form", &[("method", "post"), ("action", "/login")], parts);
     let told: Option<Html> =
         trouble.map(|trouble| element("p", &[("role", "alert"), ("class", "bad")], [text(trouble)]));
-    let hint = note("It is kept in this browser for half a day.");
+    let hint = note("You stay logged in for half a day, or until half an hour without a look.");
     shell(status, "", "Log in", told.into_iter().chain([form, hint]))
 }
 
@@ -104,42 +160,102 @@ pub struct Entered {
     token: String,
 }
 
-pub async fn enter(State(world): State<World>, Form(entered): Form<Entered>) -> Response {
-    let secret = entered.token.trim();
-    let operator = match world.tokens.operator(&world, std::iter::once(secret.to_owned())) {
-        Ok(Some(operator)) => operator,
-        Ok(None) => return shown(StatusCode::FORBIDDEN, Some("There is no such token.")),
+pub async fn enter(
+    State(world): State<World>,
+    source: Option<Extension<Source>>,
+    headers: HeaderMap,
+    Form(entered): Form<Entered>,
+) -> Response {
+    let (sessions, now) = (&world.console.sessions, world.clock.steady());
+    let source = source.map_or(Source::Here, |Extension(source)| source);
+    if let Some(wait) = sessions.wait(source, now) {
+        return too_many(wait);
+    }
+    let Some(entry) = world.tokens.log_in(entered.token.trim()) else {
+        if let Some(count) = sessions.failed(source, now).to_tell {
+            tracing::warn!(
+                count,
+                "{count} log-ins to the console were refused: nobody has such a token"
+            );
+        }
+        return shown(StatusCode::FORBIDDEN, Some("There is no such token."));
+    };
+    let operator = match entry.operator(&world) {
+        Ok(operator) => operator,
         Err(problem) => return Trouble::of(&problem).into_response(),
     };
-    let value = percent_encoding::utf8_percent_encode(secret, percent_encoding::NON_ALPHANUMERIC);
-    let secure = if world.console.speaks_tls { "; Secure" } else { "" };
-    let cookie =
-        format!("{COOKIE}={value}; HttpOnly; SameSite=Strict; Path=/; Max-Age={KEPT_SECONDS}{secure}");
     let first = match operator.check(Role::View, true) {
         Ok(()) => "/",
         Err(_) => "/orders",
     };
+    let Some(id) = sessions.begin(entry, now) else {
+        let sentence = "no session can be begun, because this machine gives no random bytes: try again";
+        return shown(StatusCode::SERVICE_UNAVAILABLE, Some(sentence));
+    };
+    let name = operator.name().unwrap_or_default();
+    tracing::info!(token = name, "{name} logged in to the console");
     let mut response = Redirect::to(first).into_response();
-    if let Ok(cookie) = HeaderValue::try_from(cookie) {
+    if let Some(cookie) = cookie(&world, &headers, &id, LASTS_MILLIS / 1_000) {
         response.headers_mut().insert(header::SET_COOKIE, cookie);
     }
     response
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
+fn too_many(wait_millis: i64) -> Response {
+    let sentence = "Too many tokens were refused in the last minute: wait, and try again.";
+    let mut response = shown(StatusCode::TOO_MANY_REQUESTS, Some(sentence));
+    let seconds = (wait_millis + 999) / 1_000;
+    response
+        .headers_mut()
+        .insert(header::RETRY_AFTER, HeaderValue::from(seconds.unsigned_abs()));
+    response
+}
 
-    #[test]
-    fn a_token_comes_as_a_bearer_or_in_the_cookie() {
-        for (name, value, expected) in [
-            (header::AUTHORIZATION, "Bearer a b", vec!["a b"]),
-            (header::COOKIE, "x=1; storesync_admin=a%20b", vec!["a b"]),
-            (header::COOKIE, "storesync=a", vec![]),
-            (header::AUTHORIZATION, "Basic a", vec![]),
-        ] {
-            let headers = HeaderMap::from_iter([(name, value.parse().unwrap())]);
-            assert_eq!(brought(&headers).collect::<Vec<_>>(), expected, "{value}");
-        }
+/// Who is logged in, and what they may do.
+pub async fn session(
+    State(world): State<World>,
+    Extension(operator): Extension<Operator>,
+    Extension(form_token): Extension<FormToken>,
+    headers: HeaderMap,
+) -> Page {
+    let Some(name) = operator.name() else {
+        let content = [note(
+            "This listener has no tokens: whoever reaches it may do everything.",
+        )];
+        return Ok(shell(StatusCode::OK, "/session", "Session", content));
+    };
+    let roles = Role::ALL.into_iter().filter(|role| operator.may(*role));
+    let roles: Vec<&str> = roles.map(Role::name).collect();
+    let told = facts([
+        ("Token".to_owned(), text(name)),
+        ("May".to_owned(), text(roles.join(", "))),
+        ("Stores".to_owned(), text(operator.stores().join(", "))),
+    ]);
+    let is_session = session_id(&world, &headers).is_some();
+    let parts = [form_token.field(), button("Log out")];
+    let form = is_session.then(|| element("form", &[("method", "post"), ("action", "/logout")], parts));
+    let content = std::iter::once(told).chain(form);
+    Ok(shell(StatusCode::OK, "/session", "Session", content))
+}
+
+pub async fn leave(
+    State(world): State<World>,
+    Extension(form_token): Extension<FormToken>,
+    headers: HeaderMap,
+    Form(entered): Form<Entered>,
+) -> Page {
+    if !is_ours(&world, &headers, (&form_token, &entered.token)) {
+        return Err(Trouble::foreign_form());
     }
+    if let Some(id) = session_id(&world, &headers) {
+        world.console.sessions.end(&id);
+    }
+    let mut response = Redirect::to("/login").into_response();
+    let answer = response.headers_mut();
+    // Not cookies: they know no port, and another daemon of this host has its own.
+    answer.insert(CLEAR_SITE_DATA, HeaderValue::from_static("\"cache\""));
+    if let Some(cookie) = cookie(&world, &headers, "", 0) {
+        answer.insert(header::SET_COOKIE, cookie);
+    }
+    Ok(response)
 }

@@ -16,6 +16,7 @@ use crate::serve::World;
 use crate::serve::console::html::{
     Html, button, element, facts, field, folded, heading, link, note, table, tag, text, verbatim,
 };
+use crate::serve::console::login::FormToken;
 use crate::serve::console::{Page, Trouble, is_ours, shell};
 use crate::serve::operators::Operator;
 
@@ -133,6 +134,7 @@ fn sought(world: &World, operator: &Operator, reference: &str) -> Result<Detail,
 pub async fn one(
     State(world): State<World>,
     Extension(operator): Extension<Operator>,
+    Extension(form_token): Extension<FormToken>,
     Path(reference): Path<String>,
     Query(told): Query<Told>,
 ) -> Page {
@@ -149,7 +151,7 @@ pub async fn one(
     content.push(standing(view));
     if operator.may(Role::Operate) {
         content.push(heading("What can be done"));
-        content.push(deeds(&world, &operator, view));
+        content.push(deeds(&form_token, &operator, view));
     }
     content.push(heading("Attempts"));
     content.push(attempts(&detail));
@@ -204,16 +206,8 @@ fn standing(view: &View) -> Html {
 }
 
 /// Every deed is offered that the operator may do: which of them can be done now is decided where it is done.
-fn deeds(world: &World, operator: &Operator, view: &View) -> Html {
-    let token = element(
-        "input",
-        &[
-            ("type", "hidden"),
-            ("name", "token"),
-            ("value", &world.console.token),
-        ],
-        [],
-    );
+fn deeds(form_token: &FormToken, operator: &Operator, view: &View) -> Html {
+    let token = form_token.field();
     let form = |deed: &str, label: &str, fields: Vec<Html>| {
         let action = format!("{}/{deed}", address(view));
         let parts = std::iter::once(token.clone())
@@ -319,15 +313,13 @@ pub struct Wanted {
 
 pub async fn deed(
     State(world): State<World>,
-    Extension(operator): Extension<Operator>,
+    (Extension(operator), Extension(form_token)): (Extension<Operator>, Extension<FormToken>),
     Path((reference, deed)): Path<(String, String)>,
     headers: HeaderMap,
     Form(wanted): Form<Wanted>,
 ) -> Page {
-    if !is_ours(&world, &headers, &wanted.token) {
-        let sentence =
-            "this form is not of this console as it runs now: go back, load the page again and repeat it";
-        return Err(Trouble::new(StatusCode::FORBIDDEN, sentence));
+    if !is_ours(&world, &headers, (&form_token, &wanted.token)) {
+        return Err(Trouble::foreign_form());
     }
     let back = format!("/orders/{}", reference.replace('#', "%23"));
     let reference = format!("#{}", sought(&world, &operator, &reference)?.view.sequence);

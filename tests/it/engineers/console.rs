@@ -241,6 +241,113 @@ async fn where_there_are_tokens_a_browser_logs_in() {
         "{cookie}"
     );
     let kept = cookie.split(';').next().unwrap();
+    assert!(!cookie.contains("sesame"), "{cookie}");
     assert_eq!(get("/config", kept).await.0, 200);
-    assert_eq!(get("/config", "storesync_admin=guessed").await.0, 303);
+    let (name, _) = kept.split_once('=').unwrap();
+    for other in ["guessed", "open%20sesame", ""] {
+        assert_eq!(get("/config", &format!("{name}={other}")).await.0, 303);
+    }
+    let (_, another) = entered_again(&enter("open sesame").await);
+    assert!(another != kept && get("/config", &another).await.0 == 200);
+    logs_out(&daemon, &client, kept).await;
+    assert_eq!(get("/config", kept).await.0, 303);
+    assert_eq!(
+        get("/config", &another).await.0,
+        200,
+        "each session ends by itself"
+    );
+    a_reload_ends_sessions_of_tokens_that_are_gone(&org, &daemon, async || get("/config", &another).await.0)
+        .await;
+}
+
+fn entered_again(answer: &reqwest::Response) -> (u16, String) {
+    let cookie = answer.headers()["set-cookie"].to_str().unwrap();
+    (
+        answer.status().as_u16(),
+        cookie.split(';').next().unwrap().to_owned(),
+    )
+}
+
+/// Who is logged in is told, and leaves by a form that carries the session's token.
+async fn logs_out(daemon: &Daemon, client: &reqwest::Client, session: &str) {
+    let page = client
+        .get(format!("{}/session", daemon.admin))
+        .header("cookie", session);
+    let page = page.send().await.unwrap().text().await.unwrap();
+    assert!(
+        page.contains("ops") && page.contains("view, personal, operate, edit, export"),
+        "{page}"
+    );
+    let leave = async |form_token: &str| {
+        let request = client
+            .post(format!("{}/logout", daemon.admin))
+            .header("cookie", session)
+            .form(&[("token", form_token)]);
+        request.send().await.unwrap().status().as_u16()
+    };
+    assert_eq!(leave("of another").await, 403);
+    assert_eq!(leave(&token(&page)).await, 303);
+}
+
+async fn a_reload_ends_sessions_of_tokens_that_are_gone(
+    org: &Sandbox,
+    daemon: &Daemon,
+    status: impl AsyncFn() -> u16,
+) {
+    let config = std::fs::read_to_string(org.config()).unwrap();
+    std::fs::write(org.config(), config.replace("41ef4bb0", "00000000")).unwrap();
+    daemon.running.reload();
+    eventually("the session has ended", async || {
+        (status().await == 303).then_some(())
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn tokens_are_not_tried_without_end() {
+    let org = Sandbox::start(&[]).await;
+    let mut config = std::fs::read_to_string(org.config()).unwrap();
+    config.push_str(
+        "\n[[admin.tokens]]\nname = \"ops\"\nsha256 = \"41ef4bb0b23661e66301aac36066912dac037827b4ae63a7b1165a5aa93ed4eb\"\n",
+    );
+    std::fs::write(org.config(), config).unwrap();
+    let daemon = org.daemon().await;
+    let client = reqwest::Client::builder()
+        .redirect(reqwest::redirect::Policy::none())
+        .build()
+        .unwrap();
+    let enter = async |token: &str| {
+        let request = client.post(format!("{}/login", daemon.admin));
+        request.form(&[("token", token)]).send().await.unwrap()
+    };
+    let entered = enter("open sesame").await;
+    let cookie = entered.headers()["set-cookie"].to_str().unwrap().to_owned();
+    let mut refused = 0;
+    // Ten in a minute; a minute may turn between them.
+    let too_many = loop {
+        let answer = enter("guessed").await;
+        match answer.status().as_u16() {
+            403 => refused += 1,
+            429 => break answer,
+            status => panic!("{status}"),
+        }
+        assert!(refused <= 20);
+    };
+    assert!(refused >= 10, "{refused}");
+    let wait: u64 = too_many.headers()["retry-after"]
+        .to_str()
+        .unwrap()
+        .parse()
+        .unwrap();
+    assert!((1..=60).contains(&wait), "{wait}");
+    // The right one is not looked at either, and who is logged in stays so.
+    assert_eq!(enter("open sesame").await.status(), 429);
+    let page = client.get(format!("{}/config", daemon.admin));
+    let page = page.header("cookie", cookie.split(';').next().unwrap());
+    assert_eq!(page.send().await.unwrap().status(), 200);
+    let said = daemon.running.said();
+    let lines = said
+        .lines()
+        .filter(|line| line.contains("log-ins to the console were refused"));
+    assert!((1..=2).contains(&lines.count()), "{said}");
 }

@@ -17,6 +17,7 @@ use crate::world::{Running, Sandbox, eventually};
 const SEEN: &[&str] = &[
     "allow",
     "cache-control",
+    "clear-site-data",
     "content-encoding",
     "content-security-policy",
     "content-type",
@@ -118,6 +119,21 @@ impl Seen {
             values.insert(value.map(str::to_owned));
         }
         headers
+    }
+}
+
+impl Seen {
+    /// The cookie of a session that begins, as a browser sends it back: an id that nobody can guess, and no token.
+    fn session(&mut self, headers: &HeaderMap, name: &str, ends: &str) -> String {
+        let cookie = headers["set-cookie"].to_str().unwrap();
+        let (session, rest) = cookie.split_once("; ").unwrap();
+        let (its_name, id) = session.split_once('=').unwrap();
+        let is_hex = id.len() == 64 && id.bytes().all(|byte| byte.is_ascii_hexdigit());
+        assert!(its_name == name && is_hex, "{cookie}");
+        assert_eq!(rest, format!("HttpOnly; SameSite=Strict; Path=/; {ends}"));
+        let values = self.values.entry("set-cookie".to_owned()).or_default();
+        values.insert(Some(cookie.to_owned()));
+        session.to_owned()
     }
 }
 
@@ -304,9 +320,26 @@ async fn answers_of_the_console(client: &Client, admin: &str, seen: &mut Seen) {
         &[("set-cookie", None), ("location", None)],
     )
     .await;
-    let cookie = "storesync_admin=open%20sesame; HttpOnly; SameSite=Strict; Path=/; Max-Age=43200";
-    let entered = [("set-cookie", Some(cookie)), ("location", Some("/"))];
-    seen.asks(log_in(OPERATOR), 303, &entered).await;
+    let entered = [("location", Some("/")), ("clear-site-data", None)];
+    let entered = seen.asks(log_in(OPERATOR), 303, &entered).await;
+    let session = seen.session(&entered, &format!("storesync_{}", port(admin)), "Max-Age=43200");
+    let form = get("/session").header("cookie", &session);
+    let form = form.send().await.unwrap().text().await.unwrap();
+    let (_, form) = form.split_once("name=\"token\" value=\"").unwrap();
+    let leave = [("token", form.split('"').next().unwrap())];
+    let leave = client
+        .post(format!("{admin}/logout"))
+        .header("cookie", &session)
+        .form(&leave);
+    let left = [
+        ("location", Some("/login")),
+        ("clear-site-data", Some("\"cache\"")),
+    ];
+    let left = seen.asks(leave, 303, &left).await;
+    assert!(
+        left["set-cookie"].to_str().unwrap().ends_with("Max-Age=0"),
+        "{left:?}"
+    );
     let metrics = get("/metrics").bearer_auth(OPERATOR);
     let text = "text/plain; version=0.0.4; charset=utf-8";
     seen.asks(
@@ -407,7 +440,7 @@ async fn an_org_that_is_away_and_a_console_over_tls(org: &Sandbox, seen: &mut Se
         .await;
     assert!(headers.contains_key(AGE), "{headers:?}");
     let url = format!("https://localhost:{}/login", port(&line));
-    let cookie = "storesync_admin=open%20sesame; HttpOnly; SameSite=Strict; Path=/; Max-Age=43200; Secure";
     let log_in = client.request(Method::POST, url).form(&[("token", OPERATOR)]);
-    seen.asks(log_in, 303, &[("set-cookie", Some(cookie))]).await;
+    let entered = seen.asks(log_in, 303, &[]).await;
+    seen.session(&entered, "__Host-storesync", "Max-Age=43200; Secure");
 }
