@@ -9,6 +9,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use jiff::Timestamp;
 use jiff::civil::{Date, DateTime};
+use jiff::fmt::rfc2822::DateTimePrinter;
 
 /// Milliseconds since 1970-01-01T00:00:00Z.
 pub type Millis = i64;
@@ -22,6 +23,13 @@ pub enum Clock {
     Manual(Arc<AtomicI64>),
     /// The system's time and so many milliseconds, shared by all clones.
     Shifted(Arc<AtomicI64>),
+}
+
+/// As HTTP writes a date; empty where it has no form.
+pub fn http_date(millis: Millis) -> String {
+    let date = Timestamp::from_millisecond(millis);
+    let date = date.and_then(|date| DateTimePrinter::new().timestamp_to_rfc9110_string(&date));
+    date.unwrap_or_default()
 }
 
 impl Clock {

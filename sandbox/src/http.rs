@@ -31,6 +31,7 @@ use self::answer::{Answer, Content, Refusal, Reply};
 use self::call::Call;
 use self::usage::Usage;
 use super::bulk::{Jobs, ingest};
+use super::clock;
 use super::faults;
 use super::faults::http::Outcome;
 use super::oauth::Login;
@@ -89,7 +90,17 @@ fn router(app: Arc<App>) -> Router {
         .with_state(app)
 }
 
+/// Every answer is dated by the org's clock, as the platform's are, unless a fault has dated it.
 async fn handle(State(app): State<Arc<App>>, Extension(cut): Extension<Cut>, request: Request) -> Response {
+    let mut response = answered(&app, &cut, request).await;
+    let date = clock::http_date(app.org.clock().now());
+    if let Ok(date) = HeaderValue::try_from(date) {
+        response.headers_mut().entry(header::DATE).or_insert(date);
+    }
+    response
+}
+
+async fn answered(app: &Arc<App>, cut: &Cut, request: Request) -> Response {
     let (parts, body) = request.into_parts();
     let address = parts.uri.path_and_query().map_or("/", |address| address.as_str());
     if address.len() > ADDRESS_BYTES_MAX {
@@ -110,11 +121,11 @@ async fn handle(State(app): State<Arc<App>>, Extension(cut): Extension<Cut>, req
         }
     }
     if call.path.first().is_some_and(|first| first == "sandbox") {
-        return respond(or_refusal(control::answer(&app, &call)), None);
+        return respond(or_refusal(control::answer(app, &call)), None);
     }
     app.count(&call.path);
     let path = parts.uri.path_and_query().map_or("", |path| path.as_str());
-    let outcome = faults::http::answer(&app, &call, path, &cut, answer).await;
+    let outcome = faults::http::answer(app, &call, path, cut, answer).await;
     // The list of versions is not metered, and a login is no call of the API.
     if app.org.is_broken() {
         // What was not written must not be told as done.
@@ -125,7 +136,7 @@ async fn handle(State(app): State<Arc<App>>, Extension(cut): Extension<Cut>, req
     let requests = is_data.then(|| app.usage.now(app.org.clock().now()));
     match outcome {
         Outcome::Whole(reply) => respond(reply, requests),
-        Outcome::Half(reply) => faults::http::halve(respond(reply, requests), cut).await,
+        Outcome::Half(reply) => faults::http::halve(respond(reply, requests), cut.clone()).await,
     }
 }
 

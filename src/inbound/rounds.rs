@@ -179,6 +179,10 @@ impl Rounds {
         if asked.boot < self.again_at {
             return Ok(());
         }
+        wires.org.settle_time().await;
+        if wires.org.is_time_doubted() {
+            return Ok(());
+        }
         // The earlier estimate for what is asked, the later one for how old that is.
         let (at_least, org_time) = (wires.org.org_time_at_least(), wires.org.org_time());
         let minute = whole_minute(at_least - SETTLE_MILLIS);
@@ -264,6 +268,10 @@ impl Rounds {
                 return Ok(());
             }
         };
+        // The lists may end before what they are taken to hold: the next round asks for the same again.
+        if wires.org.is_time_doubted() {
+            return Ok(());
+        }
         if let [Err(first), others @ ..] = listed.as_slice()
             && others.iter().all(Result::is_err)
             && spans.len() > 1

@@ -9,6 +9,9 @@
 //! What answers say in their `Date` is no proof of anything: proxies write it too. It decides only where this machine's
 //! two clocks differ on how much time has passed, and never goes beyond what they say. Without a login's time it may
 //! make an age longer and not shorter.
+//!
+//! A stamp or a date that is ahead of all this is a doubt: this machine may have stood still without its clocks knowing.
+//! Another login settles it, and what it says of the difference holds: a proxy whose date is wrong is asked about once.
 
 use crate::model::clock::{Millis, Moment};
 
@@ -22,6 +25,12 @@ pub struct OrgClock {
     stamped: Option<(Millis, Moment)>,
     /// The time of a login that was behind that stamp, and when its answer came.
     behind: Option<(Millis, Moment)>,
+    /// The latest time that was told and is not believed, and when.
+    doubt: Option<(Millis, Moment)>,
+    /// By how much what was told was ahead of the login that settled it.
+    refuted: Option<Millis>,
+    /// When a login was last asked for to settle a doubt.
+    asked_at: Option<Moment>,
 }
 
 /// A stamp may be ahead of the login's time by so much: answers take their time.
@@ -30,10 +39,17 @@ const AHEAD_MAX_MILLIS: Millis = 60_000;
 /// Two logins that are so long apart and behind alike say that the clock went back.
 const BEHIND_MILLIS: Millis = 600_000;
 
+/// How long a doubt waits for the next login, where the last failed.
+const ASKED_AGAIN_MILLIS: Millis = 60_000;
+
 impl OrgClock {
     /// A login said when it was issued.
     pub fn issued(&mut self, org: Millis, now: Moment) {
         self.issued = Some((org, now));
+        if let Some((told, at)) = self.doubt.take() {
+            let ahead = told + (now.boot - at.boot) - org;
+            self.refuted = (ahead > AHEAD_MAX_MILLIS).then_some(ahead);
+        }
         let is_behind = self.by_stamp(now).is_some_and(|stamp| org < stamp);
         let is_said_again = |&(before, at): &(Millis, Moment)| {
             let passed = now.boot - at.boot;
@@ -52,6 +68,7 @@ impl OrgClock {
     pub fn stamped(&mut self, stamp: Millis, now: Moment) {
         let Some(issued) = self.issued else { return };
         let is_ahead = stamp > by_login(issued, self.date_ahead, now) + AHEAD_MAX_MILLIS;
+        self.doubt(stamp, now);
         if !is_ahead && self.by_stamp(now).is_none_or(|known| known < stamp) {
             self.stamped = Some((stamp, now));
         }
@@ -66,6 +83,34 @@ impl OrgClock {
     /// An answer says that it is so late.
     pub fn dated(&mut self, date: Millis, now: Moment) {
         self.date_ahead = Some(date - now.wall);
+        self.doubt(date, now);
+    }
+
+    /// Notes a time that is later than it can be.
+    fn doubt(&mut self, told: Millis, now: Moment) {
+        let Some(issued) = self.issued else { return };
+        let ahead = told - by_login(issued, None, now);
+        let is_known = self
+            .refuted
+            .is_some_and(|refuted| ahead <= refuted + AHEAD_MAX_MILLIS);
+        if ahead > AHEAD_MAX_MILLIS && !is_known {
+            self.doubt = Some((told, now));
+        }
+    }
+
+    /// Whether what is known of the org's time is in doubt.
+    pub fn is_doubted(&self) -> bool {
+        self.doubt.is_some()
+    }
+
+    /// Whether a login is to settle a doubt now; says so once a minute.
+    pub fn asks_for_login(&mut self, now: Moment) -> bool {
+        let was_asked = |at: &Moment| now.boot - at.boot < ASKED_AGAIN_MILLIS;
+        let asks = self.doubt.is_some() && !self.asked_at.as_ref().is_some_and(was_asked);
+        if asks {
+            self.asked_at = Some(now);
+        }
+        asks
     }
 
     pub fn date_ahead_millis(&self) -> Option<Millis> {
@@ -143,6 +188,34 @@ mod tests {
             let told = (clock.time(now) / MINUTE, clock.time_at_least(now) / MINUTE);
             assert_eq!(told, (time, at_least), "{case}");
         }
+    }
+
+    #[test]
+    fn a_time_that_is_ahead_is_a_doubt_until_a_login_and_asked_about_once() {
+        let mut clock = OrgClock::default();
+        clock.dated(9_000 * MINUTE, at(0));
+        assert!(!clock.is_doubted(), "there is nothing to doubt before a login");
+        clock.issued(2_000 * MINUTE, at(0));
+        clock.dated(2_006 * MINUTE, at(5));
+        assert!(!clock.is_doubted(), "a minute is none");
+        // The machine stood still for an hour.
+        clock.dated(2_070 * MINUTE, at(10));
+        assert!(clock.is_doubted() && clock.asks_for_login(at(10)));
+        assert!(!clock.asks_for_login(at(10)) && clock.asks_for_login(at(11)));
+        assert_eq!(clock.time(at(11)), 2_011 * MINUTE, "it is no proof");
+        clock.issued(2_071 * MINUTE, at(11));
+        clock.dated(2_080 * MINUTE, at(20));
+        assert!(!clock.is_doubted());
+        // A proxy whose date is two hours ahead, and another that is more.
+        clock.dated(2_200 * MINUTE, at(20));
+        assert!(clock.is_doubted());
+        clock.issued(2_080 * MINUTE, at(20));
+        for minute in [21, 80] {
+            clock.dated((2_180 + minute) * MINUTE, at(minute));
+            assert!(!clock.is_doubted(), "{minute}");
+        }
+        clock.stamped(2_400 * MINUTE, at(80));
+        assert!(clock.is_doubted());
     }
 
     /// In minutes: when, and what it says.

@@ -180,6 +180,18 @@ impl Org {
         }
     }
 
+    /// Logs in anew where the org's time is in doubt: each login says when it was issued.
+    pub async fn settle_time(&self) {
+        if !self.login().clock().asks_for_login(self.moment()) {
+            return;
+        }
+        tracing::info!("the org tells a later time than its last login leads to: another login settles it");
+        if let Some(session) = self.login().current() {
+            // Why it fails is told where it is tried.
+            drop(self.renew(&session).await);
+        }
+    }
+
     /// Tries a login where none succeeds and one may be tried.
     pub async fn recover(&self) {
         if self.login().trouble.borrow().is_some() {

@@ -194,6 +194,12 @@ impl Org {
         self.inner.login.clock().stamped(stamp, self.moment());
     }
 
+    /// Whether the org has told a time that is later than it can be, and no login since: what is asked up to a time may
+    /// then end too early.
+    pub fn is_time_doubted(&self) -> bool {
+        self.inner.login.clock().is_doubted()
+    }
+
     /// A time of ours by the org's clock.
     pub fn as_org_time(&self, ours: Millis) -> Millis {
         let now = self.moment();

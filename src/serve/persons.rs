@@ -13,6 +13,7 @@ use crate::serve::World;
 use crate::serve::orders::NotWritten;
 use crate::serve::problem::Problem;
 use crate::store::storefront::customers::{self, By, Customer, Looked, Place};
+use crate::store::storefront::is_id;
 
 const CUSTOMER: HeaderName = HeaderName::from_static("storesync-customer");
 
@@ -38,7 +39,9 @@ pub fn find(world: &World, cache: &Connection, ways: &[By<'_>]) -> Result<Looked
 
 /// The id of the record that took in the one that is looked for.
 fn survivor(world: &World, place: Place, by: By<'_>) -> Result<Option<String>, Problem> {
+    // What is no id is looked for as a key in its turn: whoever has the key now comes before who had it once.
     let name = match by {
+        By::Id(name) if !is_id(name) => return Ok(None),
         By::Id(name) | By::Key(name) => name,
         By::Email(_) => return Ok(None),
     };

@@ -169,7 +169,7 @@ pub fn is_one_s_address(connection: &Connection, address: &str) -> rusqlite::Res
 }
 
 /// Whether a text may be an id of the org's.
-fn is_id(text: &str) -> bool {
+pub fn is_id(text: &str) -> bool {
     text.len() == 18 && text.bytes().all(|byte| byte.is_ascii_alphanumeric())
 }
 

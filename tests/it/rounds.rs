@@ -203,6 +203,22 @@ async fn every_kind_of_change_arrives_by_the_lists() {
     world.daemon.end().await;
 }
 
+/// As a machine whose clocks stood still and do not know it: the org's time is ahead of what the last login leads to.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_machine_that_stood_still_learns_the_org_s_time_by_another_login() {
+    let world = World::start().await;
+    let org = &world.org;
+    let media = org.some(MEDIA, "").await;
+    for (minutes, name) in [(10, "ten minutes"), (300, "five hours")] {
+        org.control("clock", json!({"advance_ms": minutes * MINUTE}))
+            .await;
+        let update = record(MEDIA, &json!({"Id": media, "Name": name}));
+        org.control("changes", json!({"update": [update]})).await;
+        world.until(name, MEDIA, &media, |row| row["name"] == name).await;
+    }
+    world.daemon.end().await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_login_whose_time_is_behind_the_org_s_own_stamps_does_not_end_the_lists_early() {
     let world = World::start().await;

@@ -268,11 +268,12 @@ fn explained() -> BTreeSet<String> {
     walk(&sample, "", &mut keys);
     // The other listener's are the same, and are explained once.
     for table in ["tls", "tokens"] {
-        let of_admin = keys
-            .iter()
-            .filter_map(|key| key.strip_prefix(&format!("serve.{table}.")));
-        let of_admin: Vec<String> = of_admin.map(|key| format!("admin.{table}.{key}")).collect();
-        keys.extend(of_admin);
+        for (one, other) in [("serve", "admin"), ("admin", "serve")] {
+            let prefix = format!("{one}.{table}.");
+            let of_one = keys.iter().filter_map(|key| key.strip_prefix(&prefix));
+            let of_other: Vec<String> = of_one.map(|key| format!("{other}.{table}.{key}")).collect();
+            keys.extend(of_other);
+        }
     }
     keys
 }

@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 
+use crate::service::signal;
 use crate::world::{Daemon, Sandbox, a_store, converge, eventually, order};
 
 /// Status, headers and text of a page.
@@ -296,7 +297,7 @@ async fn a_reload_ends_sessions_of_tokens_that_are_gone(
 ) {
     let config = std::fs::read_to_string(org.config()).unwrap();
     std::fs::write(org.config(), config.replace("41ef4bb0", "00000000")).unwrap();
-    daemon.running.reload();
+    signal(&daemon.running, "-HUP");
     eventually("the session has ended", async || {
         (status().await == 303).then_some(())
     })

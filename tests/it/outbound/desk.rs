@@ -6,7 +6,7 @@ use super::{accepted, eventually_has};
 use crate::world::{Daemon, Sandbox, a_store, order};
 
 /// Orders under these keys are refused by a validation rule until their PO number is set.
-async fn a_rule(org: &Sandbox) {
+pub async fn a_rule(org: &Sandbox) {
     let rule = json!({"validations": [{"object": "Order", "when": "ShippingCity = 'Nowhere'", "message": "No such city.", "field": "ShippingCity"}]});
     org.control("rules", rule).await;
 }

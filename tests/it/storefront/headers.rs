@@ -322,7 +322,11 @@ async fn answers_of_the_console(client: &Client, admin: &str, seen: &mut Seen) {
     .await;
     let entered = [("location", Some("/")), ("clear-site-data", None)];
     let entered = seen.asks(log_in(OPERATOR), 303, &entered).await;
-    let session = seen.session(&entered, &format!("storesync_{}", port(admin)), "Max-Age=43200");
+    let session = seen.session(
+        &entered,
+        &format!("storesync_{}", admin.rsplit(':').next().unwrap()),
+        "Max-Age=43200",
+    );
     let form = get("/session").header("cookie", &session);
     let form = form.send().await.unwrap().text().await.unwrap();
     let (_, form) = form.split_once("name=\"token\" value=\"").unwrap();

@@ -125,10 +125,16 @@ async fn who_was_merged_is_shown_as_the_record_that_lives_on() {
     assert_eq!(row["BillToContactId"], json!(survivor));
     assert_eq!(row["Pricebook2Id"], json!(own_book));
 
+    // Who has a key now comes before who had it once.
+    let store_book = stores[0]["s_c__Pricebook_Id__c"].as_str().unwrap();
+    let heir = json!({"LastName": "Heir", "External_ID__c": "OLD-3", "Email": "heir@example.com"});
+    let heir = org.create("Contact", heir).await;
+    names(&daemon, store, "old-3", &heir, store_book).await;
+    names(&daemon, store, "OLD-2", &survivor, own_book).await;
+
     // An address of two names nobody.
     let twin = json!({"LastName": "Twin", "External_ID__c": "TWIN", "Email": "NEW-1@example.com"});
     let twin = org.create("Contact", twin).await;
-    let store_book = stores[0]["s_c__Pricebook_Id__c"].as_str().unwrap();
     names(&daemon, store, "TWIN", &twin, store_book).await;
     for path in [
         "customers/NEW-1@example.com",
