@@ -23,6 +23,7 @@ mod page;
 mod pen;
 pub(in crate::inbound) mod prove;
 mod rows;
+mod schemas;
 mod tally;
 pub mod work;
 
@@ -33,10 +34,10 @@ use anyhow::Context as _;
 use tokio::sync::{mpsc, watch};
 
 use crate::config::ObjectRules;
-use crate::inbound::apply::events::Schemas;
 use crate::inbound::apply::log::Notes;
 use crate::inbound::apply::pen::Pen;
 use crate::inbound::apply::prove::Proofs;
+use crate::inbound::apply::schemas::Schemas;
 use crate::inbound::mapping::stamp_field;
 use crate::inbound::prepare::Planned;
 use crate::model::clock::{Clock, Millis, Moment};

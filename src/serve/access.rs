@@ -194,18 +194,6 @@ impl Entry {
     pub fn operator(&self, world: &World) -> Result<Operator, Problem> {
         self.0.operator(world)
     }
-
-    #[cfg(test)]
-    pub fn named(name: &str) -> Self {
-        Self(Arc::new(Token {
-            name: name.to_owned(),
-            hash: Vec::new(),
-            stores: Vec::new(),
-            customers: false,
-            orders: false,
-            roles: Vec::new(),
-        }))
-    }
 }
 
 impl Token {

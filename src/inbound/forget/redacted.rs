@@ -6,6 +6,7 @@
 //! came since. How far that is, is stored with each step.
 
 use aws_lc_rs::digest::{SHA256, digest};
+use bytes::Bytes;
 use serde_json::Value as Json;
 use tokio_util::sync::CancellationToken;
 
@@ -28,6 +29,9 @@ const BEGUN_BY: &str = "redacting_by";
 /// How far.
 const EVENT: &str = "redacted_event";
 const PAGE: &str = "redacted_page";
+
+/// An event's bytes, and the names of fields that are not in them any more.
+type Kept = (Bytes, Vec<String>);
 
 impl Forget {
     /// Goes through the journal where the rules are others than those it was gone through by; a few steps of it.
@@ -62,41 +66,48 @@ impl Forget {
         let to = last.min(after + EVENTS_PER_STEP);
         let mut redacted = Vec::new();
         for id in self.history.journal.schema_ids()? {
-            let json = self.history.journal.schema(&id)?.unwrap_or_default();
-            let schema = self.history.schema(&id)?;
-            let rules = |object: &str| self.world.sync.rules(object);
-            let redaction = schema.as_ref().map(|schema| {
-                let redaction = Redaction::of(schema, &rules(schema.entity()));
-                (schema, redaction)
-            });
-            let object = redact::object_of(&json).unwrap_or_default();
-            let kept = |payload: &[u8]| match &redaction {
-                Some((schema, redaction)) => redaction.as_ref()?.apply(schema, payload),
-                None => (!redact::may_be_kept(&json, &rules(&object))).then(redact::nothing),
-            };
-            if matches!(&redaction, Some((_, None))) {
+            let Some(kept_of) = self.redaction_of(&id)? else {
                 continue;
-            }
-            for event in self
-                .history
-                .journal
-                .events_written_by(&[id.clone()], after + 1, to)?
-            {
-                if let Some((payload, fields)) = kept(&event.payload) {
-                    let mut fields = fields;
-                    let before = event.redacted.into_iter().filter(|name| !fields.contains(name));
-                    fields = before.chain(fields.clone()).collect();
-                    redacted.push(Redacted {
-                        number: event.number,
-                        payload: payload.to_vec(),
-                        fields,
-                    });
-                }
+            };
+            let ids = std::slice::from_ref(&id);
+            for event in self.history.journal.events_written_by(ids, after + 1, to)? {
+                let Some((payload, fields)) = kept_of(&event.payload) else {
+                    continue;
+                };
+                let before = event.redacted.into_iter();
+                let before = before.filter(|name| !fields.contains(name));
+                redacted.push(Redacted {
+                    number: event.number,
+                    payload: payload.to_vec(),
+                    fields: before.chain(fields.iter().cloned()).collect(),
+                });
             }
         }
         self.empties_logs |= !redacted.is_empty();
         self.journal.redact_events(&redacted, (EVENT, to))?;
         Ok(true)
+    }
+
+    /// What is kept of the events of a schema, each `None` where that is all of it; `None` where that goes for all.
+    fn redaction_of(&mut self, id: &str) -> anyhow::Result<Option<impl Fn(&[u8]) -> Option<Kept> + use<>>> {
+        let schema = self.history.schema(id)?;
+        let json = self.history.journal.schema(id)?.unwrap_or_default();
+        let object = match &schema {
+            Some(schema) => schema.entity().to_owned(),
+            None => redact::object_of(&json).unwrap_or_default(),
+        };
+        let rules = self.world.sync.rules(&object);
+        let redaction = schema.as_ref().and_then(|schema| Redaction::of(schema, &rules));
+        let is_kept = match &schema {
+            Some(_) => redaction.is_none(),
+            None => redact::may_be_kept(&json, &rules),
+        };
+        Ok(
+            (!is_kept).then_some(move |payload: &[u8]| match (&schema, &redaction) {
+                (Some(schema), Some(redaction)) => redaction.apply(schema, payload),
+                _ => Some(redact::nothing()),
+            }),
+        )
     }
 
     /// One page of rows; whether there may be more.

@@ -137,12 +137,25 @@ async fn polls(report: &mut Report, world: &World, config: &config::Sync, mirror
         ));
     }
     let slowest = other.max(checkout).max(page) + POLL_MARGIN_SECONDS;
+    // With as many calls as anybody may allow.
+    let generous = config::Sync {
+        api_calls_daily: Some(u32::MAX),
+        ..config.clone()
+    };
+    let at_best = Limits::new(&generous)
+        .plan(u64::MAX, counts, 0)
+        .intervals
+        .seconds();
+    let at_best = at_best.into_iter().max().unwrap_or(slowest) + POLL_MARGIN_SECONDS;
     let line = match config.stale_after_seconds.map(i64::from) {
         Some(wanted) if wanted < slowest => report.warn(
             Area::Limits,
             "changes",
             &told,
-            &format!("[sync] stale_after_seconds = {wanted} calls some of it stale all the time: set it to at least {slowest}, or api_calls_daily higher"),
+            &match at_best <= wanted {
+                true => format!("[sync] stale_after_seconds = {wanted} calls some of it stale all the time: set it to at least {slowest}, or api_calls_daily higher"),
+                false => format!("[sync] stale_after_seconds = {wanted} calls some of it stale all the time, and no number of calls would be enough: set it to at least {at_best}"),
+            },
         ),
         _ if refusal.is_some() => report.warn(
             Area::Limits,

@@ -163,11 +163,25 @@ fn hash(id: &str) -> Vec<u8> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::Config;
+    use crate::serve::access::Tokens;
+
+    /// Of the token whose secret is a name.
+    fn entry(name: &str) -> Entry {
+        let hash: String = hash(name).iter().map(|byte| format!("{byte:02x}")).collect();
+        let text = format!(
+            "org = {{ login_url = \"https://a\", auth = \"jwt\", client_id = \"c\" }}\nstate = {{ dir = \"s\" }}\n\
+             admin = {{ tokens = [{{ name = \"{name}\", sha256 = \"{hash}\" }}] }}"
+        );
+        Tokens::new(&Config::parse(&text, []).unwrap())
+            .log_in(name)
+            .unwrap()
+    }
 
     #[test]
     fn a_session_ends_unused_at_length_or_for_the_next() {
         let sessions = Sessions::default();
-        let (ana, kim) = (Entry::named("ana"), Entry::named("kim"));
+        let [ana, kim] = ["ana", "kim"].map(entry);
         let begin = |entry: &Entry, now| sessions.begin(entry.clone(), now).unwrap();
         let is_there = |id: &str, now| sessions.find(id, now).is_some();
         let used = begin(&ana, 0);

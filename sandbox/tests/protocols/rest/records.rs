@@ -129,7 +129,7 @@ async fn rows_are_found_by_a_key_or_a_lookup_in_the_recycle_bin_too() {
     let by_lookup = format!("Contact WHERE AccountId = '{account}'");
     for resource in ["query", "queryAll"] {
         for (from, id) in [(by_key, &account), (by_keys, &account), (&by_lookup, &contact)] {
-            assert_eq!(found(resource, from).await, [id.clone()], "{resource} {from}");
+            assert_eq!(found(resource, from).await, [id.as_str()], "{resource} {from}");
         }
     }
     for path in [
@@ -140,11 +140,11 @@ async fn rows_are_found_by_a_key_or_a_lookup_in_the_recycle_bin_too() {
     }
     for (from, id) in [(by_key, &account), (by_keys, &account), (&by_lookup, &contact)] {
         assert_eq!(found("query", from).await, [""; 0], "{from}");
-        assert_eq!(found("queryAll", from).await, [id.clone()], "{from}");
+        assert_eq!(found("queryAll", from).await, [id.as_str()], "{from}");
     }
     // One that is made under the key of a row in the recycle bin stands beside it.
     let again = made("Account", json!({ "Name": "Again", "External_ID__c": "KEY-1" })).await;
-    assert_eq!(found("query", by_key).await, [again.clone()]);
+    assert_eq!(found("query", by_key).await, [again.as_str()]);
     assert_eq!(found("queryAll", by_key).await, [account, again]);
     client.stop().await;
 }
