@@ -166,6 +166,9 @@ pub async fn enter(
     headers: HeaderMap,
     Form(entered): Form<Entered>,
 ) -> Response {
+    if world.tokens.are_none(Access::View) {
+        return Redirect::to("/").into_response();
+    }
     let (sessions, now) = (&world.console.sessions, world.clock.steady());
     let source = source.map_or(Source::Here, |Extension(source)| source);
     if let Some(wait) = sessions.wait(source, now) {
