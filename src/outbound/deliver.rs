@@ -8,11 +8,12 @@ mod late;
 mod order;
 mod party;
 
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use crate::model::clock::Millis;
 use crate::model::order::Problem;
 use crate::model::write::{Entry, Kind, Write};
+use crate::outbound::answer::{self, Having};
 use crate::outbound::compose::{Composer, RECORD, Request};
 use crate::outbound::outcome::{self, Verdict};
 use crate::outbound::version::Version;
@@ -155,8 +156,10 @@ impl Delivery<'_> {
         field: &str,
         key: &str,
     ) -> Result<Option<String>, Trouble> {
-        let found = self.org.by_external_id(object, field, key, &["Id"]).await;
-        let found = self.looked(&json!({"object": object, "key": key}), found, field)?;
+        let asked = json!({"object": object, "key": key});
+        let found = self.org.by_external_id(object, field, key, &["Id", field]).await;
+        let found = self.looked(&asked, found, field)?;
+        self.fits(&asked, (object, &[(field, &[key])]), found.as_slice())?;
         if let Some(id) = found
             .as_ref()
             .and_then(|row| row.get("Id"))
@@ -176,13 +179,19 @@ impl Delivery<'_> {
             return Ok(None);
         };
         let soql = format!(
-            "SELECT Id FROM CampaignMember WHERE CampaignId = {} AND Contact.{} = {}",
+            "SELECT Id, CampaignId FROM CampaignMember WHERE CampaignId = {} AND Contact.{} = {}",
             literal(campaign),
             contact_key.field,
             literal(person)
         );
         let page = self.org.query(&soql, Scope::Live).await;
         let page = self.looked(&json!(soql), page, field)?;
+        let having = ("CampaignId", [campaign]);
+        self.fits(
+            &json!(soql),
+            ("CampaignMember", &[(having.0, &having.1)]),
+            &page.records,
+        )?;
         let id = page
             .records
             .first()
@@ -219,6 +228,15 @@ impl Delivery<'_> {
                 if let Some(problem) = overtaken.and_then(|version| version.refusal(&results)) {
                     return Err(Trouble::sending(Verdict::Overtaken { problem }));
                 }
+                let fits = match results.is_empty() {
+                    true => Ok(()),
+                    false => answer::parts(shape, &request.json(), &results),
+                };
+                if let Err(problem) = fits {
+                    let code = problem.code.clone();
+                    let trouble = self.sent(Verdict::Unanswered { problem }, again, left_at);
+                    return Err(if overwrites { Self::held(&code) } else { trouble });
+                }
                 outcome::of_results(&results, key_field)
                     .map_err(|verdict| self.sent(verdict, again, left_at))?;
                 self.exchange.record_ids.extend(outcome::ids(&results));
@@ -246,6 +264,23 @@ impl Delivery<'_> {
             self.exchange.unanswered_at = Some(left_at);
         }
         Trouble::sending(verdict)
+    }
+
+    /// Lets rows pass that are of the object and have what was looked for. Any others are no answer.
+    fn fits(
+        &mut self,
+        asked: &Value,
+        (object, having): (&str, &[Having<'_>]),
+        rows: &[Map<String, Value>],
+    ) -> Result<(), Trouble> {
+        answer::rows(self.composer.shape, object, having, rows).map_err(|problem| {
+            self.exchange.request = Some(json!({"look_up": asked}).to_string());
+            self.exchange.response = Some(json!(rows).to_string());
+            Trouble {
+                verdict: Verdict::Unanswered { problem },
+                looking: true,
+            }
+        })
     }
 
     /// Notes a look and its answer.

@@ -60,6 +60,9 @@ impl Party {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Look {
     pub soql: String,
+    /// What each row has, and what it is.
+    pub field: String,
+    pub value: String,
     pub by_email: bool,
     /// Records in the recycle bin are asked for too, which tell of a merge.
     pub with_deleted: bool,
@@ -114,6 +117,8 @@ impl Asked<'_> {
             by_email: true,
             with_deleted: false,
             soql: self.soql(shape, (field, email), false),
+            field: field.to_owned(),
+            value: email.to_owned(),
             key: None,
         })
     }
@@ -121,6 +126,8 @@ impl Asked<'_> {
     fn look(&self, shape: &Writable, field: &str, value: &str) -> Look {
         Look {
             soql: self.soql(shape, (field, value), shape.tells_of_merges),
+            field: field.to_owned(),
+            value: value.to_owned(),
             by_email: false,
             with_deleted: shape.tells_of_merges,
             key: Some(value.to_owned()),
@@ -143,7 +150,10 @@ impl Asked<'_> {
 
     fn soql(&self, shape: &Writable, (field, value): (&str, &str), with_deleted: bool) -> String {
         let own = shape.key_field.as_ref();
-        let own = own.map(|key| format!(", {}", key.field)).unwrap_or_default();
+        let mut own = own.map(|key| format!(", {}", key.field)).unwrap_or_default();
+        if !["Id", &own[own.len().min(2)..]].contains(&field) {
+            own += &format!(", {field}");
+        }
         let account = match &self.shape.account.key_field {
             Some(account) if !self.are_persons => format!(", AccountId, Account.{}", account.field),
             _ => String::new(),
@@ -172,12 +182,18 @@ impl Asked<'_> {
         let shape = &self.shape.account;
         let (merges, order) = of_merges(shape.tells_of_merges);
         let condition = format!("{field} = {}", literal(value));
+        let own = match field {
+            "Id" => String::new(),
+            field => format!(", {field}"),
+        };
         let soql = format!(
-            "SELECT Id{merges} FROM {} WHERE {condition} ORDER BY {order} LIMIT {ROWS_MAX}",
+            "SELECT Id{own}{merges} FROM {} WHERE {condition} ORDER BY {order} LIMIT {ROWS_MAX}",
             shape.object
         );
         Look {
             soql,
+            field: field.to_owned(),
+            value: value.to_owned(),
             by_email: false,
             with_deleted: shape.tells_of_merges,
             key: Some(value.to_owned()),

@@ -123,7 +123,7 @@ impl Delivery<'_> {
             if is_changed {
                 // It is the account of the person who has its key.
                 let other = asked.colleague_look(id, party.person.as_deref(), Some(key));
-                party.keeps_account_name = self.finds(&other).await?;
+                party.keeps_account_name = self.finds(&asked, &other).await?;
             }
         }
         party.account = id.map(str::to_owned);
@@ -147,7 +147,7 @@ impl Delivery<'_> {
         let Some(id) = rows.first().and_then(|row| row.get("Id")?.as_str()) else {
             return Ok(());
         };
-        let is_others = self.finds(&asked.colleague_look(id, None, None)).await?;
+        let is_others = self.finds(asked, &asked.colleague_look(id, None, None)).await?;
         if is_others || asked.joins(self.sold(id, store).await?).is_err() {
             return self.hidden_account(asked, key, party).await;
         }
@@ -192,14 +192,17 @@ impl Delivery<'_> {
         let others = asked.colleague_look(account, party.person.as_deref(), None);
         let is_renamed = asked.customer.company.is_some();
         let keeps_name = is_renamed && self.sold(account, write.store_id()).await?.by_another;
-        party.is_own_account = !self.finds(&others).await?;
+        party.is_own_account = !self.finds(asked, &others).await?;
         party.keeps_account_name = keeps_name;
         Ok(())
     }
 
-    async fn finds(&mut self, soql: &str) -> Result<bool, Trouble> {
+    /// Whether a look for people finds any.
+    async fn finds(&mut self, asked: &Asked<'_>, soql: &str) -> Result<bool, Trouble> {
         let page = self.org.query(soql, Scope::Live).await;
-        Ok(!self.looked(&json!(soql), page, "")?.records.is_empty())
+        let page = self.looked(&json!(soql), page, "")?;
+        self.fits(&json!(soql), (&asked.shape.contact.object, &[]), &page.records)?;
+        Ok(!page.records.is_empty())
     }
 
     /// Whether stores have sold to an account, by the orders that were placed here and, where they name their store, by the
@@ -228,7 +231,9 @@ impl Delivery<'_> {
                 literal(account)
             );
             let page = self.org.query(&soql, Scope::Live).await;
-            *is_sold = !self.looked(&json!(soql), page, "")?.records.is_empty();
+            let page = self.looked(&json!(soql), page, "")?;
+            self.fits(&json!(soql), ("Order", &[]), &page.records)?;
+            *is_sold = !page.records.is_empty();
         }
         Ok(sold)
     }
@@ -241,12 +246,12 @@ impl Delivery<'_> {
         look: Look,
         of: Of,
     ) -> Result<(Vec<Map<String, Value>>, bool), Trouble> {
-        let (mut rows, mut into) = present(self.page_of(&look).await?.records);
+        let object = match of {
+            Of::Person => &asked.person_shape().object,
+            Of::Account => &asked.shape.account.object,
+        };
+        let (mut rows, mut into) = present(self.page_of(object, &look).await?.records);
         if let (true, None, Some(key)) = (rows.is_empty(), &into, &look.key) {
-            let object = match of {
-                Of::Person => &asked.person_shape().object,
-                Of::Account => &asked.shape.account.object,
-            };
             into = self
                 .outbox
                 .survivor(object, key)
@@ -259,19 +264,26 @@ impl Delivery<'_> {
                 Of::Person => asked.survivor_look(&id),
                 Of::Account => asked.surviving_account_look(&id),
             };
-            (rows, into) = present(self.page_of(&next).await?.records);
+            (rows, into) = present(self.page_of(object, &next).await?.records);
             merged = true;
         }
         Ok((rows, merged))
     }
 
-    async fn page_of(&mut self, look: &Look) -> Result<Page, Trouble> {
+    async fn page_of(&mut self, object: &str, look: &Look) -> Result<Page, Trouble> {
         let scope = if look.with_deleted {
             Scope::WithDeleted
         } else {
             Scope::Live
         };
         let page = self.org.query(&look.soql, scope).await;
-        self.looked(&json!(look.soql), page, "")
+        let page = self.looked(&json!(look.soql), page, "")?;
+        let having = (look.field.as_str(), [look.value.as_str()]);
+        self.fits(
+            &json!(look.soql),
+            (object, &[(having.0, &having.1)]),
+            &page.records,
+        )?;
+        Ok(page)
     }
 }
