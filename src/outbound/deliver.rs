@@ -20,7 +20,7 @@ use crate::outbound::version::Version;
 use crate::salesforce::rest::{PartResult, Scope};
 use crate::salesforce::soql::literal;
 use crate::salesforce::{Error, Org};
-use crate::store::outbox::{Claimed, Exchange, Outbox};
+use crate::store::outbox::{Claimed, Exchange, NotWritten, Outbox};
 
 /// Why an attempt did not get its write into the org.
 pub struct Trouble {
@@ -60,6 +60,8 @@ pub struct Delivery<'a> {
     composer: Composer<'a>,
     claimed: &'a Claimed,
     exchange: Exchange,
+    /// What a request for the person leaves out.
+    left_out: Vec<NotWritten>,
 }
 
 /// Delivers a write; gives its Salesforce id, or what is in the way, and what was last said.
@@ -74,6 +76,7 @@ pub async fn deliver(
         composer,
         claimed,
         exchange: Exchange::default(),
+        left_out: Vec::new(),
     };
     let Ok(write) = Write::from_json(claimed.kind, &claimed.body) else {
         let trouble = Trouble::refused(Problem::new(
@@ -88,6 +91,7 @@ pub async fn deliver(
         Err(trouble) => return (Err(trouble), delivery.exchange),
     };
     delivery.composer.party = &party;
+    delivery.left_out = delivery.composer.left_out(&write);
     let delivered = match &write {
         Write::Order(order) => delivery.order(order).await,
         Write::Entry(kind, entry) => delivery.entry(*kind, entry).await,
@@ -119,6 +123,7 @@ impl Delivery<'_> {
                 return Ok(known.unwrap_or(id));
             }
         }
+        self.exchange.not_written = Some(self.left_out.clone());
         if let (true, Some(id)) = (request.is_empty(), &known) {
             return Ok(id.clone());
         }

@@ -8,8 +8,9 @@
 //! of somebody who has to be there.
 //!
 //! A contact stays in its company: a write that names another one for it is refused. Somebody new joins a company that the
-//! org has only where the write's store has sold to it, or where no store has and the store may change customers; no
-//! store changes a company that another store has sold to.
+//! org has only where the write's store has sold to it or no store has. That takes a store that may change customers: an
+//! order under a key that can be guessed is a sale too. One that may not brings people only into a company that an order
+//! of its own made. No store changes a company that another store has sold to.
 
 use serde_json::{Map, Value};
 
@@ -47,6 +48,8 @@ pub struct Party {
 pub struct Sold {
     pub by_store: bool,
     pub by_another: bool,
+    /// An order of the store made the account.
+    pub made_by_store: bool,
 }
 
 impl Party {
@@ -288,10 +291,17 @@ impl Asked<'_> {
 
     /// Refuses that somebody new joins an account that is not the store's.
     pub fn joins(&self, sold: Sold) -> Result<(), Problem> {
-        if sold.by_store || !sold.by_another && !self.customer.is_protected {
-            return Ok(());
-        }
-        let sentence = "the org has the account, and the store has not sold to it: name a customer who is in it, or make the contact in the org, then retry";
+        let sentence = if self.customer.is_protected {
+            if sold.made_by_store {
+                return Ok(());
+            }
+            "the org has the account, and no order of the store made it: send the customer with a token for customers, name one who is in the account, or make the contact in the org, then retry"
+        } else {
+            if sold.by_store || !sold.by_another {
+                return Ok(());
+            }
+            "the org has the account, and the store has not sold to it: name a customer who is in it, or make the contact in the org, then retry"
+        };
         Err(Problem::new("ACCOUNT_OF_ANOTHER_STORE", sentence))
     }
 

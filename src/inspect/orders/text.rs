@@ -32,6 +32,9 @@ pub fn list(views: &[View], next: Option<i64>) -> String {
         if let Some(order) = &view.waits_for {
             let _ = writeln!(text, "        waits for the order {order}");
         }
+        for left_out in &view.not_written {
+            let _ = writeln!(text, "        not written: {}: {}", left_out.field, left_out.why);
+        }
     }
     if let Some(next) = next {
         let _ = writeln!(text, "there are more: --after {next}");

@@ -66,6 +66,7 @@ impl Delivery<'_> {
     }
 
     async fn create(&mut self, order: &Placed, request: &Request) -> Result<String, Trouble> {
+        self.exchange.not_written = Some(self.left_out.clone());
         let results = self.send(request, &self.order_key(order)?, Again::Fails).await?;
         outcome::id_of(&results, RECORD).ok_or_else(|| Trouble::sending(outcome::unclear()))
     }

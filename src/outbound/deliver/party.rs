@@ -4,6 +4,7 @@ use serde_json::{Map, Value, json};
 
 use super::{Delivery, Trouble};
 use crate::config::Customers;
+use crate::model::clock::{Millis, parse_datetime};
 use crate::model::order::Problem;
 use crate::model::write::{Kind, Write};
 use crate::outbound::compose::FOUND;
@@ -15,6 +16,9 @@ use crate::store::outbox::OutboxError;
 
 /// Most merges that are followed, one after the other.
 const MERGES_MAX: usize = 5;
+
+/// Stamps are whole seconds, and the org's time is known to one.
+const STAMP_MILLIS: Millis = 2_000;
 
 /// What a look is for.
 #[derive(Clone, Copy, Debug)]
@@ -118,6 +122,7 @@ impl Delivery<'_> {
                 sold = self.sold(id, store).await?;
             }
             if !party.is_in_account {
+                self.note_made(id, store, asked, &mut sold).await?;
                 asked.joins(sold).map_err(Trouble::refused)?;
             }
             if is_changed {
@@ -148,7 +153,9 @@ impl Delivery<'_> {
             return Ok(());
         };
         let is_others = self.finds(asked, &asked.colleague_look(id, None, None)).await?;
-        if is_others || asked.joins(self.sold(id, store).await?).is_err() {
+        let mut sold = self.sold(id, store).await?;
+        self.note_made(id, store, asked, &mut sold).await?;
+        if is_others || asked.joins(sold).is_err() {
             return self.hidden_account(asked, key, party).await;
         }
         party.account = Some(id.to_owned());
@@ -210,7 +217,11 @@ impl Delivery<'_> {
     async fn sold(&mut self, account: &str, store: &str) -> Result<Sold, Trouble> {
         let placed = self.outbox.sold(account, store);
         let (by_store, by_another) = placed.map_err(|error| unreadable(&error))?;
-        let mut sold = Sold { by_store, by_another };
+        let mut sold = Sold {
+            by_store,
+            by_another,
+            ..Sold::default()
+        };
         let field = self.composer.mapping.field("order.store");
         let Some(field) = field.and_then(|field| self.composer.shape.order.limits(field)) else {
             return Ok(sold);
@@ -236,6 +247,32 @@ impl Delivery<'_> {
             *is_sold = !page.records.is_empty();
         }
         Ok(sold)
+    }
+
+    /// Notes whether an order of the store made an account: one that was accepted before the account was there.
+    async fn note_made(
+        &mut self,
+        account: &str,
+        store: &str,
+        asked: &Asked<'_>,
+        sold: &mut Sold,
+    ) -> Result<(), Trouble> {
+        if !asked.customer.is_protected || !sold.by_store {
+            return Ok(());
+        }
+        let first = self.outbox.first_sale(account, store);
+        let Some(first) = first.map_err(|error| unreadable(&error))? else {
+            return Ok(());
+        };
+        let object = &asked.shape.account.object;
+        let soql = format!("SELECT Id, CreatedDate FROM {object} WHERE Id = {}", literal(account));
+        let page = self.org.query(&soql, Scope::Live).await;
+        let page = self.looked(&json!(soql), page, "")?;
+        self.fits(&json!(soql), (object, &[("Id", &[account])]), &page.records)?;
+        let created = page.records.first().and_then(|row| row.get("CreatedDate")?.as_str());
+        let created_at = created.and_then(parse_datetime);
+        sold.made_by_store = created_at.is_some_and(|at| self.org.as_org_time(first) < at + STAMP_MILLIS);
+        Ok(())
     }
 
     /// What a look finds, and whether that is what a record was merged into that it meant. Where the recycle bin does not
