@@ -181,7 +181,10 @@ mod tests {
             (vec![contact(), record(ITEM), item(ORDER)], false),
             (vec![contact(), record("801Sb0000000001IAB"), item(ITEM)], false),
             (vec![contact(), record("zzz"), item(ITEM)], false),
-            (vec![contact(), result("record", 201, json!({})), item(ITEM)], false),
+            (
+                vec![contact(), result("record", 201, json!({})), item(ITEM)],
+                false,
+            ),
             (
                 vec![
                     contact(),

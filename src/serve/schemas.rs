@@ -215,9 +215,7 @@ fn customer() -> Value {
 /// The members that tell of a person.
 fn person() -> Value {
     let names = members::CUSTOMER.into_iter();
-    names
-        .map(|name| (name.to_owned(), posted_text()))
-        .collect()
+    names.map(|name| (name.to_owned(), posted_text())).collect()
 }
 
 /// What is sent of every other kind of write, by the table that it is read with.

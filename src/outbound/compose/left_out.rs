@@ -64,9 +64,7 @@ impl Composer<'_> {
             .map(|(member, _)| NotWritten::new(format!("{prefix}{member}"), why(member)))
             .collect();
         if let Some(entry) = change {
-            left_out.extend(
-                rest(&parts, entry).map(|member| NotWritten::new(member.clone(), why(&member))),
-            );
+            left_out.extend(rest(&parts, entry).map(|member| NotWritten::new(member.clone(), why(&member))));
         }
         left_out
     }
@@ -98,7 +96,9 @@ fn rest<'a>(parts: &'a [Part<'_>], entry: &'a Entry) -> impl Iterator<Item = Str
         ("billing_address", &entry.billing_address, Place::Billing),
     ];
     let addresses = addresses.into_iter().filter(|(_, address, place)| {
-        let is_sent = address.as_ref().is_some_and(|address| *address != Address::default());
+        let is_sent = address
+            .as_ref()
+            .is_some_and(|address| *address != Address::default());
         is_sent && !is_written(parts, *place, None)
     });
     let fields = entry.fields.keys();

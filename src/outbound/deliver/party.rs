@@ -265,11 +265,17 @@ impl Delivery<'_> {
             return Ok(());
         };
         let object = &asked.shape.account.object;
-        let soql = format!("SELECT Id, CreatedDate FROM {object} WHERE Id = {}", literal(account));
+        let soql = format!(
+            "SELECT Id, CreatedDate FROM {object} WHERE Id = {}",
+            literal(account)
+        );
         let page = self.org.query(&soql, Scope::Live).await;
         let page = self.looked(&json!(soql), page, "")?;
         self.fits(&json!(soql), (object, &[("Id", &[account])]), &page.records)?;
-        let created = page.records.first().and_then(|row| row.get("CreatedDate")?.as_str());
+        let created = page
+            .records
+            .first()
+            .and_then(|row| row.get("CreatedDate")?.as_str());
         let created_at = created.and_then(parse_datetime);
         sold.made_by_store = created_at.is_some_and(|at| self.org.as_org_time(first) < at + STAMP_MILLIS);
         Ok(())

@@ -189,8 +189,8 @@ impl<'a> Shelf<'a> {
         if let Some(real) = moment("placeholder_for_id")? {
             facts.is_placeholder = true;
             let real_entry = self.book.entry(self.connection, &real)?;
-            facts.is_needed_as_placeholder = real_entry.is_some_and(|entry| entry.restricted)
-                && self.approval(&real)?.is_none();
+            facts.is_needed_as_placeholder =
+                real_entry.is_some_and(|entry| entry.restricted) && self.approval(&real)?.is_none();
         }
         Ok(facts)
     }
