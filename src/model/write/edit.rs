@@ -275,7 +275,10 @@ mod tests {
                 json!({"customer": {"email": "a@localhost"}}),
                 "customer.email is not",
             ),
-            (json!({"lines": {"1": {"quantity": "3"}}}), "lines has no member 1"),
+            (
+                json!({"lines": {"1": {"quantity": "3"}}}),
+                "lines has no member 1",
+            ),
             (
                 json!({"lines": {"0": {"quantity": "0"}}}),
                 "lines[0].quantity must be",
