@@ -5,7 +5,7 @@
 //! 2. [`push`] claims it, one write of an account at a time, when [`schedule`] lets it.
 //! 3. [`deliver`] looks up first what may already be there ([`read_back`], [`meant`]), and sends what is missing.
 //! 4. [`compose`] makes the requests, in the [`shape`] that the org has and by the [`mapping`] that is configured.
-//! 5. [`outcome`] tells from the answer what to do next.
+//! 5. [`answer`] holds what the org says against what was asked, and [`outcome`] tells from it what to do next.
 //! 6. [`confirm`] closes it when it comes back as a change of the org's own.
 //! 7. [`forget`] drops what it held once that is old, or the person it is about was deleted.
 //!
@@ -14,6 +14,7 @@
 //! values has no such key: while it may still arrive, nothing of its lane is sent. Where the org has a field for it, such a
 //! write carries a number ([`version`]) by which the org refuses it once a later one is there.
 
+pub mod answer;
 pub mod compose;
 pub mod confirm;
 pub mod deliver;

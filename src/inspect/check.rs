@@ -12,6 +12,7 @@ mod mirror;
 mod orders;
 mod reach;
 mod versions;
+mod zones;
 
 use std::path::Path;
 
@@ -223,6 +224,7 @@ async fn check(report: &mut Report, config: &Config, offline: bool) {
     reach::limits(report, &world, config).await;
     let members = mirror::channels(report, &world, &config.sync).await;
     mirror::objects(report, &world, config, &members).await;
+    zones::stores(report, &world, &config.sync).await;
     orders::rights(report, &world, config.orders.external_id_field.as_deref()).await;
     orders::statuses(report, &world, &config.orders).await;
     orders::persons(report, &world, &config.orders).await;

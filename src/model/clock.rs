@@ -202,6 +202,11 @@ pub struct Local {
     pub weekday: u8,
 }
 
+/// Whether this machine knows a time zone by its IANA name.
+pub fn is_known_zone(name: &str) -> bool {
+    jiff::tz::TimeZone::get(name).is_ok()
+}
+
 /// A moment in a time zone by its IANA name; in UTC where there is none, or none that this machine knows.
 pub fn local(millis: Millis, zone: Option<&str>) -> Local {
     let zone = zone.and_then(|name| jiff::tz::TimeZone::get(name).ok());

@@ -41,6 +41,13 @@ pub fn standard_object(id: &str) -> Option<&'static str> {
     known.map(|(_, object)| *object)
 }
 
+/// Whether ids of an object begin alike in every org.
+pub fn has_standard_prefix(object: &str) -> bool {
+    STANDARD
+        .iter()
+        .any(|(_, standard)| standard.eq_ignore_ascii_case(object))
+}
+
 /// What is said of an id of another object than those that a member takes.
 pub fn refusal(found: &str, expected: &[impl AsRef<str>]) -> String {
     let named: Vec<&str> = expected.iter().take(NAMED_MAX).map(AsRef::as_ref).collect();

@@ -246,6 +246,9 @@ pub struct Line {
     /// The product whose stock it holds, where that counts.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub holds: Option<String>,
+    /// The approval that it holds so many of, where its account may buy no more than so many.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub approval: Option<String>,
     #[serde(default)]
     pub fields: Fields,
 }

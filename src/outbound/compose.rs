@@ -8,6 +8,7 @@
 mod customer;
 mod entry;
 mod extras;
+pub mod left_out;
 pub mod staged;
 
 #[cfg(test)]

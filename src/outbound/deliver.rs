@@ -8,18 +8,19 @@ mod late;
 mod order;
 mod party;
 
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use crate::model::clock::Millis;
 use crate::model::order::Problem;
 use crate::model::write::{Entry, Kind, Write};
+use crate::outbound::answer::{self, Having};
 use crate::outbound::compose::{Composer, RECORD, Request};
 use crate::outbound::outcome::{self, Verdict};
 use crate::outbound::version::Version;
 use crate::salesforce::rest::{PartResult, Scope};
 use crate::salesforce::soql::literal;
 use crate::salesforce::{Error, Org};
-use crate::store::outbox::{Claimed, Exchange, Outbox};
+use crate::store::outbox::{Claimed, Exchange, NotWritten, Outbox};
 
 /// Why an attempt did not get its write into the org.
 pub struct Trouble {
@@ -59,6 +60,8 @@ pub struct Delivery<'a> {
     composer: Composer<'a>,
     claimed: &'a Claimed,
     exchange: Exchange,
+    /// What a request for the person leaves out.
+    left_out: Vec<NotWritten>,
 }
 
 /// Delivers a write; gives its Salesforce id, or what is in the way, and what was last said.
@@ -73,6 +76,7 @@ pub async fn deliver(
         composer,
         claimed,
         exchange: Exchange::default(),
+        left_out: Vec::new(),
     };
     let Ok(write) = Write::from_json(claimed.kind, &claimed.body) else {
         let trouble = Trouble::refused(Problem::new(
@@ -87,6 +91,7 @@ pub async fn deliver(
         Err(trouble) => return (Err(trouble), delivery.exchange),
     };
     delivery.composer.party = &party;
+    delivery.left_out = delivery.composer.left_out(&write);
     let delivered = match &write {
         Write::Order(order) => delivery.order(order).await,
         Write::Entry(kind, entry) => delivery.entry(*kind, entry).await,
@@ -118,6 +123,7 @@ impl Delivery<'_> {
                 return Ok(known.unwrap_or(id));
             }
         }
+        self.exchange.not_written = Some(self.left_out.clone());
         if let (true, Some(id)) = (request.is_empty(), &known) {
             return Ok(id.clone());
         }
@@ -155,8 +161,10 @@ impl Delivery<'_> {
         field: &str,
         key: &str,
     ) -> Result<Option<String>, Trouble> {
-        let found = self.org.by_external_id(object, field, key, &["Id"]).await;
-        let found = self.looked(&json!({"object": object, "key": key}), found, field)?;
+        let asked = json!({"object": object, "key": key});
+        let found = self.org.by_external_id(object, field, key, &["Id", field]).await;
+        let found = self.looked(&asked, found, field)?;
+        self.fits(&asked, (object, &[(field, &[key])]), found.as_slice())?;
         if let Some(id) = found
             .as_ref()
             .and_then(|row| row.get("Id"))
@@ -176,13 +184,19 @@ impl Delivery<'_> {
             return Ok(None);
         };
         let soql = format!(
-            "SELECT Id FROM CampaignMember WHERE CampaignId = {} AND Contact.{} = {}",
+            "SELECT Id, CampaignId FROM CampaignMember WHERE CampaignId = {} AND Contact.{} = {}",
             literal(campaign),
             contact_key.field,
             literal(person)
         );
         let page = self.org.query(&soql, Scope::Live).await;
         let page = self.looked(&json!(soql), page, field)?;
+        let having = ("CampaignId", [campaign]);
+        self.fits(
+            &json!(soql),
+            ("CampaignMember", &[(having.0, &having.1)]),
+            &page.records,
+        )?;
         let id = page
             .records
             .first()
@@ -219,6 +233,15 @@ impl Delivery<'_> {
                 if let Some(problem) = overtaken.and_then(|version| version.refusal(&results)) {
                     return Err(Trouble::sending(Verdict::Overtaken { problem }));
                 }
+                let fits = match results.is_empty() {
+                    true => Ok(()),
+                    false => answer::parts(shape, &request.json(), &results),
+                };
+                if let Err(problem) = fits {
+                    let code = problem.code.clone();
+                    let trouble = self.sent(Verdict::Unanswered { problem }, again, left_at);
+                    return Err(if overwrites { Self::held(&code) } else { trouble });
+                }
                 outcome::of_results(&results, key_field)
                     .map_err(|verdict| self.sent(verdict, again, left_at))?;
                 self.exchange.record_ids.extend(outcome::ids(&results));
@@ -246,6 +269,23 @@ impl Delivery<'_> {
             self.exchange.unanswered_at = Some(left_at);
         }
         Trouble::sending(verdict)
+    }
+
+    /// Lets rows pass that are of the object and have what was looked for. Any others are no answer.
+    fn fits(
+        &mut self,
+        asked: &Value,
+        (object, having): (&str, &[Having<'_>]),
+        rows: &[Map<String, Value>],
+    ) -> Result<(), Trouble> {
+        answer::rows(self.composer.shape, object, having, rows).map_err(|problem| {
+            self.exchange.request = Some(json!({"look_up": asked}).to_string());
+            self.exchange.response = Some(json!(rows).to_string());
+            Trouble {
+                verdict: Verdict::Unanswered { problem },
+                looking: true,
+            }
+        })
     }
 
     /// Notes a look and its answer.

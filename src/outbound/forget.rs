@@ -2,8 +2,12 @@
 //!
 //! Promises that a person's deletion is followed whoever made it: the change feed tells of it, and where the feed does
 //! not reach back (a start, a cache that was made again), every person that a write is about is looked for in the
-//! cache, and asked for where it is not there. What no change tells of is asked for on a schedule (`round`). A record
-//! that the org no longer shows is taken as deleted, as it is in the cache; one that went into another is not forgotten
+//! cache, and asked for where it is not there. What no change tells of is asked for on a schedule (`round`).
+//!
+//! What erases is the org's word about a record of a person: a change that deletes it, or a look for that very object under
+//! an id of it that finds nothing, as the cache too takes a record that the org no longer shows. What is no id, or one of
+//! another object, erases nothing. A write that names a contact goes with the contact: that an account is not there, whose
+//! id an answer may have told wrongly, erases nothing of a contact who is. A record that went into another is not forgotten
 //! by that alone ([`gone`]).
 //!
 //! It races with push: a write that is still open is erased once it is finished.

@@ -9,6 +9,7 @@ use serde_json::Value;
 
 use crate::model::clock::{parse_date, parse_datetime};
 use crate::model::id;
+use crate::model::order::day;
 use crate::model::order::digits::{self, Digits};
 use crate::salesforce::describe::Field;
 
@@ -156,10 +157,13 @@ impl Form {
 
     fn refusal(&self, value: &Value) -> Option<String> {
         match self {
+            // The org takes a number for the text of it.
+            Self::Text { .. } | Self::Choice { .. } if value.is_boolean() => is_not(false, "text, in quotes"),
             Self::Text { length } => too_long(*length, value.as_str()?),
             Self::Choice { values, many } => not_among(values, *many, value.as_str()?),
             Self::Number { whole, scale } => not_in_range(*whole, *scale, value),
             Self::Integer { digits } => not_in_range(*digits, 0, value),
+            Self::Date | Self::DateTime if is_out_of_range(value) => Some(day::OUT_OF_RANGE.to_owned()),
             Self::Date => is_not(is_date(value), "a date such as 2026-11-22"),
             Self::DateTime => is_not(
                 is_datetime(value),
@@ -241,6 +245,13 @@ pub fn too_fine(found: u32, scale: u32, taker: &str) -> Option<String> {
 
 fn is_not(fits: bool, wanted: &str) -> Option<String> {
     (!fits).then(|| format!("must be {wanted}"))
+}
+
+/// Whether a value begins with a date that no org keeps.
+fn is_out_of_range(value: &Value) -> bool {
+    let text = value.as_str().map_or("", str::trim);
+    let begins = text.get(..10).is_some_and(|date| parse_date(date).is_some());
+    begins && !day::is_of_org(text)
 }
 
 fn is_date(value: &Value) -> bool {
@@ -336,6 +347,8 @@ mod tests {
                 "has 4,000 characters: the org takes 10",
             ),
             ("string", json!(12), ""),
+            ("string", json!(true), "must be text, in quotes"),
+            ("picklist", json!(false), "must be text, in quotes"),
             ("picklist", json!("Red"), ""),
             ("picklist", json!("red"), ""),
             (
@@ -427,6 +440,8 @@ mod tests {
     #[test]
     fn the_form_of_other_values_is_held_against_what_describe_tells() {
         holds(&[
+            ("date", json!("0000-01-01"), day::OUT_OF_RANGE),
+            ("datetime", json!("4001-01-01T00:00:00Z"), day::OUT_OF_RANGE),
             ("date", json!("2026-11-22"), ""),
             ("date", json!("22.11.2026"), "must be a date such as 2026-11-22"),
             (

@@ -8,8 +8,9 @@
 //! of somebody who has to be there.
 //!
 //! A contact stays in its company: a write that names another one for it is refused. Somebody new joins a company that the
-//! org has only where the write's store has sold to it, or where no store has and the store may change customers; no
-//! store changes a company that another store has sold to.
+//! org has only where the write's store has sold to it or no store has. That takes a store that may change customers: an
+//! order under a key that can be guessed is a sale too. One that may not brings people only into a company that an order
+//! of its own made. No store changes a company that another store has sold to.
 
 use serde_json::{Map, Value};
 
@@ -47,6 +48,8 @@ pub struct Party {
 pub struct Sold {
     pub by_store: bool,
     pub by_another: bool,
+    /// An order of the store made the account.
+    pub made_by_store: bool,
 }
 
 impl Party {
@@ -60,6 +63,9 @@ impl Party {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Look {
     pub soql: String,
+    /// What each row has, and what it is.
+    pub field: String,
+    pub value: String,
     pub by_email: bool,
     /// Records in the recycle bin are asked for too, which tell of a merge.
     pub with_deleted: bool,
@@ -114,6 +120,8 @@ impl Asked<'_> {
             by_email: true,
             with_deleted: false,
             soql: self.soql(shape, (field, email), false),
+            field: field.to_owned(),
+            value: email.to_owned(),
             key: None,
         })
     }
@@ -121,6 +129,8 @@ impl Asked<'_> {
     fn look(&self, shape: &Writable, field: &str, value: &str) -> Look {
         Look {
             soql: self.soql(shape, (field, value), shape.tells_of_merges),
+            field: field.to_owned(),
+            value: value.to_owned(),
             by_email: false,
             with_deleted: shape.tells_of_merges,
             key: Some(value.to_owned()),
@@ -143,7 +153,10 @@ impl Asked<'_> {
 
     fn soql(&self, shape: &Writable, (field, value): (&str, &str), with_deleted: bool) -> String {
         let own = shape.key_field.as_ref();
-        let own = own.map(|key| format!(", {}", key.field)).unwrap_or_default();
+        let mut own = own.map(|key| format!(", {}", key.field)).unwrap_or_default();
+        if !["Id", &own[own.len().min(2)..]].contains(&field) {
+            own += &format!(", {field}");
+        }
         let account = match &self.shape.account.key_field {
             Some(account) if !self.are_persons => format!(", AccountId, Account.{}", account.field),
             _ => String::new(),
@@ -172,12 +185,18 @@ impl Asked<'_> {
         let shape = &self.shape.account;
         let (merges, order) = of_merges(shape.tells_of_merges);
         let condition = format!("{field} = {}", literal(value));
+        let own = match field {
+            "Id" => String::new(),
+            field => format!(", {field}"),
+        };
         let soql = format!(
-            "SELECT Id{merges} FROM {} WHERE {condition} ORDER BY {order} LIMIT {ROWS_MAX}",
+            "SELECT Id{own}{merges} FROM {} WHERE {condition} ORDER BY {order} LIMIT {ROWS_MAX}",
             shape.object
         );
         Look {
             soql,
+            field: field.to_owned(),
+            value: value.to_owned(),
             by_email: false,
             with_deleted: shape.tells_of_merges,
             key: Some(value.to_owned()),
@@ -272,10 +291,17 @@ impl Asked<'_> {
 
     /// Refuses that somebody new joins an account that is not the store's.
     pub fn joins(&self, sold: Sold) -> Result<(), Problem> {
-        if sold.by_store || !sold.by_another && !self.customer.is_protected {
-            return Ok(());
-        }
-        let sentence = "the org has the account, and the store has not sold to it: name a customer who is in it, or make the contact in the org, then retry";
+        let sentence = if self.customer.is_protected {
+            if sold.made_by_store {
+                return Ok(());
+            }
+            "the org has the account, and no order of the store made it: send the customer with a token for customers, name one who is in the account, or make the contact in the org, then retry"
+        } else {
+            if sold.by_store || !sold.by_another {
+                return Ok(());
+            }
+            "the org has the account, and the store has not sold to it: name a customer who is in it, or make the contact in the org, then retry"
+        };
         Err(Problem::new("ACCOUNT_OF_ANOTHER_STORE", sentence))
     }
 

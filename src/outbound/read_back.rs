@@ -24,7 +24,9 @@ pub const ORDER_FIELDS: [&str; 5] = [
     "LastModifiedDate",
     "LastModifiedById",
 ];
-pub const ITEM_FIELDS: [&str; 5] = [
+pub const ITEM_FIELDS: [&str; 7] = [
+    "Id",
+    "OrderId",
     "PricebookEntryId",
     "Quantity",
     "UnitPrice",

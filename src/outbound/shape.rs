@@ -237,6 +237,19 @@ impl Shape {
         own.or_else(|| id::standard_object(id))
     }
 
+    /// Whether a text has the form of an id, and is not one of another object, as far as that can be told.
+    pub fn is_id_of(&self, text: &str, object: &str) -> bool {
+        let is_known = || {
+            let mut known = self.key_prefixes.values().map(String::as_str);
+            known.any(|known| known.eq_ignore_ascii_case(object)) || id::has_standard_prefix(object)
+        };
+        id::is_id(text)
+            && match self.object_of(text) {
+                Some(own) => own.eq_ignore_ascii_case(object),
+                None => !is_known(),
+            }
+    }
+
     /// Whether each item of an order can have a key of its own.
     pub fn items_have_keys(&self) -> bool {
         self.item.key_field.is_some()
@@ -264,8 +277,16 @@ impl Shape {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
+
+    /// Objects with a key, of an org that tells no more of them.
+    pub(crate) fn plain() -> Shape {
+        let key: &[FieldCase] = &[("External_ID__c", true, true, true)];
+        let [order, account, contact, item] =
+            ["Order", "Account", "Contact", "OrderItem"].map(|object| describe(object, key));
+        Shape::of(&order, &account, &contact, &item, None).unwrap()
+    }
 
     /// Name, external id, unique, createable.
     type FieldCase = (&'static str, bool, bool, bool);

@@ -409,6 +409,7 @@ pub fn told(view: &View) -> Value {
         "error": view.problem.as_ref().map(|problem| serde_json::json!({"code": problem.code, "message": problem.message})),
         "attempts": view.attempts,
         "waits_for": view.waits_for,
+        "not_written": view.not_written,
         "next_attempt_at": view.due_at.map(format_datetime),
         "accepted_at": format_datetime(view.accepted_at),
         "updated_at": format_datetime(view.updated_at),

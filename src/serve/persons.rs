@@ -9,6 +9,7 @@ use rusqlite::Connection;
 
 use crate::model::clock::Millis;
 use crate::model::order;
+use crate::outbound::compose::left_out::{ACCOUNT_SHARED, COMPANY_OF_ORDER, COMPANY_SHARED, PERSON_KEPT};
 use crate::serve::World;
 use crate::serve::orders::NotWritten;
 use crate::serve::problem::Problem;
@@ -67,17 +68,6 @@ pub fn named(world: &World, cache: &Connection, name: &str) -> Result<Option<Cus
         }
     }
 }
-
-/// What is said of a member of the account that is not written, because the account is not the customer's alone.
-pub const ACCOUNT_SHARED: &str = "the account of the customer is shared or another's, and is changed by no one person: name the customer's account by account_external_id to rename it, or change it in the org";
-
-/// The same of a name where another store has sold to the account.
-pub const COMPANY_SHARED: &str =
-    "another store has sold to the account, so that it keeps its name: change the name in the org";
-
-/// The same of a company that comes with an order or a case.
-pub const COMPANY_OF_ORDER: &str =
-    "the org has the account, and an order changes none: send it as a change of the customer";
 
 /// What a write sends that is about the account.
 #[derive(Clone, Copy, Debug)]
@@ -166,9 +156,6 @@ fn is_own(world: &World, cache: &Connection, account: &str, customer: &Customer)
     let person = customer.contact_id.as_deref().unwrap_or_default();
     Ok(has_key && !customers::has_others(cache, account, person)?)
 }
-
-/// What is said of the members of a person who stays as they are.
-pub const PERSON_KEPT: &str = "the org has the customer, and the token may not change customers";
 
 /// The org's stamps are whole seconds, and its clock may differ a little from this machine's.
 const STAMP_MILLIS: Millis = 2_000;

@@ -133,8 +133,15 @@ fn words_or_null() -> Value {
     shown.chain([Value::Null]).collect()
 }
 
+/// Any text that is taken.
+fn posted_text() -> Value {
+    json!({"type": "string", "maxLength": members::TEXT_CHARACTERS_MAX})
+}
+
 fn orders() -> Value {
-    let text = json!({"type": "string"});
+    let text = posted_text();
+    let not_written = json!({"type": "array", "items": {"type": "object", "properties": {
+        "field": {"type": "string"}, "why": {"type": "string"}}}});
     let number = quantity();
     let amount = amount();
     json!({
@@ -169,11 +176,12 @@ fn orders() -> Value {
             "filter": {"type": "object"}}},
         "Accepted": {"type": "object", "required": ["external_id", "state"], "properties": {
             "external_id": text, "state": text, "accepted_at": text, "status_url": text,
-            "not_written": {"type": "array", "items": {"type": "object", "properties": {"field": text, "why": text}}}}},
+            "not_written": not_written}},
         "OrderState": {"type": "object", "required": ["external_id", "state", "salesforce_id", "error", "attempts"], "properties": {
             "external_id": text, "org_key": text,
             "state": {"enum": WriteState::ALL},
-            "salesforce_id": text_or_null(), "error": {"type": ["object", "null"]}, "attempts": {"type": "integer"}}},
+            "salesforce_id": text_or_null(), "error": {"type": ["object", "null"]}, "attempts": {"type": "integer"},
+            "not_written": not_written}},
     })
 }
 
@@ -207,9 +215,7 @@ fn customer() -> Value {
 /// The members that tell of a person.
 fn person() -> Value {
     let names = members::CUSTOMER.into_iter();
-    names
-        .map(|name| (name.to_owned(), json!({"type": "string"})))
-        .collect()
+    names.map(|name| (name.to_owned(), posted_text())).collect()
 }
 
 /// What is sent of every other kind of write, by the table that it is read with.
@@ -232,7 +238,7 @@ fn writes() -> Value {
         }
     }
     all.insert("CustomerChange".to_owned(), change);
-    let text = json!({"type": "string"});
+    let text = posted_text();
     let update = json!({"type": "object", "properties": {
         "external_id": text, "payment": reference("Payment"),
         "cancelled": {"type": "object", "properties": {"reason": text}},
@@ -243,7 +249,7 @@ fn writes() -> Value {
 }
 
 fn write(spec: &Spec) -> Value {
-    let text = json!({"type": "string"});
+    let text = posted_text();
     let mut properties = json!({"external_id": text, "fields": {"type": "object"}});
     let mut add = |name: &str, schema: Value| properties[name] = schema;
     for member in spec.members {

@@ -42,7 +42,7 @@ pub use held::{Held, Limit};
 pub use kept::{Bounds, PERSONS, person_object};
 pub use open_orders::PendingOrder;
 pub use queue::{Accepted, Claimed, Exchange, NewWrite, StoreKey};
-pub use read::{Attempt, Sent, View};
+pub use read::{Attempt, NotWritten, Sent, View};
 pub use standing::{InState, standing_in};
 pub use survivors::Merged;
 pub use transitions::ANSWER_AWAITED;
@@ -65,6 +65,7 @@ pub const KIND: database::Kind = database::Kind {
         include_str!("migrations/outbox_0010.sql"),
         include_str!("migrations/outbox_0011.sql"),
         include_str!("migrations/outbox_0012.sql"),
+        include_str!("migrations/outbox_0013.sql"),
     ],
     page_bytes: 4096,
     synchronous: "full",

@@ -1,5 +1,6 @@
 //! What storefronts send, on its way to the org and in it.
 
+mod answers;
 mod cards;
 mod companies;
 mod days;

@@ -1,5 +1,6 @@
 //! What a storefront gets from the daemon over HTTP, against an org of several stores.
 
+mod approvals;
 pub mod customers;
 mod edges;
 mod headers;

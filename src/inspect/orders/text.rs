@@ -32,6 +32,9 @@ pub fn list(views: &[View], next: Option<i64>) -> String {
         if let Some(order) = &view.waits_for {
             let _ = writeln!(text, "        waits for the order {order}");
         }
+        for left_out in &view.not_written {
+            let _ = writeln!(text, "        not written: {}: {}", left_out.field, left_out.why);
+        }
     }
     if let Some(next) = next {
         let _ = writeln!(text, "there are more: --after {next}");
@@ -93,12 +96,19 @@ fn one_attempt(attempt: &Attempt) -> String {
     text
 }
 
+/// What an edit of items leaves to the person who makes it.
+const ITEMS_EDITED: &str = "the rules of [orders.rules] (restricted, stock, the most of an order, prices) are not applied to an edit: whether the order may have these items is for you to say\n";
+
 pub fn changes(count: usize, changes: &[Change]) -> String {
     let mut text = differences(changes);
     let _ = match count {
         1 => writeln!(text, "1 write changed"),
         count => writeln!(text, "{count} writes changed"),
     };
+    let is_item = |change: &Change| change.path.starts_with("lines");
+    if changes.iter().any(is_item) {
+        text.push_str(ITEMS_EDITED);
+    }
     text
 }
 

@@ -1,6 +1,6 @@
 //! The day of an order: that of the store's calendar, or one that the storefront sends, within limits. Pure.
 
-use crate::model::clock::{Millis, local, parse_date};
+use crate::model::clock::{Millis, local, parse_date, parse_datetime};
 use crate::model::order::members::Invalid;
 
 /// How far back a storefront may date an order, and how far ahead: the shopper's day may be ahead of the store's.
@@ -8,6 +8,19 @@ pub const DAYS_BACK_MAX: i64 = 30;
 pub const DAYS_AHEAD_MAX: i64 = 1;
 
 const DAY_MILLIS: i64 = 86_400_000;
+
+/// What is said of a date that no org keeps.
+pub const OUT_OF_RANGE: &str = "must be from 1700-01-01 to 4000-12-31: the org keeps no other dates";
+
+/// The first and the last day that an org keeps.
+const ORG_DAYS: [&str; 2] = ["1700-01-01", "4000-12-31"];
+
+/// Whether a date, or a date and time, is one that an org keeps. What is neither is judged elsewhere.
+pub fn is_of_org(text: &str) -> bool {
+    let [first, last] = ORG_DAYS.map(|day| parse_date(day).unwrap_or_default());
+    let at = parse_datetime(text).or_else(|| parse_date(text.get(..10).unwrap_or(text)));
+    at.is_none_or(|at| (first..last + DAY_MILLIS).contains(&at))
+}
 
 /// The day of an order that is placed now in a store of this time zone.
 pub fn of_order(now: Millis, zone: Option<&str>, sent: Option<&str>) -> Result<String, Invalid> {
@@ -29,7 +42,6 @@ pub fn of_order(now: Millis, zone: Option<&str>, sent: Option<&str>) -> Result<S
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::clock::parse_datetime;
 
     #[test]
     fn the_day_is_the_store_s() {
@@ -42,6 +54,22 @@ mod tests {
         ] {
             let now = parse_datetime(now).unwrap();
             assert_eq!(of_order(now, zone, None).as_deref(), Ok(day), "{zone:?}");
+        }
+    }
+
+    #[test]
+    fn an_org_keeps_so_many_years() {
+        for (text, kept) in [
+            ("1700-01-01", true),
+            ("1699-12-31", false),
+            ("0000-01-01", false),
+            ("4000-12-31", true),
+            ("4000-12-31T23:59:59Z", true),
+            ("4001-01-01", false),
+            ("1500-11-30T10:00:00Z", false),
+            ("soon", true),
+        ] {
+            assert_eq!(is_of_org(text), kept, "{text}");
         }
     }
 

@@ -3,18 +3,20 @@
 //! Written by hand rather than derived, because the answer to a storefront's developer is the field and what
 //! to put there. Unknown members are refused: one that is silently dropped is a lost part of an order.
 
+use std::collections::BTreeMap;
+
 use serde_json::{Map, Value};
 
 use crate::model::clock;
 use crate::model::id;
 use crate::model::order::decimal::{self, Decimal};
 use crate::model::order::rules::Rule;
-use crate::model::order::{Address, Customer, Emptied, Fields, Payment, card};
+use crate::model::order::{Address, Customer, Emptied, Fields, Payment, card, day};
 
 /// Longest key. The org's field may be shorter; it is never longer.
 const KEY_CHARACTERS_MAX: usize = 255;
 /// Longest text of any member.
-const TEXT_CHARACTERS_MAX: usize = 4_000;
+pub const TEXT_CHARACTERS_MAX: usize = 4_000;
 const TOO_MANY_DIGITS: &str = "has too many digits: at most 15 can be taken, 6 of them after the point";
 /// Most members of `fields`.
 const FIELDS_MAX: usize = 100;
@@ -194,6 +196,7 @@ pub(in crate::model) fn date(members: &Members<'_>, name: &str) -> Result<Option
         Some(text) if clock::parse_date(text).is_none() => {
             Err(members.invalid(name, "must be a date such as 2026-11-22"))
         }
+        Some(text) if !day::is_of_org(text) => Err(members.invalid(name, day::OUT_OF_RANGE)),
         _ => Ok(date),
     }
 }
@@ -222,6 +225,9 @@ pub(in crate::model) fn payment(value: &Value, path: &str) -> Result<Payment, In
             "paid_at",
             "must be a date and time with a zone, such as 2026-11-22T09:30:00Z",
         ));
+    }
+    if paid_at.as_deref().is_some_and(|at| !day::is_of_org(at)) {
+        return Err(members.invalid("paid_at", day::OUT_OF_RANGE));
     }
     Ok(Payment {
         reference,
@@ -255,6 +261,18 @@ pub(in crate::model) fn parts_of(members: &Members<'_>) -> Result<Address, Inval
     })
 }
 
+/// The org has one field for all spellings of a name.
+fn twice(members: &Members<'_>) -> Result<(), Invalid> {
+    let mut seen: BTreeMap<String, &str> = BTreeMap::new();
+    for name in members.map.keys() {
+        if let Some(other) = seen.insert(name.to_ascii_lowercase(), name) {
+            let message = format!("has {other} and {name}, which are one field of the org: send one of them");
+            return Err(Invalid::new(members.path.clone(), message));
+        }
+    }
+    Ok(())
+}
+
 /// Values for the org's own fields: a flat object.
 pub(in crate::model) fn fields(members: &Members<'_>) -> Result<Fields, Invalid> {
     let Some(members) = members.object("fields")? else {
@@ -271,6 +289,7 @@ pub(in crate::model) fn fields(members: &Members<'_>) -> Result<Fields, Invalid>
         bytes.next().is_some_and(|first| first.is_ascii_alphabetic())
             && bytes.all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
     };
+    twice(&members)?;
     for (name, value) in members.map {
         if !plain(name) {
             return Err(Invalid::new(
@@ -359,10 +378,14 @@ impl<'a> Members<'a> {
 
     /// A key of the storefront's.
     pub fn key(&self, name: &str) -> Result<Option<String>, Invalid> {
-        let key = self.text(name)?;
-        key.as_deref()
-            .map_or(Ok(()), |key| check_key(key, &self.field(name)))?;
-        Ok(key)
+        match (self.get(name), self.text(name)?) {
+            // As it was sent, so that it is the same in a path.
+            (Some(Value::String(key)), Some(_)) => {
+                check_key(key, &self.field(name))?;
+                Ok(Some(key.clone()))
+            }
+            _ => Ok(None),
+        }
     }
 
     /// The org's id of a record, in 18 characters. Which objects the member takes is told by the org.
@@ -438,7 +461,9 @@ fn too_long(text: &str) -> bool {
 }
 
 fn too_long_message() -> String {
-    format!("has more than {TEXT_CHARACTERS_MAX} characters")
+    format!(
+        "has more than {TEXT_CHARACTERS_MAX} characters: storesync takes no more in any text, whatever the field of the org takes"
+    )
 }
 
 /// Whether the org would take an address for one: one sign, and a domain of at least two parts.

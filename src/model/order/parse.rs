@@ -28,7 +28,7 @@ pub fn order(value: &Value, key: Option<&str>) -> Result<Order, Invalid> {
         "payments",
         "fields",
     ])?;
-    let external_id = members.text("external_id")?.or_else(|| key.map(str::to_owned));
+    let external_id = members.key("external_id")?.or_else(|| key.map(str::to_owned));
     let external_id = external_id.ok_or_else(|| {
         Invalid::new(
             "external_id",

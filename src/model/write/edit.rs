@@ -34,6 +34,7 @@ pub fn edit(kind: Kind, body: &str, patch: &Value) -> Result<(Write, Vec<Change>
     if !patch.is_object() {
         return Err("an edit is a JSON object of the members to change".to_owned());
     }
+    in_lists("", &before, patch)?;
     merge(&mut after, patch);
     for fixed in FIXED {
         if before.get(fixed) != after.get(fixed) {
@@ -113,6 +114,38 @@ fn merge(target: &mut Value, patch: &Value) {
             merge(members.entry(name.clone()).or_insert(Value::Null), value);
         }
     }
+}
+
+/// Refuses a patch that names members of a list that are not there.
+fn in_lists(path: &str, there: &Value, patch: &Value) -> Result<(), String> {
+    let Value::Object(patch) = patch else {
+        return Ok(());
+    };
+    for (name, value) in patch {
+        let (path, there) = match there {
+            Value::Array(list) => {
+                let member = name.parse().ok().and_then(|index: usize| list.get(index));
+                let Some(member) = member else {
+                    let last = list.len().saturating_sub(1);
+                    return Err(format!(
+                        "{path} has no member {name}: it has {} to change, 0 to {last}; to add one, give the whole list",
+                        list.len()
+                    ));
+                };
+                (format!("{path}[{name}]"), member)
+            }
+            there => {
+                let path = if path.is_empty() {
+                    name.clone()
+                } else {
+                    format!("{path}.{name}")
+                };
+                (path, there.get(name).unwrap_or(&Value::Null))
+            }
+        };
+        in_lists(&path, there, value)?;
+    }
+    Ok(())
 }
 
 /// Changes members of a list where every name of the patch is the index of one, and says whether it did.
@@ -242,7 +275,10 @@ mod tests {
                 json!({"customer": {"email": "a@localhost"}}),
                 "customer.email is not",
             ),
-            (json!({"lines": {"1": {"quantity": "3"}}}), "no order any more"),
+            (
+                json!({"lines": {"1": {"quantity": "3"}}}),
+                "lines has no member 1",
+            ),
             (
                 json!({"lines": {"0": {"quantity": "0"}}}),
                 "lines[0].quantity must be",

@@ -81,7 +81,10 @@ impl Delivery<'_> {
     ) -> Result<Option<Map<String, Value>>, Trouble> {
         let set = target.values.iter().filter(|(_, value)| !value.is_object());
         let set = set.map(|(field, _)| field.as_str());
-        let fields: Vec<&str> = STAMPS.into_iter().chain(set).collect();
+        let mut fields: Vec<&str> = STAMPS.into_iter().chain(set).collect();
+        if !fields.contains(&target.field) {
+            fields.push(target.field);
+        }
         let key = percent_encoding::percent_decode_str(target.key).decode_utf8_lossy();
         let asked = json!({"object": target.object, "key": key});
         let condition = match (target.field, meant::asked_before(parts)) {
@@ -89,7 +92,9 @@ impl Delivery<'_> {
             ("Id", _) => format!("Id = {}", literal(&key)),
             (field, _) => {
                 let found = self.org.by_external_id(target.object, field, &key, &fields).await;
-                return self.looked(&asked, found, field);
+                let found = self.looked(&asked, found, field)?;
+                self.fits(&asked, (target.object, &[(field, &[&key])]), found.as_slice())?;
+                return Ok(found);
             }
         };
         let soql = format!(
@@ -99,6 +104,7 @@ impl Delivery<'_> {
         );
         let page = self.org.query(&soql, Scope::Live).await;
         let page = self.looked(&asked, page, target.field)?;
+        self.fits(&asked, (target.object, &[]), &page.records)?;
         Ok(page.records.into_iter().next())
     }
 

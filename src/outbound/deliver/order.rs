@@ -66,6 +66,7 @@ impl Delivery<'_> {
     }
 
     async fn create(&mut self, order: &Placed, request: &Request) -> Result<String, Trouble> {
+        self.exchange.not_written = Some(self.left_out.clone());
         let results = self.send(request, &self.order_key(order)?, Again::Fails).await?;
         outcome::id_of(&results, RECORD).ok_or_else(|| Trouble::sending(outcome::unclear()))
     }
@@ -152,7 +153,10 @@ impl Delivery<'_> {
             vec![order.external_id.clone()]
         };
         let found = self.orders(&key, &keys).await;
-        let found = self.looked(&json!({"object": "Order", "keys": keys}), found, &key)?;
+        let asked = json!({"object": "Order", "keys": keys});
+        let found = self.looked(&asked, found, &key)?;
+        let held: Vec<&str> = keys.iter().map(String::as_str).collect();
+        self.fits(&asked, ("Order", &[(&key, &held)]), &found)?;
         let own = |row: &&Map<String, Value>| text(row, &key).eq_ignore_ascii_case(&order.external_id);
         let Some(row) = found.iter().find(own).or(found.first()) else {
             return Ok(There::Nothing);
@@ -165,7 +169,9 @@ impl Delivery<'_> {
         }
         let item_key = self.composer.item_key(order, 0).map(|(field, _)| field);
         let items = self.order_items(&id, item_key.as_deref()).await;
-        let items = self.looked(&json!({"object": "OrderItem", "order": id}), items, &key)?;
+        let asked = json!({"object": "OrderItem", "order": id});
+        let items = self.looked(&asked, items, &key)?;
+        self.fits(&asked, ("OrderItem", &[("OrderId", &[id.as_str()])]), &items)?;
         let ours = Ours {
             order,
             accepted_at: self.claimed.accepted_at,

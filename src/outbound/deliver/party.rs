@@ -4,6 +4,7 @@ use serde_json::{Map, Value, json};
 
 use super::{Delivery, Trouble};
 use crate::config::Customers;
+use crate::model::clock::{Millis, parse_datetime};
 use crate::model::order::Problem;
 use crate::model::write::{Kind, Write};
 use crate::outbound::compose::FOUND;
@@ -15,6 +16,9 @@ use crate::store::outbox::OutboxError;
 
 /// Most merges that are followed, one after the other.
 const MERGES_MAX: usize = 5;
+
+/// Stamps are whole seconds, and the org's time is known to one.
+const STAMP_MILLIS: Millis = 2_000;
 
 /// What a look is for.
 #[derive(Clone, Copy, Debug)]
@@ -118,12 +122,13 @@ impl Delivery<'_> {
                 sold = self.sold(id, store).await?;
             }
             if !party.is_in_account {
+                self.note_made(id, store, asked, &mut sold).await?;
                 asked.joins(sold).map_err(Trouble::refused)?;
             }
             if is_changed {
                 // It is the account of the person who has its key.
                 let other = asked.colleague_look(id, party.person.as_deref(), Some(key));
-                party.keeps_account_name = self.finds(&other).await?;
+                party.keeps_account_name = self.finds(&asked, &other).await?;
             }
         }
         party.account = id.map(str::to_owned);
@@ -147,8 +152,10 @@ impl Delivery<'_> {
         let Some(id) = rows.first().and_then(|row| row.get("Id")?.as_str()) else {
             return Ok(());
         };
-        let is_others = self.finds(&asked.colleague_look(id, None, None)).await?;
-        if is_others || asked.joins(self.sold(id, store).await?).is_err() {
+        let is_others = self.finds(asked, &asked.colleague_look(id, None, None)).await?;
+        let mut sold = self.sold(id, store).await?;
+        self.note_made(id, store, asked, &mut sold).await?;
+        if is_others || asked.joins(sold).is_err() {
             return self.hidden_account(asked, key, party).await;
         }
         party.account = Some(id.to_owned());
@@ -192,14 +199,17 @@ impl Delivery<'_> {
         let others = asked.colleague_look(account, party.person.as_deref(), None);
         let is_renamed = asked.customer.company.is_some();
         let keeps_name = is_renamed && self.sold(account, write.store_id()).await?.by_another;
-        party.is_own_account = !self.finds(&others).await?;
+        party.is_own_account = !self.finds(asked, &others).await?;
         party.keeps_account_name = keeps_name;
         Ok(())
     }
 
-    async fn finds(&mut self, soql: &str) -> Result<bool, Trouble> {
+    /// Whether a look for people finds any.
+    async fn finds(&mut self, asked: &Asked<'_>, soql: &str) -> Result<bool, Trouble> {
         let page = self.org.query(soql, Scope::Live).await;
-        Ok(!self.looked(&json!(soql), page, "")?.records.is_empty())
+        let page = self.looked(&json!(soql), page, "")?;
+        self.fits(&json!(soql), (&asked.shape.contact.object, &[]), &page.records)?;
+        Ok(!page.records.is_empty())
     }
 
     /// Whether stores have sold to an account, by the orders that were placed here and, where they name their store, by the
@@ -207,7 +217,11 @@ impl Delivery<'_> {
     async fn sold(&mut self, account: &str, store: &str) -> Result<Sold, Trouble> {
         let placed = self.outbox.sold(account, store);
         let (by_store, by_another) = placed.map_err(|error| unreadable(&error))?;
-        let mut sold = Sold { by_store, by_another };
+        let mut sold = Sold {
+            by_store,
+            by_another,
+            ..Sold::default()
+        };
         let field = self.composer.mapping.field("order.store");
         let Some(field) = field.and_then(|field| self.composer.shape.order.limits(field)) else {
             return Ok(sold);
@@ -228,9 +242,43 @@ impl Delivery<'_> {
                 literal(account)
             );
             let page = self.org.query(&soql, Scope::Live).await;
-            *is_sold = !self.looked(&json!(soql), page, "")?.records.is_empty();
+            let page = self.looked(&json!(soql), page, "")?;
+            self.fits(&json!(soql), ("Order", &[]), &page.records)?;
+            *is_sold = !page.records.is_empty();
         }
         Ok(sold)
+    }
+
+    /// Notes whether an order of the store made an account: one that was accepted before the account was there.
+    async fn note_made(
+        &mut self,
+        account: &str,
+        store: &str,
+        asked: &Asked<'_>,
+        sold: &mut Sold,
+    ) -> Result<(), Trouble> {
+        if !asked.customer.is_protected || !sold.by_store {
+            return Ok(());
+        }
+        let first = self.outbox.first_sale(account, store);
+        let Some(first) = first.map_err(|error| unreadable(&error))? else {
+            return Ok(());
+        };
+        let object = &asked.shape.account.object;
+        let soql = format!(
+            "SELECT Id, CreatedDate FROM {object} WHERE Id = {}",
+            literal(account)
+        );
+        let page = self.org.query(&soql, Scope::Live).await;
+        let page = self.looked(&json!(soql), page, "")?;
+        self.fits(&json!(soql), (object, &[("Id", &[account])]), &page.records)?;
+        let created = page
+            .records
+            .first()
+            .and_then(|row| row.get("CreatedDate")?.as_str());
+        let created_at = created.and_then(parse_datetime);
+        sold.made_by_store = created_at.is_some_and(|at| self.org.as_org_time(first) < at + STAMP_MILLIS);
+        Ok(())
     }
 
     /// What a look finds, and whether that is what a record was merged into that it meant. Where the recycle bin does not
@@ -241,12 +289,12 @@ impl Delivery<'_> {
         look: Look,
         of: Of,
     ) -> Result<(Vec<Map<String, Value>>, bool), Trouble> {
-        let (mut rows, mut into) = present(self.page_of(&look).await?.records);
+        let object = match of {
+            Of::Person => &asked.person_shape().object,
+            Of::Account => &asked.shape.account.object,
+        };
+        let (mut rows, mut into) = present(self.page_of(object, &look).await?.records);
         if let (true, None, Some(key)) = (rows.is_empty(), &into, &look.key) {
-            let object = match of {
-                Of::Person => &asked.person_shape().object,
-                Of::Account => &asked.shape.account.object,
-            };
             into = self
                 .outbox
                 .survivor(object, key)
@@ -259,19 +307,26 @@ impl Delivery<'_> {
                 Of::Person => asked.survivor_look(&id),
                 Of::Account => asked.surviving_account_look(&id),
             };
-            (rows, into) = present(self.page_of(&next).await?.records);
+            (rows, into) = present(self.page_of(object, &next).await?.records);
             merged = true;
         }
         Ok((rows, merged))
     }
 
-    async fn page_of(&mut self, look: &Look) -> Result<Page, Trouble> {
+    async fn page_of(&mut self, object: &str, look: &Look) -> Result<Page, Trouble> {
         let scope = if look.with_deleted {
             Scope::WithDeleted
         } else {
             Scope::Live
         };
         let page = self.org.query(&look.soql, scope).await;
-        self.looked(&json!(look.soql), page, "")
+        let page = self.looked(&json!(look.soql), page, "")?;
+        let having = (look.field.as_str(), [look.value.as_str()]);
+        self.fits(
+            &json!(look.soql),
+            (object, &[(having.0, &having.1)]),
+            &page.records,
+        )?;
+        Ok(page)
     }
 }

@@ -15,7 +15,7 @@ use crate::outbound::shape::Writable;
 use crate::salesforce::rest::Scope;
 use crate::salesforce::soql::literal;
 use crate::salesforce::{Error, Org};
-use crate::store::outbox::{Merged, Outbox, OutboxError};
+use crate::store::outbox::{Merged, Outbox, OutboxError, person_object};
 
 /// Most records that the recycle bin is asked for at once.
 const IDS_MAX: usize = 500;
@@ -103,6 +103,7 @@ impl Gone<'_> {
             _ => ("MasterRecordId", self.key_of(keys, object).await?),
         };
         let fields = key.as_ref().map(|key| format!(", {key}")).unwrap_or_default();
+        let asked = ids;
         let ids: Vec<String> = ids.iter().map(|id| literal(id)).collect();
         let soql = format!(
             "SELECT Id, {into}{fields} FROM {object} WHERE {into} != null AND Id IN ({})",
@@ -115,7 +116,8 @@ impl Gone<'_> {
         };
         let moved = rows
             .iter()
-            .filter_map(|row| merged(row, object, into, key.as_deref()));
+            .filter_map(|row| merged(row, object, into, key.as_deref()))
+            .filter(|moved| asked.contains(&moved.record_id));
         let mut moved: Vec<Merged> = moved.collect();
         self.follow(object, into, &mut moved).await?;
         Ok(moved)
@@ -202,11 +204,14 @@ impl Gone<'_> {
 }
 
 fn merged(row: &Map<String, Value>, object: &str, into: &str, key: Option<&str>) -> Option<Merged> {
+    let survivor_id = text(row, into)?;
+    let living = if object == "Lead" { "Contact" } else { object };
     Some(Merged {
         object: object.to_owned(),
         record_id: text(row, "Id")?,
         key: key.and_then(|key| text(row, key)),
-        survivor_id: text(row, into)?,
+        // An id of anything else is no answer.
+        survivor_id: Some(survivor_id).filter(|id| person_object(id) == Some(living))?,
     })
 }
 

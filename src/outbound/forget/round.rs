@@ -10,7 +10,7 @@ use crate::outbound::forget::gone::Keys;
 use crate::outbound::forget::{World, is_mirrored};
 use crate::salesforce::Error;
 use crate::salesforce::rest::ApiUsage;
-use crate::store::outbox::{Merged, OutboxError, PERSONS};
+use crate::store::outbox::{Merged, OutboxError, PERSONS, person_object};
 use crate::store::storefront::{self, ObjectStatus};
 use crate::telemetry::metrics;
 
@@ -94,7 +94,7 @@ impl Round {
         while *calls_left > 0 {
             let after = self.persons_after[at].as_str().max(prefix).to_owned();
             let mut ids = world.outbox.persons_after(&after, IDS_MAX)?;
-            ids.retain(|id| id.starts_with(prefix));
+            ids.retain(|id| person_object(id) == Some(object));
             let Some(last) = ids.last().cloned() else {
                 self.persons_after[at].clear();
                 return Ok(true);

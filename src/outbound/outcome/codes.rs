@@ -140,7 +140,7 @@ pub(super) const CODES: &[(&str, Class, &str)] = {
         (
             "STRING_TOO_LONG",
             Refused,
-            "shorten the value, then send the order again under another key",
+            "shorten the value (`storesync orders edit`), then retry",
         ),
         (
             "INVALID_OR_NULL_FOR_RESTRICTED_PICKLIST",
@@ -165,27 +165,27 @@ pub(super) const CODES: &[(&str, Class, &str)] = {
         (
             "INVALID_TYPE_ON_FIELD_IN_RECORD",
             Refused,
-            "correct the value's type, then send the order again under another key",
+            "correct the value's type (`storesync orders edit`), then retry",
         ),
         (
             "JSON_PARSER_ERROR",
             Refused,
-            "correct the value, then send the order again under another key",
+            "correct the value (`storesync orders edit`), then retry",
         ),
         (
             "MALFORMED_ID",
             Refused,
-            "correct the id, then send the order again under another key",
+            "correct the id (`storesync orders edit`), then retry",
         ),
         (
             "NUMBER_OUTSIDE_VALID_RANGE",
             Refused,
-            "correct the number, then send the order again under another key",
+            "correct the number (`storesync orders edit`), then retry",
         ),
         (
             "INVALID_EMAIL_ADDRESS",
             Refused,
-            "correct the address, then send the order again under another key",
+            "correct the address (`storesync orders edit`), then retry",
         ),
         (
             "INVALID_CROSS_REFERENCE_KEY",

@@ -195,6 +195,10 @@ fn standing(view: &View) -> Html {
     if let Some(parent) = &view.waits_for {
         told.push(("Waits for".to_owned(), text(parent)));
     }
+    for left_out in &view.not_written {
+        let sentence = format!("{}: {}", left_out.field, left_out.why);
+        told.push(("Not written".to_owned(), text(sentence)));
+    }
     if let Some(problem) = &view.problem {
         let sentence = format!("{}: {}", problem.code, problem.message);
         told.push((

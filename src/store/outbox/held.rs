@@ -1,4 +1,4 @@
-//! What accepted orders hold of the stock, until the org has confirmed them or a person has given them up.
+//! What accepted orders hold of the stock and of what accounts are approved for, until the org has confirmed them or a person has given them up.
 //!
 //! The org takes what was ordered off its stock once it knows of the order; until then it is counted here, by product.
 //! Each change of the count is made with the change of the order that it follows from, in one transaction. Products
@@ -14,7 +14,7 @@ use crate::store::reader::Reader;
 #[derive(Clone, Debug, Default)]
 pub struct Held(Option<Reader>);
 
-/// How much of a product orders may hold in all.
+/// How much of a product, or of an approval, orders may hold in all.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Limit {
     pub product_id: String,
@@ -72,12 +72,15 @@ fn of_write(write: &Write) -> Vec<(&str, i64)> {
     };
     let mut holds: Vec<(&str, i64)> = Vec::new();
     for line in &order.lines {
-        let (Some(product), Some(more)) = (&line.holds, line.quantity.hundredths()) else {
+        let Some(more) = line.quantity.hundredths() else {
             continue;
         };
-        match holds.iter_mut().find(|(held, _)| held == product) {
-            Some((_, sum)) => *sum += more,
-            None => holds.push((product, more)),
+        // Ids of products and of approvals differ.
+        for held in line.holds.iter().chain(&line.approval) {
+            match holds.iter_mut().find(|(other, _)| other == held) {
+                Some((_, sum)) => *sum += more,
+                None => holds.push((held, more)),
+            }
         }
     }
     holds.retain(|(_, sum)| *sum > 0);
@@ -101,7 +104,7 @@ pub(super) fn short(
             continue;
         };
         if held(connection, product)? + wanted > limit.hundredths_max {
-            let holds = |line: &Line| line.holds.as_deref() == Some(product);
+            let holds = |line: &Line| [&line.holds, &line.approval].contains(&&Some(product.to_owned()));
             return Ok(order.lines.iter().position(holds));
         }
     }

@@ -13,6 +13,7 @@ use std::sync::atomic::Ordering;
 use rusqlite::{Connection, params};
 
 use crate::model::clock::Millis;
+use crate::model::id;
 use crate::model::write::Kind;
 use crate::store::outbox::open_orders::OF_CUSTOMER;
 use crate::store::outbox::{Outbox, OutboxError, survivors};
@@ -26,9 +27,9 @@ const NOT_KEPT: &str = "not kept any more";
 /// Records of persons, by the first characters of their ids, which are the same in every org.
 pub const PERSONS: [(&str, &str); 3] = [("001", "Account"), ("003", "Contact"), ("00Q", "Lead")];
 
-/// The object of a person's record; `None` for records of anything else.
+/// The object of a person's record; `None` for records of anything else, and for what is no id.
 pub fn person_object(id: &str) -> Option<&'static str> {
-    let known = PERSONS.iter().find(|(prefix, _)| id.starts_with(prefix));
+    let known = PERSONS.iter().find(|(own, _)| id::prefix(id) == Some(*own));
     known.map(|(_, object)| *object)
 }
 
@@ -76,6 +77,8 @@ impl Outbox {
                 }
                 for id in &record_ids {
                     survivors::forget(connection, id)?;
+                    let mut gone = connection.prepare_cached(NOT_OF_RECORD)?;
+                    gone.execute([id])?;
                 }
                 Ok(found.len())
             })
@@ -233,6 +236,21 @@ fn bytes_used(connection: &Connection) -> rusqlite::Result<u64> {
     Ok((pages * pragma("page_size")?).unsigned_abs())
 }
 
+/// The writes that go with a record: those that name it, but for an account's that name a contact too. Who is a contact is
+/// gone when the contact is, whatever became of an account.
+const OF_RECORD: &str = "select write_sequence from persons p where record_id = ?1 and (
+         record_id not glob '001*' or not exists (
+             select 1 from persons c indexed by persons_write
+             where c.write_sequence = p.write_sequence and c.record_id glob '003*'
+         )
+     )";
+
+/// Takes an account that is gone off the writes that go with a contact.
+const NOT_OF_RECORD: &str = "delete from persons where record_id = ?1 and record_id glob '001*' and exists (
+         select 1 from persons c indexed by persons_write
+         where c.write_sequence = persons.write_sequence and c.record_id glob '003*'
+     )";
+
 /// All writes about some persons: under their records' ids, under their keys, and what belongs to orders of theirs.
 fn writes_of(
     connection: &Connection,
@@ -240,8 +258,7 @@ fn writes_of(
     keys: &[String],
 ) -> rusqlite::Result<BTreeSet<i64>> {
     let mut found = BTreeSet::new();
-    let mut by_record =
-        connection.prepare_cached("select write_sequence from persons where record_id = ?1")?;
+    let mut by_record = connection.prepare_cached(OF_RECORD)?;
     for id in record_ids {
         let sequences = by_record.query_map([id], |row| row.get(0))?;
         found.extend(sequences.collect::<rusqlite::Result<Vec<i64>>>()?);

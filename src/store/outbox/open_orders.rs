@@ -59,6 +59,18 @@ impl Outbox {
         })
     }
 
+    /// When the first order of a store was accepted that is about an account and is in the org.
+    pub fn first_sale(&self, account_id: &str, store_id: &str) -> Result<Option<Millis>, OutboxError> {
+        self.read(|connection| {
+            connection
+                .prepare_cached(
+                    "select min(accepted_at) from persons join writes on sequence = write_sequence
+                     where record_id = ?1 and store_id = ?2 and kind = 'order' and state in ('sent', 'confirmed')",
+                )?
+                .query_row([account_id, store_id], |row| row.get(0))
+        })
+    }
+
     /// A customer's orders that are open, by the customer's key or e-mail, whatever their case; the newest first, at
     /// most `most`.
     pub fn pending_of(&self, key: &str, email: &str, most: u32) -> Result<Vec<PendingOrder>, OutboxError> {

@@ -9,7 +9,7 @@ use crate::model::clock::Millis;
 use crate::model::order::{OrderState, Problem};
 use crate::model::write::{Kind, Write};
 use crate::store::outbox::damage::{self, exact, unreadable};
-use crate::store::outbox::{Limit, Outbox, OutboxError, held, org_key, transitions, versions};
+use crate::store::outbox::{Limit, NotWritten, Outbox, OutboxError, held, org_key, transitions, versions};
 
 /// So many writes that can neither be read nor set aside are passed over.
 const UNREADABLE_MAX: i64 = 8;
@@ -92,6 +92,8 @@ pub struct Exchange {
     pub record_ids: Vec<String>,
     /// When a request left, by the org's clock, that may arrive although its answer never came.
     pub unanswered_at: Option<Millis>,
+    /// What the request left out, where one was sent that makes or changes a person.
+    pub not_written: Option<Vec<NotWritten>>,
 }
 
 /// A write as the table takes it, made ready outside of the writer's transaction.

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use rusqlite::{Connection, OptionalExtension, Row, params};
+use serde::{Deserialize, Serialize};
 
 use crate::model::clock::Millis;
 use crate::model::order::Problem;
@@ -10,6 +11,22 @@ use crate::model::state::WriteState;
 use crate::model::write::Kind;
 use crate::store::outbox::damage::{self, exact, shown, unreadable};
 use crate::store::outbox::{Outbox, OutboxError, StoreKey};
+
+/// A member that is in no record of the org's, and why.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NotWritten {
+    pub field: String,
+    pub why: String,
+}
+
+impl NotWritten {
+    pub fn new(field: impl Into<String>, why: impl Into<String>) -> Self {
+        Self {
+            field: field.into(),
+            why: why.into(),
+        }
+    }
+}
 
 /// A write as it stands, without what it holds.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -36,6 +53,8 @@ pub struct View {
     pub waits_for: Option<String>,
     /// When what it held was dropped, where it was.
     pub emptied_at: Option<Millis>,
+    /// What was left out of the request that was sent last, because of what the org has.
+    pub not_written: Vec<NotWritten>,
 }
 
 impl View {
@@ -49,9 +68,9 @@ pub(super) const VIEW: &str =
     "w.sequence, w.kind, w.external_id, w.store_id, w.customer, w.state, w.salesforce_id, w.error_code,
     w.error_message, w.attempt, w.due_at, w.accepted_at, w.updated_at,
     (select p.external_id from writes p where p.sequence = w.parent and p.state not in ('sent', 'confirmed')),
-    w.emptied_at, w.org_key";
+    w.emptied_at, w.org_key, w.not_written";
 /// How many columns those are.
-pub(super) const VIEW_COLUMNS: usize = 16;
+pub(super) const VIEW_COLUMNS: usize = 17;
 
 /// One attempt to send a write.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -203,7 +222,14 @@ pub(super) fn view(row: &Row<'_>) -> rusqlite::Result<View> {
         waits_for: shown(row, 13)?,
         emptied_at: row.get(14)?,
         org_key: shown(row, 15)?,
+        not_written: not_written(shown(row, 16)?),
     })
+}
+
+/// None where what is there cannot be read.
+fn not_written(text: Option<String>) -> Vec<NotWritten> {
+    let read = text.and_then(|text| serde_json::from_str(&text).ok());
+    read.unwrap_or_default()
 }
 
 /// A code in column `index` and its message in the next.

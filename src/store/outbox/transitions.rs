@@ -93,11 +93,16 @@ pub(super) fn record(
         .problem
         .map(|problem| (&problem.code, &problem.message))
         .unzip();
+    let not_written = exchange
+        .not_written
+        .as_ref()
+        .and_then(|left_out| serde_json::to_string(left_out).ok());
     let lane: Option<String> = connection
         .prepare_cached(
             "update writes set state = :state, failures = coalesce(:failures, failures), due_at = :due_at,
                  read_back = :read_back, salesforce_id = coalesce(:salesforce_id, salesforce_id), error_code = :code,
                  error_message = :message, updated_at = :now,
+                 not_written = nullif(coalesce(:not_written, not_written), '[]'),
                  unanswered_at = iif(:state = 'waiting', coalesce(:unanswered_at, unanswered_at), null)
              where sequence = :sequence and state = 'sending' and attempt = :attempt
              returning lane",
@@ -113,6 +118,7 @@ pub(super) fn record(
                 ":message": message,
                 ":now": now,
                 ":unanswered_at": exchange.unanswered_at,
+                ":not_written": not_written,
                 ":sequence": sequence,
                 ":attempt": attempt,
             },

@@ -12,6 +12,7 @@ use crate::store::outbox::Limit;
 use crate::store::storefront::charges;
 use crate::store::storefront::offer::{self, Wanted};
 use crate::store::storefront::shelf::{Seen, Shelf};
+use crate::store::storefront::visitor::Approval;
 
 /// What an order comes to.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -148,6 +149,7 @@ impl Judged<'_> {
             discount: self.item.discount,
             description: None,
             holds,
+            approval: self.approval().map(|(id, _)| id.to_owned()),
             fields: self.item.fields.clone(),
         });
         self.limit(basket, pricing);
@@ -156,13 +158,26 @@ impl Judged<'_> {
 
     /// Orders that arrive together are told apart where they are written down: by the stock that this one was shown.
     fn limit(&self, basket: &mut Basket, pricing: &Pricing<'_>) {
-        let Some(stock) = self.seen.stock().filter(|stock| !stock.backorderable) else {
-            return;
+        let mut limit = |id: &str, most: f64, rule: Rule| {
+            let is_there = basket.limits.iter().any(|limit| limit.product_id == *id);
+            if pricing.rules.policy(rule) == Policy::Refuse && !is_there {
+                basket.limits.push(Limit::new(id, most));
+            }
         };
-        let id = &self.seen.product_id;
-        let is_there = basket.limits.iter().any(|limit| limit.product_id == *id);
-        if pricing.rules.policy(Rule::OutOfStock) == Policy::Refuse && !is_there {
-            basket.limits.push(Limit::new(id, stock.in_org));
+        if let Some((id, in_org)) = self.approval() {
+            limit(id, in_org, Rule::Quantity);
+        }
+        let stock = self.seen.stock().filter(|stock| !stock.backorderable);
+        if let Some(stock) = stock {
+            limit(&self.seen.product_id, stock.in_org, Rule::OutOfStock);
+        }
+    }
+
+    /// The record by which the account may buy no more than so many.
+    fn approval(&self) -> Option<(&str, f64)> {
+        match &self.seen.approval {
+            Some(Approval::Limited { id, in_org, .. }) => Some((id, *in_org)),
+            _ => None,
         }
     }
 

@@ -10,7 +10,7 @@ use crate::store::outbox::Held;
 use crate::store::storefront::offer::{self, Entry, Facts, Offer, Stock};
 use crate::store::storefront::prices::Book;
 use crate::store::storefront::stores::Store;
-use crate::store::storefront::visitor::{self, Visitor};
+use crate::store::storefront::visitor::{self, Approval, Visitor};
 use crate::store::storefront::{absent, first};
 
 /// Looks at products with the eyes of one visitor.
@@ -29,6 +29,8 @@ pub struct Seen {
     /// Of the book in effect.
     pub entry: Option<Entry>,
     pub tracked: Tracked,
+    /// What the visitor's account may buy of it, where it is restricted.
+    pub approval: Option<Approval>,
     pub offer: Offer,
 }
 
@@ -54,6 +56,13 @@ impl Tracked {
             Self::Known(stock) => Some(stock),
             Self::No | Self::Unknown => None,
         }
+    }
+}
+
+/// An order has no more of a product than its account is approved for.
+fn cap(entry: &mut Entry, approval: Option<&Approval>) {
+    if let Some(left) = approval.and_then(Approval::left) {
+        entry.quantity_max = Some(entry.quantity_max.map_or(left, |most| most.min(left)));
     }
 }
 
@@ -94,7 +103,15 @@ impl<'a> Shelf<'a> {
     /// A row of `store_product_v1`.
     pub(super) fn look(&self, row: &Row<'_>, is_elsewhere: bool) -> rusqlite::Result<Seen> {
         let product_id: String = row.get("product_id")?;
-        let entry = self.book.entry(self.connection, &product_id)?;
+        let mut entry = self.book.entry(self.connection, &product_id)?;
+        let is_restricted = entry.as_ref().is_some_and(|entry| entry.restricted);
+        let approval = match is_restricted {
+            true => self.approval(&product_id)?,
+            false => None,
+        };
+        if let Some(entry) = &mut entry {
+            cap(entry, approval.as_ref());
+        }
         let tracked = match row.get("is_stock_tracked")? {
             true => self.tracked(&product_id)?,
             false => Tracked::No,
@@ -102,6 +119,7 @@ impl<'a> Shelf<'a> {
         let stock = tracked.stock();
         let facts = Facts {
             is_elsewhere,
+            is_approved: approval.is_some(),
             ..self.facts(row, &product_id, entry.as_ref(), stock)?
         };
         let unavailable_text = match entry {
@@ -113,8 +131,13 @@ impl<'a> Shelf<'a> {
             product_id,
             entry,
             tracked,
+            approval,
             offer,
         })
+    }
+
+    fn approval(&self, product_id: &str) -> rusqlite::Result<Option<Approval>> {
+        visitor::approval(self.connection, (self.store, self.visitor), self.held, product_id)
     }
 
     fn tracked(&self, product_id: &str) -> rusqlite::Result<Tracked> {
@@ -156,7 +179,6 @@ impl<'a> Shelf<'a> {
             ..Facts::default()
         };
         if entry.is_some_and(|entry| entry.restricted) {
-            facts.is_approved = visitor::is_approved(self.connection, self.store, self.visitor, id)?;
             facts.has_placeholder = self
                 .connection
                 .prepare_cached(
@@ -167,8 +189,8 @@ impl<'a> Shelf<'a> {
         if let Some(real) = moment("placeholder_for_id")? {
             facts.is_placeholder = true;
             let real_entry = self.book.entry(self.connection, &real)?;
-            facts.is_needed_as_placeholder = real_entry.is_some_and(|entry| entry.restricted)
-                && !visitor::is_approved(self.connection, self.store, self.visitor, &real)?;
+            facts.is_needed_as_placeholder =
+                real_entry.is_some_and(|entry| entry.restricted) && self.approval(&real)?.is_none();
         }
         Ok(facts)
     }
@@ -200,16 +222,19 @@ impl<'a> Shelf<'a> {
 
     /// The product of an entry of the book in effect.
     pub fn by_entry(&self, entry_id: &str) -> rusqlite::Result<Option<Seen>> {
-        let Some(entry) = self.entry_by_id(entry_id)? else {
+        let Some(mut entry) = self.entry_by_id(entry_id)? else {
             return Ok(None);
         };
         let Some(product_id) = entry.product_id.clone() else {
             return Ok(None);
         };
         let seen = self.see(&product_id)?;
-        Ok(seen.map(|seen| Seen {
-            entry: Some(entry),
-            ..seen
+        Ok(seen.map(|seen| {
+            cap(&mut entry, seen.approval.as_ref());
+            Seen {
+                entry: Some(entry),
+                ..seen
+            }
         }))
     }
 

@@ -1,7 +1,11 @@
 //! The stores: those of an org that runs StoreConnect, or those that the configuration makes of price books.
 
+use std::collections::BTreeSet;
+use std::sync::{Mutex, PoisonError};
+
 use rusqlite::{Connection, Row};
 
+use crate::model::clock::is_known_zone;
 use crate::store::storefront::{Found, absent, first, is_id, json};
 
 /// What everything else needs to know of a store.
@@ -86,6 +90,25 @@ fn are_there(connection: &Connection) -> rusqlite::Result<bool> {
     Ok(there.flatten().unwrap_or(false))
 }
 
+/// Time zones that were told of.
+static UNKNOWN: Mutex<BTreeSet<String>> = Mutex::new(BTreeSet::new());
+/// Most of them.
+const UNKNOWN_MAX: usize = 100;
+
+/// Says once that a store's days are those of UTC, because this machine does not know its time zone.
+fn tell_unknown(zone: &str) {
+    if is_known_zone(zone) {
+        return;
+    }
+    let mut told = UNKNOWN.lock().unwrap_or_else(PoisonError::into_inner);
+    if told.len() < UNKNOWN_MAX && told.insert(zone.to_owned()) {
+        tracing::warn!(
+            zone,
+            "a store has the time zone \"{zone}\", which this machine does not know: its days are those of UTC; give the store an IANA name such as Europe/Berlin in the org"
+        );
+    }
+}
+
 fn store(row: &Row<'_>) -> rusqlite::Result<Store> {
     Ok(Store {
         id: row.get(0)?,
@@ -98,7 +121,9 @@ fn store(row: &Row<'_>) -> rusqlite::Result<Store> {
         zone_id: row.get(7)?,
         group_id: row.get(8)?,
         tax_provider_id: row.get(9)?,
-        timezone: row.get(10)?,
+        timezone: row
+            .get::<_, Option<String>>(10)?
+            .inspect(|zone| tell_unknown(zone)),
         default: row.get(11)?,
         disabled: row.get(12)?,
         shipping: row.get(13)?,

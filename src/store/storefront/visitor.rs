@@ -6,6 +6,7 @@
 use rusqlite::{Connection, params};
 
 use crate::model::clock::{Millis, format_datetime};
+use crate::store::outbox::Held;
 use crate::store::storefront::customers::Customer;
 use crate::store::storefront::first;
 use crate::store::storefront::stores::Store;
@@ -106,30 +107,71 @@ fn book(
     Ok(None)
 }
 
-/// Whether an account is approved to buy a restricted product now, by the product or a category it stands under.
-pub fn is_approved(
+/// How much of a restricted product an account may buy.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Approval {
+    Unlimited,
+    Limited {
+        /// The record that says so.
+        id: String,
+        /// What the org has left of it.
+        in_org: f64,
+        /// What orders hold of that which the org does not know yet.
+        held: f64,
+    },
+}
+
+impl Approval {
+    /// Whole pieces that are left to order; `None` where that is unlimited.
+    #[expect(clippy::cast_possible_truncation, reason = "a count of pieces")]
+    pub fn left(&self) -> Option<i64> {
+        match self {
+            Self::Unlimited => None,
+            Self::Limited { in_org, held, .. } => Some((in_org - held).floor().max(0.0) as i64),
+        }
+    }
+}
+
+/// What an account is approved to buy of a restricted product now, by the product or a category it stands under: of
+/// several approvals the one with the most left, and `None` where nothing is.
+pub fn approval(
     connection: &Connection,
-    store: &Store,
-    visitor: &Visitor,
+    (store, visitor): (&Store, &Visitor),
+    held: &Held,
     product_id: &str,
-) -> rusqlite::Result<bool> {
+) -> rusqlite::Result<Option<Approval>> {
     let Some(account) = &visitor.account_id else {
-        return Ok(false);
+        return Ok(None);
     };
     let sql = "with recursive above (category_id) as (
             select category_id from _of_products_product_categories where product_id = ?2 and active = 1
             union select h.parent_id from above a join _of_product_category_hierarchy h on h.child_id = a.category_id)
-        select 1 from _of_permitted_restricted_product p
+        select p.id, coalesce(p.unlimited, 0), coalesce(p.approved_quantity, 0) - coalesce(p.purchased_quantity, 0)
+        from _of_permitted_restricted_product p
         where p.account_id = ?1 and (p.store_id is null or p.store_id = ?3)
             and (p.product_id = ?2 or p.product_category_id in (select category_id from above))
             and (p.approved_from is null or p.approved_from <= ?4) and (p.approved_until is null or p.approved_until > ?4)
-            and (p.unlimited = 1 or coalesce(p.approved_quantity, 0) > coalesce(p.purchased_quantity, 0))";
-    connection.prepare_cached(sql)?.exists(params![
-        account,
-        product_id,
-        store.id,
-        format_datetime(visitor.now)
-    ])
+        order by p.id";
+    let mut found = connection.prepare_cached(sql)?;
+    let now = format_datetime(visitor.now);
+    let mut rows = found.query(params![account, product_id, store.id, now])?;
+    let mut most: Option<Approval> = None;
+    while let Some(row) = rows.next()? {
+        if row.get(1)? {
+            return Ok(Some(Approval::Unlimited));
+        }
+        let id: String = row.get(0)?;
+        let held = held.of(&id)?;
+        let one = Approval::Limited {
+            id,
+            in_org: row.get(2)?,
+            held,
+        };
+        if one.left() > most.as_ref().and_then(Approval::left) {
+            most = Some(one);
+        }
+    }
+    Ok(most.filter(|most| most.left() > Some(0)))
 }
 
 #[cfg(test)]
@@ -139,7 +181,7 @@ mod tests {
     const NOW: &str = "2026-11-22T09:30:00.000Z";
 
     /// Rows: product, category, store, from, until, unlimited, approved quantity, purchased quantity.
-    fn approved(row: &str) -> bool {
+    fn approval_of(row: &str) -> Option<Approval> {
         let connection = Connection::open_in_memory().unwrap();
         connection
             .execute_batch(&format!(
@@ -147,9 +189,9 @@ mod tests {
                  insert into _of_products_product_categories values ('tea', 'leaf', 1), ('tea', 'off', 0);
                  create table _of_product_category_hierarchy (parent_id, child_id);
                  insert into _of_product_category_hierarchy values ('root', 'leaf');
-                 create table _of_permitted_restricted_product (account_id, product_id, product_category_id, store_id,
+                 create table _of_permitted_restricted_product (id, account_id, product_id, product_category_id, store_id,
                     approved_from, approved_until, unlimited, approved_quantity, purchased_quantity);
-                 insert into _of_permitted_restricted_product values ('acme', {row});"
+                 insert into _of_permitted_restricted_product values ('a0b', 'acme', {row});"
             ))
             .unwrap();
         let store = Store {
@@ -161,8 +203,27 @@ mod tests {
             now: crate::model::clock::parse_datetime(NOW).unwrap(),
             ..Visitor::default()
         };
-        assert!(!is_approved(&connection, &store, &Visitor::default(), "tea").unwrap());
-        is_approved(&connection, &store, &visitor, "tea").unwrap()
+        let held = Held::none();
+        let found = |visitor: &Visitor| approval(&connection, (&store, visitor), &held, "tea").unwrap();
+        assert_eq!(found(&Visitor::default()), None);
+        found(&visitor)
+    }
+
+    fn approved(row: &str) -> bool {
+        approval_of(row).is_some()
+    }
+
+    #[test]
+    fn an_approval_is_for_so_many() {
+        let left = |row: &str| approval_of(row).and_then(|found| found.left());
+        assert_eq!(left("'tea', null, null, null, null, 0, 5, 3"), Some(2));
+        assert_eq!(left("'tea', null, null, null, null, 1, 5, 3"), None);
+        let held = Approval::Limited {
+            id: String::new(),
+            in_org: 5.0,
+            held: 4.5,
+        };
+        assert_eq!(held.left(), Some(0));
     }
 
     #[test]

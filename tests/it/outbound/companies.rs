@@ -320,3 +320,30 @@ async fn a_company_is_of_the_stores_that_have_sold_to_it() {
     assert_eq!(place("till", &us, "U-9", person("N-1", "NEW-CO")).await, theirs);
     assert_eq!(place("desk", &us, "U-10", person("N-1", "NEW-CO")).await, "done");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_order_under_a_guessed_key_opens_nobody_s_account() {
+    let org = Sandbox::start(&["--products", "12", "--stores", "2"]).await;
+    let tokens = [
+        token("serve", "till", "orders = true"),
+        token("serve", "desk", "orders = true\ncustomers = true"),
+    ];
+    configure(&org, &tokens.join("\n"));
+    let daemon = org.daemon().await;
+    daemon.live().await;
+    let [(eu, _), (us, of_us)] = two_stores(&daemon).await;
+    let vic = json!({"external_id": "VIC", "last_name": "Vic", "phone": "1"});
+    let path = |store: &str, rest: &str| format!("/v1/stores/{store}/{rest}");
+    let made = (Method::POST, &*path(&eu, "customers"), "V-1", vic);
+    assert_eq!(outcome(&daemon, "desk", made).await, "done");
+    // The stamps of the org are whole seconds.
+    tokio::time::sleep(std::time::Duration::from_secs(4)).await;
+    let place = async |key: &str, customer: Value| {
+        let placed = (Method::POST, &*path(&us, "orders"), key, order(&of_us, &customer));
+        outcome(&daemon, "till", placed).await
+    };
+    assert_eq!(place("G-1", json!({"external_id": "VIC"})).await, "done");
+    let eve = json!({"external_id": "EVE", "last_name": "Eve", "account_external_id": "VIC"});
+    assert_eq!(place("G-2", eve).await, "ACCOUNT_OF_ANOTHER_STORE");
+    assert_eq!(org.count("Contact WHERE Account.External_ID__c = 'VIC'").await, 1);
+}

@@ -327,7 +327,7 @@ async fn an_edit_is_taken_as_far_as_intake_would_take_it() {
             "01u000000000000AAA",
             "lines[0].pricebook_entry_id is no price book entry",
         ),
-        ("lines[9].quantity", "1", "no order any more"),
+        ("lines[9].quantity", "1", "lines has no member 9"),
     ] {
         let set = format!("{path}={value}");
         let (code, _, said) = org.verb(&["orders", "edit", "BAD-1", "--set", &set]).await;

@@ -1,4 +1,4 @@
-//! Blanks and signs as web pages and addresses write them: `&nbsp;`, `&#160;`, `%20`.
+//! Blanks and signs as web pages and addresses write them: `&nbsp;`, `&#160;`, `%20`, `<br>`.
 
 /// Most characters of the number of a character: `&#x2011;`.
 const CODE_MAX: usize = 6;
@@ -18,6 +18,9 @@ const NAMED: [(&str, char); 11] = [
     ("&tab;", '\t'),
 ];
 
+/// The ends of lines of a web page; a blank, so that what stands before and after one is read together.
+const BREAKS: [(&str, char); 4] = [("<br>", ' '), ("<br/>", ' '), ("<br />", ' '), ("<wbr>", ' ')];
+
 /// Of an address: percent and two digits. Others are left out because track data begin with `%B` and the card number.
 const PERCENT: [(&str, char); 9] = [
     ("%20", ' '),
@@ -36,6 +39,7 @@ pub fn read(text: &str, steps: &mut usize) -> Option<(char, usize)> {
     let known: &[(&str, char)] = match text.as_bytes().first()? {
         b'&' => &NAMED,
         b'%' => &PERCENT,
+        b'<' => &BREAKS,
         _ => return None,
     };
     *steps += known.len();

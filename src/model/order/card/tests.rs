@@ -260,6 +260,7 @@ fn particular_texts_with_card_numbers_are_seen() {
         ("phone", "4111, 1111, 1111, 1111"),
         ("phone", "4111%201111%201111%201111"),
         ("reference", "4111&nbsp;1111&nbsp;1111&nbsp;1111"),
+        ("reference", "4111<br>1111<BR/>1111<br />1111"),
         ("phone", "4111 1111 1111\n1111"),
         ("phone", "4111\n1111\n1111\n1111"),
     ] {

@@ -41,6 +41,7 @@ impl View {
             "attempts": self.attempts,
             "next_attempt_at": self.due_at.map(format_datetime),
             "waits_for": self.waits_for,
+            "not_written": self.not_written,
             "accepted_at": format_datetime(self.accepted_at),
             "updated_at": format_datetime(self.updated_at),
             "emptied_at": self.emptied_at.map(format_datetime),

@@ -41,7 +41,7 @@ impl Shop {
                 request: Some(format!("{{\"to\": \"{MAIL}\"}}")),
                 response: Some(format!("{{\"of\": \"{MAIL}\"}}")),
                 record_ids: [ACCOUNT, CONTACT, "801000000000001AAA"].map(str::to_owned).into(),
-                unanswered_at: None,
+                ..Exchange::default()
             };
             assert!(self.outbox.record(&claimed, state, exchange, at).await.unwrap());
         }
