@@ -128,7 +128,7 @@ impl Delivery<'_> {
             if is_changed {
                 // It is the account of the person who has its key.
                 let other = asked.colleague_look(id, party.person.as_deref(), Some(key));
-                party.keeps_account_name = self.finds(&asked, &other).await?;
+                party.keeps_account_name = self.finds(asked, &other).await?;
             }
         }
         party.account = id.map(str::to_owned);
