@@ -143,12 +143,36 @@ fn is_same(field: &str, one: &str, other: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::outbound::shape::tests::plain;
+    use crate::salesforce::describe::{Describe, Field};
     use serde_json::json;
 
     const ORDER: &str = "801Sb0000000001IAA";
     const ITEM: &str = "802Sb0000000001IAA";
     const CONTACT: &str = "003Sb0000000001IAA";
+
+    /// Objects with a key, of an org that tells no more of them.
+    fn plain() -> Shape {
+        let key = Field {
+            name: "External_ID__c".to_owned(),
+            kind: "string".to_owned(),
+            external_id: true,
+            unique: true,
+            createable: true,
+            ..Field::default()
+        };
+        let describe = |object: &str| Describe {
+            name: object.to_owned(),
+            label: object.to_owned(),
+            key_prefix: None,
+            queryable: true,
+            createable: true,
+            updateable: true,
+            record_types: Vec::new(),
+            fields: vec![key.clone()],
+        };
+        let [order, account, contact, item] = ["Order", "Account", "Contact", "OrderItem"].map(describe);
+        Shape::of(&order, &account, &contact, &item, None).unwrap()
+    }
 
     fn result(reference: &str, status: u16, body: Value) -> PartResult {
         PartResult {

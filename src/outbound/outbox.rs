@@ -15,6 +15,7 @@ use crate::model::order::rules::{self, Rule, Rules};
 use crate::model::order::{Customer, Order};
 use crate::model::state::WriteState;
 use crate::model::write::{Entry, Kind, Write};
+pub use crate::outbound::compose::left_out::{ACCOUNT_SHARED, COMPANY_OF_ORDER, COMPANY_SHARED, PERSON_KEPT};
 use crate::outbound::gate::Gate;
 pub use crate::outbound::gate::{Known, Names};
 use crate::outbound::places::Places;

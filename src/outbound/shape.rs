@@ -277,16 +277,8 @@ impl Shape {
 }
 
 #[cfg(test)]
-pub(crate) mod tests {
+mod tests {
     use super::*;
-
-    /// Objects with a key, of an org that tells no more of them.
-    pub(crate) fn plain() -> Shape {
-        let key: &[FieldCase] = &[("External_ID__c", true, true, true)];
-        let [order, account, contact, item] =
-            ["Order", "Account", "Contact", "OrderItem"].map(|object| describe(object, key));
-        Shape::of(&order, &account, &contact, &item, None).unwrap()
-    }
 
     /// Name, external id, unique, createable.
     type FieldCase = (&'static str, bool, bool, bool);

@@ -9,7 +9,7 @@ use rusqlite::Connection;
 
 use crate::model::clock::Millis;
 use crate::model::order;
-use crate::outbound::compose::left_out::{ACCOUNT_SHARED, COMPANY_OF_ORDER, COMPANY_SHARED, PERSON_KEPT};
+use crate::outbound::outbox::{ACCOUNT_SHARED, COMPANY_OF_ORDER, COMPANY_SHARED, PERSON_KEPT};
 use crate::serve::World;
 use crate::serve::orders::NotWritten;
 use crate::serve::problem::Problem;
