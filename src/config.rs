@@ -7,6 +7,7 @@
 pub mod credentials;
 mod listen;
 mod orders;
+mod overrides;
 mod rules;
 mod state;
 mod stores;
@@ -350,8 +351,6 @@ const POLL_MARGIN_SECONDS: u32 = 40;
 /// A response of a stream proves a time up to a minute before it came.
 const STALE_AFTER_MIN_SECONDS: u32 = 100;
 
-const OVERRIDE_PREFIX: &str = "STORESYNC__";
-
 impl Config {
     /// Reads `path`, or the first of the usual places where none is given, and lays the overrides over it.
     pub fn load(path: Option<&Path>) -> Result<Self, ConfigError> {
@@ -365,7 +364,7 @@ impl Config {
                 path.display()
             ))
         })?;
-        let overrides = std::env::vars().filter(|(name, _)| name.starts_with(OVERRIDE_PREFIX));
+        let overrides = std::env::vars().filter(|(name, _)| name.starts_with(overrides::PREFIX));
         let mut config = Self::parse(&text, overrides)
             .map_err(|error| ConfigError(format!("{}: {error}", path.display())))?;
         config.org.resolve_secrets(credentials::directory().as_deref());
@@ -381,7 +380,7 @@ impl Config {
         let mut table: toml::Table = toml::from_str(text)
             .map_err(|error| ConfigError(format!("not valid TOML: {}", one_line(&error))))?;
         for (name, value) in overrides {
-            apply_override(&mut table, &name, &value)?;
+            overrides::apply(&mut table, &name, &value)?;
         }
         let given: toml::Table = toml::from_str(text).unwrap_or_default();
         // Parsed from the text where nothing is overridden, so that the message can name the line.
@@ -446,52 +445,6 @@ fn usual_place() -> Result<PathBuf, ConfigError> {
                 .to_owned(),
         )
     })
-}
-
-fn apply_override(table: &mut toml::Table, name: &str, value: &str) -> Result<(), ConfigError> {
-    let malformed = || {
-        ConfigError(format!(
-            "the variable {name} is not of the form STORESYNC__SECTION__KEY"
-        ))
-    };
-    let rest = name
-        .strip_prefix(OVERRIDE_PREFIX)
-        .ok_or_else(malformed)?
-        .to_ascii_lowercase();
-    let (sections, key) = rest.rsplit_once("__").ok_or_else(malformed)?;
-    let mut section = table;
-    for name in sections.split("__") {
-        section = section
-            .entry(name.to_owned())
-            .or_insert_with(|| toml::Value::Table(toml::Table::new()))
-            .as_table_mut()
-            .ok_or_else(malformed)?;
-    }
-    section.insert(key.to_owned(), override_value(section.get(key), key, value));
-    Ok(())
-}
-
-/// Lists are given separated by commas; numbers where the key takes one; all else is text.
-fn override_value(present: Option<&toml::Value>, key: &str, value: &str) -> toml::Value {
-    let list =
-        matches!(present, Some(toml::Value::Array(_))) || matches!(key, "channels" | "objects" | "hosts");
-    if list {
-        let items = value.split(',').map(str::trim).filter(|item| !item.is_empty());
-        return toml::Value::Array(items.map(|item| toml::Value::String(item.to_owned())).collect());
-    }
-    if let ("keep_rows", Ok(flag)) = (key, value.parse()) {
-        return toml::Value::Boolean(flag);
-    }
-    match value.parse::<i64>() {
-        Ok(number)
-            if ["_seconds", "_hours", "_days", "_bytes", "_mebibytes", "_percent"]
-                .iter()
-                .any(|unit| key.ends_with(unit)) =>
-        {
-            toml::Value::Integer(number)
-        }
-        _ => toml::Value::String(value.to_owned()),
-    }
 }
 
 #[cfg(test)]
@@ -613,6 +566,50 @@ mod tests {
         assert_eq!(other.log.level, "debug");
     }
 
+    /// The keys of each table that are no tables themselves, as variables with these values.
+    fn variables(table: &toml::Table, prefix: &str) -> Vec<Vec<(String, String)>> {
+        let text = |value: &toml::Value| match value {
+            toml::Value::String(text) => text.clone(),
+            other => other.to_string(),
+        };
+        let (mut own, mut all) = (Vec::new(), Vec::new());
+        for (key, value) in table {
+            let name = format!("{prefix}__{}", key.to_uppercase());
+            match value {
+                toml::Value::Table(inner) => all.extend(variables(inner, &name)),
+                // Tables in a list are not given as variables.
+                toml::Value::Array(items) if items.iter().any(toml::Value::is_table) => {}
+                toml::Value::Array(items) => {
+                    own.push((name, items.iter().map(text).collect::<Vec<_>>().join(",")));
+                }
+                value => own.push((name, text(value))),
+            }
+        }
+        all.push(own);
+        all
+    }
+
+    #[test]
+    fn each_key_of_the_sample_can_be_a_variable() {
+        let is_key = |rest: &&str| rest.split_once(" = ").is_some_and(|(key, _)| !key.contains(' '));
+        let lines = SAMPLE.lines();
+        let lines = lines.map(|line| line.strip_prefix("# ").filter(is_key).unwrap_or(line));
+        let sample: toml::Table = toml::from_str(&lines.collect::<Vec<_>>().join("\n")).unwrap();
+        let tables = variables(&sample, "STORESYNC");
+        assert!(tables.iter().map(Vec::len).sum::<usize>() > 50, "{tables:?}");
+        // Nothing in the file tells what kind of value a variable has.
+        let plain =
+            "[org]\nlogin_url = \"https://a\"\nauth = \"jwt\"\nclient_id = \"c\"\n[state]\ndir = \"/x\"\n";
+        for table in tables {
+            let named: Vec<(&str, &str)> = table
+                .iter()
+                .map(|(name, value)| (name.as_str(), value.as_str()))
+                .collect();
+            let parsed = parse(plain, &named);
+            assert!(parsed.is_ok(), "{named:?}: {}", parsed.unwrap_err());
+        }
+    }
+
     #[test]
     fn variables_override_keys() {
         let overrides = [
@@ -629,6 +626,16 @@ mod tests {
             ("STORESYNC__STATE__KEEP_ROWS", "false"),
             ("STORESYNC__ORDERS__HISTORY_MEBIBYTES", "9"),
             ("STORESYNC__SERVE__LISTEN", "127.0.0.1:0"),
+            ("STORESYNC__SERVE__HOSTS", "shop.example, www.shop.example"),
+            ("STORESYNC__ADMIN__HOSTS", "ops.example"),
+            ("STORESYNC__ORG__HOSTS", "org.example,"),
+            ("STORESYNC__SYNC__OBJECTS", "Lead, Campaign"),
+            ("STORESYNC__SYNC__API_CALLS_DAILY", "2500"),
+            ("STORESYNC__SYNC__OBJECT__LEAD__FIELDS", "Email, Phone"),
+            ("STORESYNC__SYNC__OBJECT__LEAD__LEAVE_OUT", "Fax"),
+            ("STORESYNC__SYNC__OBJECT__LEAD__PERSONAL", "false"),
+            ("STORESYNC__SERVE__ACCOUNT_HISTORY", "true"),
+            ("STORESYNC__ORDERS__FIELDS__MAIN", "Order.Gift__c, Lead.Note__c"),
             ("STORESYNC__ORDERS__RULES__OUT_OF_STOCK", "take_and_mark"),
         ];
         let config = parse(SAMPLE, &overrides).unwrap();
@@ -638,6 +645,22 @@ mod tests {
             config.sync.channels,
             ["/data/AccountChangeEvent", "/data/OrderChangeEvent"]
         );
+        assert_eq!(config.serve.hosts, ["shop.example", "www.shop.example"]);
+        assert_eq!(config.admin.hosts, ["ops.example"]);
+        assert_eq!(config.org.hosts, ["org.example"]);
+        assert_eq!(config.sync.objects, ["Lead", "Campaign"]);
+        assert_eq!(config.sync.api_calls_daily, Some(2_500));
+        let lead = config.sync.rules("Lead");
+        assert_eq!(
+            (lead.fields, lead.leave_out),
+            (
+                vec!["Email".to_owned(), "Phone".to_owned()],
+                vec!["Fax".to_owned()]
+            )
+        );
+        assert_eq!(lead.personal, Some(false));
+        assert!(config.serve.account_history);
+        assert_eq!(config.orders.fields["main"], ["Order.Gift__c", "Lead.Note__c"]);
         assert_eq!(config.sync.poll_seconds, 5);
         assert_eq!(config.sync.verify_hours, 6);
         assert_eq!(config.sync.api_share_percent, 40);

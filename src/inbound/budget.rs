@@ -180,4 +180,20 @@ mod tests {
             assert_eq!(interval.as_secs(), seconds, "{used:?} {changed}");
         }
     }
+
+    #[test]
+    fn what_is_planned_is_asked_for_less_often_too_beyond_the_share() {
+        let limits = Limits::new(&config::Sync::default());
+        let mut counts = Counts::default();
+        counts.add(schedule::Way::Lists, Urgency::Page);
+        let plan = limits.plan(100_000, counts, 0);
+        limits.follow(Some(plan));
+        for urgency in [Urgency::Page, Urgency::Checkout, Urgency::Other] {
+            for (used, times) in [(None, 1), (Some(79), 1), (Some(80), 8), (Some(100), 8)] {
+                let usage = used.map(|used| ApiUsage { used, limit: 100 });
+                let interval = limits.interval(usage, urgency, false);
+                assert_eq!(interval, plan.asked.of(urgency) * times, "{urgency:?} {used:?}");
+            }
+        }
+    }
 }

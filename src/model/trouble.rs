@@ -322,4 +322,52 @@ mod tests {
             }
         }
     }
+
+    #[test]
+    fn what_keeps_orders_from_being_taken_is_told_before_what_they_wait_for() {
+        let of_file = |kind, is_outbox| FileTrouble {
+            kind,
+            file: String::new(),
+            since: 0,
+            is_outbox,
+            cause: format!("{kind:?}"),
+        };
+        let away = Trouble {
+            kind: Kind::OrgUnreachable,
+            since: at(0),
+            cause: "away".to_owned(),
+        };
+        let (full, lost) = (FileKind::DiskFull, FileKind::Replaced);
+        let cases = [
+            (None, None, vec![], None),
+            (None, None, vec![of_file(full, false)], Some("DiskFull")),
+            (None, None, vec![of_file(lost, false)], None),
+            (None, Some("own"), vec![of_file(full, false)], Some("own")),
+            (None, Some("own"), vec![of_file(lost, true)], Some("Replaced")),
+            (Some(&away), None, vec![], Some("orders wait: away")),
+            (Some(&away), Some("own"), vec![], Some("orders wait: away")),
+            (
+                Some(&away),
+                None,
+                vec![of_file(full, false)],
+                Some("orders wait: away"),
+            ),
+            (Some(&away), None, vec![of_file(full, true)], Some("DiskFull")),
+            (
+                Some(&away),
+                Some("own"),
+                vec![of_file(lost, true)],
+                Some("Replaced"),
+            ),
+        ];
+        for (trouble, orders, files, told) in cases {
+            let hindrances = Hindrances {
+                trouble: trouble.cloned(),
+                orders: orders.map(str::to_owned),
+                files,
+                ..Hindrances::default()
+            };
+            assert_eq!(hindrances.of_orders().as_deref(), told, "{hindrances:?}");
+        }
+    }
 }

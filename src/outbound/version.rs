@@ -195,6 +195,37 @@ mod tests {
     }
 
     #[test]
+    fn a_number_is_of_no_use_where_it_may_be_set_once_and_not_changed() {
+        for (updateable, createable, told) in [
+            (true, true, Ok("Version__c")),
+            (false, true, Err("the user may not change Order.version__C")),
+            (true, false, Err("the user may not set Order.version__C")),
+        ] {
+            let field = Field {
+                name: "Version__c".to_owned(),
+                kind: "double".to_owned(),
+                precision: 18,
+                createable,
+                updateable,
+                ..Field::default()
+            };
+            let describe = Describe {
+                name: "Order".to_owned(),
+                label: "Order".to_owned(),
+                key_prefix: None,
+                queryable: true,
+                createable: true,
+                updateable: true,
+                record_types: Vec::new(),
+                fields: vec![field],
+            };
+            let found = described(&describe, "version__C");
+            let found = found.as_deref().map_err(String::as_str);
+            assert_eq!(found, told, "{updateable} {createable}");
+        }
+    }
+
+    #[test]
     fn a_number_is_in_what_is_made_and_changed_and_ahead_of_a_status() {
         let shape = shape(("double", 18, true));
         let version = Version {

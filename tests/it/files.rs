@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use rusqlite::Connection;
 use serde_json::{Value, json};
+use storesync::model::clock::{Clock, parse_datetime};
 
 use crate::world::{Daemon, Sandbox, a_store, cache, converge, eventually, order, select};
 
@@ -149,6 +150,18 @@ async fn a_damaged_cache_is_kept_and_read_again_and_nothing_is_answered_meanwhil
     converge(&org).await;
     until_passed(&daemon).await;
     assert_eq!(daemon.place(&store, &second).await.unwrap().0, 202);
+    // It is told of until a person has removed it.
+    until_told(&daemon, "file_set_aside", &names[0]).await;
+    std::fs::remove_file(org.state().join(&names[0])).unwrap();
+    eventually("nothing is told of it any more", async || {
+        let told = of_files(&readyz(&daemon).await.1);
+        told.is_empty().then_some(())
+    })
+    .await;
+    all_tell(&org, &daemon).await;
+    let metrics = crate::monitoring::metrics(&daemon).await;
+    let none = "storesync_file_trouble{cause=\"file_set_aside\"} 0\n";
+    assert!(metrics.contains(none), "{metrics}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -210,6 +223,7 @@ async fn a_damaged_journal_is_kept_and_goes_on_with_the_events_that_can_be_read(
         assert!(!before.is_empty());
         let names = kept(&org.state(), "journal.db");
         damage(&org.state());
+        let begun_at = Clock::System.now();
         daemon = org.daemon().await;
         let name = eventually("the damaged journal is set aside", async || {
             let now = kept(&org.state(), "journal.db");
@@ -221,6 +235,9 @@ async fn a_damaged_journal_is_kept_and_goes_on_with_the_events_that_can_be_read(
         let after = events(&org).await;
         let is_there = |event: &Value| after.contains(event);
         assert_eq!(before.iter().all(is_there), keeps_events, "{before:?} {after:?}");
+        let journal = daemon.status().await.unwrap()["journal"].clone();
+        let made_at = parse_datetime(journal["reaches_back_to"].as_str().unwrap()).unwrap();
+        assert!((begun_at..=Clock::System.now()).contains(&made_at), "{journal}");
         let text = format!("after {number}");
         org.update("Product2", &product, json!({"Description": text}))
             .await;

@@ -9,7 +9,7 @@ use storesync::store::journal::JournalReader;
 
 use crate::engineers::replay::everything;
 use crate::monitoring::metrics;
-use crate::monitoring::moving::{Change, ERASURE, Seen};
+use crate::monitoring::moving::{Change, ERASURE, Seen, value_of};
 use crate::storefront::customers::let_accounts_be_opted_in;
 use crate::world::{Daemon, PATIENCE, Sandbox, cache, converge, eventually, select};
 
@@ -298,6 +298,7 @@ async fn an_erasure_that_is_killed_goes_on_where_it_was() {
     daemon.live().await;
     let persons = come(&org).await;
     let (mut seen, before) = (Seen::default(), metrics(&daemon).await);
+    let deleting = Instant::now();
     org.delete("Account", &persons.account).await;
     eventually("it is between events and pages", async || {
         daemon
@@ -313,6 +314,13 @@ async fn an_erasure_that_is_killed_goes_on_where_it_was() {
     ];
     seen.since(&before, &daemon, "an erasure waits", &waits).await;
     let waiting = metrics(&daemon).await;
+    let told = value_of(&waiting, "storesync_erasure_oldest_seconds");
+    let most = deleting.elapsed().as_secs_f64();
+    assert!(told <= most, "{told} s, deleted {most} s ago at most");
+    let journal = daemon.status().await.unwrap()["journal"].clone();
+    let most = deleting.elapsed().as_secs_f64();
+    let told = journal["erasures_oldest_seconds"].as_f64().unwrap();
+    assert!(told <= most, "{told} s, deleted {most} s ago at most");
     daemon.running.kill();
     let left = traces(&org.state(), &[NAMES[3].to_owned()]);
     assert!(left.iter().any(|trace| trace.contains("page")), "{left:?}");

@@ -10,12 +10,14 @@ use axum::http::StatusCode;
 use axum::routing::post;
 use serde_json::{Value, json};
 use storesync::config::Config;
+use storesync::model::calls::Purpose;
 use storesync::model::clock::Clock;
 use storesync::model::trouble::Kind;
 use storesync::salesforce::login::Taken;
 use storesync::salesforce::{Error, Org};
 use tokio::sync::Mutex;
 
+use crate::rounds::calls_counted;
 use crate::world::{Daemon, Sandbox, a_store, eventually, order};
 
 /// How often the org was asked for a session.
@@ -70,6 +72,50 @@ async fn a_refused_login_is_tried_after_waits_and_a_changed_secret_at_once() {
     client.limits().await.unwrap();
     assert_eq!(logins(&org).await - before, tried + 2);
     assert_eq!(client.trouble(), None);
+}
+
+/// A channel that stands still for a refused login goes on as soon as one is accepted, and not minutes later.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_channel_goes_on_at_once_when_a_login_is_accepted_again() {
+    let org = Sandbox::start(&["--products", "5", "--stores", "1"]).await;
+    let file = org.dir.path().join("token");
+    let token = &org.env["SANDBOX_REFRESH_TOKEN"];
+    std::fs::write(&file, token).unwrap();
+    let daemon = org
+        .daemon_with(&[
+            ("STORESYNC__SYNC__PROFILE", "standard"),
+            ("STORESYNC__ORG__AUTH", "refresh_token"),
+            ("STORESYNC__ORG__REFRESH_TOKEN_FILE", file.to_str().unwrap()),
+        ])
+        .await;
+    daemon.live().await;
+    // Without the file nobody can log in, until somebody has put it back.
+    std::fs::remove_file(&file).unwrap();
+    org.end_sessions().await;
+    org.fault(json!({"rpc": "Subscribe", "on": "now", "times": 1, "fault": "revoke_token"}))
+        .await;
+    let channel = async || {
+        let status = daemon.status().await?;
+        Some(status["channels"][0]["problem"].clone())
+    };
+    eventually("the channel stands still", async || {
+        let problem = channel().await?.as_str()?.to_owned();
+        problem.contains("stopped until this is put right").then_some(())
+    })
+    .await;
+    std::fs::write(&file, token).unwrap();
+    let product = org.some("Product2", "").await;
+    org.update("Product2", &product, json!({"Name": "Logged in"}))
+        .await;
+    eventually("what was changed meanwhile is told by the channel", async || {
+        let (_, row) = daemon.get(&format!("/v1/objects/Product2/{product}")).await?;
+        (row["name"] == "Logged in").then_some(())
+    })
+    .await;
+    eventually("the channel has no problem", async || {
+        channel().await?.is_null().then_some(())
+    })
+    .await;
 }
 
 #[tokio::test]
@@ -341,6 +387,33 @@ async fn an_org_whose_answers_are_lost_several_times_in_a_row_is_told_to_be_unre
         .await;
     client.limits().await.unwrap_err();
     assert_eq!(client.trouble(), None);
+}
+
+#[tokio::test]
+async fn calls_are_counted_that_may_have_reached_the_org_and_no_others() {
+    let mut org = Sandbox::start(&["--products", "5"]).await;
+    let (client, _) = client(&org, &[]);
+    let counted = || {
+        let of = |purpose| client.calls().of_a_day(purpose, client.moment().wall);
+        Purpose::ALL.map(of).iter().sum::<u64>()
+    };
+    client.limits().await.unwrap();
+    let lost = json!({"path": "/limits", "times": 2, "fault": "drop_after_commit"});
+    org.fault(lost).await;
+    client.limits().await.unwrap_err();
+    client.limits().await.unwrap_err();
+    assert_eq!(counted(), calls_counted(&org).await);
+    org.end();
+    let mut heard = counted();
+    let mut unheard = 0;
+    while unheard < 3 {
+        match client.limits().await.unwrap_err() {
+            Error::Unreachable { .. } => unheard += 1,
+            // By a connection that was open still: nobody knows.
+            _ => heard += 1,
+        }
+        assert_eq!(counted(), heard, "{unheard} did not reach the org");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

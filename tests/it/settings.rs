@@ -659,6 +659,43 @@ fn the_plan_keeps_to_the_calls_of_the_configuration() {
     }
 }
 
+/// Beside the daemon an object is called old by what the daemon has planned, and not by what is configured.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_status_calls_old_what_is_older_than_planned() {
+    let org = Sandbox::start(&["--products", "5", "--stores", "1"]).await;
+    // So few calls are for an hour between two questions.
+    let few = [
+        ("STORESYNC__SYNC__POLL_SECONDS", "60"),
+        ("STORESYNC__SYNC__PROFILE", "standard"),
+    ];
+    let text = std::fs::read_to_string(org.config()).unwrap();
+    let text = text.replace("[sync]\n", "[sync]\napi_calls_daily = 250\n");
+    std::fs::write(org.config(), text).unwrap();
+    let mut daemon = org.daemon_with(&few).await;
+    daemon.live().await;
+    eventually("the plan is told", async || {
+        let polls = daemon.status().await?["polls"].clone();
+        (polls["interval_seconds"]["page"] == 3_600).then_some(())
+    })
+    .await;
+    daemon.running.stop();
+    let freshness = async |passed: i64| {
+        let passed = format!("wall = wall - {passed}, boot = boot - {passed}");
+        change(&org, "cache.db", &format!("update _proof set {passed}"));
+        let (_, told, _) = org.verb_with(&few[1..], &["status", "--json"]).await;
+        let told: Value = serde_json::from_str(&told).unwrap();
+        let objects = told["objects"].as_array().unwrap().iter();
+        let polled = objects.filter(|object| object["kept_by"] == "poll");
+        let states: BTreeSet<String> = polled
+            .map(|object| object["freshness"].as_str().unwrap().to_owned())
+            .collect();
+        states.into_iter().collect::<Vec<_>>().join(" ")
+    };
+    // Twice the time between two questions and a minute.
+    assert_eq!(freshness(7_000_000).await, "live");
+    assert_eq!(freshness(300_000).await, "stale");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn another_condition_on_an_object_with_change_events_is_applied_at_the_next_start() {
     let org = Sandbox::start(&["--products", "5", "--stores", "1"]).await;

@@ -164,7 +164,7 @@ pub struct Sandbox {
     pub http: reqwest::Client,
     /// Where the org answers, and the token for it.
     session: Mutex<(String, String)>,
-    _running: Running,
+    running: Running,
 }
 
 impl Sandbox {
@@ -199,7 +199,7 @@ impl Sandbox {
             dir,
             http,
             session: Mutex::new(session),
-            _running: running,
+            running,
         }
     }
 
@@ -338,6 +338,11 @@ impl Sandbox {
         let text = answer.text().await.unwrap();
         assert!(status.is_success(), "{path} {body}: {text}");
         serde_json::from_str(&text).unwrap_or_default()
+    }
+
+    /// Ends the org: nobody is reached at its addresses any more.
+    pub fn end(&mut self) {
+        self.running.kill();
     }
 
     /// Ends all sessions: the next call has to log in again.

@@ -482,7 +482,27 @@ fn is_email(text: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::{check_own_key, is_email};
+    use super::{check_key, check_own_key, is_email};
+
+    #[test]
+    fn a_key_is_as_long_as_it_has_characters_and_one_line_without_blanks_around() {
+        for (key, taken) in [
+            ("", false),
+            ("x", true),
+            (&"x".repeat(255), true),
+            (&"x".repeat(256), false),
+            (&"\u{e4}".repeat(255), true),
+            (&"\u{1f375}".repeat(255), true),
+            (&"\u{1f375}".repeat(256), false),
+            ("a b", true),
+            (" a", false),
+            ("a\u{a0}", false),
+            ("a\nb", false),
+            ("a\u{7f}b", false),
+        ] {
+            assert_eq!(check_key(key, "external_id").is_ok(), taken, "{key:?}");
+        }
+    }
 
     #[test]
     fn an_address_as_a_key_is_refused_with_advice_that_helps() {

@@ -129,6 +129,72 @@ async fn edits_are_read_through_the_door_of_storefronts(daemon: &Daemon, token: 
     }
 }
 
+/// The parameters of an address, decoded.
+fn parameters(address: &str) -> Vec<(String, String)> {
+    let url = reqwest::Url::parse(&format!("http://console{address}")).unwrap();
+    url.query_pairs()
+        .map(|(name, value)| (name.into_owned(), value.into_owned()))
+        .collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn older_events_are_those_that_pass_the_same_filter() {
+    let org = Sandbox::start(&["--products", "5", "--stores", "1"]).await;
+    let daemon = org.daemon().await;
+    daemon.live().await;
+    let product = org.some("Product2", "").await;
+    // A page and one more.
+    for number in 0..51 {
+        let description = json!({"Description": format!("d {number}")});
+        org.update("Product2", &product, description).await;
+    }
+    converge(&org).await;
+    let (_, listed, _) = org
+        .verb(&["events", "list", "--record", &product, "--limit", "60", "--json"])
+        .await;
+    let listed: Value = serde_json::from_str(&listed).unwrap();
+    assert_eq!(listed.as_array().unwrap().len(), 51);
+    let text = |name: &str| listed[0][name].as_str().unwrap().to_owned();
+    let (transaction, origin) = (text("transaction"), text("origin"));
+    // All but one is given at a time: each event has a transaction of its own.
+    let asked = [
+        ("object", "Product2"),
+        ("record", product.as_str()),
+        ("field", "Description"),
+        ("kind", "UPDATE"),
+        ("origin", origin.as_str()),
+        ("since", "2020-01-01T00:00:00Z"),
+        ("until", "2120-01-01T00:00:00Z"),
+    ];
+    let mut url = reqwest::Url::parse("http://console/events").unwrap();
+    url.query_pairs_mut().extend_pairs(asked);
+    let (status, _, html) = page(&daemon, &format!("/events?{}", url.query().unwrap())).await;
+    assert_eq!(status, 200, "{html}");
+    let older = html
+        .split("href=\"")
+        .filter_map(|rest| rest.split('"').next())
+        .find(|address| address.contains("before="))
+        .unwrap_or_else(|| panic!("no way to older events: {html}"))
+        .replace("&amp;", "&");
+    let (before, kept): (Vec<_>, Vec<_>) = parameters(&older)
+        .into_iter()
+        .partition(|(name, _)| name == "before");
+    let asked: Vec<(String, String)> = asked
+        .map(|(name, value)| (name.to_owned(), value.to_owned()))
+        .into();
+    assert_eq!(kept, asked);
+    // The newest comes first: what is left is the first of all.
+    assert_eq!(before[0].1, listed[1]["number"].to_string());
+    let (_, _, html) = page(&daemon, &older).await;
+    assert!(
+        html.contains(&format!("/events/{}\"", listed[0]["number"])),
+        "{html}"
+    );
+    let of_one = format!("/events?transaction={transaction}");
+    let (_, _, html) = page(&daemon, &of_one).await;
+    assert!(!html.contains("before="), "one event is no page: {html}");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn an_order_is_helped_by_a_form_of_the_console_alone() {
     let org = Sandbox::start(&[]).await;

@@ -255,6 +255,40 @@ async fn a_record_that_a_repair_took_away_is_gone_in_its_replay() {
     assert_eq!(exit, 0, "{said} {problem}");
 }
 
+/// What a load does not find any more is gone in the record's history too.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_record_that_a_load_took_away_is_gone_in_its_history() {
+    let org = Sandbox::start(&["--products", "5", "--stores", "1"]).await;
+    let few_objects = ("STORESYNC__SYNC__PROFILE", "standard");
+    let daemon = org.daemon_with(&[few_objects]).await;
+    daemon.live().await;
+    let id = org.create("Account", json!({"Name": "Soon gone"})).await;
+    converge(&org).await;
+    org.control("changes", json!({"told": "silently", "hard_delete": [id]}))
+        .await;
+    org.control("changes", json!({"told": "overflow", "announce": ["Account"]}))
+        .await;
+    converge(&org).await;
+    let (exit, told, problem) = org.verb(&["history", "Account", &id, "--json"]).await;
+    assert_eq!(exit, 0, "{problem}");
+    let told: Vec<Value> = serde_json::from_str(&told).unwrap();
+    assert_eq!(told[0]["source"]["event"]["kind"], "CREATE", "{told:#?}");
+    let present: Vec<&Value> = told.iter().map(|moment| &moment["present"]).collect();
+    let (last, before) = present.split_last().unwrap();
+    assert!(before.iter().all(|present| **present == true), "{told:#?}");
+    assert_eq!(**last, false, "{told:#?}");
+    assert_eq!(told[told.len() - 1]["source"], json!({"read": "load_ended"}));
+    let (_, words, _) = org.verb(&["history", "Account", &id]).await;
+    let last: Vec<&str> = words.lines().rev().take(2).map(str::trim).collect();
+    assert!(
+        last[0] == "it is not there any more" && last[1].contains("load ended"),
+        "{words}"
+    );
+    let page = reqwest::get(format!("{}/records/Account/{id}", daemon.admin)).await;
+    let page = page.unwrap().text().await.unwrap();
+    assert!(page.contains("It is not there any more."), "{page}");
+}
+
 /// The cache is spoilt by hand, as a fault of the program would.
 async fn spoil_and_tell(org: &Sandbox, product: &str) {
     let spoilt = Connection::open(org.state().join("cache.db")).unwrap();

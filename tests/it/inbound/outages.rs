@@ -35,6 +35,27 @@ async fn update_all(org: &Sandbox, object: &str, field: &str, ids: &[String], te
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_position_that_the_org_will_soon_forget_is_warned_of() {
+    let org = Sandbox::start(&["--products", "5", "--stores", "1"]).await;
+    let mut daemon = org.daemon_with(&[FEW_OBJECTS]).await;
+    daemon.live().await;
+    converge(&org).await;
+    daemon.running.kill();
+    // Of the 72 hours that the org keeps events for, 60 pass, and what this takes.
+    let sixty = json!({"advance_ms": 60 * HOUR_MILLIS});
+    org.control("clock", sixty).await;
+    let daemon = org.daemon_with(&[FEW_OBJECTS]).await;
+    eventually("the hours that are left are told", async || {
+        let said = daemon.running.said();
+        said.contains("can be resumed for 11 more hours").then_some(())
+    })
+    .await;
+    // What is heard from now on is a position that is kept for longer.
+    daemon.live().await;
+    converge(&org).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn after_eighty_hours_down_everything_is_here_and_told_once() {
     let org = Sandbox::start(&["--stores", "1"]).await;
     let mut daemon = org.daemon_with(&[FEW_OBJECTS]).await;

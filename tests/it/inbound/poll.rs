@@ -22,6 +22,40 @@ async fn polled(org: &Sandbox, contact: &str, text: &str) {
     .await;
 }
 
+/// Of several objects the one that stands still is told, whichever it is, before anything is too old.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_keeps_one_object_from_being_polled_is_told_of_all() {
+    let org = Sandbox::start(&["--products", "5", "--stores", "1"]).await;
+    let daemon = org.daemon_with(&[FEW_OBJECTS]).await;
+    daemon.live().await;
+    let status = daemon.status().await.unwrap();
+    let objects = status["objects"].as_array().unwrap().iter();
+    let polled = objects.filter(|object| object["kept_by"] == "poll");
+    let polled: Vec<&str> = polled.map(|object| object["object"].as_str().unwrap()).collect();
+    assert!(polled.len() > 1, "{status:#}");
+    let cause = async || {
+        let ready = daemon.admin_get("/readyz").await;
+        let status = daemon.status().await.unwrap();
+        [ready["reads"]["cause"].clone(), status["cause"].clone()]
+    };
+    for object in [polled[0], polled[polled.len() - 1]] {
+        org.fault(json!({"path": format!("FROM%20{object}"), "fault": {"status": 503}}))
+            .await;
+        let words = format!("{object} could not be polled");
+        eventually(&words, async || {
+            let told = cause().await;
+            let is_told = |cause: &Value| cause.as_str().is_some_and(|cause| cause.contains(&words));
+            told.iter().all(is_told).then_some(())
+        })
+        .await;
+        org.no_faults().await;
+        eventually("nothing stands in the way", async || {
+            cause().await.iter().all(Value::is_null).then_some(())
+        })
+        .await;
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn polls_bring_a_change_that_becomes_visible_late_and_every_page_of_many() {
     let org = Sandbox::start(&["--products", "5", "--stores", "1"]).await;

@@ -190,6 +190,32 @@ async fn an_object_that_is_hidden_is_told_of_until_it_is_shown_again() {
     .await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_poll_that_is_refused_has_the_org_described_again() {
+    for code in ["INVALID_FIELD", "INVALID_TYPE"] {
+        let org = Sandbox::start(&["--products", "5", "--stores", "1"]).await;
+        let daemon = org.daemon_with(&[("STORESYNC__SYNC__PROFILE", "standard")]).await;
+        daemon.live().await;
+        let status = daemon.status().await.unwrap();
+        let mut objects = status["objects"].as_array().unwrap().iter();
+        let polled = objects.find(|object| object["kept_by"] == "poll").unwrap();
+        let polled = polled["object"].as_str().unwrap().to_owned();
+        // The object is taken from the user: it is neither described nor read.
+        org.fault(json!([
+            {"path": format!("/sobjects/{polled}/describe"), "fault": {"status": 404, "code": "NOT_FOUND"}},
+            {"path": format!("FROM%20{polled}"), "fault": {"status": 400, "code": code}},
+        ]))
+        .await;
+        eventually(&format!("{polled} is told to be hidden for {code}"), async || {
+            let status = daemon.status().await?;
+            let mut objects = status["objects"].as_array()?.iter();
+            let object = objects.find(|object| object["object"] == *polled)?;
+            object["problem"].as_str()?.contains("no longer").then_some(())
+        })
+        .await;
+    }
+}
+
 /// Hides a field, has the daemon look again, and shows it with another value that no event tells of.
 async fn hide_and_show(org: &Sandbox, daemon: &Daemon) {
     let permissions = |hidden: &[&str]| json!({"object": "Account", "hidden": hidden});

@@ -226,6 +226,60 @@ async fn more_rows_than_a_piece_are_put_right_however_many() {
     .await;
 }
 
+/// The daemon's own comparison of an object whose removal waits finds the same rows missing.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_comparison_withdraws_no_removal_whose_rows_are_missing_still() {
+    const ROWS: usize = 300;
+    let org = Sandbox::start(&["--products", "5", "--stores", "1"]).await;
+    let quick = [
+        ("STORESYNC__SYNC__PROFILE", "standard"),
+        ("STORESYNC_BOUND_LOOK_MILLIS", "50"),
+    ];
+    let mut daemon = org.daemon_with(&quick).await;
+    daemon.live().await;
+    let create: Vec<Value> = (0..ROWS)
+        .map(|at| json!({"attributes": {"type": "Account"}, "Name": format!("Account {at}")}))
+        .collect();
+    let made = org.control("changes", json!({ "create": create })).await["created"].clone();
+    converge(&org).await;
+    org.control("changes", json!({"told": "silently", "hard_delete": made}))
+        .await;
+    let (code, report) = verify(&org, &["--object", "Account", "--repair"]).await;
+    assert_eq!(
+        (code, &report["repairs"]["open"]),
+        (1, &json!(ROWS)),
+        "they wait for a person: {report:#}"
+    );
+    let waiting = async || {
+        let (_, list, _) = org.verb(&["removals", "list", "--json"]).await;
+        serde_json::from_str::<Value>(&list).unwrap()
+    };
+    let told = waiting().await;
+    assert_eq!(
+        (&told[0]["object"], &told[0]["rows"]),
+        (&json!("Account"), &json!(ROWS))
+    );
+    daemon.running.kill();
+    let connection = rusqlite::Connection::open(org.state().join("cache.db")).unwrap();
+    let a_day_passes = "update _object set loaded_at = loaded_at - 25 * 3600 * 1000, \
+        verified_at = verified_at - 25 * 3600 * 1000";
+    connection.execute(a_day_passes, []).unwrap();
+    let (compared, before) = ("compared: not in the org", org.ledger().len());
+    drop(connection);
+    let daemon = org.daemon_with(&quick).await;
+    eventually("all of them are found again", async || {
+        let ledger = org.ledger();
+        let found = ledger[before..]
+            .iter()
+            .filter(|entry| entry["reason"] == compared);
+        (found.count() == ROWS).then_some(())
+    })
+    .await;
+    org.settled().await;
+    assert_eq!(waiting().await, told, "as many, and since when they did");
+    assert!(!daemon.running.said().contains("is withdrawn"));
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_hard_delete_of_a_thousand_rows_is_found_row_by_row_and_put_right() {
     const ROWS: usize = 1_000;

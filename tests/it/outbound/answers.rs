@@ -209,13 +209,16 @@ async fn own_fields_have_one_spelling_and_the_type_of_the_org_s() {
         assert_eq!((status, answer["field"].as_str()), (422, Some(field)), "{answer}");
         assert!(answer["detail"].as_str().unwrap().contains(says), "{answer}");
     }
+    the_spelling_of_an_edit_is_judged_too(&org, &daemon, &store, plain("OWN-EDIT")).await;
+}
+
+async fn the_spelling_of_an_edit_is_judged_too(org: &Sandbox, daemon: &Daemon, store: &str, mut posted: Value) {
     org.fault(
         json!({"path": "/composite", "except": "/sobjects/", "method": "POST", "fault": {"status": 503}}),
     )
     .await;
-    let mut posted = plain("OWN-EDIT");
     posted["fields"] = json!({"Description": "A"});
-    accepted(&daemon, &store, &posted).await;
+    accepted(daemon, store, &posted).await;
     for (set, says) in [
         ("fields.description=x", "Description and description"),
         ("lines[5].quantity=1", "lines has no member 5"),

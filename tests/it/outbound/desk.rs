@@ -70,6 +70,15 @@ async fn a_refused_order_is_shown_edited_and_sent_beside_the_running_daemon() {
         code == 1 && said.contains("external_id cannot be changed"),
         "{said}"
     );
+    // Who is told: whoever became another user by sudo, else the user, as far as the system tells.
+    let sudo = [("SUDO_USER", "kim"), ("USER", "root"), ("LOGNAME", "root")];
+    let plain = [("USER", "lou"), ("LOGNAME", "lee")];
+    let city = |city: &str| format!("shipping_address.city={city}");
+    for (variables, city) in [(&sudo[..], city("Burnie")), (&plain, city("Hobart"))] {
+        let edit = ["orders", "edit", "BAD-1", "--set", &city];
+        let (code, _, said) = org.verb_with(variables, &edit).await;
+        assert_eq!(code, 0, "{said}");
+    }
     let (code, _, said) = org.verb(&["orders", "retry", "BAD-1"]).await;
     assert_eq!(code, 0, "{said}");
     daemon
@@ -80,7 +89,7 @@ async fn a_refused_order_is_shown_edited_and_sent_beside_the_running_daemon() {
         .await;
     let (_, shown, _) = org.verb(&["orders", "show", "BAD-1"]).await;
     assert!(
-        shown.contains("edit by ") && shown.contains("retry by "),
+        shown.contains("edit by kim") && shown.contains("edit by lou") && shown.contains("retry by "),
         "{shown}"
     );
 }

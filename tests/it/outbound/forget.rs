@@ -7,6 +7,7 @@ use super::{accepted, configure};
 use crate::world::{Daemon, Sandbox, a_store, eventually, order};
 
 const MAIL: &str = "quetzal@private.example";
+const REASON: &str = "Mx Quetzal called from abroad";
 const STREET: &str = "77 Hidden Hollow";
 
 fn order_of(key: &str, customer: &Value, currency: &str, product: &str) -> Value {
@@ -47,6 +48,31 @@ async fn is_emptied(daemon: &Daemon, reference: &str) -> Value {
     .await
 }
 
+/// Has the org refuse an order, and somebody give it up for a reason that tells of the person.
+async fn is_given_up(org: &Sandbox, daemon: &Daemon, store: &str, mut posted: Value) {
+    let rule = json!({"object": "Order", "when": "ShippingCity = 'Nowhere'", "message": "No such city."});
+    org.control("rules", json!({ "validations": [rule] })).await;
+    posted["shipping_address"]["city"] = json!("Nowhere");
+    accepted(daemon, store, &posted).await;
+    let path = format!("/v1/stores/{store}/orders/Q-2");
+    daemon.until(&path, &["needs_attention"]).await;
+    let discard = ["orders", "discard", "Q-2", "--reason", REASON];
+    let (code, _, said) = org.verb(&discard).await;
+    assert_eq!(code, 0, "{said}");
+}
+
+/// What was done is told still, and nothing of the person.
+async fn is_given_up_without_a_reason(daemon: &Daemon) {
+    let shown = is_emptied(daemon, "Q-2").await;
+    assert_eq!(
+        (&shown["state"], &shown["body"], &shown["customer"]),
+        (&json!("discarded"), &Value::Null, &Value::Null)
+    );
+    let deeds = shown["audit"].as_array().unwrap().iter();
+    let deeds: Vec<(&Value, &Value)> = deeds.map(|deed| (&deed["action"], &deed["reason"])).collect();
+    assert_eq!(deeds, [(&json!("discard"), &Value::Null)], "{shown}");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_person_who_is_deleted_is_erased_from_orders_and_whatever_else_was_sent() {
     let org = Sandbox::start(&["--products", "12", "--stores", "1"]).await;
@@ -76,7 +102,11 @@ async fn a_person_who_is_deleted_is_erased_from_orders_and_whatever_else_was_sen
     daemon
         .until(answer["status_url"].as_str().unwrap(), &["confirmed"])
         .await;
-    assert!(!files_with(&org, MAIL).is_empty());
+    let given_up = order_of("Q-2", &person, &currency, &products[0]);
+    is_given_up(&org, &daemon, &store, given_up).await;
+    for text in [MAIL, REASON] {
+        assert!(!files_with(&org, text).is_empty());
+    }
 
     let contact = org.some("Contact", "WHERE External_ID__c = 'C-Q'").await;
     org.delete("Contact", &contact).await;
@@ -89,10 +119,13 @@ async fn a_person_who_is_deleted_is_erased_from_orders_and_whatever_else_was_sen
         );
         assert_eq!(shown["customer"], Value::Null);
     }
-    eventually("nothing is left of the person", async || {
-        files_with(&org, MAIL).is_empty().then_some(())
-    })
-    .await;
+    is_given_up_without_a_reason(&daemon).await;
+    for text in [MAIL, REASON] {
+        eventually("nothing is left of the person", async || {
+            files_with(&org, text).is_empty().then_some(())
+        })
+        .await;
+    }
     assert!(
         !files_with(&org, "guest@private.example").is_empty(),
         "others are as they were"
@@ -115,6 +148,31 @@ async fn a_person_who_is_deleted_is_erased_from_orders_and_whatever_else_was_sen
         })
         .await;
     }
+}
+
+/// Whose an order is that was found again, because its answer was lost, its record in the org alone tells.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_person_of_an_order_whose_answer_was_lost_is_erased_from_it() {
+    let org = Sandbox::start(&["--products", "12", "--stores", "1"]).await;
+    // A guest is nobody whom the org has, so that nobody is looked for when the order is.
+    configure(&org, "[orders]\nmatch_guests = \"never\"");
+    let daemon = org.daemon().await;
+    daemon.live().await;
+    let (store, currency, products) = a_store(&daemon).await;
+    let lost = json!({"path": "/composite", "except": "/sobjects/", "method": "POST", "times": 1, "fault": "drop_after_commit"});
+    org.fault(lost).await;
+    let guest = json!({"email": MAIL, "last_name": "Quetzal"});
+    confirmed(&daemon, &store, &order_of("L-1", &guest, &currency, &products[0])).await;
+    assert_eq!(org.count("Order WHERE External_ID__c = 'L-1'").await, 1);
+    assert!(!files_with(&org, MAIL).is_empty());
+    let contact = org.some("Contact", "WHERE LastName = 'Quetzal'").await;
+    org.delete("Contact", &contact).await;
+    let shown = is_emptied(&daemon, "L-1").await;
+    assert_eq!(shown["body"], Value::Null, "{shown}");
+    eventually("nothing is left of the person", async || {
+        files_with(&org, MAIL).is_empty().then_some(())
+    })
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -299,6 +299,49 @@ async fn what_a_new_record_cannot_be_without_is_asked_for_where_the_store_may_se
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_field_is_a_store_s_to_set_by_any_of_its_names_and_no_other_s() {
+    let org = Sandbox::start(&["--products", "8", "--stores", "2"]).await;
+    for name in ["One__c", "Two__c", "Three__c"] {
+        add_field(&org, "Order", name, "Text 20", "", &[]).await;
+    }
+    let stores = "SELECT Id, s_c__Code__c, s_c__Domain__c FROM s_c__Store__c ORDER BY s_c__Code__c";
+    let stores = org.query(stores).await;
+    let text = |at: usize, field: &str| stores[at][field].as_str().unwrap().to_owned();
+    let (code, domain) = (text(0, "s_c__Code__c"), text(0, "s_c__Domain__c"));
+    let (upper_code, upper_domain) = (code.to_uppercase(), domain.to_uppercase());
+    assert!(code != upper_code && domain != upper_domain, "{stores:?}");
+    let fields = format!(
+        "[orders.fields]\n\"{}\" = [\"Order.One__c\"]\n\"{upper_code}\" = [\"order.two__C\"]\n\
+         \"{upper_domain}\" = [\"Order.Three__c\"]",
+        text(0, "Id")
+    );
+    configure(&org, &fields);
+    let daemon = org.daemon().await;
+    daemon.live().await;
+    has_seen(&org).await;
+    for (at, store) in [(0, text(0, "Id")), (1, text(1, "Id"))] {
+        let (_, listed) = daemon
+            .get(&format!("/v1/stores/{store}/products?limit=200"))
+            .await
+            .unwrap();
+        let mut items = listed["items"].as_array().unwrap().iter();
+        let free = |item: &&Value| item["purchasable"] == true && item["stock"].is_null();
+        let product = items.find(free).unwrap();
+        let currency = product["price"]["currency"].as_str().unwrap();
+        for field in ["One__c", "Two__c", "Three__c"] {
+            let key = format!("{field}-{at}");
+            let mut posted = order(&key, currency, &[(product["id"].as_str().unwrap(), 1)]);
+            posted["fields"] = json!({ field: "set" });
+            let (status, answer) = daemon.post(&format!("/v1/stores/{store}/orders"), &posted).await;
+            let told = (status, answer["field"].as_str().map(str::to_owned));
+            let refused = (422, Some(format!("fields.{field}")));
+            let expected = if at == 0 { (202, None) } else { refused };
+            assert_eq!(told, expected, "{at} {field}: {answer}");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn an_order_is_not_cancelled_into_a_status_that_the_org_does_not_have() {
     let org = an_org().await;
     let (daemon, store, currency, products) = a_daemon(&org).await;

@@ -1,6 +1,6 @@
 //! What stands between storesync and the org answers in its place: no order is to blame for it.
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::accepted;
 use crate::world::{Sandbox, a_store, eventually, order};
@@ -24,6 +24,44 @@ async fn json_that_is_no_composite_is_not_the_org_s_answer() {
         daemon.until(&path, &["confirmed"]).await;
     }
     assert_eq!(org.count("Order WHERE External_ID__c LIKE 'STRANGE-%'").await, 6);
+}
+
+/// Sent or refused: an org that answers is there, and no order waits for it.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_org_that_refuses_an_order_is_no_longer_waited_for() {
+    let org = Sandbox::start(&["--products", "12", "--stores", "1"]).await;
+    let rule = json!({"object": "Order", "when": "ShippingCity = 'Hobart'", "message": "No such city."});
+    org.control("rules", json!({ "validations": [rule] })).await;
+    let daemon = org.daemon().await;
+    daemon.live().await;
+    let (store, currency, products) = a_store(&daemon).await;
+    let suspended = json!({"status": 403, "code": "REQUEST_LIMIT_EXCEEDED"});
+    org.fault(json!({"path": "/composite", "except": "/sobjects/", "method": "POST", "fault": suspended}))
+        .await;
+    accepted(&daemon, &store, &order("WEB-1", &currency, &[(&products[0], 1)])).await;
+    let problem = async || {
+        let status = daemon.status().await.unwrap();
+        let ready = daemon.admin_get("/readyz").await;
+        [
+            status["orders_problem"].clone(),
+            ready["orders"]["problem"].clone(),
+        ]
+    };
+    let waits = |problem: &Value| {
+        let words = problem.as_str().unwrap_or_default();
+        words.contains("orders wait (REQUEST_LIMIT_EXCEEDED)")
+    };
+    eventually("it is told why orders wait", async || {
+        problem().await.iter().all(waits).then_some(())
+    })
+    .await;
+    org.no_faults().await;
+    let path = format!("/v1/stores/{store}/orders/WEB-1");
+    daemon.until(&path, &["needs_attention"]).await;
+    eventually("no order waits any more", async || {
+        problem().await.iter().all(Value::is_null).then_some(())
+    })
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -110,11 +110,12 @@ async fn a_customer_is_known_by_every_key_and_sees_each_order_once() {
         trade["points"][0]["points"], 100,
         "activated points alone: {trade}"
     );
-    let (_, points) = daemon
-        .get("/v1/stores/northlight/customers/TRADE-1/points")
-        .await
-        .unwrap();
-    assert_eq!(points["items"].as_array().unwrap().len(), 3);
+    // They are the account's, whoever of its contacts asks.
+    for key in ["TRADE-1", "TRADE-1-buyer", "TRADE-1-viewer"] {
+        let path = format!("/v1/stores/northlight/customers/{key}/points");
+        let (_, points) = daemon.get(&path).await.unwrap();
+        assert_eq!(points["items"].as_array().unwrap().len(), 3, "{key}: {points}");
+    }
 }
 
 /// Gives accounts the field by which an org says which of them are mirrored.

@@ -6,7 +6,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 use crate::service::signal;
-use crate::world::{Daemon, Sandbox, eventually};
+use crate::world::{Daemon, Sandbox, a_store, eventually, order};
 
 fn client() -> reqwest::Client {
     reqwest::Client::builder().no_gzip().build().unwrap()
@@ -97,6 +97,29 @@ async fn media_are_where_the_org_says_and_move_when_it_says() {
         told.contains("\"topic\":\"products\"") && told.contains(&media),
         "{told}"
     );
+}
+
+/// An order with blanks behind it, which mean nothing in JSON.
+#[tokio::test]
+async fn a_body_may_have_a_mebibyte_and_not_a_byte_more() {
+    const MEBIBYTE: usize = 1024 * 1024;
+    let sandbox = Sandbox::start(&["--products", "8", "--stores", "1"]).await;
+    let daemon = sandbox.daemon().await;
+    daemon.live().await;
+    let (store, currency, products) = a_store(&daemon).await;
+    let orders = format!("{}/v1/stores/{store}/orders", daemon.api);
+    for (bytes, expected) in [
+        (MEBIBYTE - 1, StatusCode::ACCEPTED),
+        (MEBIBYTE, StatusCode::ACCEPTED),
+        (MEBIBYTE + 1, StatusCode::PAYLOAD_TOO_LARGE),
+    ] {
+        let placed = order(&format!("L-{bytes}"), &currency, &[(&products[0], 1)]);
+        let mut body = placed.to_string();
+        body.push_str(&" ".repeat(bytes - body.len()));
+        let post = client().post(&orders).header("content-type", "application/json");
+        let answer = post.body(body).send().await.unwrap();
+        assert_eq!(answer.status(), expected, "{bytes} bytes");
+    }
 }
 
 #[tokio::test]

@@ -1,12 +1,12 @@
 //! What changes, told as it changes: to the right stores, once, and without a gap.
 
 use std::sync::LazyLock;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
 use super::oracle::Org;
-use crate::world::{Daemon, Sandbox};
+use crate::world::{Daemon, PATIENCE, Sandbox};
 
 /// A stream of server-sent events.
 struct Events {
@@ -69,14 +69,15 @@ impl Events {
         }
     }
 
-    /// Until one satisfies.
+    /// Until one satisfies. A stream that only says that it is alive is not waited for longer than any.
     async fn until(&mut self, wanted: impl Fn(&Event) -> bool) -> (Event, Vec<Event>) {
-        let mut before = Vec::new();
+        let (started, mut before) = (Instant::now(), Vec::new());
         loop {
             let event = self.next().await;
             if wanted(&event) {
                 return (event, before);
             }
+            assert!(started.elapsed() < PATIENCE, "not among {before:#?}");
             before.push(event);
         }
     }
@@ -230,4 +231,42 @@ async fn a_change_reaches_the_stores_that_it_touches() {
         let mut stands = Events::open(&daemon, &query, None).await;
         assert_eq!(stands.next().await.name, name, "{since} of {oldest}");
     }
+}
+
+/// A picture is told to the stores that show it: by a product, or by a category of theirs.
+#[tokio::test]
+async fn a_picture_of_a_category_reaches_the_store_of_the_category() {
+    let sandbox = Sandbox::start(&["--products", "8", "--stores", "2"]).await;
+    let banner =
+        json!({"Name": "Banner", "s_c__File_Type__c": "image", "s_c__Url__c": "https://cdn.example/1.webp"});
+    let banner = sandbox.create("s_c__Media__c", banner).await;
+    let store = async |code: &str| {
+        sandbox
+            .some("s_c__Store__c", &format!("WHERE s_c__Code__c = '{code}'"))
+            .await
+    };
+    let (of_first, of_second) = (store("harbour-pine").await, store("northlight").await);
+    let category = format!("WHERE s_c__Taxonomy_Id__r.s_c__Store_Id__c = '{of_first}'");
+    let category = sandbox.some("s_c__Product_Category__c", &category).await;
+    let shown = json!({ "s_c__Media_Id__c": banner });
+    sandbox.update("s_c__Product_Category__c", &category, shown).await;
+    let daemon = sandbox.daemon().await;
+    daemon.live().await;
+    let mut first = Events::open(&daemon, "?store=harbour-pine", None).await;
+    let mut second = Events::open(&daemon, "?store=northlight", None).await;
+    for events in [&mut first, &mut second] {
+        assert_eq!(events.next().await.name, "ready");
+    }
+    let moved = json!({"s_c__Url__c": "https://cdn.example/2.webp"});
+    sandbox.update("s_c__Media__c", &banner, moved).await;
+    let (told, _) = first.until(about("s_c__Media__c", &banner)).await;
+    assert_eq!(
+        (&told.data["topic"], &told.data["stores"]),
+        (&json!("products"), &json!([of_first]))
+    );
+    // The other store hears of what is its own, and of nothing before it.
+    let version = json!({"s_c__Cache_Version__c": "2"});
+    sandbox.update("s_c__Store__c", &of_second, version).await;
+    let (_, before) = second.until(about("s_c__Store__c", &of_second)).await;
+    assert!(!before.iter().any(about("s_c__Media__c", &banner)), "{before:?}");
 }

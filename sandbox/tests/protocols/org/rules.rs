@@ -17,6 +17,33 @@ fn code(answer: &(u16, Json)) -> (u16, &str) {
 }
 
 #[tokio::test]
+async fn an_account_with_orders_stays() {
+    let org = quick().await;
+    let order = "SELECT Id, AccountId FROM Order WHERE Status = 'Draft' ORDER BY Id LIMIT 1";
+    let order = org.query(order).await["records"][0].clone();
+    let id = |field: &str| order[field].as_str().unwrap().to_owned();
+    let account = format!("sobjects/Account/{}", id("AccountId"));
+    let refused = org.send(Method::DELETE, &account, json!({})).await;
+    assert_eq!(code(&refused), (400, "DELETE_FAILED"), "{}", refused.1);
+    assert_eq!(org.get(&account).await.0, 200);
+    let of_account = format!(
+        "SELECT Id, Status FROM Order WHERE AccountId = '{}'",
+        id("AccountId")
+    );
+    let orders = org.query(&of_account).await;
+    for order in orders["records"].as_array().unwrap() {
+        let path = format!("sobjects/Order/{}", order["Id"].as_str().unwrap());
+        if order["Status"] != "Draft" {
+            let draft = json!({"Status": "Draft"});
+            assert_eq!(org.send(Method::PATCH, &path, draft).await.0, 204);
+        }
+        assert_eq!(org.send(Method::DELETE, &path, json!({})).await.0, 204);
+    }
+    assert_eq!(org.send(Method::DELETE, &account, json!({})).await.0, 204);
+    org.stop().await;
+}
+
+#[tokio::test]
 async fn validation_and_duplicate_rules_refuse_in_the_platforms_words() {
     let org = quick().await;
     control(&org, "rules", json!({

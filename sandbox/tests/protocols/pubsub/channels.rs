@@ -1,6 +1,7 @@
 //! Custom channels, enrichment, permissions, and the allocation.
 
 use super::*;
+use crate::process::eventually;
 
 fn reader(schema_json: &str) -> apache_avro::Schema {
     apache_avro::Schema::parse_str(schema_json).unwrap()
@@ -241,6 +242,18 @@ async fn deliveries_are_counted_for_each_subscriber_and_run_out() {
     world.hub.deliveries.limit(Some(6));
     let mut again = world.subscribe(earliest()).await;
     assert_eq!(again.response().await.events.len(), 1, "replays count too");
+    // Two calls have ended by a refusal, the first ends with its subscriber.
+    let open = || {
+        let listed = world.hub.deliveries.list();
+        let calls = listed["subscribers"].as_array().unwrap().iter();
+        calls.map(|call| call["open"] == true).collect::<Vec<_>>()
+    };
+    eventually("the refused calls are over", async || {
+        (open() == [true, false, false]).then_some(())
+    })
+    .await;
+    drop(one);
+    eventually("so is the first", async || (open() == [false; 3]).then_some(())).await;
 }
 
 #[tokio::test]

@@ -85,6 +85,35 @@ async fn a_load_tells_what_became_of_each_row() {
 }
 
 #[tokio::test]
+async fn a_row_that_fails_is_told_by_the_id_of_its_record() {
+    let client = Client::start().await;
+    let (first, second) = (client.account("First").await, client.account("Second").await);
+    for (operation, column, cell) in [("update", ",Name", ",#N/A"), ("delete", "", "")] {
+        let gone = "001000000000999AAA";
+        let job = json!({ "object": "Account", "operation": operation, "contentType": "CSV" });
+        let upload = format!("Id{column}\n{first}{cell}\n{gone}{cell}\n");
+        let id = ran(&client, job, upload).await;
+        let failed = text(&client, &format!("jobs/ingest/{id}/failedResults")).await;
+        let rows: Vec<&str> = failed.lines().skip(1).collect();
+        let expected = match operation {
+            // An account cannot be without a name.
+            "update" => vec![first.as_str(), gone],
+            _ => vec![gone],
+        };
+        let told: Vec<&str> = rows.iter().map(|row| row.split('"').nth(1).unwrap()).collect();
+        assert_eq!(told, expected, "{operation}: {failed}");
+    }
+    assert_eq!(
+        client
+            .query("SELECT COUNT() FROM Account WHERE Name = 'Second'")
+            .await["totalSize"],
+        1
+    );
+    assert_ne!(first, second);
+    client.stop().await;
+}
+
+#[tokio::test]
 async fn uploads_come_compressed_and_in_other_separators() {
     let client = Client::start().await;
     // What gzip makes of "External_ID__c;Name\r\nG-1;Packed\r\n".

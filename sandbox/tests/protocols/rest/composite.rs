@@ -66,20 +66,29 @@ async fn an_order_with_items_is_written_once() {
         client.query(soql).await["records"][0]["OrderItems"]["totalSize"],
         3
     );
-    // Its items go with it and come back with it.
-    let path = format!("sobjects/Order/{order}");
-    let deleted = client.request(Method::DELETE, &path).send().await.unwrap();
-    assert_eq!(deleted.status(), 204);
+    // Its items go with it and come back with it, but for one that went before.
+    let delete = async |path: &str| {
+        let deleted = client.request(Method::DELETE, path).send().await.unwrap();
+        assert_eq!(deleted.status(), 204);
+    };
+    let first = &row["OrderItems"]["records"][0]["Id"];
+    delete(&format!("sobjects/OrderItem/{}", first.as_str().unwrap())).await;
+    let (status, answer) = client
+        .post("/sandbox/clock", json!({ "advance_ms": 2_000 }))
+        .await;
+    assert_eq!(status, 200, "{answer}");
+    delete(&format!("sobjects/Order/{order}")).await;
     let items = "SELECT COUNT() FROM OrderItem WHERE Order.External_ID__c = 'WEB-1'";
     assert_eq!(client.query(items).await["totalSize"], 0);
     let (status, answer) = client
         .post("/sandbox/changes", json!({ "undelete": [order] }))
         .await;
     assert_eq!(status, 200, "{answer}");
-    assert_eq!(
-        client.query(soql).await["records"][0]["OrderItems"]["totalSize"],
-        3
-    );
+    let back = client.query(soql).await;
+    let items = &back["records"][0]["OrderItems"];
+    assert_eq!(items["totalSize"], 2, "{back}");
+    let mut items = items["records"].as_array().unwrap().iter();
+    assert!(items.all(|item| item["Id"] != *first), "{back}");
     client.stop().await;
 }
 

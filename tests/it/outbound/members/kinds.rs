@@ -265,6 +265,21 @@ fn of_bodies(document: &Value) -> BTreeSet<String> {
         .collect()
 }
 
+/// A case holds what its customer was said to be, whoever the org takes that for.
+async fn says_who_wrote(org: &Sandbox, case: &Kind) {
+    let key = case.body["external_id"].as_str().unwrap();
+    let fields = "SELECT SuppliedName, SuppliedEmail, SuppliedPhone FROM Case";
+    let of_key = |key: &str| format!("{fields} WHERE External_ID__c = '{key}'");
+    let sent = person(key);
+    let name = ["first_name", "last_name"].map(|part| sent[part].as_str().unwrap());
+    let expected = json!({"SuppliedName": name.join(" "), "SuppliedEmail": sent["email"], "SuppliedPhone": sent["phone"]});
+    assert_eq!(json!(org.query(&of_key(key)).await), json!([expected]));
+    // Of one who is named by an id alone nothing is said.
+    let nothing = json!({"SuppliedName": null, "SuppliedEmail": null, "SuppliedPhone": null});
+    let named = org.query(&of_key(&format!("{key}-ID"))).await;
+    assert_eq!(json!(named), json!([nothing]));
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn no_member_of_any_other_write_is_dropped() {
     let org = an_org().await;
@@ -294,6 +309,9 @@ async fn no_member_of_any_other_write_is_dropped() {
         shop.sends = seen.len() * 100;
         kind.sent(&mut shop, &store, &contact, &order_id).await;
         assert_eq!(missing(&shop, &document, kind.schema), [""; 0]);
+        if kind.object == "Case" {
+            says_who_wrote(&org, &kind).await;
+        }
         seen.insert(kind.schema.to_owned());
     }
     assert_eq!(
