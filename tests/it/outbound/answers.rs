@@ -5,7 +5,7 @@ use reqwest::Method;
 use serde_json::{Value, json};
 
 use super::{accepted, configure};
-use crate::world::{Sandbox, a_store, order};
+use crate::world::{Daemon, Sandbox, a_store, order};
 
 /// Ids with the right check letters of records that no org has.
 const ORDER: &str = "801Sb00000099zzIAA";
@@ -212,7 +212,12 @@ async fn own_fields_have_one_spelling_and_the_type_of_the_org_s() {
     the_spelling_of_an_edit_is_judged_too(&org, &daemon, &store, plain("OWN-EDIT")).await;
 }
 
-async fn the_spelling_of_an_edit_is_judged_too(org: &Sandbox, daemon: &Daemon, store: &str, mut posted: Value) {
+async fn the_spelling_of_an_edit_is_judged_too(
+    org: &Sandbox,
+    daemon: &Daemon,
+    store: &str,
+    mut posted: Value,
+) {
     org.fault(
         json!({"path": "/composite", "except": "/sobjects/", "method": "POST", "fault": {"status": 503}}),
     )
