@@ -209,11 +209,20 @@ async fn own_fields_have_one_spelling_and_the_type_of_the_org_s() {
         assert_eq!((status, answer["field"].as_str()), (422, Some(field)), "{answer}");
         assert!(answer["detail"].as_str().unwrap().contains(says), "{answer}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_edit_has_one_spelling_and_members_that_are_there() {
+    let org = Sandbox::start(&["--products", "12", "--stores", "1"]).await;
+    configure(&org, "[orders]\nfields = { \"*\" = [\"Order.Description\"] }");
+    let daemon = org.daemon().await;
+    daemon.live().await;
+    let (store, currency, products) = a_store(&daemon).await;
     org.fault(
         json!({"path": "/composite", "except": "/sobjects/", "method": "POST", "fault": {"status": 503}}),
     )
     .await;
-    let mut posted = plain("OWN-EDIT");
+    let mut posted = order("OWN-EDIT", &currency, &[(&products[0], 1)]);
     posted["fields"] = json!({"Description": "A"});
     accepted(&daemon, &store, &posted).await;
     for (set, says) in [
