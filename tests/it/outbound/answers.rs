@@ -5,7 +5,7 @@ use reqwest::Method;
 use serde_json::{Value, json};
 
 use super::{accepted, configure};
-use crate::world::{Daemon, Sandbox, a_store, order};
+use crate::world::{Sandbox, a_store, order};
 
 /// Ids with the right check letters of records that no org has.
 const ORDER: &str = "801Sb00000099zzIAA";
@@ -209,21 +209,22 @@ async fn own_fields_have_one_spelling_and_the_type_of_the_org_s() {
         assert_eq!((status, answer["field"].as_str()), (422, Some(field)), "{answer}");
         assert!(answer["detail"].as_str().unwrap().contains(says), "{answer}");
     }
-    the_spelling_of_an_edit_is_judged_too(&org, &daemon, &store, plain("OWN-EDIT")).await;
 }
 
-async fn the_spelling_of_an_edit_is_judged_too(
-    org: &Sandbox,
-    daemon: &Daemon,
-    store: &str,
-    mut posted: Value,
-) {
+#[tokio::test(flavor = "multi_thread")]
+async fn an_edit_has_one_spelling_and_members_that_are_there() {
+    let org = Sandbox::start(&["--products", "12", "--stores", "1"]).await;
+    configure(&org, "[orders]\nfields = { \"*\" = [\"Order.Description\"] }");
+    let daemon = org.daemon().await;
+    daemon.live().await;
+    let (store, currency, products) = a_store(&daemon).await;
     org.fault(
         json!({"path": "/composite", "except": "/sobjects/", "method": "POST", "fault": {"status": 503}}),
     )
     .await;
+    let mut posted = order("OWN-EDIT", &currency, &[(&products[0], 1)]);
     posted["fields"] = json!({"Description": "A"});
-    accepted(daemon, store, &posted).await;
+    accepted(&daemon, &store, &posted).await;
     for (set, says) in [
         ("fields.description=x", "Description and description"),
         ("lines[5].quantity=1", "lines has no member 5"),

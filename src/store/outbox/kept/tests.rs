@@ -232,3 +232,17 @@ async fn an_update_that_never_reached_the_org_is_erased_with_its_order() {
         assert_eq!(shop.in_files(text), 0, "{text}");
     }
 }
+
+#[tokio::test]
+async fn an_account_that_is_gone_takes_nothing_of_a_contact_who_is_there() {
+    let shop = shop();
+    shop.finished("a", "THEIRS", 1_000).await;
+    let erase = async |id: &str| shop.outbox.erase(vec![id.to_owned()], Vec::new(), 2_000).await;
+    // The account may be one that an answer told wrongly, and is not asked for again.
+    assert_eq!(erase(ACCOUNT).await.unwrap(), 0);
+    assert!(!shop.is_emptied("THEIRS"));
+    let left = shop.outbox.persons_after("", 10).unwrap();
+    assert_eq!(left, [CONTACT]);
+    assert_eq!(erase(CONTACT).await.unwrap(), 1);
+    assert!(shop.is_emptied("THEIRS"));
+}
