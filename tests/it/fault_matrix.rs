@@ -113,14 +113,17 @@ fn faults() -> Vec<(&'static str, Value)> {
             "refused as a whole",
             json!({"status": 400, "code": "FIELD_CUSTOM_VALIDATION_EXCEPTION", "message": "no"}),
         ),
-        ("refused", json!({"status": 200, "body": refusal().to_string()})),
+        (
+            "refused",
+            json!({"status": 200, "body": refusal("record").to_string()}),
+        ),
     ]
 }
 
-/// The org's answer that it refuses the order, to a composite and to a graph.
-fn refusal() -> Value {
+/// The org's answer that it refuses a part, to a composite and to a graph.
+fn refusal(part: &str) -> Value {
     let error = json!({"errorCode": "FIELD_CUSTOM_VALIDATION_EXCEPTION", "message": "no", "fields": []});
-    let parts = json!([{"referenceId": "record", "httpStatusCode": 400, "httpHeaders": {}, "body": [error]}]);
+    let parts = json!([{"referenceId": part, "httpStatusCode": 400, "httpHeaders": {}, "body": [error]}]);
     let graph =
         json!({"graphId": "g1", "isSuccessful": false, "graphResponse": {"compositeResponse": parts}});
     json!({"compositeResponse": parts, "graphs": [graph]})
@@ -375,6 +378,13 @@ fn rules(case: &Case) -> Value {
     }
     match case.step {
         Step::Send => json!([sent(0, &case.fault)]),
+        // The first piece has items, and not the order.
+        Step::Piece if case.name == "refused" => {
+            json!([sent(
+                1,
+                &json!({"status": 200, "body": refusal("item0").to_string()})
+            )])
+        }
         Step::Piece => json!([sent(1, &case.fault)]),
         // A long order is looked up before it is begun, too.
         Step::ReadBack => json!([

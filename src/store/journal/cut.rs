@@ -17,7 +17,7 @@ use crate::store::journal::forget::set_mark;
 const EVENTS_MAX: usize = 100_000;
 
 /// Tables without which an event cannot be read, and what is owed to persons.
-const WHOLE: [(&str, usize); 3] = [("topic", 2), ("schema", 3), ("erasure", 3)];
+const WHOLE: [&str; 3] = ["topic", "schema", "erasure"];
 
 /// Begins the journal of a directory anew, with what can be read of the damaged one: how many events.
 pub fn begin_anew(dir: &Path, damaged: &Path, now: Millis) -> Result<usize, OpenError> {
@@ -52,27 +52,25 @@ fn open(damaged: &Path) -> rusqlite::Result<Connection> {
 
 /// The numbers of the events that were taken over, the newest first. Fails where they cannot be written.
 fn take_over(damaged: &Connection, to: &Connection) -> rusqlite::Result<Vec<i64>> {
-    for (table, columns) in WHOLE {
-        copy(damaged, to, &format!("select * from {table}"), table, columns)?;
+    for table in WHOLE {
+        copy(damaged, to, &format!("select * from {table}"), table)?;
     }
     let newest_first = format!("select * from event order by number desc limit {EVENTS_MAX}");
-    copy(damaged, to, &newest_first, "event", 8)
+    copy(damaged, to, &newest_first, "event")
 }
 
-/// Copies rows until one cannot be read; gives their numbers.
-fn copy(
-    damaged: &Connection,
-    to: &Connection,
-    sql: &str,
-    table: &str,
-    columns: usize,
-) -> rusqlite::Result<Vec<i64>> {
-    let places = vec!["?"; columns].join(", ");
-    let mut insert = to.prepare(&format!("insert or ignore into {table} values ({places})"))?;
+/// Copies rows until one cannot be read; gives their numbers. A file of an older version has fewer columns.
+fn copy(damaged: &Connection, to: &Connection, sql: &str, table: &str) -> rusqlite::Result<Vec<i64>> {
     let mut numbers = Vec::new();
     let Ok(mut select) = damaged.prepare(sql) else {
         return Ok(numbers);
     };
+    let names = select.column_names().join(", ");
+    let columns = select.column_count();
+    let places = vec!["?"; columns].join(", ");
+    let mut insert = to.prepare(&format!(
+        "insert or ignore into {table} ({names}) values ({places})"
+    ))?;
     let Ok(mut rows) = select.query([]) else {
         return Ok(numbers);
     };
