@@ -65,7 +65,8 @@ fn copy(damaged: &Connection, to: &Connection, sql: &str, table: &str) -> rusqli
     let Ok(mut select) = damaged.prepare(sql) else {
         return Ok(numbers);
     };
-    let names = select.column_names().join(", ");
+    let names: Vec<&str> = select.column_names().collect();
+    let names = names.join(", ");
     let columns = select.column_count();
     let places = vec!["?"; columns].join(", ");
     let mut insert = to.prepare(&format!(
