@@ -120,7 +120,7 @@ impl Forget {
         let body = match page.unpack() {
             Ok(body) => body,
             Err(damaged) => {
-                tracing::warn!(%damaged, "{damaged}: nobody can say what it holds, and it is emptied");
+                tracing::warn!(%damaged, "{damaged}: what it holds cannot be read, and stays until its age takes it");
                 Vec::new()
             }
         };
