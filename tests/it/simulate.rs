@@ -568,8 +568,8 @@ impl Life {
                 continue;
             };
             let before = present.insert(id, kind != "deleted");
-            // What a read has found to be deleted is told once more when its event comes: the row is not there, and the feed
-            // tells deletions of rows that it never had.
+            // What a read has found to be deleted is told once more when its event comes, so that what events brought
+            // between the two is erased too.
             let told_by_a_read = kind == "deleted"
                 && ledger
                     .iter()

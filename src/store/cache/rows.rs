@@ -287,8 +287,9 @@ impl Batch<'_> {
         Ok(())
     }
 
-    /// Removes a row, as an event committed at `committed` says. That of a row that never came is told in the feed too: what
-    /// is kept about the record elsewhere is erased by it.
+    /// Removes a row, as an event committed at `committed` says. That of a row that is not there is told in the feed too,
+    /// though a read may have told it before: what is kept about the record elsewhere, and what its events have brought
+    /// since that read, is erased by it.
     pub fn delete(
         &mut self,
         mirror: &Mirror,
