@@ -229,8 +229,11 @@ impl Server {
             tokens: Tokens::default(),
             account_history: false,
             life: serve::KnownLife::default(),
-            hosts: serve::Hosts {
-                serve: vec!["localhost".to_owned()],
+            reached: serve::Reached {
+                serve: serve::Ways {
+                    hosts: vec!["localhost".to_owned()],
+                    ..Default::default()
+                },
                 ..Default::default()
             },
             receiving: Default::default(),

@@ -152,8 +152,11 @@ fn daemon(runtime: &Runtime, dir: &Path, stop: CancellationToken) -> SocketAddr 
         tokens: Tokens::default(),
         account_history: false,
         life: serve::KnownLife::default(),
-        hosts: serve::Hosts {
-            serve: vec!["localhost".to_owned()],
+        reached: serve::Reached {
+            serve: serve::Ways {
+                hosts: vec!["localhost".to_owned()],
+                ..Default::default()
+            },
             ..Default::default()
         },
         receiving: Default::default(),

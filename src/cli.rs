@@ -58,6 +58,8 @@ pub enum Command {
     Bisect(BisectArgs),
     /// Send the journal, or a part of it, through the door again
     Replay(ReplayArgs),
+    /// Print a link that lets a browser into the console once, within five minutes, where [admin] has no tokens
+    LoginUrl(LoginUrlArgs),
     /// Copy the three databases while the daemon runs, and check the copies
     Backup(BackupArgs),
     /// Put a backup into the state directory, with no daemon running
@@ -365,6 +367,13 @@ pub struct CheckArgs {
     /// Print one JSON object instead of text
     #[arg(long)]
     pub json: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct LoginUrlArgs {
+    /// Where the console is reached from the browser, if not at the configuration's [admin] listen
+    #[arg(long, value_name = "URL")]
+    pub at: Option<String>,
 }
 
 #[derive(Debug, Args)]

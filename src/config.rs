@@ -8,6 +8,7 @@ pub mod credentials;
 mod listen;
 mod orders;
 mod overrides;
+mod proxies;
 mod rules;
 mod state;
 mod stores;
@@ -22,6 +23,7 @@ use serde::Deserialize;
 pub use listen::{Listen, Role, Tls, Token};
 use listen::{check_kinds, check_listener};
 pub use orders::{Customers, Duplicates, Guests, Orders, Prices};
+pub use proxies::{ForwardedHeader, Proxies};
 pub use rules::{Policy, Rules};
 pub use state::State;
 pub use stores::BookStore;
@@ -238,6 +240,9 @@ pub struct Serve {
     pub tokens: Vec<Token>,
     /// Names that the listener is reached by besides its address, where it has no tokens.
     pub hosts: Vec<String>,
+    /// Addresses and networks of proxies, which are believed for whom they ask.
+    pub trusted_proxies: Vec<String>,
+    pub forwarded_header: ForwardedHeader,
     /// Whether a contact sees the orders, assets and cases of all contacts of the account, or its own alone.
     pub account_history: bool,
 }
@@ -251,6 +256,8 @@ pub struct Admin {
     pub tokens: Vec<Token>,
     /// As for storefronts.
     pub hosts: Vec<String>,
+    pub trusted_proxies: Vec<String>,
+    pub forwarded_header: ForwardedHeader,
 }
 
 /// `[log]`: what the daemon tells of itself.
@@ -290,6 +297,10 @@ impl Default for Sync {
 }
 
 impl Serve {
+    pub fn proxies(&self) -> Result<Proxies, ConfigError> {
+        Proxies::new("serve", &self.trusted_proxies, self.forwarded_header)
+    }
+
     /// Whether it may listen there: what other machines can reach is encrypted and asks for a token.
     pub fn check_reach(&self, listen: &Listen) -> Result<(), ConfigError> {
         check_listener("serve", listen, self.tls.is_some(), &self.tokens)
@@ -297,6 +308,10 @@ impl Serve {
 }
 
 impl Admin {
+    pub fn proxies(&self) -> Result<Proxies, ConfigError> {
+        Proxies::new("admin", &self.trusted_proxies, self.forwarded_header)
+    }
+
     /// As for storefronts.
     pub fn check_reach(&self, listen: &Listen) -> Result<(), ConfigError> {
         check_listener("admin", listen, self.tls.is_some(), &self.tokens)
@@ -310,6 +325,8 @@ impl Default for Serve {
             tls: None,
             tokens: Vec::new(),
             hosts: Vec::new(),
+            trusted_proxies: Vec::new(),
+            forwarded_header: ForwardedHeader::default(),
             account_history: false,
         }
     }
@@ -322,6 +339,8 @@ impl Default for Admin {
             tls: None,
             tokens: Vec::new(),
             hosts: Vec::new(),
+            trusted_proxies: Vec::new(),
+            forwarded_header: ForwardedHeader::default(),
         }
     }
 }
@@ -377,19 +396,23 @@ impl Config {
         text: &str,
         overrides: impl IntoIterator<Item = (String, String)>,
     ) -> Result<Self, ConfigError> {
-        let mut table: toml::Table = toml::from_str(text)
+        let given: toml::Table = toml::from_str(text)
             .map_err(|error| ConfigError(format!("not valid TOML: {}", one_line(&error))))?;
-        for (name, value) in overrides {
-            overrides::apply(&mut table, &name, &value)?;
-        }
-        let given: toml::Table = toml::from_str(text).unwrap_or_default();
+        let overrides: Vec<_> = overrides.into_iter().collect();
+        let table = overrides::applied(&given, &overrides)?;
         // Parsed from the text where nothing is overridden, so that the message can name the line.
         let parsed = if table == given {
             toml::from_str(text)
         } else {
             table.clone().try_into()
         };
-        let parsed: Self = parsed.map_err(|error: toml::de::Error| ConfigError(one_line(&error)))?;
+        let parsed: Self = parsed.map_err(|error: toml::de::Error| {
+            let wrong = one_line(&error);
+            ConfigError(match overrides::culprit::<Self>(&given, &overrides) {
+                Some(name) => format!("the variable {name} cannot be used: {wrong}"),
+                None => wrong,
+            })
+        })?;
         parsed.check()?;
         Ok(Self { raw: table, ..parsed })
     }
@@ -401,6 +424,7 @@ impl Config {
         serve.check_reach(&serve.listen)?;
         admin.check_reach(&admin.listen)?;
         check_kinds(&serve.tokens, &admin.tokens)?;
+        serve.proxies().and(admin.proxies())?;
         self.sync.check()?;
         self.sync.stores.iter().try_for_each(BookStore::check)
     }
@@ -608,6 +632,24 @@ mod tests {
             let parsed = parse(plain, &named);
             assert!(parsed.is_ok(), "{named:?}: {}", parsed.unwrap_err());
         }
+    }
+
+    #[test]
+    fn a_variable_that_cannot_be_used_is_named() {
+        let refused = |overrides: &[(&str, &str)]| parse(SAMPLE, overrides).unwrap_err().to_string();
+        for (name, value) in [
+            ("STORESYNC__ADMIN__TOKENS", "[{}]"),
+            ("STORESYNC__ORDERS__RULES__HIDDEN", "takee"),
+            ("STORESYNC__SYNC__POLL_SECONDS", "soon"),
+        ] {
+            let told = refused(&[("STORESYNC__LOG__LEVEL", "warn"), (name, value)]);
+            assert!(told.contains(&format!("the variable {name} ")), "{told}");
+        }
+        // Of two that are right together alone, neither is.
+        let tls = |name| (name, "file.pem");
+        let certificate = tls("STORESYNC__SERVE__TLS__CERT_FILE");
+        assert!(parse(SAMPLE, &[certificate, tls("STORESYNC__SERVE__TLS__KEY_FILE")]).is_ok());
+        assert!(refused(&[certificate]).contains(certificate.0));
     }
 
     #[test]

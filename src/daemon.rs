@@ -41,7 +41,7 @@ use crate::model::clock::Clock;
 use crate::outbound::gate::Known;
 use crate::salesforce::Org;
 use crate::salesforce::pubsub::PubSub;
-use crate::serve::{Health, Tokens};
+use crate::serve::{Health, Listener, Tokens};
 use crate::store::cache::{self, Cache};
 use crate::store::database::{self, StateLock};
 use crate::store::files::Opened;
@@ -151,7 +151,7 @@ async fn once(
         mut cache,
         mut journal,
         writer,
-    } = open(process, clock, lock, mender, &stop).map_err(at_start)?;
+    } = open(process, clock, lock, mender, &stop, &listeners.admin).map_err(at_start)?;
     let (org, dir) = (world.org.clone(), world.config.state.dir.clone());
     let files = world.outbox.files().clone();
     let shown = listeners::shown(&world).map_err(at_start)?;
@@ -206,6 +206,7 @@ fn open(
     lock: &mut Option<StateLock>,
     mender: &mut Mender,
     stop: &CancellationToken,
+    admin: &Listener,
 ) -> anyhow::Result<Opening> {
     let config = process.config.borrow().clone();
     let dir = config.state.dir.clone();
@@ -234,10 +235,12 @@ fn open(
     pairing::note(&dir, &[cache::KIND, journal::KIND, outbox::KIND]);
     let reader = Reader::new(&dir);
     let known = Known::open(&dir, &config.orders, config.sync.profile);
+    // Every user of this machine reaches an address of it; a socket in the file system has rights of its own.
+    let token_dir = admin.local_addr().is_some().then_some(&*dir);
     let world = World {
         known,
         limits: Limits::new(&config.sync),
-        tokens: Tokens::new(&config),
+        tokens: Tokens::new(&config, token_dir, clock.now()),
         bells: Bells::new(cache.rev()),
         health: Arc::default(),
         opened,

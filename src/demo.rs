@@ -26,6 +26,7 @@ use crate::daemon::{self, Listeners};
 use crate::demo::org::OrgClient;
 use crate::demo::shop::Shop;
 use crate::model::clock::Clock;
+use crate::store::admin_token;
 
 /// Where the demo listens if it can; another port is taken where one is in use.
 const API: u16 = 8080;
@@ -61,7 +62,7 @@ pub async fn run(args: DemoArgs, stop: CancellationToken) -> anyhow::Result<Exit
         if args.once {
             tour::run(&args, &org, &shop).await
         } else {
-            addresses.print();
+            addresses.print(&addresses.console_link(&shop).await);
             activity::run(&org, &shop, parts.clone()).await.map(|()| Exit::Ok)
         }
     };
@@ -147,13 +148,25 @@ struct Addresses {
 }
 
 impl Addresses {
-    fn print(&self) {
+    /// A link into the console, once the daemon has a token to make it of.
+    async fn console_link(&self, shop: &Shop) -> String {
+        while shop.status().await.is_none() {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        let token = admin_token::read(&self.state).ok();
+        let link = token.and_then(|token| admin_token::link(&token, Clock::System.now()));
+        format!("http://{}/login#{}", self.admin, link.unwrap_or_default())
+    }
+
+    fn print(&self, console: &str) {
         println!(
             "storesync demo: a local org, the daemon, and a storefront that reads its cache
 
   storefront   http://{page}/        products with prices; place an order
   HTTP API     http://{api}/v1/stores
   admin        http://{admin}/status
+  the console  {console}
+               (the link is good once, for five minutes)
   the org      {org}/services/data
   the cache    sqlite3 {cache} 'select name from product2'
 

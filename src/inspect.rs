@@ -13,6 +13,7 @@ pub mod events;
 pub mod export;
 pub mod history;
 pub mod listing;
+pub mod login_url;
 pub mod manual;
 pub mod orders;
 pub mod removals;

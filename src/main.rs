@@ -94,6 +94,7 @@ fn run(cli: Cli) -> anyhow::Result<Exit> {
             Command::History(args) => inspect::history::run(config, &args),
             Command::Bisect(args) => inspect::history::bisect(config, &args),
             Command::Replay(args) => inspect::replay::run(config, &args),
+            Command::LoginUrl(args) => inspect::login_url::run(&Config::load(config)?, &args),
             Command::Backup(args) => inspect::backup::make(&Config::load(config)?, &args),
             Command::Restore(args) => inspect::backup::restore(&Config::load(config)?, &args),
             Command::Completions { shell } => Ok(inspect::manual::completions(shell)),

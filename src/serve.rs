@@ -42,6 +42,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tower_http::timeout::TimeoutLayer;
 
+use crate::config::Proxies;
 use crate::model::clock::{Clock, Millis};
 use crate::model::freshness::Standing;
 use crate::model::trouble::Hindrances;
@@ -89,8 +90,7 @@ pub struct Parts {
     /// Whether a contact sees what others of the account ordered, own or asked.
     pub account_history: bool,
     pub life: life::Known,
-    /// Further names of the listeners.
-    pub hosts: Hosts,
+    pub reached: Reached,
     /// Where reads of many rows are done, of storefronts and of operators.
     pub pools: Pools,
     /// Bodies that are not complete, of both listeners.
@@ -115,11 +115,19 @@ impl Pools {
     }
 }
 
-/// Names by which the listeners are reached besides their addresses.
+/// How clients reach the listeners, as the configuration says.
 #[derive(Clone, Debug, Default)]
-pub struct Hosts {
-    pub serve: Vec<String>,
-    pub admin: Vec<String>,
+pub struct Reached {
+    pub serve: Ways,
+    pub admin: Ways,
+}
+
+/// How clients reach a listener.
+#[derive(Clone, Debug, Default)]
+pub struct Ways {
+    /// Names besides its address.
+    pub hosts: Vec<String>,
+    pub proxies: Proxies,
 }
 
 impl Parts {
@@ -161,14 +169,15 @@ impl Health {
 
 /// Serves storefronts until it is stopped; requests under way are answered.
 pub async fn run(listener: Listener, world: World) -> anyhow::Result<()> {
-    let facing = listener.facing("serve", world.hosts.serve.clone());
+    let ways = world.reached.serve.clone();
+    let facing = listener.facing("serve", ways.hosts);
     let door = Door {
         listener,
         seats: listen::storefront_seats(),
         served: served(
             ("storefront", Access::Any),
             storefront(world.clone()),
-            facing,
+            (facing, ways.proxies),
             &world,
         ),
     };
@@ -178,11 +187,17 @@ pub async fn run(listener: Listener, world: World) -> anyhow::Result<()> {
 
 /// Serves operators until it is stopped.
 pub async fn run_admin(listener: Listener, world: World) -> anyhow::Result<()> {
-    let facing = listener.facing("admin", world.hosts.admin.clone());
+    let ways = world.reached.admin.clone();
+    let facing = listener.facing("admin", ways.hosts);
     let door = Door {
         listener,
         seats: listen::admin_seats(),
-        served: served(("admin", Access::View), operators(world.clone()), facing, &world),
+        served: served(
+            ("admin", Access::View),
+            operators(world.clone()),
+            (facing, ways.proxies),
+            &world,
+        ),
     };
     listen::serve(door).await
 }
@@ -190,14 +205,16 @@ pub async fn run_admin(listener: Listener, world: World) -> anyhow::Result<()> {
 fn served(
     (listener, access): (&'static str, Access),
     router: Router,
-    facing: Facing,
+    (facing, proxies): (Facing, Proxies),
     world: &World,
 ) -> Arc<Served> {
     let tokens = world.tokens.clone();
+    let is_open = move || !tokens.are_configured(access);
     Arc::new(Served {
         router,
         facing,
-        is_open: Box::new(move || tokens.are_none(access)),
+        is_open: Box::new(is_open),
+        proxies,
         receiving: Arc::clone(&world.receiving),
         listener,
         stop: world.stop.clone(),
@@ -335,7 +352,7 @@ mod tests {
             topics: Arc::new([]),
             account_history: false,
             life: life::Known::default(),
-            hosts: Hosts::default(),
+            reached: Reached::default(),
             receiving: Arc::default(),
             pools: Pools::start().unwrap(),
             stop: CancellationToken::new(),
@@ -363,7 +380,12 @@ mod tests {
             tokio::task::spawn(listen::serve(Door {
                 listener,
                 seats: listen::storefront_seats(),
-                served: served(("storefront", Access::Any), router, facing, &world),
+                served: served(
+                    ("storefront", Access::Any),
+                    router,
+                    (facing, Proxies::default()),
+                    &world,
+                ),
             }));
             Self {
                 dir,

@@ -7,6 +7,7 @@
 //! Three files, so that a bulk load never makes an order wait for a writer lock and each has its own
 //! permissions. Each has one writer connection, owned by one stage; readers open their own and never block.
 
+pub mod admin_token;
 pub mod allowance;
 pub mod backup;
 pub mod cache;

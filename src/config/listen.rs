@@ -4,7 +4,9 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use serde::Deserialize;
+use aws_lc_rs::digest::{SHA256, digest};
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer};
 
 use crate::config::ConfigError;
 
@@ -59,7 +61,7 @@ pub struct Tls {
 
 /// What a token of operators is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
-#[serde(rename_all = "snake_case")]
+#[serde(try_from = "String")]
 pub enum Role {
     /// Everything but values of persons.
     View,
@@ -71,6 +73,19 @@ pub enum Role {
     Edit,
     /// Takes all writes with their values at once; reads values.
     Export,
+}
+
+impl TryFrom<String> for Role {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        let named = Self::ALL.into_iter().find(|role| role.name() == text);
+        named.ok_or_else(|| {
+            let known = Self::ALL.map(Self::name).join(", ");
+            let text: String = text.chars().take(40).collect();
+            format!("the token's roles have {text:?}, which is none: give some of {known}")
+        })
+    }
 }
 
 impl Role {
@@ -113,7 +128,7 @@ pub struct Token {
     /// SHA-256 of the token, in hexadecimal.
     pub sha256: String,
     /// Ids, codes or domains; all stores, and raw rows, where none is named.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "some")]
     pub stores: Vec<String>,
     /// Whether data of customers may be read.
     #[serde(default)]
@@ -122,8 +137,19 @@ pub struct Token {
     #[serde(default)]
     pub orders: bool,
     /// Of operators alone: what it is for; everything where none is named.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "some")]
     pub roles: Vec<Role>,
+}
+
+/// A list that is written down names something: whoever takes the last out of it does not mean all.
+fn some<'de, D: Deserializer<'de>, T: Deserialize<'de>>(list: D) -> Result<Vec<T>, D::Error> {
+    let list = Vec::deserialize(list)?;
+    match list.is_empty() {
+        true => Err(D::Error::custom(
+            "a list of the token is empty: leave the key out, which means everything, or take the token away",
+        )),
+        false => Ok(list),
+    }
 }
 
 impl Token {
@@ -158,6 +184,33 @@ pub(super) fn check_kinds(storefronts: &[Token], operators: &[Token]) -> Result<
     }
 }
 
+/// Tokens are told apart by their names, which audits have, and by their secrets.
+fn check_tokens(section: &str, tokens: &[Token]) -> Result<(), ConfigError> {
+    let empty = digest(&SHA256, b"");
+    for (place, token) in tokens.iter().enumerate() {
+        let name = &token.name;
+        let before = &tokens[..place];
+        let wrong = if name.trim().is_empty() || name.chars().any(char::is_control) {
+            "has no name that people can read: give it one".to_owned()
+        } else if token.hash() == empty.as_ref() {
+            "is the empty text: make a long random one".to_owned()
+        } else if token.stores.iter().any(|store| store.trim().is_empty()) {
+            "is for a store without a name: take it out".to_owned()
+        } else if before
+            .iter()
+            .any(|other| other.name.to_lowercase() == name.to_lowercase())
+        {
+            "has the name of another: give each its own".to_owned()
+        } else if let Some(other) = before.iter().find(|other| other.hash() == token.hash()) {
+            format!("is the same secret as {}: make one for each", other.name)
+        } else {
+            continue;
+        };
+        return Err(ConfigError(format!("[{section}] the token {name:?} {wrong}")));
+    }
+    Ok(())
+}
+
 /// What reaches beyond this machine is encrypted and asks for a token.
 pub(super) fn check_listener(
     section: &str,
@@ -171,6 +224,7 @@ pub(super) fn check_listener(
             token.name
         )));
     }
+    check_tokens(section, tokens)?;
     let lacks = match (listen.is_local(), tls, tokens.is_empty()) {
         (true, ..) | (false, true, false) => return Ok(()),
         (false, false, true) => "neither TLS nor tokens",

@@ -2,6 +2,8 @@
 //!
 //! A variable is text; what kind of value is meant, its key tells.
 
+use serde::de::DeserializeOwned;
+
 use crate::config::ConfigError;
 
 /// How the name of each begins.
@@ -21,8 +23,33 @@ const NUMBERS: [&str; 7] = [
 /// Keys that take `true` or `false`.
 const FLAGS: [&str; 3] = ["keep_rows", "account_history", "personal"];
 
+/// The keys that were read, with variables laid over them.
+pub(super) fn applied(
+    given: &toml::Table,
+    variables: &[(String, String)],
+) -> Result<toml::Table, ConfigError> {
+    let mut table = given.clone();
+    for (name, value) in variables {
+        apply(&mut table, name, value)?;
+    }
+    Ok(table)
+}
+
+/// The variable without which the keys can be read as they are meant.
+pub(super) fn culprit<'v, T: DeserializeOwned>(
+    given: &toml::Table,
+    variables: &'v [(String, String)],
+) -> Option<&'v str> {
+    let is_readable_without = |place: usize| {
+        let others = [&variables[..place], &variables[place + 1..]].concat();
+        applied(given, &others).is_ok_and(|table| table.try_into::<T>().is_ok())
+    };
+    let place = (0..variables.len()).find(|place| is_readable_without(*place))?;
+    Some(&variables[place].0)
+}
+
 /// Lays a variable over the keys that were read.
-pub(super) fn apply(table: &mut toml::Table, name: &str, value: &str) -> Result<(), ConfigError> {
+fn apply(table: &mut toml::Table, name: &str, value: &str) -> Result<(), ConfigError> {
     let malformed = || {
         ConfigError(format!(
             "the variable {name} is not of the form STORESYNC__SECTION__KEY"
@@ -49,7 +76,7 @@ pub(super) fn apply(table: &mut toml::Table, name: &str, value: &str) -> Result<
 /// Whether a key takes a list, wherever it stands in these sections.
 fn is_list(sections: &str, key: &str) -> bool {
     match key {
-        "channels" | "objects" | "hosts" => true,
+        "channels" | "objects" | "hosts" | "trusted_proxies" => true,
         "fields" | "leave_out" => sections.starts_with("sync__object__"),
         // By store.
         _ => sections == "orders__fields",

@@ -7,6 +7,7 @@ use crate::inbound::replay::ReplayError;
 use crate::inspect::Misused;
 use crate::inspect::NoCache;
 use crate::salesforce::Error as OrgError;
+use crate::store::admin_token::Unusable;
 use crate::store::cache::OtherOrg;
 use crate::store::database::OpenError;
 
@@ -19,7 +20,11 @@ pub fn exit_of(error: &anyhow::Error) -> Exit {
         if cause.is::<Misused>() {
             return Exit::Usage;
         }
-        if cause.is::<NoCache>() || cause.is::<NoJournal>() || cause.is::<ReplayError>() {
+        if cause.is::<Unusable>()
+            || cause.is::<NoCache>()
+            || cause.is::<NoJournal>()
+            || cause.is::<ReplayError>()
+        {
             return Exit::Unavailable;
         }
         match cause.downcast_ref::<OpenError>() {

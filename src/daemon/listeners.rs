@@ -69,9 +69,15 @@ pub(super) fn shown(world: &World) -> anyhow::Result<serve::World> {
         topics: world.config.sync.channels.clone().into(),
         account_history: world.config.serve.account_history,
         life: serve::KnownLife::default(),
-        hosts: serve::Hosts {
-            serve: world.config.serve.hosts.clone(),
-            admin: world.config.admin.hosts.clone(),
+        reached: serve::Reached {
+            serve: serve::Ways {
+                hosts: world.config.serve.hosts.clone(),
+                proxies: world.config.serve.proxies()?,
+            },
+            admin: serve::Ways {
+                hosts: world.config.admin.hosts.clone(),
+                proxies: world.config.admin.proxies()?,
+            },
         },
         receiving: Arc::default(),
         pools: Pools::start()

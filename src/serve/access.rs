@@ -1,24 +1,25 @@
 //! Who may read what: bearer tokens, kept as hashes, each with the stores and the kinds of data that it is for.
 //!
-//! Where no token is configured everything is open, which is allowed on this machine alone. The check stands in front
-//! of the handlers and follows from the table of routes, so a new route can not be without one.
+//! Where no token is configured everything of storefronts is open, which is allowed on this machine alone; operators then
+//! need the token of this machine ([`tokens`]), unless they come by a socket in the file system, which has rights of its
+//! own. The check stands in front of the handlers and follows from the table of routes, so a new route can not be without
+//! one.
+
+mod tokens;
 
 use std::collections::BTreeSet;
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::sync::Arc;
 use std::time::Instant;
 
-use aws_lc_rs::constant_time::verify_slices_are_equal;
-use aws_lc_rs::digest::{SHA256, digest};
 use axum::RequestExt;
 use axum::extract::{RawPathParams, Request};
 use axum::handler::Handler;
-use axum::http::{HeaderMap, header};
+use axum::http::header;
 use axum::response::{IntoResponse, Response};
 use futures_util::future::BoxFuture;
-use tokio::sync::watch;
 
-use crate::config::{self, Config, Role};
+use crate::config::Role;
 use crate::serve::connection::Source;
 use crate::serve::freshness::Subject;
 use crate::serve::operators::Operator;
@@ -27,6 +28,9 @@ use crate::serve::pool::{self, Asker, Pool};
 use crate::serve::problem::{Problem, TooSlow};
 use crate::serve::{REQUEST_MAX, World, metrics};
 use crate::store::storefront::{Found, stores};
+
+use tokens::Token;
+pub use tokens::{Entry, Tokens};
 
 /// What a route is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,8 +51,8 @@ pub enum Access {
     Org,
     /// Operators who may view.
     View,
-    /// As `View`, for what is of all stores.
-    Whole,
+    /// As `View`, for what is of all stores; anyone where no token is configured, because nothing in it is of a person.
+    Watch,
     /// Operators who may change where a write stands.
     Operate,
     /// Operators who may take all writes at once.
@@ -59,7 +63,7 @@ impl Access {
     /// What the token of an operator has to be for; `None` where no operator is asked for.
     pub fn role(self) -> Option<Role> {
         match self {
-            Self::View | Self::Whole => Some(Role::View),
+            Self::View | Self::Watch => Some(Role::View),
             Self::Operate => Some(Role::Operate),
             Self::Export => Some(Role::Export),
             Self::Open
@@ -106,155 +110,6 @@ impl Grant {
     pub fn is_for_all_stores(&self) -> bool {
         self.stores.is_none()
     }
-}
-
-/// The tokens of both listeners; cheap to clone, and a reload changes all clones.
-#[derive(Clone, Debug, Default)]
-pub struct Tokens(watch::Sender<Known>);
-
-#[derive(Debug, Default)]
-struct Known {
-    storefront: Arc<[Arc<Token>]>,
-    admin: Arc<[Arc<Token>]>,
-}
-
-#[derive(Debug, PartialEq, Eq)]
-struct Token {
-    name: String,
-    hash: Vec<u8>,
-    stores: Vec<String>,
-    customers: bool,
-    orders: bool,
-    roles: Vec<Role>,
-}
-
-impl Tokens {
-    /// Tokens as configured; their form was checked when the configuration was read.
-    pub fn new(config: &Config) -> Self {
-        let tokens = Self::default();
-        tokens.set(config);
-        tokens
-    }
-
-    /// Puts others in their place: the next request is checked by them.
-    pub fn set(&self, config: &Config) {
-        let known = |tokens: &[config::Token]| tokens.iter().map(Token::new).map(Arc::new).collect();
-        self.0.send_replace(Known {
-            storefront: known(&config.serve.tokens),
-            admin: known(&config.admin.tokens),
-        });
-    }
-
-    /// Waits until what a storefront was granted holds no more.
-    pub async fn revoked(&self, grant: &Grant) {
-        let holds = |known: &Known| match &grant.token {
-            Some(token) => known.storefront.contains(token),
-            None => known.storefront.is_empty(),
-        };
-        let mut known = self.0.subscribe();
-        while holds(&known.borrow_and_update()) {
-            if known.changed().await.is_err() {
-                return;
-            }
-        }
-    }
-
-    /// Whom a secret lets in at the operators' listener.
-    pub fn log_in(&self, secret: &str) -> Option<Entry> {
-        let tokens = self.of(Access::View);
-        with_secret(&tokens, secret).map(|token| Entry(Arc::clone(token)))
-    }
-
-    /// Whether the token that somebody came in by is still one.
-    pub fn hold(&self, entry: &Entry) -> bool {
-        self.of(Access::View).contains(&entry.0)
-    }
-
-    /// Whether a listener has none, so that everybody who reaches it comes in. `access` is that of any address of it.
-    pub fn are_none(&self, access: Access) -> bool {
-        self.of(access).is_empty()
-    }
-
-    /// Those that open an address; none where everything is open.
-    fn of(&self, access: Access) -> Arc<[Arc<Token>]> {
-        let known = self.0.borrow();
-        match access.role() {
-            Some(_) => Arc::clone(&known.admin),
-            None => Arc::clone(&known.storefront),
-        }
-    }
-}
-
-/// The token that somebody came in by at the operators' listener.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Entry(Arc<Token>);
-
-impl Entry {
-    /// What it lets them do.
-    pub fn operator(&self, world: &World) -> Result<Operator, Problem> {
-        self.0.operator(world)
-    }
-}
-
-impl Token {
-    fn new(token: &config::Token) -> Self {
-        Self {
-            name: token.name.clone(),
-            hash: token.hash(),
-            stores: token.stores.clone(),
-            customers: token.customers,
-            orders: token.orders,
-            roles: token.roles.clone(),
-        }
-    }
-}
-
-impl Token {
-    /// Ids of the stores that it names; `None` where it is for all.
-    fn store_ids(&self, world: &World) -> Result<Option<BTreeSet<String>>, Problem> {
-        if self.stores.is_empty() {
-            return Ok(None);
-        }
-        let mut ids = BTreeSet::new();
-        for key in &self.stores {
-            if let Found::Row(store) = world.reader.with(|cache| stores::find(cache, key))? {
-                ids.insert(store.id);
-            }
-        }
-        Ok(Some(ids))
-    }
-
-    fn operator(&self, world: &World) -> Result<Operator, Problem> {
-        let roles = match &self.roles[..] {
-            [] => &Role::ALL[..],
-            roles => roles,
-        };
-        Ok(Operator::new(&self.name, roles, self.store_ids(world)?))
-    }
-}
-
-/// The token that a request brings.
-fn find<'t>(tokens: &'t [Arc<Token>], headers: &HeaderMap) -> Option<&'t Arc<Token>> {
-    let value = headers.get(header::AUTHORIZATION)?.to_str().ok()?;
-    let (scheme, secret) = value.split_once(' ')?;
-    let is_bearer = scheme.eq_ignore_ascii_case("bearer");
-    is_bearer.then(|| with_secret(tokens, secret)).flatten()
-}
-
-/// All are compared, each in constant time. None has an empty secret.
-fn with_secret<'t>(tokens: &'t [Arc<Token>], secret: &str) -> Option<&'t Arc<Token>> {
-    let secret = secret.trim();
-    if secret.is_empty() {
-        return None;
-    }
-    let hash = digest(&SHA256, secret.as_bytes());
-    let mut found = None;
-    for token in tokens {
-        if verify_slices_are_equal(&token.hash, hash.as_ref()).is_ok() {
-            found = Some(token);
-        }
-    }
-    found
 }
 
 fn unauthorised() -> Response {
@@ -393,13 +248,16 @@ impl<T: 'static, H: Handler<T, World>> Handler<T, World> for Gated<H> {
 async fn authorise(gate: &Gate, request: &mut Request) -> Result<(), Box<Response>> {
     let tokens = gate.world.tokens.of(gate.access);
     if let Some(role) = gate.access.role() {
-        let token = find(&tokens, request.headers());
+        let token = tokens::find(&tokens, request.headers());
         let operator = match token {
             None if tokens.is_empty() => Ok(Operator::anybody()),
+            None if gate.access == Access::Watch && !gate.world.tokens.are_configured(gate.access) => {
+                Ok(Operator::anybody())
+            }
             None => return Err(Box::new(unauthorised())),
             Some(token) => token.operator(&gate.world),
         };
-        let of_all = gate.access == Access::Whole;
+        let of_all = gate.access == Access::Watch;
         let operator = operator.and_then(|operator| operator.check(role, of_all).map(|()| operator));
         let operator = operator.map_err(|problem| Box::new(problem.into_response()))?;
         request.extensions_mut().insert(operator);
@@ -408,7 +266,7 @@ async fn authorise(gate: &Gate, request: &mut Request) -> Result<(), Box<Respons
     let grant = if gate.access == Access::Open || tokens.is_empty() {
         Grant::ALL
     } else {
-        let Some(token) = find(&tokens, request.headers()) else {
+        let Some(token) = tokens::find(&tokens, request.headers()) else {
             return Err(Box::new(unauthorised()));
         };
         let parameters = request.extract_parts::<RawPathParams>().await;
@@ -462,44 +320,4 @@ fn granted(
         }
     }
     Ok(grant)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_token_is_found_by_its_hash() {
-        let hash = digest(&SHA256, b"long and random");
-        let hash: String = hash.as_ref().iter().map(|byte| format!("{byte:02x}")).collect();
-        let token = config::Token {
-            name: "web".to_owned(),
-            sha256: hash,
-            stores: vec!["a".to_owned()],
-            customers: true,
-            orders: false,
-            roles: Vec::new(),
-        };
-        let nothing = config::Token {
-            sha256: digest(&SHA256, b"")
-                .as_ref()
-                .iter()
-                .map(|byte| format!("{byte:02x}"))
-                .collect(),
-            ..token.clone()
-        };
-        let tokens = [&token, &nothing].map(|token| Arc::new(Token::new(token)));
-        for (value, found) in [
-            ("Bearer long and random", true),
-            ("bearer long and random", true),
-            ("Bearer long and randoM", false),
-            ("Basic long and random", false),
-            ("long and random", false),
-            ("Bearer ", false),
-        ] {
-            let headers = HeaderMap::from_iter([(header::AUTHORIZATION, value.parse().unwrap())]);
-            assert_eq!(find(&tokens, &headers).is_some(), found, "{value}");
-        }
-        assert!(find(&tokens, &HeaderMap::new()).is_none());
-    }
 }

@@ -8,6 +8,7 @@
 //! Accepted: limits of time are looked at every few seconds, so that a connection may live that much longer.
 
 mod limits;
+mod proxies;
 mod requests;
 mod seats;
 mod watched;
@@ -25,10 +26,12 @@ use tokio_util::sync::CancellationToken;
 use tower_http::compression::Compression;
 use tower_http::compression::predicate::{DefaultPredicate, NotForContentType, Predicate as _, SizeAbove};
 
+use crate::config::Proxies;
 use crate::serve::foreign::Facing;
 use crate::telemetry::metrics;
 pub use limits::Limits;
 use limits::{Doing, Reason};
+pub use proxies::Peer;
 use requests::Requests;
 pub use requests::{BODY_BYTES_MAX, Receiving};
 pub use seats::{Seat, Seats, Source};
@@ -62,7 +65,6 @@ const PING_ANSWER_MAX: Duration = Duration::from_secs(10);
 pub struct Connection {
     doing: Mutex<Doing>,
     limits: Limits,
-    source: Source,
     /// Rung when less waits for the client, so that the next answer may be made.
     room: Notify,
     /// Rung when it is to end.
@@ -70,11 +72,10 @@ pub struct Connection {
 }
 
 impl Connection {
-    fn new(limits: Limits, source: Source) -> Arc<Self> {
+    fn new(limits: Limits) -> Arc<Self> {
         Arc::new(Self {
             doing: Mutex::new(Doing::new(Instant::now())),
             limits,
-            source,
             room: Notify::new(),
             ended: Notify::new(),
         })
@@ -111,8 +112,9 @@ impl Connection {
 pub struct Served {
     pub router: Router,
     pub facing: Facing,
-    /// Whether the listener has no tokens, just now.
+    /// Whether the configuration has no tokens for the listener, just now.
     pub is_open: Box<dyn Fn() -> bool + Send + Sync>,
+    pub proxies: Proxies,
     pub receiving: Arc<Receiving>,
     /// The listener's name, for metrics.
     pub listener: &'static str,
@@ -124,8 +126,10 @@ pub async fn serve(
     stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
     connection: Arc<Connection>,
     served: Arc<Served>,
+    peer: Peer,
 ) {
     let requests = Requests {
+        peer,
         served: Arc::clone(&served),
         connection: Arc::clone(&connection),
     };

@@ -72,7 +72,7 @@ impl Head<'_> {
 }
 
 impl Facing {
-    /// What is wrong with a request. `is_open` is whether the listener has no tokens.
+    /// What is wrong with a request. `is_open` is whether none of the configuration's tokens guards the listener.
     pub fn refuse(&self, head: Head<'_>, is_open: bool) -> Option<Problem> {
         let host = match head.host() {
             Ok(host) => host,
@@ -87,7 +87,7 @@ impl Facing {
         }
         if OF_PROXIES.iter().any(|name| head.headers.contains_key(*name)) {
             return Some(forbidden(format!(
-                "a proxy hands this on, and the listener has no tokens, so that everybody could come in: set [[{}.tokens]]",
+                "a proxy hands this on, and no tokens are configured for the listener: set [[{}.tokens]]",
                 self.section
             )));
         }

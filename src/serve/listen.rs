@@ -13,7 +13,7 @@ use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
 
 use crate::config::{self, ConfigError};
-use crate::serve::connection::{self, Limits, Seat, Seats, Served, Source};
+use crate::serve::connection::{self, Limits, Peer, Seat, Seats, Served, Source};
 use crate::serve::foreign::Facing;
 use crate::telemetry::pulse::Pulse;
 
@@ -219,19 +219,25 @@ async fn accept(door: &Door, connections: &mut JoinSet<()>) -> std::io::Result<(
         Socket::Unix(socket, _) => {
             let (stream, _) = socket.accept().await?;
             if let Some(seat) = door.seats.take(Source::Here) {
-                connections.spawn(seated(stream, seat, served));
+                connections.spawn(seated(stream, seat, served, None));
             }
         }
         Socket::Tcp(socket) => {
             let (stream, peer) = socket.accept().await?;
             stream.set_nodelay(true)?;
-            match (door.seats.take(peer.ip().into()), door.listener.0.tls.clone()) {
+            let peer = Some(peer.ip());
+            // A proxy brings as many clients as it likes.
+            let source = match served.proxies.are_named(peer) {
+                true => Source::Here,
+                false => peer.map_or(Source::Here, Source::from),
+            };
+            match (door.seats.take(source), door.listener.0.tls.clone()) {
                 (None, None) => drop(stream.try_write(NO_SEAT)),
                 (None, Some(_)) => {}
-                (Some(seat), None) => drop(connections.spawn(seated(stream, seat, served))),
+                (Some(seat), None) => drop(connections.spawn(seated(stream, seat, served, peer))),
                 (Some(seat), Some(tls)) => drop(connections.spawn(async move {
                     match tokio::time::timeout(HANDSHAKE_MAX, tls.accept(stream)).await {
-                        Ok(Ok(stream)) => seated(stream, seat, served).await,
+                        Ok(Ok(stream)) => seated(stream, seat, served, peer).await,
                         Ok(Err(error)) => tracing::debug!("a handshake failed: {error}"),
                         Err(_) => tracing::debug!("a handshake took too long"),
                     }
@@ -247,6 +253,7 @@ async fn seated(
     stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
     seat: Seat,
     served: Arc<Served>,
+    peer: Peer,
 ) {
-    connection::serve(stream, Arc::clone(&seat.connection), served).await;
+    connection::serve(stream, Arc::clone(&seat.connection), served, peer).await;
 }

@@ -1,7 +1,7 @@
 //! Who an operator is, and what the token lets them do.
 //!
-//! A token without roles is for everything, and so is everybody where the listener has no tokens: it is then reached from
-//! this machine alone. A token of some stores sees the writes of those, and no page that is of all stores. Values of
+//! A token without roles is for everything, as is the token of this machine, and everybody who may use a socket in the file
+//! system. A token of some stores sees the writes of those, and no page that is of all stores. Values of
 //! persons are for the role of that name: without it a write is told without what it holds.
 
 use std::collections::BTreeSet;
@@ -23,7 +23,7 @@ pub struct Operator {
 }
 
 impl Operator {
-    /// Who comes in where no token is needed.
+    /// Who comes in where no token is needed: by a socket, or to where nothing is of a person.
     pub fn anybody() -> Self {
         Self {
             name: None,

@@ -66,7 +66,7 @@ impl Route {
             Access::Any | Access::Store | Access::Org => true,
             Access::Open => self.name == "openapi",
             Access::Customers | Access::Orders | Access::CustomerChanges => false,
-            Access::View | Access::Whole | Access::Operate | Access::Export => false,
+            Access::View | Access::Watch | Access::Operate | Access::Export => false,
         };
         may_be_kept && self.method == "get" && self.gives != "Events" && self.is_dated()
     }
@@ -230,14 +230,14 @@ const OPERATORS: &[Route] = routes! {
     get "/openapi.json" Open "openapi" "This document" [] => "Any", openapi::operators;
     get "/livez" Open "livez" "The process answers" [] => "Any", admin::livez;
     get "/readyz" Open "readyz" "Whether reads and orders are to be sent here" [] => "Any", admin::readyz;
-    get "/metrics" Whole "metrics" "Counters and gauges in Prometheus' text form" [] => "Text", metrics::metrics;
+    get "/metrics" Watch "metrics" "Counters and gauges in Prometheus' text form" [] => "Text", metrics::metrics;
     get "/api/orders" View "listWrites" "Orders and other writes, the newest first"
         ["kind" "state" "code" "store" "customer" "text" "since" "until" "limit" "cursor"] => "Any", admin_orders::list;
     get "/api/orders/export" Export "exportWrites" "All that a filter takes, a line each with attempts and deeds"
         ["kind" "state" "code" "store" "customer" "text" "since" "until"] => "Lines", admin_orders::export;
     get "/api/orders/{reference}" View "getWrite" "One write with its attempts and what people did" [] => "Any",
         admin_orders::show;
-    get "/status" Whole "status" "Objects and orders, counted" [] => "Any", admin::status;
+    get "/status" Watch "status" "Objects and orders, counted" [] => "Any", admin::status;
 };
 
 /// The storefronts' addresses.

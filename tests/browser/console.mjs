@@ -80,7 +80,7 @@ async function follow(page, world, paths) {
   }
   for (const link of seen) {
     assert.ok(link.startsWith(world.admin), `${link} leads away`);
-    const answer = await fetch(link);
+    const answer = await fetch(link, { headers: { authorization: world.operator() } });
     assert.equal(answer.status, 200, link);
   }
   return seen.size;
@@ -149,6 +149,24 @@ async function buttons(page, world) {
   assert.ok((await press(page, "Try it again now")).includes("load the page again"));
 }
 
+// A link lets in the one browser that comes first, and leaves nothing of itself in the address.
+async function login(browser, world) {
+  const link = world.loginUrl();
+  const page = await browser.newPage();
+  await page.goto(`${world.admin}/orders`);
+  assert.equal(page.url(), `${world.admin}/login`);
+  await page.goto("about:blank");
+  await Promise.all([page.waitForSelector("figure[data-chart]"), page.goto(link)]);
+  assert.equal(page.url(), `${world.admin}/`);
+  await page.goBack();
+  assert.ok(!page.url().includes("#"), page.url());
+  const other = await (await browser.createBrowserContext()).newPage();
+  await Promise.all([other.waitForSelector("p[role=alert]"), other.goto(link)]);
+  assert.ok((await other.$eval("main", (main) => main.textContent)).includes("it was used"));
+  await other.browserContext().close();
+  await page.close();
+}
+
 async function main() {
   mkdirSync(folder, { recursive: true });
   const world = await World.start();
@@ -159,12 +177,14 @@ async function main() {
       executablePath: chromium(),
       args: ["--no-sandbox", "--disable-dev-shm-usage", "--disable-background-networking"],
     });
+    await login(browser, world);
+    console.log("ok login");
     const page = await browser.newPage();
     await page.goto(`${world.admin}/events?record=${world.product}`);
     const event = await page.$eval("tbody tr a", (link) => link.getAttribute("href"));
     const paths = {
       status: "/", events: "/events", event, record: `/records/Product2/${world.product}`, parked: "/parked",
-      repairs: "/repairs", orders: "/orders", order: "/orders/WEB-1", config: "/config",
+      repairs: "/repairs", orders: "/orders", order: "/orders/WEB-1", config: "/config", session: "/session", login: "/login",
     };
     const steps = { look: () => look(browser, world, paths), follow: () => follow(page, world, paths) };
     steps.charts = () => charts(page, world);

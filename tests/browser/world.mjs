@@ -1,7 +1,7 @@
 // A sandbox org and a daemon on it, as processes of their own, with something on every page.
 
-import { spawn } from "node:child_process";
-import { mkdtempSync, rmSync } from "node:fs";
+import { execFileSync, spawn } from "node:child_process";
+import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
@@ -54,6 +54,17 @@ export class World {
       return status.objects.length > 0 && live && status.state !== "initializing";
     });
     return world;
+  }
+
+  // What lets programs in at the operators' listener.
+  operator() {
+    return `Bearer ${readFileSync(join(this.dir, "state", "admin.token"), "utf8").trim()}`;
+  }
+
+  // A link that lets a browser in.
+  loginUrl() {
+    const args = ["login-url", "--config", join(this.dir, "config.toml"), "--at", this.admin];
+    return execFileSync(process.env.STORESYNC_BIN, args, { encoding: "utf8" }).trim();
   }
 
   async address(what) {

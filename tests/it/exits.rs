@@ -53,6 +53,7 @@ const PROMISED: &[(&str, &[&str], &[i32])] = &[
         &[0, 1, 64, 69, 78],
     ),
     ("replay", &["--dry-run"], &[0, 1, 64, 69, 75, 78]),
+    ("login-url", &["--at", "http://127.0.0.1:1"], &[0, 64, 69, 78]),
     ("backup", &["/nowhere/backup"], &[0, 64, 69, 75, 78]),
     ("restore", &["/nowhere/backup"], &[0, 1, 64, 69, 75, 78]),
     ("completions", &["bash"], &[0, 64]),
@@ -187,6 +188,7 @@ async fn every_verb_ends_as_is_promised() {
     let mut ends = Ends::new(org.config());
     what_is_typed_or_set_wrongly(&org, &mut ends).await;
     where_nothing_is(&mut ends).await;
+    links(&mut ends).await;
     orders(&mut ends).await;
     let export = events(&org, &mut ends).await;
     records(&org, &mut ends).await;
@@ -277,6 +279,20 @@ async fn where_nothing_is(ends: &mut Ends) {
     let file = [("STORESYNC__STATE__DIR", file.to_str().unwrap())];
     ends.run_with(&file, "", "run", &[], 69, "state directory").await;
     ends.run("run", &[], 69, "in use").await;
+}
+
+async fn links(ends: &mut Ends) {
+    ends.run(
+        "login-url",
+        &["--at", "http://127.0.0.1:1/"],
+        0,
+        "http://127.0.0.1:1/login#",
+    )
+    .await;
+    ends.run("login-url", &[], 64, "--at").await;
+    let socket = [("STORESYNC__ADMIN__LISTEN", "unix:/nowhere/admin.sock")];
+    ends.run_with(&socket, "", "login-url", &[], 64, "needs no token")
+        .await;
 }
 
 async fn orders(ends: &mut Ends) {

@@ -87,7 +87,8 @@ async fn all_tell(org: &Sandbox, daemon: &Daemon) {
         let (_, printed, _) = org.verb(&["status", "--json"]).await;
         let verb: Value = serde_json::from_str(&printed).unwrap();
         let (_, words, _) = org.verb(&["status"]).await;
-        let console = reqwest::get(&daemon.admin).await.ok()?.text().await.ok()?;
+        let console = daemon.operator().get(&daemon.admin).send().await.ok()?;
+        let console = console.text().await.ok()?;
         let is_told = |(_, cause): &(String, String)| words.contains(cause) && console.contains(cause);
         let same = told == of_files(&verb) && told == of_files(&daemon.status().await?);
         (same && told.iter().all(is_told)).then_some(())

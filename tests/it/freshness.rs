@@ -14,7 +14,7 @@ use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use crate::world::{Sandbox, eventually, order};
+use crate::world::{Sandbox, eventually, operator, order};
 
 /// A daemon in this process.
 pub struct Inside {
@@ -204,7 +204,9 @@ async fn same_causes(org: &Sandbox, daemon: &Inside, case: &Case) {
         let (_, printed, _) = org.verb(&["status", "--json"]).await;
         let verb: Value = serde_json::from_str(&printed).unwrap();
         let served = daemon.asked("/status").await;
-        let console = reqwest::get(&daemon.admin).await.unwrap().text().await.unwrap();
+        let operator = operator(&org.state()).build().unwrap();
+        let console = operator.get(&daemon.admin).send().await.unwrap();
+        let console = console.text().await.unwrap();
         let shown = told
             .replace('&', "&amp;")
             .replace('"', "&quot;")

@@ -20,6 +20,7 @@ mod journeys;
 mod login;
 mod monitoring;
 mod outbound;
+mod own_token;
 mod privacy;
 #[path = "../../sandbox/tests/protocols/process.rs"]
 mod process;

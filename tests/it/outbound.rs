@@ -47,7 +47,8 @@ impl Daemon {
         key: Option<&str>,
         body: &Value,
     ) -> (u16, Value) {
-        let mut request = reqwest::Client::new()
+        let mut request = self
+            .operator()
             .request(method, format!("{base}{path}"))
             .json(body);
         if let Some(key) = key {
@@ -69,7 +70,8 @@ impl Daemon {
 
     pub async fn admin_get(&self, path: &str) -> Value {
         let url = format!("{}{path}", self.admin);
-        let text = reqwest::get(url).await.unwrap().text().await.unwrap();
+        let answer = self.operator().get(url).send().await.unwrap();
+        let text = answer.text().await.unwrap();
         serde_json::from_str(&text).unwrap_or(Value::String(text))
     }
 

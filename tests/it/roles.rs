@@ -150,7 +150,11 @@ async fn with_tokens(org: &Sandbox) -> (Daemon, [String; 2]) {
             String::new()
         };
         let hash = hash(name);
-        format!("[[admin.tokens]]\nname = \"{name}\"\nsha256 = \"{hash}\"\nroles = {roles:?}\n{only}")
+        let roles = match roles.is_empty() {
+            true => String::new(),
+            false => format!("roles = {roles:?}\n"),
+        };
+        format!("[[admin.tokens]]\nname = \"{name}\"\nsha256 = \"{hash}\"\n{roles}{only}")
     });
     configure(org, &tokens.collect::<String>());
     let daemon = org.daemon().await;

@@ -35,6 +35,7 @@ const ROLES: &str = "each_role_opens_what_it_is_for_and_nothing_else";
 const STORE_TOKENS: &str = "a_store_s_token_gets_nothing_of_another_store";
 const HEADERS: &str = "every_header_is_there_where_it_should_be_and_says_what_it_should";
 const RULES: &str = "each_rule_is_refused_taken_or_taken_and_marked";
+const PROXIES: &str = "clients_of_a_named_proxy_are_counted_by_their_own_addresses";
 const FOREIGN: &str = "a_page_of_another_site_reaches_no_listener";
 const INSTANCE: &str = "the_token_goes_to_no_host_that_an_answer_names";
 const SHIPPED: &str = "an_order_has_shipping_discounts_and_payments_and_is_activated";
@@ -101,6 +102,10 @@ const SEEN: &[(&str, &str)] = &[
         "a_customer_sees_no_colleague_s_orders_unless_they_share",
     ),
     ("serve.hosts", FOREIGN),
+    ("serve.trusted_proxies", PROXIES),
+    ("serve.forwarded_header", PROXIES),
+    ("admin.trusted_proxies", PROXIES),
+    ("admin.forwarded_header", PROXIES),
     ("admin.hosts", FOREIGN),
     ("admin.listen", OTHERS),
     ("admin.tls.cert_file", HEADERS),
@@ -489,6 +494,60 @@ fn a_token_is_named_and_has_nothing_of_the_other_listener_s() {
                 sentence.contains(&format!("[{section}] the token the web ")),
                 "{sentence}"
             );
+        }
+    }
+}
+
+#[test]
+fn a_token_is_told_apart_from_the_others_and_a_list_of_it_is_never_empty() {
+    let least = "[org]\nlogin_url = \"https://a\"\nauth = \"jwt\"\nclient_id = \"c\"\n[state]\ndir = \"s\"\n";
+    let [one, other] = ["0a", "0b"].map(|byte| byte.repeat(32));
+    // The SHA-256 of nothing at all.
+    let empty = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
+    let token =
+        |name: &str, hash: &str, rest: &str| format!("{{ name = {name}, sha256 = \"{hash}\"{rest} }}");
+    let ana = token("\"ana\"", &one, "");
+    for (tokens, expected) in [
+        (vec![ana.clone(), token("\"bo\"", &other, "")], ""),
+        (
+            vec![ana.clone(), token("\"Ana\"", &other, "")],
+            "the name of another",
+        ),
+        (
+            vec![ana.clone(), token("\"bo\"", &one, "")],
+            "the same secret as ana",
+        ),
+        (vec![token("\" \"", &one, "")], "no name"),
+        (vec![token("\"a\\nb\"", &one, "")], "no name that people can read"),
+        (vec![token("\"ana\"", empty, "")], "the empty text"),
+        (
+            vec![token("\"ana\"", &one, ", roles = []")],
+            "a list of the token is empty",
+        ),
+        (
+            vec![token("\"ana\"", &one, ", stores = []")],
+            "a list of the token is empty",
+        ),
+        (
+            vec![token("\"ana\"", &one, ", stores = [\" \"]")],
+            "a store without a name",
+        ),
+        (
+            vec![token("\"ana\"", &one, ", roles = [\"View\"]")],
+            "give some of view, personal",
+        ),
+        (
+            vec![token("\"ana\"", &one, ", roles = [\"view\", \"\"]")],
+            "give some of view",
+        ),
+    ] {
+        let text = format!("{least}[admin]\ntokens = [{}]\n", tokens.join(", "));
+        match Config::parse(&text, []) {
+            Ok(_) => assert_eq!(expected, "", "{text}"),
+            Err(error) => {
+                let told = error.to_string();
+                assert!(!expected.is_empty() && told.contains(expected), "{text}: {told}");
+            }
         }
     }
 }

@@ -70,7 +70,10 @@ const IMPORTS: &[(&str, &[&str])] = &[
             "telemetry",
         ],
     ),
-    ("demo", &["model", "config", "cli", "daemon"]),
+    (
+        "demo",
+        &["model", "config", "cli", "daemon", "store::admin_token"],
+    ),
 ];
 
 /// What is not to be written, and what to write in its place.

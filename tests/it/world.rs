@@ -147,6 +147,7 @@ impl Sandbox {
             api,
             admin,
             http: reqwest::Client::new(),
+            state: self.state(),
         }
     }
 
@@ -162,9 +163,29 @@ pub struct Daemon {
     pub api: String,
     pub admin: String,
     http: reqwest::Client,
+    state: PathBuf,
+}
+
+/// A client that brings the token of this machine, where a daemon with this state directory has made one.
+pub fn operator(state: &Path) -> reqwest::ClientBuilder {
+    let token = std::fs::read_to_string(state.join("admin.token")).unwrap_or_default();
+    let value = format!("Bearer {}", token.trim()).parse().unwrap();
+    let headers = [(reqwest::header::AUTHORIZATION, value)].into_iter().collect();
+    reqwest::Client::builder().default_headers(headers)
 }
 
 impl Daemon {
+    /// Asks at the operators' listener with the token of this machine.
+    pub fn operator(&self) -> reqwest::Client {
+        operator(&self.state).build().unwrap()
+    }
+
+    /// As [`Self::operator`], and does not go where an answer leads.
+    pub fn operator_who_stays(&self) -> reqwest::Client {
+        let stays = reqwest::redirect::Policy::none();
+        operator(&self.state).redirect(stays).build().unwrap()
+    }
+
     pub async fn get(&self, path: &str) -> Option<(u16, Value)> {
         let answer = self.http.get(format!("{}{path}", self.api)).send().await.ok()?;
         let status = answer.status().as_u16();

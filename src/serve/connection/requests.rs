@@ -19,6 +19,7 @@ use axum::response::IntoResponse;
 use http_body::{Frame, SizeHint};
 use tower_service::Service;
 
+use crate::serve::connection::proxies::Peer;
 use crate::serve::connection::{Connection, Served, Source};
 use crate::serve::foreign::Head;
 use crate::serve::problem::Problem;
@@ -103,6 +104,7 @@ impl Receiving {
 /// The routes, for one connection.
 #[derive(Clone)]
 pub(super) struct Requests {
+    pub peer: Peer,
     pub served: Arc<Served>,
     pub connection: Arc<Connection>,
 }
@@ -161,25 +163,14 @@ impl Requests {
         foreign.or_else(|| refuse_body(request.headers()))
     }
 
-    /// Whose share of the budget a body counts for; nobody's where all who come are of this machine.
-    fn holder(&self, headers: &HeaderMap) -> Option<u64> {
-        let token = headers.get(header::AUTHORIZATION);
-        let mut hasher = DefaultHasher::new();
-        match (token, self.connection.source) {
-            (Some(token), _) => token.hash(&mut hasher),
-            (None, Source::Here) => return None,
-            (None, source) => source.hash(&mut hasher),
-        }
-        Some(hasher.finish())
-    }
-
     async fn route<B>(&self, mut request: Request<B>) -> Response<Body>
     where
         B: HttpBody<Data = Bytes> + Send + Unpin + 'static,
         B::Error: Into<BoxError>,
     {
         let mut router = self.served.router.clone();
-        request.extensions_mut().insert(self.connection.source);
+        let source = self.served.proxies.source(self.peer, request.headers());
+        request.extensions_mut().insert(source);
         // HTTP/2 tells the host in the address alone; who answers looks for it in one place.
         let told = request.uri().authority().map(|host| host.as_str().to_owned());
         let told = told.and_then(|host| HeaderValue::try_from(host).ok());
@@ -191,7 +182,7 @@ impl Requests {
         }
         let share = Arc::new(Share {
             receiving: Arc::clone(&self.served.receiving),
-            holder: self.holder(request.headers()),
+            holder: holder(request.headers(), source),
             held_bytes: AtomicUsize::new(0),
             is_refused: AtomicBool::new(false),
         });
@@ -208,6 +199,18 @@ impl Requests {
             false => response,
         }
     }
+}
+
+/// Whose share of the budget a body counts for; nobody's where all who come are of this machine.
+fn holder(headers: &HeaderMap, source: Source) -> Option<u64> {
+    let token = headers.get(header::AUTHORIZATION);
+    let mut hasher = DefaultHasher::new();
+    match (token, source) {
+        (Some(token), _) => token.hash(&mut hasher),
+        (None, Source::Here) => return None,
+        (None, source) => source.hash(&mut hasher),
+    }
+    Some(hasher.finish())
 }
 
 fn infallible<T>(result: Result<T, Infallible>) -> T {

@@ -83,7 +83,7 @@ impl Seats {
         }
         let number = taken.next;
         taken.next += 1;
-        let connection = Connection::new(self.limits, source);
+        let connection = Connection::new(self.limits);
         taken
             .connections
             .insert(number, (source, Arc::clone(&connection)));

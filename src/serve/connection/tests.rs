@@ -57,6 +57,7 @@ impl Shop {
             router,
             facing: Facing::default(),
             is_open: Box::new(|| true),
+            proxies: Proxies::default(),
             receiving: Arc::clone(&receiving),
             listener,
             stop: CancellationToken::new(),

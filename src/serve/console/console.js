@@ -1,5 +1,14 @@
-// The charts of the status page. Everything else of the console works without a script.
+// The charts of the status page, and the links of `storesync login-url`. Everything else of the console works without a script.
 "use strict";
+(function () {
+  // What a link carries stands behind the #, which no browser sends to a server: it is posted as if it was typed.
+  const token = document.querySelector("form[action='/login'] input[name='token']");
+  const link = location.hash.slice(1);
+  if (!token || !link) return;
+  history.replaceState(null, "", location.pathname);
+  token.value = link;
+  token.form.submit();
+})();
 (function () {
   const charts = document.querySelectorAll("figure[data-chart]");
   const pause = document.querySelector("button[data-pause]");

@@ -1,7 +1,7 @@
 //! Who may see the console where the operators' listener has tokens.
 //!
-//! A browser sends no `Authorization` of its own: the token is typed once, for a session ([`super::sessions`]) whose id is kept in
-//! a cookie that scripts cannot read and other sites cannot make a browser send. Cookies know no port, so that the name of
+//! A browser sends no `Authorization` of its own: the token is typed once, or a link brings what stands for it, for a session
+//! ([`super::sessions`]) whose id is kept in a cookie that scripts cannot read and other sites cannot make a browser send. Cookies know no port, so that the name of
 //! the cookie has it: two daemons of one machine keep their sessions apart. What changes something needs the form's own
 //! token besides.
 
@@ -126,11 +126,18 @@ fn cookie(world: &World, headers: &HeaderMap, id: &str, seconds: i64) -> Option<
     HeaderValue::try_from(cookie).ok()
 }
 
-pub async fn page() -> Response {
-    shown(StatusCode::OK, None)
+pub async fn page(State(world): State<World>) -> Response {
+    shown(&world, StatusCode::OK, None)
 }
 
-fn shown(status: StatusCode, trouble: Option<&str>) -> Response {
+fn shown(world: &World, status: StatusCode, trouble: Option<&str>) -> Response {
+    let (wanted, hint) = match world.tokens.are_configured(Access::View) {
+        true => ("Token of the [admin] listener", ""),
+        false => (
+            "Token in admin.token",
+            "It is in the state directory. The command storesync login-url makes a link that needs no token. ",
+        ),
+    };
     let attributes = [
         ("id", "token"),
         ("name", "token"),
@@ -138,11 +145,7 @@ fn shown(status: StatusCode, trouble: Option<&str>) -> Response {
         ("autocomplete", "current-password"),
         ("required", ""),
     ];
-    let label = element(
-        "label",
-        &[("for", "token")],
-        [text("Token of the [admin] listener")],
-    );
+    let label = element("label", &[("for", "token")], [text(wanted)]);
     let input = element("input", &attributes, []);
     let parts = [
         element("div", &[("class", "field")], [label, input]),
@@ -151,7 +154,9 @@ fn shown(status: StatusCode, trouble: Option<&str>) -> Response {
     let form = element("form", &[("method", "post"), ("action", "/login")], parts);
     let told: Option<Html> =
         trouble.map(|trouble| element("p", &[("role", "alert"), ("class", "bad")], [text(trouble)]));
-    let hint = note("You stay logged in for half a day, or until half an hour without a look.");
+    let hint = note(format!(
+        "{hint}You stay logged in for half a day, or until half an hour without a look."
+    ));
     shell(status, "", "Log in", told.into_iter().chain([form, hint]))
 }
 
@@ -171,17 +176,24 @@ pub async fn enter(
     }
     let (sessions, now) = (&world.console.sessions, world.clock.steady());
     let source = source.map_or(Source::Here, |Extension(source)| source);
-    if let Some(wait) = sessions.wait(source, now) {
-        return too_many(wait);
+    let secret = entered.token.trim();
+    // Nobody guesses a link: it is good also where tokens are guessed.
+    let mut entry = world.tokens.log_in_by_link(secret, world.clock.now());
+    if entry.is_none() {
+        if let Some(wait) = sessions.wait(source, now) {
+            return too_many(&world, wait);
+        }
+        entry = world.tokens.log_in(secret);
     }
-    let Some(entry) = world.tokens.log_in(entered.token.trim()) else {
+    let Some(entry) = entry else {
         if let Some(count) = sessions.failed(source, now).to_tell {
             tracing::warn!(
                 count,
                 "{count} log-ins to the console were refused: nobody has such a token"
             );
         }
-        return shown(StatusCode::FORBIDDEN, Some("There is no such token."));
+        let sentence = "There is no such token; of a link, it was used, or is older than five minutes.";
+        return shown(&world, StatusCode::FORBIDDEN, Some(sentence));
     };
     let operator = match entry.operator(&world) {
         Ok(operator) => operator,
@@ -193,7 +205,7 @@ pub async fn enter(
     };
     let Some(id) = sessions.begin(entry, now) else {
         let sentence = "no session can be begun, because this machine gives no random bytes: try again";
-        return shown(StatusCode::SERVICE_UNAVAILABLE, Some(sentence));
+        return shown(&world, StatusCode::SERVICE_UNAVAILABLE, Some(sentence));
     };
     let name = operator.name().unwrap_or_default();
     tracing::info!(token = name, "{name} logged in to the console");
@@ -204,9 +216,9 @@ pub async fn enter(
     response
 }
 
-fn too_many(wait_millis: i64) -> Response {
+fn too_many(world: &World, wait_millis: i64) -> Response {
     let sentence = "Too many tokens were refused in the last minute: wait, and try again.";
-    let mut response = shown(StatusCode::TOO_MANY_REQUESTS, Some(sentence));
+    let mut response = shown(world, StatusCode::TOO_MANY_REQUESTS, Some(sentence));
     let seconds = (wait_millis + 999) / 1_000;
     response
         .headers_mut()
@@ -223,7 +235,7 @@ pub async fn session(
 ) -> Page {
     let Some(name) = operator.name() else {
         let content = [note(
-            "This listener has no tokens: whoever reaches it may do everything.",
+            "This listener is a socket without tokens: whoever may use the socket may do everything.",
         )];
         return Ok(shell(StatusCode::OK, "/session", "Session", content));
     };

@@ -173,7 +173,7 @@ mod tests {
             "org = {{ login_url = \"https://a\", auth = \"jwt\", client_id = \"c\" }}\nstate = {{ dir = \"s\" }}\n\
              admin = {{ tokens = [{{ name = \"{name}\", sha256 = \"{hash}\" }}] }}"
         );
-        Tokens::new(&Config::parse(&text, []).unwrap())
+        Tokens::new(&Config::parse(&text, []).unwrap(), None, 0)
             .log_in(name)
             .unwrap()
     }

@@ -7,17 +7,15 @@ use crate::world::{Daemon, Sandbox, a_store, converge, eventually, order};
 
 /// Status, headers and text of a page.
 async fn page(daemon: &Daemon, path: &str) -> (u16, reqwest::header::HeaderMap, String) {
-    let answer = reqwest::get(format!("{}{path}", daemon.admin)).await.unwrap();
+    let asked = daemon.operator().get(format!("{}{path}", daemon.admin));
+    let answer = asked.send().await.unwrap();
     let (status, headers) = (answer.status().as_u16(), answer.headers().clone());
     (status, headers, answer.text().await.unwrap())
 }
 
 /// Sends a form as a browser on that origin would, and gives the status and where it leads.
 async fn send(daemon: &Daemon, path: &str, origin: &str, form: &[(&str, &str)]) -> (u16, String) {
-    let client = reqwest::Client::builder()
-        .redirect(reqwest::redirect::Policy::none())
-        .build()
-        .unwrap();
+    let client = daemon.operator_who_stays();
     let request = client
         .post(format!("{}{path}", daemon.admin))
         .header("origin", origin)

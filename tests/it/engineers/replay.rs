@@ -284,7 +284,8 @@ async fn a_record_that_a_load_took_away_is_gone_in_its_history() {
         last[0] == "it is not there any more" && last[1].contains("load ended"),
         "{words}"
     );
-    let page = reqwest::get(format!("{}/records/Account/{id}", daemon.admin)).await;
+    let address = format!("{}/records/Account/{id}", daemon.admin);
+    let page = daemon.operator().get(address).send().await;
     let page = page.unwrap().text().await.unwrap();
     assert!(page.contains("It is not there any more."), "{page}");
 }

@@ -260,7 +260,8 @@ async fn an_edit_is_read_through_the_door_of_storefronts() {
     }
     let edit = |body: &'static str| {
         let address = format!("{}/api/orders/BAD-1/edit", daemon.admin);
-        let request = reqwest::Client::new()
+        let request = daemon
+            .operator()
             .post(address)
             .header("content-type", "application/json")
             .body(body);

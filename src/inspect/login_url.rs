@@ -1,0 +1,44 @@
+//! `storesync login-url`: a link into the console for whoever may read the daemon's token.
+//!
+//! It is made of the token's file alone: the daemon is not asked, and knows a link of its token when one comes.
+
+use crate::cli::{Exit, LoginUrlArgs};
+use crate::config::{Admin, Config, Listen};
+use crate::inspect::{Misused, print};
+use crate::model::clock::Clock;
+use crate::store::admin_token;
+
+pub fn run(config: &Config, args: &LoginUrlArgs) -> anyhow::Result<Exit> {
+    let admin = &config.admin;
+    let address = match &args.at {
+        Some(address) => address.trim_end_matches('/').to_owned(),
+        None => address(admin)?,
+    };
+    if !admin.tokens.is_empty() {
+        let sentence =
+            format!("no link can be made, because [admin] has tokens: log in with one at {address}/login");
+        return Err(Misused(sentence).into());
+    }
+    let token = admin_token::read(&config.state.dir)?;
+    let link = admin_token::link(&token, Clock::System.now());
+    let link = link
+        .ok_or_else(|| anyhow::anyhow!("no link can be made, because this machine gives no random bytes"))?;
+    print(&format!("{address}/login#{link}\n"));
+    Ok(Exit::Ok)
+}
+
+/// Where a browser of this machine finds the console.
+fn address(admin: &Admin) -> Result<String, Misused> {
+    let scheme = if admin.tls.is_some() { "https" } else { "http" };
+    match &admin.listen {
+        Listen::Tcp(address) if address.port() != 0 => Ok(format!("{scheme}://{address}")),
+        Listen::Tcp(_) => Err(Misused(
+            "[admin] listen names no port: say by --at where the console is reached, as in --at http://127.0.0.1:8081"
+                .to_owned(),
+        )),
+        Listen::Unix(path) => Err(Misused(format!(
+            "[admin] listens on {}, which no browser reaches and which needs no token",
+            path.display()
+        ))),
+    }
+}
