@@ -20,6 +20,8 @@ pub enum Policy {
 pub struct Rules {
     /// The store does not show the product to the order's customer.
     pub hidden: Policy,
+    /// The store is switched off.
+    pub store_disabled: Policy,
     /// The customer's account is not approved for it.
     pub restricted: Policy,
     pub not_yet_available: Policy,

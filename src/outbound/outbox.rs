@@ -254,6 +254,7 @@ impl Intake {
 fn rules_of(configured: &Configured) -> Rules {
     let policies = [
         (Rule::Hidden, configured.hidden),
+        (Rule::StoreDisabled, configured.store_disabled),
         (Rule::Restricted, configured.restricted),
         (Rule::NotYetAvailable, configured.not_yet_available),
         (Rule::Discontinued, configured.discontinued),

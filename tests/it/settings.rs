@@ -133,6 +133,7 @@ const SEEN: &[(&str, &str)] = &[
     ("orders.rules.discontinued", RULES),
     ("orders.rules.price_on_application", RULES),
     ("orders.rules.bundle_only", RULES),
+    ("orders.rules.store_disabled", RULES),
     ("orders.rules.master", RULES),
     ("orders.rules.out_of_stock", RULES),
     ("orders.rules.quantity", RULES),

@@ -7,6 +7,8 @@
 pub enum Rule {
     /// The store does not show it to this visitor.
     Hidden,
+    /// The store is switched off: nothing of it can be bought.
+    StoreDisabled,
     /// The price book in effect has no price for it. No order can have it: the org takes no item without one.
     NoPrice,
     /// It is for approved accounts alone.
@@ -29,8 +31,9 @@ pub enum Rule {
 
 impl Rule {
     /// All of them, in the order in which they are told.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::Hidden,
+        Self::StoreDisabled,
         Self::NoPrice,
         Self::Restricted,
         Self::NotYetAvailable,
@@ -47,6 +50,7 @@ impl Rule {
     pub const fn word(self) -> &'static str {
         match self {
             Self::Hidden => "hidden",
+            Self::StoreDisabled => "store_disabled",
             Self::NoPrice => "no_price",
             Self::Restricted => "restricted",
             Self::NotYetAvailable => "not_yet_available",

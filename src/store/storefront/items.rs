@@ -186,6 +186,7 @@ impl Judged<'_> {
         let most = self.seen.entry.as_ref().and_then(|entry| entry.quantity_max);
         let sentence = match rule {
             Rule::Hidden => "is not shown to this customer in the store: take it out of the order".to_owned(),
+            Rule::StoreDisabled => "cannot be ordered, because the store is switched off in the org: switch it on, or say under [orders.rules] store_disabled that orders are taken".to_owned(),
             Rule::NoPrice => "has no active price in the price book in effect and in the store's currency: take it out of the order, or give it a price in the org".to_owned(),
             Rule::Restricted => "is restricted and the customer's account is not approved for it: take it out of the order, or have the account approved in the org".to_owned(),
             Rule::NotYetAvailable => "is not available yet: take it out of the order".to_owned(),

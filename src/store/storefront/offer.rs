@@ -30,6 +30,8 @@ pub struct Entry {
 pub struct Facts {
     /// The store's catalogue does not lead to it.
     pub is_elsewhere: bool,
+    /// Its store is switched off.
+    pub is_store_disabled: bool,
     /// It stands for its variants.
     pub is_master: bool,
     /// `available_on` is still to come.
@@ -123,6 +125,7 @@ fn broken(entry: Option<&Entry>, facts: &Facts) -> Vec<Rule> {
     let sold_out = |stock: &Stock| stock.available() <= 0.0 && !stock.backorderable;
     let rules = [
         (Rule::Hidden, facts.is_elsewhere || unlisted || stands_aside),
+        (Rule::StoreDisabled, facts.is_store_disabled),
         (Rule::NoPrice, entry.is_none()),
         (Rule::Restricted, restricted),
         (Rule::NotYetAvailable, facts.is_early),

@@ -172,6 +172,7 @@ impl<'a> Shelf<'a> {
     ) -> rusqlite::Result<Facts> {
         let moment = |name: &str| row.get::<_, Option<String>>(name);
         let mut facts = Facts {
+            is_store_disabled: self.store.disabled,
             is_master: row.get("is_master")?,
             is_early: moment("available_on")?.is_some_and(|from| from > self.now),
             is_over: moment("discontinue_on")?.is_some_and(|until| until <= self.now),

@@ -471,6 +471,58 @@ fn order_for(code: &str, quantity: u32) -> Value {
         "items": [{"product_code": code, "quantity": quantity}]})
 }
 
+/// Switches a store off or on in the org, and waits until storefronts are told.
+async fn switch(org: &Sandbox, daemon: &Daemon, store: &str, off: bool) {
+    org.update("s_c__Store__c", store, json!({ "s_c__Disable__c": off }))
+        .await;
+    eventually("the store is switched", async || {
+        let (_, told) = daemon.get(&format!("/v1/stores/{store}")).await?;
+        (told["disabled"] == off).then_some(())
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_store_that_is_switched_off_sells_nothing_and_goes_on_with_what_it_has_sold() {
+    let org = Sandbox::start(&["--products", "12", "--stores", "2"]).await;
+    let daemon = org.daemon().await;
+    daemon.live().await;
+    let stores = org.query("SELECT Id FROM s_c__Store__c ORDER BY Id").await;
+    let [off, on] = [0, 1].map(|at| stores[at]["Id"].as_str().unwrap().to_owned());
+    let offered = async |store: &str| {
+        let (_, page) = daemon
+            .get(&format!("/v1/stores/{store}/products?limit=200"))
+            .await
+            .unwrap();
+        let items = page["items"].as_array().unwrap().clone();
+        let sold = items.iter().find(|item| item["purchasable"] == true).cloned();
+        (items, sold)
+    };
+    let (_, sold) = offered(&off).await;
+    let code = sold.unwrap()["product_code"].as_str().unwrap().to_owned();
+    let mut placed = order_for(&code, 1);
+    placed["external_id"] = json!("BEFORE-1");
+    accepted(&daemon, &off, &placed).await;
+    switch(&org, &daemon, &off, true).await;
+    let (items, sold) = offered(&off).await;
+    assert_eq!(sold, None);
+    let reasons = items.iter().map(|item| &item["unavailable_reason"]);
+    assert!(!items.is_empty() && reasons.clone().all(|reason| reason == "store_disabled"));
+    let (status, problem) = daemon.place(&off, &order_for(&code, 1)).await.unwrap();
+    assert_eq!(
+        (status, &problem["reason"]),
+        (422, &json!("store_disabled")),
+        "{problem}"
+    );
+    let (_, sold) = offered(&on).await;
+    let code = sold.unwrap()["product_code"].as_str().unwrap().to_owned();
+    accepted(&daemon, &on, &order_for(&code, 1)).await;
+    let path = format!("/v1/stores/{off}/orders/BEFORE-1/updates");
+    let moved = json!({"external_id": "C-1", "shipping_address": {"city": "Hobart"}});
+    let (status, answer) = daemon.post(&path, &moved).await;
+    assert_eq!(status, 202, "{answer}");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn each_rule_is_refused_taken_or_taken_and_marked() {
     let org = Sandbox::start(&["--products", "12", "--stores", "1"]).await;
@@ -478,7 +530,7 @@ async fn each_rule_is_refused_taken_or_taken_and_marked() {
     configure(
         &org,
         &format!(
-            "[orders]\nprices = \"book\"\nfields = {{ \"*\" = [\"Order.Description\"] }}\n[orders.rules]\nhidden = \"{mark}\"\n\
+            "[orders]\nprices = \"book\"\nfields = {{ \"*\" = [\"Order.Description\"] }}\n[orders.rules]\nhidden = \"{mark}\"\nstore_disabled = \"{mark}\"\n\
              restricted = \"{take}\"\nnot_yet_available = \"{mark}\"\ndiscontinued = \"{take}\"\nprice_on_application = \"{mark}\"\n\
              bundle_only = \"{take}\"\nmaster = \"{mark}\"\nout_of_stock = \"{mark}\"\nquantity = \"{take}\"\nprice = \"{mark}\""
         ),
@@ -513,6 +565,10 @@ async fn each_rule_is_refused_taken_or_taken_and_marked() {
         .query("SELECT UnitPrice FROM OrderItem WHERE Order.External_ID__c = 'RULE-SALE-0'")
         .await;
     assert_eq!(price[0]["UnitPrice"], json!(0.01));
+    switch(&org, &daemon, &store, true).await;
+    let told = description(&org, &daemon, &store, &order_for("SKU-4", 1)).await;
+    assert_eq!(told, marked("store_disabled"));
+    switch(&org, &daemon, &store, false).await;
     // What has no price is refused whatever is configured.
     let entry = org
         .some(

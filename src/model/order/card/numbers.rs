@@ -151,7 +151,8 @@ impl Gap {
 
     fn add(&mut self, sign: char) {
         self.signs += 1;
-        let joins = matches!(sign, '-' | '.' | '_' | '*' | '~' | '\'') || LISTS.contains(&sign);
+        let joins =
+            matches!(sign, '-' | '.' | '_' | '*' | '~' | '\'' | '^' | '"' | '`') || LISTS.contains(&sign);
         // Groups in brackets of their own.
         let sign = if BRACKETS.contains(&sign) { '(' } else { sign };
         self.parts |= !joins || self.sign.is_some_and(|before| before != sign);
@@ -269,7 +270,7 @@ impl Number {
             Field::Code => Lengths::Usual,
         };
         let is_whole = !is_code_of_goods && is_card(digits, lengths);
-        is_whole || field == Field::Text && begins_with_card(digits)
+        is_whole || field == Field::Text && (begins_with_card(digits) || is_card_behind_zeros(digits))
     }
 
     /// Four, six and five or four digits, as on cards of American Express and Diners Club.
@@ -381,6 +382,12 @@ fn begins_with_card(digits: &[u8]) -> bool {
     let is_rest =
         rest.len() == security || is_expiry(rest) && (rest.len() == 4 || rest.len() == 4 + security);
     is_rest && is_card(card, Lengths::Usual)
+}
+
+/// A card number that was filled up with zeros, as columns of a fixed width are.
+fn is_card_behind_zeros(digits: &[u8]) -> bool {
+    let zeros = digits.iter().take_while(|digit| **digit == 0).count();
+    zeros > 0 && is_card(&digits[zeros..], Lengths::Usual)
 }
 
 /// Whether digits begin with month and year, or year and month, or are a year.

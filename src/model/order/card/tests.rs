@@ -81,7 +81,11 @@ fn in_digits_of(number: &str, zero: u32) -> String {
     number.chars().map(digit).collect()
 }
 
-const JOINTS: [&str; 44] = [
+const JOINTS: [&str; 48] = [
+    "^",
+    "\"",
+    "`",
+    "<br>",
     ", ",
     " / ",
     " , ",
@@ -127,6 +131,21 @@ const JOINTS: [&str; 44] = [
     "\u{ad}",
     " \u{200d} ",
 ];
+
+#[test]
+fn zeros_before_a_card_number_do_not_hide_it() {
+    for number in ["4242424242424242", "5555555555554444", "378282246310005"] {
+        for filled in [
+            format!("0{number}"),
+            format!("amount 000{number}"),
+            format!("{number:0>24}"),
+        ] {
+            assert!(contains(&filled), "{filled}");
+        }
+    }
+    // Goods of thirteen digits in a column of fourteen.
+    assert!(!contains("04006381333931"));
+}
 
 /// Sentences and records in which a number stands.
 fn written(number: &str) -> Vec<String> {
