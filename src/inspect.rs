@@ -61,8 +61,10 @@ fn state_dir(config: Option<&Path>, given: Option<&Path>) -> Result<PathBuf, Con
     }
 }
 
-/// Prints to standard output. Whoever closed it has read enough.
+/// Prints to standard output. Whoever closed it has read enough. What the org or a storefront sent commands no terminal.
 fn print(text: &str) {
+    let commands = |c: char| c.is_control() && !matches!(c, '\n' | '\t');
+    let text = text.replace(commands, "\u{fffd}");
     drop(std::io::stdout().write_all(text.as_bytes()));
 }
 

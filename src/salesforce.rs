@@ -9,6 +9,7 @@ pub mod bulk;
 pub mod changed;
 mod circuit;
 mod client;
+pub mod composite;
 pub mod describe;
 pub mod download;
 pub mod error;

@@ -32,7 +32,8 @@
 //! - `{"status": 503}`: answered at once, nothing is done. `"code"` and `"message"` set the error,
 //!   `"retry_after_seconds"` adds the header; a status of 420, 502 or 504, or `"html": true`, answers with a page of
 //!   HTML, as the platform's edge does; `"body": "..."` answers with this body, and `"location": "..."` adds the header,
-//!   as proxies, gateways and sign-ins do;
+//!   as proxies, gateways and sign-ins do; `"referenceId":"record*"` in it is the name of the request's part that begins
+//!   with `record_`;
 //! - `{"delay_ms": 500}`: executed at once, answered late;
 //! - `{"edit": {...}}`: executed, and its answer is changed on its way: `members` of a JSON body and `headers` are set, or
 //!   taken out where they are null; of CSV rows or `records` only the first `rows` are left; `replace` puts another text

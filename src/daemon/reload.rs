@@ -76,6 +76,12 @@ impl World {
                 tracing::warn!(%key, "{key} has changed, which takes effect when the daemon is started again");
             }
         }
+        if fresh.serve.tokens.is_empty() && !known.serve.tokens.is_empty() {
+            tracing::warn!(
+                "[serve] has no tokens any more, which would let everybody of this machine in: those from before are asked for until the daemon is started again"
+            );
+            fresh.serve.tokens.clone_from(&known.serve.tokens);
+        }
         telemetry::set_level(&fresh.log.level);
         self.limits.set(&fresh.sync);
         self.tokens.set(&fresh);

@@ -26,11 +26,18 @@ const STANDARD: &str = "=Product2 =Pricebook2 =PricebookEntry =Account =Contact 
     =Lead =Campaign =CampaignMember";
 
 /// Fields that are never read, of all objects: parts of their names in lower case.
-const SECRET_PARTS: [&str; 6] = [
+const SECRET_PARTS: [&str; 13] = [
     "secret",
     "password",
+    "passphrase",
+    "passcode",
     "private_key",
+    "api_key",
+    "apikey",
+    "api_token",
     "access_token",
+    "auth_token",
+    "bearer_token",
     "refresh_token",
     "preauthorization",
 ];
@@ -140,19 +147,27 @@ pub fn filter(profile: Profile, describe: &Describe, own: Option<String>) -> Opt
 }
 
 /// Words of names that a secret may have, beside those that are never read, and parts of such names.
-const SUSPECT_WORDS: [&str; 9] = [
+const SUSPECT_WORDS: [&str; 14] = [
     "token",
     "pin",
     "ssn",
     "cvv",
     "cvc",
     "iban",
-    "passcode",
-    "passphrase",
-    "apikey",
+    "bearer",
+    "credential",
+    "credentials",
+    "otp",
+    "totp",
+    "pwd",
+    "passport",
+    "passwort",
 ];
-const SUSPECT_PARTS: [&str; 5] = [
-    "api_key",
+const SUSPECT_PARTS: [&str; 8] = [
+    "webhook_key",
+    "licence_key",
+    "license_key",
+    "session_id",
     "credit_card",
     "card_number",
     "bank_account",
@@ -308,6 +323,10 @@ mod tests {
             ("Contact", "s_c__SSO_Uid__c", true),
             ("Contact", "Email", false),
             ("s_c__Voucher__c", "s_c__Pin__c", true),
+            ("Account", "Api_Token__c", true),
+            ("Account", "ApiKey__c", true),
+            ("Account", "Door_Passcode__c", true),
+            ("Account", "Pin__c", false),
             ("s_c__Subscription__c", "s_c__Payment_Token__c", true),
             ("Product2", "Name", false),
         ];

@@ -15,7 +15,7 @@ use crate::inbound::replay::{NoPoint, Only, Point, Replayed, Span, live, replay}
 use crate::inspect::{Misused, print, print_json, reader, state_dir};
 use crate::model::clock::{Clock, Millis};
 use crate::store::cache::contrast::{self, Contrast, Differing, Scope};
-use crate::store::cache::{self, Cache, KIND, meta};
+use crate::store::cache::{Cache, KIND, meta};
 use crate::store::database;
 use crate::store::journal::{Journal, JournalReader};
 
@@ -83,7 +83,7 @@ fn dry_run(dir: &Path, mut span: Span, as_json: bool) -> anyhow::Result<Exit> {
     let connection = reader(dir)?.connection()?;
     let journal = JournalReader::open(dir)?;
     let replayed = if span.from.is_some() {
-        cache::copy(&connection, &scratch.path().join(KIND.file_name))?;
+        database::copy(&connection, &scratch.path().join(KIND.file_name))?;
         let mut cache = Cache::open(scratch.path())?;
         let mut own = Journal::open(scratch.path())?;
         live(&journal, &mut own, &mut cache, &span, Clock::System.now())?

@@ -179,8 +179,12 @@ fn journal_line(journal: &Value) -> String {
         Some(at) => format!("reaches back to event {} at {at}", journal["first_event"]),
         None => "reaches back to the beginning".to_owned(),
     };
+    let unredacted = match journal["unredacted"].as_u64() {
+        None | Some(0) => String::new(),
+        Some(left) => format!("; {left} events and pages to be gone through for what is not kept any more"),
+    };
     format!(
-        "journal: {reach}; {} records that are gone to be erased, the oldest for {} s, {} erased",
+        "journal: {reach}; {} records that are gone to be erased, the oldest for {} s, {} erased{unredacted}",
         words(&journal["erasures_pending"]),
         words(&journal["erasures_oldest_seconds"]),
         words(&journal["erased_records"])

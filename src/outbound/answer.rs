@@ -35,12 +35,15 @@ pub fn parts(shape: &Shape, asked: &Value, results: &[PartResult]) -> Result<(),
     let is_done = |result: &PartResult| (200..300).contains(&result.status);
     if !results.iter().all(is_done) {
         let is_asked = |result: &&PartResult| asked.iter().any(|part| is_of(part, result));
-        return match results.iter().find(|result| !is_asked(result)) {
-            Some(other) => Err(misfit(&format!(
-                "no part {} was sent",
-                other.reference.as_deref().unwrap_or("without a name")
-            ))),
-            None => Ok(()),
+        let other = results.iter().find(|result| !is_asked(result));
+        let made = results
+            .iter()
+            .find(|result| is_done(result) && result.body["success"] == true);
+        // All is done, or nothing.
+        return match (other, made) {
+            (Some(other), _) => Err(misfit(&format!("no part {} was sent", name(other)))),
+            (None, Some(made)) => Err(misfit(&format!("{} is done beside one that failed", name(made)))),
+            (None, None) => Ok(()),
         };
     }
     if results.len() != asked.len() {
@@ -62,6 +65,10 @@ pub fn parts(shape: &Shape, asked: &Value, results: &[PartResult]) -> Result<(),
         }
     }
     Ok(())
+}
+
+fn name(result: &PartResult) -> &str {
+    result.reference.as_deref().unwrap_or("without a name")
 }
 
 fn is_of(part: &Value, result: &PartResult) -> bool {
@@ -86,6 +93,8 @@ fn told<'b>(shape: &Shape, part: &Value, body: &'b Value) -> Result<Option<&'b s
     match (part["method"].as_str(), id.and_then(Value::as_str)) {
         (Some("POST"), None) => Err("it tells no id".to_owned()),
         (Some("POST"), Some(_)) if body["success"] == false => Err("it is not done".to_owned()),
+        // The org tells all 18 characters, with the check letters.
+        (Some("POST"), Some(id)) if id.len() != 18 => Err(format!("{id} is no whole id")),
         (Some("POST"), Some(id)) => held(shape, id, object).map(|()| Some(id)),
         (_, Some(id)) => {
             held(shape, id, object)?;
@@ -112,10 +121,20 @@ pub fn rows(
     having: &[Having<'_>],
     rows: &[Map<String, Value>],
 ) -> Result<(), Problem> {
+    let mut seen = HashSet::new();
     for row in rows {
         let text = |field: &str| row.get(field).and_then(Value::as_str);
         let id = text("Id").unwrap_or_default();
         held(shape, id, object).map_err(|what| misfit(&what))?;
+        let address = row.get("attributes").and_then(|about| about["url"].as_str());
+        if let Some((_, of)) = address.and_then(|address| address.rsplit_once('/'))
+            && !is_same("Id", of, id)
+        {
+            return Err(misfit(&format!("{object} {id} is at the address of {of}")));
+        }
+        if !seen.insert(id) {
+            return Err(misfit(&format!("{object} {id} came twice")));
+        }
         for (field, of) in [("AccountId", "Account"), ("MasterRecordId", object)] {
             if let Some(other) = text(field) {
                 held(shape, other, of).map_err(|what| misfit(&what))?;
@@ -199,7 +218,6 @@ mod tests {
         for (results, fits) in [
             (vec![contact(), record(ORDER), item(ITEM)], true),
             (vec![item(ITEM), contact(), record(ORDER)], true),
-            (vec![contact(), record(&ORDER[..15]), item(ITEM)], true),
             // Of another object, swapped, without its check letters, no id.
             (vec![contact(), record("001Sb0000000001IAA"), item(ITEM)], false),
             (vec![contact(), record(ITEM), item(ORDER)], false),
@@ -234,6 +252,10 @@ mod tests {
                 ],
                 false,
             ),
+            (vec![contact(), record(&ORDER[..15]), item(ITEM)], false),
+            // A record is not made where another part failed.
+            (vec![record(ORDER), result("item0", 400, json!([]))], false),
+            (vec![contact(), result("item0", 400, json!([]))], true),
             // A refusal is one of a part that was sent.
             (vec![result("record", 400, json!([]))], true),
             (vec![result("other", 400, json!([]))], false),
@@ -265,6 +287,14 @@ mod tests {
             (
                 json!({"Id": CONTACT, "Email": "a@b.example", "AccountId": null}),
                 true,
+            ),
+            (
+                json!({"Id": CONTACT, "Email": "a@b.example", "attributes": {"url": format!("/v/sobjects/Contact/{CONTACT}")}}),
+                true,
+            ),
+            (
+                json!({"Id": CONTACT, "Email": "a@b.example", "attributes": {"url": "/v/sobjects/Contact/003Sb0000000002IAA"}}),
+                false,
             ),
             (json!({"Id": account, "Email": "a@b.example"}), false),
             (json!({"Id": "zzz", "Email": "a@b.example"}), false),

@@ -24,6 +24,10 @@ fn null_as_default<'de, D: Deserializer<'de>, T: Default + Deserialize<'de>>(
     Ok(Option::deserialize(value)?.unwrap_or_default())
 }
 
+/// The longest code of the org's, with room, and what stands for one that is no word.
+const CODE_CHARS_MAX: usize = 100;
+const UNKNOWN_CODE: &str = "UNKNOWN_CODE";
+
 impl ApiError {
     /// The entries of an error body, in any of Salesforce's forms; none where the body is not one.
     pub fn all_of(body: &Value) -> Vec<Self> {
@@ -32,9 +36,13 @@ impl ApiError {
             entry => std::slice::from_ref(entry),
         };
         let read = |entry: &Value| {
-            Self::deserialize(entry)
-                .ok()
-                .filter(|error| !error.code.is_empty())
+            let mut error = Self::deserialize(entry).ok()?;
+            let is_word = |code: &str| code.chars().all(|c| c.is_ascii_alphanumeric() || c == '_');
+            // The org's codes are words. Anything else may be about a person, and codes are shown to everybody.
+            if error.code.len() > CODE_CHARS_MAX || !is_word(&error.code) {
+                UNKNOWN_CODE.clone_into(&mut error.code);
+            }
+            (!error.code.is_empty()).then_some(error)
         };
         entries.iter().filter_map(read).collect()
     }

@@ -11,7 +11,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use reqwest::Method;
 use reqwest::header::{ACCEPT, AUTHORIZATION, HeaderMap};
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 
 use crate::config;
 use crate::model::calls::{Calls, Purpose};
@@ -245,43 +245,6 @@ impl Org {
             }
             Err(error) => Err(error),
         }
-    }
-
-    /// Sends a composite request; the results are in the order of its parts.
-    pub async fn composite(&self, body: &Value) -> Result<Vec<PartResult>, Error> {
-        let path = format!("{}/composite", self.data_path());
-        let answer = self.call(Method::POST, &path, Some(body)).await?;
-        let mut answer: Value = self.json(&path, &answer.body)?;
-        self.part_results(&path, answer.pointer_mut("/compositeResponse"))
-    }
-
-    /// Sends one graph of the given parts; the results are in their order.
-    pub async fn graph(&self, parts: &[Value]) -> Result<Vec<PartResult>, Error> {
-        let path = format!("{}/composite/graph", self.data_path());
-        let body = json!({"graphs": [{"graphId": "g1", "compositeRequest": parts}]});
-        let answer = self.call(Method::POST, &path, Some(&body)).await?;
-        let mut answer: Value = self.json(&path, &answer.body)?;
-        let parts = answer.pointer_mut("/graphs/0/graphResponse/compositeResponse");
-        self.part_results(&path, parts)
-    }
-
-    fn part_results(&self, path: &str, parts: Option<&mut Value>) -> Result<Vec<PartResult>, Error> {
-        let Some(Value::Array(parts)) = parts.map(Value::take) else {
-            return Err(self.unreadable(path, "it has no compositeResponse"));
-        };
-        let read = |mut part: Value| {
-            let status = part["httpStatusCode"]
-                .as_u64()
-                .and_then(|status| u16::try_from(status).ok())?;
-            let reference = part["referenceId"].as_str().map(str::to_owned);
-            Some(PartResult {
-                reference,
-                status,
-                body: part["body"].take(),
-            })
-        };
-        let results: Option<Vec<_>> = parts.into_iter().map(read).collect();
-        results.ok_or_else(|| self.unreadable(path, "a part has no httpStatusCode"))
     }
 
     /// One call with the session, and once more with a new one where the org refused the old.

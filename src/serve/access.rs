@@ -15,7 +15,7 @@ use std::time::Instant;
 use axum::RequestExt;
 use axum::extract::{RawPathParams, Request};
 use axum::handler::Handler;
-use axum::http::header;
+use axum::http::{HeaderValue, header};
 use axum::response::{IntoResponse, Response};
 use futures_util::future::BoxFuture;
 
@@ -119,7 +119,7 @@ fn unauthorised() -> Response {
         "this needs a token: send it as Authorization: Bearer",
     );
     let mut response = problem.into_response();
-    let value = axum::http::HeaderValue::from_static("Bearer");
+    let value = HeaderValue::from_static("Bearer");
     response.headers_mut().insert(header::WWW_AUTHENTICATE, value);
     response
 }
@@ -239,6 +239,11 @@ impl<T: 'static, H: Handler<T, World>> Handler<T, World> for Gated<H> {
             if let Some(told) = told {
                 told.tell(answer.headers_mut(), clock.moment());
             }
+            if gate.access.role().is_some() {
+                // Writes hold what persons sent: nobody on the way keeps an answer.
+                let no_store = HeaderValue::from_static("no-store");
+                answer.headers_mut().insert(header::CACHE_CONTROL, no_store);
+            }
             metrics::counted(gate.listener, &method, gate.path, &answer, started);
             answer
         })
@@ -261,6 +266,9 @@ async fn authorise(gate: &Gate, request: &mut Request) -> Result<(), Box<Respons
         let operator = operator.and_then(|operator| operator.check(role, of_all).map(|()| operator));
         let operator = operator.map_err(|problem| Box::new(problem.into_response()))?;
         request.extensions_mut().insert(operator);
+        if let Some(token) = token {
+            request.extensions_mut().insert(Entry(Arc::clone(token)));
+        }
         return Ok(());
     }
     let grant = if gate.access == Access::Open || tokens.is_empty() {

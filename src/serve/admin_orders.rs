@@ -15,25 +15,29 @@
 //! Deeds are answered `{"changed": n, "changes": [{"path", "from", "to"}]}`; 404 where there is no such write, 409
 //! where its state forbids the deed.
 
-use axum::Extension;
 use axum::body::{Body, Bytes};
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Query, State};
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::Response;
+use axum::{BoxError, Extension};
+use futures_util::{Stream, StreamExt as _, stream};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
 use crate::config::Role;
 use crate::model::body;
 use crate::model::clock::parse_datetime;
+use crate::model::id::is_id;
 use crate::model::state::WriteState;
 use crate::model::write::Kind;
 use crate::outbound::outbox::desk::{Action, Deed, Detail, Done, Filter, PAGE_MAX, Sought};
+use crate::serve::access::{Entry, Tokens};
 use crate::serve::operators::Operator;
 use crate::serve::problem::Problem;
 use crate::serve::query::At;
 use crate::serve::{World, reply};
+use crate::store::storefront::{Found, stores};
 
 /// Rows of a page where none is asked for.
 const PAGE_USUAL: u32 = 100;
@@ -62,7 +66,7 @@ pub struct Asked {
 }
 
 impl Asked {
-    fn filter(&self) -> Result<Filter, Problem> {
+    fn filter(&self, world: &World) -> Result<Filter, Problem> {
         let time = |text: &Option<String>, name: &str| match text {
             None => Ok(None),
             Some(text) => parse_datetime(text).map(Some).ok_or_else(|| {
@@ -85,11 +89,15 @@ impl Asked {
                 Problem::bad_request(format!("there is no state {name}: there are {known}"))
             })?),
         };
+        let store_id = match &self.store {
+            None => None,
+            Some(key) => Some(store_id(world, key)?),
+        };
         Ok(Filter {
             kind,
             state,
             code: self.code.clone(),
-            store_id: self.store.clone(),
+            store_id,
             customer: self.customer.clone(),
             text: self.text.clone(),
             since: time(&self.since, "since")?,
@@ -99,13 +107,39 @@ impl Asked {
     }
 }
 
+/// Pages until they end, or the token does: then the answer is broken off, so that nobody takes it for whole.
+fn ended_with(
+    tokens: Tokens,
+    entry: Entry,
+    pages: impl Stream<Item = Result<Bytes, BoxError>>,
+) -> impl Stream<Item = Result<Bytes, BoxError>> {
+    let (watched, held) = ((tokens.clone(), entry.clone()), (tokens, entry));
+    let pages = pages.take_until(async move { watched.0.gone(&watched.1).await });
+    let broken_off = stream::once(async move {
+        let is_gone = !held.0.hold(&held.1);
+        is_gone.then(|| Err::<Bytes, BoxError>("the token is gone".into()))
+    });
+    pages.chain(broken_off.filter_map(std::future::ready))
+}
+
+/// The id of a store by its id, code or domain. Writes keep the ids of stores that are gone.
+fn store_id(world: &World, key: &str) -> Result<String, Problem> {
+    match world.reader.with(|cache| stores::find(cache, key))? {
+        Found::Row(store) => Ok(store.id),
+        _ if is_id(key) => Ok(key.to_owned()),
+        _ => Err(Problem::bad_request(format!(
+            "there is no store {key}: give its id, code or domain"
+        ))),
+    }
+}
+
 pub async fn list(
     State(world): State<World>,
     Extension(operator): Extension<Operator>,
     asked: Result<Query<Asked>, QueryRejection>,
 ) -> Result<Response, Problem> {
     let asked = asked_for(asked)?;
-    let filter = operator.narrowed(asked.filter()?)?;
+    let filter = operator.narrowed(asked.filter(&world)?)?;
     let limit = asked.limit.unwrap_or(PAGE_USUAL).clamp(1, PAGE_MAX);
     let views = world
         .intake
@@ -213,7 +247,7 @@ pub async fn retry_all(
 ) -> Result<Response, Problem> {
     let wanted = Wanted::read(&body)?;
     let action = Action::RetryAll {
-        filter: operator.narrowed(wanted.filter.filter()?)?,
+        filter: operator.narrowed(wanted.filter.filter(&world)?)?,
         per_second: wanted.per_second.unwrap_or(10),
     };
     done(&world, wanted.deed(&operator, action)).await
@@ -234,19 +268,27 @@ async fn done(world: &World, deed: Deed) -> Result<Response, Problem> {
 pub async fn export(
     State(world): State<World>,
     Extension(operator): Extension<Operator>,
+    entry: Option<Extension<Entry>>,
     asked: Result<Query<Asked>, QueryRejection>,
 ) -> Result<Response, Problem> {
     let asked = asked_for(asked)?;
-    let (outbox, filter) = (world.intake.outbox().clone(), operator.narrowed(asked.filter()?)?);
-    let pages = futures_util::stream::try_unfold(0, move |after| {
+    let (outbox, filter) = (
+        world.intake.outbox().clone(),
+        operator.narrowed(asked.filter(&world)?)?,
+    );
+    let pages = stream::try_unfold(0, move |after| {
         let page = outbox.export(&filter, after);
         async move {
             let page = page?;
             let last = page.last().map(|detail| detail.view.sequence);
             let lines: String = page.iter().map(|detail| format!("{}\n", detail.json())).collect();
-            Ok::<_, crate::store::outbox::OutboxError>(last.map(|last| (Bytes::from(lines), last)))
+            Ok::<_, BoxError>(last.map(|last| (Bytes::from(lines), last)))
         }
     });
+    let pages = match entry {
+        Some(Extension(entry)) => ended_with(world.tokens.clone(), entry, pages).left_stream(),
+        None => pages.right_stream(),
+    };
     let mut response = Response::new(Body::from_stream(pages));
     response.headers_mut().insert(
         header::CONTENT_TYPE,

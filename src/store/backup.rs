@@ -98,13 +98,10 @@ pub(super) fn copy(connection: &Connection, kind: Kind, to: &Path) -> Result<(),
         path: to.to_owned(),
         source,
     })?;
-    let into = to.to_string_lossy();
-    connection
-        .execute("vacuum into ?1", [into.as_ref()])
-        .map_err(|source| BackupError::Copy {
-            path: PathBuf::from(kind.file_name),
-            source,
-        })?;
+    database::copy(connection, to).map_err(|source| BackupError::Copy {
+        path: PathBuf::from(kind.file_name),
+        source,
+    })?;
     if kind.file_name == cache::KIND.file_name {
         // What the daemon tells after the copy was made is told under numbers that the copy gives again.
         let ended = Connection::open(to).and_then(|copied| cache::end_life(&copied));
@@ -240,6 +237,26 @@ pub fn restore(from: &Path, dir: &Path, replace: bool) -> Result<Manifest, Backu
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_copy_holds_what_the_rows_hold_and_no_byte_more() {
+        let dir = tempfile::tempdir().unwrap();
+        cache::Cache::open(dir.path()).unwrap();
+        let writer = database::open_writer(dir.path(), cache::KIND).unwrap();
+        writer
+            .execute_batch(
+                "create table person (id text primary key, name text) without rowid;
+                 with recursive n (i) as (select 1 union all select i + 1 from n where i < 500)
+                 insert into person select 'id-' || i, 'somebody ' || i from n;",
+            )
+            .unwrap();
+        let to = dir.path().join("copy.db");
+        let reader = database::open_reader(dir.path(), cache::KIND).unwrap();
+        copy(&reader, cache::KIND, &to).unwrap();
+        let bytes = std::fs::read(&to).unwrap();
+        let told = bytes.windows(9).filter(|bytes| *bytes == b"somebody ");
+        assert_eq!(told.count(), 500);
+    }
 
     #[test]
     fn what_was_tampered_with_or_is_not_complete_is_not_restored() {

@@ -298,13 +298,6 @@ impl Batch<'_> {
     }
 }
 
-/// Writes a copy to a file that is not there yet.
-pub fn copy(connection: &Connection, file: &Path) -> rusqlite::Result<()> {
-    connection
-        .execute("vacuum into ?1", [file.to_string_lossy()])
-        .map(drop)
-}
-
 /// The life of the file: revisions of one life are never given twice. A file that is made anew begins another, and so
 /// does a copy that is put in its place, which is behind what the file told before.
 pub fn life(connection: &Connection) -> rusqlite::Result<String> {

@@ -186,6 +186,15 @@ fn keep(connection: &Connection, kind: Kind, path: &Path, version: usize) -> Res
     })
 }
 
+/// Writes a copy to a file that is new or empty. As in the files themselves, nothing stands in it that is not a row's: SQLite
+/// leaves rows in unused parts of the pages that it fills, unless it is told to overwrite what it takes away.
+pub fn copy(connection: &Connection, to: &Path) -> rusqlite::Result<()> {
+    connection.pragma_update(None, "secure_delete", true)?;
+    connection
+        .execute("vacuum into ?1", [to.to_string_lossy()])
+        .map(drop)
+}
+
 /// Opens a read-only connection to a database that a writer has made.
 pub fn open_reader(dir: &Path, kind: Kind) -> Result<Connection, OpenError> {
     let path = dir.join(kind.file_name);

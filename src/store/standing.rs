@@ -271,6 +271,7 @@ fn journalled(journal: &forget::Standing, now: Millis) -> Value {
         "erasures_pending": journal.pending,
         "erasures_oldest_seconds": journal.oldest_at.map(|oldest| seconds(now - oldest)),
         "erased_records": journal.erased,
+        "unredacted": journal.unredacted,
         "first_event": journal.reaches_back.map(|reach| reach.event + 1),
         "reaches_back_to": journal.reaches_back.map(|reach| format_datetime(reach.at)),
     })

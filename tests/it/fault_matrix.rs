@@ -123,7 +123,7 @@ fn faults() -> Vec<(&'static str, Value)> {
 /// The org's answer that it refuses a part, to a composite and to a graph.
 fn refusal(part: &str) -> Value {
     let error = json!({"errorCode": "FIELD_CUSTOM_VALIDATION_EXCEPTION", "message": "no", "fields": []});
-    let parts = json!([{"referenceId": part, "httpStatusCode": 400, "httpHeaders": {}, "body": [error]}]);
+    let parts = json!([{"referenceId": format!("{part}*"), "httpStatusCode": 400, "httpHeaders": {}, "body": [error]}]);
     let graph =
         json!({"graphId": "g1", "isSuccessful": false, "graphResponse": {"compositeResponse": parts}});
     json!({"compositeResponse": parts, "graphs": [graph]})

@@ -89,6 +89,17 @@ async fn a_token_of_this_machine_stands_before_what_persons_and_deeds_are_behind
             "{deed}"
         );
     }
+    let address = format!("{}/api/orders/WEB-1", daemon.admin);
+    let answer = daemon.operator().get(address).send().await.unwrap();
+    assert_eq!(answer.headers()["cache-control"], "no-store");
+    for (header, value) in [
+        ("origin", "http://evil.example"),
+        ("sec-fetch-site", "cross-site"),
+    ] {
+        let request = browser().post(format!("{}/login", daemon.admin));
+        let request = request.header(header, value).form(&[("token", token)]);
+        assert_eq!(request.send().await.unwrap().status(), 403, "{header}");
+    }
     let typed = enter(&daemon, token).await;
     assert_eq!(typed.status(), 303);
     assert_eq!(page(&daemon, "/orders/WEB-1", &cookie(&typed)).await, 200);

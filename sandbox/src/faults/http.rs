@@ -7,6 +7,7 @@ use axum::body::{Body, to_bytes};
 use axum::http::{HeaderValue, header};
 use axum::response::Response;
 use futures_util::{StreamExt, stream};
+use serde_json::Value as Json;
 
 use super::rule::Failure;
 use super::{Fault, Named, Occasion, delay};
@@ -43,7 +44,7 @@ pub async fn answer(
         return Outcome::Whole(answered());
     };
     Outcome::Whole(match fault {
-        Fault::Status(failure) => failed(&failure),
+        Fault::Status(failure) => failed(&named_as_asked(failure, &call.body)),
         Fault::Delay { delay_ms } => {
             let reply = answered();
             delay(delay_ms, &lifted).await;
@@ -84,6 +85,22 @@ pub async fn answer(
         // The others are no faults of requests; a rule for them is refused when it is set.
         Fault::Named(_) => answered(),
     })
+}
+
+/// A staged body whose parts have the names of the request's own: `record*` stands for the one that begins so.
+fn named_as_asked(mut failure: Failure, request: &[u8]) -> Failure {
+    let Some(body) = failure.body.as_mut().filter(|body| body.contains("*\"")) else {
+        return failure;
+    };
+    let asked: Json = serde_json::from_slice(request).unwrap_or_default();
+    let parts = asked.get("compositeRequest");
+    let parts = parts.or_else(|| asked.pointer("/graphs/0/compositeRequest"));
+    for part in parts.and_then(Json::as_array).into_iter().flatten() {
+        let name = part["referenceId"].as_str().unwrap_or_default();
+        let beginning = name.rsplit_once('_').map_or(name, |(beginning, _)| beginning);
+        *body = body.replace(&format!("\"{beginning}*\""), &format!("\"{name}\""));
+    }
+    failure
 }
 
 fn refused(status: u16) -> Reply {

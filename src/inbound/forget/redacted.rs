@@ -14,7 +14,7 @@ use crate::config::{self, ObjectRules};
 use crate::inbound::forget::Forget;
 use crate::inbound::mapping;
 use crate::inbound::redact::{self, Redaction};
-use crate::store::journal::forget::Redacted;
+use crate::store::journal::forget::{REDACTED_BY, REDACTED_EVENT, REDACTED_PAGE, REDACTING_BY, Redacted};
 use crate::store::journal::log::pack;
 
 /// Events looked through in one transaction, of which most are of other objects.
@@ -23,13 +23,6 @@ const EVENTS_PER_STEP: i64 = 2_000;
 /// Transactions in one look.
 const STEPS_MAX: usize = 64;
 
-/// The rules by which the journal was gone through, and those by which it is being.
-const BY: &str = "redacted_by";
-const BEGUN_BY: &str = "redacting_by";
-/// How far.
-const EVENT: &str = "redacted_event";
-const PAGE: &str = "redacted_page";
-
 /// An event's bytes, and the names of fields that are not in them any more.
 type Kept = (Bytes, Vec<String>);
 
@@ -37,19 +30,31 @@ impl Forget {
     /// Goes through the journal where the rules are others than those it was gone through by; a few steps of it.
     pub(super) fn redact(&mut self, stop: &CancellationToken) -> anyhow::Result<()> {
         let rules = fingerprint(&self.world.sync);
-        if self.journal.mark(BY)? == rules {
+        if self.journal.mark(REDACTED_BY)? == rules {
             return Ok(());
         }
-        if self.journal.mark(BEGUN_BY)? != rules {
+        if self.journal.mark(REDACTING_BY)? != rules {
             self.journal
-                .set_marks(&[(BEGUN_BY, rules), (EVENT, 0), (PAGE, 0)])?;
+                .set_marks(&[(REDACTING_BY, rules), (REDACTED_EVENT, 0), (REDACTED_PAGE, 0)])?;
+            let left = self.journal.unredacted()?;
+            if left > 0 {
+                tracing::info!(
+                    left,
+                    "the configuration keeps less than it did: {left} events and pages of the journal are gone through, and values that may not be kept are taken out"
+                );
+            }
         }
         for _ in 0..STEPS_MAX {
             if stop.is_cancelled() {
                 return Ok(());
             }
             if !self.redact_events()? && !self.redact_page()? {
-                self.journal.set_marks(&[(BY, rules)])?;
+                self.journal.set_marks(&[(REDACTED_BY, rules)])?;
+                if self.history.journal.last_event()? > 0 {
+                    tracing::info!(
+                        "the journal holds no value any more that the configuration does not keep"
+                    );
+                }
                 return Ok(());
             }
         }
@@ -58,7 +63,7 @@ impl Forget {
 
     /// Some events; whether there may be more.
     fn redact_events(&mut self) -> anyhow::Result<bool> {
-        let after = self.journal.mark(EVENT)?;
+        let after = self.journal.mark(REDACTED_EVENT)?;
         let last = self.history.journal.last_event()?;
         if after >= last {
             return Ok(false);
@@ -84,7 +89,7 @@ impl Forget {
             }
         }
         self.empties_logs |= !redacted.is_empty();
-        self.journal.redact_events(&redacted, (EVENT, to))?;
+        self.journal.redact_events(&redacted, (REDACTED_EVENT, to))?;
         Ok(true)
     }
 
@@ -112,7 +117,7 @@ impl Forget {
 
     /// One page of rows; whether there may be more.
     fn redact_page(&mut self) -> anyhow::Result<bool> {
-        let after = self.journal.mark(PAGE)?;
+        let after = self.journal.mark(REDACTED_PAGE)?;
         let Some(page) = self.history.journal.pages(after + 1, 1)?.pop() else {
             return Ok(false);
         };
@@ -127,7 +132,8 @@ impl Forget {
         let rewritten = without(&rules, &page.object, &body)?;
         self.empties_logs |= rewritten.is_some();
         let packed = rewritten.map(|body| pack(&body));
-        self.journal.redact_page(page.number, packed.as_deref(), PAGE)?;
+        self.journal
+            .redact_page(page.number, packed.as_deref(), REDACTED_PAGE)?;
         Ok(true)
     }
 }

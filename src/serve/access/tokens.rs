@@ -118,6 +118,16 @@ impl Tokens {
         is_good.then(|| Entry(Arc::clone(token)))
     }
 
+    /// Waits until the token that an operator came in by is none any more.
+    pub async fn gone(&self, entry: &Entry) {
+        let mut known = self.known.subscribe();
+        while known.borrow_and_update().admin.contains(&entry.0) {
+            if known.changed().await.is_err() {
+                return;
+            }
+        }
+    }
+
     /// Whether the token that somebody came in by is still one.
     pub fn hold(&self, entry: &Entry) -> bool {
         self.of(Access::View).contains(&entry.0)
@@ -149,7 +159,7 @@ impl Tokens {
 
 /// The token that somebody came in by at the operators' listener.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Entry(Arc<Token>);
+pub struct Entry(pub(super) Arc<Token>);
 
 impl Entry {
     /// What it lets them do.

@@ -18,7 +18,7 @@ use crate::serve::access::Access;
 use crate::serve::connection::Source;
 use crate::serve::console::html::{Html, button, element, facts, note, text};
 use crate::serve::console::sessions::LASTS_MILLIS;
-use crate::serve::console::{Page, Trouble, is_ours, shell};
+use crate::serve::console::{Page, Trouble, is_from_here, is_ours, shell};
 use crate::serve::operators::Operator;
 use crate::serve::problem::Problem;
 
@@ -95,14 +95,15 @@ fn bearer(headers: &HeaderMap) -> Option<&str> {
     scheme.eq_ignore_ascii_case("bearer").then_some(secret)
 }
 
-/// The cookie's name: over TLS one that no other host can set, else by the port.
+/// The cookie's name: by the port, and over TLS one that no other host can set.
 fn cookie_name(world: &World, headers: &HeaderMap) -> String {
-    if world.console.speaks_tls {
-        return "__Host-storesync".to_owned();
-    }
+    let (beginning, usual) = match world.console.speaks_tls {
+        true => ("__Host-", 443),
+        false => ("", 80),
+    };
     let host = headers.get(header::HOST).and_then(|host| host.to_str().ok());
     let port = host.and_then(|host| host.rsplit_once(':')?.1.parse::<u16>().ok());
-    format!("storesync_{}", port.unwrap_or(80))
+    format!("{beginning}storesync_{}", port.unwrap_or(usual))
 }
 
 fn session_id(world: &World, headers: &HeaderMap) -> Option<String> {
@@ -173,6 +174,10 @@ pub async fn enter(
 ) -> Response {
     if world.tokens.are_none(Access::View) {
         return Redirect::to("/").into_response();
+    }
+    // Nobody is logged in as another by a page of another, and none spends an address's tries.
+    if !is_from_here(&world, &headers) {
+        return Trouble::foreign_form().into_response();
     }
     let (sessions, now) = (&world.console.sessions, world.clock.steady());
     let source = source.map_or(Source::Here, |Extension(source)| source);

@@ -84,6 +84,8 @@ pub struct Standing {
     pub oldest_at: Option<Millis>,
     /// Records erased since the journal was made.
     pub erased: u64,
+    /// Events and pages that are still to be gone through for values that may not be kept any more.
+    pub unredacted: u64,
     /// Where the journal begins; `None` where nothing was pruned.
     pub reaches_back: Option<Reach>,
 }
@@ -114,8 +116,28 @@ fn standing(connection: &Connection) -> rusqlite::Result<Standing> {
         pending: (pending + under_way).unsigned_abs(),
         oldest_at: oldest_at.into_iter().chain(begun).min(),
         erased: mark(connection, "erased")?.unsigned_abs(),
+        unredacted: unredacted(connection)?.unsigned_abs(),
         reaches_back: reach(connection)?,
     })
+}
+
+/// The rules by which the journal was gone through, and those by which it is being.
+pub const REDACTED_BY: &str = "redacted_by";
+pub const REDACTING_BY: &str = "redacting_by";
+/// How far.
+pub const REDACTED_EVENT: &str = "redacted_event";
+pub const REDACTED_PAGE: &str = "redacted_page";
+
+fn unredacted(connection: &Connection) -> rusqlite::Result<i64> {
+    if mark(connection, REDACTING_BY)? == mark(connection, REDACTED_BY)? {
+        return Ok(0);
+    }
+    let left = |table: &str, name: &str| {
+        let sql = format!("select coalesce(max(number), 0) from {table}");
+        let last: i64 = connection.query_row(&sql, [], |row| row.get(0))?;
+        Ok::<_, rusqlite::Error>((last - mark(connection, name)?).max(0))
+    };
+    Ok(left("event", REDACTED_EVENT)? + left("page", REDACTED_PAGE)?)
 }
 
 pub(super) fn reach(connection: &Connection) -> rusqlite::Result<Option<Reach>> {
@@ -188,6 +210,11 @@ impl Forgetting {
 
     pub fn mark(&self, name: &str) -> rusqlite::Result<i64> {
         mark(&self.connection, name)
+    }
+
+    /// Events and pages that are still to be gone through.
+    pub fn unredacted(&self) -> rusqlite::Result<u64> {
+        unredacted(&self.connection).map(i64::unsigned_abs)
     }
 
     /// Asks for records to be erased, and notes how far was looked for more.
@@ -468,4 +495,36 @@ fn take_off(connection: &Connection, object: &str, record_ids: &[String]) -> rus
 fn used_bytes(connection: &Connection) -> rusqlite::Result<i64> {
     let read = |pragma: &str| connection.pragma_query_value(None, pragma, |row| row.get::<_, i64>(0));
     Ok((read("page_count")? - read("freelist_count")?) * read("page_size")?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::journal::Journal;
+
+    #[test]
+    fn what_is_still_to_be_gone_through_is_counted() {
+        let dir = tempfile::tempdir().unwrap();
+        drop(Journal::open(dir.path()).unwrap());
+        drop(cache::Cache::open(dir.path()).unwrap());
+        let mut forgetting = Forgetting::open(dir.path()).unwrap();
+        forgetting
+            .connection
+            .execute_batch(
+                "insert into page select value, 1, 0, 'Contact', 'load', 0, 'a', 'b', 1 from json_each('[1,2,3,4,5,6,7]')",
+            )
+            .unwrap();
+        let left = |forgetting: &Forgetting| {
+            let told = standing_in(dir.path()).unwrap().unwrap().unredacted;
+            assert_eq!(told, forgetting.unredacted().unwrap());
+            told
+        };
+        assert_eq!(left(&forgetting), 0, "nothing has begun");
+        forgetting.set_marks(&[(REDACTING_BY, 4)]).unwrap();
+        assert_eq!(left(&forgetting), 7);
+        forgetting.set_marks(&[(REDACTED_PAGE, 5)]).unwrap();
+        assert_eq!(left(&forgetting), 2);
+        forgetting.set_marks(&[(REDACTED_BY, 4)]).unwrap();
+        assert_eq!(left(&forgetting), 0, "it is over");
+    }
 }

@@ -19,7 +19,44 @@ async fn no_more_faults(org: &Sandbox) {
 }
 
 fn part(reference: &str, id: &str) -> Value {
-    json!({"body": {"id": id, "success": true, "errors": []}, "httpHeaders": {}, "httpStatusCode": 201, "referenceId": reference})
+    json!({"body": {"id": id, "success": true, "errors": []}, "httpHeaders": {}, "httpStatusCode": 201, "referenceId": format!("{reference}*")})
+}
+
+/// What a proxy gives that keeps answers, or mixes up those of one connection: all of it fits but whose it is.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_answer_to_another_order_is_none() {
+    let org = Sandbox::start(&["--products", "12", "--stores", "1"]).await;
+    let daemon = org.daemon().await;
+    daemon.live().await;
+    let (store, currency, products) = a_store(&daemon).await;
+    let placed = async |key: &str| {
+        accepted(&daemon, &store, &order(key, &currency, &[(&products[0], 1)])).await;
+        let path = format!("/v1/stores/{store}/orders/{key}");
+        let told = daemon.until(&path, &["confirmed", "needs_attention"]).await;
+        assert_eq!(told["state"], "confirmed", "{key}: {told}");
+        told["salesforce_id"].as_str().unwrap().to_owned()
+    };
+    let first = placed("FIRST").await;
+    let soql = "SELECT AccountId, BillToContactId, (SELECT Id FROM OrderItems) FROM Order WHERE External_ID__c = 'FIRST'";
+    let row = org.query(soql).await.remove(0);
+    let item = &row["OrderItems"]["records"][0]["Id"];
+    let ids = [&row["AccountId"], &row["BillToContactId"], &json!(first), item];
+    let names = ["account", "contact", "record", "item0"];
+    let parts = names.iter().zip(ids).map(|(name, id)| {
+        let mut part = part(name, id.as_str().unwrap());
+        part["referenceId"] = json!(format!("{name}_00000000000000ab"));
+        part
+    });
+    let body = json!({"compositeResponse": parts.collect::<Vec<_>>()}).to_string();
+    org.fault(
+        json!({"path": "/composite", "except": "/sobjects/", "method": "POST", "times": 1,
+        "fault": {"status": 200, "body": body}}),
+    )
+    .await;
+    let second = placed("SECOND").await;
+    assert_ne!(second, first);
+    let soql = "SELECT Id FROM Order WHERE External_ID__c = 'SECOND'";
+    assert_eq!(org.query(soql).await[0]["Id"], json!(second));
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -159,6 +159,13 @@ async fn the_admin_api_does_the_same() {
         (1, &Value::Null)
     );
     assert_eq!(daemon.admin_get("/api/orders?kind=nonsense").await["status"], 400);
+    let (_, told) = daemon.get(&format!("/v1/stores/{store}")).await.unwrap();
+    for key in [&told["id"], &told["code"]] {
+        let key = key.as_str().unwrap();
+        let page = daemon.admin_get(&format!("/api/orders?store={key}")).await;
+        assert_eq!(page["items"].as_array().unwrap().len(), 2, "{key}: {page}");
+    }
+    assert_eq!(daemon.admin_get("/api/orders?store=nowhere").await["status"], 400);
 
     let edit = json!({"actor": "kim", "patch": {"shipping_address": {"city": "Hobart"}}});
     let (status, edited) = daemon.admin_post("/api/orders/BAD-1/edit", &edit).await;

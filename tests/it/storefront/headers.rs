@@ -446,5 +446,6 @@ async fn an_org_that_is_away_and_a_console_over_tls(org: &Sandbox, seen: &mut Se
     let url = format!("https://localhost:{}/login", port(&line));
     let log_in = client.request(Method::POST, url).form(&[("token", OPERATOR)]);
     let entered = seen.asks(log_in, 303, &[]).await;
-    seen.session(&entered, "__Host-storesync", "Max-Age=43200; Secure");
+    let name = format!("__Host-storesync_{}", port(&line));
+    seen.session(&entered, &name, "Max-Age=43200; Secure");
 }
