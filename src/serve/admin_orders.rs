@@ -38,6 +38,9 @@ use crate::serve::{World, reply};
 /// Rows of a page where none is asked for.
 const PAGE_USUAL: u32 = 100;
 
+/// Who it was where no token says so, as the audit has it.
+const ACTOR: &str = "admin API";
+
 fn asked_for(query: Result<Query<Asked>, QueryRejection>) -> Result<Asked, Problem> {
     let refused = |error: QueryRejection| {
         Problem::bad_request(format!("the query cannot be used: {}", error.body_text()))
@@ -113,6 +116,7 @@ pub async fn list(
         .list(&filter, asked.cursor.unwrap_or(0), limit)?;
     let full = views.len() == limit as usize;
     let next = views.last().filter(|_| full).map(|view| view.sequence);
+    operator.has_read(&world, ACTOR, &views);
     let items = views.into_iter().map(|view| match operator.may(Role::Personal) {
         true => view.json(),
         false => view.without_values().json(),
@@ -128,6 +132,7 @@ pub async fn show(
     At(reference): At<String>,
 ) -> Result<Response, Problem> {
     let detail = sought(&world, &operator, &reference)?;
+    operator.has_read(&world, ACTOR, [&detail.view]);
     let body = operator.shown(detail).json().to_string().into_bytes();
     Ok(reply::json(StatusCode::OK, body))
 }
@@ -165,7 +170,7 @@ impl Wanted {
     }
 
     fn deed(&self, operator: &Operator, action: Action) -> Deed {
-        let (actor, on_behalf_of) = operator.actor(self.actor.clone(), "admin API");
+        let (actor, on_behalf_of) = operator.actor(self.actor.clone(), ACTOR);
         Deed {
             actor,
             on_behalf_of,
@@ -220,7 +225,8 @@ pub async fn retry_all(
 }
 
 async fn done(world: &World, deed: Deed) -> Result<Response, Problem> {
-    match world.intake.deed(deed, world.clock.now()).await? {
+    let done = world.intake.deed(deed, world.clock.now()).await;
+    match done.map_err(Problem::unaudited)? {
         Done::Changed { count, changes } => {
             let body = json!({"changed": count, "changes": changes}).to_string();
             Ok(reply::json(StatusCode::OK, body.into_bytes()))
@@ -230,7 +236,8 @@ async fn done(world: &World, deed: Deed) -> Result<Response, Problem> {
     }
 }
 
-/// All that a filter takes, page by page, so that an export of any size takes little memory.
+/// All that a filter takes, page by page, so that an export of any size takes little memory. It begins once it is in the
+/// audit.
 pub async fn export(
     State(world): State<World>,
     Extension(operator): Extension<Operator>,
@@ -238,6 +245,11 @@ pub async fn export(
 ) -> Result<Response, Problem> {
     let asked = asked_for(asked)?;
     let (outbox, filter) = (world.intake.outbox().clone(), operator.narrowed(asked.filter()?)?);
+    let (actor, _) = operator.actor(None, ACTOR);
+    let noted = outbox
+        .write_down(vec![filter.export(actor)], world.clock.now())
+        .await;
+    noted.map_err(Problem::unaudited)?;
     let pages = futures_util::stream::try_unfold(0, move |after| {
         let page = outbox.export(&filter, after);
         async move {

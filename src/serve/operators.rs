@@ -9,7 +9,9 @@ use std::collections::BTreeSet;
 use axum::http::StatusCode;
 
 use crate::config::Role;
+use crate::outbound::outbox::View;
 use crate::outbound::outbox::desk::{Detail, Filter};
+use crate::serve::World;
 use crate::serve::problem::Problem;
 
 /// Whoever asks at the operators' listener.
@@ -94,6 +96,18 @@ impl Operator {
         match self.may(Role::Personal) {
             true => detail,
             false => detail.without_values(),
+        }
+    }
+
+    /// Counts writes that the operator was told with the values of persons.
+    pub fn has_read<'v>(&self, world: &World, otherwise: &str, views: impl IntoIterator<Item = &'v View>) {
+        if !self.may(Role::Personal) {
+            return;
+        }
+        let (now, actor) = (world.clock.now(), self.name().unwrap_or(otherwise));
+        for view in views {
+            let store = Some(view.store_id.as_str());
+            world.reads.count(now, actor, store, view.kind_name());
         }
     }
 
