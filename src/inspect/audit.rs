@@ -58,7 +58,9 @@ fn text(entry: &Entry) -> String {
         .map(|(name, value)| format!("  {name} {value}"));
     let about: String = about.collect();
     let (at, deed, actor) = (format_datetime(entry.at), &entry.deed, &entry.actor);
-    format!("{:<6} {at}  {deed} by {actor}{named}{about}\n", entry.seq)
+    let line = format!("{:<6} {at}  {deed} by {actor}{named}{about}", entry.seq);
+    // A name may be anything; a terminal is told nothing by it.
+    line.replace(char::is_control, " ") + "\n"
 }
 
 fn verify(verdict: Verdict) -> Exit {

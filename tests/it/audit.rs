@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use rusqlite::Connection;
 use serde_json::{Value, json};
+use storesync::model::clock::Clock;
 use storesync::store::outbox::audit::Line;
 use storesync::store::outbox::desk::Desk;
 
@@ -193,7 +194,12 @@ fn each_has_its_entry(entries: &[Value], stores: &[String; 2]) {
 
 /// A daemon that did so many things, and the head that it told of; a copy of its outbox.
 async fn a_chain(org: &Sandbox) -> (Daemon, String, PathBuf) {
-    let mut daemon = org.daemon().await;
+    // By its clock a minute ends soon after it is live.
+    let second = Clock::System.now() / 1_000 % 60;
+    let ahead = ((100 - second) % 60).to_string();
+    let mut daemon = org
+        .daemon_with(&[("STORESYNC_CLOCK_AHEAD_SECONDS", &ahead)])
+        .await;
     daemon.live().await;
     for _ in 0..6 {
         let (code, ..) = org.verb(&["orders", "export"]).await;
@@ -212,9 +218,20 @@ async fn a_chain(org: &Sandbox) -> (Daemon, String, PathBuf) {
     let (code, made, said) = org.verb(&["backup", backup.to_str().unwrap(), "--json"]).await;
     assert_eq!(code, 0, "{said}");
     let made: Value = serde_json::from_str(&made).unwrap();
-    daemon.running.stop();
+    eventually("the head is in the log", async || {
+        daemon
+            .running
+            .said()
+            .contains("the head of the audit is 6:")
+            .then_some(())
+    })
+    .await;
     let head = head_in_log(&daemon);
-    assert_eq!(made["audit_head"], head.as_str());
+    daemon.running.stop();
+    assert_eq!(
+        (head_in_log(&daemon), &made["audit_head"]),
+        (head.clone(), &json!(head))
+    );
     (daemon, head, backup)
 }
 
