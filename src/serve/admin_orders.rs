@@ -170,10 +170,9 @@ impl Wanted {
     }
 
     fn deed(&self, operator: &Operator, action: Action) -> Deed {
-        let (actor, on_behalf_of) = operator.actor(self.actor.clone(), ACTOR);
         Deed {
-            actor,
-            on_behalf_of,
+            actor: operator.actor(ACTOR).to_owned(),
+            on_behalf_of: self.actor.clone(),
             action,
         }
     }
@@ -245,10 +244,8 @@ pub async fn export(
 ) -> Result<Response, Problem> {
     let asked = asked_for(asked)?;
     let (outbox, filter) = (world.intake.outbox().clone(), operator.narrowed(asked.filter()?)?);
-    let (actor, _) = operator.actor(None, ACTOR);
-    let noted = outbox
-        .write_down(vec![filter.export(actor)], world.clock.now())
-        .await;
+    let line = filter.export(operator.actor(ACTOR));
+    let noted = outbox.write_down(vec![line], world.clock.now()).await;
     noted.map_err(Problem::unaudited)?;
     let pages = futures_util::stream::try_unfold(0, move |after| {
         let page = outbox.export(&filter, after);

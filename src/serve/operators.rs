@@ -104,18 +104,15 @@ impl Operator {
         if !self.may(Role::Personal) {
             return;
         }
-        let (now, actor) = (world.clock.now(), self.name().unwrap_or(otherwise));
+        let (now, actor) = (world.clock.now(), self.actor(otherwise));
         for view in views {
             let store = Some(view.store_id.as_str());
             world.reads.count(now, actor, store, view.kind_name());
         }
     }
 
-    /// Who did it, as the audit has it, and for whom: the token's name where there is one, and then whom the request names.
-    pub fn actor(&self, named: Option<String>, otherwise: &str) -> (String, Option<String>) {
-        match &self.name {
-            Some(name) => (name.clone(), named),
-            None => (named.unwrap_or_else(|| otherwise.to_owned()), None),
-        }
+    /// Who it is, as the audit has it: the token's name where there is one. Whom a request names is not believed.
+    pub fn actor<'a>(&'a self, otherwise: &'a str) -> &'a str {
+        self.name().unwrap_or(otherwise)
     }
 }

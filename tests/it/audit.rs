@@ -50,8 +50,8 @@ fn head_in_log(daemon: &Daemon) -> String {
     told.next_back().unwrap_or_else(|| panic!("no head in {said}"))
 }
 
-/// Logs in to the console, reads an order, and logs out.
-async fn in_the_console(daemon: &Daemon, token: &str) {
+/// Logs in to the console, reads an order, tries to give it up where that is expected to fail, and logs out.
+async fn in_the_console(daemon: &Daemon, token: &str, refused: bool) {
     let client = reqwest::Client::builder()
         .redirect(reqwest::redirect::Policy::none())
         .build()
@@ -70,6 +70,16 @@ async fn in_the_console(daemon: &Daemon, token: &str) {
     let session = get("/session").await;
     let (_, form_token) = session.split_once("name=\"token\" value=\"").unwrap();
     let form_token = form_token.split('"').next().unwrap();
+    if refused {
+        let discard = client
+            .post(page("/orders/WEB-1/discard"))
+            .header("cookie", &cookie);
+        let form = [("token", form_token), ("reason", "called")];
+        let answer = discard.form(&form).send().await.unwrap();
+        assert_eq!(answer.status(), 503);
+        let text = answer.text().await.unwrap();
+        assert!(text.contains("could not be written to the audit"), "{text}");
+    }
     let leave = client.post(page("/logout")).header("cookie", &cookie);
     let left = leave.form(&[("token", form_token)]).send().await.unwrap();
     assert_eq!(left.status(), 303);
@@ -123,7 +133,7 @@ async fn whatever_operators_do_and_read_leaves_its_entry() {
         let (status, text) = ask(&daemon, method, path, token, None).await;
         assert!(status == 200 || path == "/events/1", "{path}: {text}");
     }
-    in_the_console(&daemon, "all").await;
+    in_the_console(&daemon, "all", false).await;
     crate::service::signal(&daemon.running, "-HUP");
     eventually("it was reloaded", async || {
         let entries = org.audit(&[]).await;
@@ -139,7 +149,9 @@ async fn whatever_operators_do_and_read_leaves_its_entry() {
         (&json!(1), &json!(1))
     );
     daemon.running.stop();
-    each_has_its_entry(&org.audit(&[]).await, &stores);
+    let entries = org.audit(&[]).await;
+    each_has_its_entry(&entries, &stores);
+    a_copy_can_be_checked(entries);
     let about = org.audit(&["--person", "c-1", "--details"]).await;
     let deeds: Vec<_> = about.iter().map(|entry| told(entry).0).collect();
     assert_eq!(deeds, ["edit", "discard", "reopen", "retry", "retry", "export"]);
@@ -190,6 +202,20 @@ fn each_has_its_entry(entries: &[Value], stores: &[String; 2]) {
     // Whoever may see values reads them with the pages that tests wait for.
     assert_eq!((counts[0], counts[2]), ([1, 2], [0, 0]));
     assert!(counts[1][0] >= 1, "{counts:?}");
+}
+
+/// A line without its hash is what was hashed, behind the hash before.
+fn a_copy_can_be_checked(entries: Vec<Value>) {
+    let mut before = vec![0; 32];
+    for mut entry in entries {
+        let hash = entry.as_object_mut().unwrap().remove("hash").unwrap();
+        before.extend(entry.to_string().into_bytes());
+        before = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, &before)
+            .as_ref()
+            .to_vec();
+        let digits: String = before.iter().map(|byte| format!("{byte:02x}")).collect();
+        assert_eq!(hash, digits.as_str(), "{entry}");
+    }
 }
 
 /// A daemon that did so many things, and the head that it told of; a copy of its outbox.
@@ -309,13 +335,13 @@ async fn without_its_entry_no_deed_is_done_and_storefronts_read_on() {
             "{path}: {text}"
         );
     }
+    in_the_console(&daemon, "all", true).await;
     let (_, shown) = ask(&daemon, "get", "/api/orders/WEB-1", "all", None).await;
     let shown: Value = serde_json::from_str(&shown).unwrap();
     assert_eq!(
         (&shown["state"], &shown["audit"]),
         (&json!("needs_attention"), &json!([]))
     );
-    in_the_console(&daemon, "all").await;
     let (status, _) = daemon
         .get(&format!("/v1/stores/{}/products", stores[0]))
         .await
@@ -324,8 +350,8 @@ async fn without_its_entry_no_deed_is_done_and_storefronts_read_on() {
     let (code, _, said) = org.verb(&["orders", "export"]).await;
     assert_ne!(code, 0, "{said}");
     let (_, text) = ask(&daemon, "get", "/metrics", "all", None).await;
-    // Three that were refused, the console's log-in and log-out, and what was read where a minute has ended.
-    assert!(value_of(&text, "storesync_audit_failures_total") >= 5.0, "{text}");
+    // Four that were refused, the console's log-in and log-out, and what was read where a minute has ended.
+    assert!(value_of(&text, "storesync_audit_failures_total") >= 6.0, "{text}");
 
     outbox.execute_batch("drop trigger full").unwrap();
     let (status, text) = ask(&daemon, "post", "/api/orders/WEB-1/discard", "all", discard()).await;

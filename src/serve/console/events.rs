@@ -235,7 +235,7 @@ pub async fn one(
 
 /// Counts what of an object was told, for the audit.
 pub(super) fn read(world: &World, operator: &Operator, object: &str) {
-    let actor = operator.name().unwrap_or(ACTOR);
+    let actor = operator.actor(ACTOR);
     world.reads.count(world.clock.now(), actor, None, object);
 }
 

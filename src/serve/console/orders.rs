@@ -347,10 +347,9 @@ pub async fn deed(
         "discard" => return Err(Trouble::new(StatusCode::BAD_REQUEST, "say why it is given up")),
         _ => return Err(Trouble::not_found("there is no such deed")),
     };
-    let (actor, _) = operator.actor(None, ACTOR);
     let done = world
         .intake
-        .deed(Deed::new(actor, action), world.clock.now())
+        .deed(Deed::new(operator.actor(ACTOR), action), world.clock.now())
         .await
         .map_err(|error| Trouble::of(&Problem::unaudited(error)))?;
     match done {
