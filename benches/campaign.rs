@@ -240,6 +240,7 @@ impl Server {
             pools: serve::Pools::start().expect("threads"),
             clock: Clock::System,
             console: Default::default(),
+            reads: serve::Reads::default(),
             dir: dir.into(),
             topics: Default::default(),
             stop: CancellationToken::new(),

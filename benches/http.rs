@@ -163,6 +163,7 @@ fn daemon(runtime: &Runtime, dir: &Path, stop: CancellationToken) -> SocketAddr 
         pools: serve::Pools::start().expect("threads"),
         clock: Clock::System,
         console: Default::default(),
+        reads: serve::Reads::default(),
         dir: dir.into(),
         topics: Default::default(),
         stop,

@@ -1,9 +1,13 @@
 //! The command line, and what the program's exit status says.
 
+mod audit;
+
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+
+pub use audit::AuditCommand;
 
 /// Keeps storefronts and a Salesforce org in step: change events in, orders out, each exactly once.
 #[derive(Debug, Parser)]
@@ -46,6 +50,9 @@ pub enum Command {
     /// Look at what storefronts sent, and help what could not be delivered
     #[command(subcommand)]
     Orders(OrdersCommand),
+    /// Look at what operators did and read, and whether anybody changed what was written of it
+    #[command(subcommand)]
+    Audit(AuditCommand),
     /// Decide about rows that were not found in the org: where they are many, they stay until a person does
     #[command(subcommand)]
     Removals(RemovalsCommand),

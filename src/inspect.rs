@@ -4,8 +4,10 @@
 //! never waits for it. Two things are written, each by a transaction of its own that the daemon finds: a list of
 //! records to be read again, by [`verify`] and when asked, and what people decide about removals, by [`removals`], so that
 //! mirrored rows are still changed by the daemon alone;
-//! and what people do to single writes, by [`orders`]. [`replay`] writes where nobody else does.
+//! and what people do to single writes, by [`orders`]. [`replay`] writes where nobody else does. What of it is for the [`audit`]
+//! is written down there before it is done.
 
+pub mod audit;
 pub mod backup;
 pub mod check;
 pub mod decode;
@@ -27,8 +29,11 @@ use std::path::{Path, PathBuf};
 use serde_json::Value;
 
 use crate::config::{Config, ConfigError};
+use crate::model::clock::Clock;
 use crate::salesforce::Org;
 use crate::store::cache;
+use crate::store::outbox::audit::Line;
+use crate::store::outbox::desk::{Desk, DeskError};
 use crate::store::reader::Reader;
 
 /// There is nothing to look at.
@@ -58,6 +63,21 @@ fn state_dir(config: Option<&Path>, given: Option<&Path>) -> Result<PathBuf, Con
     match given {
         Some(dir) => Ok(dir.to_owned()),
         None => Config::load(config).map(|config| config.state.dir),
+    }
+}
+
+/// Who is at the keyboard, as far as the system tells.
+fn actor() -> String {
+    let names = ["SUDO_USER", "USER", "LOGNAME"];
+    let name = names.iter().find_map(|name| std::env::var(name).ok());
+    name.unwrap_or_else(|| "command line".to_owned())
+}
+
+/// Writes to the audit what is done next. A directory that never had an outbox is no daemon's, and has no audit.
+fn write_down(dir: &Path, line: &Line) -> Result<(), DeskError> {
+    match Desk::write(dir) {
+        Err(DeskError::None(_)) => Ok(()),
+        desk => desk?.write_down(line, Clock::System.now()),
     }
 }
 

@@ -6,6 +6,7 @@
 mod access;
 mod admin;
 mod admin_orders;
+pub mod audit;
 mod catalogue;
 mod changes;
 mod connection;
@@ -54,6 +55,7 @@ use crate::store::reader::Reader;
 
 use access::Access;
 pub use access::Tokens;
+pub use audit::Reads;
 pub use changes::Feed;
 pub use connection::Receiving;
 use connection::{BODY_BYTES_MAX, Served};
@@ -83,6 +85,8 @@ pub struct Parts {
     pub tokens: Tokens,
     pub clock: Clock,
     pub console: Arc<Console>,
+    /// For the audit.
+    pub reads: Reads,
     /// The state directory.
     pub dir: Arc<Path>,
     /// The channels that are followed.
@@ -185,7 +189,7 @@ pub async fn run(listener: Listener, world: World) -> anyhow::Result<()> {
     served.and(followed)
 }
 
-/// Serves operators until it is stopped.
+/// Serves operators until it is stopped, and writes down what they read.
 pub async fn run_admin(listener: Listener, world: World) -> anyhow::Result<()> {
     let ways = world.reached.admin.clone();
     let facing = listener.facing("admin", ways.hosts);
@@ -199,7 +203,16 @@ pub async fn run_admin(listener: Listener, world: World) -> anyhow::Result<()> {
             &world,
         ),
     };
-    listen::serve(door).await
+    // What is read up to the end is written down.
+    let ended = CancellationToken::new();
+    let guard = ended.clone().drop_guard();
+    let serve = async {
+        let served = listen::serve(door).await;
+        drop(guard);
+        served
+    };
+    let (served, ()) = tokio::join!(serve, audit::run(&world, ended));
+    served
 }
 
 fn served(
@@ -348,6 +361,7 @@ mod tests {
             tokens: Tokens::default(),
             clock: Clock::System,
             console: Arc::default(),
+            reads: Reads::default(),
             dir: dir.into(),
             topics: Arc::new([]),
             account_history: false,

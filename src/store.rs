@@ -2,7 +2,8 @@
 //!
 //! - `cache.db`: mirrored rows, change feed, cursors, repairs; rebuilt from the org if lost.
 //! - `journal.db`: raw events and the schemas they were written by.
-//! - `outbox.db`: accepted orders and every attempt to send them; the only file that must not be lost.
+//! - `outbox.db`: accepted orders and every attempt to send them, and the audit of what operators do; the only file that
+//!   must not be lost.
 //!
 //! Three files, so that a bulk load never makes an order wait for a writer lock and each has its own
 //! permissions. Each has one writer connection, owned by one stage; readers open their own and never block.

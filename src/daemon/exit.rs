@@ -10,6 +10,7 @@ use crate::salesforce::Error as OrgError;
 use crate::store::admin_token::Unusable;
 use crate::store::cache::OtherOrg;
 use crate::store::database::OpenError;
+use crate::store::outbox::desk::DeskError;
 
 /// The exit status that an error calls for.
 pub fn exit_of(error: &anyhow::Error) -> Exit {
@@ -27,7 +28,12 @@ pub fn exit_of(error: &anyhow::Error) -> Exit {
         {
             return Exit::Unavailable;
         }
-        match cause.downcast_ref::<OpenError>() {
+        let open = match cause.downcast_ref() {
+            Some(DeskError::None(_) | DeskError::OtherVersion) => return Exit::Unavailable,
+            Some(DeskError::Open(error)) => Some(error),
+            Some(DeskError::Sql(_)) | None => cause.downcast_ref::<OpenError>(),
+        };
+        match open {
             Some(OpenError::Newer { .. } | OpenError::Foreign { .. }) => return Exit::Configuration,
             Some(
                 OpenError::InUse { .. }

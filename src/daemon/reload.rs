@@ -14,10 +14,13 @@ use tokio_util::sync::CancellationToken;
 use crate::config::Config;
 use crate::daemon::supervise::notify;
 use crate::inbound::budget::Limits;
+use crate::model::clock::Clock;
 use crate::salesforce::Org;
 use crate::salesforce::login::Taken;
 use crate::salesforce::pubsub::PubSub;
-use crate::serve::Tokens;
+use crate::serve::{Tokens, audit};
+use crate::store::outbox::Outbox;
+use crate::store::outbox::audit::Line;
 use crate::telemetry;
 
 /// Keys that take effect at once.
@@ -30,6 +33,9 @@ const TAKEN: [&str; 6] = [
     "sync.verify_hours",
 ];
 
+/// Who sent the signal is not told.
+const ACTOR: &str = "SIGHUP";
+
 /// What a reload reaches.
 pub(super) struct World {
     /// As it was loaded last.
@@ -38,6 +44,8 @@ pub(super) struct World {
     pub(super) pubsub: PubSub,
     pub(super) limits: Limits,
     pub(super) tokens: Tokens,
+    pub(super) outbox: Outbox,
+    pub(super) clock: Clock,
     /// Rung to have the org's objects described again: a field may have been made visible.
     pub(super) schemas: watch::Sender<u64>,
 }
@@ -66,10 +74,13 @@ impl World {
             Ok(fresh) => fresh,
             Err(error) => {
                 tracing::error!("the configuration was not reloaded, all goes on as before: {error}");
-                return;
+                return self
+                    .note(Line::new(ACTOR, "reload").about("refused", Some(true)))
+                    .await;
             }
         };
-        for key in known.differences(&fresh) {
+        let changed = known.differences(&fresh);
+        for key in &changed {
             if TAKEN.contains(&key.as_str()) {
                 tracing::info!(%key, "reloaded: {key} has changed");
             } else {
@@ -102,5 +113,12 @@ impl World {
         // The lock is on the directory of the start.
         fresh.state.dir = known.state.dir;
         self.config.send_replace(fresh);
+        self.note(Line::new(ACTOR, "reload").about("changed", Some(changed)))
+            .await;
+    }
+
+    /// A reload goes on without its entry in the audit: it may take a token away.
+    async fn note(&self, line: Line) {
+        audit::note(&self.outbox, line, self.clock.now()).await;
     }
 }

@@ -51,6 +51,8 @@ pub(super) fn supervise(stages: &mut Stages, world: &World, hangup: Signal) {
         pubsub: world.pubsub.clone(),
         limits: world.limits.clone(),
         tokens: world.tokens.clone(),
+        outbox: world.outbox.clone(),
+        clock: world.clock.clone(),
         schemas: world.bells.schemas.clone(),
     };
     spawn(stages, "reload", reload::run(reached, hangup, world.stop.clone()));

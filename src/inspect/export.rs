@@ -17,12 +17,13 @@ use serde::{Deserialize, Serialize};
 use crate::cli::{Exit, FilterArgs};
 use crate::inbound::history::History;
 use crate::inspect::listing::filter;
-use crate::inspect::{Misused, print, state_dir};
+use crate::inspect::{Misused, actor, print, state_dir, write_down};
 use crate::model::clock::Millis;
 use crate::store::journal::Journal;
 use crate::store::journal::import::Import;
 use crate::store::journal::read::{KeptBatch, KeptPage};
 use crate::store::journal::{JournalReader, Kept};
+use crate::store::outbox::audit;
 
 /// Rows read at a time.
 const ROWS_READ: usize = 500;
@@ -71,7 +72,9 @@ enum Line {
 
 pub fn export(config: Option<&Path>, args: &FilterArgs, state: Option<&Path>) -> anyhow::Result<Exit> {
     let filter = filter(args)?;
-    let mut history = History::open(&state_dir(config, state)?)?;
+    let dir = state_dir(config, state)?;
+    let mut history = History::open(&dir)?;
+    write_down(&dir, &noted(args))?;
     let mut out = BufWriter::new(std::io::stdout().lock());
     for (id, json) in history.journal.schemas()? {
         write(&mut out, &Line::Schema { id, json })?;
@@ -91,6 +94,22 @@ pub fn export(config: Option<&Path>, args: &FilterArgs, state: Option<&Path>) ->
     }
     out.flush().context("write the export")?;
     Ok(Exit::Ok)
+}
+
+/// What the audit has of it.
+fn noted(args: &FilterArgs) -> audit::Line {
+    let line = audit::Line {
+        person: args.record.clone(),
+        ..audit::Line::new(actor(), "export")
+    };
+    line.about("what", Some("events"))
+        .about("object", args.object.as_deref())
+        .about("field", args.field.as_deref())
+        .about("kind", args.kind.as_deref())
+        .about("since", args.since.as_deref())
+        .about("until", args.until.as_deref())
+        .about("transaction", args.transaction.as_deref())
+        .about("origin", args.origin.as_deref())
 }
 
 fn batches(journal: &JournalReader, out: &mut impl Write) -> anyhow::Result<()> {

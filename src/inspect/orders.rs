@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 
 use crate::cli::{Exit, OrdersCommand, OrdersFilter};
 use crate::config::{Config, ConfigError};
-use crate::inspect::{print, print_json};
+use crate::inspect::{Misused, actor, print, print_json, write_down};
 use crate::model::body::{self, Refusal};
 use crate::model::clock::{Clock, Millis, parse_datetime};
 use crate::model::state::WriteState;
@@ -21,43 +21,9 @@ use crate::model::write::{Kind, edit};
 use crate::outbound::gate::{Gate, Known};
 use crate::outbound::mapping::Mapping;
 use crate::outbound::version::{OBJECTS, field_of};
-use crate::store::database::OpenError;
-use crate::store::outbox::desk::{Action, Deed, Desk, DeskError, Done, Filter, PAGE_MAX, Sought};
-
-/// The arguments cannot be meant.
-#[derive(Debug, thiserror::Error)]
-#[error("{0}")]
-struct Usage(String);
+use crate::store::outbox::desk::{Action, Deed, Desk, Done, Filter, PAGE_MAX, Sought};
 
 pub fn run(config: &Config, command: OrdersCommand) -> anyhow::Result<Exit> {
-    let ended = done(config, command);
-    match ended {
-        Err(error) if error.is::<Usage>() => {
-            eprintln!("storesync: {error:#}");
-            Ok(Exit::Usage)
-        }
-        Err(error)
-            if matches!(
-                error.downcast_ref(),
-                Some(
-                    DeskError::None(_)
-                        | DeskError::OtherVersion
-                        | DeskError::Open(
-                            OpenError::Missing { .. }
-                                | OpenError::Another { .. }
-                                | OpenError::LogOfAnother { .. }
-                        )
-                )
-            ) =>
-        {
-            eprintln!("storesync: {error:#}");
-            Ok(Exit::Unavailable)
-        }
-        ended => ended,
-    }
-}
-
-fn done(config: &Config, command: OrdersCommand) -> anyhow::Result<Exit> {
     let dir = config.state.dir.as_path();
     match command {
         OrdersCommand::List {
@@ -140,7 +106,7 @@ fn retry(
     };
     if narrowed == Filter::default() && asked.state.is_none() && !all {
         let sentence = "name a write, narrow them down by a filter, or say --all";
-        return Err(Usage(sentence.to_owned()).into());
+        return Err(Misused(sentence.to_owned()).into());
     }
     Ok(Action::RetryAll { filter, per_second })
 }
@@ -179,19 +145,12 @@ fn act(config: &Config, action: Action) -> anyhow::Result<Exit> {
     }
 }
 
-/// Who is at the keyboard, as far as the system tells.
-fn actor() -> String {
-    let names = ["SUDO_USER", "USER", "LOGNAME"];
-    let name = names.iter().find_map(|name| std::env::var(name).ok());
-    name.unwrap_or_else(|| "command line".to_owned())
-}
-
 fn filter(asked: &OrdersFilter, usual_state: Option<WriteState>) -> anyhow::Result<Filter> {
     let time = |text: &Option<String>| -> anyhow::Result<Option<Millis>> {
         text.as_deref()
             .map(|text| {
                 parse_datetime(text).ok_or_else(|| {
-                    Usage(format!(
+                    Misused(format!(
                         "{text} is no date and time with a zone, such as 2026-11-22T09:30:00Z"
                     ))
                     .into()
@@ -201,7 +160,7 @@ fn filter(asked: &OrdersFilter, usual_state: Option<WriteState>) -> anyhow::Resu
     };
     let kind = asked.kind.as_deref().map(|name| {
         Kind::from_name(name).ok_or_else(|| {
-            Usage(format!(
+            Misused(format!(
                 "there is no kind {name}: see `storesync orders list --help`"
             ))
         })
@@ -223,10 +182,10 @@ fn filter(asked: &OrdersFilter, usual_state: Option<WriteState>) -> anyhow::Resu
     })
 }
 
-fn state(name: &str) -> Result<WriteState, Usage> {
+fn state(name: &str) -> Result<WriteState, Misused> {
     WriteState::from_name(name).ok_or_else(|| {
         let known = WriteState::ALL.map(WriteState::name).join(", ");
-        Usage(format!("there is no state {name}: there are {known}, and any"))
+        Misused(format!("there is no state {name}: there are {known}, and any"))
     })
 }
 
@@ -242,14 +201,14 @@ fn patch_of(set: &[String], file: Option<&Path>) -> anyhow::Result<Value> {
                 ),
                 false => (path.display().to_string(), std::fs::read_to_string(path)),
             };
-            let text = text.map_err(|error| Usage(format!("{name} cannot be read ({error})")))?;
-            body::read(text.as_bytes()).map_err(|refusal| Usage(refusal.sentence(&name)))?
+            let text = text.map_err(|error| Misused(format!("{name} cannot be read ({error})")))?;
+            body::read(text.as_bytes()).map_err(|refusal| Misused(refusal.sentence(&name)))?
         }
     };
     for assignment in set {
         let (path, value) = assignment
             .split_once('=')
-            .ok_or_else(|| Usage(format!("{assignment} is not of the form path=value")))?;
+            .ok_or_else(|| Misused(format!("{assignment} is not of the form path=value")))?;
         let value = match body::read(value.as_bytes()) {
             Ok(value) => value,
             Err(Refusal::Whole(_)) => value.into(),
@@ -258,7 +217,7 @@ fn patch_of(set: &[String], file: Option<&Path>) -> anyhow::Result<Value> {
                     "" => path.to_owned(),
                     inside => format!("{path}: {inside}"),
                 };
-                return Err(Usage(format!("{place} {}", invalid.message)).into());
+                return Err(Misused(format!("{place} {}", invalid.message)).into());
             }
         };
         edit::set(&mut patch, path, value);
@@ -268,6 +227,7 @@ fn patch_of(set: &[String], file: Option<&Path>) -> anyhow::Result<Value> {
 
 fn export(dir: &Path, asked: &OrdersFilter) -> anyhow::Result<Exit> {
     let (desk, filter) = (Desk::read(dir)?, filter(asked, None)?);
+    write_down(dir, &filter.export(actor()))?;
     let mut out = std::io::stdout().lock();
     let mut after = 0;
     loop {

@@ -7,10 +7,11 @@ use serde_json::{Value, json};
 
 use crate::cli::{Exit, RemovalsCommand};
 use crate::config::Config;
-use crate::inspect::{print, print_json, reader};
+use crate::inspect::{actor, print, print_json, reader, write_down};
 use crate::model::clock::format_datetime;
 use crate::store::cache::absence::{self, Decision, Waiting};
 use crate::store::cache::repairs::{self, Asked, DECISION_ID};
+use crate::store::outbox::audit::Line;
 
 pub fn run(config: &Config, command: &RemovalsCommand) -> anyhow::Result<Exit> {
     let waiting = reader(&config.state.dir)?.with(absence::waiting)?;
@@ -76,6 +77,14 @@ fn decide(config: &Config, waiting: &[Waiting], object: &str, decision: Decision
         record_id: DECISION_ID.to_owned(),
         reason: decision.as_text(),
     };
+    let line = match decision {
+        Decision::Release(rows) => Line::new(actor(), "release").about("rows", Some(rows)),
+        Decision::Refuse | Decision::Back { .. } => Line::new(actor(), "refuse"),
+    };
+    write_down(
+        &config.state.dir,
+        &line.about("object", Some(found.object.as_str())),
+    )?;
     repairs::ask_for(&config.state.dir, &[asked])?;
     print(&match decision {
         Decision::Release(rows) => {

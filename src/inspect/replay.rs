@@ -12,12 +12,13 @@ use serde_json::{Value, json};
 
 use crate::cli::{Exit, ReplayArgs};
 use crate::inbound::replay::{NoPoint, Only, Point, Replayed, Span, live, replay};
-use crate::inspect::{Misused, print, print_json, reader, state_dir};
+use crate::inspect::{Misused, actor, print, print_json, reader, state_dir, write_down};
 use crate::model::clock::{Clock, Millis};
 use crate::store::cache::contrast::{self, Contrast, Differing, Scope};
 use crate::store::cache::{Cache, KIND, meta};
 use crate::store::database;
 use crate::store::journal::{Journal, JournalReader};
+use crate::store::outbox::audit::Line;
 
 pub fn run(config: Option<&Path>, args: &ReplayArgs) -> anyhow::Result<Exit> {
     let span = match span(args) {
@@ -28,6 +29,7 @@ pub fn run(config: Option<&Path>, args: &ReplayArgs) -> anyhow::Result<Exit> {
         }
     };
     let dir = state_dir(config, args.state.as_deref())?;
+    write_down(&dir, &line(args))?;
     match (&args.into, args.live) {
         (Some(file), _) => {
             let replayed = into(&dir, file, &span)?;
@@ -37,6 +39,23 @@ pub fn run(config: Option<&Path>, args: &ReplayArgs) -> anyhow::Result<Exit> {
         (None, true) => over_the_cache(&dir, &span, args.json),
         (None, false) => dry_run(&dir, span, args.json),
     }
+}
+
+/// What the audit has of it.
+fn line(args: &ReplayArgs) -> Line {
+    let way = match (&args.into, args.live) {
+        (Some(_), _) => "into",
+        (None, true) => "live",
+        (None, false) => "dry-run",
+    };
+    let line = Line {
+        person: args.record.clone(),
+        ..Line::new(actor(), "replay")
+    };
+    line.about("way", Some(way))
+        .about("from", args.from.as_deref())
+        .about("to", args.to.as_deref())
+        .about("object", args.object.as_deref())
 }
 
 fn span(args: &ReplayArgs) -> Result<Span, NoPoint> {

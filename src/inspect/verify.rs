@@ -15,7 +15,7 @@ use crate::cli::{Exit, VerifyArgs};
 use crate::config::Config;
 use crate::inbound::compare::{Comparison, Depth, Drift, Patience, RESTAMPED, Report, calls_expected};
 use crate::inbound::prepare::{Planned, look_at_fields};
-use crate::inspect::{print, print_json, reader, usage};
+use crate::inspect::{actor, print, print_json, reader, usage, write_down};
 use crate::model::clock::Clock;
 use crate::salesforce::Org;
 use crate::store::cache::absence;
@@ -23,6 +23,7 @@ use crate::store::cache::fields;
 use crate::store::cache::objects::{self, ObjectState, State};
 use crate::store::cache::repairs::{self, Asked};
 use crate::store::database;
+use crate::store::outbox::audit::Line;
 use crate::store::reader::Reader;
 
 /// How long to wait for the daemon to work off what was handed to it.
@@ -105,11 +106,10 @@ pub async fn run(config: &Config, args: &VerifyArgs) -> anyhow::Result<Exit> {
     } else {
         Patience::default()
     };
-    let repairing = args.repair.then(|| Repairing {
-        dir,
-        reader: &reader,
-        running,
-    });
+    let repairing = match args.repair {
+        true => Some(Repairing::asked_for(dir, &reader, running, &chosen)?),
+        false => None,
+    };
     let (org, reader) = (&org, &reader);
     let compared = chosen.iter().zip(planned).map(async |(state, planned)| {
         let (planned, mut uncompared) = planned.unzip();
@@ -252,7 +252,20 @@ async fn all_pieces(
     Ok(found)
 }
 
-impl Repairing<'_> {
+impl<'a> Repairing<'a> {
+    /// Begins once it is in the audit.
+    fn asked_for(
+        dir: &'a Path,
+        reader: &'a Reader,
+        running: bool,
+        chosen: &[ObjectState],
+    ) -> anyhow::Result<Self> {
+        let objects = chosen.iter().map(|state| state.object.clone());
+        let line = Line::new(actor(), "repair").about("objects", Some(Vec::from_iter(objects)));
+        write_down(dir, &line)?;
+        Ok(Self { dir, reader, running })
+    }
+
     /// Asks for the rows of a piece to be read again, and waits for it where the daemon runs: how many, and how many of
     /// them are still to be read.
     async fn repair(&self, object: &str, piece: &Report) -> anyhow::Result<(usize, usize)> {

@@ -42,6 +42,9 @@ use crate::store::storefront::{Found, stores};
 /// Rows of a page where none is asked for.
 const PAGE_USUAL: u32 = 100;
 
+/// Who it was where no token says so, as the audit has it.
+const ACTOR: &str = "admin API";
+
 fn asked_for(query: Result<Query<Asked>, QueryRejection>) -> Result<Asked, Problem> {
     let refused = |error: QueryRejection| {
         Problem::bad_request(format!("the query cannot be used: {}", error.body_text()))
@@ -147,6 +150,7 @@ pub async fn list(
         .list(&filter, asked.cursor.unwrap_or(0), limit)?;
     let full = views.len() == limit as usize;
     let next = views.last().filter(|_| full).map(|view| view.sequence);
+    operator.has_read(&world, ACTOR, &views);
     let items = views.into_iter().map(|view| match operator.may(Role::Personal) {
         true => view.json(),
         false => view.without_values().json(),
@@ -162,6 +166,7 @@ pub async fn show(
     At(reference): At<String>,
 ) -> Result<Response, Problem> {
     let detail = sought(&world, &operator, &reference)?;
+    operator.has_read(&world, ACTOR, [&detail.view]);
     let body = operator.shown(detail).json().to_string().into_bytes();
     Ok(reply::json(StatusCode::OK, body))
 }
@@ -199,10 +204,9 @@ impl Wanted {
     }
 
     fn deed(&self, operator: &Operator, action: Action) -> Deed {
-        let (actor, on_behalf_of) = operator.actor(self.actor.clone(), "admin API");
         Deed {
-            actor,
-            on_behalf_of,
+            actor: operator.actor(ACTOR).to_owned(),
+            on_behalf_of: self.actor.clone(),
             action,
         }
     }
@@ -254,7 +258,8 @@ pub async fn retry_all(
 }
 
 async fn done(world: &World, deed: Deed) -> Result<Response, Problem> {
-    match world.intake.deed(deed, world.clock.now()).await? {
+    let done = world.intake.deed(deed, world.clock.now()).await;
+    match done.map_err(Problem::unaudited)? {
         Done::Changed { count, changes } => {
             let body = json!({"changed": count, "changes": changes}).to_string();
             Ok(reply::json(StatusCode::OK, body.into_bytes()))
@@ -264,7 +269,8 @@ async fn done(world: &World, deed: Deed) -> Result<Response, Problem> {
     }
 }
 
-/// All that a filter takes, page by page, so that an export of any size takes little memory.
+/// All that a filter takes, page by page, so that an export of any size takes little memory. It begins once it is in the
+/// audit.
 pub async fn export(
     State(world): State<World>,
     Extension(operator): Extension<Operator>,
@@ -276,6 +282,9 @@ pub async fn export(
         world.intake.outbox().clone(),
         operator.narrowed(asked.filter(&world)?)?,
     );
+    let line = filter.export(operator.actor(ACTOR));
+    let noted = outbox.write_down(vec![line], world.clock.now()).await;
+    noted.map_err(Problem::unaudited)?;
     let pages = stream::try_unfold(0, move |after| {
         let page = outbox.export(&filter, after);
         async move {

@@ -52,6 +52,9 @@ const PAGES: [(&str, &str); 7] = [
     ("/session", "Session"),
 ];
 
+/// Who it was where no token says so, as the audit has it.
+const ACTOR: &str = "console";
+
 /// What the console knows besides what is served anyway.
 #[derive(Debug, Default)]
 pub struct Console {

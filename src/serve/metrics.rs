@@ -75,6 +75,7 @@ pub async fn metrics(extract::State(world): extract::State<World>) -> Result<Res
     channels(&mut out, &standing, now);
     ledger(&mut out, &standing, &closed, now);
     orders(&mut out, &standing, now);
+    audit(&mut out, &world);
     allowances(&mut out, &standing);
     erasures(&mut out, &standing, now);
     files(&mut out, &world.dir);
@@ -240,6 +241,16 @@ fn orders(out: &mut String, standing: &Standing, now: Millis) {
         help,
         count(WriteState::NeedsAttention),
     );
+}
+
+fn audit(out: &mut String, world: &World) {
+    let Ok(head) = world.intake.outbox().audit_head() else {
+        return;
+    };
+    let help = "Entries of the audit";
+    single(out, "storesync_audit_seq", help, head.seq as f64);
+    let help = "The first 12 hexadecimal digits of the hash of the last of them, as a number";
+    single(out, "storesync_audit_head", help, head.number());
 }
 
 fn allowances(out: &mut String, standing: &Standing) {

@@ -9,7 +9,9 @@ use std::collections::BTreeSet;
 use axum::http::StatusCode;
 
 use crate::config::Role;
+use crate::outbound::outbox::View;
 use crate::outbound::outbox::desk::{Detail, Filter};
+use crate::serve::World;
 use crate::serve::problem::Problem;
 
 /// Whoever asks at the operators' listener.
@@ -97,11 +99,20 @@ impl Operator {
         }
     }
 
-    /// Who did it, as the audit has it, and for whom: the token's name where there is one, and then whom the request names.
-    pub fn actor(&self, named: Option<String>, otherwise: &str) -> (String, Option<String>) {
-        match &self.name {
-            Some(name) => (name.clone(), named),
-            None => (named.unwrap_or_else(|| otherwise.to_owned()), None),
+    /// Counts writes that the operator was told with the values of persons.
+    pub fn has_read<'v>(&self, world: &World, otherwise: &str, views: impl IntoIterator<Item = &'v View>) {
+        if !self.may(Role::Personal) {
+            return;
         }
+        let (now, actor) = (world.clock.now(), self.actor(otherwise));
+        for view in views {
+            let store = Some(view.store_id.as_str());
+            world.reads.count(now, actor, store, view.kind_name());
+        }
+    }
+
+    /// Who it is, as the audit has it: the token's name where there is one. Whom a request names is not believed.
+    pub fn actor<'a>(&'a self, otherwise: &'a str) -> &'a str {
+        self.name().unwrap_or(otherwise)
     }
 }

@@ -10,6 +10,7 @@ use crate::model::order::parse::Invalid;
 use crate::model::order::rules::Rule;
 use crate::store::outbox::OutboxError;
 use crate::store::reader::is_broken_off;
+use crate::telemetry::metrics::AUDIT_FAILURES;
 
 const TOO_SLOW: &str = "too-slow";
 
@@ -99,6 +100,16 @@ impl Problem {
                 .push_str(", or ask for what is there with partial=true");
         }
         self
+    }
+
+    /// For what is not done where it cannot be written down.
+    pub fn unaudited(error: OutboxError) -> Self {
+        if !matches!(error, OutboxError::Write(_)) {
+            return error.into();
+        }
+        AUDIT_FAILURES.count([]);
+        let sentence = "nothing was done, because it could not be written to the audit: check the space left on the disk of [state] dir, and try again";
+        Self::unavailable(sentence)
     }
 
     pub fn status(&self) -> StatusCode {

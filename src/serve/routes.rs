@@ -18,8 +18,8 @@ use crate::serve::freshness::Subject;
 use crate::serve::pool::Pool;
 use crate::serve::problem::wrong_method;
 use crate::serve::{
-    BODY_BYTES_MAX, World, admin, admin_orders, catalogue, changes, customers, metrics, openapi, orders,
-    settings, writes,
+    BODY_BYTES_MAX, World, admin, admin_orders, audit, catalogue, changes, customers, metrics, openapi,
+    orders, settings, writes,
 };
 
 /// One address and method.
@@ -237,6 +237,8 @@ const OPERATORS: &[Route] = routes! {
         ["kind" "state" "code" "store" "customer" "text" "since" "until"] => "Lines", admin_orders::export;
     get "/api/orders/{reference}" View "getWrite" "One write with its attempts and what people did" [] => "Any",
         admin_orders::show;
+    get "/api/audit" View "listAudit" "What operators did and read, of all stores, the oldest first, without what may be of a person"
+        ["limit" "cursor"] => "Any", audit::list;
     get "/status" Watch "status" "Objects and orders, counted" [] => "Any", admin::status;
 };
 

@@ -31,6 +31,9 @@ pub struct Manifest {
     /// ISO 8601.
     pub made_at: String,
     pub files: Vec<Copied>,
+    /// The last entry of the audit in it; `None` of an outbox of a version before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub audit_head: Option<String>,
 }
 
 /// One file of it.
@@ -82,6 +85,7 @@ pub fn make(dir: &Path, to: &Path, made_at: String) -> Result<Manifest, BackupEr
     let manifest = Manifest {
         version: env!("CARGO_PKG_VERSION").to_owned(),
         made_at,
+        audit_head: audit_head(to),
         files,
     };
     let text = serde_json::to_vec_pretty(&manifest).map_err(|error| file(error.into()))?;
@@ -90,6 +94,12 @@ pub fn make(dir: &Path, to: &Path, made_at: String) -> Result<Manifest, BackupEr
     sync(&path)?;
     sync(to)?;
     Ok(manifest)
+}
+
+fn audit_head(copy: &Path) -> Option<String> {
+    let connection = database::open_reader(copy, outbox::KIND).ok()?;
+    let head = outbox::audit::head(&connection).ok()?;
+    Some(head.to_string())
 }
 
 /// Copies one database as it is now; beside a writer too.

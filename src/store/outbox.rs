@@ -11,6 +11,7 @@
 //! Queries of the queue name their index: without statistics SQLite would take the one by state, and walk through
 //! all that waits for each claim.
 
+pub mod audit;
 mod damage;
 pub mod desk;
 mod due;
@@ -66,6 +67,7 @@ pub const KIND: database::Kind = database::Kind {
         include_str!("migrations/outbox_0011.sql"),
         include_str!("migrations/outbox_0012.sql"),
         include_str!("migrations/outbox_0013.sql"),
+        include_str!("migrations/outbox_0014.sql"),
     ],
     page_bytes: 4096,
     synchronous: "full",
@@ -110,7 +112,7 @@ pub struct Outbox {
 /// the [`Writer`] on a thread of its own.
 pub fn open(dir: &Path, now: Millis) -> Result<(Outbox, Writer), OpenError> {
     missing::refuse(dir)?;
-    let connection = database::open_writer(dir, KIND)?;
+    let connection = open_writer(dir)?;
     missing::note(dir, &connection, now)?;
     let failed = |source| OpenError::of(&dir.join(KIND.file_name), source);
     connection
@@ -140,6 +142,13 @@ pub fn open(dir: &Path, now: Millis) -> Result<(Outbox, Writer), OpenError> {
         outbox,
         Writer::new(connection, waiting, log_to_empty, (files, opened)),
     ))
+}
+
+fn open_writer(dir: &Path) -> Result<Connection, OpenError> {
+    let mut connection = database::open_writer(dir, KIND)?;
+    let taken_over = audit::of_writes::take_over(&mut connection);
+    taken_over.map_err(|source| OpenError::of(&dir.join(KIND.file_name), source))?;
+    Ok(connection)
 }
 
 impl Outbox {

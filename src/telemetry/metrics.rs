@@ -153,6 +153,11 @@ pub static READS_REFUSED: Counter<1> = Counter::new(
     "Reads that had no turn (full, late) or were given up for the time that they took (slow)",
     ["reason"],
 );
+pub static AUDIT_FAILURES: Counter<0> = Counter::new(
+    "storesync_audit_failures_total",
+    "Entries that could not be written to the audit: of deeds and exports, which were refused, and of what goes on without",
+    [],
+);
 
 /// All of them, in the text format of Prometheus.
 pub fn render(out: &mut String) {
@@ -172,6 +177,7 @@ pub fn render(out: &mut String) {
     HTTP_DURATION.render(out);
     CONNECTIONS_ENDED.render(out);
     READS_REFUSED.render(out);
+    AUDIT_FAILURES.render(out);
 }
 
 impl<const N: usize> Counter<N> {

@@ -20,6 +20,8 @@ const PROMISED: &[(&str, &[&str], &[i32])] = &[
     ("check", &[], &[0, 1, 64, 69, 78]),
     ("status", &[], &[0, 64, 69, 78]),
     ("verify", &["--object", "Product2"], &[0, 1, 64, 69, 78]),
+    ("audit list", &[], &[0, 64, 69, 78]),
+    ("audit verify", &[], &[0, 1, 64, 69, 78]),
     ("removals list", &[], &[0, 64, 69, 78]),
     ("removals release", &["NONE", "--rows", "1"], &[0, 1, 64, 69, 78]),
     ("removals refuse", &["NONE"], &[0, 1, 64, 69, 78]),
@@ -343,6 +345,11 @@ async fn orders(ends: &mut Ends) {
     ends.run("orders retry", &["NONE"], 1, "no such write").await;
     ends.run("orders retry", &[], 64, "--all").await;
     ends.run("orders retry", &["BAD-1"], 0, "1 write").await;
+    ends.run("audit list", &[], 0, "discard by ").await;
+    ends.run("audit verify", &[], 0, "as they were written").await;
+    ends.run("audit verify", &["--head", "17"], 64, "SEQ:HASH").await;
+    let later = ["--head", "999999:000000000000"];
+    ends.run("audit verify", &later, 1, "names a later one").await;
 }
 
 /// Gives the file of an export.

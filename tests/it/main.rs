@@ -1,6 +1,7 @@
 //! One binary for all tests that go over sockets, so that the dependencies are linked once.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on says so by panicking")]
 
+mod audit;
 mod chaos;
 mod check;
 mod day_of_faults;

@@ -52,6 +52,7 @@ const OPERATIONS: &[(&str, &str, &str, &[&str])] = &[
     ("get", "/readyz", "/readyz", EVERYBODY),
     ("get", "/metrics", "/metrics", WHOLE),
     ("get", "/status", "/status", WHOLE),
+    ("get", "/api/audit", "/api/audit", WHOLE),
     ("get", "/api/orders", "/api/orders", ANY),
     ("get", "/api/orders/{reference}", "/api/orders/WEB-1", ANY),
     ("get", "/api/orders/export", "/api/orders/export", EXPORT),
@@ -112,7 +113,13 @@ const OPERATIONS: &[(&str, &str, &str, &[&str])] = &[
 ];
 
 /// Status and text of an answer; a form of the console where the address is one.
-async fn ask(daemon: &Daemon, method: &str, path: &str, token: &str, body: Option<Value>) -> (u16, String) {
+pub async fn ask(
+    daemon: &Daemon,
+    method: &str,
+    path: &str,
+    token: &str,
+    body: Option<Value>,
+) -> (u16, String) {
     let client = reqwest::Client::builder()
         .redirect(reqwest::redirect::Policy::none())
         .build()
@@ -138,7 +145,7 @@ fn is_shut_out(status: u16, text: &str) -> bool {
 }
 
 /// A daemon whose operators need tokens, with an order of each of two stores that the org refused.
-async fn with_tokens(org: &Sandbox) -> (Daemon, [String; 2]) {
+pub async fn with_tokens(org: &Sandbox) -> (Daemon, [String; 2]) {
     let stores = org
         .query("SELECT Id FROM s_c__Store__c ORDER BY Id LIMIT 2")
         .await;
@@ -187,7 +194,7 @@ async fn with_tokens(org: &Sandbox) -> (Daemon, [String; 2]) {
     (daemon, stores)
 }
 
-async fn both_are_refused(daemon: &Daemon) {
+pub async fn both_are_refused(daemon: &Daemon) {
     eventually("both were refused", async || {
         let (_, listed) = ask(daemon, "get", "/api/orders?state=needs_attention", "all", None).await;
         (serde_json::from_str::<Value>(&listed).ok()?["items"]

@@ -1,5 +1,6 @@
 //! Events: the newest that pass a filter, one in full, and those that could not be decoded.
 
+use axum::Extension;
 use axum::extract::{Path, Query, State};
 use axum::http::StatusCode;
 use base64::Engine as _;
@@ -14,7 +15,8 @@ use crate::serve::World;
 use crate::serve::console::html::{
     Html, button, element, facts, field, folded, heading, link, note, table, tag, text, verbatim,
 };
-use crate::serve::console::{Page, Trouble, look, shell};
+use crate::serve::console::{ACTOR, Page, Trouble, look, shell};
+use crate::serve::operators::Operator;
 use crate::store::cache::repairs::{self, Kind};
 
 /// Events on one page.
@@ -179,7 +181,11 @@ fn origin(said: &Said) -> String {
     }
 }
 
-pub async fn one(State(world): State<World>, Path(number): Path<i64>) -> Page {
+pub async fn one(
+    State(world): State<World>,
+    Extension(operator): Extension<Operator>,
+    Path(number): Path<i64>,
+) -> Page {
     let found = look(&world, move |history| {
         let Some(kept) = history.journal.event(number)? else {
             return Ok(None);
@@ -197,6 +203,8 @@ pub async fn one(State(world): State<World>, Path(number): Path<i64>) -> Page {
     let Some((event, changes, schema)) = found.await? else {
         return Err(Trouble::not_found(format!("the journal holds no event {number}")));
     };
+    let object = event.said.as_ref().map_or("event", |said| said.object.as_str());
+    read(&world, &operator, object);
     let mut content = vec![header(&event)];
     if let Ok(said) = &event.said {
         for (id, changes) in &changes {
@@ -223,6 +231,12 @@ pub async fn one(State(world): State<World>, Path(number): Path<i64>) -> Page {
     content.push(folded("The schema it was written by", verbatim("Schema", schema)));
     let title = format!("Event {number}");
     Ok(shell(StatusCode::OK, "/events", &title, content))
+}
+
+/// Counts what of an object was told, for the audit.
+pub(super) fn read(world: &World, operator: &Operator, object: &str) {
+    let actor = operator.actor(ACTOR);
+    world.reads.count(world.clock.now(), actor, None, object);
 }
 
 fn header(event: &Event) -> Html {
@@ -273,7 +287,7 @@ pub(super) fn changed(changes: &[FieldChange]) -> Html {
 }
 
 /// Events that could not be decoded, with their bytes.
-pub async fn parked(State(world): State<World>) -> Page {
+pub async fn parked(State(world): State<World>, Extension(operator): Extension<Operator>) -> Page {
     let open = world
         .reader
         .with(|connection| repairs::open(connection, Kind::Parked, PARKED_MAX))?;
@@ -284,6 +298,7 @@ pub async fn parked(State(world): State<World>) -> Page {
         content.push(heading("No event is parked"));
     }
     for entry in open {
+        read(&world, &operator, &entry.object);
         let position = entry.detail.clone().unwrap_or_default();
         let place = position.clone();
         let kept = look(&world, move |history| {

@@ -15,12 +15,14 @@ use serde::Deserialize;
 use crate::config::Role;
 use crate::serve::World;
 use crate::serve::access::Access;
+use crate::serve::audit;
 use crate::serve::connection::Source;
 use crate::serve::console::html::{Html, button, element, facts, note, text};
 use crate::serve::console::sessions::LASTS_MILLIS;
 use crate::serve::console::{Page, Trouble, is_from_here, is_ours, shell};
 use crate::serve::operators::Operator;
 use crate::serve::problem::Problem;
+use crate::store::outbox::audit::Line;
 
 /// What a browser is to drop.
 const CLEAR_SITE_DATA: HeaderName = HeaderName::from_static("clear-site-data");
@@ -214,6 +216,12 @@ pub async fn enter(
     };
     let name = operator.name().unwrap_or_default();
     tracing::info!(token = name, "{name} logged in to the console");
+    audit::note(
+        world.intake.outbox(),
+        Line::new(name, "log_in"),
+        world.clock.now(),
+    )
+    .await;
     let mut response = Redirect::to(first).into_response();
     if let Some(cookie) = cookie(&world, &headers, &id, LASTS_MILLIS / 1_000) {
         response.headers_mut().insert(header::SET_COOKIE, cookie);
@@ -260,7 +268,7 @@ pub async fn session(
 
 pub async fn leave(
     State(world): State<World>,
-    Extension(form_token): Extension<FormToken>,
+    (Extension(operator), Extension(form_token)): (Extension<Operator>, Extension<FormToken>),
     headers: HeaderMap,
     Form(entered): Form<Entered>,
 ) -> Page {
@@ -269,6 +277,13 @@ pub async fn leave(
     }
     if let Some(id) = session_id(&world, &headers) {
         world.console.sessions.end(&id);
+        let name = operator.name().unwrap_or_default();
+        audit::note(
+            world.intake.outbox(),
+            Line::new(name, "log_out"),
+            world.clock.now(),
+        )
+        .await;
     }
     let mut response = Redirect::to("/login").into_response();
     let answer = response.headers_mut();

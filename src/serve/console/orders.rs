@@ -17,14 +17,12 @@ use crate::serve::console::html::{
     Html, button, element, facts, field, folded, heading, link, note, table, tag, text, verbatim,
 };
 use crate::serve::console::login::FormToken;
-use crate::serve::console::{Page, Trouble, is_ours, shell};
+use crate::serve::console::{ACTOR, Page, Trouble, is_ours, shell};
 use crate::serve::operators::Operator;
+use crate::serve::problem::Problem;
 
 /// Writes on one page.
 const LISTED: u32 = 100;
-
-/// Who did it where no token says so, as the audit has it.
-const ACTOR: &str = "console";
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
@@ -49,6 +47,7 @@ pub async fn page(
         .narrowed(filter)
         .map_err(|problem| Trouble::of(&problem))?;
     let views = world.intake.outbox().list(&filter, asked.after, LISTED)?;
+    operator.has_read(&world, ACTOR, &views);
     let next = views
         .last()
         .filter(|_| views.len() == LISTED as usize)
@@ -140,6 +139,7 @@ pub async fn one(
 ) -> Page {
     let detail = operator.shown(sought(&world, &operator, &reference)?);
     let view = &detail.view;
+    operator.has_read(&world, ACTOR, [view]);
     let mut content = Vec::new();
     if let Some(sentence) = sentence(&told.done) {
         content.push(element(
@@ -347,11 +347,11 @@ pub async fn deed(
         "discard" => return Err(Trouble::new(StatusCode::BAD_REQUEST, "say why it is given up")),
         _ => return Err(Trouble::not_found("there is no such deed")),
     };
-    let (actor, _) = operator.actor(None, ACTOR);
     let done = world
         .intake
-        .deed(Deed::new(actor, action), world.clock.now())
-        .await?;
+        .deed(Deed::new(operator.actor(ACTOR), action), world.clock.now())
+        .await
+        .map_err(|error| Trouble::of(&Problem::unaudited(error)))?;
     match done {
         Done::Changed { .. } => Ok(Redirect::to(&format!("{back}?done={deed}")).into_response()),
         Done::NoSuchWrite => Err(Trouble::not_found("there is no such write")),

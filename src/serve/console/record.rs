@@ -1,5 +1,6 @@
 //! One record's past: what touched it, what that changed, and the row as it was at a time.
 
+use axum::Extension;
 use axum::extract::{Path, Query, State};
 use axum::http::StatusCode;
 use serde::Deserialize;
@@ -10,9 +11,10 @@ use crate::inbound::history::record::Moment;
 use crate::inbound::history::touches::{Cause, What};
 use crate::model::clock::{Millis, format_datetime, parse_datetime};
 use crate::serve::World;
-use crate::serve::console::events::changed;
+use crate::serve::console::events::{changed, read};
 use crate::serve::console::html::{Html, button, element, field, heading, link, note, table, tag, text};
 use crate::serve::console::{Page, Trouble, look, shell};
+use crate::serve::operators::Operator;
 
 /// Touches shown; those before are in the command line's `history`.
 const SHOWN_MAX: usize = 500;
@@ -25,6 +27,7 @@ pub struct Asked {
 
 pub async fn page(
     State(world): State<World>,
+    Extension(operator): Extension<Operator>,
     Path((object, id)): Path<(String, String)>,
     Query(asked): Query<Asked>,
 ) -> Page {
@@ -52,8 +55,9 @@ pub async fn page(
     let mut content = vec![element("form", &[("method", "get")], form)];
     content.extend(then.map(|(at, then)| row_then(at, &then)));
     content.push(heading("What touched it, the newest first"));
-    if timeline.is_empty() {
-        content.push(note("The journal holds nothing of this record."));
+    match timeline.is_empty() {
+        true => content.push(note("The journal holds nothing of this record.")),
+        false => read(&world, &operator, &object),
     }
     let skipped = timeline.len().saturating_sub(SHOWN_MAX);
     let moments = timeline.iter().skip(skipped).rev().map(moment);

@@ -1,6 +1,6 @@
 //! What people do with writes: look, edit, try again, give up, take up again.
 //!
-//! Every deed is one transaction over a connection, with its line in the audit: the daemon does them between its
+//! Every deed is one transaction over a connection, with its entry in the audit: the daemon does them between its
 //! own ([`Outbox::deed`]), and the command line beside a running daemon or without one ([`Desk`]), in the same
 //! file. SQLite keeps the two apart, and each deed is conditional on the state it found, so neither undoes the
 //! other; the daemon's next look at the table finds what was done. History is never removed.
@@ -18,10 +18,11 @@ use crate::model::clock::Millis;
 use crate::model::write::Kind;
 use crate::model::write::edit::Change;
 use crate::store::database::{self, OpenError};
+use crate::store::outbox::audit::of_writes;
 use crate::store::outbox::damage::{self, shown};
 use crate::store::outbox::missing;
 use crate::store::outbox::read::{Attempt, VIEW, VIEW_COLUMNS, View, attempts, view};
-use crate::store::outbox::{KIND, Outbox, OutboxError};
+use crate::store::outbox::{KIND, Outbox, OutboxError, open_writer};
 pub use deeds::{Action, Deed};
 pub use filter::Filter;
 pub use told::WITHHELD;
@@ -103,7 +104,7 @@ pub enum DeskError {
 
 /// The outbox's file from beside the daemon.
 pub struct Desk {
-    connection: Connection,
+    pub(super) connection: Connection,
 }
 
 impl Desk {
@@ -117,7 +118,7 @@ impl Desk {
     /// Opens the file to change it.
     pub fn write(dir: &Path) -> Result<Self, DeskError> {
         Self::check(dir)?;
-        let connection = database::open_writer(dir, KIND)?;
+        let connection = open_writer(dir)?;
         Ok(Self { connection })
     }
 
@@ -257,28 +258,7 @@ fn full(connection: &Connection, sequence: i64) -> rusqlite::Result<Detail> {
         }),
         view,
         attempts: attempts(connection, sequence)?,
-        audit: audit(connection, sequence)?,
+        audit: of_writes::deeds(connection, sequence)?,
         is_withheld: false,
     })
-}
-
-fn audit(connection: &Connection, sequence: i64) -> rusqlite::Result<Vec<Audit>> {
-    connection
-        .prepare_cached(
-            "select at, action, actor, on_behalf_of, reason, diff from audit where write_sequence = ?1 order by number",
-        )?
-        .query_map([sequence], |row| {
-            let diff = shown(row, 5)?;
-            Ok(Audit {
-                at: row.get(0)?,
-                action: shown(row, 1)?.unwrap_or_default(),
-                actor: shown(row, 2)?.unwrap_or_default(),
-                on_behalf_of: shown(row, 3)?,
-                reason: shown(row, 4)?,
-                changes: diff
-                    .and_then(|diff| serde_json::from_str(&diff).ok())
-                    .unwrap_or_default(),
-            })
-        })?
-        .collect()
 }

@@ -15,6 +15,7 @@ use rusqlite::{Connection, params};
 use crate::model::clock::Millis;
 use crate::model::id;
 use crate::model::write::Kind;
+use crate::store::outbox::audit::of_writes;
 use crate::store::outbox::open_orders::OF_CUSTOMER;
 use crate::store::outbox::{Outbox, OutboxError, survivors};
 
@@ -308,16 +309,7 @@ fn empty(connection: &Connection, sequence: i64, now: Millis) -> rusqlite::Resul
             "update attempts set error_message = ?2 where write_sequence = ?1 and error_code is not null",
         )?
         .execute(params![sequence, NOT_KEPT])?;
-    // Which values were changed, without the values.
-    connection
-        .prepare_cached(
-            "update audit set diff = (
-                 select json_group_array(json_object('path', value ->> '$.path', 'from', null, 'to', null))
-                 from json_each(audit.diff)
-             )
-             where write_sequence = ?1 and diff is not null",
-        )?
-        .execute([sequence])?;
+    of_writes::empty(connection, sequence)?;
     Ok(true)
 }
 
@@ -333,9 +325,7 @@ fn erase(connection: &Connection, sequence: i64, now: Millis) -> rusqlite::Resul
     connection
         .prepare_cached("update writes set customer = null, lane = '#' || sequence where sequence = ?1")?
         .execute([sequence])?;
-    connection
-        .prepare_cached("update audit set reason = null where write_sequence = ?1")?
-        .execute([sequence])?;
+    of_writes::erase(connection, sequence)?;
     connection
         .prepare_cached("delete from persons where write_sequence = ?1")?
         .execute([sequence])?;

@@ -69,6 +69,9 @@ const SEEN_MOVING: &[(&str, &str)] = &[
 
 /// Metrics that the tests of what they tell of look at.
 const SEEN_ELSEWHERE: &[&str] = &[
+    "storesync_audit_failures_total",
+    "storesync_audit_head",
+    "storesync_audit_seq",
     "storesync_connections_ended_total",
     "storesync_dlq_depth",
     "storesync_erasure_lookups_total",

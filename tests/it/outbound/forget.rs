@@ -62,7 +62,7 @@ async fn is_given_up(org: &Sandbox, daemon: &Daemon, store: &str, mut posted: Va
 }
 
 /// What was done is told still, and nothing of the person.
-async fn is_given_up_without_a_reason(daemon: &Daemon) {
+async fn is_given_up_without_a_reason(org: &Sandbox, daemon: &Daemon) {
     let shown = is_emptied(daemon, "Q-2").await;
     assert_eq!(
         (&shown["state"], &shown["body"], &shown["customer"]),
@@ -71,6 +71,9 @@ async fn is_given_up_without_a_reason(daemon: &Daemon) {
     let deeds = shown["audit"].as_array().unwrap().iter();
     let deeds: Vec<(&Value, &Value)> = deeds.map(|deed| (&deed["action"], &deed["reason"])).collect();
     assert_eq!(deeds, [(&json!("discard"), &Value::Null)], "{shown}");
+    let (code, told, said) = org.verb(&["audit", "verify"]).await;
+    assert_eq!(code, 0, "{said}");
+    assert!(told.contains("1 of them with their details erased"), "{told}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -119,7 +122,7 @@ async fn a_person_who_is_deleted_is_erased_from_orders_and_whatever_else_was_sen
         );
         assert_eq!(shown["customer"], Value::Null);
     }
-    is_given_up_without_a_reason(&daemon).await;
+    is_given_up_without_a_reason(&org, &daemon).await;
     for text in [MAIL, REASON] {
         eventually("nothing is left of the person", async || {
             files_with(&org, text).is_empty().then_some(())

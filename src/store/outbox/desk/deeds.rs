@@ -8,6 +8,7 @@ use crate::model::order::{Problem, card};
 use crate::model::state::WriteState;
 use crate::model::write::edit::{self, Change};
 use crate::model::write::{Kind, Write};
+use crate::store::outbox::audit::{self, of_writes};
 use crate::store::outbox::damage::{self, shown};
 use crate::store::outbox::desk::filter::{self, Filter};
 use crate::store::outbox::desk::{Done, PAGE_MAX, Sought, sequence};
@@ -257,24 +258,9 @@ impl Deed {
         changes: &[Change],
         now: Millis,
     ) -> rusqlite::Result<Done> {
-        let diff = match changes {
-            [] => None,
-            changes => serde_json::to_string(changes).ok(),
-        };
-        connection
-            .prepare_cached(
-                "insert into audit (write_sequence, at, action, actor, on_behalf_of, reason, diff) \
-                 values (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
-            )?
-            .execute(params![
-                row.sequence,
-                now,
-                action,
-                self.actor,
-                self.on_behalf_of,
-                reason,
-                diff
-            ])?;
+        let who = (self.actor.as_str(), self.on_behalf_of.as_deref());
+        let line = of_writes::line(connection, (row.sequence, action), who, (reason, changes))?;
+        audit::append(connection, &line, now)?;
         Ok(Done::Changed {
             count: 1,
             changes: changes.to_vec(),

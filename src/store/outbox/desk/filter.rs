@@ -4,9 +4,10 @@ use std::collections::BTreeSet;
 
 use rusqlite::{Connection, named_params};
 
-use crate::model::clock::Millis;
+use crate::model::clock::{Millis, format_datetime};
 use crate::model::state::WriteState;
 use crate::model::write::Kind;
+use crate::store::outbox::audit::Line;
 use crate::store::outbox::desk::PAGE_MAX;
 use crate::store::outbox::read::{VIEW, View, view};
 
@@ -27,6 +28,27 @@ pub struct Filter {
     /// Accepted at this time or later, and before that one.
     pub since: Option<Millis>,
     pub until: Option<Millis>,
+}
+
+impl Filter {
+    /// What the audit has of an export of all that the filter takes.
+    pub fn export(&self, actor: impl Into<String>) -> Line {
+        let line = Line {
+            person: self.customer.clone(),
+            ..Line::new(actor, "export")
+        };
+        let stores = self.stores.as_ref();
+        line.about("what", Some("orders"))
+            .about("kind", self.kind.map(Kind::name))
+            .about("state", self.state.map(WriteState::name))
+            .about("code", self.code.as_deref())
+            .about("store", self.store_id.as_deref())
+            .about("stores", stores.map(|stores| Vec::from_iter(stores.clone())))
+            // What was looked for may be of a person.
+            .about("by_text", self.text.as_ref().map(|_| true))
+            .about("since", self.since.map(format_datetime))
+            .about("until", self.until.map(format_datetime))
+    }
 }
 
 /// The conditions, for the table `w`.
