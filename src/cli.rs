@@ -65,7 +65,7 @@ pub enum Command {
     Bisect(BisectArgs),
     /// Send the journal, or a part of it, through the door again
     Replay(ReplayArgs),
-    /// Print a link that lets a browser into the console once, within five minutes, where [admin] has no tokens
+    /// Print a link that lets a browser into the console once, within five minutes, where no token of operators is configured
     LoginUrl(LoginUrlArgs),
     /// Copy the three databases while the daemon runs, and check the copies
     Backup(BackupArgs),
@@ -378,7 +378,7 @@ pub struct CheckArgs {
 
 #[derive(Debug, Args)]
 pub struct LoginUrlArgs {
-    /// Where the console is reached from the browser, if not at the configuration's [admin] listen
+    /// Where the console is reached from the browser, if not at admin.listen of the configuration
     #[arg(long, value_name = "URL")]
     pub at: Option<String>,
 }

@@ -25,7 +25,7 @@ use listen::{check_kinds, check_listener};
 pub use orders::{Customers, Duplicates, Guests, Orders, Prices};
 pub use proxies::{ForwardedHeader, Proxies};
 pub use rules::{Policy, Rules};
-pub use state::State;
+pub use state::{State, StatedEncryption};
 pub use stores::BookStore;
 
 /// The whole file.

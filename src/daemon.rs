@@ -31,7 +31,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::cli::Exit;
-use crate::config::Config;
+use crate::config::{self, Config, ConfigError};
 use crate::daemon::health::Watched;
 use crate::daemon::mend::{Failed, Mender, SetAside};
 use crate::inbound::allowance;
@@ -50,6 +50,7 @@ use crate::store::note::CALLS;
 use crate::store::outbox::{self, Outbox};
 use crate::store::pairing;
 use crate::store::reader::Reader;
+use crate::store::volume::{self, Encryption};
 
 /// How long the stages may take to end.
 const STOP_MAX: Duration = Duration::from_secs(20);
@@ -192,6 +193,20 @@ async fn once(
     ended
 }
 
+/// Refuses a directory that has to be encrypted, and is neither seen nor stated to be.
+fn require_encrypted(state: &config::State) -> Result<(), ConfigError> {
+    let why = match volume::encryption(&state.dir) {
+        _ if !state.require_encrypted || state.encryption.is_some() => return Ok(()),
+        Encryption::Yes(_) => return Ok(()),
+        Encryption::No(why) | Encryption::Unknown(why) => why,
+    };
+    Err(ConfigError(format!(
+        "[state] require_encrypted is set, and {} is not seen to be encrypted ({why}): move it to an encrypted volume, or say \
+         encryption = \"volume\" where the provider or the disk encrypts it",
+        state.dir.display()
+    )))
+}
+
 /// What a start begins with.
 struct Opening {
     world: World,
@@ -218,6 +233,7 @@ fn open(
     if lock.is_none() {
         *lock = Some(database::lock(&dir)?);
     }
+    require_encrypted(&config.state)?;
     mender.mend(&dir, clock)?;
     let cache = Cache::open(&dir)?;
     cache.begin_life()?;

@@ -26,3 +26,4 @@ pub mod priority;
 pub mod reader;
 pub mod standing;
 pub mod storefront;
+pub mod volume;

@@ -21,7 +21,7 @@ const NUMBERS: [&str; 7] = [
 ];
 
 /// Keys that take `true` or `false`.
-const FLAGS: [&str; 3] = ["keep_rows", "account_history", "personal"];
+const FLAGS: [&str; 4] = ["keep_rows", "account_history", "personal", "require_encrypted"];
 
 /// The keys that were read, with variables laid over them.
 pub(super) fn applied(

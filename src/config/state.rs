@@ -18,6 +18,20 @@ pub struct State {
     /// How large the journal may become before the oldest goes.
     #[serde(default = "journal_bytes")]
     pub journal_bytes: u64,
+    /// What the operator says of the volume, where this machine cannot see it.
+    #[serde(default)]
+    pub encryption: Option<StatedEncryption>,
+    /// The daemon does not start where the directory is neither seen nor stated to be encrypted.
+    #[serde(default)]
+    pub require_encrypted: bool,
+}
+
+/// Encryption out of this machine's sight.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum StatedEncryption {
+    /// The provider, the disk or the hypervisor encrypts the volume.
+    Volume,
 }
 
 fn yes() -> bool {

@@ -68,7 +68,7 @@ async fn a_mirrored_field_that_may_hold_a_secret_is_told() {
         ("Pinned__c", "Text 20"),
         ("Needs_Token__c", "Boolean"),
         ("Session_Token__c", "Text 255"),
-        ("Alarm_Api_Key_2__c", "Text 255"),
+        ("Alarm_Licence_Key_2__c", "Text 255"),
     ] {
         let field = json!({"object": "Account", "name": name, "type": kind});
         org.control("schema", json!({ "add": field })).await;
@@ -76,14 +76,17 @@ async fn a_mirrored_field_that_may_hold_a_secret_is_told() {
     let suspects = [
         "Account.Locker_Pin__c",
         "Account.Session_Token__c",
-        "Account.Alarm_Api_Key_2__c",
+        "Account.Alarm_Licence_Key_2__c",
     ];
     assert_eq!(told(&Report::of(&org, &[]).await), suspects);
     configure(
         &org,
         "[sync.object.Account]\nleave_out = [\"Locker_Pin__c\", \"session_token__c\"]\n",
     );
-    assert_eq!(told(&Report::of(&org, &[]).await), ["Account.Alarm_Api_Key_2__c"]);
+    assert_eq!(
+        told(&Report::of(&org, &[]).await),
+        ["Account.Alarm_Licence_Key_2__c"]
+    );
 }
 
 #[tokio::test]

@@ -35,6 +35,7 @@ const ROLES: &str = "each_role_opens_what_it_is_for_and_nothing_else";
 const STORE_TOKENS: &str = "a_store_s_token_gets_nothing_of_another_store";
 const HEADERS: &str = "every_header_is_there_where_it_should_be_and_says_what_it_should";
 const RULES: &str = "each_rule_is_refused_taken_or_taken_and_marked";
+const ENCRYPTED: &str = "a_directory_that_has_to_be_encrypted_is_seen_or_stated_to_be";
 const PROXIES: &str = "clients_of_a_named_proxy_are_counted_by_their_own_addresses";
 const FOREIGN: &str = "a_page_of_another_site_reaches_no_listener";
 const INSTANCE: &str = "the_token_goes_to_no_host_that_an_answer_names";
@@ -85,6 +86,8 @@ const SEEN: &[(&str, &str)] = &[
     ("state.dir", "a_full_disk_is_one_sentence_and_loses_nothing"),
     ("state.keep_rows", STATE),
     ("state.journal_days", STATE),
+    ("state.require_encrypted", ENCRYPTED),
+    ("state.encryption", ENCRYPTED),
     (
         "state.journal_bytes",
         "what_is_too_much_goes_and_a_point_before_it_is_told_to_be_gone",
@@ -497,6 +500,45 @@ fn a_token_is_named_and_has_nothing_of_the_other_listener_s() {
             );
         }
     }
+}
+
+/// What the tests run on may be encrypted itself: then the daemon starts each time.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_directory_that_has_to_be_encrypted_is_seen_or_stated_to_be() {
+    let org = Sandbox::start(&["--products", "5", "--stores", "1"]).await;
+    let line = async || {
+        let (_, printed, said) = org.verb(&["check", "--offline", "--json"]).await;
+        let report: Value = serde_json::from_str(&printed).unwrap_or_else(|_| panic!("{printed}{said}"));
+        let lines = report["lines"].as_array().unwrap();
+        let line = lines.iter().find(|line| line["subject"] == "encryption at rest");
+        let told = |name: &str| line.unwrap()[name].as_str().unwrap().to_owned();
+        (told("verdict"), told("told"))
+    };
+    let (verdict, told) = line().await;
+    let is_seen = told.contains("is encrypted");
+    assert_eq!(verdict, if is_seen { "ok" } else { "warn" }, "{told}");
+    configure(&org, "");
+    let plain = std::fs::read_to_string(org.config()).unwrap();
+    let with = |keys: &str| {
+        std::fs::write(
+            org.config(),
+            plain.replace("[state]", &format!("[state]\n{keys}")),
+        )
+        .unwrap();
+    };
+    with("require_encrypted = true");
+    if !is_seen {
+        assert_eq!(line().await.0, "fail");
+        let (exit, said) = org.refused_daemon(&[]);
+        assert_eq!(exit, Some(78), "{said}");
+        assert!(said.contains("is not seen to be encrypted"), "{said}");
+    }
+    with("require_encrypted = true\nencryption = \"volume\"");
+    let (verdict, told) = line().await;
+    assert_eq!(verdict, "ok", "{told}");
+    assert_eq!(told.contains("is stated to be encrypted"), !is_seen, "{told}");
+    let daemon = org.daemon().await;
+    daemon.live().await;
 }
 
 #[test]

@@ -3,8 +3,9 @@
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
-use crate::config::{Auth, Config};
+use crate::config::{self, Auth, Config};
 use crate::inspect::check::{Area, Report};
+use crate::store::volume::{self, Encryption};
 use crate::store::{cache, database, journal, outbox};
 
 /// Below this the daemon works, but a load or a day of events may not fit any more.
@@ -91,7 +92,7 @@ pub(super) fn files(report: &mut Report, config: &Config) {
     if let Some(path) = &config.org.ca_file {
         readable(report, "[org] ca_file", path);
     }
-    state(report, &config.state.dir);
+    state(report, &config.state);
     open_files(report);
 }
 
@@ -156,8 +157,31 @@ fn secret(report: &mut Report, key: &str, path: &Path) {
     }
 }
 
-fn state(report: &mut Report, dir: &Path) {
-    let area = Area::Files;
+/// Whether the state directory is encrypted: seen, stated, or neither.
+fn encryption(report: &mut Report, state: &config::State, existing: &Path) {
+    let (area, subject) = (Area::Files, "encryption at rest");
+    let why = match volume::encryption(existing) {
+        Encryption::Yes(how) => {
+            report.ok(area, subject, &format!("[state] dir is encrypted ({how})"));
+            return;
+        }
+        Encryption::No(why) | Encryption::Unknown(why) => why,
+    };
+    if state.encryption.is_some() {
+        let told = format!("[state] dir is stated to be encrypted, which is not seen from here ({why})");
+        report.ok(area, subject, &told);
+        return;
+    }
+    let told = format!("[state] dir is not seen to be encrypted ({why})");
+    let remedy = "put it on a volume of dm-crypt or into a directory of fscrypt, or say [state] encryption = \"volume\" where the provider or the disk encrypts it";
+    match state.require_encrypted {
+        true => report.fail(area, subject, &told, remedy),
+        false => report.warn(area, subject, &told, remedy),
+    };
+}
+
+fn state(report: &mut Report, state: &config::State) {
+    let (area, dir) = (Area::Files, &state.dir);
     let shown = dir.display().to_string();
     let existing = dir
         .ancestors()
@@ -181,6 +205,7 @@ fn state(report: &mut Report, dir: &Path) {
             "nothing, if the daemon has not been started: it makes it where it may",
         );
     }
+    encryption(report, state, existing);
     for kind in [cache::KIND, journal::KIND, outbox::KIND] {
         database_file(report, dir, kind);
     }
