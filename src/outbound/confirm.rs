@@ -84,7 +84,6 @@ async fn look(world: &World) -> Result<(), OutboxError> {
             Err(sequence) => *sequence,
         };
         let (mut arrived, mut silent, mut unreadable) = (Vec::new(), Vec::new(), Vec::new());
-        let mut of_others = Vec::new();
         let now = world.clock.now();
         let overdue = now - Millis::from(world.config.echo_seconds) * 1_000;
         for write in sent {
@@ -96,7 +95,6 @@ async fn look(world: &World) -> Result<(), OutboxError> {
                 }
             };
             match is_mirrored(world, &write) {
-                Ok(true) if is_of_another(world, &write) => of_others.push(write),
                 Ok(true) => arrived.push(write),
                 // What was sent by a clock that was ahead is asked for too, rather than waited for.
                 Ok(false) if write.sent_at < overdue || write.sent_at > now + CLOCKS_APART => {
@@ -110,7 +108,6 @@ async fn look(world: &World) -> Result<(), OutboxError> {
             }
         }
         if !close(world, arrived).await?
-            || !leave(world, of_others, another).await?
             || !ask(world, silent).await?
             || !set_aside(world, unreadable).await?
         {
@@ -152,23 +149,6 @@ fn is_mirrored(world: &World, write: &Sent) -> anyhow::Result<bool> {
     world
         .reader
         .with(|connection| storefront::is_present(connection, object(write.kind, id), id))
-}
-
-/// Whether the record that the org is said to have made of an order is another's.
-fn is_of_another(world: &World, write: &Sent) -> bool {
-    let key = write.org_key.as_ref().unwrap_or(&write.external_id);
-    let read = |connection: &_| storefront::has_other_key(connection, &write.salesforce_id, key);
-    write.kind == Kind::Order && world.reader.with(read).unwrap_or(false)
-}
-
-fn another(write: &Sent) -> Problem {
-    Problem::new(
-        "OTHER_RECORD",
-        format!(
-            "the org's answer named {}, which is the order of another key: retry to have it looked up by its own, and check proxies on the way to the org",
-            write.salesforce_id
-        ),
-    )
 }
 
 /// Notes whom the records of writes name, so that they are erased with those persons.
@@ -243,7 +223,7 @@ async fn ask(world: &World, silent: Vec<Sent>) -> Result<bool, OutboxError> {
         }
         if !close(world, found).await?
             || !finish(world, object, deleted).await?
-            || !leave(world, lost, gone).await?
+            || !give_up(world, lost).await?
         {
             return Ok(false);
         }
@@ -271,24 +251,19 @@ async fn finish(world: &World, object: &str, deleted: Vec<Sent>) -> Result<bool,
     gone.erase_writes(sequences, now).await
 }
 
-fn gone(write: &Sent) -> Problem {
-    Problem::new(
-        "NOT_IN_ORG",
-        format!(
-            "the org took it as {} and has it no more: restore it there, or retry to make it again",
-            write.salesforce_id
-        ),
-    )
-}
-
-/// Leaves to a person what was sent and is not in the org, or is not what the org has; `false` where the outbox cannot be
-/// written just now.
-async fn leave(world: &World, writes: Vec<Sent>, problem: fn(&Sent) -> Problem) -> Result<bool, OutboxError> {
-    for write in writes {
+/// Leaves to a person what the org has no more; `false` where the outbox cannot be written just now.
+async fn give_up(world: &World, gone: Vec<Sent>) -> Result<bool, OutboxError> {
+    for write in gone {
         let (key, store) = (&write.external_id, &write.store_id);
         let org_key = write.org_key.as_ref().unwrap_or(key);
-        let problem = problem(&write);
-        tracing::warn!(%key, %store, %org_key, "{key} was sent and cannot be confirmed: {}", problem.message);
+        tracing::warn!(%key, %store, %org_key, "{key} was sent and is not in the org any more");
+        let problem = Problem::new(
+            "NOT_IN_ORG",
+            format!(
+                "the org took it as {} and has it no more: restore it there, or retry to make it again",
+                write.salesforce_id
+            ),
+        );
         match world
             .outbox
             .lost(write.sequence, problem, world.clock.now())

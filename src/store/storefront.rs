@@ -60,27 +60,6 @@ pub fn is_present(connection: &Connection, object: &str, id: &str) -> rusqlite::
     present.exists([id])
 }
 
-/// Whether the row of an order has another key than it was sent under. A row without a key tells nothing.
-pub fn has_other_key(connection: &Connection, id: &str, key: &str) -> rusqlite::Result<bool> {
-    let read = |row: &Row<'_>| {
-        // Orders of an org have only some of them.
-        let keys = ORDER_KEYS.map(|field| row.get::<_, Option<String>>(field).ok().flatten());
-        Ok(keys.into_iter().flatten().collect::<Vec<String>>())
-    };
-    let keys = absent(first(
-        connection,
-        "select * from \"order\" where id = ?1",
-        [id],
-        read,
-    ))?;
-    let keys = keys.flatten().unwrap_or_default();
-    let is_own = |other: &String| other.to_uppercase() == key.to_uppercase();
-    Ok(!keys.is_empty() && !keys.iter().any(is_own))
-}
-
-/// The columns that may have the key of an order.
-const ORDER_KEYS: [&str; 2] = ["external_id__c", "s_c__sc_id__c"];
-
 /// The columns in which a row names persons.
 const OF_PERSONS: [&str; 7] = [
     "accountid",
@@ -113,7 +92,7 @@ pub fn persons_of(connection: &Connection, object: &str, id: &str) -> rusqlite::
 /// Whether an order of a store's is mirrored under a storefront's key. Whose it is says the order's own store, and
 /// where it has none its price book, as long as that is no other store's too.
 pub fn has_order(connection: &Connection, key: &str, store: &stores::Store) -> rusqlite::Result<bool> {
-    for field in ORDER_KEYS {
+    for field in ["external_id__c", "s_c__sc_id__c"] {
         let sql = format!("select * from \"order\" where {field} = ?1 collate nocase limit 1");
         let row = first(connection, &sql, [key], |row| {
             // Orders of an org have only some of them.
