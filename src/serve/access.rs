@@ -112,11 +112,12 @@ impl Grant {
     }
 }
 
-fn unauthorised() -> Response {
+/// `which` is the token that is missing.
+fn unauthorised(which: &str) -> Response {
     let problem = Problem::new(
         axum::http::StatusCode::UNAUTHORIZED,
         "unauthorised",
-        "this needs a token: send it as Authorization: Bearer",
+        format!("this needs {which}: send it as Authorization: Bearer"),
     );
     let mut response = problem.into_response();
     let value = HeaderValue::from_static("Bearer");
@@ -259,7 +260,13 @@ async fn authorise(gate: &Gate, request: &mut Request) -> Result<(), Box<Respons
             None if gate.access == Access::Watch && !gate.world.tokens.are_configured(gate.access) => {
                 Ok(Operator::anybody())
             }
-            None => return Err(Box::new(unauthorised())),
+            None => {
+                let which = match gate.world.tokens.are_configured(gate.access) {
+                    true => "a token",
+                    false => "the token in the file admin.token of the state directory",
+                };
+                return Err(Box::new(unauthorised(which)));
+            }
             Some(token) => token.operator(&gate.world),
         };
         let of_all = gate.access == Access::Watch;
@@ -275,7 +282,7 @@ async fn authorise(gate: &Gate, request: &mut Request) -> Result<(), Box<Respons
         Grant::ALL
     } else {
         let Some(token) = tokens::find(&tokens, request.headers()) else {
-            return Err(Box::new(unauthorised()));
+            return Err(Box::new(unauthorised("a token")));
         };
         let parameters = request.extract_parts::<RawPathParams>().await;
         let store = parameters.ok().and_then(|parameters| {

@@ -71,7 +71,10 @@ async fn a_token_of_this_machine_stands_before_what_persons_and_deeds_are_behind
         assert_eq!(status(path).await, expected, "{path}");
     }
     let deed = browser().post(format!("{}/api/orders/retry", daemon.admin));
-    assert_eq!(deed.json(&json!({})).send().await.unwrap().status(), 401);
+    let refused = deed.json(&json!({})).send().await.unwrap();
+    assert_eq!(refused.status(), 401);
+    let told = refused.text().await.unwrap();
+    assert!(told.contains("the file admin.token"), "{told}");
 
     let file = org.state().join("admin.token");
     assert_eq!(file.metadata().unwrap().permissions().mode() & 0o777, 0o600);
