@@ -83,9 +83,12 @@ fn write_down(dir: &Path, line: &Line) -> Result<(), DeskError> {
 
 /// Prints to standard output. Whoever closed it has read enough. What the org or a storefront sent commands no terminal.
 fn print(text: &str) {
+    drop(std::io::stdout().write_all(without_commands(text).as_bytes()));
+}
+
+fn without_commands(text: &str) -> String {
     let commands = |c: char| c.is_control() && !matches!(c, '\n' | '\t');
-    let text = text.replace(commands, "\u{fffd}");
-    drop(std::io::stdout().write_all(text.as_bytes()));
+    text.replace(commands, "\u{fffd}")
 }
 
 fn print_json(value: &Value) {
@@ -97,5 +100,19 @@ fn usage(org: &Org) -> String {
     match org.api_usage() {
         Some(usage) => format!("{} of {} used in 24 hours", usage.used, usage.limit),
         None => "how many are used is not known yet".to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_printed_commands_no_terminal() {
+        let sent = "bad \u{1b}[31mred\u{7}\r\u{9b}0m\tcolumn\nline é";
+        assert_eq!(
+            without_commands(sent),
+            "bad \u{fffd}[31mred\u{fffd}\u{fffd}\u{fffd}0m\tcolumn\nline é"
+        );
     }
 }

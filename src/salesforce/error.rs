@@ -226,6 +226,19 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_code_that_is_no_word_is_not_told() {
+        let code = |code: &str| {
+            ApiError::all_of(&serde_json::json!([{"errorCode": code, "message": "m"}]))[0]
+                .code
+                .clone()
+        };
+        assert_eq!(code("FIELD_INTEGRITY_EXCEPTION"), "FIELD_INTEGRITY_EXCEPTION");
+        assert_eq!(code("ana@shop.example"), "UNKNOWN_CODE");
+        assert_eq!(code("TWO WORDS"), "UNKNOWN_CODE");
+        assert_eq!(code(&"A".repeat(101)), "UNKNOWN_CODE");
+    }
+
+    #[test]
     fn an_error_body_is_read_in_each_of_its_forms() {
         for (body, code) in [
             (r#"[{"message":"m","errorCode":"A","fields":["F"]}]"#, Some("A")),

@@ -305,3 +305,35 @@ pub async fn export(
     );
     Ok(response)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Config;
+
+    #[tokio::test]
+    async fn an_export_is_broken_off_when_its_token_goes() {
+        // The hash of `open sesame`.
+        let hash = "41ef4bb0b23661e66301aac36066912dac037827b4ae63a7b1165a5aa93ed4eb";
+        let plain = "org = { login_url = \"https://a\", auth = \"jwt\", client_id = \"c\" }\nstate = { dir = \"s\" }\n";
+        let token = format!("{plain}admin = {{ tokens = [{{ name = \"ana\", sha256 = \"{hash}\" }}] }}");
+        let [with, without] = [&token, plain].map(|text| Config::parse(text, []).unwrap());
+        let tokens = Tokens::new(&with, None, 0);
+        let entry = tokens.log_in("open sesame").unwrap();
+        let page = || stream::iter([Ok(Bytes::from("a line\n"))]);
+        let whole = ended_with(tokens.clone(), entry.clone(), page());
+        assert_eq!(
+            whole
+                .filter(|page| std::future::ready(page.is_err()))
+                .count()
+                .await,
+            0
+        );
+        let endless = ended_with(tokens.clone(), entry, page().chain(stream::pending()));
+        let mut endless = std::pin::pin!(endless);
+        assert!(endless.next().await.unwrap().is_ok());
+        tokens.set(&without);
+        assert!(endless.next().await.unwrap().is_err());
+        assert!(endless.next().await.is_none());
+    }
+}

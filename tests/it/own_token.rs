@@ -173,6 +173,26 @@ async fn tokens_of_the_configuration_take_its_place() {
     .await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reload_opens_no_listener_that_asked_for_tokens() {
+    let org = Sandbox::start(&["--products", "5", "--stores", "1"]).await;
+    let plain = std::fs::read_to_string(org.config()).unwrap();
+    let hash = "41ef4bb0b23661e66301aac36066912dac037827b4ae63a7b1165a5aa93ed4eb";
+    let tokens = format!("{plain}\n[[serve.tokens]]\nname = \"web\"\nsha256 = \"{hash}\"\n");
+    std::fs::write(org.config(), tokens).unwrap();
+    let daemon = org.daemon().await;
+    assert_eq!(daemon.get("/v1/stores").await.unwrap().0, 401);
+    std::fs::write(org.config(), plain).unwrap();
+    signal(&daemon.running, "-HUP");
+    eventually("it is told", async || {
+        let said = daemon.running.said();
+        let is_done = said.contains("has no tokens any more") && said.contains("the secrets were read again");
+        is_done.then_some(())
+    })
+    .await;
+    assert_eq!(daemon.get("/v1/stores").await.unwrap().0, 401);
+}
+
 /// Each client of a named proxy has its own share of wrong tokens, by the address that the proxy itself wrote.
 #[tokio::test(flavor = "multi_thread")]
 async fn clients_of_a_named_proxy_are_counted_by_their_own_addresses() {

@@ -1,7 +1,8 @@
 //! Who may see the console where the operators' listener has tokens.
 //!
 //! A browser sends no `Authorization` of its own: the token is typed once, or a link brings what stands for it, for a session
-//! ([`super::sessions`]) whose id is kept in a cookie that scripts cannot read and other sites cannot make a browser send. Cookies know no port, so that the name of
+//! ([`super::sessions`]) whose id is kept in a cookie that scripts cannot read and other sites cannot make a browser send.
+//! Cookies know no port, so that the name of
 //! the cookie has it: two daemons of one machine keep their sessions apart. What changes something needs the form's own
 //! token besides.
 
