@@ -127,6 +127,7 @@ fn send(stages: &mut Stages, world: &World) {
         outbox: world.outbox.clone(),
         reader: world.reader.clone(),
         revisions: world.bells.rev.subscribe(),
+        known: world.known.clone(),
         clock: world.clock.clone(),
     };
     let confirm_stop = world.stop.clone();
@@ -148,6 +149,7 @@ fn send(stages: &mut Stages, world: &World) {
     let push = push::World {
         org: world.org.for_purpose(Purpose::Orders),
         outbox: world.outbox.clone(),
+        reader: world.reader.clone(),
         config: world.config.orders.clone(),
         profile: world.config.sync.profile,
         clock: world.clock.clone(),

@@ -20,7 +20,8 @@ pub const MISFIT: &str = "ANSWER_MISFIT";
 /// A field and the values of which each row has one.
 pub type Having<'a> = (&'a str, &'a [&'a str]);
 
-fn misfit(what: &str) -> Problem {
+/// Of an answer that is not to what was asked, and why.
+pub fn misfit(what: &str) -> Problem {
     Problem::new(
         MISFIT,
         format!(
@@ -57,6 +58,10 @@ pub fn parts(shape: &Shape, asked: &Value, results: &[PartResult]) -> Result<(),
         let (Some(result), None) = (own.next(), own.next()) else {
             return Err(misfit(&format!("it has not one part {reference}")));
         };
+        if !is_status_of(part["method"].as_str(), result.status) {
+            let status = result.status;
+            return Err(misfit(&format!("{reference} has the status {status}")));
+        }
         let told = told(shape, part, &result.body).map_err(|what| misfit(&format!("{reference}: {what}")))?;
         if let Some(id) = told
             && !made.insert(id)
@@ -67,12 +72,35 @@ pub fn parts(shape: &Shape, asked: &Value, results: &[PartResult]) -> Result<(),
     Ok(())
 }
 
+/// The records that parts made, with their objects.
+pub fn made<'a>(asked: &'a Value, results: &'a [PartResult]) -> impl Iterator<Item = (&'a str, &'a str)> {
+    let posted = asked
+        .as_array()
+        .into_iter()
+        .flatten()
+        .filter(|part| part["method"] == "POST");
+    posted.filter_map(|part| {
+        let object = part["url"].as_str()?.rsplit_once("/sobjects/")?.1;
+        let own = results.iter().find(|result| is_of(part, result))?;
+        Some((object, own.body["id"].as_str()?))
+    })
+}
+
 fn name(result: &PartResult) -> &str {
     result.reference.as_deref().unwrap_or("without a name")
 }
 
 fn is_of(part: &Value, result: &PartResult) -> bool {
     result.reference.is_some() && result.reference.as_deref() == part["referenceId"].as_str()
+}
+
+/// Whether the org answers a part of this method so that it has done.
+fn is_status_of(method: Option<&str>, status: u16) -> bool {
+    match method {
+        Some("POST") => status == 201,
+        Some("GET") => status == 200,
+        _ => matches!(status, 200 | 201 | 204),
+    }
 }
 
 /// The id of the record that a part made; an error where what it tells is not of what was asked.
@@ -90,9 +118,10 @@ fn told<'b>(shape: &Shape, part: &Value, body: &'b Value) -> Result<Option<&'b s
     let object = segments.next().unwrap_or_default();
     let (field, key) = (segments.next(), segments.next());
     let id = body.get("id").or_else(|| body.get("Id"));
+    let is_whole = body["success"] == true && body["errors"].as_array().is_none_or(Vec::is_empty);
     match (part["method"].as_str(), id.and_then(Value::as_str)) {
         (Some("POST"), None) => Err("it tells no id".to_owned()),
-        (Some("POST"), Some(_)) if body["success"] == false => Err("it is not done".to_owned()),
+        (Some("POST"), Some(_)) if !is_whole => Err("it is not done".to_owned()),
         // The org tells all 18 characters, with the check letters.
         (Some("POST"), Some(id)) if id.len() != 18 => Err(format!("{id} is no whole id")),
         (Some("POST"), Some(id)) => held(shape, id, object).map(|()| Some(id)),
@@ -223,6 +252,42 @@ mod tests {
             (vec![contact(), record(ITEM), item(ORDER)], false),
             (vec![contact(), record("801Sb0000000001IAB"), item(ITEM)], false),
             (vec![contact(), record("zzz"), item(ITEM)], false),
+            (
+                vec![contact(), result("record", 202, made(ORDER)), item(ITEM)],
+                false,
+            ),
+            (
+                vec![contact(), record(ORDER), result("item0", 299, made(ITEM))],
+                false,
+            ),
+            (
+                vec![result("contact", 206, Value::Null), record(ORDER), item(ITEM)],
+                false,
+            ),
+            (
+                vec![contact(), result("record", 201, json!({"id": ORDER})), item(ITEM)],
+                false,
+            ),
+            (
+                vec![
+                    contact(),
+                    result("record", 201, json!({"id": ORDER, "success": "true"})),
+                    item(ITEM),
+                ],
+                false,
+            ),
+            (
+                vec![
+                    contact(),
+                    result(
+                        "record",
+                        201,
+                        json!({"id": ORDER, "success": true, "errors": [{"message": "x"}]}),
+                    ),
+                    item(ITEM),
+                ],
+                false,
+            ),
             (
                 vec![contact(), result("record", 201, json!({})), item(ITEM)],
                 false,

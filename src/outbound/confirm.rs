@@ -1,13 +1,16 @@
 //! Closes a write when it comes back as a change of the org's.
 //!
-//! What is `sent` and whose id is in the cache has gone all the way round: by its id, whoever wrote it. Nothing
-//! depends on it being seen at once: the rows stay what they are, so a look that comes late finds the same. What the
-//! org has not told of for long, because its object is not mirrored or an event was lost, is asked for by id. An order
-//! that is gone is a person's matter; anything else that was deleted since is finished, and erased.
+//! What is `sent` and whose id is in the cache has gone all the way round, whoever wrote it; of a record with a key of
+//! its own the key must be the write's. Nothing depends on it being seen at once: the rows stay what they are, so a look
+//! that comes late finds the same. What the org has not told of for long, because its object is not mirrored, an event was
+//! lost or the id is another record's, is asked for by id, and where that does not find it by its key: where the key is,
+//! there the record is. An order that is gone is a person's matter; anything else that was deleted since is finished, and
+//! erased.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use serde_json::{Map, Value};
 use tokio::sync::watch;
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
@@ -17,7 +20,9 @@ use crate::model::clock::{Clock, Millis};
 use crate::model::order::Problem;
 use crate::model::write::{Kind, kinds};
 use crate::outbound::forget::gone::{Gone, Keys};
-use crate::salesforce::Org;
+use crate::outbound::gate::Known;
+use crate::outbound::record::derived_key;
+use crate::salesforce::{Error, Org};
 use crate::store::outbox::{Outbox, OutboxError, PERSONS, Sent};
 use crate::store::reader::Reader;
 use crate::store::storefront;
@@ -44,6 +49,8 @@ pub struct World {
     pub reader: Reader,
     /// The cache's newest revision.
     pub revisions: watch::Receiver<i64>,
+    /// Tells which field has the key.
+    pub known: Known,
     pub config: config::Orders,
     pub clock: Clock,
 }
@@ -144,11 +151,41 @@ fn object(kind: Kind, id: &str) -> &'static str {
     }
 }
 
+/// The key of a write's record and its field; of records that may have been there before the write, and of those whose
+/// object has no key, there is none.
+fn own_key(world: &World, write: &Sent) -> Option<(String, String)> {
+    let may_be_older = matches!(
+        write.kind,
+        Kind::OrderUpdate | Kind::Customer | Kind::CampaignMember
+    );
+    let shape = world.known.shape().filter(|_| !may_be_older)?;
+    let writable = shape.object(object(write.kind, &write.salesforce_id)).ok()?;
+    derived_key(writable, write.org_key.as_ref().unwrap_or(&write.external_id), "")
+}
+
+/// Whether a record has another key than its write; one without a key contradicts nothing.
+fn is_another(own: Option<&(String, String)>, there: Option<&str>) -> bool {
+    let folded = |key: &str| key.trim().to_uppercase().to_lowercase();
+    match (own, there) {
+        (Some((_, own)), Some(there)) => folded(own) != folded(there),
+        _ => false,
+    }
+}
+
 fn is_mirrored(world: &World, write: &Sent) -> anyhow::Result<bool> {
     let id = write.salesforce_id.as_str();
-    world
-        .reader
-        .with(|connection| storefront::is_present(connection, object(write.kind, id), id))
+    let object = object(write.kind, id);
+    let own = own_key(world, write);
+    world.reader.with(|connection| {
+        if !storefront::is_present(connection, object, id)? {
+            return Ok(false);
+        }
+        let there = match &own {
+            Some((field, _)) => storefront::text_of(connection, object, id, field)?,
+            None => None,
+        };
+        Ok(!is_another(own.as_ref(), there.as_deref()))
+    })
 }
 
 /// Notes whom the records of writes name, so that they are erased with those persons.
@@ -200,32 +237,117 @@ async fn ask(world: &World, silent: Vec<Sent>) -> Result<bool, OutboxError> {
         by_object.entry(object).or_default().push(write);
     }
     for (object, writes) in by_object {
-        let ids: Vec<String> = writes.iter().map(|write| write.salesforce_id.clone()).collect();
-        let (rows, has_object) = match world.org.retrieve(object, &ids, &["Id".to_owned()]).await {
-            Ok(rows) => (rows, true),
-            // An object that the org does not have cannot hold it either.
-            Err(error) if matches!(error.api_code(), Some("NOT_FOUND" | "INVALID_TYPE")) => {
-                (ids.iter().map(|_| None).collect(), false)
-            }
-            Err(error) => {
-                tracing::warn!(%error, "what the org has not told of cannot be asked for");
-                return Ok(false);
-            }
+        let Some(answers) = by_id(world, object, &writes).await else {
+            return Ok(false);
         };
-        let (mut found, mut deleted, mut lost) = (Vec::new(), Vec::new(), Vec::new());
-        for (write, row) in writes.into_iter().zip(rows) {
+        let mut settled = Settled::default();
+        for (write, answer) in writes.into_iter().zip(answers) {
             let of_order = matches!(write.kind, Kind::Order | Kind::OrderUpdate);
-            match row {
-                Some(_) => found.push(write),
-                None if has_object && !of_order => deleted.push(write),
-                None => lost.push(write),
+            if answer == Answer::There {
+                settled.found.push(write);
+                continue;
+            }
+            match by_key(world, object, &write).await {
+                Err(error) => {
+                    tracing::warn!(%error, "what the org has not told of cannot be asked for");
+                    return Ok(false);
+                }
+                Ok(Some(id)) => settled.moved.push((write, id)),
+                Ok(None) if answer == Answer::Gone && !of_order => settled.deleted.push(write),
+                Ok(None) => settled.lost.push(write),
             }
         }
-        if !close(world, found).await?
-            || !finish(world, object, deleted).await?
-            || !give_up(world, lost).await?
+        if !close(world, settled.found).await?
+            || !put_right(world, settled.moved).await?
+            || !finish(world, object, settled.deleted).await?
+            || !give_up(world, settled.lost).await?
         {
             return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
+/// What the org has of writes that it has not told of.
+#[derive(Default)]
+struct Settled {
+    found: Vec<Sent>,
+    /// Under another id than was noted.
+    moved: Vec<(Sent, String)>,
+    deleted: Vec<Sent>,
+    lost: Vec<Sent>,
+}
+
+/// What the org has under the id of a write.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Answer {
+    There,
+    /// A record with the key of another.
+    Another,
+    Gone,
+    /// The org does not have the object.
+    NoObject,
+}
+
+/// Asks for writes of an object by their ids; `None` where there is no answer just now.
+async fn by_id(world: &World, object: &str, writes: &[Sent]) -> Option<Vec<Answer>> {
+    let ids: Vec<String> = writes.iter().map(|write| write.salesforce_id.clone()).collect();
+    let keys: Vec<_> = writes.iter().map(|write| own_key(world, write)).collect();
+    let mut fields = vec!["Id".to_owned()];
+    fields.extend(keys.iter().flatten().next().map(|(field, _)| field.clone()));
+    let rows = match world.org.retrieve(object, &ids, &fields).await {
+        Ok(rows) => rows,
+        // An object that the org does not have cannot hold it either.
+        Err(error) if matches!(error.api_code(), Some("NOT_FOUND" | "INVALID_TYPE")) => {
+            return Some(vec![Answer::NoObject; writes.len()]);
+        }
+        Err(error) => {
+            tracing::warn!(%error, "what the org has not told of cannot be asked for");
+            return None;
+        }
+    };
+    let answer = |(row, own): (Option<Map<String, Value>>, &Option<(String, String)>)| {
+        let Some(row) = row else { return Answer::Gone };
+        let there = own
+            .as_ref()
+            .and_then(|(field, _)| row.get(field).and_then(Value::as_str));
+        match is_another(own.as_ref(), there) {
+            true => Answer::Another,
+            false => Answer::There,
+        }
+    };
+    Some(rows.into_iter().zip(&keys).map(answer).collect())
+}
+
+/// The id under which the org has the key of a write.
+async fn by_key(world: &World, object: &str, write: &Sent) -> Result<Option<String>, Error> {
+    let Some((field, key)) = own_key(world, write) else {
+        return Ok(None);
+    };
+    let found = world
+        .org
+        .by_external_id(object, &field, &key, &["Id", &field])
+        .await?;
+    let text = |field: &str| found.as_ref().and_then(|row| row.get(field)?.as_str());
+    let is_own = text(&field).is_some() && !is_another(Some(&(field.clone(), key)), text(&field));
+    let shape = world.known.shape();
+    let is_id = |id: &&str| shape.is_some_and(|shape| shape.is_id_of(id, object));
+    Ok(text("Id").filter(|_| is_own).filter(is_id).map(str::to_owned))
+}
+
+/// Notes under which id the org has what was noted under another's; the next look finds it there.
+async fn put_right(world: &World, moved: Vec<(Sent, String)>) -> Result<bool, OutboxError> {
+    for (write, salesforce_id) in moved {
+        let (key, store, noted) = (&write.external_id, &write.store_id, &write.salesforce_id);
+        tracing::warn!(%key, %store, %noted, %salesforce_id, "{key} was answered with the id of another record: the org has it as {salesforce_id}");
+        match world
+            .outbox
+            .put_right(write.sequence, salesforce_id, world.clock.now())
+            .await
+        {
+            Ok(()) => {}
+            Err(OutboxError::Write(_)) => return Ok(false),
+            Err(error) => return Err(error),
         }
     }
     Ok(true)

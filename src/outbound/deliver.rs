@@ -21,6 +21,11 @@ use crate::salesforce::rest::{PartResult, Scope};
 use crate::salesforce::soql::literal;
 use crate::salesforce::{Error, Org};
 use crate::store::outbox::{Claimed, Exchange, NotWritten, Outbox};
+use crate::store::reader::Reader;
+use crate::store::storefront;
+
+/// How much the org's clock may be behind ours.
+const CLOCKS_APART: Millis = 300_000;
 
 /// Why an attempt did not get its write into the org.
 pub struct Trouble {
@@ -52,11 +57,21 @@ enum Again {
     Overwrites,
 }
 
+/// What a delivery asks.
+#[derive(Clone, Copy)]
+pub struct Sources<'a> {
+    pub org: &'a Org,
+    /// For what the org does not tell any more.
+    pub outbox: &'a Outbox,
+    /// For what the org had before.
+    pub reader: &'a Reader,
+}
+
 /// One attempt at one write.
 pub struct Delivery<'a> {
     org: &'a Org,
-    /// For what the org does not tell any more.
     outbox: &'a Outbox,
+    reader: &'a Reader,
     composer: Composer<'a>,
     claimed: &'a Claimed,
     exchange: Exchange,
@@ -66,13 +81,14 @@ pub struct Delivery<'a> {
 
 /// Delivers a write; gives its Salesforce id, or what is in the way, and what was last said.
 pub async fn deliver(
-    (org, outbox): (&Org, &Outbox),
+    sources: Sources<'_>,
     composer: Composer<'_>,
     claimed: &Claimed,
 ) -> (Result<String, Trouble>, Exchange) {
     let mut delivery = Delivery {
-        org,
-        outbox,
+        org: sources.org,
+        outbox: sources.outbox,
+        reader: sources.reader,
         composer,
         claimed,
         exchange: Exchange::default(),
@@ -235,7 +251,8 @@ impl Delivery<'_> {
                 }
                 let fits = match results.is_empty() {
                     true => Ok(()),
-                    false => answer::parts(shape, &request.json(), &results),
+                    false => answer::parts(shape, &request.json(), &results)
+                        .and_then(|()| self.made_now(&request.json(), &results)),
                 };
                 if let Err(problem) = fits {
                     let code = problem.code.clone();
@@ -260,6 +277,22 @@ impl Delivery<'_> {
                 }
             }
         }
+    }
+
+    /// Holds the records that an answer says were made against what the org had before the write was accepted.
+    fn made_now(&self, asked: &Value, results: &[PartResult]) -> Result<(), Problem> {
+        let before = self.claimed.accepted_at - CLOCKS_APART;
+        for (object, id) in answer::made(asked, results) {
+            let created = self
+                .reader
+                .with(|cache| storefront::created_at(cache, object, id))
+                // What cannot be read contradicts nothing.
+                .unwrap_or_default();
+            if created.is_some_and(|created| created < before) {
+                return Err(answer::misfit(&format!("{object} {id} was there before")));
+            }
+        }
+        Ok(())
     }
 
     /// Notes of a request that may have been done when it left, where what came after may not be written over.

@@ -19,7 +19,7 @@ use crate::model::clock::{Clock, Millis, Steps};
 use crate::model::order::{OrderState, Outcome};
 use crate::model::write::kinds::SPECS;
 use crate::outbound::compose::Composer;
-use crate::outbound::deliver;
+use crate::outbound::deliver::{self, Sources};
 use crate::outbound::gate::Known;
 use crate::outbound::mapping::Mapping;
 use crate::outbound::outcome;
@@ -28,6 +28,7 @@ use crate::outbound::schedule::{self, Circuit, Tried};
 use crate::outbound::shape::{Shape, ShapeError};
 use crate::salesforce::Org;
 use crate::store::outbox::{Claimed, Exchange, Outbox, OutboxError};
+use crate::store::reader::Reader;
 use crate::telemetry::metrics;
 use crate::telemetry::pulse::Pulse;
 use crate::telemetry::traces::Span;
@@ -52,6 +53,7 @@ const MISFIT_REST: Duration = Duration::from_secs(30);
 pub struct World {
     pub org: Org,
     pub outbox: Outbox,
+    pub reader: Reader,
     pub config: config::Orders,
     /// That of `[sync]`.
     pub profile: Profile,
@@ -342,7 +344,12 @@ async fn deliver(shared: &Shared<'_>, shape: Arc<Shape>, claimed: Claimed) -> Re
         data_path: &data_path,
     };
     let begun_at = world.clock.now();
-    let (delivered, exchange) = deliver::deliver((&world.org, &world.outbox), composer, &claimed).await;
+    let sources = Sources {
+        org: &world.org,
+        outbox: &world.outbox,
+        reader: &world.reader,
+    };
+    let (delivered, exchange) = deliver::deliver(sources, composer, &claimed).await;
     let outcome = match delivered {
         Ok(salesforce_id) => Outcome::Sent { salesforce_id },
         Err(trouble) => {

@@ -9,8 +9,8 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
-use reqwest::Method;
 use reqwest::header::{ACCEPT, AUTHORIZATION, HeaderMap};
+use reqwest::{Method, StatusCode};
 use serde_json::{Map, Value};
 
 use crate::config;
@@ -65,6 +65,15 @@ pub struct PartResult {
 pub struct ApiUsage {
     pub used: u64,
     pub limit: u64,
+}
+
+/// The statuses with which the API answers what it has done. Any other of 2xx is of something on the way: one that took
+/// the request and has not handed it over yet (202), or that tells a part of an answer (206).
+fn is_done(status: StatusCode) -> bool {
+    matches!(
+        status,
+        StatusCode::OK | StatusCode::CREATED | StatusCode::NO_CONTENT
+    )
 }
 
 /// An answer that is not an error.
@@ -329,7 +338,7 @@ impl Org {
         let lost = |error: reqwest::Error| transport_error(path, &error);
         let answer = request.send().await.map_err(lost)?;
         self.note(answer.headers());
-        if answer.status().is_success() {
+        if is_done(answer.status()) {
             return Ok(answer);
         }
         let status = answer.status().as_u16();
@@ -359,7 +368,7 @@ impl Org {
         let (status, headers) = (answer.status(), answer.headers().clone());
         self.note(&headers);
         let body = answer.bytes().await.map_err(lost)?;
-        if status.is_success() {
+        if is_done(status) {
             return Ok(Answer { headers, body });
         }
         Err(Error::of_answer(without_query(path), status.as_u16(), &body))

@@ -31,6 +31,8 @@ pub mod zones;
 
 use rusqlite::{Connection, Error, OptionalExtension, Row};
 
+use crate::model::clock::{Millis, parse_datetime};
+
 /// What a look-up found.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Found<T> {
@@ -58,6 +60,27 @@ pub fn is_present(connection: &Connection, object: &str, id: &str) -> rusqlite::
         return Ok(false);
     };
     present.exists([id])
+}
+
+/// When a mirrored record was made, as far as its row tells.
+pub fn created_at(connection: &Connection, object: &str, id: &str) -> rusqlite::Result<Option<Millis>> {
+    let text = text_of(connection, object, id, "CreatedDate")?;
+    Ok(text.as_deref().and_then(parse_datetime))
+}
+
+/// A field of a mirrored record; `None` where the row does not tell it.
+pub fn text_of(
+    connection: &Connection,
+    object: &str,
+    id: &str,
+    field: &str,
+) -> rusqlite::Result<Option<String>> {
+    let [table, column] = [object, field].map(str::to_ascii_lowercase);
+    // A name in quotes that is no column's would be a text.
+    let sql = format!("select \"{table}\".\"{column}\" from \"{table}\" where id = ?1");
+    Ok(absent(first(connection, &sql, [id], |row| row.get(0)))?
+        .flatten()
+        .flatten())
 }
 
 /// The columns in which a row names persons.

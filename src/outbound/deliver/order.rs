@@ -14,6 +14,9 @@ use crate::salesforce::rest::Scope;
 use crate::salesforce::setup::DRAFT;
 use crate::salesforce::soql::literal;
 
+/// How often an order is looked up of which the org shows other items, before a person is to look.
+const DIFFERENT_ATTEMPTS_MAX: u32 = 3;
+
 /// How far an order is in the org.
 #[derive(Debug)]
 enum There {
@@ -192,7 +195,11 @@ impl Delivery<'_> {
             // Whoever changed it has it in hand.
             Found::Edited => Ok(There::Whole { id, draft: false }),
             Found::Missing(missing) => Ok(There::Missing(id, missing)),
-            Found::Differs(problem) => Err(Trouble::refused(problem)),
+            // One answer may lack rows.
+            Found::Differs(problem) => Err(Trouble::sending(Verdict::ReadBack {
+                problem,
+                attempts_max: Some(DIFFERENT_ATTEMPTS_MAX),
+            })),
         }
     }
 

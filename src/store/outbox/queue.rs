@@ -195,6 +195,17 @@ impl Outbox {
         .await
     }
 
+    /// Notes the id of a write that was sent, in place of one that is another record's.
+    pub async fn put_right(
+        &self,
+        sequence: i64,
+        salesforce_id: String,
+        now: Millis,
+    ) -> Result<(), OutboxError> {
+        self.submit(move |connection| transitions::put_right(connection, sequence, &salesforce_id, now))
+            .await
+    }
+
     /// Marks a write as one for a person that was sent and that the org does not have.
     pub async fn lost(&self, sequence: i64, problem: Problem, now: Millis) -> Result<bool, OutboxError> {
         self.submit(move |connection| transitions::lost(connection, sequence, &problem, now))

@@ -211,6 +211,27 @@ pub(super) fn lost(
     Ok(hit > 0)
 }
 
+/// What was to be forgotten for the other record's sake is not: where the write's own person is gone that is found again.
+pub(super) fn put_right(
+    connection: &Connection,
+    sequence: i64,
+    salesforce_id: &str,
+    now: Millis,
+) -> rusqlite::Result<()> {
+    connection
+        .prepare_cached(
+            "delete from persons where write_sequence = ?1
+                 and record_id = (select salesforce_id from writes where sequence = ?1 and state = 'sent')",
+        )?
+        .execute([sequence])?;
+    connection
+        .prepare_cached(
+            "update writes set salesforce_id = ?2, forget = 0, updated_at = ?3 where sequence = ?1 and state = 'sent'",
+        )?
+        .execute(params![sequence, salesforce_id, now])?;
+    kept::note_persons(connection, sequence, &[salesforce_id.to_owned()])
+}
+
 /// Makes writes that were being sent when the process ended due again, to be looked up first.
 pub(super) fn recover(connection: &Connection, now: Millis) -> rusqlite::Result<()> {
     let transaction = connection.unchecked_transaction()?;

@@ -274,3 +274,114 @@ async fn an_edit_has_one_spelling_and_members_that_are_there() {
         assert!(said.contains(says), "{set}: {said}");
     }
 }
+
+/// Answers with the id of another record in place of the first that begins like it; all else is as the org says.
+async fn another_id(org: &Sandbox, id: &str) {
+    let prefix = &id[..3];
+    let replace = [
+        format!("\"id\":\"{prefix}"),
+        format!("\"id\":\"{id}\",\"was\":\"{prefix}"),
+    ];
+    org.fault(
+        json!({"path": "/composite", "except": "/sobjects/", "method": "POST", "times": 1, "fault": {"edit": {"replace": replace}}}),
+    )
+    .await;
+}
+
+async fn id_in_org(org: &Sandbox, object: &str, key: &str) -> Value {
+    let soql = format!("SELECT Id FROM {object} WHERE External_ID__c = '{key}'");
+    org.query(&soql).await[0]["Id"].clone()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_write_is_confirmed_by_its_own_record_alone() {
+    let org = Sandbox::start(&["--products", "12", "--stores", "1"]).await;
+    configure(&org, "[orders]\necho_seconds = 1");
+    let daemon = org.daemon().await;
+    daemon.live().await;
+    let (store, currency, products) = a_store(&daemon).await;
+    let lead = |key: &str| json!({"external_id": key, "last_name": key, "email": format!("{key}@example.com"), "company": "Own"});
+    let (_, first) = daemon
+        .post(&format!("/v1/stores/{store}/leads"), &lead("LEAD-1"))
+        .await;
+    daemon
+        .until(first["status_url"].as_str().unwrap(), &["confirmed"])
+        .await;
+    accepted(&daemon, &store, &order("OWN-1", &currency, &[(&products[0], 1)])).await;
+    let path = |key: &str| format!("/v1/stores/{store}/orders/{key}");
+    daemon.until(&path("OWN-1"), &["confirmed"]).await;
+
+    // The id of a record that is there, of one that is nowhere, and of a lead.
+    let theirs = id_in_org(&org, "Order", "OWN-1").await;
+    for (key, id) in [("OWN-2", theirs.as_str().unwrap()), ("OWN-3", ORDER)] {
+        another_id(&org, id).await;
+        accepted(&daemon, &store, &order(key, &currency, &[(&products[0], 1)])).await;
+        let told = daemon.until(&path(key), &["confirmed", "needs_attention"]).await;
+        assert_eq!(told["state"], "confirmed", "{told}");
+        assert_eq!(
+            told["salesforce_id"],
+            id_in_org(&org, "Order", key).await,
+            "{told}"
+        );
+    }
+    let theirs = id_in_org(&org, "Lead", "LEAD-1").await;
+    another_id(&org, theirs.as_str().unwrap()).await;
+    let (_, second) = daemon
+        .post(&format!("/v1/stores/{store}/leads"), &lead("LEAD-2"))
+        .await;
+    let told = daemon
+        .until(second["status_url"].as_str().unwrap(), &["confirmed"])
+        .await;
+    let own = id_in_org(&org, "Lead", "LEAD-2").await;
+    assert_eq!(told["salesforce_id"], own, "{told}");
+    let outbox = rusqlite::Connection::open(org.state().join("outbox.db")).unwrap();
+    let of_lead = "select group_concat(record_id) from persons join writes on sequence = write_sequence where external_id = 'LEAD-2'";
+    let persons: String = outbox.query_row(of_lead, [], |row| row.get(0)).unwrap();
+    assert_eq!(json!(persons), own, "erased with its own lead alone");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_record_that_was_there_before_was_not_made_now() {
+    let org = Sandbox::start(&["--products", "12", "--stores", "1"]).await;
+    let daemon = org.daemon().await;
+    daemon.live().await;
+    let (store, currency, products) = a_store(&daemon).await;
+    let old = org.some("Contact", "").await;
+    another_id(&org, &old).await;
+    accepted(&daemon, &store, &order("NEW-1", &currency, &[(&products[0], 1)])).await;
+    let path = format!("/v1/stores/{store}/orders/NEW-1");
+    let told = daemon.until(&path, &["confirmed", "needs_attention"]).await;
+    assert_eq!(told["state"], "confirmed", "{told}");
+    let outbox = rusqlite::Connection::open(org.state().join("outbox.db")).unwrap();
+    let noted = "select count(*) from persons where record_id = ?1";
+    let noted: i64 = outbox.query_row(noted, [&old], |row| row.get(0)).unwrap();
+    assert_eq!(noted, 0, "the order is not erased with somebody else");
+    assert_eq!(org.count("Order WHERE External_ID__c = 'NEW-1'").await, 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_answer_without_all_items_parks_no_order() {
+    let org = Sandbox::start(&["--products", "12", "--stores", "1"]).await;
+    let daemon = org.daemon().await;
+    daemon.live().await;
+    let (store, currency, products) = a_store(&daemon).await;
+    org.fault(
+        json!({"path": "/composite", "except": "/sobjects/", "method": "POST", "times": 1, "fault": "drop_after_commit"}),
+    )
+    .await;
+    let short = json!({"rows": 1, "members": {"totalSize": 1}});
+    org.fault(json!({"path": "OrderItem", "method": "GET", "times": 1, "fault": {"edit": short}}))
+        .await;
+    let lines = [(products[0].as_str(), 1), (products[1].as_str(), 2)];
+    accepted(&daemon, &store, &order("SHORT-1", &currency, &lines)).await;
+    let path = format!("/v1/stores/{store}/orders/SHORT-1");
+    let told = daemon.until(&path, &["confirmed", "needs_attention"]).await;
+    assert_eq!(told["state"], "confirmed", "{told}");
+    let url = format!("{}/sandbox/faults", org.env["SANDBOX_HTTP"]);
+    let rules = org.http.get(url).send().await.unwrap().text().await.unwrap();
+    assert_eq!(
+        rules.matches("\"struck\":1").count(),
+        2,
+        "the short answer was given: {rules}"
+    );
+}

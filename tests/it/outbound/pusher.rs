@@ -12,6 +12,7 @@ use storesync::outbound::gate::Known;
 use storesync::outbound::push;
 use storesync::salesforce::Org;
 use storesync::store::outbox::{self, NewWrite, Outbox, StoreKey, View};
+use storesync::store::reader::Reader;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
@@ -48,6 +49,7 @@ impl Pusher {
         let world = push::World {
             org: client.clone(),
             outbox: outbox.clone(),
+            reader: Reader::new(dir.path()),
             config: config.orders.clone(),
             profile: config.sync.profile,
             clock: clock.clone(),
