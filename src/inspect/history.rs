@@ -139,10 +139,14 @@ pub fn bisect(config: Option<&Path>, args: &BisectArgs) -> anyhow::Result<Exit> 
     let mut history = History::open(&state_dir(config, args.look.state.as_deref())?)?;
     let first = history.first_with(&args.object, &id, field, |stored| is_meant(stored, value))?;
     let Some(first) = first else {
-        if args.look.json {
-            print_json(&Value::Null);
-        } else {
-            print(&format!("{field} of {} {id} never was {value}\n", args.object));
+        let is_withheld = history.withholds(&args.object, &id, field)?;
+        match (args.look.json, is_withheld) {
+            (true, _) => print_json(&Value::Null),
+            (false, false) => print(&format!("{field} of {} {id} never was {value}\n", args.object)),
+            (false, true) => print(&format!(
+                "whether {field} of {} {id} was {value} is not known: its values are not kept\n",
+                args.object
+            )),
         }
         return Ok(Exit::Failed);
     };

@@ -90,8 +90,22 @@ async fn what_may_not_be_kept_is_in_no_byte_that_is_written() {
         json!(["s_c__Api_Key__c", "s_c__Api_Secret__c"])
     );
     assert_eq!(value(&of_provider, "s_c__Display_Name__c"), Some(&json!(KEPT[0])));
-    // That it was changed is told.
-    assert_eq!(value(&of_provider, "s_c__Api_Secret__c"), Some(&Value::Null));
+    // That it had a value is told, and no value.
+    assert_eq!(value(&of_provider, "s_c__Api_Secret__c"), None);
+    let id = of_provider["record_ids"][0].as_str().unwrap();
+    let condition = "s_c__Api_Secret__c=null";
+    let (exit, told, _) = org.verb(&["bisect", PROVIDER, id, condition]).await;
+    assert_eq!(
+        (exit, told.contains("its values are not kept")),
+        (1, true),
+        "{told}"
+    );
+    let of_field = ["events", "list", "--field", "s_c__Api_Secret__c"];
+    let (_, told, _) = org.verb(&of_field).await;
+    assert!(
+        told.contains(PROVIDER) && !told.contains("Api_Secret__c ="),
+        "{told}"
+    );
     let of_contact = newest(&org, "Contact").await;
     assert_eq!(
         of_contact["redacted"],

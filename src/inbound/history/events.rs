@@ -41,6 +41,14 @@ pub struct Event {
     pub said: Result<Said, String>,
 }
 
+impl Event {
+    /// Whether it had a value of a field that was not kept.
+    pub fn withholds(&self, field: &str) -> bool {
+        let mut redacted = self.kept.redacted.iter();
+        redacted.any(|redacted| redacted.eq_ignore_ascii_case(field))
+    }
+}
+
 /// What an event says.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Said {
@@ -125,9 +133,8 @@ impl Filter {
             && self.since.is_none_or(|since| said.committed_at >= since)
             && self.until.is_none_or(|until| said.committed_at <= until)
             && self.field.as_ref().is_none_or(|wanted| {
-                said.fields
-                    .iter()
-                    .any(|set| set.field.eq_ignore_ascii_case(wanted))
+                let mut named = said.fields.iter().map(|set| &set.field);
+                named.any(|field| field.eq_ignore_ascii_case(wanted)) || event.withholds(wanted)
             })
             && self.record.as_ref().is_none_or(|wanted| {
                 let wanted = full_id(wanted);
@@ -145,7 +152,11 @@ impl History {
     pub fn read(&mut self, kept: Kept) -> rusqlite::Result<Event> {
         let said = match self.schemas.get(&self.journal, &kept.schema_id)? {
             _ if is_withheld(&kept.redacted) => Err(WITHHELD.to_owned()),
-            Some(schema) => said(&schema, &kept.payload),
+            Some(schema) => said(&schema, &kept.payload).map(|mut said| {
+                // They are null in the bytes, and were not in the event.
+                said.fields.retain(|set| !kept.redacted.contains(&set.field));
+                said
+            }),
             None => Err("its schema is not known, or of no use".to_owned()),
         };
         Ok(Event { kept, said })

@@ -87,6 +87,16 @@ impl History {
         }))
     }
 
+    /// Whether an event of a record set a field whose values are not kept.
+    pub fn withholds(&mut self, object: &str, id: &str, field: &str) -> anyhow::Result<bool> {
+        let timeline = self.timeline(object, id)?;
+        let is_withheld = |moment: &Moment| match &moment.touch.cause {
+            Cause::Event(event) => event.withholds(field),
+            Cause::Read(_) => false,
+        };
+        Ok(timeline.iter().any(is_withheld))
+    }
+
     /// What an event changed in a record that it names, each field with its value before.
     pub fn changes_of(&mut self, number: i64, object: &str, id: &str) -> anyhow::Result<Vec<FieldChange>> {
         let timeline = self.timeline(object, id)?;
