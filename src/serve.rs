@@ -174,7 +174,7 @@ impl Health {
 /// Serves storefronts until it is stopped; requests under way are answered.
 pub async fn run(listener: Listener, world: World) -> anyhow::Result<()> {
     let ways = world.reached.serve.clone();
-    let facing = listener.facing("serve", ways.hosts);
+    let facing = listener.facing("serve", ways.hosts, ways.proxies.sockets);
     let door = Door {
         listener,
         seats: listen::storefront_seats(),
@@ -192,7 +192,8 @@ pub async fn run(listener: Listener, world: World) -> anyhow::Result<()> {
 /// Serves operators until it is stopped, and writes down what they read.
 pub async fn run_admin(listener: Listener, world: World) -> anyhow::Result<()> {
     let ways = world.reached.admin.clone();
-    let facing = listener.facing("admin", ways.hosts);
+    // No proxy may hand strangers to a desk without tokens.
+    let facing = listener.facing("admin", ways.hosts, false);
     let door = Door {
         listener,
         seats: listen::admin_seats(),
@@ -390,7 +391,7 @@ mod tests {
             let router =
                 storefront(world.clone()).merge(Router::new().nest("/admin", operators(world.clone())));
             let listener = Listener::from(listener);
-            let facing = listener.facing("serve", Vec::new());
+            let facing = listener.facing("serve", Vec::new(), false);
             tokio::task::spawn(listen::serve(Door {
                 listener,
                 seats: listen::storefront_seats(),

@@ -10,6 +10,9 @@ use serde::{Deserialize, Deserializer};
 
 use crate::config::ConfigError;
 
+/// The name in audits of the token that the daemon makes where there are none.
+const MACHINE_TOKEN: &str = "admin.token";
+
 /// Where a listener listens.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(try_from = "String")]
@@ -184,14 +187,23 @@ pub(super) fn check_kinds(storefronts: &[Token], operators: &[Token]) -> Result<
     }
 }
 
+/// Whether a character is not seen, or turns around how others are read.
+fn is_unreadable(c: char) -> bool {
+    c.is_control()
+        || matches!(c, '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{feff}')
+        || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}')
+}
+
 /// Tokens are told apart by their names, which audits have, and by their secrets.
 fn check_tokens(section: &str, tokens: &[Token]) -> Result<(), ConfigError> {
     let empty = digest(&SHA256, b"");
     for (place, token) in tokens.iter().enumerate() {
         let name = &token.name;
         let before = &tokens[..place];
-        let wrong = if name.trim().is_empty() || name.chars().any(char::is_control) {
+        let wrong = if name.trim().is_empty() || name.chars().any(is_unreadable) {
             "has no name that people can read: give it one".to_owned()
+        } else if name.eq_ignore_ascii_case(MACHINE_TOKEN) {
+            "has the name of the token that the daemon makes itself: give it another".to_owned()
         } else if token.hash() == empty.as_ref() {
             "is the empty text: make a long random one".to_owned()
         } else if token.stores.iter().any(|store| store.trim().is_empty()) {

@@ -13,12 +13,15 @@ use axum::http::{HeaderMap, Method, StatusCode, Uri, Version, header};
 use crate::serve::problem::Problem;
 
 /// What a proxy adds to what it hands on.
-const OF_PROXIES: [&str; 5] = [
+const OF_PROXIES: [&str; 8] = [
+    "cf-connecting-ip",
     "forwarded",
+    "true-client-ip",
     "via",
     "x-forwarded-for",
     "x-forwarded-host",
     "x-forwarded-proto",
+    "x-real-ip",
 ];
 /// Asked by programs under any name, and without anything to tell a page.
 const OF_MONITORS: [&str; 2] = ["/livez", "/readyz"];
@@ -30,8 +33,10 @@ pub struct Facing {
     pub scheme: &'static str,
     /// The section of the configuration.
     pub section: &'static str,
-    /// Where it listens; none of a socket in the file system, which no browser can reach.
+    /// Where it listens; none of a socket in the file system, which no browser can reach by itself.
     pub address: Option<SocketAddr>,
+    /// Whoever comes by a socket is a proxy that the configuration names.
+    pub has_named_sockets: bool,
     /// Further names, as configured.
     pub hosts: Vec<String>,
 }
@@ -78,9 +83,9 @@ impl Facing {
             Ok(host) => host,
             Err(problem) => return Some(problem),
         };
-        let (true, Some(address)) = (is_open, self.address) else {
+        if !is_open || self.has_named_sockets && self.address.is_none() {
             return None;
-        };
+        }
         let is_read = [Method::GET, Method::HEAD].contains(head.method);
         if is_read && OF_MONITORS.contains(&head.uri.path()) {
             return None;
@@ -91,7 +96,8 @@ impl Facing {
                 self.section
             )));
         }
-        if let Some(host) = host.filter(|host| !self.is_own(host, address)) {
+        let is_misled = |host: &&str| self.address.is_some_and(|address| !self.is_own(host, address));
+        if let Some(host) = host.filter(is_misled) {
             let detail = format!(
                 "{host} is no name of this listener: use its address, or name it in [{}] hosts",
                 self.section
@@ -165,6 +171,7 @@ mod tests {
             scheme: "http",
             section: "admin",
             address: Some("127.0.0.1:8081".parse().unwrap()),
+            has_named_sockets: false,
             hosts: vec!["ops.internal".to_owned()],
         }
     }
@@ -212,14 +219,29 @@ mod tests {
             let monitored = status(&facing(), "GET /livez", &[("host", host)], true);
             assert_eq!(monitored, 0, "{host}");
         }
-        let in_files = Facing {
-            address: None,
-            ..facing()
-        };
-        assert_eq!(
-            status(&in_files, "POST /api/orders/retry", &[("host", "x")], true),
-            0
-        );
+    }
+
+    #[test]
+    fn a_socket_in_the_file_system_has_no_name_and_takes_nothing_of_a_proxy_that_is_not_named() {
+        let host = ("host", "x");
+        for (headers, expected) in [
+            (&[host, JSON][..], 0),
+            (&[host, JSON, ("x-real-ip", "192.0.2.1")], 403),
+            (&[host, JSON, ("forwarded", "for=192.0.2.1")], 403),
+            (&[host, JSON, ("origin", "http://evil.test")], 403),
+            (&[host, JSON, ("sec-fetch-site", "cross-site")], 403),
+            (&[host], 415),
+        ] {
+            let mut in_files = Facing {
+                address: None,
+                ..facing()
+            };
+            let change = "POST /api/orders/retry";
+            assert_eq!(status(&in_files, change, headers, true), expected, "{headers:?}");
+            assert_eq!(status(&in_files, change, headers, false), 0, "{headers:?}");
+            in_files.has_named_sockets = true;
+            assert_eq!(status(&in_files, change, headers, true), 0, "{headers:?}");
+        }
     }
 
     #[test]
@@ -265,6 +287,8 @@ mod tests {
             ),
             (&[OWN, JSON, ("x-forwarded-for", "192.0.2.1")], 403),
             (&[OWN, JSON, ("via", "1.1 proxy")], 403),
+            (&[OWN, JSON, ("x-real-ip", "192.0.2.1")], 403),
+            (&[OWN, JSON, ("cf-connecting-ip", "192.0.2.1")], 403),
         ] {
             assert_eq!(status(&facing(), change, headers, true), expected, "{headers:?}");
             assert_eq!(status(&facing(), change, headers, false), 0, "{headers:?}");

@@ -1,6 +1,8 @@
 //! Sockets: plain, TLS, or in the file system; bounded in number, and emptied in order when the daemon stops.
 
+use std::fs::Permissions;
 use std::net::SocketAddr;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -27,6 +29,8 @@ const CONNECTIONS_OF_ONE_MAX: usize = 1_024;
 const CONNECTIONS_OF_ONE_IN: usize = 4;
 /// Open files that are not for storefronts' connections: the databases of each thread, the org, operators.
 const FILES_KEPT: u64 = 512;
+/// Of a socket in the file system: for the user and the group of the daemon.
+const SOCKET_MODE: u32 = 0o660;
 /// How long a client may take for a handshake.
 const HANDSHAKE_MAX: Duration = Duration::from_secs(10);
 /// How long the requests at hand may take once the daemon stops.
@@ -83,7 +87,10 @@ impl Listener {
                 if std::fs::symlink_metadata(path).is_ok_and(|found| is_socket(&found)) {
                     std::fs::remove_file(path)?;
                 }
-                Socket::Unix(UnixListener::bind(path)?, path.clone())
+                let socket = UnixListener::bind(path)?;
+                // Its owner's and its group's, whatever the mask of new files is here.
+                std::fs::set_permissions(path, Permissions::from_mode(SOCKET_MODE))?;
+                Socket::Unix(socket, path.clone())
             }
         };
         let tls = tls.map(acceptor).transpose()?;
@@ -103,11 +110,12 @@ impl Listener {
     }
 
     /// As pages see it: `section` is that of the configuration, `hosts` further names.
-    pub fn facing(&self, section: &'static str, hosts: Vec<String>) -> Facing {
+    pub fn facing(&self, section: &'static str, hosts: Vec<String>, has_named_sockets: bool) -> Facing {
         Facing {
             scheme: if self.0.tls.is_some() { "https" } else { "http" },
             section,
             address: self.local_addr(),
+            has_named_sockets,
             hosts,
         }
     }

@@ -33,7 +33,11 @@ const LINK_CHARS: usize = 2 * (8 + NONCE_BYTES + 32);
 /// known to nobody: nobody gets in by it, and the log says why.
 pub fn token(dir: &Path) -> Option<String> {
     let path = dir.join(FILE_NAME);
-    match read_file(&path) {
+    let own = |(token, owner)| match owner == rustix::process::geteuid().as_raw() {
+        true => Ok(token),
+        false => Err(io::Error::other("it is another user's")),
+    };
+    match read_file(&path).and_then(own) {
         Ok(token) => return Some(token),
         Err(error) if error.kind() == io::ErrorKind::NotFound => {}
         Err(error) => tracing::warn!(
@@ -58,10 +62,11 @@ pub fn token(dir: &Path) -> Option<String> {
 
 /// There is no token to make a link of.
 #[derive(Debug, thiserror::Error)]
-#[error("{path} cannot be used ({source}): {}", remedy(.source))]
+#[error("{path} cannot be used ({why}): {}", remedy(.why))]
 pub struct Unusable {
     path: PathBuf,
-    source: io::Error,
+    /// Told in the sentence, and so no source beside it.
+    why: io::Error,
 }
 
 fn remedy(error: &io::Error) -> &'static str {
@@ -75,15 +80,25 @@ fn remedy(error: &io::Error) -> &'static str {
 /// The token that a daemon has made in a state directory.
 pub fn read(dir: &Path) -> Result<String, Unusable> {
     let path = dir.join(FILE_NAME);
-    read_file(&path).map_err(|source| Unusable { path, source })
+    let read = read_file(&path).map_err(|why| Unusable { path, why });
+    read.map(|(token, _)| token)
 }
 
-fn read_file(path: &Path) -> io::Result<String> {
-    let no_link = OFlags::NOFOLLOW.bits().cast_signed();
+/// The token in a file, and whose file that is.
+fn read_file(path: &Path) -> io::Result<(String, u32)> {
+    // Of a pipe, which nobody may ever write to, the open would not end.
+    let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK;
     let mut options = File::options();
-    let file = options.read(true).custom_flags(no_link).open(path)?;
+    options.read(true).custom_flags(flags.bits().cast_signed());
+    let file = options.open(path).map_err(|error| match error.raw_os_error() {
+        Some(code) if code == rustix::io::Errno::LOOP.raw_os_error() => io::Error::other("it is a link"),
+        _ => error,
+    })?;
     let about = file.metadata()?;
-    if !about.is_file() || about.mode() & 0o077 != 0 {
+    if !about.is_file() {
+        return Err(io::Error::other("it is no file"));
+    }
+    if about.mode() & 0o077 != 0 {
         return Err(io::Error::other("it can be read by others"));
     }
     let mut content = String::new();
@@ -91,7 +106,7 @@ fn read_file(path: &Path) -> io::Result<String> {
     let token = content.trim();
     let is_token = token.len() == TOKEN_CHARS && token.bytes().all(|byte| byte.is_ascii_hexdigit());
     is_token
-        .then(|| token.to_owned())
+        .then(|| (token.to_owned(), about.uid()))
         .ok_or_else(|| io::Error::other("it holds no token"))
 }
 
@@ -209,6 +224,15 @@ mod tests {
 
         std::fs::write(&path, "short").unwrap();
         assert_ne!(token(dir.path()).unwrap(), "short");
+
+        // A pipe that nobody writes to, and a directory.
+        std::fs::remove_file(&path).unwrap();
+        let mode = rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR;
+        rustix::fs::mknodat(rustix::fs::CWD, &path, rustix::fs::FileType::Fifo, mode, 0).unwrap();
+        let told = read(dir.path()).unwrap_err().to_string();
+        assert!(told.contains("cannot be used (it is no file): start"), "{told}");
+        let fourth = token(dir.path()).unwrap();
+        assert_eq!(read(dir.path()).unwrap(), fourth);
     }
 
     #[test]

@@ -319,6 +319,12 @@ async fn files_are_looked_at_without_the_org() {
     assert!(stdout.contains("chmod 600 "), "{stdout}");
     assert!(!stdout.contains(" login "), "the org is left alone: {stdout}");
 
+    let proxies = [("STORESYNC__ADMIN__TRUSTED_PROXIES", "0.0.0.0/0")];
+    let (_, stdout, _) = org.verb_with(&proxies, &["check", "--offline"]).await;
+    for told in ["without [[admin.tokens]]", "0.0.0.0/0 is every address"] {
+        assert!(stdout.contains(told), "{stdout}");
+    }
+
     let (exit, stdout, _) = org
         .verb_with(&[("STORESYNC__SYNC__POL_SECONDS", "1")], &["check"])
         .await;

@@ -126,15 +126,40 @@ async fn a_link_lets_one_browser_in_once() {
     while enter(&daemon, "guessed").await.status() != 429 {}
     assert_eq!(enter(&daemon, &link(&org, &daemon).await).await.status(), 303);
 
+    // A browser that logs in again has one session.
+    let again = browser().post(format!("{}/login", daemon.admin));
+    let again = again
+        .header("origin", &daemon.admin)
+        .header("cookie", cookie(&entered));
+    let again = again.form(&[("token", link(&org, &daemon).await)]);
+    let anew = cookie(&again.send().await.unwrap());
+    assert_eq!(page(&daemon, "/config", &anew).await, 200);
+    assert_eq!(page(&daemon, "/config", &cookie(&entered)).await, 303);
+
     let token = std::fs::read_to_string(org.state().join("admin.token")).unwrap();
+    for (at, says) in [
+        ("ops.example.com", "no address of the console"),
+        ("", "no address"),
+        ("javascript:alert(1)", "no address"),
+        ("https://ops.example.com/#x", "no address"),
+        ("https://ops.example.com/\u{1b}[31m", "no address"),
+    ] {
+        let (code, printed, said) = org.verb(&["login-url", "--at", at]).await;
+        assert_eq!((code, printed.as_str()), (64, ""), "{at}: {said}");
+        assert!(said.contains(says), "{said}");
+    }
     daemon.running.stop();
     assert_eq!(daemon.running.wait().code(), Some(0));
+    // No daemon would take it.
+    let (code, printed, said) = org.verb(&["login-url", "--at", &daemon.admin]).await;
+    assert_eq!((code, printed.as_str()), (75, ""), "{said}");
+    assert!(said.contains("no daemon runs in"), "{said}");
     let daemon = org.daemon().await;
     assert_eq!(
         std::fs::read_to_string(org.state().join("admin.token")).unwrap(),
         token
     );
-    assert_eq!(page(&daemon, "/config", &cookie(&entered)).await, 303);
+    assert_eq!(page(&daemon, "/config", &anew).await, 303);
     assert_eq!(enter(&daemon, &unused).await.status(), 403);
     assert_eq!(enter(&daemon, &link(&org, &daemon).await).await.status(), 303);
 }

@@ -562,6 +562,14 @@ fn a_token_is_told_apart_from_the_others_and_a_list_of_it_is_never_empty() {
         ),
         (vec![token("\" \"", &one, "")], "no name"),
         (vec![token("\"a\\nb\"", &one, "")], "no name that people can read"),
+        (
+            vec![token("\"a\\u202eb\"", &one, "")],
+            "no name that people can read",
+        ),
+        (
+            vec![token("\"Admin.Token\"", &one, "")],
+            "the name of the token that the daemon makes",
+        ),
         (vec![token("\"ana\"", empty, "")], "the empty text"),
         (
             vec![token("\"ana\"", &one, ", roles = []")],

@@ -74,6 +74,7 @@ pub(super) fn configuration(report: &mut Report, config: &Config) {
             "say what it is for, as in roles = [\"view\", \"operate\"]",
         );
     }
+    proxies(report, config);
     if config.sync.channels.is_empty() {
         report.warn(
             area,
@@ -81,6 +82,33 @@ pub(super) fn configuration(report: &mut Report, config: &Config) {
             "no channel is named: every object is polled, and changes show after a minute",
             "name \"/data/ChangeEvents\", where the org selects objects for change data capture",
         );
+    }
+}
+
+/// Proxies that are named and cannot be meant.
+fn proxies(report: &mut Report, config: &Config) {
+    let (serve, admin) = (&config.serve, &config.admin);
+    if !admin.trusted_proxies.is_empty() && admin.tokens.is_empty() {
+        report.warn(
+            Area::Configuration,
+            "[admin] trusted_proxies",
+            "it has no effect: without [[admin.tokens]] what a proxy hands on is refused",
+            "set [[admin.tokens]], or take it out",
+        );
+    }
+    for (key, named) in [
+        ("[serve] trusted_proxies", serve.proxies()),
+        ("[admin] trusted_proxies", admin.proxies()),
+    ] {
+        let networks = named.map(|named| named.networks).unwrap_or_default();
+        for network in networks.iter().filter(|network| network.prefix_len() == 0) {
+            report.warn(
+                Area::Configuration,
+                key,
+                &format!("{network} is every address: each client then says itself who it is, and no limit by address holds"),
+                "name the addresses of your proxies",
+            );
+        }
     }
 }
 

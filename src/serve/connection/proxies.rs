@@ -44,7 +44,12 @@ impl Proxies {
         let lines = headers.get_all(self.header.name());
         let mut found = None;
         for line in lines.iter().rev() {
-            for told in line.to_str().ok()?.rsplit(',') {
+            let line = line.to_str().ok()?;
+            let elements = match self.header {
+                ForwardedHeader::XForwardedFor => line.split(',').collect(),
+                ForwardedHeader::Forwarded => unquoted_split(line, ',')?,
+            };
+            for told in elements.into_iter().rev() {
                 let address = match self.header {
                     ForwardedHeader::XForwardedFor => address(told.trim())?,
                     ForwardedHeader::Forwarded => address(forwarded_for(told)?)?,
@@ -61,9 +66,24 @@ impl Proxies {
 
 /// The node of `for=` in an element of `Forwarded` (RFC 7239), without its quotes.
 fn forwarded_for(element: &str) -> Option<&str> {
-    let mut pairs = element.split(';').filter_map(|pair| pair.trim().split_once('='));
+    let pairs = unquoted_split(element, ';')?;
+    let mut pairs = pairs.into_iter().filter_map(|pair| pair.trim().split_once('='));
     let (_, node) = pairs.find(|(name, _)| name.eq_ignore_ascii_case("for"))?;
     Some(node.trim_matches('"'))
+}
+
+/// The pieces between separators that stand in no quotes, inside which a backslash is before a character that means
+/// itself; `None` where a quote is not closed. A proxy may have put the client's own words into quotes.
+fn unquoted_split(text: &str, separator: char) -> Option<Vec<&str>> {
+    let (mut is_quoted, mut is_escaped) = (false, false);
+    let pieces = text.split(|c: char| {
+        let is_plain = !is_escaped;
+        is_escaped = is_quoted && is_plain && c == '\\';
+        is_quoted ^= c == '"' && is_plain;
+        c == separator && !is_quoted
+    });
+    let pieces = pieces.collect();
+    (!is_quoted).then_some(pieces)
 }
 
 /// An address, or one with a port: `192.0.2.1`, `192.0.2.1:4711`, `2001:db8::1`, `[2001:db8::1]`, `[2001:db8::1]:4711`.
@@ -141,6 +161,12 @@ mod tests {
             ("for=_hidden", "127.0.0.1"),
             ("for=unknown", "127.0.0.1"),
             ("proto=https", "127.0.0.1"),
+            // The client's own words in quotes, as of a Host that is copied.
+            ("for=192.0.2.1;host=\"a, for=198.51.100.7\"", "192.0.2.1"),
+            ("host=\"a;for=198.51.100.7\";for=192.0.2.1", "192.0.2.1"),
+            ("for=192.0.2.1;host=\"a\\\", for=198.51.100.7;b=\"", "192.0.2.1"),
+            ("for=192.0.2.1;host=\"a\\\\\", for=192.0.2.2", "192.0.2.2"),
+            ("for=192.0.2.1;host=\"a, for=198.51.100.7", "127.0.0.1"),
         ] {
             assert_eq!(source(&named, "127.0.0.1", &[line]), of(expected), "{line}");
         }

@@ -211,6 +211,10 @@ pub async fn enter(
         Ok(()) => "/",
         Err(_) => "/orders",
     };
+    // The one that the browser had is not used any more.
+    if let Some(before) = session_id(&world, &headers) {
+        sessions.end(&before);
+    }
     let Some(id) = sessions.begin(entry, now) else {
         let sentence = "no session can be begun, because this machine gives no random bytes: try again";
         return shown(&world, StatusCode::SERVICE_UNAVAILABLE, Some(sentence));

@@ -1,5 +1,6 @@
 //! A token opens what it is for, and nothing else, at every address that the daemon itself lists.
 
+use std::os::unix::fs::PermissionsExt as _;
 use std::sync::LazyLock;
 
 use aws_lc_rs::digest::{SHA256, digest};
@@ -300,6 +301,20 @@ async fn other_machines_are_served_over_tls_with_tokens_only() {
             .unwrap()
             .status(),
         200
+    );
+    let by_proxy = by_socket
+        .get("http://localhost/api/orders")
+        .header("x-real-ip", "192.0.2.1");
+    assert_eq!(
+        by_proxy.send().await.unwrap().status(),
+        403,
+        "a proxy publishes the desk"
+    );
+    let mode = socket.metadata().unwrap().permissions().mode();
+    assert_eq!(
+        mode & 0o777,
+        0o660,
+        "for its owner and its group, as the manual says"
     );
     daemon.0.stop();
     assert!(!socket.exists(), "the socket is left behind");
