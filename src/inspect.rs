@@ -23,8 +23,9 @@ pub mod replay;
 pub mod status;
 pub mod verify;
 
-use std::io::Write;
+use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 
 use serde_json::Value;
 
@@ -66,11 +67,14 @@ fn state_dir(config: Option<&Path>, given: Option<&Path>) -> Result<PathBuf, Con
     }
 }
 
-/// Who is at the keyboard, as far as the system tells.
+/// Who is at the keyboard, as far as the system tells, and that it is a keyboard: no token is taken for a user.
 fn actor() -> String {
     let names = ["SUDO_USER", "USER", "LOGNAME"];
     let name = names.iter().find_map(|name| std::env::var(name).ok());
-    name.unwrap_or_else(|| "command line".to_owned())
+    name.map_or_else(
+        || "command line".to_owned(),
+        |name| format!("{name} (command line)"),
+    )
 }
 
 /// Writes to the audit what is done next. A directory that never had an outbox is no daemon's, and has no audit.
@@ -81,9 +85,27 @@ fn write_down(dir: &Path, line: &Line) -> Result<(), DeskError> {
     }
 }
 
-/// Prints to standard output. Whoever closed it has read enough. What the org or a storefront sent commands no terminal.
+/// Why something could not be printed.
+static UNPRINTED: OnceLock<io::Error> = OnceLock::new();
+
+/// Prints to standard output. What the org or a storefront sent commands no terminal. That something could not be printed
+/// is told at the end, by [`printed`].
 fn print(text: &str) {
-    drop(std::io::stdout().write_all(without_commands(text).as_bytes()));
+    note_printed(io::stdout().write_all(without_commands(text).as_bytes()));
+}
+
+fn note_printed(written: io::Result<()>) {
+    match written {
+        // Whoever closed it has read enough.
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => drop(UNPRINTED.set(error)),
+        _ => {}
+    }
+}
+
+/// Whether all that was printed is there.
+pub fn printed() -> Result<(), &'static io::Error> {
+    note_printed(io::stdout().flush());
+    UNPRINTED.get().map_or(Ok(()), Err)
 }
 
 fn without_commands(text: &str) -> String {
@@ -91,7 +113,8 @@ fn without_commands(text: &str) -> String {
     text.replace(commands, "\u{fffd}")
 }
 
-fn print_json(value: &Value) {
+/// The same of a value.
+pub fn print_json(value: &Value) {
     print(&format!("{value:#}\n"));
 }
 

@@ -12,6 +12,7 @@ use storesync::cli::{Cli, Command, EventsCommand, Exit};
 use storesync::config::Config;
 use storesync::model::clock::Clock;
 use storesync::{daemon, failpoint, inspect, telemetry};
+use tokio_util::sync::CancellationToken;
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -40,7 +41,15 @@ fn main() -> ExitCode {
     };
     telemetry::init(cli.log, if serves(&cli.command) { "info" } else { "warn" });
     match run(cli) {
-        Ok(exit) => exit.into(),
+        Ok(exit) => match inspect::printed() {
+            Ok(()) => exit.into(),
+            Err(error) => {
+                eprintln!(
+                    "storesync: not all could be printed ({error}): make room where standard output leads to, and ask again"
+                );
+                Exit::Temporary.into()
+            }
+        },
         Err(error) => {
             eprintln!("storesync: {error:#}");
             daemon::exit_of(&error).into()
@@ -58,11 +67,25 @@ fn serves(command: &Command) -> bool {
     }
 }
 
+/// Whether a command has something to finish when it is stopped.
+fn is_stopped(command: &Command) -> bool {
+    match command {
+        Command::Status(_) | Command::Events(EventsCommand::Tail(_)) => true,
+        #[cfg(feature = "sandbox")]
+        Command::Demo(_) => true,
+        command => serves(command),
+    }
+}
+
 fn run(cli: Cli) -> anyhow::Result<Exit> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let config = cli.config.as_deref();
     let ended = runtime.block_on(async {
-        let stop = daemon::stop_on_signals()?;
+        let stop = match is_stopped(&cli.command) {
+            true => daemon::stop_on_signals()?,
+            // Ended by the first signal, as programs are that have nothing to finish.
+            false => CancellationToken::new(),
+        };
         match cli.command {
             Command::Run => {
                 let config = Config::load(config)?;
@@ -119,7 +142,7 @@ fn decode_event(schema: &Path) -> Exit {
     let payload = std::io::read_to_string(std::io::stdin()).context("read the payload from standard input");
     match payload.and_then(|payload| inspect::decode::run(schema, &payload)) {
         Ok(event) => {
-            println!("{event:#}");
+            inspect::print_json(&event);
             Exit::Ok
         }
         Err(error) => {

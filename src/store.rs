@@ -21,6 +21,7 @@ pub mod journal;
 pub mod note;
 pub mod outbox;
 pub mod pairing;
+mod plain;
 pub mod polls;
 pub mod priority;
 pub mod reader;

@@ -6,8 +6,9 @@
 
 use std::sync::Arc;
 
-use anyhow::{Context as _, anyhow};
+use anyhow::Context as _;
 use listenfd::ListenFd;
+use rustix::net::sockopt::socket_acceptconn;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::net::TcpListener;
 
@@ -135,10 +136,16 @@ impl Given {
         let mut sockets = Vec::new();
         for place in 0..handed.len() {
             let name = names.next().unwrap_or_default();
-            let socket = handed.take_tcp_listener(place).with_context(|| {
-                format!("the socket {name:?} that systemd hands over cannot be used: it must be a ListenStream= of TCP")
-            })?;
-            let socket = socket.ok_or_else(|| anyhow!("systemd hands over the socket {name:?} twice"))?;
+            let unfit = |why: &dyn std::fmt::Display| {
+                ConfigError(format!(
+                    "the socket {name:?} that systemd hands over cannot be used ({why}): it must be a ListenStream= of TCP"
+                ))
+            };
+            let socket = handed.take_tcp_listener(place).map_err(|error| unfit(&error))?;
+            let socket = socket.ok_or_else(|| unfit(&"it came twice"))?;
+            if !socket_acceptconn(&socket).is_ok_and(|listens| listens) {
+                return Err(unfit(&"nobody listens on it").into());
+            }
             socket.set_nonblocking(true)?;
             sockets.push((role(name).to_owned(), socket));
         }

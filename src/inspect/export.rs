@@ -6,7 +6,7 @@
 //! hold, personal data among it.
 
 use std::fs::File;
-use std::io::{BufRead, BufReader, BufWriter, Write};
+use std::io::{BufRead, BufReader, BufWriter, ErrorKind, Write};
 use std::path::Path;
 
 use anyhow::Context as _;
@@ -16,6 +16,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::cli::{Exit, FilterArgs};
 use crate::inbound::history::History;
+use crate::inbound::history::events::Filter;
 use crate::inspect::listing::filter;
 use crate::inspect::{Misused, actor, print, state_dir, write_down};
 use crate::model::clock::Millis;
@@ -76,24 +77,36 @@ pub fn export(config: Option<&Path>, args: &FilterArgs, state: Option<&Path>) ->
     let mut history = History::open(&dir)?;
     write_down(&dir, &noted(args))?;
     let mut out = BufWriter::new(std::io::stdout().lock());
+    let exported = events(&mut history, &filter, &mut out);
+    // Whoever closed the pipe has read enough.
+    let is_closed = |error: &anyhow::Error| {
+        let kind = error.root_cause().downcast_ref().map(std::io::Error::kind);
+        kind == Some(ErrorKind::BrokenPipe)
+    };
+    match exported {
+        Err(error) if !is_closed(&error) => Err(error),
+        _ => Ok(Exit::Ok),
+    }
+}
+
+fn events(history: &mut History, filter: &Filter, out: &mut impl Write) -> anyhow::Result<()> {
     for (id, json) in history.journal.schemas()? {
-        write(&mut out, &Line::Schema { id, json })?;
+        write(out, &Line::Schema { id, json })?;
     }
     if filter.is_empty() {
-        batches(&history.journal, &mut out)?;
+        batches(&history.journal, out)?;
     }
     let mut next = 1;
     loop {
-        let (found, then) = history.after(next, &filter)?;
+        let (found, then) = history.after(next, filter)?;
         for event in found {
-            write(&mut out, &event_line(event.kept))?;
+            write(out, &event_line(event.kept))?;
         }
         if std::mem::replace(&mut next, then) == then {
             break;
         }
     }
-    out.flush().context("write the export")?;
-    Ok(Exit::Ok)
+    out.flush().context("write the export")
 }
 
 /// What the audit has of it.

@@ -24,11 +24,9 @@ pub fn run(config: &Config, args: &LoginUrlArgs) -> anyhow::Result<Exit> {
     let token = admin_token::read(dir)?;
     // A daemon takes no link that was made before its start.
     if !is_held(dir) {
-        let sentence = format!(
-            "no daemon runs in {}: start it, and make the link then",
-            dir.display()
-        );
-        return Err(anyhow::anyhow!(sentence));
+        let dir = dir.display();
+        eprintln!("storesync: no daemon runs in {dir}: start it, and make the link then");
+        return Ok(Exit::Unavailable);
     }
     let link = admin_token::link(&token, Clock::System.now());
     let link = link

@@ -220,7 +220,7 @@ fn patch_of(set: &[String], file: Option<&Path>) -> anyhow::Result<Value> {
                 return Err(Misused(format!("{place} {}", invalid.message)).into());
             }
         };
-        edit::set(&mut patch, path, value);
+        edit::set(&mut patch, path, value).map_err(Misused)?;
     }
     Ok(patch)
 }

@@ -4,7 +4,9 @@
 //! what `--live` would change), or into the cache itself (`--live`), which wants the daemon stopped and a word typed: that moves the positions on the channels to
 //! the end of what is replayed, and what came after is asked of the org again.
 
+use std::fs::{File, Permissions};
 use std::io::BufRead;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
 use anyhow::Context as _;
@@ -12,6 +14,7 @@ use serde_json::{Value, json};
 
 use crate::cli::{Exit, ReplayArgs};
 use crate::inbound::replay::{NoPoint, Only, Point, Replayed, Span, live, replay};
+use crate::inspect::verify::NotMirrored;
 use crate::inspect::{Misused, actor, print, print_json, reader, state_dir, write_down};
 use crate::model::clock::{Clock, Millis};
 use crate::store::cache::contrast::{self, Contrast, Differing, Scope};
@@ -19,6 +22,7 @@ use crate::store::cache::{Cache, KIND, meta};
 use crate::store::database;
 use crate::store::journal::{Journal, JournalReader};
 use crate::store::outbox::audit::Line;
+use crate::store::storefront::{self, ObjectStatus};
 
 pub fn run(config: Option<&Path>, args: &ReplayArgs) -> anyhow::Result<Exit> {
     let span = match span(args) {
@@ -29,6 +33,18 @@ pub fn run(config: Option<&Path>, args: &ReplayArgs) -> anyhow::Result<Exit> {
         }
     };
     let dir = state_dir(config, args.state.as_deref())?;
+    if let Some(object) = &args.object {
+        // What cannot be read is told by whoever needs it.
+        let states = reader(&dir).map(|reader| reader.with(storefront::object_states));
+        let states = states.ok().and_then(Result::ok).unwrap_or_default();
+        let is_there = |states: Vec<ObjectStatus>| {
+            let mut objects = states.iter().map(|state| &state.object);
+            objects.any(|mirrored| mirrored.eq_ignore_ascii_case(object))
+        };
+        if !states.is_empty() && !is_there(states) {
+            return Err(Misused(NotMirrored(object.clone()).to_string()).into());
+        }
+    }
     write_down(&dir, &line(args))?;
     match (&args.into, args.live) {
         (Some(file), _) => {
@@ -71,6 +87,40 @@ fn span(args: &ReplayArgs) -> Result<Span, NoPoint> {
     })
 }
 
+/// A folder for what is thrown away, closed to other users. One that a killed process left is removed by the next; so is one
+/// that another replay has made this very moment, which then fails.
+struct Scratch {
+    dir: tempfile::TempDir,
+    /// Held as long as it is in use.
+    _lock: File,
+}
+
+impl Scratch {
+    const PREFIX: &str = ".storesync-replay-";
+
+    fn in_dir(parent: &Path) -> std::io::Result<Self> {
+        for entry in std::fs::read_dir(parent)?.flatten() {
+            let is_ours = entry.file_name().to_string_lossy().starts_with(Self::PREFIX);
+            let is_unused = || File::open(entry.path()).is_ok_and(|dir| dir.try_lock().is_ok());
+            if is_ours && is_unused() {
+                std::fs::remove_dir_all(entry.path())?;
+            }
+        }
+        let closed = Permissions::from_mode(0o700);
+        let dir = tempfile::Builder::new()
+            .prefix(Self::PREFIX)
+            .permissions(closed)
+            .tempdir_in(parent)?;
+        let lock = File::open(dir.path())?;
+        lock.lock()?;
+        Ok(Self { dir, _lock: lock })
+    }
+
+    fn path(&self) -> &Path {
+        self.dir.path()
+    }
+}
+
 /// Makes a cache of its own: in a folder beside the file, moved to its place when it is whole.
 fn into(dir: &Path, file: &Path, span: &Span) -> anyhow::Result<Replayed> {
     // A file that is there already is not written over.
@@ -86,7 +136,7 @@ fn into(dir: &Path, file: &Path, span: &Span) -> anyhow::Result<Replayed> {
         Some(parent) if !parent.as_os_str().is_empty() => parent,
         _ => Path::new("."),
     };
-    let scratch = tempfile::tempdir_in(beside).with_context(|| format!("write into {}", beside.display()))?;
+    let scratch = Scratch::in_dir(beside).with_context(|| format!("write into {}", beside.display()))?;
     let mut cache = Cache::open(scratch.path())?;
     let replayed = replay(&journal, &mut cache, span)?;
     drop(cache);
@@ -98,7 +148,8 @@ fn into(dir: &Path, file: &Path, span: &Span) -> anyhow::Result<Replayed> {
 /// Says how what the replay gives differs from the cache, whether or not the daemon runs: over an empty cache, or where
 /// a point to begin at is given, over a copy of the cache, as `--live` would.
 fn dry_run(dir: &Path, mut span: Span, as_json: bool) -> anyhow::Result<Exit> {
-    let scratch = tempfile::tempdir()?;
+    // Beside what it is made of: on the same volume, for the same users.
+    let scratch = Scratch::in_dir(dir).with_context(|| format!("write into {}", dir.display()))?;
     let connection = reader(dir)?.connection()?;
     let journal = JournalReader::open(dir)?;
     let replayed = if span.from.is_some() {

@@ -38,7 +38,7 @@ const TOLD_MAX: usize = 10_000;
 /// No object of this name is mirrored.
 #[derive(Debug, thiserror::Error)]
 #[error("{0} is not mirrored: storesync status lists what is")]
-struct NotMirrored(String);
+pub(super) struct NotMirrored(pub String);
 
 /// What came of one object.
 struct Compared {

@@ -197,7 +197,7 @@ pub fn of_error(error: &Error, key_field: &str) -> Verdict {
 }
 
 /// Codes of what is wrong with the body of a request, which is the write's own.
-const OF_THE_BODY: [&str; 3] = ["JSON_PARSER_ERROR", "LIMIT_EXCEEDED", "EXCEEDED_ID_LIMIT"];
+const OF_THE_BODY: [&str; 2] = ["LIMIT_EXCEEDED", "EXCEEDED_ID_LIMIT"];
 
 /// The org's error about a request as a whole. The org refuses a record in the part that the record is in: what it says
 /// of the whole names no record, and counts against the write only where the body itself is to blame. Statuses above

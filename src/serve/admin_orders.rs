@@ -31,16 +31,13 @@ use crate::model::clock::parse_datetime;
 use crate::model::id::is_id;
 use crate::model::state::WriteState;
 use crate::model::write::Kind;
-use crate::outbound::outbox::desk::{Action, Deed, Detail, Done, Filter, PAGE_MAX, Sought};
+use crate::outbound::outbox::desk::{Action, Deed, Detail, Done, Filter, Sought};
 use crate::serve::access::{Entry, Tokens};
 use crate::serve::operators::Operator;
 use crate::serve::problem::Problem;
-use crate::serve::query::At;
+use crate::serve::query::{self, At};
 use crate::serve::{World, reply};
 use crate::store::storefront::{Found, stores};
-
-/// Rows of a page where none is asked for.
-const PAGE_USUAL: u32 = 100;
 
 /// Who it was where no token says so, as the audit has it.
 const ACTOR: &str = "admin API";
@@ -64,7 +61,7 @@ pub struct Asked {
     text: Option<String>,
     since: Option<String>,
     until: Option<String>,
-    limit: Option<u32>,
+    limit: Option<usize>,
     cursor: Option<i64>,
 }
 
@@ -143,7 +140,7 @@ pub async fn list(
 ) -> Result<Response, Problem> {
     let asked = asked_for(asked)?;
     let filter = operator.narrowed(asked.filter(&world)?)?;
-    let limit = asked.limit.unwrap_or(PAGE_USUAL).clamp(1, PAGE_MAX);
+    let limit = query::limit_of_rows(asked.limit)?;
     let views = world
         .intake
         .outbox()
@@ -207,6 +204,7 @@ impl Wanted {
         Deed {
             actor: operator.actor(ACTOR).to_owned(),
             on_behalf_of: self.actor.clone(),
+            reason: self.reason.clone().filter(|reason| !reason.trim().is_empty()),
             action,
         }
     }

@@ -21,19 +21,15 @@ use crate::config::Role;
 use crate::model::clock::{Millis, format_datetime};
 use crate::serve::operators::Operator;
 use crate::serve::problem::Problem;
-use crate::serve::{World, reply};
+use crate::serve::{World, query, reply};
 use crate::store::outbox::Outbox;
 use crate::store::outbox::audit::Line;
-use crate::store::outbox::desk::PAGE_MAX;
 use crate::telemetry::metrics::AUDIT_FAILURES;
 
 const MINUTE: Millis = 60_000;
 
 /// Most sums that wait to be written: while the disk is full they grow.
 const SUMS_MAX: usize = 10_000;
-
-/// Entries of a page where none is asked for.
-const PAGE_USUAL: u32 = 100;
 
 /// What was read of persons and is not written down yet.
 #[derive(Debug, Default)]
@@ -157,7 +153,7 @@ pub async fn note(outbox: &Outbox, line: Line, now: Millis) {
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Asked {
-    limit: Option<u32>,
+    limit: Option<usize>,
     cursor: i64,
 }
 
@@ -172,7 +168,7 @@ pub async fn list(
         Problem::bad_request(format!("the query cannot be used: {}", error.body_text()))
     };
     let Query(asked) = asked.map_err(refused)?;
-    let limit = asked.limit.unwrap_or(PAGE_USUAL).clamp(1, PAGE_MAX);
+    let limit = query::limit_of_rows(asked.limit)?;
     let entries = world.intake.outbox().audit(asked.cursor, limit)?;
     let full = entries.len() == limit as usize;
     let next = entries.last().filter(|_| full).map(|entry| entry.seq);

@@ -19,6 +19,21 @@ const VALUE_BYTES_MAX: usize = 400;
 /// The longest cursor taken: it may hold a name of the org's.
 const CURSOR_BYTES_MAX: usize = 2_000;
 
+/// How many items a page may have, of what was asked for.
+fn limit(asked: Option<usize>) -> Result<usize, Problem> {
+    asked
+        .filter(|limit| (1..=LIMIT_MAX).contains(limit))
+        .ok_or_else(|| {
+            Problem::bad_request(format!("limit must be a number from 1 to {LIMIT_MAX}")).on_field("limit")
+        })
+}
+
+/// The same for operators' lists, whose rows are counted by the database.
+pub fn limit_of_rows(asked: Option<usize>) -> Result<u32, Problem> {
+    let limit = asked.map_or(Ok(LIMIT_DEFAULT), |asked| limit(Some(asked)))?;
+    Ok(u32::try_from(limit).unwrap_or(u32::MAX))
+}
+
 /// Names and values of a query, taken one by one.
 pub struct Asked {
     pairs: Vec<(String, String)>,
@@ -102,13 +117,10 @@ impl Asked {
     }
 
     pub fn limit(&mut self) -> Result<usize, Problem> {
-        let Some(text) = self.take("limit")? else {
-            return Ok(LIMIT_DEFAULT);
-        };
-        let limit = text.parse().ok().filter(|limit| (1..=LIMIT_MAX).contains(limit));
-        limit.ok_or_else(|| {
-            Problem::bad_request(format!("limit must be a number from 1 to {LIMIT_MAX}")).on_field("limit")
-        })
+        match self.take("limit")? {
+            Some(text) => limit(text.parse().ok()),
+            None => Ok(LIMIT_DEFAULT),
+        }
     }
 
     /// The key after which the page begins; empty for the first.

@@ -14,10 +14,9 @@ use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, PermissionsExt as
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
-use aws_lc_rs::hmac;
-use rustix::fs::OFlags;
-
 use crate::model::clock::Millis;
+use crate::store::plain;
+use aws_lc_rs::hmac;
 
 /// The file, in the state directory.
 pub const FILE_NAME: &str = "admin.token";
@@ -86,18 +85,8 @@ pub fn read(dir: &Path) -> Result<String, Unusable> {
 
 /// The token in a file, and whose file that is.
 fn read_file(path: &Path) -> io::Result<(String, u32)> {
-    // Of a pipe, which nobody may ever write to, the open would not end.
-    let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK;
-    let mut options = File::options();
-    options.read(true).custom_flags(flags.bits().cast_signed());
-    let file = options.open(path).map_err(|error| match error.raw_os_error() {
-        Some(code) if code == rustix::io::Errno::LOOP.raw_os_error() => io::Error::other("it is a link"),
-        _ => error,
-    })?;
+    let file = plain::open(path)?;
     let about = file.metadata()?;
-    if !about.is_file() {
-        return Err(io::Error::other("it is no file"));
-    }
     if about.mode() & 0o077 != 0 {
         return Err(io::Error::other("it can be read by others"));
     }

@@ -11,8 +11,9 @@ use std::time::Duration;
 
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags};
+use rustix::fs::OFlags;
 
-use crate::store::{backup, damage, outbox};
+use crate::store::{backup, damage, outbox, plain};
 
 /// What one of our database files is.
 #[derive(Clone, Copy, Debug)]
@@ -109,6 +110,8 @@ pub fn lock(dir: &Path) -> Result<StateLock, OpenError> {
         .truncate(false)
         .write(true)
         .mode(0o600)
+        // Of a pipe in its place the open would not end.
+        .custom_flags(OFlags::NONBLOCK.bits().cast_signed())
         .open(dir.join("lock"))
         .map_err(directory)?;
     let locked = File::open(dir).map_err(directory)?;
@@ -126,11 +129,11 @@ pub fn lock(dir: &Path) -> Result<StateLock, OpenError> {
 
 /// Whether a daemon holds the directory. The answer may be out of date when it is given.
 pub fn is_held(dir: &Path) -> bool {
-    let is_locked = |path: &Path| match File::open(path) {
+    let is_locked = |opened: std::io::Result<File>| match opened {
         Ok(file) => matches!(file.try_lock_shared(), Err(TryLockError::WouldBlock)),
         Err(_) => false,
     };
-    is_locked(dir) || is_locked(&dir.join("lock"))
+    is_locked(File::open(dir)) || is_locked(plain::open(&dir.join("lock")))
 }
 
 /// How long to wait for another writer: the daemon's yields to readers on a busy machine.

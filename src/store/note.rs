@@ -5,7 +5,7 @@
 //! every file keeps some of: it is then that there is something to tell.
 
 use std::fs::OpenOptions;
-use std::io::{ErrorKind, Write as _};
+use std::io::{ErrorKind, Read as _, Write as _};
 use std::marker::PhantomData;
 use std::path::Path;
 
@@ -15,6 +15,7 @@ use serde::de::DeserializeOwned;
 use crate::model::calls::Calls;
 use crate::model::trouble::Hindrances;
 use crate::store::allowance::Allowance;
+use crate::store::plain;
 use crate::store::polls::Polls;
 
 /// What the org last told of its limits.
@@ -78,7 +79,9 @@ impl<T: Serialize + DeserializeOwned> Note<T> {
 
     /// What was told last.
     pub fn read(&self, dir: &Path) -> Option<T> {
-        let text = std::fs::read(dir.join(self.file_name)).ok()?;
+        let mut text = Vec::new();
+        let mut file = plain::open(&dir.join(self.file_name)).ok()?;
+        file.read_to_end(&mut text).ok()?;
         serde_json::from_slice(&text).ok()
     }
 }
@@ -106,7 +109,13 @@ mod tests {
         }
         let files = std::fs::read_dir(dir.path()).unwrap();
         assert_eq!(files.count(), 1, "nothing else is left");
-        std::fs::write(dir.path().join(note.file_name), "{").unwrap();
+        let path = dir.path().join(note.file_name);
+        std::fs::write(&path, "{").unwrap();
+        assert_eq!(note.read(dir.path()), None);
+        // A pipe that nobody writes to.
+        std::fs::remove_file(&path).unwrap();
+        let mode = rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR;
+        rustix::fs::mknodat(rustix::fs::CWD, &path, rustix::fs::FileType::Fifo, mode, 0).unwrap();
         assert_eq!(note.read(dir.path()), None);
     }
 

@@ -179,12 +179,12 @@ fn each_has_its_entry(entries: &[Value], stores: &[String; 2]) {
             ("log_in", "all", None),
             ("log_out", "all", None),
             ("reload", "SIGHUP", None),
-            ("export", "kim", None),
-            ("export", "kim", None),
-            ("repair", "kim", None),
-            ("replay", "kim", None),
-            ("release", "kim", None),
-            ("refuse", "kim", None),
+            ("export", "kim (command line)", None),
+            ("export", "kim (command line)", None),
+            ("repair", "kim (command line)", None),
+            ("replay", "kim (command line)", None),
+            ("release", "kim (command line)", None),
+            ("refuse", "kim (command line)", None),
         ]
     );
     let edit = entries.iter().find(|entry| entry["deed"] == "edit").unwrap();
@@ -280,6 +280,12 @@ async fn what_was_changed_is_found_where_it_was_and_the_end_by_a_head_alone() {
         ("nothing", "", None),
         ("deleted", "delete from audit where seq = 3", Some(3)),
         ("edited", "update audit set actor = 'lou' where seq = 4", Some(4)),
+        (
+            "said twice",
+            "update audit set about = '{\"write\":99,' || substr(about, 2) where seq = 4",
+            Some(4),
+        ),
+        ("gone", "drop table audit_details; drop table audit", Some(1)),
         (
             "reordered",
             "update audit set seq = 99 where seq = 2; update audit set seq = 2 where seq = 5;

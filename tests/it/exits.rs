@@ -208,6 +208,55 @@ async fn every_verb_ends_as_is_promised() {
     assert_eq!(seen, promised, "seen, and promised");
 }
 
+/// What of each verb is printed in any state of things.
+const PRINTING: &[(&str, &[&str])] = &[
+    ("check", &["--offline"]),
+    ("status", &[]),
+    ("status", &["--json"]),
+    ("verify", &["--object", "Product2"]),
+    ("audit list", &["--json"]),
+    ("audit verify", &[]),
+    ("orders list", &[]),
+    ("orders show", &["BAD-1"]),
+    ("orders export", &[]),
+    ("orders map", &[]),
+    ("events parked", &["--json"]),
+    ("events list", &[]),
+    ("events export", &[]),
+    ("removals list", &["--json"]),
+    ("login-url", &["--at", "http://127.0.0.1:1"]),
+    ("completions", &["bash"]),
+];
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_cannot_be_printed_is_told() {
+    let (org, _daemon, _store) = refused_orders(1).await;
+    org.verb(&["orders", "retry", "BAD-1"]).await;
+    crate::world::converge(&org).await;
+    for (verb, arguments) in PRINTING {
+        let full = std::fs::File::options().write(true).open("/dev/full").unwrap();
+        let mut command = storesync();
+        command.args(verb.split(' ')).args(*arguments);
+        command.arg("--config").arg(org.config()).stdout(full);
+        let output = tokio::task::spawn_blocking(move || command.output().unwrap());
+        let output = output.await.unwrap();
+        let told = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(75), "{verb}: {told}");
+        assert!(told.contains("No space left on device"), "{verb}: {told}");
+        // Whoever closes the pipe has read enough.
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        let mut command = storesync();
+        command.args(verb.split(' ')).args(*arguments);
+        command.arg("--config").arg(org.config()).stdout(writer);
+        let output = tokio::task::spawn_blocking(move || command.output().unwrap());
+        let output = output.await.unwrap();
+        let told = String::from_utf8_lossy(&output.stderr);
+        assert_ne!(output.status.code(), Some(75), "{verb}: {told}");
+        assert!(!told.contains("panicked"), "{verb}: {told}");
+    }
+}
+
 /// Apart from the others, since the tour takes its time.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_tour_ends_as_is_promised() {

@@ -152,7 +152,7 @@ async fn a_link_lets_one_browser_in_once() {
     assert_eq!(daemon.running.wait().code(), Some(0));
     // No daemon would take it.
     let (code, printed, said) = org.verb(&["login-url", "--at", &daemon.admin]).await;
-    assert_eq!((code, printed.as_str()), (75, ""), "{said}");
+    assert_eq!((code, printed.as_str()), (69, ""), "{said}");
     assert!(said.contains("no daemon runs in"), "{said}");
     let daemon = org.daemon().await;
     assert_eq!(

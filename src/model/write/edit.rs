@@ -78,9 +78,19 @@ pub fn edit(kind: Kind, body: &str, patch: &Value) -> Result<(Write, Vec<Change>
     Ok((write, changes))
 }
 
-/// Sets `path` in a merge patch: `customer.email`, `lines[0].quantity`, `lines.0.quantity`.
-pub fn set(patch: &mut Value, path: &str, value: Value) {
-    set_member(patch, &path.replace('[', ".").replace(']', ""), value);
+/// Most members on the way to a value: a body of a write has fewer.
+const DEPTH_MAX: usize = 16;
+
+/// Sets `path` in a merge patch: `customer.email`, `lines[0].quantity`, `lines.0.quantity`. The error is one sentence.
+pub fn set(patch: &mut Value, path: &str, value: Value) -> Result<(), String> {
+    let plain = path.replace('[', ".").replace(']', "");
+    if plain.split('.').count() > DEPTH_MAX {
+        return Err(format!(
+            "a path has at most {DEPTH_MAX} members: see what `show` prints"
+        ));
+    }
+    set_member(patch, &plain, value);
+    Ok(())
 }
 
 fn set_member(patch: &mut Value, path: &str, value: Value) {
@@ -259,9 +269,11 @@ mod tests {
     fn a_path_may_name_a_member_of_a_list() {
         for path in ["lines[0].quantity", "lines.0.quantity"] {
             let mut patch = json!({});
-            set(&mut patch, path, json!("3"));
+            set(&mut patch, path, json!("3")).unwrap();
             assert_eq!(patch, json!({"lines": {"0": {"quantity": "3"}}}), "{path}");
         }
+        let deep = vec!["a"; 5_000].join(".");
+        assert!(set(&mut json!({}), &deep, Value::Null).is_err());
     }
 
     #[test]
@@ -419,9 +431,9 @@ mod tests {
     #[test]
     fn paths_make_a_patch() {
         let mut patch = Value::Null;
-        set(&mut patch, "customer.email", json!("a@b.example"));
-        set(&mut patch, "customer.phone", Value::Null);
-        set(&mut patch, "currency", json!("EUR"));
+        set(&mut patch, "customer.email", json!("a@b.example")).unwrap();
+        set(&mut patch, "customer.phone", Value::Null).unwrap();
+        set(&mut patch, "currency", json!("EUR")).unwrap();
         assert_eq!(
             patch,
             json!({"customer": {"email": "a@b.example", "phone": null}, "currency": "EUR"})

@@ -180,7 +180,8 @@ const ANSWERS: &[(u16, &str, &str)] = &[
     (
         400,
         r#"[{"message":"Unexpected character ('}' (code 125)) at [line:1, column:9]","errorCode":"JSON_PARSER_ERROR"}]"#,
-        "attention",
+        // What is sent is always JSON: something on the way has cut it.
+        "unanswered",
     ),
     (
         400,

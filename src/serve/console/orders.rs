@@ -332,6 +332,7 @@ pub async fn deed(
             .check(Role::Edit, false)
             .map_err(|problem| Trouble::of(&problem))?;
     }
+    let reason = Some(wanted.reason.clone()).filter(|reason| !reason.trim().is_empty());
     let action = match deed.as_str() {
         "retry" => Action::Retry { reference },
         "reopen" => Action::Reopen { reference },
@@ -349,7 +350,13 @@ pub async fn deed(
     };
     let done = world
         .intake
-        .deed(Deed::new(operator.actor(ACTOR), action), world.clock.now())
+        .deed(
+            Deed {
+                reason,
+                ..Deed::new(operator.actor(ACTOR), action)
+            },
+            world.clock.now(),
+        )
         .await
         .map_err(|error| Trouble::of(&Problem::unaudited(error)))?;
     match done {

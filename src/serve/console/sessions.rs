@@ -114,7 +114,7 @@ impl Sessions {
         let failures = &mut self.lock().failures;
         failures.turn(now);
         let of_one = failures.of.get(&source).copied().unwrap_or(0);
-        let is_too_much = of_one >= FAILURES_OF_ONE_MAX || failures.all >= FAILURES_MAX;
+        let is_too_much = of_one >= FAILURES_OF_ONE_MAX || (failures.all >= FAILURES_MAX && of_one > 0);
         is_too_much.then(|| failures.since + MINUTE_MILLIS - now)
     }
 
@@ -224,9 +224,13 @@ mod tests {
                 assert_eq!(sessions.failed(address(last), 100_000).to_tell, None);
             }
         }
+        // Who has guessed nothing is looked at.
+        assert_eq!(sessions.wait(Source::Here, 100_000), None);
+        assert_eq!(sessions.wait(address(200), 100_000), None);
+        assert_eq!(sessions.failed(Source::Here, 100_000).to_tell, None);
         assert_eq!(sessions.wait(Source::Here, 100_000), Some(50_000));
         assert_eq!(sessions.wait(Source::Here, 150_000), None);
-        let untold = FAILURES_MAX;
+        let untold = FAILURES_MAX + 1;
         assert_eq!(sessions.failed(address(1), 150_000).to_tell, Some(untold));
         assert_eq!(sessions.wait(address(1), 150_000), None);
     }

@@ -347,7 +347,15 @@ pub enum Verdict {
 
 fn verify(connection: &Connection, known: Option<&KnownHead>) -> rusqlite::Result<Verdict> {
     let (mut head, mut erased) = (Head::default(), 0);
-    let mut statement = connection.prepare(&format!("{ENTRIES} order by seq"))?;
+    let mut statement = match connection.prepare(&format!("{ENTRIES} order by seq")) {
+        Err(error) if error.to_string().contains("no such table") => {
+            return Ok(Verdict::Broken {
+                seq: 1,
+                why: "the tables of the audit are gone",
+            });
+        }
+        prepared => prepared?,
+    };
     let mut rows = statement.query([])?;
     while let Some(row) = rows.next()? {
         let entry = entry(row)?;
@@ -357,7 +365,9 @@ fn verify(connection: &Connection, known: Option<&KnownHead>) -> rusqlite::Resul
             return broken("it is missing");
         }
         let hash = entry.chained(&head.hash);
-        if entry.hash != hash {
+        // A text that is read as it was, and says more.
+        let is_plain = shown(row, 6)?.is_some_and(|text| text == json!(entry.about).to_string());
+        if entry.hash != hash || !is_plain {
             return broken("it is not what was written there");
         }
         match (&entry.detail_hash, &entry.detail) {

@@ -225,6 +225,7 @@ async fn a_dry_run_tells_what_differs_and_a_live_one_asks_first() {
     let after = state();
     assert_eq!(after.0, "Second");
     assert_ne!(after.1, before.1);
+    a_killed_replay_leaves_nothing_to_the_next(&org).await;
     // What came after is asked of the org again, and the journal still tells how the cache came about.
     let mut daemon = org.daemon().await;
     daemon.live().await;
@@ -234,6 +235,47 @@ async fn a_dry_run_tells_what_differs_and_a_live_one_asks_first() {
     let (exit, _, problem) = org.verb(&["replay", "--into", file.to_str().unwrap()]).await;
     assert_eq!(exit, 0, "{problem}");
     assert_eq!(everything(&file), everything(&org.state().join("cache.db")));
+}
+
+/// What a replay makes beside the state directory's files: it holds values of persons.
+fn scratches(org: &Sandbox) -> Vec<std::path::PathBuf> {
+    let entries = std::fs::read_dir(org.state()).unwrap();
+    let paths = entries.map(|entry| entry.unwrap().path());
+    paths
+        .filter(|path| path.to_string_lossy().contains(".storesync-replay-"))
+        .collect()
+}
+
+async fn a_killed_replay_leaves_nothing_to_the_next(org: &Sandbox) {
+    use std::os::unix::fs::PermissionsExt as _;
+    let (exit, _, problem) = org.verb(&["replay", "--dry-run", "--object", "Nope"]).await;
+    assert!(
+        exit == 64 && problem.contains("Nope is not mirrored"),
+        "{exit} {problem}"
+    );
+    for name in ["TERM", "INT", "KILL"] {
+        let mut command = crate::world::storesync();
+        command
+            .args(["replay", "--dry-run", "--config"])
+            .arg(org.config());
+        let mut child = command.spawn().unwrap();
+        let before = scratches(org);
+        eventually("it has begun", async || (scratches(org) != before).then_some(())).await;
+        for scratch in scratches(org) {
+            let mode = scratch.metadata().unwrap().permissions().mode();
+            assert_eq!(mode & 0o777, 0o700, "{}", scratch.display());
+        }
+        // It may have ended by itself.
+        let kill = std::process::Command::new("kill")
+            .args([&format!("-{name}"), &child.id().to_string()])
+            .status();
+        drop(kill);
+        let ended = tokio::task::spawn_blocking(move || child.wait().unwrap());
+        drop(ended.await.unwrap());
+    }
+    let (exit, said, problem) = org.verb(&["replay", "--dry-run"]).await;
+    assert!(exit <= 1, "{exit} {said} {problem}");
+    assert_eq!(scratches(org), Vec::<std::path::PathBuf>::new());
 }
 
 /// Of a record that a repair found gone, a replay of that record alone tells so too.

@@ -89,7 +89,9 @@ async fn a_refused_order_is_shown_edited_and_sent_beside_the_running_daemon() {
         .await;
     let (_, shown, _) = org.verb(&["orders", "show", "BAD-1"]).await;
     assert!(
-        shown.contains("edit by kim") && shown.contains("edit by lou") && shown.contains("retry by "),
+        shown.contains("edit by kim (command line)")
+            && shown.contains("edit by lou (command line)")
+            && shown.contains("retry by "),
         "{shown}"
     );
 }
@@ -350,7 +352,7 @@ async fn an_edit_is_taken_as_far_as_intake_would_take_it() {
         let (code, _, said) = org.verb(&["orders", "edit", "BAD-1", "--set", &set]).await;
         assert!(code == 1 && said.contains(told), "{set}: {code} {said}");
         let mut patch = json!({});
-        storesync::model::write::edit::set(&mut patch, path, json!(value));
+        storesync::model::write::edit::set(&mut patch, path, json!(value)).unwrap();
         let edit = json!({"actor": "kim", "patch": patch});
         let (status, answer) = daemon.admin_post("/api/orders/BAD-1/edit", &edit).await;
         assert!(

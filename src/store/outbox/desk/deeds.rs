@@ -22,6 +22,8 @@ pub struct Deed {
     pub actor: String,
     /// Whom the actor says that it is for.
     pub on_behalf_of: Option<String>,
+    /// Why, where that is said and the action has none of its own.
+    pub reason: Option<String>,
     pub action: Action,
 }
 
@@ -57,6 +59,7 @@ impl Deed {
         Self {
             actor: actor.into(),
             on_behalf_of: None,
+            reason: None,
             action,
         }
     }
@@ -64,7 +67,7 @@ impl Deed {
     pub(super) fn run(&self, connection: &Connection, now: Millis) -> rusqlite::Result<Done> {
         let reason = match &self.action {
             Action::Discard { reason, .. } => reason.as_str(),
-            _ => "",
+            _ => self.reason.as_deref().unwrap_or_default(),
         };
         let named = [
             reason,
@@ -259,6 +262,7 @@ impl Deed {
         now: Millis,
     ) -> rusqlite::Result<Done> {
         let who = (self.actor.as_str(), self.on_behalf_of.as_deref());
+        let reason = reason.or(self.reason.as_deref());
         let line = of_writes::line(connection, (row.sequence, action), who, (reason, changes))?;
         audit::append(connection, &line, now)?;
         Ok(Done::Changed {
