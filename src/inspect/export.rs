@@ -147,7 +147,10 @@ fn batches(journal: &JournalReader, out: &mut impl Write) -> anyhow::Result<()> 
 }
 
 fn write(out: &mut impl Write, line: &Line) -> anyhow::Result<()> {
-    serde_json::to_writer(&mut *out, line).context("write the export")?;
+    let written = serde_json::to_writer(&mut *out, line);
+    written
+        .map_err(std::io::Error::from)
+        .context("write the export")?;
     out.write_all(b"\n").context("write the export")
 }
 
