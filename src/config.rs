@@ -76,6 +76,8 @@ pub struct Org {
     /// Domains besides Salesforce's that the token may be sent to.
     #[serde(default)]
     pub hosts: Vec<String>,
+    /// Where the org has to be: the letters that its instance's name begins with.
+    pub region: Option<String>,
 }
 
 /// How the daemon logs in.
@@ -113,6 +115,16 @@ impl Org {
             .into_iter()
             .filter_map(|(key, path)| Some((key, path.as_deref()?)))
             .collect()
+    }
+
+    fn check_region(&self) -> Result<(), ConfigError> {
+        let is_region = |region: &str| !region.is_empty() && region.chars().all(|c| c.is_ascii_alphabetic());
+        match &self.region {
+            Some(region) if !is_region(region) => Err(ConfigError(format!(
+                "[org] region is {region:?}: give the letters that the instance's name begins with, as DEU of DEU12"
+            ))),
+            _ => Ok(()),
+        }
     }
 
     /// Secrets are sent in clear to this machine alone.
@@ -421,6 +433,7 @@ impl Config {
     fn check(&self) -> Result<(), ConfigError> {
         let (serve, admin) = (&self.serve, &self.admin);
         self.org.check_login()?;
+        self.org.check_region()?;
         serve.check_reach(&serve.listen)?;
         admin.check_reach(&admin.listen)?;
         check_kinds(&serve.tokens, &admin.tokens)?;

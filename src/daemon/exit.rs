@@ -3,6 +3,7 @@
 use crate::cli::Exit;
 use crate::config::ConfigError;
 use crate::inbound::history::NoJournal;
+use crate::inbound::prepare::OtherRegion;
 use crate::inbound::replay::ReplayError;
 use crate::inspect::Misused;
 use crate::inspect::NoCache;
@@ -15,7 +16,7 @@ use crate::store::outbox::desk::DeskError;
 /// The exit status that an error calls for.
 pub fn exit_of(error: &anyhow::Error) -> Exit {
     for cause in error.chain() {
-        if cause.is::<ConfigError>() || cause.is::<OtherOrg>() {
+        if cause.is::<ConfigError>() || cause.is::<OtherOrg>() || cause.is::<OtherRegion>() {
             return Exit::Configuration;
         }
         if cause.is::<Misused>() {

@@ -27,7 +27,8 @@ const ROOM_INTERVAL: Duration = Duration::from_millis(500);
 /// Asks the org what there is to mirror, and makes the tables and their indexes.
 pub(super) async fn prepare(world: &World, cache: &mut Cache, journal: &mut Journal) -> anyhow::Result<Plan> {
     let (sync, now) = (&world.config.sync, world.clock.now());
-    let plan = inbound::prepare(&world.org, &world.pubsub, cache, journal, sync, now).await?;
+    let region = world.config.org.region.as_deref();
+    let plan = inbound::prepare(&world.org, &world.pubsub, cache, journal, (sync, region), now).await?;
     let stores: Vec<BookStore> = sync.stores.iter().map(book_store).collect();
     storefront::prepare(cache.connection(), &stores).context("make the storefront's views")?;
     for (object, field) in storefront::gaps(cache.connection())? {

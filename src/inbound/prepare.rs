@@ -17,6 +17,7 @@ use crate::model::clock::Millis;
 use crate::model::row::Table;
 use crate::salesforce::describe::Describe;
 use crate::salesforce::pubsub::PubSub;
+use crate::salesforce::setup::region;
 use crate::salesforce::{Error, Org};
 use crate::store::cache::fields::Evolved;
 use crate::store::cache::repairs::{Entry, Kind, reason};
@@ -124,6 +125,9 @@ impl Planned {
 pub struct Found {
     pub org_id: String,
     pub instance_url: String,
+    /// Journals of versions before do not have it.
+    #[serde(default)]
+    pub instance_name: Option<String>,
     /// The objects to mirror, whether the org has them or not.
     pub names: Vec<String>,
     pub objects: Vec<Planned>,
@@ -137,6 +141,36 @@ pub struct Found {
 )]
 pub struct NothingToMirror;
 
+/// An org whose data are not where they have to be.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "the org is on {instance} and [org] region is {wanted}: use the org that is there, or change the key"
+)]
+pub struct OtherRegion {
+    instance: String,
+    wanted: String,
+}
+
+/// The instance that the org is on, where it has to be.
+async fn instance(org: &Org, wanted: Option<&str>) -> anyhow::Result<Option<String>> {
+    let found = org
+        .instance_name()
+        .await
+        .context("the org's instance cannot be asked for")?;
+    match (&found, wanted) {
+        (Some(instance), Some(wanted)) if !region(instance).eq_ignore_ascii_case(wanted) => {
+            let (instance, wanted) = (format!("the instance {instance}"), wanted.to_owned());
+            Err(OtherRegion { instance, wanted }.into())
+        }
+        (None, Some(wanted)) => {
+            let instance = "an instance that it does not show to this user".to_owned();
+            let wanted = wanted.to_owned();
+            Err(OtherRegion { instance, wanted }.into())
+        }
+        _ => Ok(found),
+    }
+}
+
 /// Binds the cache to the org, makes the tables and decides how each object is kept current. What the org said is
 /// written down in the journal first.
 pub async fn prepare(
@@ -144,11 +178,12 @@ pub async fn prepare(
     pubsub: &PubSub,
     cache: &mut Cache,
     journal: &mut Journal,
-    config: &config::Sync,
+    (config, region): (&config::Sync, Option<&str>),
     now: Millis,
 ) -> anyhow::Result<Plan> {
     let session = org.session().await?;
     cache.claim_org(&session.org_id)?;
+    let instance_name = instance(org, region).await?;
     let names = mapping::objects(config);
     let members = own_members(org, config).await?;
     let looked: Vec<Option<Planned>> = stream::iter(&names)
@@ -170,6 +205,7 @@ pub async fn prepare(
     let found = Found {
         org_id: session.org_id.clone(),
         instance_url: session.instance_url.clone(),
+        instance_name,
         names,
         objects,
         channels: config.channels.clone(),
@@ -222,6 +258,7 @@ pub(super) fn establish(
     let channels = channels(cache, found, now)?;
     let mut batch = cache.batch()?;
     batch.is_batch(number);
+    batch.note_instance_name(found.instance_name.as_deref())?;
     batch.commit()?;
     Ok(channels)
 }

@@ -87,9 +87,10 @@ fn as_text(status: &Value) -> String {
     let is_sending = status["running"] == true && status["orders_problem"].is_null();
     let mut lines = vec![
         format!(
-            "daemon {running}, org {} at {}",
+            "daemon {running}, org {} at {} (instance {})",
             words(&status["org_id"]),
-            words(&status["instance_url"])
+            words(&status["instance_url"]),
+            words(&status["instance_name"])
         ),
         format!(
             "{}, {} s behind the org{}",

@@ -30,7 +30,25 @@ pub enum PersonType {
     Unavailable { names: Vec<String> },
 }
 
+/// The region that the name of an instance tells of, which no field of the org does: `DEU` of `DEU12`.
+pub fn region(instance: &str) -> &str {
+    let end = instance.find(|c: char| !c.is_ascii_alphabetic());
+    &instance[..end.unwrap_or(instance.len())]
+}
+
 impl Org {
+    /// The name of the instance that the org is on; `None` where the org does not show it.
+    pub async fn instance_name(&self) -> Result<Option<String>, Error> {
+        let found = self
+            .query("SELECT InstanceName FROM Organization", Scope::Live)
+            .await;
+        match found {
+            Ok(page) => Ok(page.records.first().map(|row| text(row, "InstanceName"))),
+            Err(error) if error.is_hidden() => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
     /// The order statuses in their order; `None` where the org does not show their classes.
     pub async fn order_statuses(&self) -> Result<Option<Vec<OrderStatus>>, Error> {
         let soql = "SELECT ApiName, StatusCode, IsDefault FROM OrderStatus ORDER BY SortOrder";

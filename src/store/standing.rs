@@ -30,6 +30,7 @@ const LISTED_MAX: usize = 50;
 pub struct Standing {
     pub org_id: Option<String>,
     pub instance_url: Option<String>,
+    pub instance_name: Option<String>,
     pub objects: Vec<ObjectState>,
     pub loads: Vec<Progress>,
     pub missing: Vec<Missing>,
@@ -68,6 +69,7 @@ impl Standing {
         Ok(Self {
             org_id: meta(&transaction, "org_id")?,
             instance_url: meta(&transaction, "instance_url")?,
+            instance_name: meta(&transaction, "instance_name")?,
             objects: objects::objects(&transaction)?,
             loads: loads::loads(&transaction)?,
             missing: fields::missing(&transaction)?,
@@ -116,6 +118,7 @@ impl Standing {
             "files": self.hindrances.files_as_json(),
             "org_id": self.org_id,
             "instance_url": self.instance_url,
+            "instance_name": self.instance_name,
             "objects": objects,
             "channels": channels,
             "repairs": self.repairs(now),

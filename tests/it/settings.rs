@@ -56,6 +56,7 @@ const SEEN: &[(&str, &str)] = &[
     ("org.audience", LOGINS),
     ("org.api_version", BARRED),
     ("org.hosts", INSTANCE),
+    ("org.region", "an_org_that_is_elsewhere_is_not_mirrored"),
     ("sync.profile", BOOKS),
     ("sync.channels", "channels_of_every_form_are_followed_together"),
     ("sync.objects", BOOKS),

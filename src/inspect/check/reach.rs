@@ -10,6 +10,7 @@ use crate::inspect::check::{Area, Report};
 use crate::model::clock::Clock;
 use crate::salesforce::pubsub::PubSub;
 use crate::salesforce::rest::ApiUsage;
+use crate::salesforce::setup;
 use crate::salesforce::{Error, Org};
 
 /// A login by JWT is refused beyond three minutes; half of it is time to act.
@@ -110,9 +111,34 @@ pub(super) async fn login(report: &mut Report, config: &config::Org, clock: &Clo
     if !speaks(report, config, &versions) {
         return None;
     }
+    instance(report, config.region.as_deref(), &org).await;
     let user = user(report, &org).await;
     let pubsub = pubsub(report, &org).await?;
     Some(World { org, pubsub, user })
+}
+
+/// Where the org is, and whether that is where it has to be.
+async fn instance(report: &mut Report, wanted: Option<&str>, org: &Org) {
+    let name = match org.instance_name().await {
+        Ok(Some(name)) => name,
+        Ok(None) => "none that it shows".to_owned(),
+        Err(error) => format!("none that it tells of ({error})"),
+    };
+    let region = setup::region(&name);
+    let told = format!("the org is on the instance {name}");
+    match wanted {
+        Some(wanted) if !region.eq_ignore_ascii_case(wanted) => {
+            let told = format!("{told}, and [org] region is {wanted}");
+            let remedy =
+                "use the org that is there, or change the key: the daemon does not start for this one";
+            report.fail(Area::Login, "instance", &told, remedy);
+        }
+        _ => drop(
+            report
+                .ok(Area::Login, "instance", &told)
+                .with("instance_name", name),
+        ),
+    }
 }
 
 /// What the org speaks, asked without a login: the first that shows whether there is a way to it.

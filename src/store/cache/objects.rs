@@ -196,6 +196,20 @@ impl Batch<'_> {
         Ok(changed > 0)
     }
 
+    /// Notes the name of the instance that the org is on.
+    pub fn note_instance_name(&mut self, name: Option<&str>) -> rusqlite::Result<()> {
+        match name {
+            Some(name) => self.transaction.execute(
+                "insert into _meta values ('instance_name', ?1) on conflict do update set value = excluded.value",
+                [name],
+            ),
+            None => self
+                .transaction
+                .execute("delete from _meta where key = 'instance_name'", []),
+        }
+        .map(drop)
+    }
+
     /// As [`Cache::claim_instance`], within the transaction.
     pub fn claim_instance(&mut self, url: &str, now: Millis) -> rusqlite::Result<Option<String>> {
         let stored = meta::<String>(&self.transaction, "instance_url")?;

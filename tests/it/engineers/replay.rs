@@ -254,7 +254,7 @@ async fn a_killed_replay_leaves_nothing_to_the_next(org: &Sandbox) {
         "{exit} {problem}"
     );
     for name in ["TERM", "INT", "KILL"] {
-        let mut command = crate::world::storesync();
+        let mut command = storesync();
         command
             .args(["replay", "--dry-run", "--config"])
             .arg(org.config());

@@ -339,3 +339,43 @@ async fn a_person_account_follows_its_contact() {
         .await;
     assert!(!parked.contains("of another record"), "{parked}");
 }
+
+/// The sandbox is on SBX1; what moves an org to another region is another instance's name.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_org_that_is_elsewhere_is_not_mirrored() {
+    let org = Sandbox::start(&["--stores", "1"]).await;
+    let here = [FEW_OBJECTS, ("STORESYNC__ORG__REGION", "sbx")];
+    let mut daemon = org.daemon_with(&here).await;
+    daemon.live().await;
+    assert_eq!(status(&org).await["instance_name"], "SBX1");
+    let (_, told, _) = org.verb(&["status"]).await;
+    assert!(told.contains("(instance SBX1)"), "{told}");
+    let (_, told, _) = org.verb_with(&here, &["check"]).await;
+    assert!(told.contains("the org is on the instance SBX1"), "{told}");
+    daemon.running.stop();
+    daemon.running.wait();
+
+    org.fault(json!({"path": "Organization", "fault": {"edit": {"replace": ["SBX1", "DEU12"]}}}))
+        .await;
+    let (exit, told, _) = org.verb_with(&here, &["check"]).await;
+    let expected = "the org is on the instance DEU12, and [org] region is sbx";
+    assert!(exit == 78 && told.contains(expected), "{exit} {told}");
+    let (exit, said) = org.refused_daemon(&here);
+    let expected = "the org is on the instance DEU12 and [org] region is sbx";
+    assert!(exit == Some(78) && said.contains(expected), "{exit:?} {said}");
+    let there = [FEW_OBJECTS, ("STORESYNC__ORG__REGION", "DEU")];
+    let daemon = org.daemon_with(&there).await;
+    daemon.live().await;
+    eventually("the instance is told", async || {
+        (status(&org).await["instance_name"] == "DEU12").then_some(())
+    })
+    .await;
+    for odd in ["DEU12", "", "EU-1"] {
+        let odd = [("STORESYNC__ORG__REGION", odd)];
+        let (exit, _, said) = org.verb_with(&odd, &["status"]).await;
+        assert!(
+            exit == 78 && said.contains("[org] region is"),
+            "{odd:?}: {exit} {said}"
+        );
+    }
+}
