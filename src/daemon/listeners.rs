@@ -9,13 +9,14 @@ use std::sync::Arc;
 use anyhow::{Context as _, anyhow};
 use listenfd::ListenFd;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-use tokio::net::TcpListener;
+use tokio::sync::watch;
 
 use crate::config::{self, Config, ConfigError};
 use crate::daemon::World;
 use crate::outbound::outbox::Intake;
 use crate::serve::console::Console;
 use crate::serve::{self, Feed, Listener, Pools};
+use crate::telemetry::pulse::Heart;
 
 /// What sockets are for, and how systemd calls them.
 const STOREFRONT: &str = "storefront";
@@ -83,6 +84,8 @@ pub(super) fn shown(world: &World) -> anyhow::Result<serve::World> {
         receiving: Arc::default(),
         pools: Pools::start()
             .context("no threads can be started to read with: allow this process more of them")?,
+        heart: Heart::default(),
+        seen: watch::Sender::default(),
         stop: world.stop.clone(),
     }))
 }
@@ -139,7 +142,6 @@ impl Given {
                 format!("the socket {name:?} that systemd hands over cannot be used: it must be a ListenStream= of TCP")
             })?;
             let socket = socket.ok_or_else(|| anyhow!("systemd hands over the socket {name:?} twice"))?;
-            socket.set_nonblocking(true)?;
             sockets.push((role(name).to_owned(), socket));
         }
         Ok(Self { sockets })
@@ -162,7 +164,7 @@ impl Given {
             });
         };
         let (_, socket) = self.sockets.swap_remove(place);
-        Listener::new(TcpListener::from_std(socket)?, tls)
+        Listener::new(socket, tls)
     }
 }
 

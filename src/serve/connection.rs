@@ -29,11 +29,11 @@ use tower_http::compression::predicate::{DefaultPredicate, NotForContentType, Pr
 use crate::config::Proxies;
 use crate::serve::foreign::Facing;
 use crate::telemetry::metrics;
-pub use limits::Limits;
-use limits::{Doing, Reason};
+use limits::Doing;
+pub use limits::{Limits, Reason};
 pub use proxies::Peer;
 use requests::Requests;
-pub use requests::{BODY_BYTES_MAX, Receiving};
+pub use requests::{BODY_BYTES_MAX, LetIn, Receiving};
 pub use seats::{Seat, Seats, Source};
 use watched::Watched;
 
@@ -72,9 +72,9 @@ pub struct Connection {
 }
 
 impl Connection {
-    fn new(limits: Limits) -> Arc<Self> {
+    fn new(limits: Limits, is_kept: bool) -> Arc<Self> {
         Arc::new(Self {
-            doing: Mutex::new(Doing::new(Instant::now())),
+            doing: Mutex::new(Doing::new(Instant::now(), is_kept)),
             limits,
             room: Notify::new(),
             ended: Notify::new(),
@@ -89,6 +89,18 @@ impl Connection {
     fn end(&self, reason: Reason) {
         self.doing().end(reason);
         self.ended.notify_one();
+    }
+
+    /// Waits for the handshake of TLS for as long as it may take; else says why it is to end.
+    pub async fn shake<T>(&self, handshake: impl Future<Output = T>) -> Result<T, Reason> {
+        self.doing().shakes();
+        tokio::select! {
+            shaken = handshake => {
+                self.doing().shook(Instant::now());
+                Ok(shaken)
+            }
+            reason = self.overdue() => Err(reason),
+        }
     }
 
     /// Waits until it is to end, and says why.
@@ -118,6 +130,8 @@ pub struct Served {
     pub receiving: Arc<Receiving>,
     /// The listener's name, for metrics.
     pub listener: &'static str,
+    /// What is answered to a GET on a kept place.
+    pub kept_paths: &'static [&'static str],
     pub stop: CancellationToken,
 }
 

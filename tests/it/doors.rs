@@ -1,5 +1,7 @@
 //! Strangers at the listeners: pages of other sites, and clients that take without giving.
 
+mod operators;
+
 use std::time::Duration;
 
 use reqwest::{Method, StatusCode};
