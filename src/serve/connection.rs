@@ -21,7 +21,7 @@ use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
 use hyper_util::service::TowerToHyperService;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::sync::Notify;
+use tokio::sync::{Notify, Semaphore};
 use tokio_util::sync::CancellationToken;
 use tower_http::compression::Compression;
 use tower_http::compression::predicate::{DefaultPredicate, NotForContentType, Predicate as _, SizeAbove};
@@ -46,7 +46,9 @@ const PACKED_BYTES_MIN: u16 = 1_024;
 /// Most of a head, and what is read ahead of a request that waits for the answer before it.
 const HEAD_BYTES_MAX: usize = 32 * 1024;
 const HEADERS_MAX: usize = 100;
-const STREAMS_MAX: u32 = 100;
+const REQUESTS_AT_A_TIME_MAX: u32 = 100;
+/// Streams of changes on one connection.
+pub const STREAMS_MAX: usize = 4;
 /// What a client may send ahead of being read: of one stream, and of the connection.
 const STREAM_WINDOW_BYTES: u32 = 64 * 1024;
 const CONNECTION_WINDOW_BYTES: u32 = 256 * 1024;
@@ -69,6 +71,17 @@ pub struct Connection {
     room: Notify,
     /// Rung when it is to end.
     ended: Notify,
+    streams: Streams,
+}
+
+/// How many more streams of changes a connection may have; beside each of its requests.
+#[derive(Clone, Debug)]
+pub struct Streams(pub Arc<Semaphore>);
+
+impl Default for Streams {
+    fn default() -> Self {
+        Self(Arc::new(Semaphore::new(STREAMS_MAX)))
+    }
 }
 
 impl Connection {
@@ -78,6 +91,7 @@ impl Connection {
             limits,
             room: Notify::new(),
             ended: Notify::new(),
+            streams: Streams::default(),
         })
     }
 
@@ -191,7 +205,7 @@ fn protocols(limits: &Limits) -> Builder<TokioExecutor> {
         .timer(TokioTimer::new())
         .keep_alive_interval(PING_EVERY)
         .keep_alive_timeout(PING_ANSWER_MAX)
-        .max_concurrent_streams(STREAMS_MAX)
+        .max_concurrent_streams(REQUESTS_AT_A_TIME_MAX)
         .initial_stream_window_size(STREAM_WINDOW_BYTES)
         .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
         .max_send_buf_size(SEND_BYTES_MAX)

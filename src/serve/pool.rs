@@ -57,10 +57,14 @@ pub struct Pools {
 impl Pools {
     /// Starts their threads.
     pub fn start() -> io::Result<Self> {
+        let cores = thread::available_parallelism().map_or(THREADS_MIN, usize::from);
+        let readers = cores.clamp(THREADS_MIN, THREADS_MAX);
+        let bound = failpoint::bound("READS_WAITING", WAITING_MAX as u64);
+        let of_storefronts = usize::try_from(bound).unwrap_or(WAITING_MAX);
         Ok(Self {
-            storefront: Arc::new(Pool::new("storefront")?),
-            admin: Arc::new(Pool::new("admin")?),
-            writes: Arc::new(Pool::of("write", WRITERS)?),
+            storefront: Arc::new(Pool::of("storefront", readers, of_storefronts)?),
+            admin: Arc::new(Pool::of("admin", readers, WAITING_MAX)?),
+            writes: Arc::new(Pool::of("write", WRITERS, of_storefronts)?),
             streams: Aside::new(STREAMS_READ_MAX),
             exports: Aside::new(EXPORTS_READ_MAX),
         })
@@ -102,7 +106,7 @@ pub struct Pool {
     shared: Arc<Shared>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Shared {
     queue: Mutex<Queue>,
     bell: Condvar,
@@ -142,8 +146,8 @@ struct Waiting {
 }
 
 /// Requests by who asks, and whose turn is next.
-#[derive(Default)]
 struct Queue {
+    waiting_max: usize,
     turns: VecDeque<Asker>,
     of_asker: HashMap<Asker, VecDeque<Waiting>>,
     count: usize,
@@ -159,16 +163,21 @@ impl std::fmt::Debug for Queue {
     }
 }
 
-fn waiting_max() -> usize {
-    let bound = failpoint::bound("READS_WAITING", WAITING_MAX as u64);
-    usize::try_from(bound).unwrap_or(WAITING_MAX)
-}
-
 impl Queue {
+    fn of(waiting_max: usize) -> Self {
+        Self {
+            waiting_max,
+            turns: VecDeque::new(),
+            of_asker: HashMap::new(),
+            count: 0,
+            is_closed: false,
+        }
+    }
+
     /// Whether there was room.
     fn push(&mut self, asker: Asker, waiting: Waiting) -> bool {
         let of_asker = self.of_asker.get(&asker).map_or(0, VecDeque::len);
-        if self.count >= waiting_max() || of_asker >= asker.most() {
+        if self.count >= self.waiting_max || of_asker >= asker.most() {
             return false;
         }
         self.of_asker.entry(asker).or_default().push_back(waiting);
@@ -195,18 +204,16 @@ impl Queue {
 }
 
 impl Pool {
-    /// The pool for the requests of a listener.
-    pub fn new(listener: &str) -> io::Result<Self> {
-        let cores = thread::available_parallelism().map_or(THREADS_MIN, usize::from);
-        Self::of(listener, cores.clamp(THREADS_MIN, THREADS_MAX))
-    }
-
-    fn of(listener: &str, threads: usize) -> io::Result<Self> {
-        let shared = Arc::<Shared>::default();
+    /// So many threads, and at most so many requests that wait for them.
+    fn of(name: &str, threads: usize, waiting_max: usize) -> io::Result<Self> {
+        let shared = Arc::new(Shared {
+            queue: Mutex::new(Queue::of(waiting_max)),
+            bell: Condvar::new(),
+        });
         for number in 0..threads {
             let shared = Arc::clone(&shared);
             thread::Builder::new()
-                .name(format!("{listener}-read-{number}"))
+                .name(format!("{name}-pool-{number}"))
                 .spawn(move || shared.run())?;
         }
         Ok(Self { shared })
@@ -346,7 +353,7 @@ mod tests {
     #[test]
     fn each_who_asks_has_a_turn_after_the_others() {
         let (told, heard) = mpsc::channel();
-        let mut queue = Queue::default();
+        let mut queue = Queue::of(WAITING_MAX);
         for (asker, name) in [(1, "a1"), (1, "a2"), (1, "a3"), (2, "b1"), (3, "c1"), (2, "b2")] {
             assert!(queue.push(Asker::One(asker), waiting(name, &told)));
         }
@@ -362,7 +369,7 @@ mod tests {
     #[test]
     fn only_so_many_wait_of_all_and_of_one() {
         let (told, _heard) = mpsc::channel();
-        let mut queue = Queue::default();
+        let mut queue = Queue::of(WAITING_MAX);
         let mut push = |asker| queue.push(Asker::One(asker), waiting("", &told));
         for _ in 0..WAITING_OF_ONE_MAX {
             assert!(push(1));
@@ -406,7 +413,7 @@ mod tests {
 
     #[tokio::test]
     async fn what_waited_too_long_is_refused_and_what_nobody_waits_for_is_not_done() {
-        let pool = Arc::new(Pool::of("storefront", 1).unwrap());
+        let pool = Arc::new(Pool::of("storefront", 1, WAITING_MAX).unwrap());
         let (release, first) = kept(&pool).await;
         let (told, heard) = mpsc::channel();
         let gone = pool.run(Asker::One(1), {
@@ -453,7 +460,7 @@ mod tests {
 
     #[tokio::test]
     async fn the_threads_end_with_their_pool() {
-        let pool = Pool::of("storefront", 2).unwrap();
+        let pool = Pool::of("storefront", 2, WAITING_MAX).unwrap();
         let shared = Arc::downgrade(&pool.shared);
         pool.run(Asker::One(0), async {}).await.unwrap();
         drop(pool);

@@ -69,6 +69,7 @@ const IMPORTS: &[(&str, &[&str])] = &[
             "outbound",
             "serve",
             "telemetry",
+            "failpoint",
         ],
     ),
     (

@@ -6,6 +6,9 @@ use std::time::{Duration, Instant};
 pub(super) const ANSWERS_BYTES_MAX: usize = 1024 * 1024;
 /// Bytes of frames that are no part of a request, in so much time: pings, settings, windows.
 const NOISE_BYTES_MAX: usize = 1024 * 1024;
+/// Beyond so many of them the client is heard slowly; while a body is received, what may be on its way is besides.
+const NOISE_BYTES_FREE: usize = 64 * 1024;
+const BODIES_BYTES_FREE: usize = 256 * 1024;
 const NOISE_WINDOW: Duration = Duration::from_secs(10);
 /// What the head of a request may have; what is beyond is noise.
 const REQUEST_BYTES: usize = 16 * 1024;
@@ -130,6 +133,8 @@ pub(super) struct Doing {
     answers: Vec<Answer>,
     /// Bytes of answers that wait.
     answers_bytes: usize,
+    /// Bodies that are being received.
+    bodies: usize,
     noise_bytes: usize,
     noise_since: Instant,
     ended: Option<Reason>,
@@ -150,6 +155,7 @@ impl Doing {
             unwritten: None,
             answers: Vec::new(),
             answers_bytes: 0,
+            bodies: 0,
             noise_bytes: 0,
             noise_since: now,
             ended: None,
@@ -196,6 +202,22 @@ impl Doing {
         if self.noise_bytes > NOISE_BYTES_MAX {
             self.end(Reason::Noise);
         }
+    }
+
+    /// Whether so much came that is no request that the client is to be heard slowly.
+    pub fn is_noisy(&self) -> bool {
+        let of_bodies = if self.bodies > 0 { BODIES_BYTES_FREE } else { 0 };
+        self.noise_bytes > NOISE_BYTES_FREE + of_bodies
+    }
+
+    /// A body is received from now on.
+    pub fn body_began(&mut self) {
+        self.bodies += 1;
+    }
+
+    /// One is received no more.
+    pub fn body_ended(&mut self) {
+        self.bodies -= 1;
     }
 
     /// So many of the bytes were of a request's body.
@@ -419,9 +441,20 @@ mod tests {
         for _ in 0..many {
             doing.heard(&flood, began);
         }
-        assert_eq!(doing.ended(), None);
+        assert_eq!((doing.ended(), doing.is_noisy()), (None, true));
         doing.heard(b"x", began);
         assert_eq!(doing.ended(), Some(Reason::Noise));
+        let mut little = Doing::new(began, false);
+        little.heard(&vec![0; NOISE_BYTES_FREE], began);
+        assert!(!little.is_noisy());
+        little.heard(b"x", began);
+        assert!(little.is_noisy());
+        little.body_began();
+        assert!(!little.is_noisy(), "it may be of the body");
+        little.body_ended();
+        assert!(little.is_noisy());
+        little.heard(b"x", began + NOISE_WINDOW);
+        assert!(!little.is_noisy(), "of another window");
         let (mut asked, mut sent, mut slow) = (
             Doing::new(began, false),
             Doing::new(began, false),

@@ -189,6 +189,10 @@ impl Requests {
         let mut router = self.served.router.clone();
         let source = self.served.proxies.source(self.peer, request.headers());
         request.extensions_mut().insert(source);
+        // A proxy that is named has those of many on one.
+        if !self.served.proxies.are_named(self.peer) {
+            request.extensions_mut().insert(self.connection.streams.clone());
+        }
         // HTTP/2 tells the host in the address alone; who answers looks for it in one place.
         let told = request.uri().authority().map(|host| host.as_str().to_owned());
         let told = told.and_then(|host| HeaderValue::try_from(host).ok());
@@ -204,6 +208,7 @@ impl Requests {
             held_bytes: AtomicUsize::new(0),
             is_refused: AtomicBool::new(false),
         });
+        self.connection.doing().body_began();
         let counted = request.map(|body| {
             Body::new(Counted {
                 body,
@@ -335,6 +340,12 @@ struct Counted<B> {
     body: B,
     share: Arc<Share>,
     connection: Arc<Connection>,
+}
+
+impl<B> Drop for Counted<B> {
+    fn drop(&mut self) {
+        self.connection.doing().body_ended();
+    }
 }
 
 impl<B> HttpBody for Counted<B>

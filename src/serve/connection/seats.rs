@@ -17,6 +17,9 @@ use crate::telemetry::metrics;
 /// Places that are kept beside the others.
 const KEPT: usize = 16;
 
+/// Of so many idle connections one more is ended at once where there is no place.
+const EVICTED_OF: usize = 256;
+
 /// Whom a connection is counted for: an address of IPv4, a network of 64 bits of IPv6; none of this machine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Source {
@@ -131,18 +134,23 @@ impl Seats {
 
 impl Taken {
     /// Ends the connection that has been idle for longest, of those with a kept place or of the others, and says whether
-    /// there was one.
+    /// there was one. Of many it ends a few, because all have to be looked at.
     fn evict(&mut self, kept: bool) -> bool {
         let idle = self.connections.iter().filter_map(|(number, (_, connection))| {
             let doing = connection.doing();
             let since = doing.idle_since().filter(|_| doing.is_kept() == kept)?;
             Some((since, *number))
         });
-        let Some((_, number)) = idle.min() else {
+        let mut idle: Vec<_> = idle.collect();
+        let few = idle.len().min(1 + idle.len() / EVICTED_OF);
+        if few == 0 {
             return false;
-        };
-        if let Some(connection) = self.free(number) {
-            connection.end(Reason::Evicted);
+        }
+        idle.select_nth_unstable(few - 1);
+        for (_, number) in idle.drain(..few) {
+            if let Some(connection) = self.free(number) {
+                connection.end(Reason::Evicted);
+            }
         }
         true
     }
@@ -233,6 +241,26 @@ mod tests {
         assert!(is_kept(&seats.take(Source::Here).unwrap()));
         drop(busy);
         assert!(!is_kept(&seats.take(Source::Here).unwrap()));
+    }
+
+    #[test]
+    fn of_many_that_are_idle_a_few_make_room_at_once() {
+        let seats = Seats::new("storefront", 1_000, 1_000, Limits::default());
+        let held: Vec<_> = (0..1_000).map(|_| seats.take(Source::Here).unwrap()).collect();
+        let ended = || {
+            held.iter()
+                .filter(|seat| seat.connection.doing().ended().is_some())
+                .count()
+        };
+        let next: Vec<_> = (0..4).map(|_| seats.take(Source::Here).unwrap()).collect();
+        assert_eq!((next.len(), ended()), (4, 4), "the longest idle");
+        assert!(
+            held[..4]
+                .iter()
+                .all(|seat| seat.connection.doing().ended().is_some())
+        );
+        let _fifth = seats.take(Source::Here).unwrap();
+        assert_eq!(ended(), 8);
     }
 
     #[test]

@@ -236,6 +236,40 @@ async fn answers_are_not_made_ahead_of_being_taken() {
     }
 }
 
+#[tokio::test]
+async fn whoever_pings_much_is_heard_slowly() {
+    let shop = Shop::open("pings", PATIENT, 4, 0).await;
+    let ping = frame(6, 0, 0, &[0; 8]);
+    let asks = without_a_window(1);
+    for (many, is_slow) in [(3_000, false), (12_000, true)] {
+        let calls = shop.calls.load(Ordering::Relaxed);
+        let began = Instant::now();
+        let start = asks.len() - 15;
+        let sent = [&asks[..start], &ping.repeat(many), &asks[start..]].concat();
+        let mut stream = shop.sends(b"").await;
+        let (mut reads, mut writes) = stream.split();
+        let mut buffer = vec![0; 64 * 1024];
+        let answered = eventually("it is answered", || shop.calls.load(Ordering::Relaxed) > calls);
+        let reading = async { while reads.read(&mut buffer).await.is_ok_and(|read| read > 0) {} };
+        let sending = async {
+            writes.write_all(&sent).await.unwrap();
+            std::future::pending::<()>().await;
+        };
+        tokio::select! {
+            () = answered => {}
+            () = reading => panic!("it was closed"),
+            () = sending => {}
+        }
+        // 204 KB: 8 KiB in each 50 ms, but for the first 64 KiB.
+        assert_eq!(
+            began.elapsed() > Duration::from_millis(600),
+            is_slow,
+            "{many}: {:?}",
+            began.elapsed()
+        );
+    }
+}
+
 /// The head of a body, and the first part of it.
 fn part(length: usize, sent: usize) -> Vec<u8> {
     let head = format!("POST /length HTTP/1.1\r\nHost: x\r\nContent-Length: {length}\r\n\r\n");
