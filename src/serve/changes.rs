@@ -279,7 +279,7 @@ impl Listener {
 
     /// Makes a part in its turn; `None` ends the stream.
     async fn made(&self, make: impl FnOnce() -> anyhow::Result<Page> + Send + 'static) -> Option<Page> {
-        static TOLD: Seldom = Seldom::new();
+        static TOLD: Seldom = Seldom::untold();
         let made = tokio::select! {
             () = self.heard.world.stop.cancelled() => return None,
             made = self.heard.world.pools.streams.make(make) => made,

@@ -277,7 +277,7 @@ impl Spare {
     }
 
     async fn refuse(&mut self, incoming: &Incoming, door: &Door, error: &io::Error) {
-        static TOLD: Seldom = Seldom::new();
+        static TOLD: Seldom = Seldom::untold();
         door.seats.count(Reason::Files);
         if let Some(count) = TOLD.happened() {
             tracing::warn!(

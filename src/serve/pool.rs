@@ -264,7 +264,7 @@ fn refused(reason: &'static str) -> Problem {
 
 /// A read for this address was broken off. Logged with the names of what was asked for, and without the values.
 pub fn broke_off(path: &str, query: Option<&str>) {
-    static TOLD: Seldom = Seldom::new();
+    static TOLD: Seldom = Seldom::untold();
     metrics::READS_REFUSED.count(["slow"]);
     if let Some(count) = TOLD.happened() {
         let names = names(query.unwrap_or_default());

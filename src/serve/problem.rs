@@ -170,7 +170,7 @@ impl From<anyhow::Error> for Problem {
         if is_broken_off(&error) {
             return Self::too_slow();
         }
-        static TOLD: Seldom = Seldom::new();
+        static TOLD: Seldom = Seldom::untold();
         if let Some(count) = TOLD.happened() {
             let error = format!("{error:#}");
             tracing::error!(
@@ -196,7 +196,7 @@ impl From<OutboxError> for Problem {
             // The writer has told of its own trouble.
             OutboxError::Write(_) => {}
             error => {
-                static TOLD: Seldom = Seldom::new();
+                static TOLD: Seldom = Seldom::untold();
                 if let Some(count) = TOLD.happened() {
                     tracing::error!(%error, count, "the outbox cannot be used; it was so {count} times since this was told");
                 }

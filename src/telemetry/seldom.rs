@@ -16,7 +16,8 @@ struct Told {
 }
 
 impl Seldom {
-    pub const fn new() -> Self {
+    /// Of which nothing was told yet.
+    pub const fn untold() -> Self {
         Self(Mutex::new(Told { at: None, untold: 0 }))
     }
 
@@ -42,7 +43,7 @@ mod tests {
 
     #[test]
     fn it_is_told_at_first_and_once_a_minute() {
-        let (seldom, began) = (Seldom::new(), Instant::now());
+        let (seldom, began) = (Seldom::untold(), Instant::now());
         let told = |millis| seldom.happened_at(began + Duration::from_millis(millis));
         assert_eq!(told(0), Some(1));
         assert_eq!([1, 30_000, 59_999].map(told), [None; 3]);
