@@ -173,8 +173,16 @@ impl Day {
         let mut config = Config::load(Some(&org.config())).expect("a configuration");
         config.sync.poll_seconds = 60;
         let listeners = Listeners {
-            storefront: TcpListener::bind("127.0.0.1:0").await.expect("a port").into(),
-            admin: TcpListener::bind("127.0.0.1:0").await.expect("a port").into(),
+            storefront: TcpListener::bind("127.0.0.1:0")
+                .await
+                .expect("a port")
+                .try_into()
+                .expect("a listener"),
+            admin: TcpListener::bind("127.0.0.1:0")
+                .await
+                .expect("a port")
+                .try_into()
+                .expect("a listener"),
         };
         let address = |listener: &storesync::serve::Listener| {
             format!("http://{}", listener.local_addr().expect("an address"))

@@ -238,6 +238,8 @@ impl Server {
             },
             receiving: Default::default(),
             pools: serve::Pools::start().expect("threads"),
+            heart: Default::default(),
+            seen: Default::default(),
             clock: Clock::System,
             console: Default::default(),
             reads: serve::Reads::default(),
@@ -245,7 +247,7 @@ impl Server {
             topics: Default::default(),
             stop: CancellationToken::new(),
         });
-        runtime.spawn(serve::run(listener.into(), world));
+        runtime.spawn(serve::run(listener.try_into().expect("a listener"), world));
         Self {
             address,
             _runtime: runtime,

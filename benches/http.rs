@@ -161,6 +161,8 @@ fn daemon(runtime: &Runtime, dir: &Path, stop: CancellationToken) -> SocketAddr 
         },
         receiving: Default::default(),
         pools: serve::Pools::start().expect("threads"),
+        heart: Default::default(),
+        seen: Default::default(),
         clock: Clock::System,
         console: Default::default(),
         reads: serve::Reads::default(),
@@ -168,7 +170,7 @@ fn daemon(runtime: &Runtime, dir: &Path, stop: CancellationToken) -> SocketAddr 
         topics: Default::default(),
         stop,
     });
-    runtime.spawn(serve::run(listener.into(), world));
+    runtime.spawn(serve::run(listener.try_into().expect("a listener"), world));
     address
 }
 

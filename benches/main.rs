@@ -2,9 +2,11 @@
 //!
 //! `cargo bench` runs all; `cargo bench -- decode`, `apply`, `load`, `stream`, `distance`, `visible`, `campaign`,
 //! `growth`, `publish`, `orders`, `read`, `restart` or `memory` one of them. `calls` counts instead: what keeping current
-//! costs of an org's API allowance within a day, which takes long and is run by its name alone.
+//! costs of an org's API allowance within a day, which takes long and is run by its name alone. So is `attacks`: what a
+//! storefront notices of an attacker who does all that can be done at once.
 
 mod apply;
+mod attacks;
 mod calls;
 mod campaign;
 mod decode;
@@ -39,7 +41,7 @@ fn main() {
         .skip(1)
         .filter(|argument| !argument.starts_with('-'))
         .collect();
-    let benches: [(&str, fn()); 14] = [
+    let benches: [(&str, fn()); 16] = [
         ("decode", decode::run),
         ("apply", apply::run),
         ("load", load::run),
@@ -54,9 +56,12 @@ fn main() {
         ("restart", restart::run),
         ("memory", memory::run),
         ("calls", calls::run),
+        ("attacks", attacks::run),
+        // What `attacks` starts.
+        ("attacker", attacks::attack),
     ];
     for (name, run) in benches {
-        let is_of_all = wanted.is_empty() && name != "calls";
+        let is_of_all = wanted.is_empty() && !["calls", "attacks", "attacker"].contains(&name);
         if is_of_all || wanted.iter().any(|wanted| wanted == name) {
             println!("\n{name}");
             run();

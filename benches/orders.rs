@@ -136,8 +136,16 @@ async fn serve(told: tokio::sync::oneshot::Sender<(String, SocketAddr)>, stop: C
     let mut config = Config::parse(&text, []).expect("a configuration");
     config.serve.hosts = vec!["localhost".to_owned()];
     let listeners = Listeners {
-        storefront: TcpListener::bind("127.0.0.1:0").await.expect("a port").into(),
-        admin: TcpListener::bind("127.0.0.1:0").await.expect("a port").into(),
+        storefront: TcpListener::bind("127.0.0.1:0")
+            .await
+            .expect("a port")
+            .try_into()
+            .expect("a listener"),
+        admin: TcpListener::bind("127.0.0.1:0")
+            .await
+            .expect("a port")
+            .try_into()
+            .expect("a listener"),
     };
     let address = listeners.storefront.local_addr().expect("an address");
     told.send((org, address)).expect("someone who waits");

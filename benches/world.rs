@@ -5,6 +5,8 @@ use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use rusqlite::{Connection, OpenFlags};
@@ -210,14 +212,31 @@ impl Sandbox {
                 .map_while(Result::ok)
                 .find(|line| line.contains(what))
                 .expect("the daemon says where it listens");
-            let url = line.split_whitespace().find(|word| word.starts_with("http://"));
+            let url = line.split_whitespace().find(|word| word.starts_with("http"));
             url.expect("an address").to_owned()
         };
         let api = address("storefronts are served on");
         let admin = address("operators are served on");
         // Read to the end, so that the pipe never fills.
-        std::thread::spawn(move || lines.for_each(drop));
-        Daemon { process, api, admin }
+        let (said, shown) = (
+            Arc::<AtomicUsize>::default(),
+            std::env::var_os("STORESYNC_BENCH_LOG"),
+        );
+        let counted = Arc::clone(&said);
+        std::thread::spawn(move || {
+            for line in lines.map_while(Result::ok) {
+                counted.fetch_add(1, Ordering::Relaxed);
+                if shown.is_some() {
+                    eprintln!("{line}");
+                }
+            }
+        });
+        Daemon {
+            process,
+            api,
+            admin,
+            said,
+        }
     }
 }
 
@@ -225,9 +244,15 @@ pub struct Daemon {
     pub process: Process,
     pub api: String,
     pub admin: String,
+    said: Arc<AtomicUsize>,
 }
 
 impl Daemon {
+    /// Lines of the log since it listens.
+    pub fn lines(&self) -> usize {
+        self.said.load(Ordering::Relaxed)
+    }
+
     /// Waits until everything is loaded; gives the number of rows.
     pub async fn live(&self) -> u64 {
         let started = Instant::now();

@@ -39,8 +39,8 @@ pub async fn run(args: DemoArgs, stop: CancellationToken) -> anyhow::Result<Exit
     let (api, admin) = (bind(API).await?, bind(ADMIN).await?);
     let (api_address, admin_address) = (api.local_addr()?, admin.local_addr()?);
     let listeners = Listeners {
-        storefront: api.into(),
-        admin: admin.into(),
+        storefront: api.try_into()?,
+        admin: admin.try_into()?,
     };
     let page = bind(PAGE).await?;
     let shop = Shop::new(api_address, admin_address)?;

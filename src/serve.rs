@@ -2,6 +2,9 @@
 //!
 //! Reads come from the cache: of a row on the thread that handles the request, of many in a pool. They go on while the org
 //! is away; every answer says how fresh it is. Orders are answered once they are on the disk. Nothing here calls the org.
+//!
+//! Operators are served by a thread of their own, which does nothing else and reads nothing: it answers whatever storefronts
+//! do, and says when the threads of all else stand still.
 
 mod access;
 mod admin;
@@ -52,9 +55,11 @@ use crate::serve::console::Console;
 use crate::serve::problem::Problem;
 use crate::store::cache;
 use crate::store::reader::Reader;
+use crate::telemetry::pulse::Heart;
 
 use access::Access;
 pub use access::Tokens;
+pub use admin::Seen;
 pub use audit::Reads;
 pub use changes::Feed;
 pub use connection::Receiving;
@@ -65,9 +70,10 @@ use freshness::Subject;
 pub use life::Known as KnownLife;
 use listen::Door;
 pub use listen::{CONNECTIONS_MAX, Listener, seats};
-use pool::Pool;
-pub use pool::read_max;
+pub use pool::{Pools, read_max};
 
+/// What operators are answered also where all places are taken.
+const KEPT_PATHS: [&str; 3] = ["/livez", "/readyz", "/login"];
 /// Longest time for one request.
 const REQUEST_MAX: Duration = Duration::from_secs(30);
 
@@ -95,28 +101,15 @@ pub struct Parts {
     pub account_history: bool,
     pub life: life::Known,
     pub reached: Reached,
-    /// Where reads of many rows are done, of storefronts and of operators.
+    /// Where what takes its time is done.
     pub pools: Pools,
+    /// Of the threads that serve storefronts.
+    pub heart: Heart,
+    /// What operators' probes are told of the files.
+    pub seen: watch::Sender<Option<Seen>>,
     /// Bodies that are not complete, of both listeners.
     pub receiving: Arc<Receiving>,
     pub stop: CancellationToken,
-}
-
-/// Operators have threads of their own: they are let in while storefronts ask too much.
-#[derive(Debug)]
-pub struct Pools {
-    storefront: Arc<Pool>,
-    admin: Arc<Pool>,
-}
-
-impl Pools {
-    /// Starts their threads.
-    pub fn start() -> std::io::Result<Self> {
-        Ok(Self {
-            storefront: Arc::new(Pool::new("storefront")?),
-            admin: Arc::new(Pool::new("admin")?),
-        })
-    }
 }
 
 /// How clients reach the listeners, as the configuration says.
@@ -179,7 +172,7 @@ pub async fn run(listener: Listener, world: World) -> anyhow::Result<()> {
         listener,
         seats: listen::storefront_seats(),
         served: served(
-            ("storefront", Access::Any),
+            ("storefront", Access::Any, &[]),
             storefront(world.clone()),
             (facing, ways.proxies),
             &world,
@@ -189,8 +182,15 @@ pub async fn run(listener: Listener, world: World) -> anyhow::Result<()> {
     served.and(followed)
 }
 
-/// Serves operators until it is stopped, and writes down what they read.
-pub async fn run_admin(listener: Listener, world: World) -> anyhow::Result<()> {
+/// Serves operators on this thread until it is stopped, and writes down what they read.
+pub fn run_admin(listener: Listener, world: &World) -> anyhow::Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    runtime.block_on(serve_operators(listener, world))
+}
+
+async fn serve_operators(listener: Listener, world: &World) -> anyhow::Result<()> {
     let ways = world.reached.admin.clone();
     // No proxy may hand strangers to a desk without tokens.
     let facing = listener.facing("admin", ways.hosts, false);
@@ -198,10 +198,10 @@ pub async fn run_admin(listener: Listener, world: World) -> anyhow::Result<()> {
         listener,
         seats: listen::admin_seats(),
         served: served(
-            ("admin", Access::View),
+            ("admin", Access::View, &KEPT_PATHS),
             operators(world.clone()),
             (facing, ways.proxies),
-            &world,
+            world,
         ),
     };
     // What is read up to the end is written down.
@@ -212,12 +212,14 @@ pub async fn run_admin(listener: Listener, world: World) -> anyhow::Result<()> {
         drop(guard);
         served
     };
-    let (served, ()) = tokio::join!(serve, audit::run(&world, ended));
+    // The sockets are open already: whoever asks before the first look waits for it.
+    admin::look(world).await;
+    let (served, (), ()) = tokio::join!(serve, audit::run(world, ended), admin::keep_looking(world));
     served
 }
 
 fn served(
-    (listener, access): (&'static str, Access),
+    (listener, access, kept_paths): (&'static str, Access, &'static [&'static str]),
     router: Router,
     (facing, proxies): (Facing, Proxies),
     world: &World,
@@ -231,20 +233,20 @@ fn served(
         proxies,
         receiving: Arc::clone(&world.receiving),
         listener,
+        kept_paths,
         stop: world.stop.clone(),
     })
 }
 
 /// The storefronts' routes.
 pub fn storefront(world: World) -> Router {
-    let pool = &world.pools.storefront;
-    let table = routes::router(routes::storefront(), &world, "storefront", pool);
+    let table = routes::router(routes::storefront(), &world, "storefront");
     limited(Router::new(), "storefront").merge(table.with_state(world))
 }
 
 /// The operators' routes.
 pub fn operators(world: World) -> Router {
-    let table = routes::router(routes::operators(), &world, "admin", &world.pools.admin);
+    let table = routes::router(routes::operators(), &world, "admin");
     let console = console::routes(&world).with_state(world.clone());
     limited(console, "admin").merge(table.with_state(world))
 }
@@ -370,6 +372,8 @@ mod tests {
             reached: Reached::default(),
             receiving: Arc::default(),
             pools: Pools::start().unwrap(),
+            heart: Heart::default(),
+            seen: watch::Sender::default(),
             stop: CancellationToken::new(),
         })
     }
@@ -390,13 +394,14 @@ mod tests {
             let address = format!("http://{}", listener.local_addr().unwrap());
             let router =
                 storefront(world.clone()).merge(Router::new().nest("/admin", operators(world.clone())));
-            let listener = Listener::from(listener);
+            let listener = Listener::try_from(listener).unwrap();
+            admin::look(&world).await;
             let facing = listener.facing("serve", Vec::new(), false);
             tokio::task::spawn(listen::serve(Door {
                 listener,
                 seats: listen::storefront_seats(),
                 served: served(
-                    ("storefront", Access::Any),
+                    ("storefront", Access::Any, &[]),
                     router,
                     (facing, Proxies::default()),
                     &world,

@@ -7,6 +7,7 @@
 pub mod journald;
 pub mod metrics;
 pub mod pulse;
+pub mod seldom;
 pub mod traces;
 
 use std::io::IsTerminal;

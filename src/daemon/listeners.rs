@@ -10,13 +10,14 @@ use anyhow::Context as _;
 use listenfd::ListenFd;
 use rustix::net::sockopt::socket_acceptconn;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-use tokio::net::TcpListener;
+use tokio::sync::watch;
 
 use crate::config::{self, Config, ConfigError};
 use crate::daemon::World;
 use crate::outbound::outbox::Intake;
 use crate::serve::console::Console;
 use crate::serve::{self, Feed, Listener, Pools};
+use crate::telemetry::pulse::Heart;
 
 /// What sockets are for, and how systemd calls them.
 const STOREFRONT: &str = "storefront";
@@ -84,6 +85,8 @@ pub(super) fn shown(world: &World) -> anyhow::Result<serve::World> {
         receiving: Arc::default(),
         pools: Pools::start()
             .context("no threads can be started to read with: allow this process more of them")?,
+        heart: Heart::default(),
+        seen: watch::Sender::default(),
         stop: world.stop.clone(),
     }))
 }
@@ -146,7 +149,6 @@ impl Given {
             if !socket_acceptconn(&socket).is_ok_and(|listens| listens) {
                 return Err(unfit(&"nobody listens on it").into());
             }
-            socket.set_nonblocking(true)?;
             sockets.push((role(name).to_owned(), socket));
         }
         Ok(Self { sockets })
@@ -169,7 +171,7 @@ impl Given {
             });
         };
         let (_, socket) = self.sockets.swap_remove(place);
-        Listener::new(TcpListener::from_std(socket)?, tls)
+        Listener::new(socket, tls)
     }
 }
 

@@ -13,6 +13,7 @@ use crate::config::{self, Config};
 use crate::daemon::health::{self, Watched};
 use crate::daemon::listeners::Listeners;
 use crate::daemon::{Stages, World, orders, reload, supervise};
+use crate::failpoint;
 use crate::inbound::apply;
 use crate::inbound::budget::Limits;
 use crate::inbound::{self, Plan, Wires};
@@ -26,11 +27,14 @@ use crate::store::cache::{self, Cache};
 use crate::store::files::Files;
 use crate::store::journal::{self, Journal};
 use crate::store::{checkpoint, damage, outbox, priority};
-use crate::telemetry::pulse::Pulse;
+use crate::telemetry::pulse::{Heart, Pulse};
 use crate::telemetry::traces;
 
 /// How long moving what a log holds may take, on a slow disk.
 const CHECKPOINT_MAX: Duration = Duration::from_secs(60);
+
+/// How often the threads of the stages say that they turn.
+const HEARTBEAT: Duration = Duration::from_secs(1);
 
 /// How often a login that was refused is looked at.
 const LOGIN_INTERVAL: Duration = Duration::from_secs(1);
@@ -72,8 +76,24 @@ pub(super) fn serve(stages: &mut Stages, shown: serve::World, listeners: Listene
     let (storefront, admin) = (listeners.storefront, listeners.admin);
     tracing::info!("storefronts are served on {}", storefront.address());
     tracing::info!("operators are served on {}", admin.address());
+    let (heart, stop) = (shown.heart.clone(), shown.stop.clone());
+    spawn(stages, "heart", beat(heart, stop));
     spawn(stages, "serve", serve::run(storefront, shown.clone()));
-    spawn(stages, "admin", serve::run_admin(admin, shown));
+    // Whatever happens to the threads of all others, operators are answered.
+    stages.spawn_blocking(move || ("admin", serve::run_admin(admin, &shown)));
+}
+
+/// Says again and again that the threads of the stages turn.
+async fn beat(heart: Heart, stop: CancellationToken) -> anyhow::Result<()> {
+    while !stop.is_cancelled() {
+        heart.beat();
+        failpoint::reach("heart");
+        tokio::select! {
+            () = stop.cancelled() => {}
+            () = tokio::time::sleep(HEARTBEAT) => {}
+        }
+    }
+    Ok(())
 }
 
 /// Looks through the databases once, the outbox first, on a thread that yields to all others. What it finds is noted, and

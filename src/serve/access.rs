@@ -13,14 +13,15 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use axum::RequestExt;
-use axum::extract::{RawPathParams, Request};
+use axum::body::{Bytes, HttpBody as _};
+use axum::extract::{FromRequest as _, RawPathParams, Request};
 use axum::handler::Handler;
-use axum::http::{HeaderValue, header};
+use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use futures_util::future::BoxFuture;
 
 use crate::config::Role;
-use crate::serve::connection::Source;
+use crate::serve::connection::{LetIn, Source};
 use crate::serve::freshness::Subject;
 use crate::serve::operators::Operator;
 use crate::serve::partial::Partial;
@@ -31,6 +32,9 @@ use crate::store::storefront::{Found, stores};
 
 use tokens::Token;
 pub use tokens::{Entry, Tokens};
+
+/// Bodies that are larger are of some forty lines, and what is to be done for them takes milliseconds.
+const LARGE_BODY_BYTES: u64 = 4 * 1024;
 
 /// What a route is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -115,7 +119,7 @@ impl Grant {
 /// `which` is the token that is missing.
 fn unauthorised(which: &str) -> Response {
     let problem = Problem::new(
-        axum::http::StatusCode::UNAUTHORIZED,
+        StatusCode::UNAUTHORIZED,
         "unauthorised",
         format!("this needs {which}: send it as Authorization: Bearer"),
     );
@@ -126,7 +130,7 @@ fn unauthorised(which: &str) -> Response {
 }
 
 fn forbidden(detail: &'static str) -> Problem {
-    Problem::new(axum::http::StatusCode::FORBIDDEN, "forbidden", detail)
+    Problem::new(StatusCode::FORBIDDEN, "forbidden", detail)
 }
 
 /// What stands in front of an address of the tables.
@@ -140,8 +144,28 @@ pub struct Gate {
     /// Its answers are made of the subject's rows: without all of them nothing is answered, unless part of them is asked
     /// for.
     pub is_read: bool,
-    /// Where its answers are made, if not where the request is handled.
-    pub pool: Option<Arc<Pool>>,
+    pub place: Place,
+}
+
+/// Where answers are made.
+#[derive(Debug)]
+pub enum Place {
+    /// Where the request is handled.
+    Here,
+    Pool(Arc<Pool>),
+    /// In the pool where the body is so large that much is to be done for it.
+    PoolIfLarge(Arc<Pool>),
+}
+
+impl Place {
+    /// The pool for a request with such a body.
+    fn pool(&self, body_bytes: u64) -> Option<&Pool> {
+        match self {
+            Self::Pool(pool) => Some(pool),
+            Self::PoolIfLarge(pool) if body_bytes > LARGE_BODY_BYTES => Some(pool),
+            Self::Here | Self::PoolIfLarge(_) => None,
+        }
+    }
 }
 
 /// A handler that only a request reaches that its token is for.
@@ -164,7 +188,7 @@ impl Gate {
 }
 
 impl Gate {
-    /// What the handler answers, in the time that an answer may take.
+    /// What the handler answers, in the time that an answer may take. The body is here whole before any thread waits for it.
     async fn answered<T: 'static>(
         &self,
         handler: impl Handler<T, World>,
@@ -172,9 +196,14 @@ impl Gate {
         world: World,
     ) -> Response {
         let asker = asker(&request);
-        let answering = handler.call(request, world);
         let answering = async {
-            match &self.pool {
+            let request = match self.place {
+                Place::Here => request,
+                Place::Pool(_) | Place::PoolIfLarge(_) => whole(request).await?,
+            };
+            let body_bytes = request.body().size_hint().lower();
+            let answering = handler.call(request, world);
+            match self.place.pool(body_bytes) {
                 Some(pool) => pool.run(asker, answering).await,
                 None => Ok(answering.await),
             }
@@ -187,12 +216,27 @@ impl Gate {
     }
 }
 
+/// The request with all of its body, as its handler takes it.
+pub async fn whole(request: Request) -> Result<Request, Problem> {
+    if request.body().is_end_stream() {
+        return Ok(request);
+    }
+    let (head, body) = request.into_parts();
+    let mut carried = Request::new(body);
+    // The limit is among them.
+    carried.extensions_mut().clone_from(&head.extensions);
+    let body = Bytes::from_request(carried, &()).await;
+    let body = body.map_err(|rejection| Problem::bad_body(rejection.status()))?;
+    Ok(Request::from_parts(head, body.into()))
+}
+
 /// Whom a request is counted for: its token, else the address that it comes from.
-fn asker(request: &Request) -> Asker {
+pub fn asker(request: &Request) -> Asker {
     let mut hasher = DefaultHasher::new();
     let extensions = request.extensions();
-    let token = extensions.get::<Grant>().and_then(|grant| grant.token.as_ref());
-    match token {
+    let of_grant = extensions.get::<Grant>().and_then(|grant| grant.token.as_ref());
+    let of_entry = extensions.get::<Entry>().map(|Entry(token)| token);
+    match of_grant.or(of_entry) {
         Some(token) => token.hash.hash(&mut hasher),
         None => match extensions.get::<Source>() {
             None | Some(Source::Here) => return Asker::Here,
@@ -223,7 +267,9 @@ impl<T: 'static, H: Handler<T, World>> Handler<T, World> for Gated<H> {
                 .as_ref()
                 .filter(|_| gate.is_read && subject != Some(Subject::All))
                 .is_some_and(|told| told.is_initializing(clock.moment()));
-            let mut answer = match authorise(&gate, &mut request).await {
+            let authorised = authorise(&gate, &mut request).await;
+            let is_let_in = authorised.is_ok() && is_let_in(&request);
+            let mut answer = match authorised {
                 Ok(()) if filling && !Partial::is_asked(&request) => world
                     .initializing(subject.unwrap_or(Subject::All))
                     .or_partial()
@@ -234,6 +280,9 @@ impl<T: 'static, H: Handler<T, World>> Handler<T, World> for Gated<H> {
                 },
                 Err(refusal) => *refusal,
             };
+            if is_let_in {
+                answer.extensions_mut().insert(LetIn);
+            }
             if answer.extensions().get::<TooSlow>().is_some() {
                 pool::broke_off(gate.path, query.as_deref());
             }
@@ -249,6 +298,15 @@ impl<T: 'static, H: Handler<T, World>> Handler<T, World> for Gated<H> {
             answer
         })
     }
+}
+
+/// Whether a token let the request in.
+fn is_let_in(request: &Request) -> bool {
+    let extensions = request.extensions();
+    let by_grant = extensions
+        .get::<Grant>()
+        .is_some_and(|grant| grant.token.is_some());
+    by_grant || extensions.get::<Entry>().is_some()
 }
 
 async fn authorise(gate: &Gate, request: &mut Request) -> Result<(), Box<Response>> {

@@ -1,10 +1,13 @@
 //! What operators and their machines ask: does it run, is it of use, what is in it.
 
+use std::time::{Duration, Instant};
+
 use axum::extract;
 use axum::http::StatusCode;
 use axum::response::Response;
 use serde_json::json;
 
+use crate::failpoint;
 use crate::model::freshness::State;
 use crate::serve::freshness::Subject;
 use crate::serve::problem::Problem;
@@ -13,16 +16,76 @@ use crate::store::note::{ALLOWANCE, CALLS, POLLS};
 use crate::store::standing::Standing;
 use crate::store::{holders, journal, storefront};
 
-/// The process answers.
-pub async fn livez() -> Response {
-    reply::json(StatusCode::OK, br#"{"live":true}"#.to_vec())
+/// How long the threads that serve storefronts may stand still.
+const STILL_MAX: Duration = Duration::from_secs(10);
+/// How often the files are looked at, and how old the last look may be.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+const LOOK_AGE_MAX: Duration = Duration::from_secs(2);
+
+/// The process answers, and the threads that do its work turn. Nothing is read for it.
+pub async fn livez(extract::State(world): extract::State<World>) -> Response {
+    let bound = failpoint::bound("STILL_MILLIS", STILL_MAX.as_millis() as u64);
+    let still = world.heart.still_for();
+    if still <= Duration::from_millis(bound) {
+        return reply::json(StatusCode::OK, br#"{"live":true}"#.to_vec());
+    }
+    let problem = format!(
+        "the threads that serve storefronts have stood still for {} s: restart storesync",
+        still.as_secs()
+    );
+    let body = json!({"live": false, "problem": problem}).to_string();
+    reply::json(StatusCode::SERVICE_UNAVAILABLE, body.into_bytes())
 }
 
-/// Whether reads and orders are to be sent here, apart from each other.
+/// What a look at the files found.
+#[derive(Clone, Copy, Debug)]
+pub struct Seen {
+    at: Instant,
+    readable: bool,
+    writable: bool,
+}
+
+impl Seen {
+    /// What was found lately; nothing can be used where a look does not come back.
+    fn lately(seen: Option<Self>) -> (bool, bool) {
+        match seen {
+            Some(seen) if seen.at.elapsed() <= LOOK_AGE_MAX => (seen.readable, seen.writable),
+            _ => (false, false),
+        }
+    }
+}
+
+/// Looks whether the files can be read and written, on a thread that may have to wait for the disk.
+pub async fn look(world: &World) {
+    let (at, looked) = (Instant::now(), World::clone(world));
+    let look = tokio::task::spawn_blocking(move || Seen {
+        at,
+        readable: looked.reader.with(storefront::object_states).is_ok(),
+        writable: looked.intake.counts().is_ok(),
+    });
+    if let Ok(seen) = look.await {
+        world.seen.send_replace(Some(seen));
+    }
+}
+
+/// Looks again and again until it is stopped.
+pub async fn keep_looking(world: &World) {
+    let looking = async {
+        loop {
+            tokio::time::sleep(LOOK_EVERY).await;
+            look(world).await;
+        }
+    };
+    tokio::select! {
+        () = world.stop.cancelled() => {}
+        () = looking => {}
+    }
+}
+
+/// Whether reads and orders are to be sent here, apart from each other. Nothing is read for it: it tells of the last look.
 pub async fn readyz(extract::State(world): extract::State<World>) -> Response {
     let health = world.health.borrow().clone();
-    let readable = world.reader.with(storefront::object_states).is_ok();
-    let writable = world.intake.counts().is_ok();
+    let (readable, writable) = Seen::lately(*world.seen.borrow());
     let (standing, now) = (health.standing(), world.clock.moment());
     let state = standing.state(now);
     let reads = readable && state != State::Initializing;
@@ -60,4 +123,21 @@ pub async fn status(extract::State(world): extract::State<World>) -> Result<Resp
     standing.hindrances = health.hindrances;
     let body = standing.as_json(true, now);
     Ok(reply::json(StatusCode::OK, body.to_string().into_bytes()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_old_look_says_nothing_good() {
+        let seen = |age| Seen {
+            at: Instant::now().checked_sub(age).unwrap(),
+            readable: true,
+            writable: false,
+        };
+        assert_eq!(Seen::lately(Some(seen(LOOK_EVERY))), (true, false));
+        assert_eq!(Seen::lately(Some(seen(LOOK_AGE_MAX * 2))), (false, false));
+        assert_eq!(Seen::lately(None), (false, false));
+    }
 }

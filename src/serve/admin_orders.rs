@@ -15,6 +15,8 @@
 //! Deeds are answered `{"changed": n, "changes": [{"path", "from", "to"}]}`; 404 where there is no such write, 409
 //! where its state forbids the deed.
 
+use std::sync::Arc;
+
 use axum::body::{Body, Bytes};
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Query, State};
@@ -283,14 +285,17 @@ pub async fn export(
     let line = filter.export(operator.actor(ACTOR));
     let noted = outbox.write_down(vec![line], world.clock.now()).await;
     noted.map_err(Problem::unaudited)?;
+    let (aside, source) = (world.pools.exports.clone(), Arc::new((outbox, filter)));
     let pages = stream::try_unfold(0, move |after| {
-        let page = outbox.export(&filter, after);
-        async move {
-            let page = page?;
+        let (aside, source) = (aside.clone(), Arc::clone(&source));
+        let make = move || {
+            let (outbox, filter) = &*source;
+            let page = outbox.export(filter, after)?;
             let last = page.last().map(|detail| detail.view.sequence);
             let lines: String = page.iter().map(|detail| format!("{}\n", detail.json())).collect();
-            Ok::<_, BoxError>(last.map(|last| (Bytes::from(lines), last)))
-        }
+            Ok(last.map(|last| (Bytes::from(lines), last)))
+        };
+        async move { Ok::<_, BoxError>(aside.make(make).await?) }
     });
     let pages = match entry {
         Some(Extension(entry)) => ended_with(world.tokens.clone(), entry, pages).left_stream(),

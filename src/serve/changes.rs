@@ -6,12 +6,12 @@
 //! falls out of it reads the feed again. What the feed no longer holds, and a position of another cache, is told as
 //! `reset`: read all of it anew. How well the cache follows the org is told at first and with each heartbeat.
 
+mod pages;
 mod position;
 mod seats;
 
-use std::collections::{BTreeMap, HashSet};
 use std::convert::Infallible;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Extension;
@@ -21,7 +21,7 @@ use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::Response;
 use bytes::Bytes;
 use futures_util::{StreamExt as _, stream};
-use serde_json::{Value, json};
+use serde_json::json;
 use tokio::sync::broadcast;
 use tokio::sync::broadcast::error::RecvError;
 use tokio::time::Instant;
@@ -29,22 +29,18 @@ use tokio::time::Instant;
 use crate::serve::World;
 use crate::serve::access::Grant;
 use crate::serve::catalogue::find_store;
+use crate::serve::changes::pages::{Batch, Heard, Line, PAGE_ENTRIES, Page, Wanted, frame};
 use crate::serve::changes::position::Position;
 use crate::serve::changes::seats::{Holder, Seat, Seats};
-use crate::serve::connection::Source;
-use crate::serve::freshness::Told;
-use crate::serve::life::Life;
+use crate::serve::connection::{Source, Streams};
 use crate::serve::partial::Partial;
 use crate::serve::problem::Problem;
 use crate::serve::query::Asked;
-use crate::store::storefront::feed::{self, Entry, Stores};
-use crate::store::storefront::products::Shelf;
+use crate::store::storefront::feed;
 use crate::store::storefront::stores::Store;
-use crate::store::storefront::visitor;
-use crate::store::storefront::{Found, objects};
+use crate::telemetry::metrics::STREAMS_REFUSED;
+use crate::telemetry::seldom::Seldom;
 
-/// Entries read at a time.
-const PAGE_ENTRIES: usize = 256;
 /// Batches that a listener may be behind before it reads the feed itself.
 const BATCHES_MAX: usize = 64;
 /// So often a quiet stream says that it is alive, and where it stands.
@@ -66,35 +62,6 @@ impl Default for Feed {
     }
 }
 
-/// Entries read together.
-struct Batch {
-    /// The revision that the reader stood at before.
-    after: i64,
-    lines: Vec<Line>,
-}
-
-impl Batch {
-    fn end(&self) -> i64 {
-        self.lines.last().map_or(self.after, |line| line.entry.rev)
-    }
-}
-
-/// An entry with what listeners are sent of it, made once for all that ask alike.
-struct Line {
-    entry: Entry,
-    /// By the store that is listened to, if one is, and whether rows are wanted.
-    events: Mutex<BTreeMap<(Option<String>, bool), Bytes>>,
-}
-
-impl From<Entry> for Line {
-    fn from(entry: Entry) -> Self {
-        Self {
-            entry,
-            events: Mutex::default(),
-        }
-    }
-}
-
 /// Reads the feed for all listeners until the daemon stops. Nothing is read while nobody listens.
 pub async fn follow(world: World) -> anyhow::Result<()> {
     let mut revisions = world.revisions.clone();
@@ -110,7 +77,9 @@ pub async fn follow(world: World) -> anyhow::Result<()> {
         }
         let newest = *revisions.borrow_and_update();
         while at < newest && world.feed.batches.receiver_count() > 0 {
-            let lines = world.reader.with(|cache| feed::after(cache, at, PAGE_ENTRIES))?;
+            let reader = world.reader.clone();
+            let read = move || reader.with(|cache| feed::after(cache, at, PAGE_ENTRIES));
+            let lines = tokio::task::spawn_blocking(read).await??;
             if lines.is_empty() {
                 break;
             }
@@ -121,64 +90,14 @@ pub async fn follow(world: World) -> anyhow::Result<()> {
             at = batch.end();
             // Without a listener there is no one to miss it.
             let _sent = world.feed.batches.send(Arc::new(batch));
-            tokio::task::yield_now().await;
         }
         at = at.max(newest);
     }
 }
 
-/// What a listener wants to hear of.
-struct Wanted {
-    store: Option<Store>,
-    /// In lower case; all where none is named.
-    objects: HashSet<String>,
-    rows: bool,
-    persons: bool,
-}
-
-impl Wanted {
-    /// The objects that it hears of; all where none is named.
-    fn about(&self) -> Vec<&str> {
-        match &self.store {
-            _ if !self.objects.is_empty() => self.objects.iter().map(String::as_str).collect(),
-            Some(_) => feed::objects().collect(),
-            None => Vec::new(),
-        }
-    }
-
-    /// How well the cache follows the org in what it hears of.
-    fn told(&self, world: &World) -> Told {
-        world.health.borrow().freshness.told_of_all(self.about())
-    }
-
-    /// What it is answered where it wants rows that are not loaded.
-    fn refused(&self, world: &World) -> Problem {
-        let health = world.health.borrow();
-        let about = Some(self.about());
-        let progress = health.freshness.truth().progress(about, world.clock.moment());
-        Problem::initializing(progress).or_partial()
-    }
-
-    fn wants(&self, entry: &Entry) -> bool {
-        let object = entry.object.to_ascii_lowercase();
-        if !self.objects.is_empty() && !self.objects.contains(&object) {
-            return false;
-        }
-        match &self.store {
-            Some(store) => entry
-                .told
-                .as_ref()
-                .is_some_and(|told| told.stores.contain(&store.id)),
-            None => self.persons || feed::is_of_catalogue(&object),
-        }
-    }
-}
-
 /// One listener.
 struct Listener {
-    world: World,
-    life: Life,
-    wanted: Wanted,
+    heard: Arc<Heard>,
     at: i64,
     /// When it says again that it is alive.
     beat_at: Instant,
@@ -199,7 +118,7 @@ impl Feed {
 pub async fn changes(
     State(world): State<World>,
     Extension(grant): Extension<Grant>,
-    source: Option<Extension<Source>>,
+    (source, streams): (Option<Extension<Source>>, Option<Extension<Streams>>),
     headers: HeaderMap,
     mut asked: Asked,
 ) -> Result<Response, Problem> {
@@ -219,8 +138,11 @@ pub async fn changes(
     let seat = world
         .feed
         .seats
-        .take(holder)
-        .map_err(|full| Problem::unavailable(full.sentence()))?;
+        .take(holder, streams.as_ref().map(|Extension(streams)| streams))
+        .map_err(|full| {
+            STREAMS_REFUSED.count([full.name()]);
+            Problem::unavailable(full.sentence())
+        })?;
     // Subscribed first: what is committed from here on is in the queue.
     let batches = world.feed.batches.subscribe();
     let (oldest, newest) = world.reader.with(feed::bounds)?;
@@ -237,10 +159,9 @@ pub async fn changes(
     let now = world.clock.moment();
     told.describe(&mut data, now);
     let first = frame(&life, at, if lost { "reset" } else { "ready" }, &data);
+    let heard = Heard { world, life, wanted };
     let listener = Listener {
-        world,
-        life,
-        wanted,
+        heard: Arc::new(heard),
         at,
         beat_at: Instant::now() + HEARTBEAT,
         batches,
@@ -274,7 +195,7 @@ fn wanted(world: &World, grant: &Grant, asked: &mut Asked) -> Result<Wanted, Pro
 }
 
 fn streamed(listener: Listener, grant: Grant) -> Response {
-    let tokens = listener.world.tokens.clone();
+    let tokens = listener.heard.world.tokens.clone();
     let body = stream::unfold(listener, |mut listener| async move {
         let next = listener.next().await?;
         Some((Ok::<_, Infallible>(next), listener))
@@ -314,153 +235,83 @@ impl Listener {
             return Some(first);
         }
         loop {
-            if self.behind {
-                match self.page() {
-                    Ok(page) if page.is_empty() => tokio::task::yield_now().await,
-                    Ok(page) => return Some(page),
-                    Err(error) => {
-                        tracing::error!(error = format!("{error:#}"), "the change feed cannot be read");
-                        return None;
+            let page = if self.behind {
+                let (heard, at) = (Arc::clone(&self.heard), self.at);
+                self.made(move || heard.page(at)).await?
+            } else {
+                let received = tokio::select! {
+                    () = self.heard.world.stop.cancelled() => return None,
+                    () = tokio::time::sleep_until(self.beat_at) => return Some(self.beat()),
+                    received = self.batches.recv() => received,
+                };
+                match received {
+                    Ok(batch) if batch.after <= self.at => self.of_batch(batch).await?,
+                    Ok(_) | Err(RecvError::Lagged(_)) => {
+                        self.behind = true;
+                        continue;
                     }
+                    Err(RecvError::Closed) => return None,
                 }
-                continue;
-            }
-            let received = tokio::select! {
-                () = self.world.stop.cancelled() => return None,
-                () = tokio::time::sleep_until(self.beat_at) => return Some(self.beat()),
-                received = self.batches.recv() => received,
             };
-            match received {
-                Ok(batch) if batch.after <= self.at => {
-                    let out = self.written(&batch.lines);
-                    self.at = self.at.max(batch.end());
-                    if !out.is_empty() {
-                        return Some(out);
-                    }
-                }
-                Ok(_) | Err(RecvError::Lagged(_)) => self.behind = true,
-                Err(RecvError::Closed) => return None,
+            (self.at, self.behind) = (page.at, page.behind);
+            if !page.out.is_empty() {
+                return Some(page.out);
             }
         }
+    }
+
+    /// What is sent of a batch. Rows are read where that may take its time, unless they were for another listener.
+    async fn of_batch(&self, batch: Arc<Batch>) -> Option<Page> {
+        let (heard, at) = (Arc::clone(&self.heard), self.at);
+        let is_read = heard.wanted.rows && !heard.is_made(&batch.lines, at);
+        let make = move || {
+            Ok(Page {
+                out: heard.written(&batch.lines, at),
+                at: at.max(batch.end()),
+                behind: false,
+            })
+        };
+        match is_read {
+            true => self.made(make).await,
+            false => make().ok(),
+        }
+    }
+
+    /// Makes a part in its turn; `None` ends the stream.
+    async fn made(&self, make: impl FnOnce() -> anyhow::Result<Page> + Send + 'static) -> Option<Page> {
+        static TOLD: Seldom = Seldom::untold();
+        let made = tokio::select! {
+            () = self.heard.world.stop.cancelled() => return None,
+            made = self.heard.world.pools.streams.make(make) => made,
+        };
+        if let Err(error) = &made
+            && let Some(count) = TOLD.happened()
+        {
+            let error = format!("{error:#}");
+            tracing::error!(
+                error,
+                count,
+                "the change feed cannot be read; it was so {count} times since this was told"
+            );
+        }
+        made.ok()
     }
 
     /// Says that the stream is alive, where it stands, and how well the cache follows the org.
     fn beat(&mut self) -> Bytes {
         self.beat_at = Instant::now() + HEARTBEAT;
         let mut data = json!({});
-        self.wanted
-            .told(&self.world)
-            .describe(&mut data, self.world.clock.moment());
-        frame(&self.life, self.at, "freshness", &data).into()
+        let Heard { world, life, wanted } = &*self.heard;
+        wanted.told(world).describe(&mut data, world.clock.moment());
+        frame(life, self.at, "freshness", &data).into()
     }
-
-    /// Reads the feed itself, one page.
-    fn page(&mut self) -> anyhow::Result<Bytes> {
-        let at = self.at;
-        let (oldest, newest) = self.world.reader.with(feed::bounds)?;
-        if at + 1 < oldest && at < newest {
-            self.at = newest;
-            return Ok(frame(
-                &self.life,
-                newest,
-                "reset",
-                &json!({"rev": newest, "oldest": oldest}),
-            )
-            .into());
-        }
-        let entries = self
-            .world
-            .reader
-            .with(|cache| feed::after(cache, at, PAGE_ENTRIES))?;
-        self.behind = entries.len() == PAGE_ENTRIES;
-        let lines: Vec<Line> = entries.into_iter().map(Line::from).collect();
-        let out = self.written(&lines);
-        self.at = lines.last().map_or(at.max(newest), |line| line.entry.rev);
-        Ok(out)
-    }
-
-    fn written(&self, lines: &[Line]) -> Bytes {
-        let wanted = lines
-            .iter()
-            .filter(|line| line.entry.rev > self.at && self.wanted.wants(&line.entry));
-        let mut events: Vec<Bytes> = wanted.map(|line| self.event_once(line)).collect();
-        match events.len() {
-            // Sent as it is, to everyone from the same memory.
-            1 => events.swap_remove(0),
-            _ => events.concat().into(),
-        }
-    }
-
-    fn event_once(&self, line: &Line) -> Bytes {
-        let store = self.wanted.store.as_ref().map(|store| store.id.clone());
-        let mut made = line.events.lock().unwrap_or_else(PoisonError::into_inner);
-        made.entry((store, self.wanted.rows))
-            .or_insert_with(|| self.event(&line.entry).into())
-            .clone()
-    }
-
-    fn event(&self, entry: &Entry) -> Vec<u8> {
-        let mut data = json!({
-            "rev": entry.rev, "object": entry.object, "id": entry.record_id, "kind": entry.kind,
-        });
-        if let Some(told) = &entry.told {
-            data["topic"] = told.topic.into();
-            data["product_id"] = told.product_id.clone().into();
-            data["stores"] = match (&self.wanted.store, &told.stores) {
-                (Some(store), _) => json!([store.id]),
-                (None, Stores::All) => Value::Null,
-                (None, Stores::These(ids)) => json!(ids),
-            };
-        }
-        let row = if self.wanted.rows { self.row(entry) } else { None };
-        let mut text = data.to_string().into_bytes();
-        if self.wanted.rows {
-            text.pop();
-            text.extend_from_slice(b",\"row\":");
-            text.extend_from_slice(row.as_deref().unwrap_or(b"null"));
-            text.push(b'}');
-        }
-        let mut out = format!("id: {}.{}\nevent: change\ndata: ", self.life, entry.rev).into_bytes();
-        out.extend_from_slice(&text);
-        out.extend_from_slice(b"\n\n");
-        out
-    }
-
-    /// For a store, the product as anyone sees it there; else the row as it is.
-    fn row(&self, entry: &Entry) -> Option<Vec<u8>> {
-        if let Some(store) = &self.wanted.store {
-            return self.product(store, entry.told.as_ref()?.product_id.as_deref()?);
-        }
-        let id = entry.record_id.as_deref()?;
-        let read = |cache: &_| objects::row(cache, &entry.object, id);
-        match self.world.reader.with(read) {
-            Ok(Found::Row(row)) => Some(row.json),
-            _ => None,
-        }
-    }
-
-    fn product(&self, store: &Store, product: &str) -> Option<Vec<u8>> {
-        let now = self.world.clock.now();
-        let found = self.world.reader.with(|cache| {
-            let Some(anyone) = visitor::find(cache, store, None, None, now)? else {
-                return Ok(Found::NoRow);
-            };
-            Shelf::new(cache, store, &anyone, self.world.intake.held()).find(product)
-        });
-        match found {
-            Ok(Found::Row(json)) => Some(json),
-            _ => None,
-        }
-    }
-}
-
-fn frame(life: &Life, rev: i64, event: &str, data: &Value) -> Vec<u8> {
-    format!("id: {life}.{rev}\nevent: {event}\ndata: {data}\n\n").into_bytes()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::collections::HashSet;
+
     use crate::serve::{Health, tests::world};
     use crate::store::cache::Cache;
     use crate::store::outbox;
@@ -484,21 +335,28 @@ mod tests {
         let (committed, revisions) = watch::channel(0);
         let health = watch::channel(Health::default()).1;
         let world = world(dir.path(), outbox, health, revisions);
+        let wanted = Wanted {
+            store: None,
+            objects: HashSet::new(),
+            rows: false,
+            persons: true,
+        };
         let mut listener = Listener {
-            wanted: Wanted {
-                store: None,
-                objects: HashSet::new(),
-                rows: false,
-                persons: true,
-            },
-            life: world.life().unwrap(),
+            heard: Arc::new(Heard {
+                wanted,
+                life: world.life().unwrap(),
+                world: Arc::clone(&world),
+            }),
             at: 0,
             beat_at: Instant::now() + HEARTBEAT,
             batches: world.feed.batches.subscribe(),
             first: None,
             behind: false,
-            _seat: world.feed.seats.take(Holder::Address(Source::Here)).unwrap(),
-            world: Arc::clone(&world),
+            _seat: world
+                .feed
+                .seats
+                .take(Holder::Address(Source::Here), None)
+                .unwrap(),
         };
         // It is not asked for anything while all of this goes through the queue, one change a batch.
         let mut seen = world.feed.batches.subscribe();
@@ -525,35 +383,5 @@ mod tests {
         assert!(heard.iter().copied().eq(1..=CHANGES + 1), "{heard:?}");
         world.stop.cancel();
         following.await.unwrap().unwrap();
-    }
-
-    #[test]
-    fn who_may_not_know_customers_is_told_of_what_stores_show_alone() {
-        for (object, to_anyone) in [
-            ("Product2", true),
-            ("s_c__Zone__c", true),
-            ("Contact", false),
-            ("Account", false),
-            ("Order", false),
-            ("s_c__Booking__c", false),
-            ("Anything_Else__c", false),
-        ] {
-            let entry = Entry {
-                rev: 1,
-                object: object.to_owned(),
-                record_id: Some("1".to_owned()),
-                kind: "updated".to_owned(),
-                told: None,
-            };
-            for (persons, expected) in [(false, to_anyone), (true, true)] {
-                let wanted = Wanted {
-                    store: None,
-                    objects: HashSet::new(),
-                    rows: false,
-                    persons,
-                };
-                assert_eq!(wanted.wants(&entry), expected, "{object} {persons}");
-            }
-        }
     }
 }

@@ -21,7 +21,7 @@ use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
 use hyper_util::service::TowerToHyperService;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::sync::Notify;
+use tokio::sync::{Notify, Semaphore};
 use tokio_util::sync::CancellationToken;
 use tower_http::compression::Compression;
 use tower_http::compression::predicate::{DefaultPredicate, NotForContentType, Predicate as _, SizeAbove};
@@ -29,11 +29,11 @@ use tower_http::compression::predicate::{DefaultPredicate, NotForContentType, Pr
 use crate::config::Proxies;
 use crate::serve::foreign::Facing;
 use crate::telemetry::metrics;
-pub use limits::Limits;
-use limits::{Doing, Reason};
+use limits::Doing;
+pub use limits::{Limits, Reason};
 pub use proxies::Peer;
 use requests::Requests;
-pub use requests::{BODY_BYTES_MAX, Receiving};
+pub use requests::{BODY_BYTES_MAX, LetIn, Receiving};
 pub use seats::{Seat, Seats, Source};
 use watched::Watched;
 
@@ -46,7 +46,9 @@ const PACKED_BYTES_MIN: u16 = 1_024;
 /// Most of a head, and what is read ahead of a request that waits for the answer before it.
 const HEAD_BYTES_MAX: usize = 32 * 1024;
 const HEADERS_MAX: usize = 100;
-const STREAMS_MAX: u32 = 100;
+const REQUESTS_AT_A_TIME_MAX: u32 = 100;
+/// Streams of changes on one connection.
+pub const STREAMS_MAX: usize = 4;
 /// What a client may send ahead of being read: of one stream, and of the connection.
 const STREAM_WINDOW_BYTES: u32 = 64 * 1024;
 const CONNECTION_WINDOW_BYTES: u32 = 256 * 1024;
@@ -69,15 +71,27 @@ pub struct Connection {
     room: Notify,
     /// Rung when it is to end.
     ended: Notify,
+    streams: Streams,
+}
+
+/// How many more streams of changes a connection may have; beside each of its requests.
+#[derive(Clone, Debug)]
+pub struct Streams(pub Arc<Semaphore>);
+
+impl Default for Streams {
+    fn default() -> Self {
+        Self(Arc::new(Semaphore::new(STREAMS_MAX)))
+    }
 }
 
 impl Connection {
-    fn new(limits: Limits) -> Arc<Self> {
+    fn new(limits: Limits, is_kept: bool) -> Arc<Self> {
         Arc::new(Self {
-            doing: Mutex::new(Doing::new(Instant::now())),
+            doing: Mutex::new(Doing::new(Instant::now(), is_kept)),
             limits,
             room: Notify::new(),
             ended: Notify::new(),
+            streams: Streams::default(),
         })
     }
 
@@ -89,6 +103,18 @@ impl Connection {
     fn end(&self, reason: Reason) {
         self.doing().end(reason);
         self.ended.notify_one();
+    }
+
+    /// Waits for the handshake of TLS for as long as it may take; else says why it is to end.
+    pub async fn shake<T>(&self, handshake: impl Future<Output = T>) -> Result<T, Reason> {
+        self.doing().shakes();
+        tokio::select! {
+            shaken = handshake => {
+                self.doing().shook(Instant::now());
+                Ok(shaken)
+            }
+            reason = self.overdue() => Err(reason),
+        }
     }
 
     /// Waits until it is to end, and says why.
@@ -118,6 +144,8 @@ pub struct Served {
     pub receiving: Arc<Receiving>,
     /// The listener's name, for metrics.
     pub listener: &'static str,
+    /// What is answered to a GET on a kept place.
+    pub kept_paths: &'static [&'static str],
     pub stop: CancellationToken,
 }
 
@@ -177,7 +205,7 @@ fn protocols(limits: &Limits) -> Builder<TokioExecutor> {
         .timer(TokioTimer::new())
         .keep_alive_interval(PING_EVERY)
         .keep_alive_timeout(PING_ANSWER_MAX)
-        .max_concurrent_streams(STREAMS_MAX)
+        .max_concurrent_streams(REQUESTS_AT_A_TIME_MAX)
         .initial_stream_window_size(STREAM_WINDOW_BYTES)
         .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
         .max_send_buf_size(SEND_BYTES_MAX)

@@ -21,14 +21,16 @@ use std::path::PathBuf;
 use aws_lc_rs::constant_time::verify_slices_are_equal;
 use axum::Router;
 use axum::body::Body;
+use axum::extract::{Request, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
-use axum::middleware::from_fn_with_state;
+use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodRouter, get, post};
 
 use crate::config::{Config, Role};
 use crate::inbound::history::{History, NoJournal};
 use crate::serve::World;
+use crate::serve::access::{asker, whole};
 use crate::serve::console::html::{Html, element, link, tag, text};
 use crate::serve::console::login::FormToken;
 use crate::serve::console::sessions::Sessions;
@@ -138,6 +140,7 @@ pub fn routes(world: &World) -> Router<World> {
         router.route(page.path, page.handler.layer(checked))
     });
     pages
+        .route_layer(from_fn_with_state(world.clone(), in_pool))
         .route_layer(from_fn_with_state(world.clone(), login::required))
         .route("/login", get(login::page).post(login::enter))
         .route(
@@ -148,6 +151,17 @@ pub fn routes(world: &World) -> Router<World> {
             "/console/console.js",
             get(async || asset("text/javascript; charset=utf-8", SCRIPT)),
         )
+}
+
+/// Has a page made where reading does not keep the listener from answering.
+async fn in_pool(State(world): State<World>, request: Request, next: Next) -> Response {
+    let asker = asker(&request);
+    let made = async {
+        let request = whole(request).await?;
+        world.pools.admin.run(asker, next.run(request)).await
+    };
+    made.await
+        .unwrap_or_else(|problem: Problem| Trouble::of(&problem).into_response())
 }
 
 fn asset(kind: &'static str, content: &'static str) -> Response {
@@ -281,14 +295,9 @@ impl IntoResponse for Trouble {
 
 type Page = Result<Response, Trouble>;
 
-/// Looks into the journal on a thread where that may take its time.
-async fn look<T: Send + 'static>(
-    world: &World,
-    read: impl FnOnce(&mut History) -> anyhow::Result<T> + Send + 'static,
-) -> Result<T, Trouble> {
-    let dir = world.console.dir.clone();
-    let looked = tokio::task::spawn_blocking(move || read(&mut History::open(&dir)?)).await;
-    Ok(looked.map_err(anyhow::Error::from)??)
+/// Looks into the journal.
+fn look<T>(world: &World, read: impl FnOnce(&mut History) -> anyhow::Result<T>) -> Result<T, Trouble> {
+    Ok(read(&mut History::open(&world.console.dir)?)?)
 }
 
 /// Whether a form comes from a page of this console: by the token that it carries, and where the browser says it is from.

@@ -1,23 +1,26 @@
 //! Sockets: plain, TLS, or in the file system; bounded in number, and emptied in order when the daemon stops.
 
-use std::fs::Permissions;
+use std::fs::{File, Permissions};
+use std::io;
 use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use rustix::io::Errno;
 use rustls::pki_types::pem::{self, PemObject};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::{TcpListener, UnixListener};
+use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
 
 use crate::config::{self, ConfigError};
-use crate::serve::connection::{self, Limits, Peer, Seat, Seats, Served, Source};
+use crate::serve::connection::{self, Limits, Peer, Reason, Seat, Seats, Served, Source};
 use crate::serve::foreign::Facing;
 use crate::telemetry::pulse::Pulse;
+use crate::telemetry::seldom::Seldom;
 
 /// Connections at a time, where the limit of open files leaves as many.
 pub const CONNECTIONS_MAX: usize = 16_384;
@@ -31,10 +34,10 @@ const CONNECTIONS_OF_ONE_IN: usize = 4;
 const FILES_KEPT: u64 = 512;
 /// Of a socket in the file system: for the user and the group of the daemon.
 const SOCKET_MODE: u32 = 0o660;
-/// How long a client may take for a handshake.
-const HANDSHAKE_MAX: Duration = Duration::from_secs(10);
 /// How long the requests at hand may take once the daemon stops.
 const DRAIN_MAX: Duration = Duration::from_secs(10);
+/// How long is waited for another client, and for a file, where none may be opened.
+const OUT_OF_FILES_PAUSE: Duration = Duration::from_millis(100);
 /// How long it may take until the next client is waited for.
 const TURN_MAX: Duration = Duration::from_secs(10);
 /// What a client is told for whom there is no place.
@@ -61,27 +64,31 @@ impl Drop for Inner {
     }
 }
 
+/// Of no runtime: whoever serves it takes it into its own.
 enum Socket {
-    Tcp(TcpListener),
-    Unix(UnixListener, PathBuf),
+    Tcp(std::net::TcpListener),
+    Unix(std::os::unix::net::UnixListener, PathBuf),
 }
 
-impl From<TcpListener> for Listener {
-    fn from(socket: TcpListener) -> Self {
-        Self::of(Socket::Tcp(socket), None)
+impl TryFrom<TcpListener> for Listener {
+    type Error = io::Error;
+
+    fn try_from(socket: TcpListener) -> io::Result<Self> {
+        Ok(Self::of(Socket::Tcp(socket.into_std()?), None))
     }
 }
 
 impl Listener {
     /// On a socket that is bound.
-    pub fn new(socket: TcpListener, tls: Option<&config::Tls>) -> anyhow::Result<Self> {
+    pub fn new(socket: std::net::TcpListener, tls: Option<&config::Tls>) -> anyhow::Result<Self> {
+        socket.set_nonblocking(true)?;
         Ok(Self::of(Socket::Tcp(socket), tls.map(acceptor).transpose()?))
     }
 
     /// Binds what the configuration says.
     pub async fn bind(listen: &config::Listen, tls: Option<&config::Tls>) -> anyhow::Result<Self> {
         let socket = match listen {
-            config::Listen::Tcp(address) => Socket::Tcp(TcpListener::bind(address).await?),
+            config::Listen::Tcp(address) => Socket::Tcp(TcpListener::bind(address).await?.into_std()?),
             config::Listen::Unix(path) => {
                 // One that a killed process left behind; another that lives holds the lock of the state directory.
                 if std::fs::symlink_metadata(path).is_ok_and(|found| is_socket(&found)) {
@@ -90,7 +97,7 @@ impl Listener {
                 let socket = UnixListener::bind(path)?;
                 // Its owner's and its group's, whatever the mask of new files is here.
                 std::fs::set_permissions(path, Permissions::from_mode(SOCKET_MODE))?;
-                Socket::Unix(socket, path.clone())
+                Socket::Unix(socket.into_std()?, path.clone())
             }
         };
         let tls = tls.map(acceptor).transpose()?;
@@ -193,6 +200,8 @@ pub struct Door {
 /// Serves until it is told to stop; then the requests at hand are answered, for a while.
 pub async fn serve(door: Door) -> anyhow::Result<()> {
     let stop = door.served.stop.clone();
+    let incoming = Incoming::of(&door.listener.0.socket)?;
+    let mut spare = Spare::open();
     let mut connections = JoinSet::new();
     let pulse = Pulse::new(format!("serve {}", door.listener.address()));
     loop {
@@ -200,12 +209,14 @@ pub async fn serve(door: Door) -> anyhow::Result<()> {
         pulse.idle();
         tokio::select! {
             () = stop.cancelled() => break,
-            accepted = accept(&door, &mut connections) => {
-                if let Err(error) = accepted {
-                    // Out of file descriptors, most likely: clients that leave give some back.
-                    tracing::warn!("a connection could not be taken ({error})");
-                    tokio::time::sleep(Duration::from_millis(100)).await;
+            came = incoming.next() => match came {
+                Ok(client) => take(&door, client, &mut connections),
+                Err(error) if is_out_of_files(&error) => {
+                    pulse.quiet_for(TURN_MAX);
+                    spare.refuse(&incoming, &door, &error).await;
                 }
+                // The client has gone again.
+                Err(error) => tracing::debug!("a connection could not be taken ({error})"),
             }
         }
         pulse.quiet_for(TURN_MAX);
@@ -213,7 +224,7 @@ pub async fn serve(door: Door) -> anyhow::Result<()> {
         // So that ended ones do not pile up.
         while connections.try_join_next().is_some() {}
     }
-    drop(door);
+    drop((door, incoming));
     let drained = async { while connections.join_next().await.is_some() {} };
     if tokio::time::timeout(DRAIN_MAX, drained).await.is_err() {
         tracing::warn!("some requests were cut off after {} s", DRAIN_MAX.as_secs());
@@ -221,39 +232,115 @@ pub async fn serve(door: Door) -> anyhow::Result<()> {
     Ok(())
 }
 
-async fn accept(door: &Door, connections: &mut JoinSet<()>) -> std::io::Result<()> {
-    let served = Arc::clone(&door.served);
-    match &door.listener.0.socket {
-        Socket::Unix(socket, _) => {
-            let (stream, _) = socket.accept().await?;
-            if let Some(seat) = door.seats.take(Source::Here) {
-                connections.spawn(seated(stream, seat, served, None));
+/// A socket in the runtime that serves it.
+enum Incoming {
+    Tcp(TcpListener),
+    Unix(UnixListener),
+}
+
+enum Client {
+    Tcp(TcpStream, SocketAddr),
+    Unix(UnixStream),
+}
+
+impl Incoming {
+    fn of(socket: &Socket) -> io::Result<Self> {
+        Ok(match socket {
+            Socket::Tcp(socket) => Self::Tcp(TcpListener::from_std(socket.try_clone()?)?),
+            Socket::Unix(socket, _) => Self::Unix(UnixListener::from_std(socket.try_clone()?)?),
+        })
+    }
+
+    async fn next(&self) -> io::Result<Client> {
+        match self {
+            Self::Tcp(socket) => {
+                let (stream, peer) = socket.accept().await?;
+                stream.set_nodelay(true)?;
+                Ok(Client::Tcp(stream, peer))
             }
-        }
-        Socket::Tcp(socket) => {
-            let (stream, peer) = socket.accept().await?;
-            stream.set_nodelay(true)?;
-            let peer = Some(peer.ip());
-            // A proxy brings as many clients as it likes.
-            let source = match served.proxies.are_named(peer) {
-                true => Source::Here,
-                false => peer.map_or(Source::Here, Source::from),
-            };
-            match (door.seats.take(source), door.listener.0.tls.clone()) {
-                (None, None) => drop(stream.try_write(NO_SEAT)),
-                (None, Some(_)) => {}
-                (Some(seat), None) => drop(connections.spawn(seated(stream, seat, served, peer))),
-                (Some(seat), Some(tls)) => drop(connections.spawn(async move {
-                    match tokio::time::timeout(HANDSHAKE_MAX, tls.accept(stream)).await {
-                        Ok(Ok(stream)) => seated(stream, seat, served, peer).await,
-                        Ok(Err(error)) => tracing::debug!("a handshake failed: {error}"),
-                        Err(_) => tracing::debug!("a handshake took too long"),
-                    }
-                })),
-            }
+            Self::Unix(socket) => socket.accept().await.map(|(stream, _)| Client::Unix(stream)),
         }
     }
-    Ok(())
+}
+
+impl Client {
+    /// Says that there is no place, as far as that can be said at once, and closes.
+    fn refuse(self, has_tls: bool) {
+        match self {
+            Self::Tcp(..) if has_tls => {}
+            Self::Tcp(stream, _) => drop(stream.try_write(NO_SEAT)),
+            Self::Unix(stream) => drop(stream.try_write(NO_SEAT)),
+        }
+    }
+}
+
+/// A file that is closed for a client to be taken and refused, where this process may open no more: one that waits in the
+/// kernel would hear nothing.
+struct Spare(Option<File>);
+
+impl Spare {
+    fn open() -> Self {
+        Self(File::open("/dev/null").ok())
+    }
+
+    async fn refuse(&mut self, incoming: &Incoming, door: &Door, error: &io::Error) {
+        static TOLD: Seldom = Seldom::untold();
+        door.seats.count(Reason::Files);
+        if let Some(count) = TOLD.happened() {
+            tracing::warn!(
+                count,
+                "{count} connections were refused, because this process may open no more files ({error}): raise LimitNOFILE"
+            );
+        }
+        door.seats.make_room();
+        drop(self.0.take());
+        // Another may have taken the file meanwhile.
+        let taken = tokio::time::timeout(OUT_OF_FILES_PAUSE, incoming.next()).await;
+        if let Ok(Ok(client)) = taken {
+            client.refuse(door.listener.0.tls.is_some());
+        } else {
+            tokio::time::sleep(OUT_OF_FILES_PAUSE).await;
+        }
+        *self = Self::open();
+    }
+}
+
+fn is_out_of_files(error: &io::Error) -> bool {
+    let number = Errno::from_io_error(error);
+    matches!(
+        number,
+        Some(Errno::MFILE | Errno::NFILE | Errno::NOBUFS | Errno::NOMEM)
+    )
+}
+
+/// Gives a client its place, or refuses it.
+fn take(door: &Door, client: Client, connections: &mut JoinSet<()>) {
+    let served = Arc::clone(&door.served);
+    let peer = match &client {
+        Client::Tcp(_, peer) => Some(peer.ip()),
+        Client::Unix(_) => None,
+    };
+    // A proxy brings as many clients as it likes.
+    let source = match peer {
+        Some(peer) if !served.proxies.are_named(Some(peer)) => Source::from(peer),
+        _ => Source::Here,
+    };
+    let tls = door.listener.0.tls.clone();
+    let Some(seat) = door.seats.take(source) else {
+        return client.refuse(tls.is_some());
+    };
+    let seats = door.seats.clone();
+    match (client, tls) {
+        (Client::Unix(stream), _) => drop(connections.spawn(seated(stream, seat, served, None))),
+        (Client::Tcp(stream, _), None) => drop(connections.spawn(seated(stream, seat, served, peer))),
+        (Client::Tcp(stream, _), Some(tls)) => drop(connections.spawn(async move {
+            match seat.connection.shake(tls.accept(stream)).await {
+                Ok(Ok(stream)) => seated(stream, seat, served, peer).await,
+                Ok(Err(error)) => tracing::debug!("a handshake failed: {error}"),
+                Err(reason) => seats.count(reason),
+            }
+        })),
+    }
 }
 
 /// Keeps the seat until the connection has ended.

@@ -118,6 +118,15 @@ pub fn document(title: &str, routes: impl Iterator<Item = &'static Route>) -> Va
     })
 }
 
+/// What a probe is told by 503.
+fn not_well(route: &Route) -> Option<&'static str> {
+    match route.name {
+        "readyz" => Some("Reads or orders are not to be sent here"),
+        "livez" => Some("The threads that serve storefronts stand still"),
+        _ => None,
+    }
+}
+
 fn operation(route: &Route) -> Value {
     let in_path = route
         .path
@@ -149,10 +158,10 @@ fn operation(route: &Route) -> Value {
             json!({"description": "What the asker has is still right"}),
         );
     }
-    if route.name == "readyz" {
-        let mut not_ready = answer(route);
-        not_ready["description"] = "Reads or orders are not to be sent here".into();
-        answers.insert("503".to_owned(), not_ready);
+    if let Some(description) = not_well(route) {
+        let mut told = answer(route);
+        told["description"] = description.into();
+        answers.insert("503".to_owned(), told);
     }
     for (status, description) in PROBLEMS {
         let told = problem(status, description);

@@ -138,13 +138,7 @@ fn placing(
 
 /// The body as JSON. What it holds is not repeated in what is said of it.
 pub fn posted(body: Result<Bytes, BytesRejection>) -> Result<Value, Problem> {
-    let body = body.map_err(|rejection| {
-        Problem::new(
-            rejection.status(),
-            "bad-body",
-            "the body cannot be taken: at most 1 MiB is, and it has to arrive whole",
-        )
-    })?;
+    let body = body.map_err(|rejection| Problem::bad_body(rejection.status()))?;
     Ok(body::read(&body)?)
 }
 

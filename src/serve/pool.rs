@@ -5,6 +5,9 @@
 //! after each of the others: a client that sends many requests waits for itself. What would wait for too long is refused
 //! while it is worth asking again, and what a client no longer waits for is not done.
 //!
+//! Writes of many lines have threads of their own: they are not kept waiting by reads, and may wait for the disk. What a
+//! stream sends, which waits for as long as it has to and is never refused, is made aside ([`Aside`]).
+//!
 //! How long one read may take is the reader's to limit ([`crate::store::reader::Reader::within`]).
 
 use std::collections::{HashMap, VecDeque};
@@ -14,11 +17,12 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use tokio::runtime::Handle;
-use tokio::sync::oneshot;
+use tokio::sync::{Semaphore, oneshot};
 
 use crate::failpoint;
 use crate::serve::problem::Problem;
 use crate::telemetry::metrics;
+use crate::telemetry::seldom::Seldom;
 
 /// Most requests that wait, and those of one who asks.
 const WAITING_MAX: usize = 256;
@@ -31,11 +35,70 @@ const THREADS_MIN: usize = 2;
 
 /// Longest time for one read of a request.
 const READ_MAX_MILLIS: u64 = 2_000;
-/// Reads that take longer are told at most so often.
-const TOLD_EVERY: Duration = Duration::from_secs(60);
 /// What is told of a query.
 const NAMES_MAX: usize = 20;
 const NAME_CHARS_MAX: usize = 40;
+
+/// Threads for writes of many lines.
+const WRITERS: usize = 2;
+
+/// The pools, each with its threads. Operators have their own: they are let in while storefronts ask too much.
+#[derive(Debug)]
+pub struct Pools {
+    pub storefront: Arc<Pool>,
+    pub admin: Arc<Pool>,
+    pub writes: Arc<Pool>,
+    /// Of streams of changes.
+    pub streams: Aside,
+    /// Of exports.
+    pub exports: Aside,
+}
+
+impl Pools {
+    /// Starts their threads.
+    pub fn start() -> io::Result<Self> {
+        let cores = thread::available_parallelism().map_or(THREADS_MIN, usize::from);
+        let readers = cores.clamp(THREADS_MIN, THREADS_MAX);
+        let bound = failpoint::bound("READS_WAITING", WAITING_MAX as u64);
+        let of_storefronts = usize::try_from(bound).unwrap_or(WAITING_MAX);
+        Ok(Self {
+            storefront: Arc::new(Pool::of("storefront", readers, of_storefronts)?),
+            admin: Arc::new(Pool::of("admin", readers, WAITING_MAX)?),
+            writes: Arc::new(Pool::of("write", WRITERS, of_storefronts)?),
+            streams: Aside::new(STREAMS_READ_MAX),
+            exports: Aside::new(EXPORTS_READ_MAX),
+        })
+    }
+}
+
+/// How many pages are made at a time: of streams that are behind, and of exports.
+const STREAMS_READ_MAX: usize = 4;
+const EXPORTS_READ_MAX: usize = 2;
+
+/// A place for what is to be made in its turn, however long that takes to come; cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Aside(Arc<Semaphore>);
+
+impl Aside {
+    fn new(at_a_time: usize) -> Self {
+        Self(Arc::new(Semaphore::new(at_a_time)))
+    }
+
+    /// Does it on a thread that may take its time, with the others before it.
+    pub async fn make<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> anyhow::Result<T> + Send + 'static,
+    ) -> anyhow::Result<T> {
+        let turn = Arc::clone(&self.0).acquire_owned().await?;
+        // Whoever goes away leaves the turn to its work until that is done.
+        let made = tokio::task::spawn_blocking(move || {
+            let made = work();
+            drop(turn);
+            made
+        });
+        made.await?
+    }
+}
 
 /// The pool of one listener. Its threads end with it, each after what it is doing.
 #[derive(Debug)]
@@ -43,7 +106,7 @@ pub struct Pool {
     shared: Arc<Shared>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Shared {
     queue: Mutex<Queue>,
     bell: Condvar,
@@ -83,8 +146,8 @@ struct Waiting {
 }
 
 /// Requests by who asks, and whose turn is next.
-#[derive(Default)]
 struct Queue {
+    waiting_max: usize,
     turns: VecDeque<Asker>,
     of_asker: HashMap<Asker, VecDeque<Waiting>>,
     count: usize,
@@ -100,16 +163,21 @@ impl std::fmt::Debug for Queue {
     }
 }
 
-fn waiting_max() -> usize {
-    let bound = failpoint::bound("READS_WAITING", WAITING_MAX as u64);
-    usize::try_from(bound).unwrap_or(WAITING_MAX)
-}
-
 impl Queue {
+    fn of(waiting_max: usize) -> Self {
+        Self {
+            waiting_max,
+            turns: VecDeque::new(),
+            of_asker: HashMap::new(),
+            count: 0,
+            is_closed: false,
+        }
+    }
+
     /// Whether there was room.
     fn push(&mut self, asker: Asker, waiting: Waiting) -> bool {
         let of_asker = self.of_asker.get(&asker).map_or(0, VecDeque::len);
-        if self.count >= waiting_max() || of_asker >= asker.most() {
+        if self.count >= self.waiting_max || of_asker >= asker.most() {
             return false;
         }
         self.of_asker.entry(asker).or_default().push_back(waiting);
@@ -136,18 +204,16 @@ impl Queue {
 }
 
 impl Pool {
-    /// The pool for the requests of a listener.
-    pub fn new(listener: &str) -> io::Result<Self> {
-        let cores = thread::available_parallelism().map_or(THREADS_MIN, usize::from);
-        Self::of(listener, cores.clamp(THREADS_MIN, THREADS_MAX))
-    }
-
-    fn of(listener: &str, threads: usize) -> io::Result<Self> {
-        let shared = Arc::<Shared>::default();
+    /// So many threads, and at most so many requests that wait for them.
+    fn of(name: &str, threads: usize, waiting_max: usize) -> io::Result<Self> {
+        let shared = Arc::new(Shared {
+            queue: Mutex::new(Queue::of(waiting_max)),
+            bell: Condvar::new(),
+        });
         for number in 0..threads {
             let shared = Arc::clone(&shared);
             thread::Builder::new()
-                .name(format!("{listener}-read-{number}"))
+                .name(format!("{name}-pool-{number}"))
                 .spawn(move || shared.run())?;
         }
         Ok(Self { shared })
@@ -198,15 +264,12 @@ fn refused(reason: &'static str) -> Problem {
 
 /// A read for this address was broken off. Logged with the names of what was asked for, and without the values.
 pub fn broke_off(path: &str, query: Option<&str>) {
-    static TOLD: Mutex<Option<Instant>> = Mutex::new(None);
+    static TOLD: Seldom = Seldom::untold();
     metrics::READS_REFUSED.count(["slow"]);
-    let mut told = TOLD.lock().unwrap_or_else(PoisonError::into_inner);
-    if told.is_some_and(|told| told.elapsed() < TOLD_EVERY) {
-        return;
+    if let Some(count) = TOLD.happened() {
+        let names = names(query.unwrap_or_default());
+        tracing::warn!(path, %names, count, "a read for {path} took too long and was given up; there were {count} such since this was told");
     }
-    *told = Some(Instant::now());
-    let names = names(query.unwrap_or_default());
-    tracing::warn!(path, %names, "a read for {path} took too long and was given up: more such within a minute are counted and not told");
 }
 
 impl Drop for Pool {
@@ -290,7 +353,7 @@ mod tests {
     #[test]
     fn each_who_asks_has_a_turn_after_the_others() {
         let (told, heard) = mpsc::channel();
-        let mut queue = Queue::default();
+        let mut queue = Queue::of(WAITING_MAX);
         for (asker, name) in [(1, "a1"), (1, "a2"), (1, "a3"), (2, "b1"), (3, "c1"), (2, "b2")] {
             assert!(queue.push(Asker::One(asker), waiting(name, &told)));
         }
@@ -306,7 +369,7 @@ mod tests {
     #[test]
     fn only_so_many_wait_of_all_and_of_one() {
         let (told, _heard) = mpsc::channel();
-        let mut queue = Queue::default();
+        let mut queue = Queue::of(WAITING_MAX);
         let mut push = |asker| queue.push(Asker::One(asker), waiting("", &told));
         for _ in 0..WAITING_OF_ONE_MAX {
             assert!(push(1));
@@ -350,7 +413,7 @@ mod tests {
 
     #[tokio::test]
     async fn what_waited_too_long_is_refused_and_what_nobody_waits_for_is_not_done() {
-        let pool = Arc::new(Pool::of("storefront", 1).unwrap());
+        let pool = Arc::new(Pool::of("storefront", 1, WAITING_MAX).unwrap());
         let (release, first) = kept(&pool).await;
         let (told, heard) = mpsc::channel();
         let gone = pool.run(Asker::One(1), {
@@ -374,8 +437,30 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn only_so_much_is_made_aside_at_a_time_and_nothing_is_refused() {
+        let aside = Aside::new(2);
+        let (at_work, most) = (Arc::new(Mutex::new(0)), Arc::new(Mutex::new(0)));
+        let made = (0..50).map(|number| {
+            let (at_work, most) = (Arc::clone(&at_work), Arc::clone(&most));
+            aside.make(move || {
+                *at_work.lock().unwrap() += 1;
+                let now = *at_work.lock().unwrap();
+                let mut most = most.lock().unwrap();
+                *most = now.max(*most);
+                drop(most);
+                thread::sleep(Duration::from_millis(2));
+                *at_work.lock().unwrap() -= 1;
+                Ok(number)
+            })
+        });
+        let made = futures_util::future::try_join_all(made).await.unwrap();
+        assert!(made.into_iter().eq(0..50));
+        assert_eq!(*most.lock().unwrap(), 2);
+    }
+
+    #[tokio::test]
     async fn the_threads_end_with_their_pool() {
-        let pool = Pool::of("storefront", 2).unwrap();
+        let pool = Pool::of("storefront", 2, WAITING_MAX).unwrap();
         let shared = Arc::downgrade(&pool.shared);
         pool.run(Asker::One(0), async {}).await.unwrap();
         drop(pool);

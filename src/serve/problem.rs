@@ -11,6 +11,7 @@ use crate::model::order::rules::Rule;
 use crate::store::outbox::OutboxError;
 use crate::store::reader::is_broken_off;
 use crate::telemetry::metrics::AUDIT_FAILURES;
+use crate::telemetry::seldom::Seldom;
 
 const TOO_SLOW: &str = "too-slow";
 
@@ -52,6 +53,12 @@ impl Problem {
 
     pub fn bad_request(detail: impl Into<String>) -> Self {
         Self::new(StatusCode::BAD_REQUEST, "bad-request", detail)
+    }
+
+    /// For a body that is too large, or did not come to its end.
+    pub fn bad_body(status: StatusCode) -> Self {
+        let detail = "the body cannot be taken: at most 1 MiB is, and it has to arrive whole";
+        Self::new(status, "bad-body", detail)
     }
 
     /// For what will be there later.
@@ -163,7 +170,15 @@ impl From<anyhow::Error> for Problem {
         if is_broken_off(&error) {
             return Self::too_slow();
         }
-        tracing::error!(error = format!("{error:#}"), "the cache cannot be read");
+        static TOLD: Seldom = Seldom::untold();
+        if let Some(count) = TOLD.happened() {
+            let error = format!("{error:#}");
+            tracing::error!(
+                error,
+                count,
+                "the cache cannot be read; it was so {count} times since this was told"
+            );
+        }
         Self::unavailable("the cache cannot be read just now: try again")
     }
 }
@@ -180,7 +195,12 @@ impl From<OutboxError> for Problem {
             OutboxError::Replaced(told) => return Self::unavailable(told),
             // The writer has told of its own trouble.
             OutboxError::Write(_) => {}
-            error => tracing::error!(%error, "the outbox cannot be used"),
+            error => {
+                static TOLD: Seldom = Seldom::untold();
+                if let Some(count) = TOLD.happened() {
+                    tracing::error!(%error, count, "the outbox cannot be used; it was so {count} times since this was told");
+                }
+            }
         }
         Self::unavailable("orders cannot be kept just now: send it again under the same key")
     }

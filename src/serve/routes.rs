@@ -13,9 +13,9 @@ use axum::response::IntoResponse as _;
 use axum::routing::{MethodRouter, get, patch, post};
 
 use crate::model::write::kinds;
-use crate::serve::access::{Access, Gate};
+use crate::serve::access::{Access, Gate, Place};
 use crate::serve::freshness::Subject;
-use crate::serve::pool::Pool;
+use crate::serve::pool::Pools;
 use crate::serve::problem::wrong_method;
 use crate::serve::{
     BODY_BYTES_MAX, World, admin, admin_orders, audit, catalogue, changes, customers, metrics, openapi,
@@ -54,9 +54,18 @@ impl Route {
         self.method == "get" && !is_open && !is_written
     }
 
-    /// Whether an answer may take many rows, and is made in the pool: all reads but those of a row or two.
-    pub fn is_pooled(&self) -> bool {
-        self.method == "get" && self.is_dated() && self.gives != "Events" && !OF_ONE_ROW.contains(&self.name)
+    /// Where its answers are made: reads of many rows in a pool, as everything is that operators ask of the files.
+    fn place(&self, pools: &Pools) -> Place {
+        if self.access.role().is_some() {
+            return Place::Pool(Arc::clone(&pools.admin));
+        }
+        if self.takes.is_some() {
+            return Place::PoolIfLarge(Arc::clone(&pools.writes));
+        }
+        match self.gives == "Events" || OF_ONE_ROW.contains(&self.name) {
+            true => Place::Here,
+            false => Place::Pool(Arc::clone(&pools.storefront)),
+        }
     }
 
     /// Whether answers have a tag, so that who has one from before can ask whether it is still right. Those about
@@ -257,7 +266,6 @@ pub fn router(
     routes: impl Iterator<Item = &'static Route>,
     world: &World,
     listener: &'static str,
-    pool: &Arc<Pool>,
 ) -> Router<World> {
     let router = routes.fold(Router::new(), |router, route| {
         let gate = Arc::new(Gate {
@@ -267,7 +275,7 @@ pub fn router(
             access: route.access,
             subject: route.is_dated().then(|| Subject::of(route.name)),
             is_read: route.is_read(),
-            pool: route.is_pooled().then(|| Arc::clone(pool)),
+            place: route.place(&world.pools),
         });
         let mut handler = (route.handler)(&gate);
         if route.takes.is_some() {

@@ -153,6 +153,11 @@ pub static READS_REFUSED: Counter<1> = Counter::new(
     "Reads that had no turn (full, late) or were given up for the time that they took (slow)",
     ["reason"],
 );
+pub static STREAMS_REFUSED: Counter<1> = Counter::new(
+    "storesync_streams_refused_total",
+    "Streams of changes for which there was no place: in all, of one token or address (holder), on one connection",
+    ["reason"],
+);
 pub static AUDIT_FAILURES: Counter<0> = Counter::new(
     "storesync_audit_failures_total",
     "Entries that could not be written to the audit: of deeds and exports, which were refused, and of what goes on without",
@@ -177,6 +182,7 @@ pub fn render(out: &mut String) {
     HTTP_DURATION.render(out);
     CONNECTIONS_ENDED.render(out);
     READS_REFUSED.render(out);
+    STREAMS_REFUSED.render(out);
     AUDIT_FAILURES.render(out);
 }
 

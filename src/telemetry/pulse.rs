@@ -93,9 +93,44 @@ pub fn standing_still() -> Option<(String, Duration)> {
     still.max().map(|(_, over, name)| (name, over))
 }
 
+/// When the threads that do the work of all stages last turned; cheap to clone. Whoever runs apart from them looks here
+/// whether they stand still together.
+#[derive(Clone, Debug)]
+pub struct Heart(Arc<AtomicU64>);
+
+impl Default for Heart {
+    fn default() -> Self {
+        let heart = Self(Arc::default());
+        heart.beat();
+        heart
+    }
+}
+
+impl Heart {
+    pub fn beat(&self) {
+        let millis = u64::try_from(STARTED.elapsed().as_millis()).unwrap_or(u64::MAX);
+        self.0.store(millis, Ordering::Relaxed);
+    }
+
+    /// For how long it has not beaten.
+    pub fn still_for(&self) -> Duration {
+        let beat = Duration::from_millis(self.0.load(Ordering::Relaxed));
+        STARTED.elapsed().saturating_sub(beat)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_heart_stands_still_until_it_beats() {
+        let heart = Heart::default();
+        std::thread::sleep(Duration::from_millis(20));
+        assert!(heart.still_for() >= Duration::from_millis(19));
+        heart.clone().beat();
+        assert!(heart.still_for() < Duration::from_millis(19));
+    }
 
     #[test]
     fn a_stage_that_does_not_come_back_is_named_until_it_ends() {

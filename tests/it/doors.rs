@@ -1,5 +1,8 @@
 //! Strangers at the listeners: pages of other sites, and clients that take without giving.
 
+mod operators;
+mod streams;
+
 use std::time::Duration;
 
 use reqwest::{Method, StatusCode};

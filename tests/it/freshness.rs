@@ -55,8 +55,16 @@ impl Inside {
         let mut config = Config::load(Some(&org.config())).unwrap();
         configure(&mut config.sync);
         let listeners = Listeners {
-            storefront: TcpListener::bind("127.0.0.1:0").await.unwrap().into(),
-            admin: TcpListener::bind("127.0.0.1:0").await.unwrap().into(),
+            storefront: TcpListener::bind("127.0.0.1:0")
+                .await
+                .unwrap()
+                .try_into()
+                .unwrap(),
+            admin: TcpListener::bind("127.0.0.1:0")
+                .await
+                .unwrap()
+                .try_into()
+                .unwrap(),
         };
         let address =
             |listener: &storesync::serve::Listener| format!("http://{}", listener.local_addr().unwrap());

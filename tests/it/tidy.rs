@@ -37,6 +37,7 @@ const IMPORTS: &[(&str, &[&str])] = &[
             "inbound::history",
             "telemetry::metrics",
             "telemetry::pulse",
+            "telemetry::seldom",
             "failpoint",
         ],
     ),
@@ -68,6 +69,7 @@ const IMPORTS: &[(&str, &[&str])] = &[
             "outbound",
             "serve",
             "telemetry",
+            "failpoint",
         ],
     ),
     (

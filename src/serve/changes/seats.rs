@@ -8,7 +8,9 @@ use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use crate::serve::connection::Source;
+use tokio::sync::OwnedSemaphorePermit;
+
+use crate::serve::connection::{STREAMS_MAX, Source, Streams};
 
 /// Listeners at a time, those of one token, and those of one address where none is needed.
 const LISTENERS_MAX: usize = 4_096;
@@ -39,9 +41,20 @@ pub enum Full {
     Everywhere,
     /// For this holder, who has so many.
     Own(usize),
+    /// On this connection.
+    Connection,
 }
 
 impl Full {
+    /// For metrics.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Everywhere => "all",
+            Self::Own(_) => "holder",
+            Self::Connection => "connection",
+        }
+    }
+
     pub fn sentence(self) -> String {
         match self {
             Self::Everywhere => {
@@ -50,6 +63,11 @@ impl Full {
             Self::Own(most) => {
                 format!(
                     "{most} streams of this token or address are open, which is all that it may have: close one"
+                )
+            }
+            Self::Connection => {
+                format!(
+                    "{STREAMS_MAX} streams are open on this connection, which is all that it may have: open another one"
                 )
             }
         }
@@ -71,6 +89,7 @@ struct Taken {
 pub struct Seat {
     seats: Seats,
     holder: Holder,
+    _of_connection: Option<OwnedSemaphorePermit>,
 }
 
 impl Seats {
@@ -78,7 +97,12 @@ impl Seats {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub fn take(&self, holder: Holder) -> Result<Seat, Full> {
+    /// A place, on a connection if that has so few as may be.
+    pub fn take(&self, holder: Holder, streams: Option<&Streams>) -> Result<Seat, Full> {
+        let of_connection = streams
+            .map(|Streams(free)| Arc::clone(free).try_acquire_owned())
+            .transpose()
+            .map_err(|_| Full::Connection)?;
         let mut taken = self.taken();
         let (own, most) = (taken.of_holder.get(&holder).copied().unwrap_or(0), holder.most());
         if taken.all >= LISTENERS_MAX {
@@ -92,6 +116,7 @@ impl Seats {
         Ok(Seat {
             seats: self.clone(),
             holder,
+            _of_connection: of_connection,
         })
     }
 
@@ -119,6 +144,19 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_connection_has_so_many_and_no_more() {
+        let seats = Seats::default();
+        let streams = Streams::default();
+        let take = || seats.take(Holder::Token(vec![1]), Some(&streams));
+        let mut held: Vec<_> = (0..4).map(|_| take().unwrap()).collect();
+        assert_eq!(take().unwrap_err(), Full::Connection);
+        assert_eq!(seats.count(), 4);
+        held.pop();
+        held.push(take().unwrap());
+        assert_eq!(take().unwrap_err(), Full::Connection);
+    }
+
+    #[test]
     fn one_who_listens_much_keeps_no_other_out() {
         let token = |secret: u8| Holder::Token(vec![secret]);
         let address = |last: u8| Holder::Address(Source::Four([192, 0, 2, last]));
@@ -126,22 +164,22 @@ mod tests {
         let mut held = Vec::new();
         for (holder, most) in [(token(1), 64), (address(1), 256)] {
             for _ in 0..most {
-                held.push(seats.take(holder.clone()).unwrap());
+                held.push(seats.take(holder.clone(), None).unwrap());
             }
-            assert_eq!(seats.take(holder).unwrap_err(), Full::Own(most));
+            assert_eq!(seats.take(holder, None).unwrap_err(), Full::Own(most));
         }
         assert_eq!(seats.count(), 320);
-        held.push(seats.take(token(2)).unwrap());
-        held.push(seats.take(address(2)).unwrap());
+        held.push(seats.take(token(2), None).unwrap());
+        held.push(seats.take(address(2), None).unwrap());
         // One that ends makes room for its own.
         held.remove(0);
-        held.push(seats.take(token(1)).unwrap());
-        assert_eq!(seats.take(token(1)).unwrap_err(), Full::Own(64));
+        held.push(seats.take(token(1), None).unwrap());
+        assert_eq!(seats.take(token(1), None).unwrap_err(), Full::Own(64));
         while seats.count() < 4_096 {
-            held.push(seats.take(Holder::Address(Source::Here)).unwrap());
+            held.push(seats.take(Holder::Address(Source::Here), None).unwrap());
         }
         for holder in [token(3), Holder::Address(Source::Here)] {
-            assert_eq!(seats.take(holder).unwrap_err(), Full::Everywhere);
+            assert_eq!(seats.take(holder, None).unwrap_err(), Full::Everywhere);
         }
         held.clear();
         assert_eq!((seats.count(), seats.taken().of_holder.len()), (0, 0));

@@ -14,7 +14,7 @@ use std::time::Instant;
 
 use axum::BoxError;
 use axum::body::{Body, Bytes, HttpBody};
-use axum::http::{HeaderMap, HeaderValue, Request, Response, StatusCode, Version, header};
+use axum::http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Version, header};
 use axum::response::IntoResponse;
 use http_body::{Frame, SizeHint};
 use tower_service::Service;
@@ -31,6 +31,10 @@ const RECEIVING_BYTES_MAX: usize = 64 * 1024 * 1024;
 const RECEIVING_OF_ONE_BYTES_MAX: usize = 8 * 1024 * 1024;
 /// What HTTP/2 is given of an answer at a time: what it has, it keeps until the client takes it.
 const PART_BYTES_MAX: usize = 16 * 1024;
+
+/// Beside an answer to a request with a token or a session that is good.
+#[derive(Clone, Copy, Debug)]
+pub struct LetIn;
 
 /// The bytes of bodies that are being received.
 #[derive(Debug)]
@@ -137,10 +141,19 @@ impl Requests {
     {
         at_hand.room().await;
         let is_in_parts = request.version() == Version::HTTP_2;
-        let response = match self.refuse(&request) {
+        let is_kept = self.connection.doing().is_kept();
+        let mut response = match self.refuse(&request, is_kept) {
             Some(problem) => problem.into_response(),
             None => self.route(request).await,
         };
+        if response.extensions().get::<LetIn>().is_some() {
+            self.connection.doing().let_in();
+        }
+        // HTTP/2 has no such header: there the connection ends with its time.
+        if is_kept && !is_in_parts {
+            let close = HeaderValue::from_static("close");
+            response.headers_mut().insert(header::CONNECTION, close);
+        }
         let size = response.body().size_hint();
         let waits = size.exact().unwrap_or(size.lower());
         at_hand.answered(usize::try_from(waits).unwrap_or(usize::MAX));
@@ -152,7 +165,12 @@ impl Requests {
         })
     }
 
-    fn refuse<B>(&self, request: &Request<B>) -> Option<Problem> {
+    fn refuse<B>(&self, request: &Request<B>, is_kept: bool) -> Option<Problem> {
+        let is_answered = !is_kept
+            || request.method() == Method::GET && self.served.kept_paths.contains(&request.uri().path());
+        if !is_answered {
+            return Some(Problem::unavailable("all places are taken: try again"));
+        }
         let head = Head {
             method: request.method(),
             uri: request.uri(),
@@ -171,6 +189,10 @@ impl Requests {
         let mut router = self.served.router.clone();
         let source = self.served.proxies.source(self.peer, request.headers());
         request.extensions_mut().insert(source);
+        // A proxy that is named has those of many on one.
+        if !self.served.proxies.are_named(self.peer) {
+            request.extensions_mut().insert(self.connection.streams.clone());
+        }
         // HTTP/2 tells the host in the address alone; who answers looks for it in one place.
         let told = request.uri().authority().map(|host| host.as_str().to_owned());
         let told = told.and_then(|host| HeaderValue::try_from(host).ok());
@@ -186,6 +208,7 @@ impl Requests {
             held_bytes: AtomicUsize::new(0),
             is_refused: AtomicBool::new(false),
         });
+        self.connection.doing().body_began();
         let counted = request.map(|body| {
             Body::new(Counted {
                 body,
@@ -317,6 +340,12 @@ struct Counted<B> {
     body: B,
     share: Arc<Share>,
     connection: Arc<Connection>,
+}
+
+impl<B> Drop for Counted<B> {
+    fn drop(&mut self) {
+        self.connection.doing().body_ended();
+    }
 }
 
 impl<B> HttpBody for Counted<B>

@@ -2,6 +2,9 @@
 //!
 //! A client is always taken or refused at once, and never left waiting for a place: whoever comes for a place that an idle
 //! one holds gets it. Clients of this machine may have all: they are the proxy before storesync.
+//!
+//! Beside these places a few are kept. Whoever has one has two seconds in all, and is answered what must be answered
+//! whatever happens: that the process lives, and the page to log in with. Everybody else is told there to come again.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -10,6 +13,12 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use crate::serve::connection::Connection;
 use crate::serve::connection::limits::{Limits, Reason};
 use crate::telemetry::metrics;
+
+/// Places that are kept beside the others.
+const KEPT: usize = 16;
+
+/// Of so many idle connections one more is ended at once where there is no place.
+const EVICTED_OF: usize = 256;
 
 /// Whom a connection is counted for: an address of IPv4, a network of 64 bits of IPv6; none of this machine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -46,6 +55,7 @@ pub struct Seats {
 #[derive(Debug, Default)]
 struct Taken {
     next: u64,
+    kept: usize,
     connections: HashMap<u64, (Source, Arc<Connection>)>,
     of_source: HashMap<Source, usize>,
 }
@@ -69,25 +79,29 @@ impl Seats {
         }
     }
 
-    /// A place for a client, or none: then it is to be refused.
+    /// A place for a client, if only a kept one; or none: then it is to be cut off.
     pub fn take(&self, source: Source) -> Option<Seat> {
         let mut taken = lock(&self.taken);
-        let of_source = taken.of_source.get(&source).copied().unwrap_or(0);
-        if source != Source::Here && of_source >= self.most_of_one {
-            metrics::CONNECTIONS_ENDED.count([self.listener, Reason::Address.name()]);
-            return None;
-        }
-        if taken.connections.len() >= self.most && !taken.evict() {
-            metrics::CONNECTIONS_ENDED.count([self.listener, Reason::Full.name()]);
+        let is_kept = match self.refused(&mut taken, source) {
+            None => false,
+            Some(reason) => {
+                self.count(reason);
+                true
+            }
+        };
+        if is_kept && taken.kept >= KEPT && !taken.evict(true) {
             return None;
         }
         let number = taken.next;
         taken.next += 1;
-        let connection = Connection::new(self.limits);
+        let connection = Connection::new(self.limits, is_kept);
         taken
             .connections
             .insert(number, (source, Arc::clone(&connection)));
-        *taken.of_source.entry(source).or_default() += 1;
+        match is_kept {
+            true => taken.kept += 1,
+            false => *taken.of_source.entry(source).or_default() += 1,
+        }
         Some(Seat {
             number,
             taken: Arc::clone(&self.taken),
@@ -96,24 +110,57 @@ impl Seats {
     }
 }
 
+impl Seats {
+    /// Why a client gets no place of its own.
+    fn refused(&self, taken: &mut Taken, source: Source) -> Option<Reason> {
+        let of_source = taken.of_source.get(&source).copied().unwrap_or(0);
+        if source != Source::Here && of_source >= self.most_of_one {
+            return Some(Reason::Address);
+        }
+        let is_full = taken.connections.len() - taken.kept >= self.most;
+        (is_full && !taken.evict(false)).then_some(Reason::Full)
+    }
+
+    /// Ends the connection that has been idle for longest, so that its file is free.
+    pub fn make_room(&self) {
+        lock(&self.taken).evict(false);
+    }
+
+    /// Counts a connection that was ended, or not taken.
+    pub fn count(&self, reason: Reason) {
+        metrics::CONNECTIONS_ENDED.count([self.listener, reason.name()]);
+    }
+}
+
 impl Taken {
-    /// Ends the connection that has been idle for longest, and says whether there was one.
-    fn evict(&mut self) -> bool {
+    /// Ends the connection that has been idle for longest, of those with a kept place or of the others, and says whether
+    /// there was one. Of many it ends a few, because all have to be looked at.
+    fn evict(&mut self, kept: bool) -> bool {
         let idle = self.connections.iter().filter_map(|(number, (_, connection))| {
-            let since = connection.doing().idle_since()?;
+            let doing = connection.doing();
+            let since = doing.idle_since().filter(|_| doing.is_kept() == kept)?;
             Some((since, *number))
         });
-        let Some((_, number)) = idle.min() else {
+        let mut idle: Vec<_> = idle.collect();
+        let few = idle.len().min(1 + idle.len() / EVICTED_OF);
+        if few == 0 {
             return false;
-        };
-        if let Some(connection) = self.free(number) {
-            connection.end(Reason::Evicted);
+        }
+        idle.select_nth_unstable(few - 1);
+        for (_, number) in idle.drain(..few) {
+            if let Some(connection) = self.free(number) {
+                connection.end(Reason::Evicted);
+            }
         }
         true
     }
 
     fn free(&mut self, number: u64) -> Option<Arc<Connection>> {
         let (source, connection) = self.connections.remove(&number)?;
+        if connection.doing().is_kept() {
+            self.kept -= 1;
+            return Some(connection);
+        }
         if let Some(count) = self.of_source.get_mut(&source) {
             *count -= 1;
             if *count == 0 {
@@ -142,6 +189,10 @@ mod tests {
         IpAddr::from([192, 0, 2, last]).into()
     }
 
+    fn is_kept(seat: &Seat) -> bool {
+        seat.connection.doing().is_kept()
+    }
+
     #[test]
     fn addresses_are_counted_as_their_networks() {
         for (text, source) in [
@@ -163,10 +214,13 @@ mod tests {
     fn one_address_has_no_more_than_its_share() {
         let seats = Seats::new("storefront", 4, 2, Limits::default());
         let held = [four(1), four(1)].map(|source| seats.take(source).unwrap());
-        assert!(seats.take(four(1)).is_none());
+        assert!(is_kept(&seats.take(four(1)).unwrap()));
         let other = seats.take(four(2)).unwrap();
         drop(held);
-        assert!(seats.take(four(1)).is_some(), "those that ended count no more");
+        assert!(
+            !is_kept(&seats.take(four(1)).unwrap()),
+            "those that ended count no more"
+        );
         drop(other);
         let here: Vec<_> = (0..4).map(|_| seats.take(Source::Here).unwrap()).collect();
         assert_eq!(here.len(), 4);
@@ -184,8 +238,48 @@ mod tests {
         // It leaves later than its place was given away.
         drop(idle);
         next.connection.doing().began();
-        assert!(seats.take(Source::Here).is_none());
+        assert!(is_kept(&seats.take(Source::Here).unwrap()));
         drop(busy);
-        assert!(seats.take(Source::Here).is_some());
+        assert!(!is_kept(&seats.take(Source::Here).unwrap()));
+    }
+
+    #[test]
+    fn of_many_that_are_idle_a_few_make_room_at_once() {
+        let seats = Seats::new("storefront", 1_000, 1_000, Limits::default());
+        let held: Vec<_> = (0..1_000).map(|_| seats.take(Source::Here).unwrap()).collect();
+        let ended = || {
+            held.iter()
+                .filter(|seat| seat.connection.doing().ended().is_some())
+                .count()
+        };
+        let next: Vec<_> = (0..4).map(|_| seats.take(Source::Here).unwrap()).collect();
+        assert_eq!((next.len(), ended()), (4, 4), "the longest idle");
+        assert!(
+            held[..4]
+                .iter()
+                .all(|seat| seat.connection.doing().ended().is_some())
+        );
+        let _fifth = seats.take(Source::Here).unwrap();
+        assert_eq!(ended(), 8);
+    }
+
+    #[test]
+    fn kept_places_are_few_and_go_to_whoever_asks_last() {
+        let seats = Seats::new("storefront", 1, 1, Limits::default());
+        let busy = seats.take(Source::Here).unwrap();
+        busy.connection.doing().began();
+        let kept: Vec<_> = (0..KEPT).map(|_| seats.take(Source::Here).unwrap()).collect();
+        assert!(kept.iter().all(is_kept) && !is_kept(&busy));
+        let next = seats.take(Source::Here).unwrap();
+        assert_eq!(kept[0].connection.doing().ended(), Some(Reason::Evicted));
+        for seat in kept.iter().skip(1).chain([&next]) {
+            seat.connection.doing().began();
+        }
+        assert!(seats.take(Source::Here).is_none(), "all have a request at hand");
+        drop((kept, next));
+        assert!(is_kept(&seats.take(Source::Here).unwrap()));
+        assert_eq!(lock(&seats.taken).kept, 0);
+        drop(busy);
+        assert!(!is_kept(&seats.take(Source::Here).unwrap()));
     }
 }

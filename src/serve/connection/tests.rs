@@ -9,7 +9,8 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 
 use super::*;
-use crate::serve::listen::{self, Door};
+use crate::config;
+use crate::serve::listen::{self, Door, Listener};
 
 const HTTP2: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 const GET: &[u8] = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n";
@@ -22,6 +23,8 @@ const PATIENT: Limits = Limits {
     idle_http1: LONG,
     idle_http2: LONG,
     stall: LONG,
+    handshake: LONG,
+    kept: LONG,
 };
 
 /// A listener of its own name, whose answers are so large.
@@ -36,6 +39,16 @@ struct Shop {
 
 impl Shop {
     async fn open(listener: &'static str, limits: Limits, most: usize, answer_bytes: usize) -> Self {
+        Self::behind(listener, limits, most, answer_bytes, None).await
+    }
+
+    async fn behind(
+        listener: &'static str,
+        limits: Limits,
+        most: usize,
+        answer_bytes: usize,
+        tls: Option<&config::Tls>,
+    ) -> Self {
         let (calls, release) = (Arc::new(AtomicUsize::new(0)), Arc::new(Notify::new()));
         let answer = Bytes::from(vec![b'x'; answer_bytes]);
         let waiting = Arc::clone(&release);
@@ -48,6 +61,7 @@ impl Shop {
                     answer
                 }),
             )
+            .route("/kept", get(async || "kept"))
             .route("/wait", get(async move || waiting.notified().await))
             .route("/length", post(async |body: Bytes| body.len().to_string()));
         let receiving = Arc::new(Receiving::of(64 * 1024, 48 * 1024));
@@ -60,10 +74,11 @@ impl Shop {
             proxies: Proxies::default(),
             receiving: Arc::clone(&receiving),
             listener,
+            kept_paths: &["/kept"],
             stop: CancellationToken::new(),
         };
         tokio::spawn(listen::serve(Door {
-            listener: socket.into(),
+            listener: Listener::new(socket.into_std().unwrap(), tls).unwrap(),
             seats: Seats::new(listener, most, most, limits),
             served: Arc::new(served),
         }));
@@ -221,6 +236,40 @@ async fn answers_are_not_made_ahead_of_being_taken() {
     }
 }
 
+#[tokio::test]
+async fn whoever_pings_much_is_heard_slowly() {
+    let shop = Shop::open("pings", PATIENT, 4, 0).await;
+    let ping = frame(6, 0, 0, &[0; 8]);
+    let asks = without_a_window(1);
+    for (many, is_slow) in [(3_000, false), (12_000, true)] {
+        let calls = shop.calls.load(Ordering::Relaxed);
+        let began = Instant::now();
+        let start = asks.len() - 15;
+        let sent = [&asks[..start], &ping.repeat(many), &asks[start..]].concat();
+        let mut stream = shop.sends(b"").await;
+        let (mut reads, mut writes) = stream.split();
+        let mut buffer = vec![0; 64 * 1024];
+        let answered = eventually("it is answered", || shop.calls.load(Ordering::Relaxed) > calls);
+        let reading = async { while reads.read(&mut buffer).await.is_ok_and(|read| read > 0) {} };
+        let sending = async {
+            writes.write_all(&sent).await.unwrap();
+            std::future::pending::<()>().await;
+        };
+        tokio::select! {
+            () = answered => {}
+            () = reading => panic!("it was closed"),
+            () = sending => {}
+        }
+        // 204 KB: 8 KiB in each 50 ms, but for the first 64 KiB.
+        assert_eq!(
+            began.elapsed() > Duration::from_millis(600),
+            is_slow,
+            "{many}: {:?}",
+            began.elapsed()
+        );
+    }
+}
+
 /// The head of a body, and the first part of it.
 fn part(length: usize, sent: usize) -> Vec<u8> {
     let head = format!("POST /length HTTP/1.1\r\nHost: x\r\nContent-Length: {length}\r\n\r\n");
@@ -283,13 +332,52 @@ async fn a_listener_that_is_full_lets_the_idle_go_and_refuses_where_nobody_is() 
     for stream in [&mut first, &mut third] {
         stream.write_all(WAIT).await.unwrap();
     }
-    let refused = async || rest(shop.sends(b"").await).await.starts_with(b"HTTP/1.1 503");
+    let told = async |sent: &[u8]| String::from_utf8(rest(shop.sends(sent).await).await).unwrap();
+    let refused = async |sent| {
+        let told = told(sent).await;
+        told.starts_with("HTTP/1.1 503")
+            && told.contains("retry-after: ")
+            && told.contains("connection: close")
+    };
     // Both wait for their answers once a further client is refused.
     for _ in 0..1_000 {
-        if refused().await {
+        if refused(b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").await {
             break;
         }
     }
-    assert!(refused().await && shop.ended("full") > 0);
+    assert!(refused(GET).await && shop.ended("full") > 0);
+    assert!(refused(b"POST /kept HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n").await);
+    let kept = told(b"GET /kept HTTP/1.1\r\nHost: x\r\n\r\n").await;
+    assert!(
+        kept.starts_with("HTTP/1.1 200") && kept.contains("connection: close"),
+        "{kept}"
+    );
     shop.release.notify_waiters();
+}
+
+#[tokio::test]
+async fn a_handshake_that_does_not_end_ends_the_connection() {
+    let dir = tempfile::tempdir().unwrap();
+    let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+    let tls = config::Tls {
+        cert_file: dir.path().join("web.pem"),
+        key_file: dir.path().join("web.key"),
+    };
+    std::fs::write(&tls.cert_file, made.cert.pem()).unwrap();
+    std::fs::write(&tls.key_file, made.signing_key.serialize_pem()).unwrap();
+    let limits = Limits {
+        handshake: SHORT,
+        ..PATIENT
+    };
+    let shop = Shop::behind("shakes", limits, 4, 0, Some(&tls)).await;
+    // A hello that says how long it is, and no more.
+    assert_eq!(rest(shop.sends(&[22, 3, 1, 2, 0, 1]).await).await, b"");
+    assert_eq!(shop.ended("handshake"), 1);
+    // One that is idle in its handshake makes room at once.
+    let shop = Shop::behind("shaken", PATIENT, 1, 0, Some(&tls)).await;
+    let first = shop.sends(&[22, 3, 1, 2, 0, 1]).await;
+    eventually("it has its place", || shop.ended("evicted") == 0).await;
+    let _second = shop.sends(&[22, 3, 1]).await;
+    assert_eq!(rest(first).await, b"");
+    assert_eq!(shop.ended("evicted"), 1);
 }

@@ -108,7 +108,7 @@ impl Asked {
 pub async fn page(State(world): State<World>, Query(asked): Query<Asked>) -> Page {
     let filter = asked.filter()?;
     let before = asked.before.unwrap_or(i64::MAX);
-    let found = look(&world, move |history| history.before(before, &filter, LISTED)).await?;
+    let found = look(&world, move |history| history.before(before, &filter, LISTED))?;
     let older = found
         .last()
         .filter(|_| found.len() == LISTED)
@@ -200,7 +200,7 @@ pub async fn one(
         let schema = history.journal.schema(&event.kept.schema_id)?;
         Ok(Some((event, changes, schema)))
     });
-    let Some((event, changes, schema)) = found.await? else {
+    let Some((event, changes, schema)) = found? else {
         return Err(Trouble::not_found(format!("the journal holds no event {number}")));
     };
     let object = event.said.as_ref().map_or("event", |said| said.object.as_str());
@@ -308,8 +308,7 @@ pub async fn parked(State(world): State<World>, Extension(operator): Extension<O
                 Some(id) => Ok(history.journal.at(topic, &id.0)?),
                 None => Ok(Vec::new()),
             }
-        })
-        .await?;
+        })?;
         content.push(heading(format!(
             "{} at {}",
             entry.object,

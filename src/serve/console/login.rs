@@ -17,7 +17,7 @@ use crate::config::Role;
 use crate::serve::World;
 use crate::serve::access::Access;
 use crate::serve::audit;
-use crate::serve::connection::Source;
+use crate::serve::connection::{LetIn, Source};
 use crate::serve::console::html::{Html, button, element, facts, note, text};
 use crate::serve::console::sessions::LASTS_MILLIS;
 use crate::serve::console::{Page, Trouble, is_from_here, is_ours, shell};
@@ -54,9 +54,14 @@ pub async fn required(State(world): State<World>, mut request: Request, next: Ne
     };
     match entered {
         Ok(Some((operator, form_token))) => {
+            let is_let_in = operator.name().is_some();
             request.extensions_mut().insert(operator);
             request.extensions_mut().insert(FormToken(form_token));
-            next.run(request).await
+            let mut answer = next.run(request).await;
+            if is_let_in {
+                answer.extensions_mut().insert(LetIn);
+            }
+            answer
         }
         Ok(None) => Redirect::to("/login").into_response(),
         Err(problem) => Trouble::of(&problem).into_response(),

@@ -46,8 +46,7 @@ pub async fn page(
             None => None,
         };
         Ok((history.timeline(&of, &record)?, then))
-    })
-    .await?;
+    })?;
     let form = [
         field("As it was at", "at", &asked.at, "2026-11-22T09:30:00Z"),
         button("Show the row"),

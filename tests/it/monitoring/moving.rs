@@ -85,6 +85,7 @@ const SEEN_ELSEWHERE: &[&str] = &[
     "storesync_reads_refused_total",
     "storesync_removal_rows_waiting",
     "storesync_request_bytes_held",
+    "storesync_streams_refused_total",
 ];
 
 /// That the names are those of the tables, neither more nor fewer.

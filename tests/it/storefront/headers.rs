@@ -39,7 +39,7 @@ const SEEN: &[&str] = &[
 const AGE: &str = "storesync-lag-seconds";
 
 /// Of the protocol itself.
-const TRANSPORT: &[&str] = &["content-length", "date", "transfer-encoding"];
+const TRANSPORT: &[&str] = &["connection", "content-length", "date", "transfer-encoding"];
 
 /// Headers of requests, which the source names too.
 const ASKED: &[&str] = &["authorization", "cookie", "host", "if-none-match", "origin"];
