@@ -26,4 +26,5 @@ pub mod priority;
 pub mod reader;
 pub mod standing;
 pub mod storefront;
+pub mod subject;
 pub mod volume;

@@ -8,7 +8,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::inbound::decode::{Change, EventSchema, Other, WHOLE};
 use crate::inbound::forget::Forget;
-use crate::inbound::forget::stand_in::StandIns;
+use crate::inbound::forget::stand_in::{NO_DIFFERENCE, StandIns};
 use crate::inbound::history::record::FieldChange;
 use crate::model::clock::Millis;
 use crate::model::row::Value;
@@ -226,6 +226,6 @@ fn emptied(schema: &EventSchema, payload: &[u8]) -> anyhow::Result<Option<Vec<u8
 fn difference(wholes: &Wholes, field: &str, made: &StandIns) -> String {
     match wholes.get(&field.to_ascii_lowercase()) {
         Some(whole) => format!("{WHOLE}{}", made.text(whole)),
-        None => "erased".to_owned(),
+        None => NO_DIFFERENCE.to_owned(),
     }
 }
