@@ -50,7 +50,9 @@ pub fn run(config: Option<&Path>, args: &PersonArgs) -> anyhow::Result<Exit> {
     let asked = asked(args)?;
     let dir = state_dir(config, args.look.state.as_deref())?;
     // A key that is the org's own is known by the configuration, where there is one.
-    let key_field = Config::load(config).ok().and_then(|config| config.orders.external_id_field);
+    let key_field = Config::load(config)
+        .ok()
+        .and_then(|config| config.orders.external_id_field);
     known_versions(&dir)?;
     let out = args.export.as_deref().map(export::open).transpose()?;
     if out.is_some() {
@@ -67,7 +69,9 @@ pub fn run(config: Option<&Path>, args: &PersonArgs) -> anyhow::Result<Exit> {
             look_through(&dir, &wanted, &mut |finding| export.add(&finding))?;
             let places = export.end()?;
             // Standard output may be the export's.
-            eprintln!("storesync: {places} places are written, without what is others'; the audit has an entry of it");
+            eprintln!(
+                "storesync: {places} places are written, without what is others'; the audit has an entry of it"
+            );
             return Ok(Exit::Ok);
         }
         (false, None) => listed(&dir, &wanted)?,
@@ -97,7 +101,8 @@ struct Told {
 
 fn asked(args: &PersonArgs) -> Result<Asked, Misused> {
     if let Some(short) = args.text.iter().find(|text| text.len() < TEXT_BYTES_MIN) {
-        let why = format!("{short:?} is too short to be looked for: give {TEXT_BYTES_MIN} characters or more");
+        let why =
+            format!("{short:?} is too short to be looked for: give {TEXT_BYTES_MIN} characters or more");
         return Err(Misused(why));
     }
     match &args.who[..] {
@@ -107,7 +112,8 @@ fn asked(args: &PersonArgs) -> Result<Asked, Misused> {
         }),
         [email] if email.contains('@') => Ok(Asked::Email(email.trim().to_owned())),
         _ => Err(Misused(
-            "name the person by an object and a record's id (Contact 003...), or by an e-mail address".to_owned(),
+            "name the person by an object and a record's id (Contact 003...), or by an e-mail address"
+                .to_owned(),
         )),
     }
 }
@@ -190,7 +196,9 @@ fn listed(dir: &Path, wanted: &Wanted) -> anyhow::Result<Told> {
         true => "nothing is held of this person\n".to_owned(),
         false => summary.text(),
     };
-    let cannot = unread.iter().map(|name| format!("{name} cannot be read as a database\n"));
+    let cannot = unread
+        .iter()
+        .map(|name| format!("{name} cannot be read as a database\n"));
     Ok(Told {
         json: json!({"held": summary.json(), "unread": unread}),
         text: text + &cannot.collect::<String>(),
@@ -214,7 +222,10 @@ fn erased(dir: &Path, wanted: &Wanted) -> anyhow::Result<Told> {
     })?;
     proof.end();
     let mut text = proof.text(wanted);
-    let too_short = wanted.tokens.iter().filter(|token| token.is_too_short_for_bytes());
+    let too_short = wanted
+        .tokens
+        .iter()
+        .filter(|token| token.is_too_short_for_bytes());
     for token in too_short {
         let short = &token.text;
         text.push_str(&format!(
@@ -269,7 +280,8 @@ fn person_json(asked: &Asked, identity: &Identity) -> Json {
         Asked::Email(email) => json!({ "email": email }),
     };
     let tokens = identity.tokens.iter();
-    let tokens = tokens.map(|token| json!({"what": token.what.name(), "token": token.text, "how": token.how}));
+    let tokens =
+        tokens.map(|token| json!({"what": token.what.name(), "token": token.text, "how": token.how}));
     json!({
         "asked": asked, "tokens": tokens.collect::<Vec<Json>>(), "shared_accounts": identity.shared_accounts,
         "has_more_records": identity.has_more_records,
@@ -279,15 +291,30 @@ fn person_json(asked: &Asked, identity: &Identity) -> Json {
 fn text(identity: &Identity, told: &str, audit: u64, backups: &[Json]) -> String {
     let mut text = String::new();
     for token in identity.tokens.iter().filter(|token| token.what != What::Record) {
-        text.push_str(&format!("{:<6} {}  {}\n", token.what.name(), token.text, token.how));
+        text.push_str(&format!(
+            "{:<6} {}  {}\n",
+            token.what.name(),
+            token.text,
+            token.how
+        ));
     }
-    let records = identity.tokens.iter().filter(|token| token.what == What::Record).count();
+    let records = identity
+        .tokens
+        .iter()
+        .filter(|token| token.what == What::Record)
+        .count();
     if records > 0 {
-        let more = if identity.has_more_records { "more than " } else { "" };
+        let more = if identity.has_more_records {
+            "more than "
+        } else {
+            ""
+        };
         text.push_str(&format!("{more}{records} records refer to the person\n"));
     }
     for account in &identity.shared_accounts {
-        text.push_str(&format!("account {account} is another's too: it was not looked for\n"));
+        text.push_str(&format!(
+            "account {account} is another's too: it was not looked for\n"
+        ));
     }
     text.push('\n');
     text.push_str(told);
@@ -302,7 +329,9 @@ fn text(identity: &Identity, told: &str, audit: u64, backups: &[Json]) -> String
             false => "holds nothing of the person",
         };
         let dir = backup["dir"].as_str().unwrap_or_default();
-        let days = backup["days"].as_i64().map_or_else(String::new, |days| format!(", {days} days old,"));
+        let days = backup["days"]
+            .as_i64()
+            .map_or_else(String::new, |days| format!(", {days} days old,"));
         text.push_str(&format!("backup {dir}{days} {holds}\n"));
     }
     text

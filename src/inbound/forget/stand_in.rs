@@ -183,7 +183,8 @@ fn is_text_erased(text: &str) -> bool {
         let digits = word.strip_prefix('~').unwrap_or_default();
         digits.len() == 8 && digits.bytes().all(|digit| digit.is_ascii_hexdigit())
     };
-    let is_moment = |text: &str| parse_date(text).is_some() || parse_datetime(text).is_some() || is_time(text);
+    let is_moment =
+        |text: &str| parse_date(text).is_some() || parse_datetime(text).is_some() || is_time(text);
     let whole = text.strip_prefix(WHOLE).unwrap_or(text);
     is_record_id(text)
         || ["true", "false", NO_DIFFERENCE].contains(&text)

@@ -26,7 +26,11 @@ pub fn open(to: &Path) -> anyhow::Result<Box<dyn Write>> {
     if to.as_os_str() == "-" {
         return Ok(Box::new(BufWriter::new(std::io::stdout())));
     }
-    let made = OpenOptions::new().write(true).create_new(true).mode(0o600).open(to);
+    let made = OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(to);
     match made {
         Ok(file) => Ok(Box::new(BufWriter::new(file))),
         Err(error) if error.kind() == ErrorKind::AlreadyExists => {

@@ -9,8 +9,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::inspect::person::wanted::{Token, What};
 use crate::model::id;
-use crate::store::outbox::person_object;
 use crate::store::cache;
+use crate::store::outbox::person_object;
 use crate::store::storefront::feed::is_of_catalogue;
 use crate::store::subject::classes::is_mirrored;
 use crate::store::subject::rows::{Database, Row, Table};
@@ -145,7 +145,9 @@ impl Search {
         }
         self.ids.entry(id.to_owned()).or_insert_with(|| of.clone());
         for email in emails {
-            self.emails.entry(email.to_lowercase()).or_insert_with(|| of.clone());
+            self.emails
+                .entry(email.to_lowercase())
+                .or_insert_with(|| of.clone());
         }
         for key in keys.into_iter().filter(|key| !key.is_empty()) {
             self.keys.entry(key.to_lowercase()).or_insert_with(|| of.clone());
@@ -156,7 +158,11 @@ impl Search {
             };
             match id::standard_object(linked) {
                 Some("Account") => self.watch("Account", linked),
-                _ => drop(self.ids.entry(linked.to_owned()).or_insert_with(|| format!("{link} {of}"))),
+                _ => drop(
+                    self.ids
+                        .entry(linked.to_owned())
+                        .or_insert_with(|| format!("{link} {of}")),
+                ),
             }
         }
     }
@@ -169,7 +175,9 @@ impl Search {
     ) -> bool {
         let is_point = table.name.starts_with("contactpoint");
         self.ids.contains_key(id)
-            || emails.iter().any(|email| self.emails.contains_key(&email.to_lowercase()))
+            || emails
+                .iter()
+                .any(|email| self.emails.contains_key(&email.to_lowercase()))
             || keys.iter().any(|key| self.keys.contains_key(&key.to_lowercase()))
             || is_point && parent.is_some_and(|parent| self.ids.contains_key(parent))
     }
@@ -195,7 +203,9 @@ impl Search {
     fn writes(&mut self, outbox: &Database) -> anyhow::Result<()> {
         let mut sequences = BTreeSet::new();
         outbox.each_of("persons", |table, row| {
-            let is_of_person = table.text(&row, "record_id").is_some_and(|id| self.ids.contains_key(id));
+            let is_of_person = table
+                .text(&row, "record_id")
+                .is_some_and(|id| self.ids.contains_key(id));
             sequences.extend(table.integer(&row, "write_sequence").filter(|_| is_of_person));
         })?;
         let mut found = Vec::new();
@@ -203,8 +213,13 @@ impl Search {
             let lower = |name: &str| table.text(&row, name).map(str::to_lowercase);
             let (customer, email) = (lower("customer"), lower("email"));
             let number = table.integer(&row, "sequence").unwrap_or_default();
-            let is_known = |known: &Known, text: &Option<String>| text.as_ref().is_some_and(|text| known.contains_key(text));
-            if sequences.contains(&number) || is_known(&self.keys, &customer) || is_known(&self.emails, &email) {
+            let is_known = |known: &Known, text: &Option<String>| {
+                text.as_ref().is_some_and(|text| known.contains_key(text))
+            };
+            if sequences.contains(&number)
+                || is_known(&self.keys, &customer)
+                || is_known(&self.emails, &email)
+            {
                 found.push((number, customer, email));
             }
         })?;
@@ -218,7 +233,8 @@ impl Search {
         }
         let mut merged = Vec::new();
         outbox.each_of("survivors", |table, row| {
-            let [key, survivor] = ["key", "record_id"].map(|name| table.text(&row, name).unwrap_or_default().to_owned());
+            let [key, survivor] =
+                ["key", "record_id"].map(|name| table.text(&row, name).unwrap_or_default().to_owned());
             merged.push((key, survivor));
         })?;
         for (key, survivor) in merged {
@@ -244,7 +260,10 @@ impl Search {
         }
         let is_shared = |account: &&String| !self.ids.contains_key(*account);
         identity.shared_accounts = self.contacts_of.keys().filter(is_shared).cloned().collect();
-        let given = texts.iter().map(|text| (text.clone(), "given".to_owned())).collect();
+        let given = texts
+            .iter()
+            .map(|text| (text.clone(), "given".to_owned()))
+            .collect();
         let sorts = [
             (What::Id, self.ids),
             (What::Email, self.emails),
@@ -270,7 +289,9 @@ impl Search {
         for table in cache.tables.iter().filter(may_refer) {
             let Some(id) = table.position("id") else { continue };
             cache.each(table, |row| {
-                let is_it = |text: &str| self.ids.contains_key(text) || self.emails.contains_key(&text.to_lowercase());
+                let is_it = |text: &str| {
+                    self.ids.contains_key(text) || self.emails.contains_key(&text.to_lowercase())
+                };
                 let mut texts = row.values.iter().filter_map(|value| value.text());
                 let own = row.values[id].text().filter(|own| !self.ids.contains_key(*own));
                 if let Some(own) = own.filter(|_| texts.any(is_it)) {

@@ -179,7 +179,9 @@ impl Look<'_> {
         };
         let mut findings = Vec::new();
         for row in rows {
-            let tokens = self.wanted.in_text(Json::from(row.clone()).to_string().as_bytes());
+            let tokens = self
+                .wanted
+                .in_text(Json::from(row.clone()).to_string().as_bytes());
             if !tokens.is_empty() {
                 let id = row.get("Id").and_then(Json::as_str).unwrap_or("?");
                 findings.push(finding(format!("{page}, {id}"), tokens, Body::Answer(row)));
@@ -191,7 +193,10 @@ impl Look<'_> {
 
 /// What an event says, with whom it is about.
 pub fn told(said: &Said) -> Json {
-    let fields = said.fields.iter().map(|set| (set.field.clone(), set.value.clone()));
+    let fields = said
+        .fields
+        .iter()
+        .map(|set| (set.field.clone(), set.value.clone()));
     json!({
         "object": said.object,
         "kind": said.kind.symbol(),

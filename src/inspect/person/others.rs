@@ -87,8 +87,12 @@ impl<'w> Others<'w> {
 
     /// A row, with what texts of it hold in JSON.
     fn row(&self, finding: &Finding, row: &Map<String, Json>) -> Json {
-        let is_own = row.get("id").and_then(Json::as_str).is_some_and(|id| self.is_own(id));
-        let is_anothers = finding.file.starts_with(cache::KIND.file_name) && is_of_persons(&finding.table) && !is_own;
+        let is_own = row
+            .get("id")
+            .and_then(Json::as_str)
+            .is_some_and(|id| self.is_own(id));
+        let is_anothers =
+            finding.file.starts_with(cache::KIND.file_name) && is_of_persons(&finding.table) && !is_own;
         let members = row.iter().map(|(column, value)| {
             let is_found = finding.hits.iter().any(|hit| hit.column == *column);
             let value = match value {
@@ -121,7 +125,8 @@ impl<'w> Others<'w> {
                     members.values().filter_map(Json::as_str).any(is_it)
                 };
                 let is_anothers = |members: &Map<String, Json>| {
-                    texts(members, &|text| self.is_another(text)) && !texts(members, &|text| self.is_found(text))
+                    texts(members, &|text| self.is_another(text))
+                        && !texts(members, &|text| self.is_found(text))
                 };
                 // Of a part of a request the address names whom the body is about.
                 let has_anothers = members.values().filter_map(Json::as_object).any(is_anothers);
@@ -193,8 +198,14 @@ impl<'w> Others<'w> {
     /// What the cache has of who has an id or an address.
     fn values_of(&self, person: &str) -> anyhow::Result<Vec<String>> {
         let mut values = Vec::new();
-        let Some(cache) = &self.cache else { return Ok(values) };
-        let columns: &[&str] = if is_address(person) { &["email", "personemail"] } else { &["id"] };
+        let Some(cache) = &self.cache else {
+            return Ok(values);
+        };
+        let columns: &[&str] = if is_address(person) {
+            &["email", "personemail"]
+        } else {
+            &["id"]
+        };
         for table in cache.tables.iter().filter(|table| is_of_persons(&table.name)) {
             for column in columns {
                 let Some(row) = cache.first(table, column, &id::long(person))? else {
@@ -222,7 +233,8 @@ fn is_person_id(text: &str) -> bool {
 
 fn is_address(text: &str) -> bool {
     let is_part = |part: &str| !part.is_empty() && part.chars().all(is_of_address);
-    text.split_once('@').is_some_and(|(name, host)| is_part(name) && is_part(host) && host.contains('.'))
+    text.split_once('@')
+        .is_some_and(|(name, host)| is_part(name) && is_part(host) && host.contains('.'))
 }
 
 fn is_of_address(letter: char) -> bool {
@@ -235,7 +247,11 @@ fn persons_in(text: &str) -> impl Iterator<Item = Range<usize>> {
     let mut at = 0;
     let words = text.split(move |letter| !is_of(letter)).map(move |word| {
         let start = at;
-        at += word.len() + text[start + word.len()..].chars().next().map_or(0, char::len_utf8);
+        at += word.len()
+            + text[start + word.len()..]
+                .chars()
+                .next()
+                .map_or(0, char::len_utf8);
         // What ends a sentence is no part of an address.
         let word = word.trim_end_matches(['.', '-', '_']);
         (start, word)

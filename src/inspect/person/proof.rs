@@ -96,7 +96,12 @@ impl Proof {
     pub fn end(&mut self) {
         for (file, token) in std::mem::take(&mut self.in_rows) {
             if !self.in_tables.contains(&(file.clone(), token)) {
-                self.hold(&file, "bytes", token, "in a page, and in no row of a table".to_owned());
+                self.hold(
+                    &file,
+                    "bytes",
+                    token,
+                    "in a page, and in no row of a table".to_owned(),
+                );
             }
         }
     }
@@ -125,9 +130,16 @@ impl Proof {
             for (place, count) in places {
                 let Token { what, text, .. } = &wanted.tokens[place.token];
                 let (file, within, what) = (&place.file, &place.within, what.name());
-                lines.push_str(&format!("  {file}  {within}  {count} times  {what} {text}: {}\n", place.why));
+                lines.push_str(&format!(
+                    "  {file}  {within}  {count} times  {what} {text}: {}\n",
+                    place.why
+                ));
             }
-            if lines.is_empty() { lines } else { format!("{title}\n{lines}") }
+            if lines.is_empty() {
+                lines
+            } else {
+                format!("{title}\n{lines}")
+            }
         };
         let verdict = match self.is_erased() {
             true => "nothing is held of this person\n",
@@ -155,11 +167,17 @@ fn digest(bytes: &[u8]) -> u64 {
 }
 
 fn lies(piece: &Piece<'_>) -> String {
-    let of = if piece.in_log { "the write-ahead log" } else { "the file" };
+    let of = if piece.in_log {
+        "the write-ahead log"
+    } else {
+        "the file"
+    };
     let page = piece.page;
     match piece.part {
         Part::Free => format!("in no row, in page {page} of {of}"),
-        Part::Before => format!("in an older version of page {page}, in {of}: gone when that is next written over"),
+        Part::Before => {
+            format!("in an older version of page {page}, in {of}: gone when that is next written over")
+        }
         Part::Row | Part::Plain => "in the file".to_owned(),
     }
 }

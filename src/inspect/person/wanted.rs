@@ -96,7 +96,11 @@ impl Wanted {
                 is_plain: false,
             };
             for variant in in_cases(text, is_id) {
-                exact.extend(in_base64(variant.as_bytes()).into_iter().map(|form| (form, other)));
+                exact.extend(
+                    in_base64(variant.as_bytes())
+                        .into_iter()
+                        .map(|form| (form, other)),
+                );
                 let forms = escaped(&variant).into_iter().chain(in_utf16(&variant));
                 let into = if is_id { &mut exact } else { &mut any_case };
                 into.extend(forms.map(|form| (form, other)));
@@ -119,7 +123,9 @@ impl Wanted {
 
     /// The tokens that are anywhere in bytes.
     pub fn in_bytes(&self, bytes: &[u8]) -> BTreeSet<usize> {
-        self.find(bytes, |pattern, _, _| !self.tokens[pattern.token].is_too_short_for_bytes())
+        self.find(bytes, |pattern, _, _| {
+            !self.tokens[pattern.token].is_too_short_for_bytes()
+        })
     }
 
     fn find(&self, bytes: &[u8], counts: impl Fn(Pattern, usize, usize) -> bool) -> BTreeSet<usize> {
@@ -152,7 +158,10 @@ impl Wanted {
 pub fn same_id(one: &str, other: &str) -> bool {
     match (one.get(..ID_CHARS), other.get(..ID_CHARS)) {
         (Some(first), Some(second)) => {
-            first == second && [one.len(), other.len()].iter().all(|length| [15, 18].contains(length))
+            first == second
+                && [one.len(), other.len()]
+                    .iter()
+                    .all(|length| [15, 18].contains(length))
         }
         _ => false,
     }
@@ -192,7 +201,11 @@ fn escaped(text: &str) -> Vec<Vec<u8>> {
     }
     let all = utf8_percent_encode(text, NON_ALPHANUMERIC).to_string();
     // What URLs leave as it is.
-    let usual = all.replace("%2E", ".").replace("%2D", "-").replace("%5F", "_").replace("%7E", "~");
+    let usual = all
+        .replace("%2E", ".")
+        .replace("%2D", "-")
+        .replace("%5F", "_")
+        .replace("%7E", "~");
     let mut forms: Vec<String> = vec![json, all, usual];
     forms.retain(|form| form != text);
     forms.dedup();
@@ -298,11 +311,17 @@ mod tests {
     #[test]
     fn a_token_is_found_in_bytes_in_every_form_and_a_short_one_is_not() {
         let wanted = wanted(&[(What::Email, "ana@example.com"), (What::Key, "C-1")]);
-        let utf16: Vec<u8> = "Ana@example.com".encode_utf16().flat_map(u16::to_be_bytes).collect();
+        let utf16: Vec<u8> = "Ana@example.com"
+            .encode_utf16()
+            .flat_map(u16::to_be_bytes)
+            .collect();
         let mut all = vec![b"0ANA@example.comC-1x".to_vec(), utf16];
         for before in ["", "1", "12", "123"] {
             let text = format!("{before}ana@example.com?");
-            all.extend([STANDARD.encode(&text).into_bytes(), URL_SAFE.encode(&text).into_bytes()]);
+            all.extend([
+                STANDARD.encode(&text).into_bytes(),
+                URL_SAFE.encode(&text).into_bytes(),
+            ]);
         }
         for bytes in all {
             assert_eq!(wanted.in_bytes(&bytes), BTreeSet::from([0]), "{bytes:?}");

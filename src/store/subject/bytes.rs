@@ -186,7 +186,11 @@ impl Pages {
         let mut bytes = vec![0; self.page_bytes];
         for page in 1..=last {
             if self.current(page, &mut bytes)? {
-                let part = if free.contains(&page) { Part::Free } else { Part::Row };
+                let part = if free.contains(&page) {
+                    Part::Free
+                } else {
+                    Part::Row
+                };
                 self.take_apart(&bytes, (part, page, self.newest.contains_key(&page)), visit);
             }
         }
@@ -339,7 +343,10 @@ mod tests {
     fn places(dir: &TempDir, text: &str) -> Vec<Part> {
         let mut found = Vec::new();
         each(&dir.path().join("a.db"), true, &mut |piece| {
-            let has = piece.bytes.windows(text.len()).any(|part| part == text.as_bytes());
+            let has = piece
+                .bytes
+                .windows(text.len())
+                .any(|part| part == text.as_bytes());
             found.extend(has.then_some(piece.part));
         })
         .unwrap();
@@ -352,9 +359,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let connection = Connection::open(dir.path().join("a.db")).unwrap();
         connection.pragma_update(None, "journal_mode", "wal").unwrap();
-        connection
-            .pragma_update(None, "synchronous", "off")
-            .unwrap();
+        connection.pragma_update(None, "synchronous", "off").unwrap();
         connection
             .pragma_update(None, "secure_delete", secure_delete)
             .unwrap();
@@ -370,7 +375,9 @@ mod tests {
             connection.execute("insert into t values (?1)", [text]).unwrap();
         }
         connection
-            .execute_batch("insert into t values ('canary'); insert into t values ('canary' || hex(zeroblob(5000)))")
+            .execute_batch(
+                "insert into t values ('canary'); insert into t values ('canary' || hex(zeroblob(5000)))",
+            )
             .unwrap();
     }
 
@@ -387,7 +394,10 @@ mod tests {
                 .execute_batch("delete from t where a like 'canary%'")
                 .unwrap();
             let log = places(&dir, "canary");
-            assert!(log.contains(&Part::Before) && !log.contains(&Part::Row), "{log:?}");
+            assert!(
+                log.contains(&Part::Before) && !log.contains(&Part::Row),
+                "{log:?}"
+            );
             connection
                 .execute_batch("pragma wal_checkpoint(truncate)")
                 .unwrap();

@@ -303,7 +303,11 @@ const OUTBOX: &[(&str, Columns)] = &[
     ),
     (
         "bodies",
-        &[("write_sequence", Nothing), ("body", Values), ("checksum", Nothing)],
+        &[
+            ("write_sequence", Nothing),
+            ("body", Values),
+            ("checksum", Nothing),
+        ],
     ),
     (
         "exchanges",

@@ -69,7 +69,9 @@ fn look(path: &Path) -> io::Result<Option<Held>> {
         Err(error) if is_gone(&error) => return Ok(None),
         file => file?.read_exact_at(&mut head, 0).is_ok() && head.starts_with(MAGIC),
     };
-    let id = head[APPLICATION_ID].first_chunk::<4>().map(|id| i32::from_be_bytes(*id));
+    let id = head[APPLICATION_ID]
+        .first_chunk::<4>()
+        .map(|id| i32::from_be_bytes(*id));
     let modified = meta.modified().ok();
     let modified = modified.and_then(|at| at.duration_since(std::time::UNIX_EPOCH).ok());
     Ok(Some(Held {

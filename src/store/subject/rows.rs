@@ -88,7 +88,9 @@ pub struct Table {
 
 impl Table {
     pub fn position(&self, column: &str) -> Option<usize> {
-        self.columns.iter().position(|of| of.name.eq_ignore_ascii_case(column))
+        self.columns
+            .iter()
+            .position(|of| of.name.eq_ignore_ascii_case(column))
     }
 
     /// What a row has in a column of texts; `None` where there is no such column, too.
@@ -188,7 +190,9 @@ impl Database {
 
     /// All rows of a table of this name, one after the other; none where there is no such table.
     pub fn each_of(&self, table: &str, mut visit: impl FnMut(&Table, Row)) -> rusqlite::Result<()> {
-        let Some(table) = self.table(table) else { return Ok(()) };
+        let Some(table) = self.table(table) else {
+            return Ok(());
+        };
         self.each(table, |row| {
             visit(table, row);
             Ok(())
@@ -224,7 +228,9 @@ fn tables(connection: &Connection, kind: Kind) -> rusqlite::Result<Vec<Table>> {
     let mut of_table = connection.prepare("select name, pk from pragma_table_xinfo(?1) order by cid")?;
     let mut tables = Vec::new();
     for (name, has_no_rowid) in listed {
-        let columns = of_table.query_map([&name], |row| Ok((row.get::<_, String>(0)?, row.get::<_, i64>(1)?)))?;
+        let columns = of_table.query_map([&name], |row| {
+            Ok((row.get::<_, String>(0)?, row.get::<_, i64>(1)?))
+        })?;
         let columns: Vec<(String, i64)> = columns.collect::<rusqlite::Result<_>>()?;
         let mut key: Vec<&(String, i64)> = columns.iter().filter(|(_, place)| *place > 0).collect();
         key.sort_by_key(|(_, place)| *place);
