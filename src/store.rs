@@ -24,6 +24,7 @@ pub mod pairing;
 pub mod polls;
 pub mod priority;
 pub mod reader;
+pub mod scrub;
 pub mod standing;
 pub mod storefront;
 pub mod subject;

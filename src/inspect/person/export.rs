@@ -63,10 +63,10 @@ impl<'w> Export<'w> {
             json!({"column": hit.column, "what": token.what.name(), "token": token.text, "how": token.how})
         });
         let linked: Vec<Json> = linked.collect();
-        let values = self.others.masked(finding)?;
+        let (place, values) = self.others.masked(finding)?;
         self.places += 1;
         self.line(&json!({
-            "file": finding.file, "table": finding.table, "place": finding.place, "linked": linked, "values": values,
+            "file": finding.file, "table": finding.table, "place": place, "linked": linked, "values": values,
         }))
     }
 

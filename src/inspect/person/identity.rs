@@ -83,6 +83,15 @@ pub fn find(
         }
         Asked::Email(email) => drop(search.emails.insert(email.to_lowercase(), "asked for".to_owned())),
     }
+    let mut others = Vec::new();
+    for text in texts {
+        let how = "given".to_owned();
+        match text {
+            id if id::is_id(id) => drop(search.ids.entry(id::long(id)).or_insert(how)),
+            email if email.contains('@') => drop(search.emails.entry(email.to_lowercase()).or_insert(how)),
+            text => others.push(text.clone()),
+        }
+    }
     for _ in 0..ROUNDS_MAX {
         let before = search.size();
         if let Some(cache) = cache {
@@ -96,7 +105,7 @@ pub fn find(
             break;
         }
     }
-    search.end(texts, cache)
+    search.end(&others, cache)
 }
 
 impl Search {

@@ -13,6 +13,7 @@ use std::ops::Range;
 
 use serde_json::{Map, Value as Json};
 
+use crate::inbound::history::events::Said;
 use crate::inspect::person::identity::is_of_persons;
 use crate::inspect::person::look::{Body, Finding, told};
 use crate::inspect::person::wanted::{Wanted, What};
@@ -72,31 +73,31 @@ impl<'w> Others<'w> {
         Ok(others)
     }
 
-    /// What a finding holds, without what is others'.
-    pub fn masked(&mut self, finding: &Finding) -> anyhow::Result<Json> {
+    /// What a finding holds and where it is, without what is others'.
+    pub fn masked(&mut self, finding: &Finding) -> anyhow::Result<(String, Json)> {
         let mut value = match &finding.body {
-            Body::Row(row) => self.row(finding, row),
-            Body::Answer(row) => Json::from(row.clone()),
-            Body::Event(Ok(said)) => told(said),
+            Body::Row(row) => self.row(finding, row).into(),
+            Body::Answer(row) => self.answer(row).into(),
+            Body::Event(Ok(said)) => self.event(said),
             Body::Event(Err(why)) | Body::Unread(why) => Json::from(why.as_str()),
         };
         let names = self.names_in(&value.to_string())?;
         self.mask(&mut value, &names);
-        Ok(value)
+        Ok((self.in_text(&finding.place, &names), value))
     }
 
     /// A row, with what texts of it hold in JSON.
-    fn row(&self, finding: &Finding, row: &Map<String, Json>) -> Json {
+    fn row(&self, finding: &Finding, row: &Map<String, Json>) -> Map<String, Json> {
         let is_own = row
             .get("id")
             .and_then(Json::as_str)
             .is_some_and(|id| self.is_own(id));
-        let is_anothers =
-            finding.file.starts_with(cache::KIND.file_name) && is_of_persons(&finding.table) && !is_own;
+        let is_of_cache = finding.file.starts_with(cache::KIND.file_name);
+        if is_of_cache && is_of_persons(&finding.table) && !is_own {
+            return self.only_found(row);
+        }
         let members = row.iter().map(|(column, value)| {
-            let is_found = finding.hits.iter().any(|hit| hit.column == *column);
             let value = match value {
-                value if value.is_null() || is_anothers && !is_found => masked_as(value),
                 Json::String(text) if text.starts_with(['{', '[']) => {
                     serde_json::from_str(text).unwrap_or_else(|_| value.clone())
                 }
@@ -104,7 +105,34 @@ impl<'w> Others<'w> {
             };
             (column.clone(), value)
         });
-        members.collect::<Map<String, Json>>().into()
+        members.collect()
+    }
+
+    fn answer(&self, row: &Map<String, Json>) -> Map<String, Json> {
+        match row.get("Id").and_then(Json::as_str) {
+            Some(id) if is_person_record(id) && !self.is_own(id) => self.only_found(row),
+            _ => row.clone(),
+        }
+    }
+
+    fn event(&self, said: &Said) -> Json {
+        let mut told = told(said);
+        let ids = &said.record_ids;
+        let is_anothers = ids.iter().any(|id| is_person_record(id)) && !ids.iter().any(|id| self.is_own(id));
+        if let Some(Json::Object(fields)) = told.get_mut("fields").filter(|_| is_anothers) {
+            *fields = self.only_found(fields);
+        }
+        told
+    }
+
+    /// Of what is another's only where the person is found.
+    fn only_found(&self, members: &Map<String, Json>) -> Map<String, Json> {
+        let members = members.iter().map(|(name, value)| {
+            let is_found = self.is_found(&value.to_string());
+            let value = if is_found { value.clone() } else { masked_as(value) };
+            (name.clone(), value)
+        });
+        members.collect()
     }
 
     fn is_own(&self, text: &str) -> bool {
@@ -225,6 +253,11 @@ fn masked_as(value: &Json) -> Json {
         Json::Null => Json::Null,
         _ => MASK.into(),
     }
+}
+
+/// Whether an id is of a record that stands for a person, or for those of one company.
+fn is_person_record(text: &str) -> bool {
+    matches!(id::standard_object(text), Some("Account" | "Contact" | "Lead"))
 }
 
 fn is_person_id(text: &str) -> bool {

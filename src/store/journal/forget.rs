@@ -5,6 +5,7 @@
 //! was erased both logs are emptied, since they hold pages as they were.
 
 mod prune;
+mod scrub;
 
 use std::path::Path;
 
@@ -22,6 +23,9 @@ const FIRST_SCHEMA: i64 = 3;
 
 /// The mark of when the first of the records that are being erased was asked for.
 const ERASING_ASKED_AT: &str = "erasing_asked_at";
+
+/// Something was erased, and what pages hold beside their rows was not overwritten since.
+const UNSCRUBBED: &str = "unscrubbed";
 
 /// Records being erased.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -222,6 +226,9 @@ impl Forgetting {
                 .execute(params![object, id, now])?;
         }
         rewrite(&transaction, asked.events)?;
+        if !asked.events.is_empty() {
+            set_mark(&transaction, UNSCRUBBED, 1)?;
+        }
         set_mark(&transaction, looked.0, looked.1)?;
         transaction.commit()
     }
@@ -373,6 +380,7 @@ impl Forgetting {
         let before = mark(&transaction, "erased")?;
         let erased = i64::try_from(erasing.record_ids.len()).unwrap_or(i64::MAX);
         set_mark(&transaction, "erased", before + erased)?;
+        set_mark(&transaction, UNSCRUBBED, 1)?;
         transaction.commit()
     }
 
