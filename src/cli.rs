@@ -1,6 +1,7 @@
 //! The command line, and what the program's exit status says.
 
 mod audit;
+mod person;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -8,6 +9,7 @@ use std::process::ExitCode;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 pub use audit::AuditCommand;
+pub use person::PersonArgs;
 
 /// Keeps storefronts and a Salesforce org in step: change events in, orders out, each exactly once.
 #[derive(Debug, Parser)]
@@ -53,6 +55,8 @@ pub enum Command {
     /// Look at what operators did and read, and whether anybody changed what was written of it
     #[command(subcommand)]
     Audit(AuditCommand),
+    /// List all that the files hold of a person, write it out, or prove that nothing is held any more
+    Person(PersonArgs),
     /// Decide about rows that were not found in the org: where they are many, they stay until a person does
     #[command(subcommand)]
     Removals(RemovalsCommand),

@@ -18,6 +18,7 @@ pub mod listing;
 pub mod login_url;
 pub mod manual;
 pub mod orders;
+pub mod person;
 pub mod removals;
 pub mod replay;
 pub mod status;

@@ -100,6 +100,7 @@ fn run(cli: Cli) -> anyhow::Result<Exit> {
             Command::Events(EventsCommand::Decode { schema }) => Ok(decode_event(&schema)),
             Command::Check(args) => inspect::check::run(config, &args).await,
             Command::Audit(command) => inspect::audit::run(config, &command),
+            Command::Person(args) => inspect::person::run(config, &args),
             Command::Removals(command) => inspect::removals::run(&Config::load(config)?, &command),
             Command::Status(args) => inspect::status::run(&Config::load(config)?, &args, stop).await,
             Command::Verify(args) => inspect::verify::run(&Config::load(config)?, &args).await,

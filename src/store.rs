@@ -25,6 +25,8 @@ mod plain;
 pub mod polls;
 pub mod priority;
 pub mod reader;
+pub mod scrub;
 pub mod standing;
 pub mod storefront;
+pub mod subject;
 pub mod volume;

@@ -13,7 +13,8 @@
 //!    that the cache holds bounds what is touched.
 //! 3. Their events are rewritten, those with a difference of a text first, since the whole text is needed for them; then
 //!    their pages, one a transaction. How far that is, is stored with each: a process that was killed goes on.
-//! 4. The key of the stand-ins is deleted, and the logs are emptied, which hold pages as they were.
+//! 4. The key of the stand-ins is deleted, what SQLite left of rows that moved is overwritten
+//!    ([`scrub`](crate::store::scrub)), and the logs are emptied, which hold pages as they were.
 //!
 //! An event that could not be decoded keeps its bytes until its age takes it: nobody can say what is in them. One that
 //! names several records, having changed them all alike, is rewritten when the last of them is gone.
@@ -25,7 +26,7 @@ pub mod stand_in;
 
 use std::collections::{HashMap, HashSet};
 use std::path::PathBuf;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use aws_lc_rs::rand;
@@ -52,6 +53,9 @@ const LOOK_MAX: Duration = Duration::from_secs(600);
 
 /// Records erased together. All rows of a page are unpacked for one of them.
 const RECORDS_MAX: usize = 500;
+
+/// How many times as long as it took nothing is scrubbed after it was.
+const SCRUB_REST: u32 = 20;
 
 /// Records that are looked through for some that can be taken up.
 const ASKED_MAX: usize = 5_000;
@@ -111,6 +115,8 @@ struct Forget {
     personal: HashMap<String, bool>,
     /// Something was erased whose traces may be in the logs; also at a start, after which nobody knows.
     empties_logs: bool,
+    /// Not before: the last time took so long.
+    scrubs_after: Option<Instant>,
 }
 
 impl Forget {
@@ -122,6 +128,7 @@ impl Forget {
             world,
             personal: HashMap::new(),
             empties_logs: true,
+            scrubs_after: None,
         })
     }
 
@@ -140,9 +147,22 @@ impl Forget {
             self.erase(&erasing, stop)?;
             self.empties_logs = true;
         }
+        self.scrub(stop)?;
         if self.empties_logs && !stop.is_cancelled() {
             self.empties_logs = !self.journal.empty_logs()?;
         }
+        Ok(())
+    }
+
+    /// Overwrites what was left beside rows. It reads all of both files, so it is done for a small share of the time.
+    fn scrub(&mut self, stop: &CancellationToken) -> anyhow::Result<()> {
+        let begun_at = Instant::now();
+        if self.scrubs_after.is_some_and(|after| begun_at < after) || !self.journal.is_unscrubbed()? {
+            return Ok(());
+        }
+        self.journal.scrub(|| stop.is_cancelled())?;
+        self.scrubs_after = Some(Instant::now() + begun_at.elapsed() * SCRUB_REST);
+        self.empties_logs = true;
         Ok(())
     }
 

@@ -63,6 +63,14 @@ pub fn is_withheld(redacted: &[String]) -> bool {
     redacted.iter().any(|name| name == ALL)
 }
 
+/// Why an event cannot be read of which nothing was kept; of one whose bytes went with a person, why it could not be before.
+/// `None` for any other.
+pub fn withheld(redacted: &[String], payload: &[u8]) -> Option<String> {
+    let why = String::from_utf8_lossy(payload);
+    let why = if why.is_empty() { WITHHELD.into() } else { why };
+    is_withheld(redacted).then(|| why.into_owned())
+}
+
 /// What is kept of an event of which nothing may be.
 pub fn nothing() -> (Bytes, Vec<String>) {
     (Bytes::new(), vec![ALL.to_owned()])

@@ -183,11 +183,17 @@ fn sync(path: &Path) -> Result<(), BackupError> {
     })
 }
 
+/// What a backup says that it holds.
+pub fn manifest(from: &Path) -> Result<Manifest, BackupError> {
+    let incomplete = || BackupError::Incomplete(from.to_owned());
+    let text = std::fs::read(from.join(MANIFEST)).map_err(|_| incomplete())?;
+    serde_json::from_slice(&text).map_err(|_| incomplete())
+}
+
 /// Checks a backup against its manifest.
 pub fn verify(from: &Path) -> Result<Manifest, BackupError> {
     let incomplete = || BackupError::Incomplete(from.to_owned());
-    let text = std::fs::read(from.join(MANIFEST)).map_err(|_| incomplete())?;
-    let manifest: Manifest = serde_json::from_slice(&text).map_err(|_| incomplete())?;
+    let manifest = manifest(from)?;
     for told in &manifest.files {
         let kind = KINDS.into_iter().find(|kind| kind.file_name == told.name);
         let found = examine(from, kind.ok_or_else(incomplete)?)?;

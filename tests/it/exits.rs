@@ -22,6 +22,7 @@ const PROMISED: &[(&str, &[&str], &[i32])] = &[
     ("verify", &["--object", "Product2"], &[0, 1, 64, 69, 78]),
     ("audit list", &[], &[0, 64, 69, 78]),
     ("audit verify", &[], &[0, 1, 64, 69, 78]),
+    ("person", &["nobody@mail.example"], &[0, 1, 64, 69, 78]),
     ("removals list", &[], &[0, 64, 69, 78]),
     ("removals release", &["NONE", "--rows", "1"], &[0, 1, 64, 69, 78]),
     ("removals refuse", &["NONE"], &[0, 1, 64, 69, 78]),
@@ -397,6 +398,16 @@ async fn orders(ends: &mut Ends) {
     ends.run("audit list", &[], 0, "discard by ").await;
     ends.run("audit verify", &[], 0, "as they were written").await;
     ends.run("audit verify", &["--head", "17"], 64, "SEQ:HASH").await;
+    let nobody = ["nobody@mail.example", "--erased"];
+    ends.run("person", &nobody, 0, "nothing is held").await;
+    ends.run("person", &["nobody"], 64, "e-mail address").await;
+    ends.run(
+        "person",
+        &["customer1@mail.example", "--erased"],
+        1,
+        "cache.db  contact.email",
+    )
+    .await;
     let later = ["--head", "999999:000000000000"];
     ends.run("audit verify", &later, 1, "names a later one").await;
 }

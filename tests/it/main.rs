@@ -22,6 +22,7 @@ mod login;
 mod monitoring;
 mod outbound;
 mod own_token;
+mod person;
 mod privacy;
 #[path = "../../sandbox/tests/protocols/process.rs"]
 mod process;

@@ -12,7 +12,7 @@ use crate::inbound::apply::work::Events;
 use crate::inbound::apply::{Phase, World};
 use crate::inbound::decode::{Change, patch};
 use crate::inbound::plan::{Action, action};
-use crate::inbound::redact::{WITHHELD, is_withheld};
+use crate::inbound::redact::withheld;
 use crate::model::change::{RawEvent, ReplayId};
 use crate::model::row::Value;
 use crate::store::cache::Batch;
@@ -61,10 +61,7 @@ impl World {
             }
         };
         if let Err(error) = mapped.schema.decode(&event.payload, change) {
-            let reason = match is_withheld(&event.redacted) {
-                true => WITHHELD.to_owned(),
-                false => error.to_string(),
-            };
+            let reason = withheld(&event.redacted, &event.payload).unwrap_or_else(|| error.to_string());
             self.park(batch, topic, event, Some(mapped.schema.entity()), &reason)?;
             return Ok(None);
         }

@@ -8,13 +8,15 @@ use tokio_util::sync::CancellationToken;
 
 use crate::inbound::decode::{Change, EventSchema, Other, WHOLE};
 use crate::inbound::forget::Forget;
-use crate::inbound::forget::stand_in::StandIns;
+use crate::inbound::forget::stand_in::{NO_DIFFERENCE, StandIns};
 use crate::inbound::history::record::FieldChange;
+use crate::inbound::redact::is_withheld;
+use crate::model::change::ALL;
 use crate::model::clock::Millis;
 use crate::model::row::Value;
 use crate::store::cache::meta;
 use crate::store::journal::Kept;
-use crate::store::journal::forget::{Asked, Erasing};
+use crate::store::journal::forget::{Asked, Erasing, Rewrite};
 use crate::store::storefront;
 
 /// Events rewritten in one transaction.
@@ -54,7 +56,7 @@ impl Forget {
                 if mirrored.iter().any(|mirrored| mirrored.object == object) {
                     self.ask_for_absent_of(&schema, &kept, &mut asked)?;
                 } else if let Some(payload) = emptied(&schema, &kept.payload)? {
-                    rewritten.push((kept.number, payload));
+                    rewritten.push(rewrite(kept.number, payload));
                 }
             }
             self.empties_logs |= !rewritten.is_empty();
@@ -141,16 +143,21 @@ impl Forget {
         made: &StandIns,
         number: i64,
         with_differences: bool,
-    ) -> anyhow::Result<Option<(i64, Vec<u8>)>> {
+    ) -> anyhow::Result<Option<Rewrite>> {
         let Some(kept) = self.history.journal.event(number)? else {
             return Ok(None);
         };
-        let Some(schema) = self.history.schema(&kept.schema_id)? else {
-            return Ok(None);
-        };
+        let schema = self.history.schema(&kept.schema_id)?;
         let mut change = Change::default();
-        let decoded = schema.decode(&kept.payload, &mut change);
-        if decoded.is_err() || schema.entity() != erasing.object || change.has_diff() != with_differences {
+        let decoded = schema
+            .as_ref()
+            .map(|schema| schema.decode(&kept.payload, &mut change));
+        let schema = match (schema.as_ref(), decoded) {
+            (Some(schema), Some(Ok(()))) => schema,
+            (_, Some(Err(error))) => return Ok(unreadable(&kept, &error.to_string(), with_differences)),
+            _ => return Ok(unreadable(&kept, "", with_differences)),
+        };
+        if schema.entity() != erasing.object || change.has_diff() != with_differences {
             return Ok(None);
         }
         if self.names_others(&erasing.object, ids, &change)? {
@@ -171,7 +178,7 @@ impl Forget {
                 value => made.of_event(&field.name, field.boolean, value),
             }
         })?;
-        Ok(Some((number, payload)))
+        Ok(Some(rewrite(number, payload)))
     }
 
     /// Whether an event changed a record that is still here as well.
@@ -206,6 +213,24 @@ impl Forget {
     }
 }
 
+fn rewrite(number: i64, payload: Vec<u8>) -> Rewrite {
+    Rewrite {
+        number,
+        payload,
+        redacted: None,
+    }
+}
+
+/// An event that cannot be read and has the id of a record that is gone: nobody can say what else is in it, so nothing of it
+/// stays but why it cannot be read, which a replay tells again. `None` where that was done, or is not to be done yet.
+fn unreadable(kept: &Kept, why: &str, with_differences: bool) -> Option<Rewrite> {
+    (!with_differences && !is_withheld(&kept.redacted)).then(|| Rewrite {
+        number: kept.number,
+        payload: why.as_bytes().to_vec(),
+        redacted: Some(ALL),
+    })
+}
+
 /// An event of an object that is not mirrored, without what it says: no row was made of it, and none will be. `None`
 /// where it says nothing, or cannot be read.
 fn emptied(schema: &EventSchema, payload: &[u8]) -> anyhow::Result<Option<Vec<u8>>> {
@@ -226,6 +251,6 @@ fn emptied(schema: &EventSchema, payload: &[u8]) -> anyhow::Result<Option<Vec<u8
 fn difference(wholes: &Wholes, field: &str, made: &StandIns) -> String {
     match wholes.get(&field.to_ascii_lowercase()) {
         Some(whole) => format!("{WHOLE}{}", made.text(whole)),
-        None => "erased".to_owned(),
+        None => NO_DIFFERENCE.to_owned(),
     }
 }

@@ -11,7 +11,7 @@
 use aws_lc_rs::hmac;
 use serde_json::{Map, Value as Json};
 
-use crate::inbound::decode::Other;
+use crate::inbound::decode::{Other, WHOLE};
 use crate::inbound::history::full_id;
 use crate::model::clock::{Millis, format_date, format_datetime, format_time, parse_date, parse_datetime};
 use crate::model::row::{ColumnKind, Table, Value};
@@ -24,6 +24,9 @@ const KEPT: [&str; 5] = [
     "CreatedDate",
     "IsDeleted",
 ];
+
+/// In the place of a difference that fitted nothing.
+pub const NO_DIFFERENCE: &str = "erased";
 
 /// Numbers that stand in, and days after 1970: exact in every type that an event may have.
 const NUMBERS: u64 = 1 << 24;
@@ -164,6 +167,38 @@ impl StandIns {
     }
 }
 
+/// Whether a value of a field that was told of a record says nothing of a person: it stands in for what was erased, or is of a
+/// sort that stays. Of a number or a date nobody can tell.
+pub fn is_erased(field: &str, value: &Json) -> bool {
+    match value {
+        Json::Null | Json::Bool(_) | Json::Number(_) => true,
+        Json::String(text) => is_kept(field) || is_text_erased(text),
+        Json::Array(items) => items.iter().all(|item| is_erased(field, item)),
+        Json::Object(members) => members.iter().all(|(name, member)| is_erased(name, member)),
+    }
+}
+
+fn is_text_erased(text: &str) -> bool {
+    let is_stand_in = |word: &str| {
+        let digits = word.strip_prefix('~').unwrap_or_default();
+        digits.len() == 8 && digits.bytes().all(|digit| digit.is_ascii_hexdigit())
+    };
+    let is_moment =
+        |text: &str| parse_date(text).is_some() || parse_datetime(text).is_some() || is_time(text);
+    let whole = text.strip_prefix(WHOLE).unwrap_or(text);
+    is_record_id(text)
+        || ["true", "false", NO_DIFFERENCE].contains(&text)
+        || text.parse::<f64>().is_ok()
+        || is_moment(text)
+        || whole.split_whitespace().all(is_stand_in)
+}
+
+/// `09:30:00.000Z`, as times are written.
+fn is_time(text: &str) -> bool {
+    let is_part = |byte: u8| byte.is_ascii_digit() || matches!(byte, b':' | b'.' | b'Z');
+    text.len() >= 8 && text.as_bytes()[2] == b':' && text.bytes().all(is_part)
+}
+
 fn is_kept(field: &str) -> bool {
     KEPT.iter().any(|kept| kept.eq_ignore_ascii_case(field))
 }
@@ -235,6 +270,11 @@ mod tests {
         for kept in ["Id", "AccountId", "IsDeleted", "SystemModstamp", "Phone"] {
             assert_eq!(row[kept], before[kept], "{kept}");
         }
+        for (field, value) in &before.as_object().unwrap().clone() {
+            let says_something = ["Email", "Place"].contains(&field.as_str());
+            assert_eq!(is_erased(field, value), !says_something, "{field}");
+        }
+        assert!(is_erased("", &row) && !is_erased("", &before), "{row}");
         for gone in ["Email", "Size__c", "Place"] {
             assert_ne!(row[gone], before[gone], "{gone}");
         }

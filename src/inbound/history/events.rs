@@ -7,7 +7,7 @@ use serde_json::Value as Json;
 
 use crate::inbound::decode::{Change, EventSchema, Leaf};
 use crate::inbound::history::{History, full_id};
-use crate::inbound::redact::{WITHHELD, is_withheld};
+use crate::inbound::redact::withheld;
 use crate::model::change::ChangeKind;
 use crate::model::clock::Millis;
 use crate::model::row::Value;
@@ -150,14 +150,15 @@ impl History {
     }
 
     pub fn read(&mut self, kept: Kept) -> rusqlite::Result<Event> {
-        let said = match self.schemas.get(&self.journal, &kept.schema_id)? {
-            _ if is_withheld(&kept.redacted) => Err(WITHHELD.to_owned()),
-            Some(schema) => said(&schema, &kept.payload).map(|mut said| {
+        let schema = self.schemas.get(&self.journal, &kept.schema_id)?;
+        let said = match (withheld(&kept.redacted, &kept.payload), schema) {
+            (Some(why), _) => Err(why),
+            (None, Some(schema)) => said(&schema, &kept.payload).map(|mut said| {
                 // They are null in the bytes, and were not in the event.
                 said.fields.retain(|set| !kept.redacted.contains(&set.field));
                 said
             }),
-            None => Err("its schema is not known, or of no use".to_owned()),
+            (None, None) => Err("its schema is not known, or of no use".to_owned()),
         };
         Ok(Event { kept, said })
     }

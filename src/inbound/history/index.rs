@@ -4,10 +4,14 @@ use std::collections::BTreeSet;
 
 use crate::inbound::decode::Change;
 use crate::inbound::history::History;
+use crate::model::id;
 use crate::store::journal::index::{Index, Reached};
 
 /// Events indexed in one transaction.
 const EVENTS_PER_STEP: usize = 5_000;
+
+/// An id in full.
+const ID_BYTES: usize = 18;
 
 /// Record and event.
 type Touched = Vec<(String, i64)>;
@@ -69,15 +73,23 @@ impl History {
                 number: kept.number,
                 event_id: kept.event_id.clone(),
             });
-            let Some(schema) = self.schemas.get(&self.journal, &kept.schema_id)? else {
-                continue;
-            };
+            let schema = self.schemas.get(&self.journal, &kept.schema_id)?;
             let mut change = Change::default();
-            // Of an event that cannot be read its header may still name the records.
-            drop(schema.decode(&kept.payload, &mut change));
-            let ids = change.header.record_ids.iter();
-            touched.extend(ids.map(|id| (id.as_str().to_owned(), kept.number)));
+            let is_read = schema.is_some_and(|schema| schema.decode(&kept.payload, &mut change).is_ok());
+            let mut ids: BTreeSet<&str> = change.header.record_ids.iter().map(|id| id.as_str()).collect();
+            if !is_read {
+                ids.extend(ids_in(&kept.payload));
+            }
+            touched.extend(ids.into_iter().map(|id| (id.to_owned(), kept.number)));
         }
         Ok((touched, to))
     }
+}
+
+/// Every id in the bytes of an event that cannot be read: it is about any of these records.
+fn ids_in(bytes: &[u8]) -> impl Iterator<Item = &str> {
+    let windows = bytes
+        .windows(ID_BYTES)
+        .filter_map(|id| std::str::from_utf8(id).ok());
+    windows.filter(|id| id::is_id(id))
 }

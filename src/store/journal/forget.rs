@@ -4,6 +4,9 @@
 //! milliseconds. What is deleted is overwritten (`secure_delete`, set where databases are opened), and once something
 //! was erased both logs are emptied, since they hold pages as they were.
 
+mod prune;
+mod scrub;
+
 use std::path::Path;
 
 use rusqlite::{Connection, OptionalExtension, TransactionBehavior, params};
@@ -13,30 +16,16 @@ use crate::store::database::{self, OpenError};
 use crate::store::journal::{KIND, joined};
 use crate::store::{cache, checkpoint};
 
+pub use prune::{Keep, Starts};
+
 /// The first schema that has what is asked here.
 const FIRST_SCHEMA: i64 = 3;
-
-/// Batches removed in one transaction; each holds at most a thousand events or a few pages.
-const BATCHES_PER_STEP: i64 = 16;
 
 /// The mark of when the first of the records that are being erased was asked for.
 const ERASING_ASKED_AT: &str = "erasing_asked_at";
 
-/// How long events and answers are kept.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Keep {
-    /// `None` for ever.
-    pub millis: Option<Millis>,
-    pub bytes: i64,
-}
-
-/// How the notes of starts begin: of any, of one with an empty cache, and of one that is none any more.
-#[derive(Clone, Copy, Debug)]
-pub struct Starts {
-    pub begin: &'static str,
-    pub fresh: &'static str,
-    pub not_fresh: &'static str,
-}
+/// Something was erased, and what pages hold beside their rows was not overwritten since.
+const UNSCRUBBED: &str = "unscrubbed";
 
 /// Records being erased.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -58,6 +47,15 @@ pub struct Rewritten<'p> {
     pub packed: &'p [u8],
 }
 
+/// An event that gets other bytes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rewrite {
+    pub number: i64,
+    pub payload: Vec<u8>,
+    /// What is noted to be taken out of it, where that is more than before.
+    pub redacted: Option<&'static str>,
+}
+
 /// An event without values that may not be kept, and whose fields those are.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Redacted {
@@ -72,7 +70,7 @@ pub struct Asked<'a> {
     /// Object and id: to be erased.
     pub records: &'a [(String, String)],
     /// Events that get other bytes at once.
-    pub events: &'a [(i64, Vec<u8>)],
+    pub events: &'a [Rewrite],
 }
 
 /// What is being forgotten, for people.
@@ -228,6 +226,9 @@ impl Forgetting {
                 .execute(params![object, id, now])?;
         }
         rewrite(&transaction, asked.events)?;
+        if !asked.events.is_empty() {
+            set_mark(&transaction, UNSCRUBBED, 1)?;
+        }
         set_mark(&transaction, looked.0, looked.1)?;
         transaction.commit()
     }
@@ -293,7 +294,7 @@ impl Forgetting {
     }
 
     /// Puts other bytes in the place of events', and goes on from that number.
-    pub fn rewrite_events(&mut self, events: &[(i64, Vec<u8>)], next_event: i64) -> rusqlite::Result<()> {
+    pub fn rewrite_events(&mut self, events: &[Rewrite], next_event: i64) -> rusqlite::Result<()> {
         let transaction = self
             .connection
             .transaction_with_behavior(TransactionBehavior::Immediate)?;
@@ -379,67 +380,13 @@ impl Forgetting {
         let before = mark(&transaction, "erased")?;
         let erased = i64::try_from(erasing.record_ids.len()).unwrap_or(i64::MAX);
         set_mark(&transaction, "erased", before + erased)?;
+        set_mark(&transaction, UNSCRUBBED, 1)?;
         transaction.commit()
     }
 
     /// Empties the logs of both files. `false` where a reader was in the way: to be tried again.
     pub fn empty_logs(&self) -> rusqlite::Result<bool> {
         Ok(checkpoint::empty(&self.connection)? & checkpoint::empty(&self.cache)?)
-    }
-
-    /// Removes the oldest batches, with their pages and events, where they are too old or all is too much; whether
-    /// there may be more. The newest start of what is removed stays, since what comes after is read by it; that it was
-    /// the first is taken from it, for what followed is gone.
-    pub fn prune(&mut self, keep: Keep, starts: &Starts, now: Millis) -> rusqlite::Result<bool> {
-        let too_much = used_bytes(&self.connection)? > keep.bytes;
-        let Some(oldest) = keep.millis.map(|millis| now - millis).or(too_much.then_some(0)) else {
-            return Ok(false);
-        };
-        let transaction = self
-            .connection
-            .transaction_with_behavior(TransactionBehavior::Immediate)?;
-        // The newest batch stays: it says which is the next.
-        let cut = transaction
-            .query_row(
-                "select number, last_event, at from (select number, last_event, at from batch where number > ?1 \
-                 and number < (select max(number) from batch) and (?2 or at < ?3) order by number limit ?4) \
-                 order by number desc limit 1",
-                params![
-                    mark(&transaction, "pruned_batch")?,
-                    too_much,
-                    oldest,
-                    BATCHES_PER_STEP
-                ],
-                |row| Ok((row.get::<_, i64>(0)?, row.get::<_, i64>(1)?, row.get::<_, Millis>(2)?)),
-            )
-            .optional()?;
-        let Some((batch, event, at)) = cut else {
-            return Ok(false);
-        };
-        transaction.execute(
-            "delete from body where page in (select number from page where batch <= ?1)",
-            [batch],
-        )?;
-        transaction.execute("delete from page where batch <= ?1", [batch])?;
-        transaction.execute(
-            "delete from batch where number <= ?1 and number <> coalesce((select max(number) from batch \
-             where number <= ?1 and substr(works, 1, length(?2)) = ?2), 0)",
-            params![batch, starts.begin],
-        )?;
-        transaction.execute(
-            "update batch set works = replace(works, ?2, ?3) where number <= ?1",
-            params![batch, starts.fresh, starts.not_fresh],
-        )?;
-        transaction.execute("delete from event where number <= ?1", [event])?;
-        for (name, value) in [
-            ("pruned_batch", batch),
-            ("pruned_event", event),
-            ("pruned_at", at),
-        ] {
-            set_mark(&transaction, name, value)?;
-        }
-        transaction.commit()?;
-        Ok(true)
     }
 }
 
@@ -456,11 +403,13 @@ fn replace_body(connection: &Connection, page: Rewritten<'_>) -> rusqlite::Resul
     Ok(())
 }
 
-fn rewrite(connection: &Connection, events: &[(i64, Vec<u8>)]) -> rusqlite::Result<()> {
-    for (number, payload) in events {
+fn rewrite(connection: &Connection, events: &[Rewrite]) -> rusqlite::Result<()> {
+    for event in events {
         connection
-            .prepare_cached("update event set payload = ?2 where number = ?1")?
-            .execute(params![number, payload])?;
+            .prepare_cached(
+                "update event set payload = ?2, redacted = coalesce(?3, redacted) where number = ?1",
+            )?
+            .execute(params![event.number, event.payload, event.redacted])?;
     }
     Ok(())
 }
@@ -489,12 +438,6 @@ fn take_off(connection: &Connection, object: &str, record_ids: &[String]) -> rus
             .execute([object, id])?;
     }
     Ok(())
-}
-
-/// What the file holds, without the pages that are free to be written anew.
-fn used_bytes(connection: &Connection) -> rusqlite::Result<i64> {
-    let read = |pragma: &str| connection.pragma_query_value(None, pragma, |row| row.get::<_, i64>(0));
-    Ok((read("page_count")? - read("freelist_count")?) * read("page_size")?)
 }
 
 #[cfg(test)]

@@ -13,7 +13,10 @@ use crate::store::database::{self, Kind, OpenError};
 pub const KIND: Kind = Kind {
     file_name: "index.db",
     application_id: 0x5353_4931,
-    migrations: &[include_str!("../migrations/index_1.sql")],
+    migrations: &[
+        include_str!("../migrations/index_1.sql"),
+        include_str!("../migrations/index_2.sql"),
+    ],
     page_bytes: 4096,
     synchronous: "off",
     mode: 0o600,

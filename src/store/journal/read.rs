@@ -62,12 +62,17 @@ pub struct Damaged(i64);
 
 impl KeptPage {
     pub fn unpack(&self) -> Result<Vec<u8>, Damaged> {
-        let size = self.body.first_chunk::<4>().map(|size| u32::from_le_bytes(*size));
-        if size.is_none_or(|size| size as usize > PAGE_BYTES_MAX) {
-            return Err(Damaged(self.number));
-        }
-        lz4_flex::decompress_size_prepended(&self.body).map_err(|_| Damaged(self.number))
+        unpack(&self.body).ok_or(Damaged(self.number))
     }
+}
+
+/// What a page holds; `None` where it is damaged.
+pub fn unpack(packed: &[u8]) -> Option<Vec<u8>> {
+    let size = packed.first_chunk::<4>().map(|size| u32::from_le_bytes(*size))?;
+    if size as usize > PAGE_BYTES_MAX {
+        return None;
+    }
+    lz4_flex::decompress_size_prepended(packed).ok()
 }
 
 const EVENT: &str = "select event.number, topic.name, replay_id, ordinal, event_id, schema_id, received_at, payload, \

@@ -18,6 +18,7 @@ use crate::model::write::Kind;
 use crate::store::outbox::audit::of_writes;
 use crate::store::outbox::open_orders::OF_CUSTOMER;
 use crate::store::outbox::{Outbox, OutboxError, survivors};
+use crate::store::scrub;
 
 /// Most writes that one transaction empties.
 const BATCH_ROWS: usize = 200;
@@ -173,8 +174,17 @@ impl Outbox {
         })
     }
 
-    /// Has the write-ahead log emptied, which still holds what was overwritten in the file.
+    /// Has overwritten what the file still holds beside its rows, and the write-ahead log emptied, which has pages as they
+    /// were.
     async fn empty_log(&self) -> Result<(), OutboxError> {
+        let pages = self.read(scrub::pages)?;
+        for first in (1..=pages).step_by(scrub::PAGES_PER_STEP as usize) {
+            let unclean = self.read(|connection| scrub::unclean(connection, first))?;
+            if !unclean.is_empty() {
+                self.submit(move |connection| scrub::clean(connection, &unclean))
+                    .await?;
+            }
+        }
         self.log_to_empty.store(true, Ordering::Release);
         self.submit(|_| Ok(())).await
     }
