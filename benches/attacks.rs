@@ -46,7 +46,7 @@ async fn measure() {
     let daemon = org.daemon(&[]);
     let api: SocketAddr = address(&daemon.api);
     let shop = Arc::new(Shop::open(api, "victim").await);
-    let probe = Arc::new(Probe::new(address(&daemon.admin), certificate));
+    let probe = Arc::new(Probe::new(address(&daemon.admin), &certificate));
     let product = org.products(1).await.remove(0);
     let quiet = Duration::from_secs(seconds.clamp(10, 30));
     let before = shop.live(&org, &product, &probe, quiet, "quiet").await;

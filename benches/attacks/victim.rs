@@ -326,7 +326,7 @@ pub struct Probe {
 }
 
 impl Probe {
-    pub fn new(admin: SocketAddr, certificate: String) -> Self {
+    pub fn new(admin: SocketAddr, certificate: &str) -> Self {
         let certificate = CertificateDer::from_pem_slice(certificate.as_bytes()).expect("a certificate");
         let mut roots = rustls::RootCertStore::empty();
         roots.add(certificate).expect("a certificate");
