@@ -159,6 +159,7 @@ fn org_config((http, grpc): (SocketAddr, SocketAddr), secret: PathBuf) -> config
         audience: None,
         api_version: "67.0".to_owned(),
         hosts: Vec::new(),
+        region: None,
     }
 }
 

@@ -306,17 +306,22 @@ async fn by_id(world: &World, object: &str, writes: &[Sent]) -> Option<Vec<Answe
             return None;
         }
     };
-    let answer = |(row, own): (Option<Map<String, Value>>, &Option<(String, String)>)| {
-        let Some(row) = row else { return Answer::Gone };
-        let there = own
-            .as_ref()
-            .and_then(|(field, _)| row.get(field).and_then(Value::as_str));
-        match is_another(own.as_ref(), there) {
-            true => Answer::Another,
-            false => Answer::There,
-        }
-    };
-    Some(rows.into_iter().zip(&keys).map(answer).collect())
+    let answers = rows.iter().zip(&keys);
+    Some(
+        answers
+            .map(|(row, own)| of_row(row.as_ref(), own.as_ref()))
+            .collect(),
+    )
+}
+
+/// What the row under the id of a write tells, of the key that the write has and its field.
+fn of_row(row: Option<&Map<String, Value>>, own: Option<&(String, String)>) -> Answer {
+    let Some(row) = row else { return Answer::Gone };
+    let there = own.and_then(|(field, _)| row.get(field).and_then(Value::as_str));
+    match is_another(own, there) {
+        true => Answer::Another,
+        false => Answer::There,
+    }
 }
 
 /// The id under which the org has the key of a write.

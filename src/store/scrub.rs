@@ -32,7 +32,11 @@ pub fn pages(connection: &Connection) -> rusqlite::Result<u32> {
     // Such a file has pages that are lists of pages, and begin like those of a tree.
     let auto_vacuum: u32 = connection.pragma_query_value(None, "auto_vacuum", |row| row.get(0))?;
     let pages: u32 = connection.pragma_query_value(None, "page_count", |row| row.get(0))?;
-    Ok(if auto_vacuum == 0 && pages < PAGES_MAX { pages } else { 0 })
+    Ok(if auto_vacuum == 0 && pages < PAGES_MAX {
+        pages
+    } else {
+        0
+    })
 }
 
 /// Those of the pages of a step, which begins with `first`, that hold something beside their rows.
@@ -103,7 +107,8 @@ fn unused(bytes: &[u8], start: usize) -> Option<Vec<Range<usize>>> {
     if !is_sound || !at.all(|at| number(at).is_some_and(|cell| (content..bytes.len()).contains(&cell))) {
         return None;
     }
-    let mut unused = vec![pointers.end..content];
+    let mut unused = Vec::new();
+    unused.push(pointers.end..content);
     let mut block = number(start + 1)?;
     let mut last = content;
     while block > 0 {

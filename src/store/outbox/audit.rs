@@ -366,7 +366,8 @@ fn verify(connection: &Connection, known: Option<&KnownHead>) -> rusqlite::Resul
         }
         let hash = entry.chained(&head.hash);
         // A text that is read as it was, and says more.
-        let is_plain = shown(row, 6)?.is_some_and(|text| text == json!(entry.about).to_string());
+        let canonical = json!(entry.about).to_string();
+        let is_plain = shown(row, 6)?.is_some_and(|text| text == canonical);
         if entry.hash != hash || !is_plain {
             return broken("it is not what was written there");
         }
