@@ -107,8 +107,8 @@ fn unused(bytes: &[u8], start: usize) -> Option<Vec<Range<usize>>> {
     if !is_sound || !at.all(|at| number(at).is_some_and(|cell| (content..bytes.len()).contains(&cell))) {
         return None;
     }
-    let mut unused = Vec::new();
-    unused.push(pointers.end..content);
+    let between = pointers.end..content;
+    let mut unused = vec![between];
     let mut block = number(start + 1)?;
     let mut last = content;
     while block > 0 {
