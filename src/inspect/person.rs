@@ -1,7 +1,7 @@
 //! `storesync person`: all that the files hold of a person, and the proof that nothing is held any more.
 //!
-//! [`identity`] finds who it is, [`wanted`] looks for the person in bytes, [`look`] goes through the tables, [`summary`] tells
-//! in short what was found, [`export`] writes it out, without what is [`others`]', and [`proof`] judges what is left after an
+//! `identity` finds who it is, `wanted` looks for the person in bytes, `look` goes through the tables, `summary` tells
+//! in short what was found, `export` writes it out, without what is `others`', and `proof` judges what is left after an
 //! erasure.
 //!
 //! Works beside a running daemon and without one, and writes nothing of its files but the entry of an export in the audit.

@@ -92,17 +92,20 @@ async fn a_channel_goes_on_at_once_when_a_login_is_accepted_again() {
     // Without the file nobody can log in, until somebody has put it back.
     std::fs::remove_file(&file).unwrap();
     org.end_sessions().await;
-    org.fault(json!({"rpc": "Subscribe", "on": "now", "times": 1, "fault": "revoke_token"}))
-        .await;
     let channel = async || {
         let status = daemon.status().await?;
         Some(status["channels"][0]["problem"].clone())
     };
     eventually("the channel stands still", async || {
+        // A stream that is about to begin is not struck.
+        org.fault(json!({"rpc": "Subscribe", "on": "now", "times": 1, "fault": "revoke_token"}))
+            .await;
         let problem = channel().await?.as_str()?.to_owned();
         problem.contains("stopped until this is put right").then_some(())
     })
     .await;
+    let rules = format!("{}/sandbox/faults", org.env["SANDBOX_HTTP"]);
+    org.http.delete(rules).send().await.unwrap();
     std::fs::write(&file, token).unwrap();
     let product = org.some("Product2", "").await;
     org.update("Product2", &product, json!({"Name": "Logged in"}))
