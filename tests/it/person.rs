@@ -95,6 +95,11 @@ async fn come(org: &Sandbox, daemon: &Daemon) -> Person {
     ] {
         sent(daemon, &format!("{base}/{path}"), None, &body).await;
     }
+    records_of(org).await
+}
+
+/// What the org has made of it, and a neighbour who reports to the person.
+async fn records_of(org: &Sandbox) -> Person {
     let contact = org
         .some("Contact", &format!("WHERE External_ID__c = '{KEY}'"))
         .await;
