@@ -51,7 +51,7 @@ async fn sent(daemon: &Daemon, path: &str, key: Option<&str>, body: &Value) {
 }
 
 /// Everything that a storefront can send of a person.
-async fn writes(org: &Sandbox, daemon: &Daemon) {
+async fn come(org: &Sandbox, daemon: &Daemon) -> Person {
     let (store, currency, products) = a_store(daemon).await;
     let customer =
         json!({"external_id": KEY, "email": MAIL, "first_name": "Ana", "last_name": NAME, "phone": PHONE});
@@ -95,11 +95,11 @@ async fn writes(org: &Sandbox, daemon: &Daemon) {
     ] {
         sent(daemon, &format!("{base}/{path}"), None, &body).await;
     }
+    records_of(org).await
 }
 
-/// What the org has of the person then.
-async fn come(org: &Sandbox, daemon: &Daemon) -> Person {
-    writes(org, daemon).await;
+/// What the org has made of it, and a neighbour who reports to the person.
+async fn records_of(org: &Sandbox) -> Person {
     let contact = org
         .some("Contact", &format!("WHERE External_ID__c = '{KEY}'"))
         .await;

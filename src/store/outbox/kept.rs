@@ -179,6 +179,8 @@ impl Outbox {
     async fn empty_log(&self) -> Result<(), OutboxError> {
         let pages = self.read(scrub::pages)?;
         for first in (1..=pages).step_by(scrub::PAGES_PER_STEP as usize) {
+            // It may take a while, in which others have their turn.
+            tokio::task::yield_now().await;
             let unclean = self.read(|connection| scrub::unclean(connection, first))?;
             if !unclean.is_empty() {
                 self.submit(move |connection| scrub::clean(connection, &unclean))

@@ -180,6 +180,25 @@ async fn a_person_is_erased_from_all_that_is_finished_and_from_the_rest_once_it_
 }
 
 #[tokio::test]
+async fn what_is_left_beside_rows_goes_too() {
+    let shop = shop();
+    shop.finished("Ana", "WEB-1", 1_000).await;
+    // As SQLite leaves it of a row that moved to another page.
+    let other = Connection::open(shop.dir.path().join("outbox.db")).unwrap();
+    let leave = format!(
+        "pragma secure_delete = off; insert into exchanges values (1, 99, '{STREET}', null);
+        delete from exchanges where attempt = 99; pragma wal_checkpoint(truncate)"
+    );
+    other.execute_batch(&leave).unwrap();
+    drop(other);
+    assert!(shop.in_files(STREET) > 0);
+    let contact = vec![CONTACT.to_owned()];
+    shop.outbox.erase(contact, Vec::new(), 3_000).await.unwrap();
+    shop.outbox.trim(ALL, 4_000).await.unwrap();
+    assert_eq!(shop.in_files(STREET), 0);
+}
+
+#[tokio::test]
 async fn what_was_given_up_and_emptied_is_not_taken_up_again() {
     let shop = shop();
     shop.outbox.accept(order_of("a", "GONE"), 1_000).await.unwrap();
