@@ -69,7 +69,10 @@ impl Shop {
         let address = socket.local_addr().unwrap();
         let served = Served {
             router,
-            facing: Facing::default(),
+            facing: Facing {
+                has_named_sockets: true,
+                ..Facing::default()
+            },
             is_open: Box::new(|| true),
             proxies: Proxies::default(),
             receiving: Arc::clone(&receiving),
