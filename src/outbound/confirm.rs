@@ -247,7 +247,11 @@ async fn ask(world: &World, silent: Vec<Sent>) -> Result<bool, OutboxError> {
                 settled.found.push(write);
                 continue;
             }
-            match by_key(world, object, &write).await {
+            let own = match answer {
+                Answer::NoObject => Ok(None),
+                _ => by_key(world, object, &write).await,
+            };
+            match own {
                 Err(error) => {
                     tracing::warn!(%error, "what the org has not told of cannot be asked for");
                     return Ok(false);
