@@ -12,8 +12,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use storesync::inbound::apply::Work;
-use storesync::inbound::apply::work::Events;
+use storesync::inbound::command::{Command, Events};
 use storesync::model::change::RawEvent;
 use storesync::model::clock::Clock;
 use storesync::model::row::Table;
@@ -121,7 +120,7 @@ fn send(door: &Door, events: Vec<RawEvent>) {
         schemas: vec![(fixture::SCHEMA_ID.to_owned(), fixture::SCHEMA.to_owned())],
         ..Events::default()
     };
-    door.work.blocking_send(Work::Events(events)).expect("apply runs");
+    drop(door.begin(Command::Events(events)));
 }
 
 /// Reads for as long as something else is done.

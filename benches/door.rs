@@ -4,9 +4,8 @@ use std::path::Path;
 use std::thread::JoinHandle;
 
 use bytes::Bytes;
-use storesync::inbound::apply::log::Packed;
-use storesync::inbound::apply::work::{Events, Written};
-use storesync::inbound::apply::{self, Bells, Work};
+use storesync::inbound::apply::{self, Bells, Outcome, Queue};
+use storesync::inbound::command::{Command, Events, Packed, Page, Schema};
 use storesync::model::change::RawEvent;
 use storesync::model::clock::Clock;
 use storesync::model::row::{Column, ColumnKind, Table};
@@ -14,7 +13,7 @@ use storesync::store::cache::Cache;
 use storesync::store::checkpoint;
 use storesync::store::files::Files;
 use storesync::store::journal::Journal;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
 use crate::fixture::{self, Fixture, Kind};
@@ -22,7 +21,7 @@ use crate::fixture::{self, Fixture, Kind};
 pub const TOPIC: &str = "/data/Product2ChangeEvent";
 
 pub struct Door {
-    pub work: mpsc::Sender<Work>,
+    pub queue: Queue,
     pub bells: Bells,
     stop: CancellationToken,
     threads: Vec<JoinHandle<anyhow::Result<()>>>,
@@ -63,16 +62,16 @@ impl Door {
         let journal = Journal::open(dir).expect("a journal");
         cache.ensure_object(table, true, 0).expect("a table");
         let bells = Bells::new(cache.rev());
-        let (work, queue) = mpsc::channel(apply::QUEUE_MAX);
+        let (queue, requests) = apply::queue();
         let (planned, rung) = (vec![table.clone().into()], bells.clone());
         let stop = CancellationToken::new();
         let (state_dir, stopped) = (dir.to_owned(), stop.clone());
         let threads = vec![
-            std::thread::spawn(move || apply::run(cache, journal, &planned, queue, &Clock::System, &rung)),
+            std::thread::spawn(move || apply::run(cache, journal, &planned, requests, &Clock::System, &rung)),
             std::thread::spawn(move || checkpoint::run(&state_dir, &Files::default(), &stopped, || ())),
         ];
         Self {
-            work,
+            queue,
             bells,
             stop,
             threads,
@@ -82,70 +81,73 @@ impl Door {
     /// Loads the object from pages of CSV.
     pub fn load(&self, pages: &[Bytes]) {
         let object = || "Product2".to_owned();
-        let load = self.ask(|done| Work::BeginLoad {
-            object: object(),
-            watermark: 0,
-            asked: None,
-            done,
-        });
+        let run = self.begin_load(&object());
         // As the daemon does: a page is fetched and packed while the one before is written.
-        let mut writing: Option<oneshot::Receiver<Written>> = None;
-        let finish = |writing: Option<oneshot::Receiver<Written>>| {
+        let mut writing: Option<oneshot::Receiver<Outcome>> = None;
+        let finish = |writing: Option<oneshot::Receiver<Outcome>>| {
             if let Some(answer) = writing {
-                answer.blocking_recv().expect("apply runs").expect("a page");
+                let outcome = answer.blocking_recv().expect("apply runs");
+                outcome.written().expect("an outcome of a page").expect("a page");
             }
         };
         for csv in pages {
             let packed = Some(Packed::csv(csv));
             finish(writing.take());
-            let (done, answer) = oneshot::channel();
-            let page = Work::Page {
+            let page = Command::Page(Page {
                 object: object(),
-                run: load.run,
-                csv: csv.clone(),
+                run,
+                csv: Some(csv.clone()),
                 packed,
                 place: None,
-                done,
-            };
-            self.work.blocking_send(page).expect("apply runs");
-            writing = Some(answer);
+            });
+            writing = Some(self.begin(page));
         }
         finish(writing);
-        self.ask(|done| Work::FinishLoad {
+        self.apply_one(Command::FinishLoad {
             object: object(),
-            run: load.run,
+            run,
             rows: None,
             answer: None,
-            done,
         });
     }
 
     /// Applies responses and waits until the last is stored.
     pub fn apply(&self, responses: Vec<Vec<RawEvent>>) {
         for events in responses {
-            let events = response(events);
-            self.work.blocking_send(Work::Events(events)).expect("apply runs");
+            drop(self.begin(Command::Events(response(events))));
         }
-        self.ask(|done| {
-            Work::Events(Events {
-                done: Some(done),
-                ..response(Vec::new())
-            })
-        });
+        self.apply_one(Command::Events(response(Vec::new())));
     }
 
     pub fn close(self) {
-        drop(self.work);
+        drop(self.queue);
         self.stop.cancel();
         for thread in self.threads {
             thread.join().expect("no panic").expect("no error");
         }
     }
 
-    fn ask<T>(&self, make: impl FnOnce(oneshot::Sender<T>) -> Work) -> T {
-        let (done, answer) = oneshot::channel();
-        self.work.blocking_send(make(done)).expect("apply runs");
-        answer.blocking_recv().expect("an answer")
+    /// Sends a command: its outcome comes later.
+    pub fn begin(&self, command: Command) -> oneshot::Receiver<Outcome> {
+        self.queue.begin_blocking(command).expect("apply runs")
+    }
+
+    /// Applies a command and waits until it is committed.
+    pub fn apply_one(&self, command: Command) -> Outcome {
+        self.begin(command).blocking_recv().expect("an outcome")
+    }
+
+    /// Begins a load: its number.
+    pub fn begin_load(&self, object: &str) -> u64 {
+        let begun = self.apply_one(Command::BeginLoad {
+            object: object.to_owned(),
+            watermark: 0,
+            asked: None,
+        });
+        match begun {
+            Outcome::Load(load) => load.run,
+            other => panic!("a load began with {other:?}"),
+        }
     }
 }
 
@@ -153,7 +155,10 @@ fn response(events: Vec<RawEvent>) -> Events {
     Events {
         topic: TOPIC.into(),
         events: events.into(),
-        schemas: vec![(fixture::SCHEMA_ID.to_owned(), fixture::SCHEMA.to_owned())],
+        schemas: vec![Schema::from((
+            fixture::SCHEMA_ID.to_owned(),
+            fixture::SCHEMA.to_owned(),
+        ))],
         ..Events::default()
     }
 }

@@ -7,7 +7,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use storesync::inbound::apply::Work;
+use storesync::inbound::command::{Command, Page};
 use storesync::store::reader::Reader;
 use storesync::store::storefront::{Found, objects};
 use tokio::sync::oneshot;
@@ -95,38 +95,24 @@ pub fn run() {
 /// Loads the rows page by page, each made when it is wanted.
 fn fill(door: &Door, fixture: &mut Fixture, rows: u64) {
     let object = || "Product2".to_owned();
-    let (done, begun) = oneshot::channel();
-    let begin = Work::BeginLoad {
-        object: object(),
-        watermark: 0,
-        asked: None,
-        done,
-    };
-    door.work.blocking_send(begin).expect("apply runs");
-    let run = begun.blocking_recv().expect("a load").run;
+    let run = door.begin_load(&object());
     for first in (0..rows).step_by(ROWS_PER_PAGE as usize) {
         let keys: Vec<u64> = (first..rows.min(first + ROWS_PER_PAGE)).collect();
         let csv: Bytes = fixture.page(&keys).into();
-        let (done, written) = oneshot::channel();
-        let page = Work::Page {
+        let page = Command::Page(Page {
             object: object(),
             run,
-            csv,
+            csv: Some(csv),
             packed: None,
             place: None,
-            done,
-        };
-        door.work.blocking_send(page).expect("apply runs");
-        written.blocking_recv().expect("apply runs").expect("a page");
+        });
+        let written = door.apply_one(page).written();
+        written.expect("an outcome of a page").expect("a page");
     }
-    let (done, finished) = oneshot::channel();
-    let finish = Work::FinishLoad {
+    door.apply_one(Command::FinishLoad {
         object: object(),
         run,
         rows: None,
         answer: None,
-        done,
-    };
-    door.work.blocking_send(finish).expect("apply runs");
-    finished.blocking_recv().expect("apply runs");
+    });
 }

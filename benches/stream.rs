@@ -80,7 +80,7 @@ pub fn run() {
             clock: Clock::System,
             reader: reader.clone(),
             planned: watch::Sender::new(Arc::from(Vec::<Planned>::new())),
-            work: doors[1].work.clone(),
+            apply: doors[1].queue.clone(),
             bells: doors[1].bells.clone(),
             keep_rows: true,
             stop: stop.clone(),

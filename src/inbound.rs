@@ -25,6 +25,7 @@ pub mod apply;
 pub mod budget;
 pub mod cadence;
 pub mod catch_up;
+pub mod command;
 pub mod compare;
 pub mod credit;
 pub mod decode;
@@ -48,10 +49,10 @@ mod watermark;
 
 use std::sync::Arc;
 
-use tokio::sync::{mpsc, watch};
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use crate::inbound::apply::{Bells, Work};
+use crate::inbound::apply::{Bells, Queue};
 use crate::inbound::prepare::Planned;
 use crate::model::clock::Clock;
 use crate::salesforce::Org;
@@ -68,8 +69,8 @@ pub struct Wires {
     pub reader: Reader,
     /// What is mirrored; [`evolve`] replaces it when the org's schema changes.
     pub planned: watch::Sender<Arc<[Planned]>>,
-    /// Towards apply; holds [`apply::QUEUE_MAX`].
-    pub work: mpsc::Sender<Work>,
+    /// Towards the apply stage.
+    pub apply: Queue,
     pub bells: Bells,
     /// The journal keeps the rows that the org answers.
     pub keep_rows: bool,

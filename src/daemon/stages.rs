@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::signal::unix::Signal;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::config::{self, Config};
@@ -198,10 +198,10 @@ pub(super) fn start(stages: &mut Stages, world: World, plan: Plan, cache: Cache,
         stop,
         ..
     } = world;
-    let (work, queue) = mpsc::channel(apply::QUEUE_MAX);
+    let (queue, requests) = apply::queue();
     let (planned, door_clock, door_bells) = (plan.objects.clone(), clock.clone(), bells.clone());
     stages.spawn_blocking(move || {
-        let applied = apply::run(cache, journal, &planned, queue, &door_clock, &door_bells);
+        let applied = apply::run(cache, journal, &planned, requests, &door_clock, &door_bells);
         ("apply", applied)
     });
     tend(stages, &config, &clock, &files, &stop);
@@ -211,7 +211,7 @@ pub(super) fn start(stages: &mut Stages, world: World, plan: Plan, cache: Cache,
         clock,
         reader,
         planned: watch::Sender::new(plan.objects.into()),
-        work,
+        apply: queue,
         bells,
         keep_rows: config.state.keep_rows,
         stop,

@@ -1,4 +1,4 @@
-//! The one door: everything that changes a mirrored row comes through here, in the order it arrived.
+//! The apply stage: everything that changes a mirrored row comes through here, in the order in which it arrived.
 //!
 //! What is queued is taken together, up to [`EVENTS_PER_BATCH_MAX`] events: the journal is
 //! appended while one transaction of the cache takes rows, change feed, dedupe keys, repairs and cursors; it commits
@@ -8,36 +8,38 @@
 //! An error of a disk ends the stage with nothing half done: the transaction is rolled back, nothing was
 //! acknowledged, and the next start goes on from the last commit.
 //!
-//! [`run`] blocks and wants a thread of its own. It ends when every sender of work is gone, after what was
-//! queued is written; so the daemon keeps no sender itself.
+//! [`run`] blocks and wants a thread of its own. It ends when every [`Queue`] is gone, after what was queued is
+//! written; so the daemon keeps none itself.
 
-pub(in crate::inbound) mod again;
 pub(in crate::inbound) mod cells;
 mod delay;
 mod dependants;
 mod events;
 mod key;
 mod ledger;
-pub mod log;
 mod page;
-mod pen;
 pub(in crate::inbound) mod prove;
+pub mod queue;
+pub(in crate::inbound) mod record;
 mod rows;
 mod schemas;
 mod tally;
-pub mod work;
+mod writer;
 
 use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::config::ObjectRules;
-use crate::inbound::apply::log::Notes;
-use crate::inbound::apply::pen::Pen;
 use crate::inbound::apply::prove::Proofs;
+use crate::inbound::apply::record::Record;
+use crate::inbound::apply::rows::NotKept;
 use crate::inbound::apply::schemas::Schemas;
+use crate::inbound::apply::writer::JournalWriter;
+use crate::inbound::command::{Command, Page, Rows, Schema, Source};
 use crate::inbound::mapping::stamp_field;
 use crate::inbound::prepare::Planned;
 use crate::model::clock::{Clock, Millis, Moment};
@@ -53,13 +55,10 @@ use crate::telemetry::metrics;
 use crate::telemetry::pulse::Pulse;
 use crate::telemetry::traces::Span;
 
-pub use work::Work;
+pub use queue::{Outcome, Queue, Request, queue};
 
 /// Events in one transaction.
 pub const EVENTS_PER_BATCH_MAX: usize = 1_000;
-
-/// Work that may wait in the queue. A response holds at most 100 events and 3 MB.
-pub const QUEUE_MAX: usize = 16;
 
 /// Longest time for a batch: a page of a load, on a disk that is slow and busy.
 const BATCH_MAX: Duration = Duration::from_secs(120);
@@ -161,58 +160,74 @@ pub(in crate::inbound) struct World {
     moment: Moment,
     proofs: Proofs,
     runs: u64,
-    replies: Vec<Box<dyn FnOnce()>>,
     ledger_rings: bool,
     tally: tally::Tally,
+}
+
+/// A batch as the journal holds it, to be applied again.
+pub(in crate::inbound) struct Recorded {
+    pub number: i64,
+    pub at: Millis,
+    /// The newest revision before it.
+    pub rev: i64,
+    /// Nothing is left out: every number is what it was.
+    pub is_exact: bool,
+    pub commands: Vec<Command>,
 }
 
 /// What to do when a file cannot be written.
 const JOURNAL: &str = "the journal cannot be written: check the space left on the disk of [state] dir and start again; nothing is lost";
 const CACHE: &str = "the cache cannot be written: check the space left on the disk of [state] dir and start again; nothing is lost";
 
-/// Writes what arrives until every sender is gone. Takes both writers for good: a second door would break the promise.
+/// Applies what arrives until every [`Queue`] is gone. Takes both writers for good: a second one would break the promise.
 pub fn run(
     mut cache: Cache,
     journal: Journal,
     planned: &[Planned],
-    work: mpsc::Receiver<Work>,
+    requests: mpsc::Receiver<Request>,
     clock: &Clock,
     bells: &Bells,
 ) -> anyhow::Result<()> {
     // The journal's thread is begun after this and yields as well.
     priority::yield_to_readers();
-    let world = World::new(&mut cache, &journal.schemas()?, planned)?;
+    let schemas: Vec<Schema> = journal.schemas()?.into_iter().map(Schema::from).collect();
+    let world = World::new(&mut cache, &schemas, planned)?;
     let keeps_rows = journal.keeps_rows();
     std::thread::scope(|scope| {
-        let journal =
-            Pen::start(scope, journal).context("the thread that writes the journal cannot start")?;
-        work_off(world, cache, &journal, keeps_rows, work, clock, bells)
+        let journal = JournalWriter::start(scope, journal)
+            .context("the thread that writes the journal cannot start")?;
+        apply_all(world, cache, (&journal, keeps_rows), requests, clock, bells)
     })
 }
 
-fn work_off(
+fn apply_all(
     mut world: World,
     mut cache: Cache,
-    journal: &Pen,
-    keeps_rows: bool,
-    mut work: mpsc::Receiver<Work>,
+    (journal, keeps_rows): (&JournalWriter, bool),
+    mut requests: mpsc::Receiver<Request>,
     clock: &Clock,
     bells: &Bells,
 ) -> anyhow::Result<()> {
-    let mut batch = Vec::new();
     let pulse = Pulse::awaited("apply");
     pulse.idle();
-    while let Some(first) = work.blocking_recv() {
+    while let Some(first) = requests.blocking_recv() {
         pulse.quiet_for(BATCH_MAX);
         crate::failpoint::reach("apply");
-        drain(first, &mut work, &mut batch);
+        let (mut commands, replies) = drain(first, &mut requests);
         let started = Instant::now();
         world.moment = clock.moment();
         world.now = world.moment.wall;
-        world.learn(&batch);
-        world.redact(&mut batch);
-        journal.write(Notes::of(&batch, &cache, world.now, keeps_rows)?);
-        let mut written = world.handle_all(&mut cache, &mut batch).context(CACHE)?;
+        world.learn(schemas_in(&commands));
+        world.redact(&mut commands);
+        let commands: Arc<[Command]> = commands.into();
+        journal.write(Record {
+            at: world.now,
+            after: cache.journalled(),
+            rev: cache.rev(),
+            keeps_rows,
+            commands: Arc::clone(&commands),
+        });
+        let (mut written, outcomes) = world.apply(&mut cache, &commands).context(CACHE)?;
         written.is_batch(journal.number().context(JOURNAL)?);
         let rev = written.commit().context(CACHE)?;
         cache.bound_log().context(CACHE)?;
@@ -220,7 +235,7 @@ fn work_off(
         metrics::APPLY_DURATION.observe([], started.elapsed());
         Span::tell(|| Span::batch(rev, world.now, clock.now()).with("events", &world.tally.events()));
         world.tally.tell(clock.now(), name_of(&world.objects));
-        world.tell(rev, bells);
+        world.tell(rev, bells, replies.into_iter().zip(outcomes));
         pulse.idle();
     }
     Ok(())
@@ -230,22 +245,35 @@ fn name_of(objects: &[Mirrored]) -> impl Fn(usize) -> String {
     |index| objects[index].mirror.table.object.clone()
 }
 
+fn schemas_in(commands: &[Command]) -> impl Iterator<Item = &Schema> {
+    let events = commands.iter().filter_map(Command::events);
+    events.flat_map(|events| &events.schemas)
+}
+
+/// Who waits for the outcome of a command.
+type Reply = Option<oneshot::Sender<Outcome>>;
+
 /// Takes what is queued. A page of a load is as much as a batch of events.
-fn drain(first: Work, work: &mut mpsc::Receiver<Work>, batch: &mut Vec<Work>) {
-    batch.clear();
-    let mut events = first.weight();
-    batch.push(first);
-    while events < EVENTS_PER_BATCH_MAX {
-        let Ok(next) = work.try_recv() else { return };
-        events += next.weight();
-        batch.push(next);
+fn drain(first: Request, requests: &mut mpsc::Receiver<Request>) -> (Vec<Command>, Vec<Reply>) {
+    let (mut commands, mut replies) = (Vec::new(), Vec::new());
+    let mut events = 0;
+    let mut next = Some(first);
+    while let Some(request) = next {
+        events += request.command.weight();
+        commands.push(request.command);
+        replies.push(request.reply);
+        next = match events < EVENTS_PER_BATCH_MAX {
+            true => requests.try_recv().ok(),
+            false => None,
+        };
     }
+    (commands, replies)
 }
 
 impl World {
     pub(in crate::inbound) fn new(
         cache: &mut Cache,
-        schemas: &[(String, String)],
+        schemas: &[Schema],
         planned: &[Planned],
     ) -> anyhow::Result<Self> {
         let mut world = Self {
@@ -257,7 +285,6 @@ impl World {
             moment: Moment::default(),
             proofs: Proofs::default(),
             runs: 0,
-            replies: Vec::new(),
             ledger_rings: false,
             tally: tally::Tally::default(),
         };
@@ -282,9 +309,7 @@ impl World {
         }
         world.link();
         world.take_up(cache)?;
-        for (id, json) in schemas {
-            world.schemas.learn(id, json, &world.objects, &world.by_name);
-        }
+        world.learn(schemas);
         Ok(world)
     }
 
@@ -305,101 +330,150 @@ impl World {
         Ok(())
     }
 
-    fn learn(&mut self, batch: &[Work]) {
-        for (id, json) in batch
-            .iter()
-            .filter_map(Work::events)
-            .flat_map(|events| &events.schemas)
-        {
-            self.schemas.learn(id, json, &self.objects, &self.by_name);
+    fn learn<'s>(&mut self, schemas: impl IntoIterator<Item = &'s Schema>) {
+        for schema in schemas {
+            self.schemas
+                .learn(&schema.id, &schema.json, &self.objects, &self.by_name);
         }
     }
 
     /// All but the commit.
-    fn handle_all<'c>(&mut self, cache: &'c mut Cache, works: &mut Vec<Work>) -> anyhow::Result<Batch<'c>> {
+    fn apply<'c>(
+        &mut self,
+        cache: &'c mut Cache,
+        commands: &[Command],
+    ) -> anyhow::Result<(Batch<'c>, Vec<Outcome>)> {
         let mut batch = cache.batch()?;
-        for work in works.drain(..) {
-            self.handle(&mut batch, work)?;
+        let mut outcomes = Vec::with_capacity(commands.len());
+        for command in commands {
+            outcomes.push(self.apply_one(&mut batch, command)?);
         }
         self.tally.store(&mut batch, name_of(&self.objects))?;
-        Ok(batch)
+        Ok((batch, outcomes))
     }
 
-    fn handle(&mut self, batch: &mut Batch<'_>, work: Work) -> anyhow::Result<()> {
-        match work {
-            Work::Events(mut events) => {
-                self.events(batch, &events)?;
-                if let Some(done) = events.done.take() {
-                    self.reply(done, ());
-                }
+    /// Applies a batch as [`run`] did. Nobody waits for outcomes.
+    pub(in crate::inbound) fn replay(&mut self, cache: &mut Cache, recorded: Recorded) -> anyhow::Result<()> {
+        self.now = recorded.at;
+        self.learn(schemas_in(&recorded.commands));
+        let mut batch = cache.batch()?;
+        batch.is_batch(recorded.number);
+        batch.raise_rev(recorded.rev);
+        for mut command in recorded.commands {
+            if !recorded.is_exact {
+                self.renumber(&mut command);
             }
-            Work::BeginLoad {
+            self.apply_one(&mut batch, &command)?;
+        }
+        // Stored as it was, and told to nobody: it happened long ago.
+        std::mem::take(&mut self.tally).store(&mut batch, name_of(&self.objects))?;
+        batch.commit()?;
+        cache.bound_log()?;
+        Ok(())
+    }
+
+    /// Loads are numbered as they begin, and not all of them begin in a part of the journal.
+    fn renumber(&self, command: &mut Command) {
+        if let Command::Page(Page { object, run, .. })
+        | Command::FinishLoad { object, run, .. }
+        | Command::Rows(Rows {
+            object,
+            source: Source::Load { run },
+            ..
+        }) = command
+            && let Some(index) = self.by_name.get(object)
+            && let Phase::Loading { load, .. } = &self.objects[*index].phase
+        {
+            *run = load.run;
+        }
+    }
+
+    fn apply_one(&mut self, batch: &mut Batch<'_>, command: &Command) -> anyhow::Result<Outcome> {
+        match command {
+            Command::Events(events) => self.events(batch, events)?,
+            Command::BeginLoad {
                 object,
                 watermark,
                 asked,
-                done,
             } => {
-                let load = self.begin_load(batch, &object, watermark)?;
-                if let Some(asked) = asked {
-                    batch.load_asked(&object, asked)?;
-                }
-                self.reply(done, load);
+                return self
+                    .begin_load(batch, object, *watermark, *asked)
+                    .map(Outcome::Load);
             }
-            Work::Page {
-                object,
-                run,
-                csv,
-                place,
-                done,
-                ..
-            } => {
-                let written = self.page(batch, &object, run, &csv, place.as_ref())?;
-                self.reply(done, written);
-            }
-            Work::Rows {
-                object,
-                source,
-                rows,
-                done,
-            } => {
-                let written = self.rows(batch, &object, &source, &rows)?;
-                self.reply(done, written);
-            }
-            Work::FinishLoad {
+            Command::Page(page) => return self.page(batch, page).map(Outcome::Written),
+            Command::Rows(rows) => return self.rows(batch, rows).map(Outcome::Written),
+            Command::FinishLoad {
                 object,
                 run,
                 rows,
                 answer,
-                done,
             } => {
-                let finished = self.finish_load(batch, &object, run, rows, answer)?;
-                self.reply(done, finished);
+                let finished = self.finish_load(batch, object, *run, *rows, *answer);
+                return finished.map(Outcome::Finished);
             }
-            Work::Repaired {
+            Command::Repaired {
                 object,
                 read_rev,
                 rows,
-                done,
             } => {
-                self.repaired(batch, &object, read_rev, &rows)?;
-                self.reply(done, ());
+                let rows = rows.as_ref().ok_or_else(|| NotKept(object.clone()))?;
+                self.repaired(batch, object, *read_rev, rows)?;
             }
-            other => self.handle_ledger(batch, other)?,
+            Command::Lost { topic, objects } => {
+                for object in objects {
+                    self.lost(batch, topic, object)?;
+                }
+            }
+            Command::CaughtUp {
+                object,
+                number,
+                rows,
+                asked,
+            } => {
+                self.caught_up(batch, object, *number, *rows)?;
+                self.read_since(batch, object, *asked)?;
+            }
+            Command::Compared {
+                object,
+                number,
+                rows,
+                before,
+                differing,
+            } => self.compared(batch, object, *number, (*rows, *before), differing)?,
+            Command::Failed { numbers, error } => {
+                for number in numbers {
+                    batch.fail_repair(*number, error)?;
+                }
+            }
+            Command::ReadAgain { object, ids, reason } => self.read_again(batch, object, ids, reason)?,
+            Command::Reload { object, reason } => self.reload(batch, object, reason)?,
+            Command::Removal { object, decision } => self.removal(batch, object, *decision)?,
+            Command::Changed { planned } => return self.changed(batch, planned).map(Outcome::Evolved),
+            Command::Moved { instance_url } => self.moved(batch, instance_url)?,
+            Command::ObjectProblem { object, problem } => {
+                batch.set_object_problem(object, problem.as_deref())?;
+            }
+            Command::ChannelProblem { topic, problem } => {
+                batch.set_channel_problem(topic, problem.as_deref(), self.now)?;
+            }
+            Command::ForgetApplied {} => batch.forget_applied()?,
+            // The apply stage is made after a start, and a replay makes it anew.
+            Command::Start(_) => {}
         }
-        Ok(())
+        Ok(Outcome::Done)
     }
 
-    /// Answers after the commit. Who asked may be gone by then, as when the daemon stops.
-    fn reply<T: 'static>(&mut self, done: tokio::sync::oneshot::Sender<T>, answer: T) {
-        self.replies.push(Box::new(move || drop(done.send(answer))));
-    }
-
-    fn tell(&mut self, rev: i64, bells: &Bells) {
+    /// Tells of what was committed. Who waited for an outcome may be gone by then, as when the daemon stops.
+    fn tell(&mut self, rev: i64, bells: &Bells, outcomes: impl Iterator<Item = (Reply, Outcome)>) {
         // The revision first: who has its answer may begin a read that counts from it.
         bells
             .rev
             .send_if_modified(|known| std::mem::replace(known, rev) != rev);
-        self.replies.drain(..).for_each(|reply| reply());
+        for (reply, outcome) in outcomes {
+            if let Some(reply) = reply {
+                let _nobody_waits = reply.send(outcome);
+            }
+        }
         if std::mem::take(&mut self.ledger_rings) {
             bells.ledger.send_modify(|rung| *rung += 1);
         }

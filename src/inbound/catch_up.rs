@@ -13,8 +13,8 @@ use std::time::Duration;
 use tokio::time::{sleep, timeout};
 
 use crate::inbound::Wires;
-use crate::inbound::apply::Work;
-use crate::inbound::apply::work::{Ended, Source, ask};
+use crate::inbound::apply::queue::Ended;
+use crate::inbound::command::{Command, Source};
 use crate::inbound::mapping::stamp_field;
 use crate::inbound::poll::changed_since;
 use crate::model::clock::{Millis, Moment, format_datetime};
@@ -94,8 +94,7 @@ async fn tell(wires: &Wires, entry: &Repair, error: &anyhow::Error) -> anyhow::R
     let object = &entry.object;
     tracing::warn!(%object, "what changed in {object} could not be read, will be tried again: {error:#}");
     let (numbers, error) = (vec![entry.number], format!("{error:#}"));
-    let told = wires.work.send(Work::Failed { numbers, error }).await;
-    Ok(told.map_err(|_| Ended)?)
+    Ok(wires.apply.send(Command::Failed { numbers, error }).await?)
 }
 
 async fn work_off(wires: &Wires, entry: &Repair) -> anyhow::Result<()> {
@@ -104,12 +103,12 @@ async fn work_off(wires: &Wires, entry: &Repair) -> anyhow::Result<()> {
     let stamp = planned.as_ref().and_then(|planned| stamp_field(&planned.table));
     let (Some(planned), Some(stamp), Some(since)) = (planned, stamp, entry.since) else {
         // Not mirrored any more, or without stamps: only a whole read can tell.
-        let reason = "position lost";
-        let reload = Work::Reload {
+        let reason = "position lost".into();
+        let reload = Command::Reload {
             object: object.clone(),
             reason,
         };
-        wires.work.send(reload).await.map_err(|_| Ended)?;
+        wires.apply.send(reload).await?;
         return close(wires, entry, 0, None).await;
     };
     let asked = wires.clock.moment();
@@ -121,13 +120,14 @@ async fn work_off(wires: &Wires, entry: &Repair) -> anyhow::Result<()> {
 
 async fn close(wires: &Wires, entry: &Repair, rows: u64, asked: Option<Moment>) -> anyhow::Result<()> {
     let (object, number) = (entry.object.clone(), entry.number);
-    ask(&wires.work, |done| Work::CaughtUp {
-        object,
-        number,
-        rows,
-        asked,
-        done,
-    })
-    .await?;
+    wires
+        .apply
+        .apply(Command::CaughtUp {
+            object,
+            number,
+            rows,
+            asked,
+        })
+        .await?;
     Ok(())
 }

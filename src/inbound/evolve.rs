@@ -12,8 +12,8 @@ use tokio::time::{Instant, timeout};
 
 use crate::config;
 use crate::failpoint;
-use crate::inbound::apply::Work;
-use crate::inbound::apply::work::{Ended, ask};
+use crate::inbound::apply::queue::Ended;
+use crate::inbound::command::Command;
 use crate::inbound::prepare::{HIDDEN, Planned, look, own_members, plan_of, tell};
 use crate::inbound::{Wires, mapping};
 use crate::salesforce::Error;
@@ -100,14 +100,20 @@ async fn round(
         match now {
             Ok(Some(now)) if now == *before => {
                 let (object, problem) = (object.clone(), None);
-                send(wires, Work::ObjectProblem { object, problem }).await?;
+                wires
+                    .apply
+                    .send(Command::ObjectProblem { object, problem })
+                    .await?;
             }
             Ok(Some(now)) => take_over(wires, before, now).await?,
             Ok(None) => {
                 tracing::warn!(%object, "{object} is no longer shown by the org: its rows stay as they are");
                 let problem = Some(HIDDEN.to_owned());
                 let object = object.clone();
-                send(wires, Work::ObjectProblem { object, problem }).await?;
+                wires
+                    .apply
+                    .send(Command::ObjectProblem { object, problem })
+                    .await?;
             }
             Err(error @ (Error::Unreachable { .. } | Error::AnswerLost { .. } | Error::NotTheApi { .. })) => {
                 return Err(error.into());
@@ -145,7 +151,7 @@ async fn take_up(wires: &Wires, shown: Planned) -> anyhow::Result<()> {
     let object = shown.table.object.clone();
     tracing::info!(%object, "{object} is shown by the org now: it is mirrored from here on");
     let planned = shown.clone();
-    ask(&wires.work, |done| Work::Changed { planned, done }).await?;
+    wires.apply.change(Command::Changed { planned }).await?;
     wires.planned.send_modify(|all| {
         let with_it = all.iter().cloned().chain([shown]);
         *all = with_it.collect::<Vec<_>>().into();
@@ -162,7 +168,7 @@ async fn take_over(wires: &Wires, before: &Planned, now: Planned) -> anyhow::Res
         tracing::warn!(%object, "{object} is kept current by {way} from now on, as the org has it");
     }
     let planned = now.clone();
-    let evolved = ask(&wires.work, |done| Work::Changed { planned, done }).await?;
+    let evolved = wires.apply.change(Command::Changed { planned }).await?;
     tell(object, &evolved);
     wires.planned.send_modify(|all| {
         let replaced = all.iter().map(|planned| {
@@ -179,13 +185,9 @@ async fn take_over(wires: &Wires, before: &Planned, now: Planned) -> anyhow::Res
         false => evolved.wants_values().then_some(reason::FIELDS_CHANGED),
     };
     if let Some(reason) = reason {
-        // Marked by the door already; but a load that began before the line above has not asked for it.
-        let object = object.clone();
-        send(wires, Work::Reload { object, reason }).await?;
+        // Marked by the apply stage already; but a load that began before the line above has not asked for it.
+        let (object, reason) = (object.clone(), reason.into());
+        wires.apply.send(Command::Reload { object, reason }).await?;
     }
     Ok(())
-}
-
-async fn send(wires: &Wires, work: Work) -> Result<(), Ended> {
-    wires.work.send(work).await.map_err(|_| Ended)
 }

@@ -33,7 +33,6 @@ use aws_lc_rs::rand;
 use tokio_util::sync::CancellationToken;
 
 use crate::config;
-use crate::inbound::apply::log::STARTS;
 use crate::inbound::history::History;
 use crate::model::clock::{Clock, Millis};
 use crate::store::cache::{State, meta, objects, repairs};
@@ -135,7 +134,7 @@ impl Forget {
     fn look(&mut self, stop: &CancellationToken) -> anyhow::Result<()> {
         let now = self.world.clock.now();
         for _ in 0..PRUNE_STEPS_MAX {
-            if stop.is_cancelled() || !self.journal.prune(self.world.keep, &STARTS, now)? {
+            if stop.is_cancelled() || !self.journal.prune(self.world.keep, now)? {
                 break;
             }
         }

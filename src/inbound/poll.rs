@@ -19,11 +19,11 @@ use serde_json::{Map, Value};
 use tokio::time::{Instant, sleep};
 
 use crate::inbound::Wires;
-use crate::inbound::apply::Work;
 use crate::inbound::apply::cells;
 use crate::inbound::apply::prove::SETTLE_MILLIS;
-use crate::inbound::apply::work::{Ended, Source, ask};
+use crate::inbound::apply::queue::Ended;
 use crate::inbound::budget::Limits;
+use crate::inbound::command::{Command, Source};
 use crate::inbound::mapping::stamp_field;
 use crate::inbound::poll::named::Named;
 use crate::inbound::prepare::Planned;
@@ -360,14 +360,11 @@ impl<'a> Stage<'a> {
             watermark: Some(watermark),
             proved: Some(asked.before(SETTLE_MILLIS)),
         };
-        ask(&wires.work, |done| Work::Rows {
-            object: object.clone(),
-            source,
-            rows: Vec::new(),
-            done,
-        })
-        .await?
-        .map_err(anyhow::Error::msg)?;
+        wires
+            .apply
+            .write(Command::rows(object.clone(), source, Vec::new()))
+            .await?
+            .map_err(anyhow::Error::msg)?;
         self.polled.insert(object.clone(), (asked.boot, is_changing));
         Ok(())
     }
@@ -457,14 +454,11 @@ async fn bring(
             });
             read_again(wires, object, &ids.collect::<Vec<_>>()).await?;
         } else if !rows.is_empty() {
-            ask(&wires.work, |done| Work::Rows {
-                object: object.clone(),
-                source: source(read_rev),
-                rows,
-                done,
-            })
-            .await?
-            .map_err(anyhow::Error::msg)?;
+            wires
+                .apply
+                .write(Command::rows(object.clone(), source(read_rev), rows))
+                .await?
+                .map_err(anyhow::Error::msg)?;
         }
         read_rev = *wires.bells.rev.borrow();
     }
@@ -473,13 +467,14 @@ async fn bring(
 
 async fn read_again(wires: &Wires, object: &str, ids: &[String]) -> anyhow::Result<()> {
     for ids in ids.chunks(IDS_MAX) {
-        ask(&wires.work, |done| Work::ReadAgain {
-            object: object.to_owned(),
-            ids: ids.to_vec(),
-            reason: reason::IN_PART.into(),
-            done,
-        })
-        .await?;
+        wires
+            .apply
+            .apply(Command::ReadAgain {
+                object: object.to_owned(),
+                ids: ids.to_vec(),
+                reason: reason::IN_PART.into(),
+            })
+            .await?;
     }
     Ok(())
 }

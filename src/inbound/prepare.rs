@@ -10,7 +10,7 @@ use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use serde::{Deserialize, Serialize};
 
 use crate::config;
-use crate::inbound::apply::log;
+use crate::inbound::apply::record;
 use crate::inbound::mapping;
 use crate::model::change::ReplayId;
 use crate::model::clock::Millis;
@@ -210,7 +210,7 @@ pub async fn prepare(
         objects,
         channels: config.channels.clone(),
     };
-    let number = log::start(journal, cache, &found, now)?;
+    let number = record::start(journal, cache, &found, now)?;
     let channels = establish(cache, &found, number, now)?;
     let objects = found.objects;
     let streamed = objects.iter().filter(|planned| planned.streamed).count();

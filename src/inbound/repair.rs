@@ -9,8 +9,8 @@ use std::time::Duration;
 use serde_json::{Map, Value};
 use tokio::time::{sleep, timeout};
 
-use crate::inbound::apply::Work;
-use crate::inbound::apply::work::{Ended, ask};
+use crate::inbound::apply::queue::Ended;
+use crate::inbound::command::Command;
 use crate::inbound::prepare::Planned;
 use crate::inbound::records::read_records;
 use crate::inbound::{Wires, absent};
@@ -112,8 +112,7 @@ async fn round(wires: &Wires) -> anyhow::Result<Round> {
                 tell(wires, &object, Some(&error));
                 let numbers = due.iter().map(|repair| repair.number).collect();
                 let error = format!("{error:#}");
-                let told = wires.work.send(Work::Failed { numbers, error }).await;
-                told.map_err(|_| Ended)?;
+                wires.apply.send(Command::Failed { numbers, error }).await?;
             }
         }
     }
@@ -150,23 +149,19 @@ async fn take_asked(wires: &Wires) -> anyhow::Result<()> {
         if asked.record_id == repairs::DECISION_ID {
             let decision = Decision::from_text(&asked.reason).unwrap_or(Decision::Refuse);
             let object = asked.object;
-            ask(&wires.work, |done| Work::Removal {
-                object,
-                decision,
-                done,
-            })
-            .await?;
+            wires.apply.apply(Command::Removal { object, decision }).await?;
             continue;
         }
         // What is not mirrored now may be again.
         if wires.find(&asked.object).is_some() {
-            ask(&wires.work, |done| Work::ReadAgain {
-                object: asked.object,
-                ids: vec![asked.record_id],
-                reason: asked.reason.into(),
-                done,
-            })
-            .await?;
+            wires
+                .apply
+                .apply(Command::ReadAgain {
+                    object: asked.object,
+                    ids: vec![asked.record_id],
+                    reason: asked.reason.into(),
+                })
+                .await?;
         }
     }
     Ok(())
@@ -208,17 +203,17 @@ async fn work_off(wires: &Wires, object: &str, due: &[Repair]) -> anyhow::Result
         tracing::warn!(%object, %id, "the record {id} of {object} cannot be read, and is read again later: {reason}");
         let error = format!("it cannot be read: {reason}");
         let numbers = vec![number];
-        let told = wires.work.send(Work::Failed { numbers, error }).await;
-        told.map_err(|_| Ended)?;
+        wires.apply.send(Command::Failed { numbers, error }).await?;
         worked.unreadable = true;
     }
-    ask(&wires.work, |done| Work::Repaired {
-        object: object.to_owned(),
-        read_rev,
-        rows,
-        done,
-    })
-    .await?;
+    wires
+        .apply
+        .apply(Command::Repaired {
+            object: object.to_owned(),
+            read_rev,
+            rows: Some(rows),
+        })
+        .await?;
     Ok(worked)
 }
 

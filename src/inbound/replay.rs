@@ -1,10 +1,10 @@
-//! Going through the door again, from the journal alone.
+//! Applying again, from the journal alone.
 //!
-//! All that the cache becomes is decided by what the org said at each start, by the works in their order, and by
-//! the door's clock; all of that is in the journal ([`crate::inbound::apply::log`]). So the whole journal over an empty cache gives
-//! the cache that the daemon has, value for value, revisions and ledger included.
+//! All that the cache becomes is decided by the commands in their order, a start with what the org said among them, and
+//! by the times of their batches; all of that is in the journal ([`crate::inbound::command`]). So the whole journal over
+//! an empty cache gives the cache that the daemon has, value for value, revisions and ledger included.
 //!
-//! A part of it, some objects or one record or a span of time, goes through the same door with two differences:
+//! A part of it, some objects or one record or a span of time, is applied in the same way with two differences:
 //! records read again are written without their entries in the ledger, which a part need not have, and revisions
 //! are raised to what they were, so that a read counts as older or newer as it did.
 
@@ -15,9 +15,8 @@ use std::collections::HashMap;
 
 use anyhow::Context as _;
 
-use crate::inbound::apply::World;
-use crate::inbound::apply::again::{Again, AgainBatch};
-use crate::inbound::apply::log::{FRESH, Note, START};
+use crate::inbound::apply::{Recorded, World};
+use crate::inbound::command::{Command, Page, Rows, START, Schema, Start};
 use crate::inbound::prepare::establish;
 use crate::model::change::{RawEvent, ReplayId};
 use crate::model::clock::{Millis, format_datetime, parse_datetime};
@@ -89,7 +88,7 @@ impl Span {
     }
 }
 
-/// What went through the door.
+/// What was applied.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Replayed {
     pub batches: u64,
@@ -122,7 +121,7 @@ struct Edges {
     last_event: i64,
 }
 
-/// Sends a span of the journal through the door of a cache, which is empty or one that goes on from there.
+/// Applies a span of the journal to a cache, which is empty or one that goes on from there.
 pub fn replay(journal: &JournalReader, cache: &mut Cache, span: &Span) -> anyhow::Result<Replayed> {
     let edges = edges(journal, span)?;
     let mut replay = Replay {
@@ -174,8 +173,8 @@ fn edges(journal: &JournalReader, span: &Span) -> anyhow::Result<Edges> {
     };
     match &span.from {
         None => {
-            let fresh = journal.batch_before(i64::MAX, FRESH)?;
-            edges.first_batch = fresh.ok_or(ReplayError::NoBeginning)?.number;
+            let fresh = fresh_start(journal)?;
+            edges.first_batch = fresh.ok_or(ReplayError::NoBeginning)?;
         }
         Some(Point::At(at)) => {
             edges.first_batch = journal.batch_since(*at)?.ok_or(ReplayError::NoSuchPoint)?;
@@ -199,6 +198,26 @@ fn edges(journal: &JournalReader, span: &Span) -> anyhow::Result<Edges> {
         }
     }
     Ok(edges)
+}
+
+/// The newest batch that is a start with an empty cache.
+fn fresh_start(journal: &JournalReader) -> anyhow::Result<Option<i64>> {
+    let mut before = i64::MAX;
+    while let Some(batch) = journal.batch_before(before, START)? {
+        if first_start(&batch)?.is_some_and(|start| start.fresh) {
+            return Ok(Some(batch.number));
+        }
+        before = batch.number;
+    }
+    Ok(None)
+}
+
+/// The start that a batch is, where it is one.
+fn first_start(batch: &KeptBatch) -> anyhow::Result<Option<Start>> {
+    Ok(match commands(batch)?.into_iter().next() {
+        Some(Command::Start(start)) => Some(start),
+        _ => None,
+    })
 }
 
 /// What is said of a point before the journal begins.
@@ -235,77 +254,99 @@ impl Replay<'_> {
     fn begin_before(&mut self, cache: &mut Cache) -> anyhow::Result<()> {
         let before = self.journal.batch_before(self.edges.first_batch, START)?;
         let Some(before) = before else { return Ok(()) };
-        let note = notes(&before)?.into_iter().next();
-        self.start(cache, &before, note)
+        match first_start(&before)? {
+            Some(start) => self.start(cache, &before, start),
+            None => Ok(()),
+        }
     }
 
-    fn start(&mut self, cache: &mut Cache, batch: &KeptBatch, note: Option<Note>) -> anyhow::Result<()> {
-        let Some(Note::Start { schemas, found, .. }) = note else {
-            return Ok(());
-        };
-        let mut known = Vec::with_capacity(schemas.len());
-        for id in schemas {
-            if let Some(json) = self.journal.schema(&id)? {
-                known.push((id, json));
-            }
-        }
-        establish(cache, &found, batch.number, batch.at)?;
-        self.part.learn(&known);
-        self.world = Some(World::new(cache, &known, &found.objects)?);
+    fn start(&mut self, cache: &mut Cache, batch: &KeptBatch, start: Start) -> anyhow::Result<()> {
+        let known = self.schemas(start.schemas.into_iter().map(Schema::from))?;
+        establish(cache, &start.found, batch.number, batch.at)?;
+        self.world = Some(World::new(cache, &known, &start.found.objects)?);
         Ok(())
     }
 
     fn batch(&mut self, cache: &mut Cache, batch: &KeptBatch) -> anyhow::Result<()> {
-        let notes = notes(batch)?;
-        if matches!(notes.first(), Some(Note::Start { .. })) {
-            return self.start(cache, batch, notes.into_iter().next());
+        if let Some(start) = first_start(batch)? {
+            return self.start(cache, batch, start);
         }
         let mut pages: HashMap<usize, Vec<u8>> = HashMap::new();
         for page in self.journal.pages_of(batch.number)? {
-            pages.insert(page.work, page.unpack()?);
+            pages.insert(page.command, page.unpack()?);
         }
-        let mut works = Vec::with_capacity(notes.len());
-        for (place, note) in notes.into_iter().enumerate() {
-            let (events, schemas) = match &note {
-                Note::Events { runs, schemas, .. } => (self.events(runs)?, self.schemas(schemas)?),
-                _ => (Vec::new(), Vec::new()),
+        let mut chosen = Vec::with_capacity(batch.commands.len());
+        for (place, command) in commands(batch)?.into_iter().enumerate() {
+            let command = self.fill(command, pages.remove(&place))?;
+            let command = match self.span.is_whole() {
+                true => Some(command),
+                false => self.part.of(command)?,
             };
-            let page = pages.remove(&place);
-            let again = Again {
-                note,
-                events,
-                schemas,
-                page,
-            };
-            let again = match self.span.is_whole() {
-                true => Some(again),
-                false => self.part.of(again)?,
-            };
-            works.extend(again);
+            chosen.extend(command);
         }
-        let count = |count: usize| count as u64;
         self.done.batches += 1;
-        self.done.events += works.iter().map(|work| count(work.events.len())).sum::<u64>();
-        self.done.pages += count(works.iter().filter(|work| work.page.is_some()).count());
+        for command in &chosen {
+            self.done.events += command.events().map_or(0, |events| events.events.len() as u64);
+            self.done.pages += u64::from(command.has_rows());
+        }
         let world = self
             .world
             .as_mut()
             .context("the journal begins without a start")?;
-        let again = AgainBatch {
+        let recorded = Recorded {
             number: batch.number,
             at: batch.at,
             rev: batch.rev,
-            exact: self.span.is_whole(),
-            works,
+            is_exact: self.span.is_whole(),
+            commands: chosen,
         };
-        world.again(cache, again)
+        world.replay(cache, recorded)
     }
 
-    fn schemas(&mut self, ids: &[String]) -> anyhow::Result<Vec<(String, String)>> {
-        let mut schemas = Vec::with_capacity(ids.len());
-        for id in ids {
-            if let Some(json) = self.journal.schema(id)? {
-                schemas.push((id.clone(), json));
+    /// Gives a command what the journal keeps apart.
+    fn fill(&mut self, mut command: Command, page: Option<Vec<u8>>) -> anyhow::Result<Command> {
+        const READ: &str = "a page of the journal cannot be read";
+        match &mut command {
+            Command::Events(events) => {
+                events.events = self.events(&events.runs)?.into();
+                events.schemas = self.schemas(std::mem::take(&mut events.schemas).into_iter())?;
+            }
+            Command::Page(Page { csv, .. }) => *csv = page.map(Into::into),
+            Command::Rows(Rows { rows, .. }) => {
+                if let Some(page) = page {
+                    *rows = serde_json::from_slice(&page).context(READ)?;
+                }
+            }
+            Command::Repaired { rows, .. } => {
+                if let Some(page) = page {
+                    *rows = Some(serde_json::from_slice(&page).context(READ)?);
+                }
+            }
+            Command::Start(_)
+            | Command::Lost { .. }
+            | Command::BeginLoad { .. }
+            | Command::FinishLoad { .. }
+            | Command::Removal { .. }
+            | Command::CaughtUp { .. }
+            | Command::Compared { .. }
+            | Command::Failed { .. }
+            | Command::ReadAgain { .. }
+            | Command::Reload { .. }
+            | Command::Changed { .. }
+            | Command::Moved { .. }
+            | Command::ObjectProblem { .. }
+            | Command::ChannelProblem { .. }
+            | Command::ForgetApplied {} => {}
+        }
+        Ok(command)
+    }
+
+    /// Those of these schemas that the journal holds.
+    fn schemas(&mut self, named: impl Iterator<Item = Schema>) -> anyhow::Result<Vec<Schema>> {
+        let mut schemas = Vec::new();
+        for Schema { id, .. } in named {
+            if let Some(json) = self.journal.schema(&id)? {
+                schemas.push(Schema { id, json });
             }
         }
         self.part.learn(&schemas);
@@ -329,9 +370,11 @@ impl Replay<'_> {
     }
 }
 
-/// What a batch's notes say.
-pub(in crate::inbound) fn notes(batch: &KeptBatch) -> anyhow::Result<Vec<Note>> {
-    serde_json::from_str(&batch.works)
+/// The commands of a batch, without what the journal keeps apart.
+pub(in crate::inbound) fn commands(batch: &KeptBatch) -> anyhow::Result<Vec<Command>> {
+    let commands = batch.commands.iter().map(Command::from_kept);
+    commands
+        .collect::<anyhow::Result<_>>()
         .with_context(|| format!("batch {} of the journal cannot be read", batch.number))
 }
 

@@ -17,9 +17,9 @@ use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
 use crate::inbound::Wires;
-use crate::inbound::apply::Work;
-use crate::inbound::apply::work::{Ended, ask};
+use crate::inbound::apply::queue::Ended;
 use crate::inbound::budget::Limits;
+use crate::inbound::command::Command;
 use crate::inbound::poll::failed;
 use crate::inbound::prepare::Planned;
 use crate::model::calls::Purpose;
@@ -398,13 +398,14 @@ impl Rounds {
         }
         tracing::warn!(%object, records = again.len(), "{} changes of {object} were told by no event: the records are read again", again.len());
         for ids in again.chunks(IDS_MAX) {
-            ask(&wires.work, |done| Work::ReadAgain {
-                object: object.clone(),
-                ids: ids.to_vec(),
-                reason: NOT_TOLD.into(),
-                done,
-            })
-            .await?;
+            wires
+                .apply
+                .apply(Command::ReadAgain {
+                    object: object.clone(),
+                    ids: ids.to_vec(),
+                    reason: NOT_TOLD.into(),
+                })
+                .await?;
         }
         Ok(false)
     }

@@ -17,9 +17,9 @@ use futures_util::{StreamExt as _, stream};
 use tokio::sync::Semaphore;
 use tokio::time::{Instant, sleep, timeout};
 
-use crate::inbound::apply::Work;
-use crate::inbound::apply::work::{Ended, Finished, Source, ask};
+use crate::inbound::apply::queue::{Ended, Finished};
 use crate::inbound::budget::Limits;
+use crate::inbound::command::{Command, Source};
 use crate::inbound::prepare::Planned;
 use crate::inbound::{Wires, absent};
 use crate::model::retry::Policy;
@@ -129,9 +129,8 @@ impl Stage<'_> {
                 .and_then(|state| state.loaded_at)
                 .is_some_and(|at| self.wires.org.org_time() - at >= i64::from(hours) * 3_600_000);
             if passed {
-                let (object, reason) = (planned.table.object.clone(), reason::BY_SCHEDULE);
-                let work = Work::Reload { object, reason };
-                self.wires.work.send(work).await.map_err(|_| Ended)?;
+                let (object, reason) = (planned.table.object.clone(), reason::BY_SCHEDULE.into());
+                self.wires.apply.send(Command::Reload { object, reason }).await?;
             }
         }
         Ok(())
@@ -180,12 +179,11 @@ impl Stage<'_> {
     async fn finish(&self, planned: &Planned, run: u64, announced: u64) -> anyhow::Result<Finished> {
         let object = &planned.table.object;
         let finish = |answer| {
-            ask(&self.wires.work, move |done| Work::FinishLoad {
+            self.wires.apply.finish_load(Command::FinishLoad {
                 object: object.clone(),
                 run,
                 rows: Some(announced),
                 answer,
-                done,
             })
         };
         let finished = finish(None).await?;
@@ -228,13 +226,15 @@ impl Stage<'_> {
         let object = &planned.table.object;
         let asked = Some(self.wires.clock.moment());
         let watermark = self.wires.org.org_time_at_least();
-        let load = ask(&self.wires.work, |done| Work::BeginLoad {
-            object: object.clone(),
-            watermark,
-            asked,
-            done,
-        })
-        .await?;
+        let load = self
+            .wires
+            .apply
+            .begin_load(Command::BeginLoad {
+                object: object.clone(),
+                watermark,
+                asked,
+            })
+            .await?;
         pulse.quiet_for(QUERY_MAX);
         let read = match self.is_to_query(object) {
             true => self.rest_pages(planned, load.run, pulse).await,
@@ -279,13 +279,11 @@ impl Stage<'_> {
         while let Some(page) = pages.next().await? {
             pulse.quiet_for(PAGE_MAX);
             let (object, source) = (planned.table.object.clone(), Source::Load { run });
-            let written = ask(&self.wires.work, |done| Work::Rows {
-                object,
-                source,
-                rows: page.into_rows(),
-                done,
-            })
-            .await?;
+            let written = self
+                .wires
+                .apply
+                .write(Command::rows(object, source, page.into_rows()))
+                .await?;
             total += written.map_err(anyhow::Error::msg)?;
         }
         Ok(total)

@@ -21,9 +21,9 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::inbound::Wires;
-use crate::inbound::apply::Work;
-use crate::inbound::apply::work::{Ended, Events, ask};
+use crate::inbound::apply::queue::Ended;
 use crate::inbound::cadence::Cadence;
+use crate::inbound::command::{Command, Events, Schema};
 use crate::inbound::credit::{Credit, EVENTS_IN_FLIGHT_MAX};
 use crate::inbound::prepare::Channel;
 use crate::inbound::subscribe::verdict::{Verdict, is_schema_refusal, verdict};
@@ -282,8 +282,8 @@ impl Stage {
         // Apply that has ended is told of by itself.
         drop(
             self.wires
-                .work
-                .send(Work::ChannelProblem { topic, problem })
+                .apply
+                .send(Command::ChannelProblem { topic, problem })
                 .await,
         );
     }
@@ -308,8 +308,8 @@ impl Stage {
         if self.instance_url.as_ref() != Some(&session.instance_url) {
             let instance_url = session.instance_url.clone();
             self.instance_url = Some(instance_url.clone());
-            let moved = Work::Moved { instance_url };
-            self.wires.work.send(moved).await.map_err(|_| Ended)?;
+            let moved = Command::Moved { instance_url };
+            self.wires.apply.send(moved).await?;
         }
         self.session = Some(session);
         let start = match &self.resume_after {
@@ -337,7 +337,7 @@ impl Stage {
             self.pulse.quiet_for(CALLS_MAX);
             crate::failpoint::stand("subscribe").await;
             // Asked for before any work is done on what came: the org's answer takes its time anyway.
-            ask_for(&subscription, credit.request(self.wires.work.capacity() > 0))?;
+            ask_for(&subscription, credit.request(self.wires.apply.has_room()))?;
             self.deliver(response, heard, resumed).await?;
             // Not before: a response whose schema cannot be had is no progress.
             self.failures = 0;
@@ -353,13 +353,13 @@ impl Stage {
         }
         if self.problem.take().is_some() {
             let (topic, problem) = (Arc::clone(&self.topic), None);
-            let solved = Work::ChannelProblem { topic, problem };
-            self.wires.work.send(solved).await.map_err(|_| Ended)?;
+            let solved = Command::ChannelProblem { topic, problem };
+            self.wires.apply.send(solved).await?;
         }
         // Without a position, events tell nothing of what changed since objects were read.
         if self.lost || self.resume_after.is_none() {
             let (topic, objects) = (Arc::clone(&self.topic), self.objects());
-            ask(&self.wires.work, |done| Work::Lost { topic, objects, done }).await?;
+            self.wires.apply.apply(Command::Lost { topic, objects }).await?;
             (self.resume_after, self.last_seen) = (None, None);
         }
         let restart = std::mem::take(&mut self.lost);
@@ -376,11 +376,11 @@ impl Stage {
             heard,
             org_ahead_millis: self.wires.org.org_time() - self.wires.clock.now(),
             objects: self.objects().into(),
-            done: None,
+            runs: Vec::new(),
         };
         // Apply has a pulse of its own.
         self.pulse.idle();
-        let sent = self.wires.work.send(Work::Events(events)).await;
+        let sent = self.wires.apply.send(Command::Events(events)).await;
         sent.map_err(|_| End::ApplyEnded)
     }
 
@@ -408,17 +408,17 @@ impl Stage {
 
     /// Fetches the schemas of a response that apply does not know yet, one after another. An event whose schema
     /// the org refuses again and again goes without, and apply parks it.
-    async fn fetch_schemas(&mut self, events: &[RawEvent]) -> Result<Vec<(String, String)>, End> {
-        let mut fetched: Vec<(String, String)> = Vec::new();
+    async fn fetch_schemas(&mut self, events: &[RawEvent]) -> Result<Vec<Schema>, End> {
+        let mut fetched: Vec<Schema> = Vec::new();
         for event in events {
             let id = &event.schema_id;
-            if self.schemas.contains(id) || fetched.iter().any(|(known, _)| known == id) {
+            if self.schemas.contains(id) || fetched.iter().any(|known| known.id == *id) {
                 continue;
             }
             match self.pubsub.schema(id).await {
                 Ok(json) => {
                     metrics::SCHEMA_FETCHES.count([]);
-                    fetched.push((id.clone(), json));
+                    fetched.push(Schema { id: id.clone(), json });
                 }
                 Err(error) if is_schema_refusal(&error) => {
                     let refusals = self.refusals.entry(id.clone()).or_default();
@@ -431,7 +431,8 @@ impl Stage {
                 Err(error) => return Err(error.into()),
             }
         }
-        self.schemas.extend(fetched.iter().map(|(id, _)| id.clone()));
+        self.schemas
+            .extend(fetched.iter().map(|schema| schema.id.clone()));
         Ok(fetched)
     }
 

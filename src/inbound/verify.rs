@@ -13,9 +13,9 @@ use tokio::time::timeout;
 
 use crate::failpoint;
 use crate::inbound::Wires;
-use crate::inbound::apply::Work;
-use crate::inbound::apply::work::{Ended, ask};
+use crate::inbound::apply::queue::Ended;
 use crate::inbound::budget::Limits;
+use crate::inbound::command::Command;
 use crate::inbound::compare::{Comparison, Depth, Drift, Patience, RESTAMPED};
 use crate::inbound::prepare::Planned;
 use crate::inbound::records::count;
@@ -103,11 +103,7 @@ async fn round(
             tracing::warn!(%object, "{object} could not be compared, will be tried again: {error:#}");
             if let Some(entry) = entry {
                 let (numbers, error) = (vec![entry.number], format!("{error:#}"));
-                wires
-                    .work
-                    .send(Work::Failed { numbers, error })
-                    .await
-                    .map_err(|_| Ended)?;
+                wires.apply.send(Command::Failed { numbers, error }).await?;
             }
         }
     }
@@ -176,41 +172,44 @@ async fn compare_and_hand_over(
         let object = planned.table.object.clone();
         let restamped: Vec<String> = report.restamped.into_iter().collect();
         if !restamped.is_empty() {
-            ask(&wires.work, |done| Work::ReadAgain {
-                object: object.clone(),
-                ids: restamped,
-                reason: RESTAMPED.into(),
-                done,
-            })
-            .await?;
+            wires
+                .apply
+                .apply(Command::ReadAgain {
+                    object: object.clone(),
+                    ids: restamped,
+                    reason: RESTAMPED.into(),
+                })
+                .await?;
         }
         let is_extra = |drift: &&Drift| **drift == Drift::Extra;
         extra += report.drift.values().filter(is_extra).count();
         let differing = report.drift.iter();
         let differing: Vec<_> = differing
-            .map(|(id, drift)| (id.clone(), drift.reason()))
+            .map(|(id, drift)| (id.clone(), drift.reason().into()))
             .collect();
         let count = differing.len() as u64;
-        ask(&wires.work, |done| Work::Compared {
-            object,
-            number: entry.map(|entry| entry.number),
-            rows,
-            before,
-            differing,
-            done,
-        })
-        .await?;
+        wires
+            .apply
+            .apply(Command::Compared {
+                object,
+                number: entry.map(|entry| entry.number),
+                rows,
+                before,
+                differing,
+            })
+            .await?;
         before += count;
     }
     let object = &planned.table.object;
     let waiting = wires.reader.with(absence::waiting)?;
     if extra == 0 && waiting.iter().any(|waiting| waiting.object == *object) {
-        ask(&wires.work, |done| Work::Removal {
-            object: object.clone(),
-            decision: Decision::Back { looked_at },
-            done,
-        })
-        .await?;
+        wires
+            .apply
+            .apply(Command::Removal {
+                object: object.clone(),
+                decision: Decision::Back { looked_at },
+            })
+            .await?;
     }
     Ok(())
 }

@@ -22,6 +22,7 @@ use crate::inspect::{Misused, actor, print, state_dir, write_down};
 use crate::model::clock::Millis;
 use crate::store::journal::Journal;
 use crate::store::journal::import::Import;
+use crate::store::journal::log::KeptCommand;
 use crate::store::journal::read::{KeptBatch, KeptPage};
 use crate::store::journal::{JournalReader, Kept};
 use crate::store::outbox::audit;
@@ -56,12 +57,12 @@ enum Line {
         at: Millis,
         rev: i64,
         last_event: i64,
-        works: String,
+        commands: Vec<KeptCommand>,
     },
     Page {
         number: i64,
         batch: i64,
-        work: usize,
+        command: usize,
         object: String,
         kind: String,
         taken_at: Millis,
@@ -218,18 +219,18 @@ fn take(import: &mut Import<'_>, line: Line) -> Option<rusqlite::Result<()>> {
             at,
             rev,
             last_event,
-            works,
+            commands,
         } => import.batch(&KeptBatch {
             number,
             at,
             rev,
             last_event,
-            works,
+            commands,
         }),
         Line::Page {
             number,
             batch,
-            work,
+            command,
             object,
             kind,
             taken_at,
@@ -239,7 +240,7 @@ fn take(import: &mut Import<'_>, line: Line) -> Option<rusqlite::Result<()>> {
         } => import.page(&KeptPage {
             number,
             batch,
-            work,
+            command,
             object,
             kind,
             taken_at,
@@ -270,7 +271,7 @@ fn batch_line(batch: KeptBatch) -> Line {
         at: batch.at,
         rev: batch.rev,
         last_event: batch.last_event,
-        works: batch.works,
+        commands: batch.commands,
     }
 }
 
@@ -278,7 +279,7 @@ fn page_line(page: KeptPage) -> Line {
     Line::Page {
         number: page.number,
         batch: page.batch,
-        work: page.work,
+        command: page.command,
         object: page.object,
         kind: page.kind,
         taken_at: page.taken_at,

@@ -6,6 +6,8 @@
 use std::fmt;
 
 use bytes::Bytes;
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// A position in a topic's stream, as Salesforce gave it. Only equality means anything.
 #[derive(Clone, PartialEq, Eq, Hash)]
@@ -32,6 +34,20 @@ impl ReplayId {
         let byte = |at: usize| u8::from_str_radix(hex.get(at..at + 2)?, 16).ok();
         let bytes: Option<Vec<u8>> = (0..hex.len()).step_by(2).map(byte).collect();
         Some(Self(Bytes::from(bytes?)))
+    }
+}
+
+/// As hex.
+impl Serialize for ReplayId {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for ReplayId {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let hex = String::deserialize(deserializer)?;
+        Self::from_hex(&hex).ok_or_else(|| D::Error::custom(format!("{hex} is no replay id in hex")))
     }
 }
 

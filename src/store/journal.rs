@@ -38,6 +38,7 @@ pub const KIND: Kind = Kind {
         include_str!("migrations/journal_2.sql"),
         include_str!("migrations/journal_3.sql"),
         include_str!("migrations/journal_4.sql"),
+        include_str!("migrations/journal_5.sql"),
     ],
     page_bytes: 4096,
     synchronous: "normal",

@@ -4,7 +4,9 @@ use std::path::Path;
 
 use rusqlite::Connection;
 use serde_json::{Value, json};
+use storesync::inbound::command::Command;
 use storesync::store::database::{Kind, OpenError, open_writer};
+use storesync::store::journal::JournalReader;
 use storesync::store::{cache, journal, outbox};
 
 use crate::world::{Sandbox, a_store, converge, eventually, order, refused, select};
@@ -89,6 +91,17 @@ fn as_left(dir: &Path, kind: Kind, schema: usize) {
         .unwrap();
 }
 
+/// The commands that a journal holds, each of which can be read.
+fn kinds_of_commands(dir: &Path) -> Vec<String> {
+    let batches = JournalReader::open(dir).unwrap().batches(0, 10).unwrap();
+    let kept = batches.into_iter().flat_map(|batch| batch.commands);
+    kept.map(|kept| {
+        Command::from_kept(&kept).unwrap();
+        kept.kind
+    })
+    .collect()
+}
+
 fn version(connection: &Connection) -> usize {
     let version: i64 = connection
         .pragma_query_value(None, "user_version", |row| row.get(0))
@@ -136,6 +149,12 @@ fn what_each_schema_left_is_brought_up_to_date() {
                         select(&open(), "select event_id from event order by number")[1]["event_id"],
                         "e2"
                     );
+                    let expected: &[&str] = match schema {
+                        1 => &[],
+                        2 | 3 => &["events"],
+                        _ => &["start", "events", "page", "rows", "forget_applied", "removal"],
+                    };
+                    assert_eq!(kinds_of_commands(dir.path()), expected, "{schema}");
                 }
                 _ => {
                     let standing = outbox::standing_in(dir.path()).unwrap();

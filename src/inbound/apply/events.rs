@@ -8,8 +8,8 @@ use std::sync::Arc;
 
 use crate::inbound::apply::key::key;
 use crate::inbound::apply::schemas::{Known, Mapped};
-use crate::inbound::apply::work::Events;
 use crate::inbound::apply::{Phase, World};
+use crate::inbound::command::Events;
 use crate::inbound::decode::{Change, patch};
 use crate::inbound::plan::{Action, action};
 use crate::inbound::redact::withheld;

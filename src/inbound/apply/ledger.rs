@@ -1,6 +1,5 @@
-//! What the door does besides writing rows: the ledger's entries, and what is known of objects and channels.
+//! What the apply stage does besides writing rows: the ledger's entries, and what is known of objects and channels.
 
-use crate::inbound::apply::work::Work;
 use crate::inbound::apply::{Mirrored, Phase, World};
 use crate::inbound::prepare::{Planned, tell_left_out};
 use crate::model::clock::{Millis, format_datetime};
@@ -27,76 +26,6 @@ pub(super) fn withdraw(
 }
 
 impl World {
-    pub(super) fn handle_ledger(&mut self, batch: &mut Batch<'_>, work: Work) -> anyhow::Result<()> {
-        match work {
-            Work::Lost { topic, objects, done } => {
-                for object in &objects {
-                    self.lost(batch, &topic, object)?;
-                }
-                self.reply(done, ());
-            }
-            Work::CaughtUp {
-                object,
-                number,
-                rows,
-                asked,
-                done,
-            } => {
-                self.caught_up(batch, &object, number, rows)?;
-                self.read_since(batch, &object, asked)?;
-                self.reply(done, ());
-            }
-            Work::Compared {
-                object,
-                number,
-                rows,
-                before,
-                differing,
-                done,
-            } => {
-                self.compared(batch, &object, number, (rows, before), &differing)?;
-                self.reply(done, ());
-            }
-            Work::ReadAgain {
-                object,
-                ids,
-                reason,
-                done,
-            } => {
-                self.read_again(batch, &object, &ids, &reason)?;
-                self.reply(done, ());
-            }
-            Work::Reload { object, reason } => self.reload(batch, &object, reason)?,
-            Work::Removal {
-                object,
-                decision,
-                done,
-            } => {
-                self.removal(batch, &object, decision)?;
-                self.reply(done, ());
-            }
-            Work::Changed { planned, done } => {
-                let evolved = self.changed(batch, &planned)?;
-                self.reply(done, evolved);
-            }
-            Work::Moved { instance_url } => self.moved(batch, &instance_url)?,
-            Work::Failed { numbers, error } => {
-                for number in numbers {
-                    batch.fail_repair(number, &error)?;
-                }
-            }
-            Work::ObjectProblem { object, problem } => {
-                batch.set_object_problem(&object, problem.as_deref())?;
-            }
-            Work::ChannelProblem { topic, problem } => {
-                batch.set_channel_problem(&topic, problem.as_deref(), self.now)?;
-            }
-            // Everything else is rows.
-            _ => {}
-        }
-        Ok(())
-    }
-
     pub(super) fn read_again(
         &mut self,
         batch: &mut Batch<'_>,
@@ -274,7 +203,7 @@ impl World {
     }
 
     /// The org answers from another address: whether it is what it was, only comparing tells.
-    fn moved(&mut self, batch: &mut Batch<'_>, instance_url: &str) -> rusqlite::Result<()> {
+    pub(super) fn moved(&mut self, batch: &mut Batch<'_>, instance_url: &str) -> rusqlite::Result<()> {
         if let Some(before) = batch.claim_instance(instance_url, self.now)? {
             tracing::warn!(
                 "the org answers from {instance_url} and no longer from {before}: every object will be compared with it"

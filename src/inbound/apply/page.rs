@@ -3,7 +3,7 @@
 use csv::{Reader, StringRecord};
 
 use crate::inbound::apply::cells;
-use crate::inbound::apply::work::Written;
+use crate::inbound::apply::queue::Written;
 use crate::inbound::mapping::stamp_field;
 use crate::model::clock::Millis;
 use crate::model::row::Value;

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use crate::inbound::apply::World;
 use crate::inbound::apply::delay::Delay;
-use crate::inbound::apply::work::Events;
+use crate::inbound::command::Events;
 use crate::model::clock::{Millis, Moment};
 use crate::store::cache::Batch;
 

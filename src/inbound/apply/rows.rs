@@ -6,18 +6,26 @@ use serde_json::{Map, Value as Json};
 use crate::inbound::apply::dependants::texts;
 use crate::inbound::apply::ledger::withdraw;
 use crate::inbound::apply::page::{Columns, each_row};
-use crate::inbound::apply::work::{Finished, RepairedRow, Source, Written};
+use crate::inbound::apply::queue::{Finished, Written};
 use crate::inbound::apply::{Phase, World, cells};
+use crate::inbound::command::{Page, RepairedRow, Rows, Source};
 use crate::inbound::mapping::stamp_field;
 use crate::model::brake::Answer;
-use crate::model::clock::Millis;
+use crate::model::clock::{Millis, Moment};
 use crate::salesforce::pages::unreadable;
 use crate::store::cache::absence::{self, Admission, Leave};
 use crate::store::cache::compare;
-use crate::store::cache::loads::{self, Load, Place};
+use crate::store::cache::loads::{self, Load};
 use crate::store::cache::repairs::reason;
 use crate::store::cache::rows::{Mirror, Outcome, Whole};
 use crate::store::cache::{Batch, objects};
+
+/// The rows of an answer were not kept.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "the journal does not hold the rows of {0} that were read: set [state] keep_rows, and have the cache made anew"
+)]
+pub(in crate::inbound) struct NotKept(pub String);
 
 /// Answer to a page of a load that was given up meanwhile.
 const GIVEN_UP: &str = "another load of the object has begun";
@@ -34,12 +42,16 @@ impl World {
         batch: &mut Batch<'_>,
         object: &str,
         watermark: Millis,
+        asked: Option<Moment>,
     ) -> anyhow::Result<Load> {
         let index = self.index(object)?;
         self.runs += 1;
         let load = batch.begin_load(&self.objects[index].mirror, self.runs, watermark, self.now)?;
         self.objects[index].phase = Phase::Loading { load, again: false };
         self.objects[index].read_at = Some(watermark);
+        if let Some(asked) = asked {
+            batch.load_asked(object, asked)?;
+        }
         Ok(load)
     }
 
@@ -145,16 +157,12 @@ impl World {
     }
 
     /// A page of CSV. Columns are found by the header; one that the page lacks is null.
-    pub(super) fn page(
-        &mut self,
-        batch: &mut Batch<'_>,
-        object: &str,
-        run: u64,
-        csv: &[u8],
-        place: Option<&Place>,
-    ) -> anyhow::Result<Written> {
+    pub(super) fn page(&mut self, batch: &mut Batch<'_>, page: &Page) -> anyhow::Result<Written> {
+        let Page { object, place, .. } = page;
+        let csv: &[u8] = page.csv.as_ref().ok_or_else(|| NotKept(object.clone()))?;
+        let place = place.as_ref();
         let index = self.index(object)?;
-        let Some(load) = self.load(index, run) else {
+        let Some(load) = self.load(index, page.run) else {
             return Ok(Err(GIVEN_UP.to_owned()));
         };
         let mut reader = csv::ReaderBuilder::new().from_reader(csv);
@@ -248,13 +256,14 @@ impl World {
     }
 
     /// Rows of REST, of a load or a poll.
-    pub(super) fn rows(
-        &mut self,
-        batch: &mut Batch<'_>,
-        object: &str,
-        source: &Source,
-        rows: &[Map<String, Json>],
-    ) -> anyhow::Result<Written> {
+    pub(super) fn rows(&mut self, batch: &mut Batch<'_>, given: &Rows) -> anyhow::Result<Written> {
+        let Rows {
+            object,
+            source,
+            count,
+            rows,
+        } = given;
+        anyhow::ensure!(*count == rows.len(), NotKept(object.clone()));
         let index = self.index(object)?;
         let (read_rev, load) = match *source {
             Source::Poll { read_rev, .. } | Source::CatchUp { read_rev } => (read_rev, None),

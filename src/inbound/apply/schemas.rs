@@ -9,7 +9,8 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use crate::config::ObjectRules;
-use crate::inbound::apply::{Mirrored, Work, World};
+use crate::inbound::apply::{Mirrored, World};
+use crate::inbound::command::Command;
 use crate::inbound::decode::EventSchema;
 use crate::inbound::redact::{self, Redaction};
 use crate::model::change::RawEvent;
@@ -140,9 +141,11 @@ impl Mapped {
 
 impl World {
     /// Takes out of events what may not be kept. Comes before anything of them is written down.
-    pub(super) fn redact(&self, batch: &mut [Work]) {
-        for work in batch {
-            let Work::Events(response) = work else { continue };
+    pub(super) fn redact(&self, commands: &mut [Command]) {
+        for command in commands {
+            let Command::Events(response) = command else {
+                continue;
+            };
             let kept_of = |event: &RawEvent| self.schemas.by_id.get(&event.schema_id)?.kept_of(event);
             let kept: Vec<_> = response.events.iter().map(kept_of).collect();
             if kept.iter().all(Option::is_none) {

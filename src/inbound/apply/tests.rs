@@ -6,12 +6,14 @@ use std::thread::JoinHandle;
 use bytes::Bytes;
 use rusqlite::Connection;
 use serde_json::json;
-use tokio::sync::{mpsc, oneshot};
 
-use super::work::{Events, Source};
+use super::queue::{Finished, Written};
+use super::record::Record;
 use super::*;
+use crate::inbound::command::{Events, Packed, RepairedRow};
 use crate::model::change::{RawEvent, ReplayId};
 use crate::model::row::{Column, ColumnKind, Table};
+use crate::store::cache::fields::Evolved;
 use crate::store::cache::{proofs, repairs};
 use crate::store::reader::Reader;
 
@@ -239,7 +241,7 @@ fn contact(first: Option<&str>, last: Option<&str>, email: Option<&str>) -> Vec<
 /// An apply stage at work on a directory.
 struct Door {
     dir: Arc<tempfile::TempDir>,
-    work: Option<mpsc::Sender<Work>>,
+    queue: Option<Queue>,
     thread: Option<JoinHandle<anyhow::Result<()>>>,
     bells: Bells,
 }
@@ -270,13 +272,13 @@ impl Door {
             ..Planned::from(table)
         });
         let planned: Vec<Planned> = planned.collect();
-        let (work, receiver) = mpsc::channel(QUEUE_MAX);
+        let (queue, requests) = queue();
         let rung = bells.clone();
         let clock = Clock::Manual(Arc::new(T0.into()));
-        let thread = std::thread::spawn(move || run(cache, journal, &planned, receiver, &clock, &rung));
+        let thread = std::thread::spawn(move || run(cache, journal, &planned, requests, &clock, &rung));
         Self {
             dir,
-            work: Some(work),
+            queue: Some(queue),
             thread: Some(thread),
             bells,
         }
@@ -293,58 +295,68 @@ impl Door {
     }
 
     fn close(mut self) -> Arc<tempfile::TempDir> {
-        self.work = None;
+        self.queue = None;
         self.thread.take().unwrap().join().unwrap().unwrap();
         Arc::clone(&self.dir)
     }
 
-    fn ask<T>(&self, make: impl FnOnce(oneshot::Sender<T>) -> Work) -> T {
-        let (done, answer) = oneshot::channel();
-        self.work.as_ref().unwrap().blocking_send(make(done)).unwrap();
-        answer.blocking_recv().unwrap()
+    fn apply(&self, command: Command) -> Outcome {
+        let queue = self.queue.as_ref().unwrap();
+        queue.begin_blocking(command).unwrap().blocking_recv().unwrap()
+    }
+
+    fn write(&self, command: Command) -> Written {
+        self.apply(command).written().unwrap()
     }
 
     fn begin(&self, object: &str) -> Load {
-        self.ask(|done| Work::BeginLoad {
+        let begun = self.apply(Command::BeginLoad {
             object: object.to_owned(),
             watermark: T0,
             asked: None,
-            done,
-        })
+        });
+        match begun {
+            Outcome::Load(load) => load,
+            other => panic!("the load began with {other:?}"),
+        }
     }
 
-    fn page(&self, object: &str, run: u64, csv: &str) -> work::Written {
+    fn change(&self, planned: Planned) -> Evolved {
+        match self.apply(Command::Changed { planned }) {
+            Outcome::Evolved(evolved) => evolved,
+            other => panic!("the change gave {other:?}"),
+        }
+    }
+
+    fn page(&self, object: &str, run: u64, csv: &str) -> Written {
         let csv = Bytes::from(csv.to_owned());
-        self.ask(|done| Work::Page {
+        self.write(Command::Page(Page {
             object: object.to_owned(),
             run,
-            packed: Some(log::Packed::csv(&csv)),
-            csv,
+            packed: Some(Packed::csv(&csv)),
+            csv: Some(csv),
             place: None,
-            done,
-        })
+        }))
     }
 
     fn finish(&self, object: &str, run: u64) -> usize {
-        let finished = self.ask(|done| Work::FinishLoad {
+        let finished = self.apply(Command::FinishLoad {
             object: object.to_owned(),
             run,
             rows: None,
             answer: None,
-            done,
         });
         match finished {
-            work::Finished::Swept(rows) => rows,
+            Outcome::Finished(Finished::Swept(rows)) => rows,
             other => panic!("the load ended with {other:?}"),
         }
     }
 
-    fn repaired(&self, read_rev: i64, rows: Vec<work::RepairedRow>) {
-        self.ask(|done| Work::Repaired {
+    fn repaired(&self, read_rev: i64, rows: Vec<RepairedRow>) {
+        self.apply(Command::Repaired {
             object: "Product2".to_owned(),
             read_rev,
-            rows,
-            done,
+            rows: Some(rows),
         });
     }
 
@@ -356,19 +368,17 @@ impl Door {
     }
 
     fn response(&self, response: Events) {
-        let schemas = vec![
+        let schemas = [
             ("Product2".to_owned(), product_schema()),
             ("Contact".to_owned(), contact_schema()),
             ("broken".to_owned(), "{".to_owned()),
         ];
-        self.ask(|done| {
-            Work::Events(Events {
-                topic: TOPIC.into(),
-                schemas,
-                done: Some(done),
-                ..response
-            })
-        });
+        let schemas = schemas.map(Schema::from).into();
+        self.apply(Command::Events(Events {
+            topic: TOPIC.into(),
+            schemas,
+            ..response
+        }));
     }
 
     fn read<T>(&self, read: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> T {
@@ -786,12 +796,11 @@ fn a_reload_by_rest_keeps_the_rows_that_it_saw() {
     // The second time nothing has changed.
     for gone in [1, 0] {
         let load = door.begin("Product2");
-        let read = door.ask(|done| Work::Rows {
-            object: "Product2".to_owned(),
-            source: Source::Load { run: load.run },
-            rows: vec![row.as_object().unwrap().clone()],
-            done,
-        });
+        let read = door.write(Command::rows(
+            "Product2".to_owned(),
+            Source::Load { run: load.run },
+            vec![row.as_object().unwrap().clone()],
+        ));
         assert!(read.is_ok(), "{read:?}");
         assert_eq!(door.finish("Product2", load.run), gone);
     }
@@ -851,13 +860,8 @@ fn a_poll_writes_what_changed_and_moves_the_watermark() {
             watermark: Some(watermark),
             proved: None,
         };
-        door.ask(|done| Work::Rows {
-            object: "Product2".to_owned(),
-            source,
-            rows,
-            done,
-        })
-        .unwrap()
+        door.write(Command::rows("Product2".to_owned(), source, rows))
+            .unwrap()
     };
     poll(
         vec![row(ID, "Tea", false, 1), row(OTHER, "Mug", false, 2)],
@@ -899,11 +903,10 @@ fn seconds_after(seconds: i64) -> Option<Moment> {
 }
 
 fn begin_asked(door: &Door, seconds: i64) -> Load {
-    door.ask(|done| Work::BeginLoad {
+    door.apply(Command::BeginLoad {
         object: "Product2".to_owned(),
         watermark: T0,
         asked: seconds_after(seconds),
-        done,
     })
 }
 
@@ -1001,20 +1004,18 @@ fn nothing_is_proved_before_what_was_missed_is_read() {
     );
     // What came while the position was lost, until that was read.
     door.events(vec![created().raw(3, "c")]);
-    door.ask(|done| Work::Lost {
+    door.apply(Command::Lost {
         topic: TOPIC.into(),
         objects: vec!["Product2".to_owned()],
-        done,
     });
     heard(&door, 500, Vec::new());
     assert_eq!(proved(&door, "Product2"), Some((290, true)));
     let number = door.rows("select number from _repair where kind = 'catch_up' and closed_at is null");
-    door.ask(|done| Work::CaughtUp {
+    door.apply(Command::CaughtUp {
         object: "Product2".to_owned(),
         number: number[0].parse().unwrap(),
         rows: 0,
         asked: seconds_after(510),
-        done,
     });
     assert_eq!(proved(&door, "Product2"), Some((480, true)));
 }
@@ -1026,16 +1027,15 @@ fn a_polled_object_is_complete_once_it_was_polled() {
     door.finish("Product2", load.run);
     assert_eq!(proved(&door, "Product2"), Some((70, false)));
     let poll = |watermark, proved| {
-        door.ask(|done| Work::Rows {
-            object: "Product2".to_owned(),
-            source: Source::Poll {
+        door.write(Command::rows(
+            "Product2".to_owned(),
+            Source::Poll {
                 read_rev: 0,
                 watermark,
                 proved,
             },
-            rows: Vec::new(),
-            done,
-        })
+            Vec::new(),
+        ))
         .unwrap()
     };
     poll(None, seconds_after(120));
@@ -1050,14 +1050,20 @@ fn killed_between_journal_and_cache_the_event_comes_again() {
     let response = || Events {
         topic: TOPIC.into(),
         events: [created().raw(1, "a")].into(),
-        schemas: vec![("Product2".to_owned(), product_schema())],
+        schemas: vec![Schema::from(("Product2".to_owned(), product_schema()))],
         resumed: true,
         ..Events::default()
     };
     let cache = Cache::open(dir.path()).unwrap();
     let mut journal = Journal::open(dir.path()).unwrap();
-    let notes = Notes::of(&[Work::Events(response())], &cache, T0, true).unwrap();
-    notes.write(&mut journal).unwrap();
+    let record = Record {
+        at: T0,
+        after: cache.journalled(),
+        rev: cache.rev(),
+        keeps_rows: true,
+        commands: [Command::Events(response())].into(),
+    };
+    record.write(&mut journal).unwrap();
     drop((journal, cache));
 
     let door = Door::open(dir);
@@ -1118,12 +1124,11 @@ fn what_pages_and_the_stream_disagree_on_is_read_once_more(door: &Door) {
     };
     let read_rev = *door.bells.rev.borrow();
     door.events(vec![touched.raw(3, "c")]);
-    door.ask(|done| Work::Rows {
-        object: "Product2".to_owned(),
-        source: Source::CatchUp { read_rev },
-        rows: vec![row.as_object().unwrap().clone()],
-        done,
-    })
+    door.write(Command::rows(
+        "Product2".to_owned(),
+        Source::CatchUp { read_rev },
+        vec![row.as_object().unwrap().clone()],
+    ))
     .unwrap();
     let deleted = Event {
         kind: DELETE,
@@ -1142,10 +1147,9 @@ fn what_pages_and_the_stream_disagree_on_is_read_once_more(door: &Door) {
 }
 
 fn lost(door: &Door) {
-    door.ask(|done| Work::Lost {
+    door.apply(Command::Lost {
         topic: TOPIC.into(),
         objects: vec!["Product2".to_owned()],
-        done,
     });
 }
 
@@ -1179,12 +1183,11 @@ fn a_lost_position_is_caught_up_from_the_newest_event_on_and_then_compared() {
         [format!("catch_up|{}", T0 + 60_000), "verify|null".to_owned()]
     );
     let close = |number| {
-        door.ask(|done| Work::CaughtUp {
+        door.apply(Command::CaughtUp {
             object: "Product2".to_owned(),
             number,
             rows: 3,
             asked: None,
-            done,
         });
     };
     close(first);
@@ -1241,7 +1244,7 @@ fn a_formula_that_its_event_does_not_tell_is_read_with_its_record() {
         filter: filter.map(str::to_owned),
         ..Planned::from(tables().remove(0))
     };
-    let change = |door: &Door, planned| door.ask(|done| Work::Changed { planned, done });
+    let change = |door: &Door, planned| door.change(planned);
     let update = |replay, id, price| {
         Event {
             kind: UPDATE,
@@ -1279,10 +1282,7 @@ fn a_column_comes_while_events_do() {
         name: "tier__c".to_owned(),
         kind: ColumnKind::Text,
     });
-    let evolved = door.ask(|done| Work::Changed {
-        planned: table.into(),
-        done,
-    });
+    let evolved = door.change(table.into());
     assert_eq!(
         (evolved.added, evolved.missing),
         (vec!["Tier__c".to_owned()], vec!["Active__c".to_owned()])
@@ -1332,14 +1332,13 @@ fn a_load_goes_on_after_a_kill_with_what_it_has_seen() {
         locator: "next".to_owned(),
         total: 2,
     };
-    door.ask(|done| Work::Page {
+    door.write(Command::Page(Page {
         object: "Product2".to_owned(),
         run: load.run,
         csv: csv.into(),
         packed: None,
         place: Some(place.clone()),
-        done,
-    })
+    }))
     .unwrap();
     let door = Door::open(door.close());
     let progress = door.read(|connection| loads::load(connection, "Product2"));
@@ -1381,14 +1380,13 @@ fn a_row_that_cannot_be_read_waits_by_itself() {
         b"\",\"Cup\"\n",
     ]
     .concat();
-    let written = door.ask(|done| Work::Page {
+    let written = door.write(Command::Page(Page {
         object: "Product2".to_owned(),
         run: load.run,
         packed: None,
         csv: bytes.into(),
         place: None,
-        done,
-    });
+    }));
     assert_eq!(written, Ok(2));
     door.finish("Product2", load.run);
     assert_eq!(
@@ -1408,12 +1406,11 @@ fn a_row_that_cannot_be_read_waits_by_itself() {
         members.into_iter().collect::<serde_json::Map<_, _>>()
     };
     let rows = vec![row(OTHER, "attributes", "lone surrogate"), row(ID, "Name", "Tea")];
-    let written = door.ask(|done| Work::Rows {
-        object: "Product2".to_owned(),
-        source: Source::Load { run: load.run },
+    let written = door.write(Command::rows(
+        "Product2".to_owned(),
+        Source::Load { run: load.run },
         rows,
-        done,
-    });
+    ));
     assert_eq!(written, Ok(2));
     assert_eq!(door.finish("Product2", load.run), 0);
     assert_eq!(

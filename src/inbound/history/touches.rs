@@ -7,12 +7,11 @@ use csv::ReaderBuilder;
 use serde_json::{Map, Value as Json};
 
 use crate::inbound::apply::cells;
-use crate::inbound::apply::log::{Note, START};
-use crate::inbound::apply::work::{RepairedRow, Source};
+use crate::inbound::command::{CHANGED, Command, RepairedRow, Rows, START, Source};
 use crate::inbound::history::History;
 use crate::inbound::history::events::{Event, Said, Set, plain};
 use crate::inbound::mapping::stamp_field;
-use crate::inbound::replay::notes;
+use crate::inbound::replay::commands;
 use crate::model::change::ChangeKind;
 use crate::model::clock::{Millis, format_datetime};
 use crate::model::row::{Column, ColumnKind, Table, Value};
@@ -71,12 +70,12 @@ impl History {
             return Ok(None);
         };
         let mut found = None;
-        let later = self.journal.batches_with(start.number + 1, "{\"changed\":")?;
+        let later = self.journal.batches_with(start.number + 1, CHANGED)?;
         for batch in std::iter::once(start).chain(later) {
-            for note in notes(&batch)? {
-                let planned = match note {
-                    Note::Start { found, .. } => found.objects,
-                    Note::Changed { planned } => vec![planned],
+            for command in commands(&batch)? {
+                let planned = match command {
+                    Command::Start(start) => start.found.objects,
+                    Command::Changed { planned } => vec![planned],
                     _ => continue,
                 };
                 let of_it = planned
@@ -120,9 +119,9 @@ impl History {
         };
         // Where in its batch matters only beside a read in the same.
         let work = match batch.filter(|batch| read.contains(&batch.number)) {
-            Some(batch) => notes(batch)?
+            Some(batch) => commands(batch)?
                 .iter()
-                .position(|note| has_event(note, number))
+                .position(|command| has_event(command, number))
                 .unwrap_or(0),
             None => 0,
         };
@@ -163,13 +162,13 @@ impl History {
         let mut read_rev = 0;
         if let Some(batch) = batch {
             rev = batch.rev;
-            read_rev = match notes(batch)?.into_iter().nth(page.work) {
+            read_rev = match commands(batch)?.into_iter().nth(page.command) {
                 Some(
-                    Note::Rows {
+                    Command::Rows(Rows {
                         source: Source::Poll { read_rev, .. } | Source::CatchUp { read_rev },
                         ..
-                    }
-                    | Note::Repaired { read_rev, .. },
+                    })
+                    | Command::Repaired { read_rev, .. },
                 ) => read_rev,
                 _ => 0,
             };
@@ -185,7 +184,7 @@ impl History {
             seen_at: page.taken_at,
             cause: Cause::Read(page.kind.clone()),
             what,
-            place: (page.batch, page.work),
+            place: (page.batch, page.command),
             rev,
             read_rev,
         }))
@@ -205,13 +204,13 @@ impl Batches {
     }
 }
 
-fn has_event(note: &Note, number: i64) -> bool {
-    match note {
-        Note::Events { runs, .. } => runs
-            .iter()
-            .any(|(first, count)| (*first..first + count).contains(&number)),
-        _ => false,
-    }
+fn has_event(command: &Command, number: i64) -> bool {
+    let runs = command
+        .events()
+        .map(|events| &events.runs[..])
+        .unwrap_or_default();
+    runs.iter()
+        .any(|(first, count)| (*first..first + count).contains(&number))
 }
 
 fn says(said: &Said) -> What {

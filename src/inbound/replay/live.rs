@@ -7,10 +7,9 @@
 
 use anyhow::Context as _;
 
-use crate::inbound::apply::World;
-use crate::inbound::apply::again::{Again, AgainBatch};
-use crate::inbound::apply::log::{self, Note, START};
-use crate::inbound::replay::{Replayed, Span, edges, notes, part, raw};
+use crate::inbound::apply::{Recorded, World, record};
+use crate::inbound::command::{Command, Events, START, Schema};
+use crate::inbound::replay::{Replayed, Span, edges, first_start, part, raw};
 use crate::model::clock::Millis;
 use crate::store::cache::Cache;
 use crate::store::journal::{Journal, JournalReader, Kept};
@@ -37,12 +36,11 @@ pub fn live(
     let start = reader
         .batch_before(i64::MAX, START)?
         .context("the journal holds no start of the daemon: start it once first")?;
-    let Some(Note::Start { found, .. }) = notes(&start)?.into_iter().next() else {
-        anyhow::bail!("the journal's last start cannot be read");
-    };
-    let mut world = World::new(cache, &reader.schemas()?, &found.objects)?;
+    let start = first_start(&start)?.context("the journal's last start cannot be read")?;
+    let schemas: Vec<Schema> = reader.schemas()?.into_iter().map(Schema::from).collect();
+    let mut world = World::new(cache, &schemas, &start.found.objects)?;
     let mut applied = Replayed::default();
-    apply(&mut world, journal, cache, Again::of(Note::ForgetApplied {}), now)?;
+    apply(&mut world, journal, cache, Command::ForgetApplied {}, now)?;
     let mut filter = part::Filter::new(reader, &span.only);
     let mut next = edges.first_event.max(first_of_batch(reader, edges.first_batch)?);
     while next <= last {
@@ -57,10 +55,10 @@ pub fn live(
                 chosen.push(kept);
             }
         }
-        for again in by_topic(chosen).into_iter().map(again) {
+        for response in by_topic(chosen) {
             applied.batches += 1;
-            applied.events += again.events.len() as u64;
-            apply(&mut world, journal, cache, again, now)?;
+            applied.events += response.len() as u64;
+            apply(&mut world, journal, cache, events(response), now)?;
         }
     }
     Ok(applied)
@@ -92,20 +90,14 @@ fn by_topic(kept: Vec<Kept>) -> Vec<Vec<Kept>> {
     runs
 }
 
-fn again(kept: Vec<Kept>) -> Again {
-    let topic = kept.first().map(|kept| kept.topic.clone()).unwrap_or_default();
-    let runs = kept.iter().map(|kept| (kept.number, 1)).collect();
-    let note = Note::Events {
-        topic,
-        runs,
-        schemas: Vec::new(),
-        restart: false,
-        latest: None,
-    };
-    Again {
+fn events(kept: Vec<Kept>) -> Command {
+    let topic = kept.first().map(|kept| kept.topic.as_str()).unwrap_or_default();
+    Command::Events(Events {
+        topic: topic.into(),
+        runs: kept.iter().map(|kept| (kept.number, 1)).collect(),
         events: kept.into_iter().map(raw).collect(),
-        ..Again::of(note)
-    }
+        ..Events::default()
+    })
 }
 
 /// Writes down, then applies, as the daemon does.
@@ -113,16 +105,15 @@ fn apply(
     world: &mut World,
     journal: &mut Journal,
     cache: &mut Cache,
-    again: Again,
+    command: Command,
     now: Millis,
 ) -> anyhow::Result<()> {
-    let number = log::single(journal, cache, &again.note, now)?;
-    let batch = AgainBatch {
-        number,
+    let recorded = Recorded {
+        number: record::single(journal, cache, &command, now)?,
         at: now,
         rev: cache.rev(),
-        exact: true,
-        works: vec![again],
+        is_exact: true,
+        commands: vec![command],
     };
-    world.again(cache, batch)
+    world.replay(cache, recorded)
 }

@@ -1,12 +1,11 @@
-//! A part of what went through the door: some object, or one record.
+//! A part of what was applied: some object, or one record.
 
 use std::collections::HashMap;
 
+use bytes::Bytes;
 use serde_json::{Map, Value, json};
 
-use crate::inbound::apply::again::Again;
-use crate::inbound::apply::log::Note;
-use crate::inbound::apply::work::{RepairedRow, Source};
+use crate::inbound::command::{Command, Events, Page, RepairedRow, Rows, Schema, Source};
 use crate::inbound::decode::{Change, EventSchema};
 use crate::store::journal::JournalReader;
 
@@ -51,69 +50,84 @@ impl<'f> Filter<'f> {
         }
     }
 
-    pub fn learn(&mut self, schemas: &[(String, String)]) {
+    pub fn learn(&mut self, schemas: &[Schema]) {
         if self.only.is_everything() {
             return;
         }
-        for (id, json) in schemas {
+        for Schema { id, json } in schemas {
             self.schemas
                 .entry(id.clone())
                 .or_insert_with(|| EventSchema::compile(json).ok());
         }
     }
 
-    /// What is left of a work; none where it is about other objects.
-    pub fn of(&mut self, again: Again) -> anyhow::Result<Option<Again>> {
-        let Again {
-            note,
-            events,
-            schemas,
-            page,
-        } = again;
-        if object_of(&note).is_some_and(|object| !self.only.has_object(object)) {
+    /// What is left of a command; none where it is about other objects.
+    pub fn of(&mut self, command: Command) -> anyhow::Result<Option<Command>> {
+        if object_of(&command).is_some_and(|object| !self.only.has_object(object)) {
             return Ok(None);
         }
-        let mut kept_events = Vec::with_capacity(events.len());
-        for event in events {
+        Ok(match command {
+            Command::Events(events) => Some(Command::Events(self.events(events)?)),
+            Command::Page(page) => Some(Command::Page(Page {
+                csv: page.csv.map(|csv| self.csv(csv)).transpose()?,
+                ..page
+            })),
+            Command::Rows(rows) => Some(self.rows(rows)),
+            // Its entries in the ledger may lie outside the part.
+            Command::Repaired {
+                object,
+                read_rev,
+                rows: Some(rows),
+            } => {
+                let wanted = rows.into_iter().filter(|(_, id, _)| self.only.has_record(id));
+                let rows = wanted.map(as_row).collect();
+                Some(Command::rows(object, Source::CatchUp { read_rev }, rows))
+            }
+            // What was found by comparing, and what was asked for, is read again: that is what counts.
+            Command::Compared { .. }
+            | Command::ReadAgain { .. }
+            | Command::Failed { .. }
+            | Command::CaughtUp { .. } => None,
+            Command::Start(_)
+            | Command::Lost { .. }
+            | Command::BeginLoad { .. }
+            | Command::FinishLoad { .. }
+            | Command::Removal { .. }
+            | Command::Repaired { .. }
+            | Command::Reload { .. }
+            | Command::Changed { .. }
+            | Command::Moved { .. }
+            | Command::ObjectProblem { .. }
+            | Command::ChannelProblem { .. }
+            | Command::ForgetApplied {} => Some(command),
+        })
+    }
+
+    fn events(&mut self, events: Events) -> anyhow::Result<Events> {
+        let mut chosen = Vec::with_capacity(events.events.len());
+        for event in events.events.iter() {
             if self.has_event(&event.schema_id, &event.payload)? {
-                kept_events.push(event);
+                chosen.push(event.clone());
             }
         }
-        let (note, page) = match (note, page) {
-            // Its entries in the ledger may lie outside the part.
-            (Note::Repaired { object, read_rev }, Some(page)) => {
-                let rows: Vec<RepairedRow> = serde_json::from_slice(&page)?;
-                let wanted = rows.into_iter().filter(|(_, id, _)| self.only.has_record(id));
-                let rows: Vec<Map<String, Value>> = wanted.map(as_row).collect();
-                let note = Note::Rows {
-                    object,
-                    source: Source::CatchUp { read_rev },
-                    rows: rows.len(),
-                };
-                (note, Some(serde_json::to_vec(&rows)?))
-            }
-            (note @ Note::Rows { .. }, Some(page)) => {
-                let rows: Vec<Map<String, Value>> = serde_json::from_slice(&page)?;
-                let has = |row: &Map<String, Value>| {
-                    row.get("Id")
-                        .and_then(Value::as_str)
-                        .is_some_and(|id| self.only.has_record(id))
-                };
-                let rows: Vec<_> = rows.into_iter().filter(has).collect();
-                (note, Some(serde_json::to_vec(&rows)?))
-            }
-            (note @ Note::Page { .. }, Some(page)) => (note, Some(self.csv(page)?)),
-            // What was found by comparing, and what was asked for, is read again: that is what counts.
-            (Note::Compared { .. } | Note::ReadAgain { .. } | Note::Failed { .. }, _) => return Ok(None),
-            (Note::CaughtUp { .. }, _) => return Ok(None),
-            other => other,
+        Ok(Events {
+            events: chosen.into(),
+            ..events
+        })
+    }
+
+    fn rows(&self, rows: Rows) -> Command {
+        // Rows that were not kept are missed when they are applied.
+        if rows.rows.len() != rows.count {
+            return Command::Rows(rows);
+        }
+        let has = |row: &Map<String, Value>| {
+            row.get("Id")
+                .and_then(Value::as_str)
+                .is_some_and(|id| self.only.has_record(id))
         };
-        Ok(Some(Again {
-            note,
-            events: kept_events,
-            schemas,
-            page,
-        }))
+        let chosen = rows.rows.into_iter().filter(has).collect();
+        Command::rows(rows.object, rows.source, chosen)
     }
 
     pub fn has_event(&mut self, schema_id: &str, payload: &[u8]) -> anyhow::Result<bool> {
@@ -144,7 +158,7 @@ impl<'f> Filter<'f> {
     }
 
     /// A page without the other records.
-    fn csv(&self, page: Vec<u8>) -> anyhow::Result<Vec<u8>> {
+    fn csv(&self, page: Bytes) -> anyhow::Result<Bytes> {
         if self.only.record.is_none() {
             return Ok(page);
         }
@@ -162,7 +176,7 @@ impl<'f> Filter<'f> {
                 writer.write_record(&record)?;
             }
         }
-        Ok(writer.into_inner()?)
+        Ok(writer.into_inner()?.into())
     }
 }
 
@@ -176,16 +190,26 @@ fn as_row((_, id, row): RepairedRow) -> Map<String, Value> {
     })
 }
 
-fn object_of(note: &Note) -> Option<&str> {
-    match note {
-        Note::BeginLoad { object, .. }
-        | Note::Page { object, .. }
-        | Note::Rows { object, .. }
-        | Note::FinishLoad { object, .. }
-        | Note::Repaired { object, .. }
-        | Note::Reload { object, .. }
-        | Note::ObjectProblem { object, .. } => Some(object),
-        Note::Changed { planned } => Some(&planned.table.object),
-        _ => None,
+fn object_of(command: &Command) -> Option<&str> {
+    match command {
+        Command::BeginLoad { object, .. }
+        | Command::Page(Page { object, .. })
+        | Command::Rows(Rows { object, .. })
+        | Command::FinishLoad { object, .. }
+        | Command::Repaired { object, .. }
+        | Command::Removal { object, .. }
+        | Command::CaughtUp { object, .. }
+        | Command::Compared { object, .. }
+        | Command::ReadAgain { object, .. }
+        | Command::Reload { object, .. }
+        | Command::ObjectProblem { object, .. } => Some(object),
+        Command::Changed { planned } => Some(&planned.table.object),
+        Command::Start(_)
+        | Command::Events(_)
+        | Command::Lost { .. }
+        | Command::Failed { .. }
+        | Command::Moved { .. }
+        | Command::ChannelProblem { .. }
+        | Command::ForgetApplied {} => None,
     }
 }

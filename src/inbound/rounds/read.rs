@@ -6,9 +6,8 @@ use serde_json::{Map, Value};
 
 use super::TRANSACTION_MILLIS;
 use crate::inbound::Wires;
-use crate::inbound::apply::Work;
 use crate::inbound::apply::cells;
-use crate::inbound::apply::work::{Source, ask};
+use crate::inbound::command::{Command, Source};
 use crate::inbound::mapping::stamp_field;
 use crate::inbound::poll::{Brought, changed_since};
 use crate::inbound::prepare::Planned;
@@ -51,14 +50,15 @@ pub(super) async fn read(
     };
     for ids in lists.deleted.chunks(IDS_MAX) {
         let rows = gone(wires, planned, ids).await?;
-        ask(&wires.work, |done| Work::Rows {
-            object: planned.table.object.clone(),
-            source: source(read_rev),
-            rows,
-            done,
-        })
-        .await?
-        .map_err(anyhow::Error::msg)?;
+        wires
+            .apply
+            .write(Command::rows(
+                planned.table.object.clone(),
+                source(read_rev),
+                rows,
+            ))
+            .await?
+            .map_err(anyhow::Error::msg)?;
     }
     Ok(brought.newest)
 }
@@ -151,17 +151,15 @@ pub(super) async fn prove(
         .reader
         .with(|connection| objects::object(connection, object))?;
     let watermark = state.and_then(|state| state.watermark).max(newest);
-    ask(&wires.work, |done| Work::Rows {
-        object: object.clone(),
-        source: Source::Poll {
-            read_rev: *wires.bells.rev.borrow(),
-            watermark: Some(watermark.unwrap_or(0)),
-            proved: Some(proved),
-        },
-        rows: Vec::new(),
-        done,
-    })
-    .await?
-    .map_err(anyhow::Error::msg)?;
+    let source = Source::Poll {
+        read_rev: *wires.bells.rev.borrow(),
+        watermark: Some(watermark.unwrap_or(0)),
+        proved: Some(proved),
+    };
+    wires
+        .apply
+        .write(Command::rows(object.clone(), source, Vec::new()))
+        .await?
+        .map_err(anyhow::Error::msg)?;
     Ok(())
 }

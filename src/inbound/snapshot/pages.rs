@@ -1,4 +1,4 @@
-//! The results of a query job, on their way through the door.
+//! The results of a query job, on their way to the apply stage.
 //!
 //! Of a large result the org tells up to five pages at a time. They are fetched side by side, each in pieces, since
 //! how long a page gets is the org's choice, and a piece is written while others arrive. The place of the load is such
@@ -11,9 +11,8 @@ use bytes::Bytes;
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use tokio::sync::{SemaphorePermit, oneshot};
 
-use crate::inbound::apply::Work;
-use crate::inbound::apply::log::Packed;
-use crate::inbound::apply::work::{Ended, Written};
+use crate::inbound::apply::queue::{Ended, Outcome};
+use crate::inbound::command::{Command, Packed, Page};
 use crate::inbound::prepare::Planned;
 use crate::inbound::snapshot::{PAGE_MAX, Stage};
 use crate::salesforce::Error;
@@ -205,35 +204,33 @@ impl Stage<'_> {
         }
     }
 
-    /// Hands rows to the door, which tells when they are stored.
+    /// Hands rows to the apply stage, which tells when they are stored.
     async fn write(
         &self,
         planned: &Planned,
         run: u64,
         csv: Bytes,
         place: Option<Place>,
-    ) -> Result<oneshot::Receiver<Written>, Ended> {
-        let (done, answer) = oneshot::channel();
-        let page = Work::Page {
+    ) -> Result<oneshot::Receiver<Outcome>, Ended> {
+        let page = Command::Page(Page {
             object: planned.table.object.clone(),
             run,
             packed: self.wires.keep_rows.then(|| Packed::csv(&csv)),
-            csv,
+            csv: Some(csv),
             place,
-            done,
-        };
-        self.wires.work.send(page).await.map_err(|_| Ended)?;
-        Ok(answer)
+        });
+        self.wires.apply.begin(page).await
     }
 }
 
-async fn written(answer: oneshot::Receiver<Written>) -> anyhow::Result<u64> {
-    answer.await.map_err(|_| Ended)?.map_err(anyhow::Error::msg)
+async fn written(answer: oneshot::Receiver<Outcome>) -> anyhow::Result<u64> {
+    let outcome = answer.await.map_err(|_| Ended)?;
+    outcome.written()?.map_err(anyhow::Error::msg)
 }
 
 /// Of the page before, which gives back its permit with that.
 async fn finish(
-    writing: Option<(oneshot::Receiver<Written>, u64, SemaphorePermit<'_>)>,
+    writing: Option<(oneshot::Receiver<Outcome>, u64, SemaphorePermit<'_>)>,
 ) -> anyhow::Result<u64> {
     match writing {
         Some((answer, announced, _permit)) => all_written(written(answer).await?, announced),

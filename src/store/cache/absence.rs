@@ -4,6 +4,7 @@
 //! it is gone, or [`judge`] lets absent rows leave.
 
 use rusqlite::{Connection, OptionalExtension, Row, params};
+use serde::{Deserialize, Serialize};
 
 use crate::model::brake::{Answer, Verdict, Wanted, judge};
 use crate::model::clock::Millis;
@@ -57,7 +58,8 @@ impl Waiting {
 }
 
 /// What was decided about a removal that waits.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(into = "String", try_from = "String")]
 pub enum Decision {
     /// A person: so many rows may leave.
     Release(u64),
@@ -87,6 +89,20 @@ impl Decision {
             None if text == "refuse" => Some(Self::Refuse),
             _ => None,
         }
+    }
+}
+
+impl From<Decision> for String {
+    fn from(decision: Decision) -> Self {
+        decision.as_text()
+    }
+}
+
+impl TryFrom<String> for Decision {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        Self::from_text(&text).ok_or_else(|| format!("{text} is no decision about a removal"))
     }
 }
 

@@ -16,7 +16,7 @@ use crate::store::database::{self, OpenError};
 use crate::store::journal::{KIND, joined};
 use crate::store::{cache, checkpoint};
 
-pub use prune::{Keep, Starts};
+pub use prune::Keep;
 
 /// The first schema that has what is asked here.
 const FIRST_SCHEMA: i64 = 3;

@@ -2,7 +2,8 @@
 
 use rusqlite::{Transaction, TransactionBehavior, params};
 
-use crate::store::journal::read::{Kept, KeptBatch, KeptPage};
+use crate::store::journal::log::insert_command;
+use crate::store::journal::read::{Kept, KeptBatch, KeptPage, bound};
 use crate::store::journal::{Journal, joined};
 
 /// An import under way; dropped, it leaves nothing.
@@ -53,36 +54,30 @@ impl Import<'_> {
 
     pub fn batch(&mut self, batch: &KeptBatch) -> rusqlite::Result<()> {
         self.transaction
-            .prepare_cached(
-                "insert into batch (number, at, rev, last_event, works) values (?1, ?2, ?3, ?4, ?5)",
-            )?
-            .execute(params![
-                batch.number,
-                batch.at,
-                batch.rev,
-                batch.last_event,
-                batch.works
-            ])?;
+            .prepare_cached("insert into batch (number, at, rev, last_event) values (?1, ?2, ?3, ?4)")?
+            .execute(params![batch.number, batch.at, batch.rev, batch.last_event])?;
+        for (place, command) in batch.commands.iter().enumerate() {
+            insert_command(&self.transaction, batch.number, place, command)?;
+        }
         Ok(())
     }
 
     pub fn page(&mut self, page: &KeptPage) -> rusqlite::Result<()> {
-        let number = |size: usize| i64::try_from(size).unwrap_or(i64::MAX);
         self.transaction
             .prepare_cached(
-                "insert into page (number, batch, work, object, kind, taken_at, first_id, last_id, bytes) \
+                "insert into page (number, batch, command, object, kind, taken_at, first_id, last_id, bytes) \
                  values (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
             )?
             .execute(params![
                 page.number,
                 page.batch,
-                number(page.work),
+                bound(page.command),
                 page.object,
                 page.kind,
                 page.taken_at,
                 page.first_id,
                 page.last_id,
-                number(page.body.len())
+                bound(page.body.len())
             ])?;
         self.transaction
             .prepare_cached("insert into body (page, packed) values (?1, ?2)")?

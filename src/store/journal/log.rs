@@ -1,4 +1,4 @@
-//! Writing down what went through the door, so that it can go through again.
+//! Writing down what the apply stage was given, so that it can be applied again.
 //!
 //! The cache remembers the number of the last batch that it holds. A batch that was written down and did not
 //! reach the cache, because the process ended in between, is forgotten when the daemon starts: what it held comes
@@ -6,8 +6,10 @@
 
 use bytes::Bytes;
 use rusqlite::{Connection, params};
+use serde::{Deserialize, Serialize};
 
 use crate::model::clock::Millis;
+use crate::store::journal::read::bound;
 use crate::store::journal::{Append, Journal};
 
 /// Events that follow each other in the journal: number of the first, and how many.
@@ -16,14 +18,24 @@ pub type Run = (i64, i64);
 /// Whole rows on their way into the journal.
 #[derive(Debug)]
 pub struct Page {
-    /// Which of the batch's works it belongs to.
-    pub work: usize,
+    /// The place in its batch of the command that it belongs to.
+    pub command: usize,
     pub object: String,
     pub kind: &'static str,
     pub first_id: String,
     pub last_id: String,
     /// From [`pack`].
     pub packed: Bytes,
+}
+
+/// A command of the apply stage: what it means is known to the stage alone.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KeptCommand {
+    pub kind: String,
+    /// Of the body's form.
+    pub version: i64,
+    /// A JSON object.
+    pub body: String,
 }
 
 /// Packs an answer of the org.
@@ -33,44 +45,74 @@ pub fn pack(bytes: &[u8]) -> Bytes {
 }
 
 impl Append<'_> {
-    /// Writes down a batch. `after` is the last batch that the cache holds; `rev` its newest revision.
-    pub fn batch(&mut self, after: i64, rev: i64, works: &str, pages: &[Page]) -> rusqlite::Result<i64> {
+    /// Writes down a batch, after its events. `after` is the last batch that the cache holds; `rev` its newest revision.
+    pub fn batch(
+        &mut self,
+        after: i64,
+        rev: i64,
+        commands: &[KeptCommand],
+        pages: &[Page],
+    ) -> rusqlite::Result<i64> {
         let mut insert = self.transaction.prepare_cached(
-            "insert into batch (number, at, rev, last_event, works) values (\
+            "insert into batch (number, at, rev, last_event) values (\
              max(?1, (select coalesce(max(number), 0) from batch)) + 1, ?2, ?3, \
-             (select coalesce(max(number), 0) from event), ?4)",
+             (select coalesce(max(number), 0) from event))",
         )?;
-        insert.execute(params![after, self.received_at, rev, works])?;
+        insert.execute(params![after, self.received_at, rev])?;
         let number = self.transaction.last_insert_rowid();
+        for (place, command) in commands.iter().enumerate() {
+            insert_command(&self.transaction, number, place, command)?;
+        }
         for page in pages {
-            self.transaction
-                .prepare_cached(
-                    "insert into page (batch, work, object, kind, taken_at, first_id, last_id, bytes) \
-                     values (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
-                )?
-                .execute(params![
-                    number,
-                    i64::try_from(page.work).unwrap_or(i64::MAX),
-                    page.object,
-                    page.kind,
-                    self.received_at,
-                    page.first_id,
-                    page.last_id,
-                    i64::try_from(page.packed.len()).unwrap_or(i64::MAX),
-                ])?;
-            let page_number = self.transaction.last_insert_rowid();
-            self.transaction
-                .prepare_cached("insert into body (page, packed) values (?1, ?2)")?
-                .execute(params![page_number, &page.packed[..]])?;
+            self.page(number, page)?;
         }
         Ok(number)
     }
+
+    fn page(&self, batch: i64, page: &Page) -> rusqlite::Result<()> {
+        self.transaction
+            .prepare_cached(
+                "insert into page (batch, command, object, kind, taken_at, first_id, last_id, bytes) \
+                 values (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+            )?
+            .execute(params![
+                batch,
+                bound(page.command),
+                page.object,
+                page.kind,
+                self.received_at,
+                page.first_id,
+                page.last_id,
+                bound(page.packed.len()),
+            ])?;
+        let number = self.transaction.last_insert_rowid();
+        self.transaction
+            .prepare_cached("insert into body (page, packed) values (?1, ?2)")?
+            .execute(params![number, &page.packed[..]])?;
+        Ok(())
+    }
+}
+
+pub(super) fn insert_command(
+    connection: &Connection,
+    batch: i64,
+    place: usize,
+    command: &KeptCommand,
+) -> rusqlite::Result<()> {
+    let KeptCommand { kind, version, body } = command;
+    connection
+        .prepare_cached(
+            "insert into command (batch, place, kind, version, body) values (?1, ?2, ?3, ?4, ?5)",
+        )?
+        .execute(params![batch, bound(place), kind, version, body])?;
+    Ok(())
 }
 
 fn forget(connection: &Connection, side: &str, batch: i64) -> rusqlite::Result<()> {
     let pages = format!("select number from page where batch {side} ?1");
     connection.execute(&format!("delete from body where page in ({pages})"), [batch])?;
     connection.execute(&format!("delete from page where batch {side} ?1"), [batch])?;
+    connection.execute(&format!("delete from command where batch {side} ?1"), [batch])?;
     connection.execute(&format!("delete from batch where number {side} ?1"), [batch])?;
     Ok(())
 }
@@ -83,10 +125,16 @@ impl Journal {
         transaction.commit()
     }
 
-    /// Writes down a batch that is no work of the stages, such as what a start found.
-    pub fn write_down(&mut self, at: Millis, after: i64, rev: i64, works: &str) -> rusqlite::Result<i64> {
+    /// Writes down a batch of one command that has nothing beside it.
+    pub fn write_down(
+        &mut self,
+        at: Millis,
+        after: i64,
+        rev: i64,
+        command: KeptCommand,
+    ) -> rusqlite::Result<i64> {
         let mut append = self.append(at)?;
-        let number = append.batch(after, rev, works, &[])?;
+        let number = append.batch(after, rev, &[command], &[])?;
         append.commit()?;
         Ok(number)
     }
@@ -99,7 +147,7 @@ mod tests {
 
     fn page(object: &str, ids: [&str; 2]) -> Page {
         Page {
-            work: 0,
+            command: 0,
             object: object.to_owned(),
             kind: "load",
             first_id: ids[0].to_owned(),
@@ -115,7 +163,7 @@ mod tests {
         for number in 1..=3 {
             let mut append = journal.append(number).unwrap();
             let pages = [page("Account", ["001A", "001F"])];
-            assert_eq!(append.batch(0, 0, "[]", &pages).unwrap(), number);
+            assert_eq!(append.batch(0, 0, &[], &pages).unwrap(), number);
             append.commit().unwrap();
         }
         journal.forget_after(2).unwrap();
@@ -126,7 +174,13 @@ mod tests {
         assert!(reader.pages_with("Account", "001G").unwrap().is_empty());
         assert!(reader.pages_with("Contact", "001C").unwrap().is_empty());
         // A cache that was made anew goes on after all that is here.
-        assert_eq!(journal.write_down(9, 0, 0, "[]").unwrap(), 3);
-        assert_eq!(journal.write_down(9, 40, 0, "[]").unwrap(), 41);
+        let command = || KeptCommand {
+            kind: "reload".to_owned(),
+            version: 1,
+            body: "{}".to_owned(),
+        };
+        assert_eq!(journal.write_down(9, 0, 0, command()).unwrap(), 3);
+        assert_eq!(journal.write_down(9, 40, 0, command()).unwrap(), 41);
+        assert_eq!(reader.batch(41).unwrap().unwrap().commands, [command()]);
     }
 }

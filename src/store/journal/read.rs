@@ -8,8 +8,9 @@ use crate::model::clock::Millis;
 use crate::store::database::{self, OpenError};
 use crate::store::journal::KIND;
 use crate::store::journal::forget::{self, Reach};
+use crate::store::journal::log::KeptCommand;
 
-/// Largest page that is unpacked; the door takes none that is near it.
+/// Largest page that is unpacked; none that is taken comes near it.
 const PAGE_BYTES_MAX: usize = 256 << 20;
 
 /// An event as it is kept.
@@ -28,7 +29,7 @@ pub struct Kept {
     pub redacted: Vec<String>,
 }
 
-/// What went through the door in one transaction.
+/// What was applied in one transaction.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct KeptBatch {
     pub number: i64,
@@ -36,8 +37,7 @@ pub struct KeptBatch {
     /// The newest revision before it.
     pub rev: i64,
     pub last_event: i64,
-    /// The door's own notes.
-    pub works: String,
+    pub commands: Vec<KeptCommand>,
 }
 
 /// Whole rows that the org answered.
@@ -45,7 +45,8 @@ pub struct KeptBatch {
 pub struct KeptPage {
     pub number: i64,
     pub batch: i64,
-    pub work: usize,
+    /// The place in its batch of the command that it belongs to.
+    pub command: usize,
     pub object: String,
     pub kind: String,
     pub taken_at: Millis,
@@ -77,8 +78,8 @@ pub fn unpack(packed: &[u8]) -> Option<Vec<u8>> {
 
 const EVENT: &str = "select event.number, topic.name, replay_id, ordinal, event_id, schema_id, received_at, payload, \
      redacted from event join topic on topic.number = event.topic";
-const BATCH: &str = "select number, at, rev, last_event, works from batch";
-const PAGE: &str = "select number, batch, work, object, kind, taken_at, first_id, last_id, packed \
+const BATCH: &str = "select number, at, rev, last_event from batch";
+const PAGE: &str = "select number, batch, command, object, kind, taken_at, first_id, last_id, packed \
      from page join body on body.page = page.number";
 
 fn event(row: &Row<'_>) -> rusqlite::Result<Kept> {
@@ -107,7 +108,15 @@ fn batch(row: &Row<'_>) -> rusqlite::Result<KeptBatch> {
         at: row.get(1)?,
         rev: row.get(2)?,
         last_event: row.get(3)?,
-        works: row.get(4)?,
+        commands: Vec::new(),
+    })
+}
+
+fn command(row: &Row<'_>) -> rusqlite::Result<KeptCommand> {
+    Ok(KeptCommand {
+        kind: row.get(0)?,
+        version: row.get(1)?,
+        body: row.get(2)?,
     })
 }
 
@@ -115,7 +124,7 @@ fn page(row: &Row<'_>) -> rusqlite::Result<KeptPage> {
     Ok(KeptPage {
         number: row.get(0)?,
         batch: row.get(1)?,
-        work: usize::try_from(row.get::<_, i64>(2)?).unwrap_or(usize::MAX),
+        command: usize::try_from(row.get::<_, i64>(2)?).unwrap_or(usize::MAX),
         object: row.get(3)?,
         kind: row.get(4)?,
         taken_at: row.get(5)?,
@@ -274,37 +283,53 @@ impl JournalReader {
 
     /// Batches from a number on, the oldest first.
     pub fn batches(&self, from: i64, limit: usize) -> rusqlite::Result<Vec<KeptBatch>> {
-        self.connection
-            .prepare_cached(&format!("{BATCH} where number >= ?1 order by number limit ?2"))?
-            .query_map(params![from, bound(limit)], batch)?
-            .collect()
+        self.filled(
+            &format!("{BATCH} where number >= ?1 order by number limit ?2"),
+            params![from, bound(limit)],
+        )
     }
 
     pub fn batch(&self, number: i64) -> rusqlite::Result<Option<KeptBatch>> {
-        self.connection
-            .prepare_cached(&format!("{BATCH} where number = ?1"))?
-            .query_row([number], batch)
-            .optional()
+        let mut found = self.filled(&format!("{BATCH} where number = ?1"), [number])?;
+        Ok(found.pop())
     }
 
-    /// Batches from a number on whose notes contain this text.
-    pub fn batches_with(&self, from: i64, text: &str) -> rusqlite::Result<Vec<KeptBatch>> {
-        self.connection
-            .prepare_cached(&format!(
-                "{BATCH} where number >= ?1 and instr(works, ?2) > 0 order by number"
-            ))?
-            .query_map(params![from, text], batch)?
-            .collect()
+    /// Batches from a number on that have a command of this kind, the oldest first.
+    pub fn batches_with(&self, from: i64, kind: &str) -> rusqlite::Result<Vec<KeptBatch>> {
+        self.filled(
+            &format!(
+                "{BATCH} where number in (select batch from command where kind = ?2 and batch >= ?1) order by number"
+            ),
+            params![from, kind],
+        )
     }
 
-    /// The newest batch before a number whose notes begin like this.
-    pub fn batch_before(&self, number: i64, begins: &str) -> rusqlite::Result<Option<KeptBatch>> {
-        self.connection
-            .prepare_cached(&format!(
-                "{BATCH} where number < ?1 and substr(works, 1, length(?2)) = ?2 order by number desc limit 1"
-            ))?
-            .query_row(params![number, begins], batch)
-            .optional()
+    /// The newest batch before a number that has a command of this kind.
+    pub fn batch_before(&self, number: i64, kind: &str) -> rusqlite::Result<Option<KeptBatch>> {
+        let mut found = self.filled(
+            &format!(
+                "{BATCH} where number = (select max(batch) from command where kind = ?2 and batch < ?1)"
+            ),
+            params![number, kind],
+        )?;
+        Ok(found.pop())
+    }
+
+    fn filled(&self, sql: &str, params: impl rusqlite::Params) -> rusqlite::Result<Vec<KeptBatch>> {
+        let mut batches = self
+            .connection
+            .prepare_cached(sql)?
+            .query_map(params, batch)?
+            .collect::<rusqlite::Result<Vec<_>>>()?;
+        let mut commands = self
+            .connection
+            .prepare_cached("select kind, version, body from command where batch = ?1 order by place")?;
+        for batch in &mut batches {
+            batch.commands = commands
+                .query_map([batch.number], command)?
+                .collect::<rusqlite::Result<_>>()?;
+        }
+        Ok(batches)
     }
 
     /// The batch that brought an event, and where it is not known the newest.
@@ -348,6 +373,6 @@ impl JournalReader {
     }
 }
 
-fn bound(limit: usize) -> i64 {
+pub(super) fn bound(limit: usize) -> i64 {
     i64::try_from(limit).unwrap_or(i64::MAX)
 }

@@ -216,7 +216,16 @@ const JOURNAL: &[(&str, Columns)] = &[
             ("at", Nothing),
             ("rev", Nothing),
             ("last_event", Nothing),
-            ("works", Id(BATCH)),
+        ],
+    ),
+    (
+        "command",
+        &[
+            ("batch", Nothing),
+            ("place", Nothing),
+            ("kind", Nothing),
+            ("version", Nothing),
+            ("body", Id(BATCH)),
         ],
     ),
     (
@@ -224,7 +233,7 @@ const JOURNAL: &[(&str, Columns)] = &[
         &[
             ("number", Nothing),
             ("batch", Nothing),
-            ("work", Nothing),
+            ("command", Nothing),
             ("object", Nothing),
             ("kind", Nothing),
             ("taken_at", Nothing),

@@ -16,19 +16,11 @@ pub struct Keep {
     pub bytes: i64,
 }
 
-/// How the notes of starts begin: of any, of one with an empty cache, and of one that is none any more.
-#[derive(Clone, Copy, Debug)]
-pub struct Starts {
-    pub begin: &'static str,
-    pub fresh: &'static str,
-    pub not_fresh: &'static str,
-}
-
 impl Forgetting {
     /// Removes the oldest batches, with their pages and events, where they are too old or all is too much; whether
     /// there may be more. The newest start of what is removed stays, since what comes after is read by it; that it was
     /// the first is taken from it, for what followed is gone.
-    pub fn prune(&mut self, keep: Keep, starts: &Starts, now: Millis) -> rusqlite::Result<bool> {
+    pub fn prune(&mut self, keep: Keep, now: Millis) -> rusqlite::Result<bool> {
         let too_much = used_bytes(&self.connection)? > keep.bytes;
         let Some(oldest) = keep.millis.map(|millis| now - millis).or(too_much.then_some(0)) else {
             return Ok(false);
@@ -59,14 +51,20 @@ impl Forgetting {
             [batch],
         )?;
         transaction.execute("delete from page where batch <= ?1", [batch])?;
-        transaction.execute(
-            "delete from batch where number <= ?1 and number <> coalesce((select max(number) from batch \
-             where number <= ?1 and substr(works, 1, length(?2)) = ?2), 0)",
-            params![batch, starts.begin],
+        let start = transaction.query_row(
+            "select coalesce(max(batch), 0) from command where kind = 'start' and batch <= ?1",
+            [batch],
+            |row| row.get::<_, i64>(0),
         )?;
+        for sql in [
+            "delete from command where batch <= ?1 and batch <> ?2",
+            "delete from batch where number <= ?1 and number <> ?2",
+        ] {
+            transaction.execute(sql, [batch, start])?;
+        }
         transaction.execute(
-            "update batch set works = replace(works, ?2, ?3) where number <= ?1",
-            params![batch, starts.fresh, starts.not_fresh],
+            "update command set body = json_set(body, '$.fresh', json('false')) where batch = ?1 and kind = 'start'",
+            [start],
         )?;
         transaction.execute("delete from event where number <= ?1", [event])?;
         for (name, value) in [
