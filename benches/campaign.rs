@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use storesync::inbound::command::{Command, Events};
+use storesync::inbound::command::{Command, Events, Schema};
 use storesync::model::change::RawEvent;
 use storesync::model::clock::Clock;
 use storesync::model::row::Table;
@@ -117,7 +117,7 @@ fn send(door: &Door, events: Vec<RawEvent>) {
     let events = Events {
         topic: TOPIC.into(),
         events: events.into(),
-        schemas: vec![(fixture::SCHEMA_ID.to_owned(), fixture::SCHEMA.to_owned())],
+        schemas: vec![Schema::from((fixture::SCHEMA_ID.to_owned(), fixture::SCHEMA.to_owned()))],
         ..Events::default()
     };
     drop(door.begin(Command::Events(events)));

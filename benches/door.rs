@@ -6,6 +6,7 @@ use std::thread::JoinHandle;
 use bytes::Bytes;
 use storesync::inbound::apply::{self, Bells, Outcome, Queue};
 use storesync::inbound::command::{Command, Events, Packed, Page, Schema};
+use storesync::inbound::prepare;
 use storesync::model::change::RawEvent;
 use storesync::model::clock::Clock;
 use storesync::model::row::{Column, ColumnKind, Table};
@@ -60,14 +61,14 @@ impl Door {
     pub fn open(dir: &Path, table: &Table) -> Self {
         let mut cache = Cache::open(dir).expect("a cache");
         let journal = Journal::open(dir).expect("a journal");
-        cache.ensure_object(table, true, 0).expect("a table");
+        prepare::mirror(&mut cache, &[table.clone().into()], 0).expect("a table");
         let bells = Bells::new(cache.rev());
         let (queue, requests) = apply::queue();
-        let (planned, rung) = (vec![table.clone().into()], bells.clone());
+        let rung = bells.clone();
         let stop = CancellationToken::new();
         let (state_dir, stopped) = (dir.to_owned(), stop.clone());
         let threads = vec![
-            std::thread::spawn(move || apply::run(cache, journal, &planned, requests, &Clock::System, &rung)),
+            std::thread::spawn(move || apply::run(cache, journal, requests, &Clock::System, &rung)),
             std::thread::spawn(move || checkpoint::run(&state_dir, &Files::default(), &stopped, || ())),
         ];
         Self {
@@ -144,10 +145,7 @@ impl Door {
             watermark: 0,
             asked: None,
         });
-        match begun {
-            Outcome::Load(load) => load.run,
-            other => panic!("a load began with {other:?}"),
-        }
+        begun.load().expect("a load").run
     }
 }
 

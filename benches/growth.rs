@@ -10,7 +10,6 @@ use bytes::Bytes;
 use storesync::inbound::command::{Command, Page};
 use storesync::store::reader::Reader;
 use storesync::store::storefront::{Found, objects};
-use tokio::sync::oneshot;
 
 use crate::apply::responses;
 use crate::door::{self, Door};

@@ -1,21 +1,22 @@
-//! Any bytes as a page of CSV, through the real door into a real file: rows or a sentence, and never a panic. Rows
+//! Any bytes as a page of CSV, through the real apply stage into a real file: rows or a sentence, and never a panic. Rows
 //! that are stored are there to be read.
 
 use std::thread::JoinHandle;
 
 use bytes::Bytes;
-use storesync::inbound::apply::{self, Bells, Work};
+use storesync::inbound::apply::{self, Bells, Outcome, Queue};
+use storesync::inbound::command::{Command, Page};
+use storesync::inbound::prepare;
 use storesync::model::clock::Clock;
 use storesync::model::row::{Column, ColumnKind, Table};
 use storesync::store::cache::Cache;
 use storesync::store::journal::Journal;
 use storesync::store::reader::Reader;
 use storesync::store::storefront::objects::{self, Listed, Selection};
-use tokio::sync::{mpsc, oneshot};
 
 /// An apply stage at work in a folder of its own, a load begun.
 pub struct Door {
-    work: Option<mpsc::Sender<Work>>,
+    queue: Option<Queue>,
     thread: Option<JoinHandle<anyhow::Result<()>>>,
     reader: Reader,
     run: u64,
@@ -27,40 +28,35 @@ impl Door {
         let dir = tempfile::tempdir().expect("a folder");
         let mut cache = Cache::open(dir.path()).expect("a cache");
         let journal = Journal::open(dir.path()).expect("a journal");
-        let table = table();
-        cache.ensure_object(&table, true, 0).expect("a table");
-        let (work, queue) = mpsc::channel(apply::QUEUE_MAX);
+        prepare::mirror(&mut cache, &[table().into()], 0).expect("a table");
+        let (queue, requests) = apply::queue();
         let bells = Bells::new(cache.rev());
-        let thread = std::thread::spawn(move || {
-            apply::run(cache, journal, &[table.into()], queue, &Clock::System, &bells)
-        });
+        let thread = std::thread::spawn(move || apply::run(cache, journal, requests, &Clock::System, &bells));
         let mut door = Self {
-            work: Some(work),
+            queue: Some(queue),
             thread: Some(thread),
             reader: Reader::new(dir.path()),
             run: 0,
             _dir: dir,
         };
-        let load = door.ask(|done| Work::BeginLoad {
+        let begun = door.apply(Command::BeginLoad {
             object: OBJECT.to_owned(),
             watermark: 0,
             asked: None,
-            done,
         });
-        door.run = load.run;
+        door.run = begun.load().expect("a load").run;
         door
     }
 
     pub fn feed(&self, page: &[u8]) {
-        let written = self.ask(|done| Work::Page {
+        let outcome = self.apply(Command::Page(Page {
             object: OBJECT.to_owned(),
             run: self.run,
-            csv: Bytes::copy_from_slice(page),
+            csv: Some(Bytes::copy_from_slice(page)),
             packed: None,
             place: None,
-            done,
-        });
-        match written {
+        }));
+        match outcome.written().expect("an outcome of a page") {
             Ok(rows) => self.read_back(rows),
             Err(sentence) => assert!(!sentence.is_empty()),
         }
@@ -83,17 +79,16 @@ impl Door {
         }
     }
 
-    fn ask<T>(&self, make: impl FnOnce(oneshot::Sender<T>) -> Work) -> T {
-        let (done, answer) = oneshot::channel();
-        let work = self.work.as_ref().expect("it is open");
-        work.blocking_send(make(done)).expect("apply runs");
-        answer.blocking_recv().expect("apply answers")
+    fn apply(&self, command: Command) -> Outcome {
+        let queue = self.queue.as_ref().expect("it is open");
+        let outcome = queue.begin_blocking(command).expect("apply runs");
+        outcome.blocking_recv().expect("apply answers")
     }
 }
 
 impl Drop for Door {
     fn drop(&mut self) {
-        drop(self.work.take());
+        drop(self.queue.take());
         if let Some(thread) = self.thread.take() {
             thread.join().expect("no panic").expect("no error");
         }

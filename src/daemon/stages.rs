@@ -199,9 +199,9 @@ pub(super) fn start(stages: &mut Stages, world: World, plan: Plan, cache: Cache,
         ..
     } = world;
     let (queue, requests) = apply::queue();
-    let (planned, door_clock, door_bells) = (plan.objects.clone(), clock.clone(), bells.clone());
+    let (door_clock, door_bells) = (clock.clone(), bells.clone());
     stages.spawn_blocking(move || {
-        let applied = apply::run(cache, journal, &planned, requests, &door_clock, &door_bells);
+        let applied = apply::run(cache, journal, requests, &door_clock, &door_bells);
         ("apply", applied)
     });
     tend(stages, &config, &clock, &files, &stop);

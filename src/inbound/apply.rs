@@ -31,12 +31,12 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
+use rusqlite::Connection;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::config::ObjectRules;
 use crate::inbound::apply::prove::Proofs;
 use crate::inbound::apply::record::Record;
-use crate::inbound::apply::rows::NotKept;
 use crate::inbound::apply::schemas::Schemas;
 use crate::inbound::apply::writer::JournalWriter;
 use crate::inbound::command::{Command, Page, Rows, Schema, Source};
@@ -46,7 +46,7 @@ use crate::model::clock::{Clock, Millis, Moment};
 use crate::model::trouble::Failing;
 use crate::store::cache::cursors::{self, Cursor};
 use crate::store::cache::loads::{self, Load};
-use crate::store::cache::repairs::{self, Kind};
+use crate::store::cache::mirrored::{self, Reading};
 use crate::store::cache::rows::Mirror;
 use crate::store::cache::{Batch, Cache, State, objects};
 use crate::store::journal::Journal;
@@ -131,6 +131,28 @@ impl Mirrored {
         }
     }
 
+    /// As far as the file says that it is.
+    fn stored(connection: &Connection, mirror: Mirror, planned: &Planned) -> rusqlite::Result<Self> {
+        let object = &planned.table.object;
+        let state = objects::object(connection, object)?.map(|object| object.state);
+        let under_way = loads::load(connection, object)?;
+        let phase = match (state, under_way) {
+            (Some(State::Loading | State::Reload), Some(progress)) => Phase::Loading {
+                load: progress.load,
+                again: progress.again,
+            },
+            (Some(State::Live | State::Reload), _) => Phase::Settled,
+            (Some(State::Waiting | State::Loading) | None, _) => Phase::Unloaded,
+        };
+        let Reading { read_at, catching_up } = mirrored::reading(connection, object)?;
+        Ok(Self {
+            phase,
+            read_at,
+            catching_up,
+            ..Self::new(mirror, planned)
+        })
+    }
+
     /// Whether pages that were read some time ago may still arrive.
     fn is_being_read(&self) -> bool {
         matches!(self.phase, Phase::Loading { .. }) || self.catching_up.is_some()
@@ -159,7 +181,6 @@ pub(in crate::inbound) struct World {
     /// The same moment by both clocks; in a replay, none.
     moment: Moment,
     proofs: Proofs,
-    runs: u64,
     ledger_rings: bool,
     tally: tally::Tally,
 }
@@ -183,15 +204,13 @@ const CACHE: &str = "the cache cannot be written: check the space left on the di
 pub fn run(
     mut cache: Cache,
     journal: Journal,
-    planned: &[Planned],
     requests: mpsc::Receiver<Request>,
     clock: &Clock,
     bells: &Bells,
 ) -> anyhow::Result<()> {
     // The journal's thread is begun after this and yields as well.
     priority::yield_to_readers();
-    let schemas: Vec<Schema> = journal.schemas()?.into_iter().map(Schema::from).collect();
-    let world = World::new(&mut cache, &schemas, planned)?;
+    let world = World::new(&mut cache)?;
     let keeps_rows = journal.keeps_rows();
     std::thread::scope(|scope| {
         let journal = JournalWriter::start(scope, journal)
@@ -271,63 +290,47 @@ fn drain(first: Request, requests: &mut mpsc::Receiver<Request>) -> (Vec<Command
 }
 
 impl World {
-    pub(in crate::inbound) fn new(
-        cache: &mut Cache,
-        schemas: &[Schema],
-        planned: &[Planned],
-    ) -> anyhow::Result<Self> {
+    /// As the file has it: what another one decided by, this one decides by.
+    pub(in crate::inbound) fn new(cache: &mut Cache) -> anyhow::Result<Self> {
         let mut world = Self {
-            objects: Vec::with_capacity(planned.len()),
-            by_name: HashMap::with_capacity(planned.len()),
+            objects: Vec::new(),
+            by_name: HashMap::new(),
             schemas: Schemas::default(),
             cursors: HashMap::new(),
             now: 0,
             moment: Moment::default(),
             proofs: Proofs::default(),
-            runs: 0,
             ledger_rings: false,
             tally: tally::Tally::default(),
         };
-        for planned in planned {
-            let object = &planned.table.object;
+        for json in mirrored::planned(cache.connection())? {
+            let planned: Planned =
+                serde_json::from_str(&json).context("what the cache says of an object cannot be read")?;
             let mirror = cache.mirror(planned.table.clone());
-            let mut mirrored = Mirrored::new(mirror, planned);
-            let stored = objects::object(cache.connection(), object)?;
-            mirrored.read_at = stored.as_ref().and_then(|object| object.watermark);
-            let state = stored.map(|object| object.state);
-            let under_way = loads::load(cache.connection(), object)?;
-            mirrored.phase = match (state, under_way) {
-                (Some(State::Loading | State::Reload), Some(progress)) => Phase::Loading {
-                    load: progress.load,
-                    again: false,
-                },
-                (Some(State::Live | State::Reload), _) => Phase::Settled,
-                (Some(State::Waiting | State::Loading) | None, _) => Phase::Unloaded,
-            };
-            world.by_name.insert(object.clone(), world.objects.len());
-            world.objects.push(mirrored);
+            world.take_up(Mirrored::stored(cache.connection(), mirror, &planned)?);
         }
         world.link();
-        world.take_up(cache)?;
-        world.learn(schemas);
+        for cursor in cursors::cursors(cache.connection())? {
+            world.cursors.insert(cursor.topic.clone(), cursor);
+        }
+        let schemas: Vec<Schema> = mirrored::schemas(cache.connection())?
+            .into_iter()
+            .map(Schema::from)
+            .collect();
+        world.learn(&schemas);
         Ok(world)
     }
 
-    /// What was under way when the last process ended.
-    fn take_up(&mut self, cache: &Cache) -> anyhow::Result<()> {
-        let connection = cache.connection();
-        for cursor in cursors::cursors(connection)? {
-            self.cursors.insert(cursor.topic.clone(), cursor);
-        }
-        for progress in loads::loads(connection)? {
-            self.runs = self.runs.max(progress.load.run);
-        }
-        for entry in repairs::open(connection, Kind::CatchUp, usize::MAX)? {
-            if let Some(index) = self.by_name.get(&entry.object) {
-                self.objects[*index].catching_up = Some(0);
-            }
-        }
-        Ok(())
+    pub(in crate::inbound) fn mirrors_anything(&self) -> bool {
+        !self.objects.is_empty()
+    }
+
+    /// Mirrors one object more. Its number.
+    fn take_up(&mut self, mirrored: Mirrored) -> usize {
+        let index = self.objects.len();
+        self.by_name.insert(mirrored.mirror.table.object.clone(), index);
+        self.objects.push(mirrored);
+        index
     }
 
     fn learn<'s>(&mut self, schemas: impl IntoIterator<Item = &'s Schema>) {
@@ -415,24 +418,14 @@ impl World {
                 object,
                 read_rev,
                 rows,
-            } => {
-                let rows = rows.as_ref().ok_or_else(|| NotKept(object.clone()))?;
-                self.repaired(batch, object, *read_rev, rows)?;
-            }
-            Command::Lost { topic, objects } => {
-                for object in objects {
-                    self.lost(batch, topic, object)?;
-                }
-            }
+            } => self.repaired(batch, object, *read_rev, rows.as_deref())?,
+            Command::Lost { topic, objects } => self.lost(batch, topic, objects)?,
             Command::CaughtUp {
                 object,
                 number,
                 rows,
                 asked,
-            } => {
-                self.caught_up(batch, object, *number, *rows)?;
-                self.read_since(batch, object, *asked)?;
-            }
+            } => self.caught_up(batch, object, *number, *rows, *asked)?,
             Command::Compared {
                 object,
                 number,
@@ -440,11 +433,7 @@ impl World {
                 before,
                 differing,
             } => self.compared(batch, object, *number, (*rows, *before), differing)?,
-            Command::Failed { numbers, error } => {
-                for number in numbers {
-                    batch.fail_repair(*number, error)?;
-                }
-            }
+            Command::Failed { numbers, error } => batch.fail_repairs(numbers, error)?,
             Command::ReadAgain { object, ids, reason } => self.read_again(batch, object, ids, reason)?,
             Command::Reload { object, reason } => self.reload(batch, object, reason)?,
             Command::Removal { object, decision } => self.removal(batch, object, *decision)?,

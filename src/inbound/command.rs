@@ -318,3 +318,143 @@ impl From<Schema> for String {
 fn is_false(flag: &bool) -> bool {
     !flag
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::row::Table;
+
+    #[allow(clippy::too_many_lines, reason = "one of each")]
+    fn one_of_each() -> Vec<Command> {
+        let object = || "Account".to_owned();
+        let planned = Planned::from(Table {
+            object: object(),
+            name: "account".to_owned(),
+            columns: Vec::new(),
+        });
+        let found = Found {
+            org_id: "00D000000000001EAA".to_owned(),
+            instance_url: "https://a.my.salesforce.com".to_owned(),
+            instance_name: None,
+            names: vec![object()],
+            objects: vec![planned.clone()],
+            channels: vec!["/data/ChangeEvents".to_owned()],
+        };
+        vec![
+            Command::Start(Start {
+                fresh: true,
+                schemas: vec!["s1".to_owned()],
+                found: Box::new(found),
+            }),
+            Command::Events(Events {
+                topic: "/data/ChangeEvents".into(),
+                runs: vec![(7, 2)],
+                schemas: vec![Schema::from("s1".to_owned())],
+                restart: true,
+                latest: ReplayId::from_hex("00ff"),
+                ..Events::default()
+            }),
+            Command::Lost {
+                topic: "/data/ChangeEvents".into(),
+                objects: vec![object()],
+            },
+            Command::BeginLoad {
+                object: object(),
+                watermark: 5,
+                asked: None,
+            },
+            Command::Page(Page {
+                object: object(),
+                run: 3,
+                place: None,
+                csv: None,
+                packed: None,
+            }),
+            Command::rows(object(), Source::CatchUp { read_rev: 9 }, Vec::new()),
+            Command::FinishLoad {
+                object: object(),
+                run: 3,
+                rows: Some(4),
+                answer: Some(Answer::default()),
+            },
+            Command::Removal {
+                object: object(),
+                decision: Decision::Back { looked_at: 8 },
+            },
+            Command::Repaired {
+                object: object(),
+                read_rev: 9,
+                rows: None,
+            },
+            Command::CaughtUp {
+                object: object(),
+                number: 2,
+                rows: 1,
+                asked: None,
+            },
+            Command::Compared {
+                object: object(),
+                number: Some(2),
+                rows: 1,
+                before: 0,
+                differing: vec![("001000000000001AAA".to_owned(), "Name".into())],
+            },
+            Command::Failed {
+                numbers: vec![2],
+                error: "the org is away".to_owned(),
+            },
+            Command::ReadAgain {
+                object: object(),
+                ids: vec!["001000000000001AAA".to_owned()],
+                reason: "asked for".into(),
+            },
+            Command::Reload {
+                object: object(),
+                reason: "asked for".into(),
+            },
+            Command::Changed { planned },
+            Command::Moved {
+                instance_url: "https://b.my.salesforce.com".to_owned(),
+            },
+            Command::ObjectProblem {
+                object: object(),
+                problem: Some("hidden".to_owned()),
+            },
+            Command::ChannelProblem {
+                topic: "/data/ChangeEvents".into(),
+                problem: None,
+            },
+            Command::ForgetApplied {},
+        ]
+    }
+
+    #[test]
+    fn the_journal_gives_every_command_as_it_was() {
+        for command in one_of_each() {
+            let kept = command.to_kept().unwrap();
+            let again = Command::from_kept(&kept).unwrap();
+            assert_eq!(format!("{again:?}"), format!("{command:?}"), "{kept:?}");
+        }
+        let kinds: Vec<String> = one_of_each()
+            .iter()
+            .map(|command| command.to_kept().unwrap().kind)
+            .collect();
+        assert_eq!((kinds[0].as_str(), kinds[14].as_str()), (START, CHANGED));
+    }
+
+    #[test]
+    fn a_form_that_is_not_known_is_refused() {
+        let kept = |kind: &str, version, body: &str| KeptCommand {
+            kind: kind.to_owned(),
+            version,
+            body: body.to_owned(),
+        };
+        let refused = |kept: &KeptCommand| format!("{:#}", Command::from_kept(kept).unwrap_err());
+        let newer = refused(&kept("reload", VERSION + 1, "{}"));
+        assert!(newer.contains("a command reload has the form 2"), "{newer}");
+        let unknown = refused(&kept("explode", VERSION, "{}"));
+        assert!(unknown.contains("a command explode cannot be read"), "{unknown}");
+        let damaged = refused(&kept("reload", VERSION, "{"));
+        assert!(damaged.contains("a command reload is no JSON"), "{damaged}");
+    }
+}

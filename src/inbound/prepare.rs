@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::config;
 use crate::inbound::apply::record;
+use crate::inbound::command::Schema;
 use crate::inbound::mapping;
 use crate::model::change::ReplayId;
 use crate::model::clock::Millis;
@@ -21,7 +22,7 @@ use crate::salesforce::setup::region;
 use crate::salesforce::{Error, Org};
 use crate::store::cache::fields::Evolved;
 use crate::store::cache::repairs::{Entry, Kind, reason};
-use crate::store::cache::{Cache, State, cursors, objects};
+use crate::store::cache::{Batch, Cache, State, cursors, objects};
 use crate::store::journal::Journal;
 
 /// Questions asked of the org at a time.
@@ -210,8 +211,9 @@ pub async fn prepare(
         objects,
         channels: config.channels.clone(),
     };
+    let schemas: Vec<Schema> = journal.schemas()?.into_iter().map(Schema::from).collect();
     let number = record::start(journal, cache, &found, now)?;
-    let channels = establish(cache, &found, number, now)?;
+    let channels = establish(cache, &found, &schemas, number, now)?;
     let objects = found.objects;
     let streamed = objects.iter().filter(|planned| planned.streamed).count();
     tracing::info!(
@@ -221,7 +223,7 @@ pub async fn prepare(
         objects.len(),
         objects.len() - streamed
     );
-    let schema_ids = journal.schemas()?.into_iter().map(|(id, _)| id).collect();
+    let schema_ids = schemas.into_iter().map(|schema| schema.id).collect();
     Ok(Plan {
         objects,
         channels,
@@ -229,43 +231,63 @@ pub async fn prepare(
     })
 }
 
-/// Brings the cache in line with what the org said; `number` is the batch of the journal that says it. A replay
-/// does it again.
+/// Applies a start: brings the cache in line with what the org said, in one transaction. `number` is the batch of the
+/// journal that says it. A replay does it again.
 pub(super) fn establish(
     cache: &mut Cache,
     found: &Found,
+    schemas: &[Schema],
     number: i64,
     now: Millis,
 ) -> anyhow::Result<Vec<Channel>> {
-    cache.claim_org(&found.org_id)?;
-    if let Some(before) = cache.claim_instance(&found.instance_url, now)? {
+    let mut batch = cache.batch()?;
+    batch.is_batch(number);
+    batch.claim_org(&found.org_id)?;
+    if let Some(before) = batch.claim_instance(&found.instance_url, now)? {
         tracing::warn!(
             "the org answers from {} and no longer from {before}: every object will be compared with it",
             found.instance_url
         );
     }
-    follow_rules(cache, &found.objects, now)?;
-    for planned in &found.objects {
-        let (_, evolved) = cache.ensure_object(&planned.table, planned.streamed, now)?;
-        tell(&planned.table.object, &evolved);
-    }
-    let hidden = hidden(cache, &found.names, &found.objects)?;
+    follow_rules(&mut batch, &found.objects, now)?;
+    take_up(&mut batch, &found.objects, now)?;
+    let hidden = hidden(&mut batch, &found.names, &found.objects)?;
     let shown = found.objects.iter().map(|planned| planned.table.object.as_str());
     let kept: Vec<&str> = shown.chain(hidden.iter().map(String::as_str)).collect();
-    for gone in cache.forget_objects_except(&kept)? {
+    for gone in batch.forget_objects_except(&kept)? {
         tracing::warn!(object = %gone, "{gone} is no longer mirrored; its table stays as it is");
     }
-    let channels = channels(cache, found, now)?;
-    let mut batch = cache.batch()?;
-    batch.is_batch(number);
+    let channels = channels(&mut batch, found, now)?;
+    for schema in schemas {
+        batch.keep_schema(&schema.id, &schema.json)?;
+    }
     batch.note_instance_name(found.instance_name.as_deref())?;
     batch.commit()?;
     Ok(channels)
 }
 
-/// What the configuration leaves out goes, and what was read by another condition is read again.
-fn follow_rules(cache: &mut Cache, objects: &[Planned], now: Millis) -> anyhow::Result<()> {
+/// Makes the tables of objects, and notes that these and no others are mirrored.
+fn take_up(batch: &mut Batch<'_>, objects: &[Planned], now: Millis) -> anyhow::Result<()> {
+    batch.forget_planned()?;
+    for planned in objects {
+        let object = &planned.table.object;
+        let (_, evolved) = batch.ensure_object(&planned.table, planned.streamed, now)?;
+        tell(object, &evolved);
+        batch.plan(object, &serde_json::to_string(planned)?)?;
+    }
+    Ok(())
+}
+
+/// Makes a cache mirror these objects without an org, for an apply stage that is driven by hand.
+pub fn mirror(cache: &mut Cache, objects: &[Planned], now: Millis) -> anyhow::Result<()> {
     let mut batch = cache.batch()?;
+    take_up(&mut batch, objects, now)?;
+    batch.commit()?;
+    Ok(())
+}
+
+/// What the configuration leaves out goes, and what was read by another condition is read again.
+fn follow_rules(batch: &mut Batch<'_>, objects: &[Planned], now: Millis) -> anyhow::Result<()> {
     for planned in objects {
         let object = &planned.table.object;
         tell_left_out(object, &batch.leave_out(&planned.table, &planned.left_out)?);
@@ -275,7 +297,6 @@ fn follow_rules(cache: &mut Cache, objects: &[Planned], now: Millis) -> anyhow::
             tracing::warn!(%object, "{object} will be read again as a whole: {reason}");
         }
     }
-    batch.commit()?;
     Ok(())
 }
 
@@ -289,20 +310,18 @@ pub(super) fn tell_left_out(object: &str, left_out: &[String]) {
 
 /// Objects that are to be mirrored and once were, and that the org does not show now: their rows stay, and the
 /// status says why they stand still.
-fn hidden(cache: &mut Cache, names: &[String], shown: &[Planned]) -> anyhow::Result<Vec<String>> {
+fn hidden(batch: &mut Batch<'_>, names: &[String], shown: &[Planned]) -> anyhow::Result<Vec<String>> {
     let is_shown = |object: &str| shown.iter().any(|planned| planned.table.object == object);
     let wanted = |object: &str| names.iter().any(|name| name.eq_ignore_ascii_case(object));
-    let hidden: Vec<String> = objects::objects(cache.connection())?
+    let hidden: Vec<String> = objects::objects(batch.connection())?
         .into_iter()
         .filter(|state| matches!(state.state, State::Live | State::Reload))
         .map(|state| state.object)
         .filter(|object| wanted(object) && !is_shown(object))
         .collect();
-    let mut batch = cache.batch()?;
     for object in &hidden {
         batch.set_object_problem(object, Some(HIDDEN))?;
     }
-    batch.commit()?;
     Ok(hidden)
 }
 
@@ -416,7 +435,7 @@ fn carries(channel: &str, topic: &str) -> bool {
 
 /// The channels that carry anything mirrored. One whose position was never stored, though objects that it carries
 /// are loaded, has them read again: what changed before is not known.
-fn channels(cache: &mut Cache, found: &Found, now: Millis) -> anyhow::Result<Vec<Channel>> {
+fn channels(batch: &mut Batch<'_>, found: &Found, now: Millis) -> anyhow::Result<Vec<Channel>> {
     let mut channels = Vec::new();
     for topic in &found.channels {
         let carried = found
@@ -428,9 +447,9 @@ fn channels(cache: &mut Cache, found: &Found, now: Millis) -> anyhow::Result<Vec
             tracing::warn!(%topic, "{topic} is not subscribed to: no mirrored object is selected for it in the org");
             continue;
         }
-        let cursor = cursors::cursor(cache.connection(), topic)?;
+        let cursor = cursors::cursor(batch.connection(), topic)?;
         if cursor.is_none() {
-            read_again(cache, topic, &carried, now)?;
+            read_again(batch, topic, &carried, now)?;
         }
         let resume_after = cursor.map(|cursor| cursor.resume_after);
         channels.push(Channel {
@@ -441,15 +460,13 @@ fn channels(cache: &mut Cache, found: &Found, now: Millis) -> anyhow::Result<Vec
     Ok(channels)
 }
 
-fn read_again(cache: &mut Cache, topic: &str, objects: &[String], now: Millis) -> anyhow::Result<()> {
+fn read_again(batch: &mut Batch<'_>, topic: &str, objects: &[String], now: Millis) -> anyhow::Result<()> {
     let reason = format!("the position on {topic} was never stored");
-    let mut batch = cache.batch()?;
     for object in objects {
         if batch.mark_reload(object)? {
             batch.open_repair(&Entry::object(Kind::Reload, object, &reason), now)?;
         }
     }
-    batch.commit()?;
     Ok(())
 }
 

@@ -79,6 +79,17 @@ pub struct Span {
     pub only: Only,
     /// No batch after this one: what the cache held when it was looked at.
     pub last_batch: Option<i64>,
+    /// Each command is a transaction of its own, and the memory of the apply stage ends where this says so.
+    pub steps: Option<Memory>,
+}
+
+/// What becomes of the apply stage's memory after a command. All that it decides by is in the cache, so that it makes no
+/// difference.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Memory {
+    Kept,
+    /// The stage is made anew from the file.
+    Forgotten,
 }
 
 impl Span {
@@ -254,16 +265,18 @@ impl Replay<'_> {
     fn begin_before(&mut self, cache: &mut Cache) -> anyhow::Result<()> {
         let before = self.journal.batch_before(self.edges.first_batch, START)?;
         let Some(before) = before else { return Ok(()) };
-        match first_start(&before)? {
-            Some(start) => self.start(cache, &before, start),
-            None => Ok(()),
-        }
+        let Some(mut start) = first_start(&before)? else {
+            return Ok(());
+        };
+        // Also those that came between it and the span.
+        start.schemas = self.journal.schema_ids()?;
+        self.start(cache, &before, start)
     }
 
     fn start(&mut self, cache: &mut Cache, batch: &KeptBatch, start: Start) -> anyhow::Result<()> {
         let known = self.schemas(start.schemas.into_iter().map(Schema::from))?;
-        establish(cache, &start.found, batch.number, batch.at)?;
-        self.world = Some(World::new(cache, &known, &start.found.objects)?);
+        establish(cache, &start.found, &known, batch.number, batch.at)?;
+        self.world = Some(World::new(cache)?);
         Ok(())
     }
 
@@ -293,14 +306,24 @@ impl Replay<'_> {
             .world
             .as_mut()
             .context("the journal begins without a start")?;
-        let recorded = Recorded {
+        let recorded = |commands| Recorded {
             number: batch.number,
             at: batch.at,
             rev: batch.rev,
             is_exact: self.span.is_whole(),
-            commands: chosen,
+            commands,
         };
-        world.replay(cache, recorded)
+        let Some(memory) = self.span.steps else {
+            return world.replay(cache, recorded(chosen));
+        };
+        for command in chosen {
+            world.replay(cache, recorded(vec![command]))?;
+            if memory == Memory::Forgotten {
+                cache.reopen()?;
+                *world = World::new(cache)?;
+            }
+        }
+        Ok(())
     }
 
     /// Gives a command what the journal keeps apart.

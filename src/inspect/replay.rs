@@ -84,6 +84,7 @@ fn span(args: &ReplayArgs) -> Result<Span, NoPoint> {
             record: args.record.clone(),
         },
         last_batch: None,
+        steps: None,
     })
 }
 

@@ -16,6 +16,7 @@ pub mod contrast;
 pub mod cursors;
 pub mod fields;
 pub mod loads;
+pub mod mirrored;
 pub mod objects;
 pub mod proofs;
 pub mod repairs;
@@ -26,7 +27,6 @@ use std::path::{Path, PathBuf};
 
 use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior, params};
 
-use crate::model::clock::Millis;
 use crate::model::row::Table;
 use crate::store::cache::applied::Applied;
 use crate::store::cache::rows::Mirror;
@@ -48,6 +48,7 @@ pub const KIND: Kind = Kind {
         include_str!("migrations/cache_5.sql"),
         include_str!("migrations/cache_6.sql"),
         include_str!("migrations/cache_7.sql"),
+        include_str!("migrations/cache_8.sql"),
     ],
     page_bytes: 2048,
     synchronous: "normal",
@@ -100,6 +101,7 @@ struct Memory {
 pub struct Batch<'c> {
     transaction: Transaction<'c>,
     memory: &'c mut Memory,
+    dir: &'c Path,
 }
 
 /// What the change feed says happened.
@@ -146,6 +148,12 @@ impl Cache {
         })
     }
 
+    /// Forgets what it knows without asking the file.
+    pub fn reopen(&mut self) -> Result<(), OpenError> {
+        *self = Self::open(&self.dir)?;
+        Ok(())
+    }
+
     /// Gives a file a life of its own that has none: one that is served. A replay gives the same file each time.
     pub fn begin_life(&self) -> rusqlite::Result<()> {
         self.connection
@@ -173,29 +181,7 @@ impl Cache {
 
     /// Binds the file to an org, once.
     pub fn claim_org(&self, org_id: &str) -> anyhow::Result<()> {
-        match meta::<String>(&self.connection, "org_id")? {
-            None => {
-                self.connection
-                    .execute("insert into _meta values ('org_id', ?1)", params![org_id])?;
-                Ok(())
-            }
-            Some(stored) if stored == org_id => Ok(()),
-            Some(stored) => Err(OtherOrg {
-                path: self.dir.join(KIND.file_name),
-                stored,
-                found: org_id.to_owned(),
-            }
-            .into()),
-        }
-    }
-
-    /// Notes where the org answers from. Where that has changed, an entry to compare each object with it is
-    /// opened, and the address it had is given.
-    pub fn claim_instance(&mut self, url: &str, now: Millis) -> anyhow::Result<Option<String>> {
-        let mut batch = self.batch()?;
-        let before = batch.claim_instance(url, now)?;
-        batch.commit()?;
-        Ok(before)
+        claim_org(&self.connection, &self.dir, org_id)
     }
 
     /// Prepares for writing rows of a table that [`Cache::ensure_object`] has made.
@@ -213,6 +199,7 @@ impl Cache {
         Ok(Batch {
             transaction,
             memory: &mut self.memory,
+            dir: &self.dir,
         })
     }
 
@@ -231,6 +218,11 @@ impl Batch<'_> {
     /// The newest revision, including those of this batch.
     pub fn rev(&self) -> i64 {
         self.memory.rev
+    }
+
+    /// As [`Cache::claim_org`], within the transaction.
+    pub fn claim_org(&mut self, org_id: &str) -> anyhow::Result<()> {
+        claim_org(&self.transaction, self.dir, org_id)
     }
 
     /// What is written is that batch of the journal.
@@ -295,6 +287,22 @@ impl Batch<'_> {
         statement.raw_bind_parameter(4, change.as_str())?;
         statement.raw_execute()?;
         Ok(self.memory.rev)
+    }
+}
+
+fn claim_org(connection: &Connection, dir: &Path, org_id: &str) -> anyhow::Result<()> {
+    match meta::<String>(connection, "org_id")? {
+        None => {
+            connection.execute("insert into _meta values ('org_id', ?1)", params![org_id])?;
+            Ok(())
+        }
+        Some(stored) if stored == org_id => Ok(()),
+        Some(stored) => Err(OtherOrg {
+            path: dir.join(KIND.file_name),
+            stored,
+            found: org_id.to_owned(),
+        }
+        .into()),
     }
 }
 

@@ -9,11 +9,16 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
+use std::path::Path;
 use std::sync::Mutex;
 
 use fastrand::Rng;
 use serde_json::{Value, json};
+use storesync::inbound::replay::{Memory, Span, replay};
+use storesync::store::cache::Cache;
+use storesync::store::journal::JournalReader;
 
+use crate::engineers::replay::everything;
 use crate::outbound::shopper::{STORES, Shopper, UNSHOWN};
 use crate::privacy::{says_nothing_of, secrets};
 use crate::world::{Daemon, Sandbox, cache, converge, eventually, select, share_of_today};
@@ -76,6 +81,41 @@ fn whatever_happens_the_cache_ends_up_equal_to_the_org() {
     std::thread::scope(|scope| (0..WORLDS).for_each(|_| drop(scope.spawn(worlds))));
     let failed = failed.into_inner().unwrap();
     assert!(failed.is_empty(), "failed with the seeds {failed:?}");
+}
+
+/// The whole journal gives the cache, value for value. It does so as well where the apply stage forgets, after every
+/// command, all that it knows beside the file.
+fn is_what_the_journal_says(state: &Path, diary: &str) {
+    let there = everything(&state.join("cache.db"));
+    let journal = JournalReader::open(state).unwrap();
+    for steps in [None, Some(Memory::Kept), Some(Memory::Forgotten)] {
+        let dir = tempfile::tempdir().unwrap();
+        let mut cache = Cache::open(dir.path()).unwrap();
+        let span = Span {
+            steps,
+            ..Span::default()
+        };
+        replay(&journal, &mut cache, &span).unwrap();
+        drop(cache);
+        let again = everything(&dir.path().join("cache.db"));
+        // In steps, what was applied is remembered by command and not by batch.
+        let is_same = |row: &&String| steps.is_some() && row.starts_with("_applied_event:");
+        let differing = |one: &[String], other: &[String]| {
+            let rows = one.iter().filter(|row| !is_same(row));
+            let rows = rows.filter(|row| other.binary_search(row).is_err());
+            rows.take(10).cloned().collect::<Vec<_>>()
+        };
+        assert_eq!(
+            differing(&there, &again),
+            [""; 0],
+            "only in the cache, {steps:?}\n{diary}"
+        );
+        assert_eq!(
+            differing(&again, &there),
+            [""; 0],
+            "only in the replay, {steps:?}\n{diary}"
+        );
+    }
 }
 
 /// What was done to the org, as far as the end depends on it.
@@ -501,6 +541,7 @@ impl Life {
         self.said.push_str(&self.daemon.running.said());
         assert!(self.said.contains("DEBUG"), "{}", self.said);
         says_nothing_of(&self.said, &self.secrets);
+        is_what_the_journal_says(&self.org.state(), &self.diary);
     }
 
     /// Waits until every stream has brought what is told now: each is connected, and knows of what it lost.

@@ -28,6 +28,9 @@ const CLOCK_MILLIS: i64 = 2_000;
 impl World {
     /// Applies a response's events and moves the topic's cursor.
     pub(super) fn events(&mut self, batch: &mut Batch<'_>, response: &Events) -> rusqlite::Result<()> {
+        for schema in &response.schemas {
+            batch.keep_schema(&schema.id, &schema.json)?;
+        }
         let mut change = Change::default();
         let mut sets = Vec::new();
         let mut committed_at = None;

@@ -2,7 +2,7 @@
 
 use crate::inbound::apply::{Mirrored, Phase, World};
 use crate::inbound::prepare::{Planned, tell_left_out};
-use crate::model::clock::{Millis, format_datetime};
+use crate::model::clock::{Millis, Moment, format_datetime};
 use crate::store::cache::absence::Decision;
 use crate::store::cache::fields::Evolved;
 use crate::store::cache::repairs::{DECISION_ID, Entry, Kind, reason};
@@ -92,6 +92,7 @@ impl World {
             Phase::Unloaded => {}
             Phase::Loading { again, .. } => {
                 *again = true;
+                batch.load_again(object)?;
                 batch.reopen_repair(&entry, self.now)?;
             }
             Phase::Settled => {
@@ -117,7 +118,19 @@ impl World {
     /// The position of an object's channel is lost, or there was none yet: what is known to be here reaches to the newest
     /// event that was applied, or to the beginning of the last load, whichever is later. A load that is under way is waited
     /// for.
-    pub(super) fn lost(&mut self, batch: &mut Batch<'_>, topic: &str, object: &str) -> rusqlite::Result<()> {
+    pub(super) fn lost(
+        &mut self,
+        batch: &mut Batch<'_>,
+        topic: &str,
+        objects: &[String],
+    ) -> rusqlite::Result<()> {
+        for object in objects {
+            self.lost_of(batch, topic, object)?;
+        }
+        Ok(())
+    }
+
+    fn lost_of(&mut self, batch: &mut Batch<'_>, topic: &str, object: &str) -> rusqlite::Result<()> {
         let Some(&index) = self.by_name.get(object) else {
             return Ok(());
         };
@@ -144,6 +157,7 @@ impl World {
         batch.reopen_repair(&entry, self.now)?;
         batch.reopen_repair(&Entry::object(Kind::Verify, object, &reason), self.now)?;
         self.objects[index].catching_up = Some(0);
+        batch.set_catching_up(object, Some(0))?;
         self.ledger_rings = true;
         let since = format_datetime(since);
         tracing::info!(object, %since, "what changed in {object} since {since} will be read again: {reason}");
@@ -156,15 +170,18 @@ impl World {
         object: &str,
         number: i64,
         rows: u64,
+        asked: Option<Moment>,
     ) -> anyhow::Result<()> {
         let index = self.index(object)?;
         if batch.is_open(number)? {
             let differed = self.objects[index].catching_up.take().unwrap_or(0);
             let found = format!("{rows} rows read again, {differed} differed");
+            batch.set_catching_up(object, None)?;
             batch.close_repair(number, &found, self.now)?;
             tracing::info!(object, rows, differed, "{object} has caught up: {found}");
         }
         self.ledger_rings = true;
+        self.read_since(batch, object, asked)?;
         Ok(())
     }
 
@@ -220,14 +237,10 @@ impl World {
             &batch.leave_out(&planned.table, &planned.left_out)?,
         );
         batch.note_condition(&planned.table.object, planned.filter.as_deref())?;
-        let (mirror, state, evolved) = batch.add_object(&planned.table, planned.streamed, self.now)?;
-        let mut mirrored = Mirrored::new(mirror, planned);
-        if matches!(state, State::Live | State::Reload) {
-            mirrored.phase = Phase::Settled;
-        }
-        let index = self.objects.len();
-        self.by_name.insert(planned.table.object.clone(), index);
-        self.objects.push(mirrored);
+        let (mirror, evolved) = batch.add_object(&planned.table, planned.streamed, self.now)?;
+        batch.plan(&planned.table.object, &serde_json::to_string(planned)?)?;
+        let mirrored = Mirrored::stored(batch.connection(), mirror, planned)?;
+        let index = self.take_up(mirrored);
         self.link();
         self.schemas.map_again(index, &self.objects);
         if !matches!(self.objects[index].phase, Phase::Unloaded) {
@@ -246,6 +259,7 @@ impl World {
         tell_left_out(object, &batch.leave_out(&planned.table, &planned.left_out)?);
         let evolved = batch.evolve(&planned.table, self.now)?;
         let has_other_condition = batch.note_condition(object, planned.filter.as_deref())?;
+        batch.plan(object, &serde_json::to_string(planned)?)?;
         let before = &mut self.objects[index];
         let mirror = before.mirror.with_table(planned.table.clone());
         let mut after = Mirrored::new(mirror, planned);

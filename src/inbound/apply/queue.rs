@@ -104,10 +104,7 @@ impl Queue {
 
     /// Applies [`Command::BeginLoad`].
     pub async fn begin_load(&self, command: Command) -> Result<Load, Ended> {
-        match self.outcome(command).await? {
-            Outcome::Load(load) => Ok(load),
-            _ => Err(Ended),
-        }
+        self.outcome(command).await?.load()
     }
 
     /// Applies [`Command::Page`] or [`Command::Rows`].
@@ -117,18 +114,12 @@ impl Queue {
 
     /// Applies [`Command::FinishLoad`].
     pub async fn finish_load(&self, command: Command) -> Result<Finished, Ended> {
-        match self.outcome(command).await? {
-            Outcome::Finished(finished) => Ok(finished),
-            _ => Err(Ended),
-        }
+        self.outcome(command).await?.finished()
     }
 
     /// Applies [`Command::Changed`].
     pub async fn change(&self, command: Command) -> Result<Evolved, Ended> {
-        match self.outcome(command).await? {
-            Outcome::Evolved(evolved) => Ok(evolved),
-            _ => Err(Ended),
-        }
+        self.outcome(command).await?.evolved()
     }
 
     async fn outcome(&self, command: Command) -> Result<Outcome, Ended> {
@@ -136,11 +127,32 @@ impl Queue {
     }
 }
 
+/// The outcome of a command is of the command's kind: another one is as good as none.
 impl Outcome {
-    /// Of a page, or rows.
+    pub fn load(self) -> Result<Load, Ended> {
+        match self {
+            Self::Load(load) => Ok(load),
+            _ => Err(Ended),
+        }
+    }
+
     pub fn written(self) -> Result<Written, Ended> {
         match self {
             Self::Written(written) => Ok(written),
+            _ => Err(Ended),
+        }
+    }
+
+    pub fn finished(self) -> Result<Finished, Ended> {
+        match self {
+            Self::Finished(finished) => Ok(finished),
+            _ => Err(Ended),
+        }
+    }
+
+    pub fn evolved(self) -> Result<Evolved, Ended> {
+        match self {
+            Self::Evolved(evolved) => Ok(evolved),
             _ => Err(Ended),
         }
     }

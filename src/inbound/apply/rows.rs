@@ -45,8 +45,7 @@ impl World {
         asked: Option<Moment>,
     ) -> anyhow::Result<Load> {
         let index = self.index(object)?;
-        self.runs += 1;
-        let load = batch.begin_load(&self.objects[index].mirror, self.runs, watermark, self.now)?;
+        let load = batch.begin_load(&self.objects[index].mirror, watermark, self.now)?;
         self.objects[index].phase = Phase::Loading { load, again: false };
         self.objects[index].read_at = Some(watermark);
         if let Some(asked) = asked {
@@ -273,6 +272,7 @@ impl World {
             },
         };
         let polled = matches!(source, Source::Poll { .. });
+        let caught_up = self.objects[index].catching_up;
         for row in rows {
             let Some(id) = row.get("Id").and_then(Json::as_str) else {
                 return Ok(Err(format!("a row of {object} has no Id")));
@@ -307,21 +307,20 @@ impl World {
                 self.repair(batch, index, id, CHANGED_MEANWHILE)?;
             }
         }
-        match source {
-            Source::Poll {
-                watermark: Some(watermark),
-                proved,
-                ..
-            } => {
-                batch.set_watermark(object, *watermark)?;
-                self.polled(batch, object, *proved)?;
-            }
-            Source::Load { .. } => {
-                if let Some(load) = load {
-                    batch.advance_load(object, &load, rows.len() as u64, None)?;
-                }
-            }
-            Source::Poll { .. } | Source::CatchUp { .. } => {}
+        if self.objects[index].catching_up != caught_up {
+            batch.set_catching_up(object, self.objects[index].catching_up)?;
+        }
+        if let Some(load) = load {
+            batch.advance_load(object, &load, rows.len() as u64, None)?;
+        }
+        if let Source::Poll {
+            watermark: Some(watermark),
+            proved,
+            ..
+        } = source
+        {
+            batch.set_watermark(object, *watermark)?;
+            self.polled(batch, object, *proved)?;
         }
         Ok(Ok(rows.len() as u64))
     }
@@ -332,8 +331,9 @@ impl World {
         batch: &mut Batch<'_>,
         object: &str,
         read_rev: i64,
-        rows: &[RepairedRow],
+        rows: Option<&[RepairedRow]>,
     ) -> anyhow::Result<()> {
+        let rows = rows.ok_or_else(|| NotKept(object.to_owned()))?;
         let index = self.index(object)?;
         let absent = self.may_leave(batch, index, rows)?;
         for (number, id, row) in rows {

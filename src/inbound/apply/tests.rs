@@ -11,6 +11,7 @@ use super::queue::{Finished, Written};
 use super::record::Record;
 use super::*;
 use crate::inbound::command::{Events, Packed, RepairedRow};
+use crate::inbound::prepare;
 use crate::model::change::{RawEvent, ReplayId};
 use crate::model::row::{Column, ColumnKind, Table};
 use crate::store::cache::fields::Evolved;
@@ -263,19 +264,16 @@ impl Door {
     fn kept_by(dir: Arc<tempfile::TempDir>, streamed: bool) -> Self {
         let mut cache = Cache::open(dir.path()).unwrap();
         let journal = Journal::open(dir.path()).unwrap();
-        for table in tables() {
-            cache.ensure_object(&table, streamed, T0).unwrap();
-        }
-        let bells = Bells::new(cache.rev());
         let planned = tables().into_iter().map(|table| Planned {
             streamed,
             ..Planned::from(table)
         });
-        let planned: Vec<Planned> = planned.collect();
+        prepare::mirror(&mut cache, &planned.collect::<Vec<_>>(), T0).unwrap();
+        let bells = Bells::new(cache.rev());
         let (queue, requests) = queue();
         let rung = bells.clone();
         let clock = Clock::Manual(Arc::new(T0.into()));
-        let thread = std::thread::spawn(move || run(cache, journal, &planned, requests, &clock, &rung));
+        let thread = std::thread::spawn(move || run(cache, journal, requests, &clock, &rung));
         Self {
             dir,
             queue: Some(queue),
@@ -315,17 +313,11 @@ impl Door {
             watermark: T0,
             asked: None,
         });
-        match begun {
-            Outcome::Load(load) => load,
-            other => panic!("the load began with {other:?}"),
-        }
+        begun.load().unwrap()
     }
 
     fn change(&self, planned: Planned) -> Evolved {
-        match self.apply(Command::Changed { planned }) {
-            Outcome::Evolved(evolved) => evolved,
-            other => panic!("the change gave {other:?}"),
-        }
+        self.apply(Command::Changed { planned }).evolved().unwrap()
     }
 
     fn page(&self, object: &str, run: u64, csv: &str) -> Written {
@@ -903,11 +895,12 @@ fn seconds_after(seconds: i64) -> Option<Moment> {
 }
 
 fn begin_asked(door: &Door, seconds: i64) -> Load {
-    door.apply(Command::BeginLoad {
+    let begun = door.apply(Command::BeginLoad {
         object: "Product2".to_owned(),
         watermark: T0,
         asked: seconds_after(seconds),
-    })
+    });
+    begun.load().unwrap()
 }
 
 fn heard(door: &Door, seconds: i64, events: Vec<RawEvent>) {
@@ -1167,7 +1160,8 @@ fn a_lost_position_is_caught_up_from_the_newest_event_on_and_then_compared() {
         open(),
         [format!("catch_up|{}", T0 + 60_000), "verify|null".to_owned()]
     );
-    let number = |at: usize| door.read(|connection| repairs::open(connection, Kind::CatchUp, 9))[at].number;
+    let number =
+        |at: usize| door.read(|connection| repairs::open(connection, repairs::Kind::CatchUp, 9))[at].number;
     let first = number(0);
 
     // Lost once more, after more was applied: the work under way is too late, and begins as early as before.
@@ -1335,7 +1329,7 @@ fn a_load_goes_on_after_a_kill_with_what_it_has_seen() {
     door.write(Command::Page(Page {
         object: "Product2".to_owned(),
         run: load.run,
-        csv: csv.into(),
+        csv: Some(csv.into()),
         packed: None,
         place: Some(place.clone()),
     }))
@@ -1384,7 +1378,7 @@ fn a_row_that_cannot_be_read_waits_by_itself() {
         object: "Product2".to_owned(),
         run: load.run,
         packed: None,
-        csv: bytes.into(),
+        csv: Some(bytes.into()),
         place: None,
     }));
     assert_eq!(written, Ok(2));

@@ -5,11 +5,9 @@
 //! batch, so that the journal still tells how the cache came about. An event that is older than a row's last read
 //! changes nothing, as ever.
 
-use anyhow::Context as _;
-
 use crate::inbound::apply::{Recorded, World, record};
-use crate::inbound::command::{Command, Events, START, Schema};
-use crate::inbound::replay::{Replayed, Span, edges, first_start, part, raw};
+use crate::inbound::command::{Command, Events};
+use crate::inbound::replay::{Replayed, Span, edges, part, raw};
 use crate::model::clock::Millis;
 use crate::store::cache::Cache;
 use crate::store::journal::{Journal, JournalReader, Kept};
@@ -33,12 +31,11 @@ pub fn live(
         given => given,
     };
     let last = last.min(last_of_batch(reader, edges.last_batch)?);
-    let start = reader
-        .batch_before(i64::MAX, START)?
-        .context("the journal holds no start of the daemon: start it once first")?;
-    let start = first_start(&start)?.context("the journal's last start cannot be read")?;
-    let schemas: Vec<Schema> = reader.schemas()?.into_iter().map(Schema::from).collect();
-    let mut world = World::new(cache, &schemas, &start.found.objects)?;
+    let mut world = World::new(cache)?;
+    anyhow::ensure!(
+        world.mirrors_anything(),
+        "the cache does not say what is mirrored: start the daemon once first"
+    );
     let mut applied = Replayed::default();
     apply(&mut world, journal, cache, Command::ForgetApplied {}, now)?;
     let mut filter = part::Filter::new(reader, &span.only);

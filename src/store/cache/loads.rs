@@ -45,6 +45,8 @@ pub struct Place {
 pub struct Progress {
     pub object: String,
     pub load: Load,
+    /// Another load has to follow.
+    pub again: bool,
     /// `None` before the first page, and for loads that cannot go on in the middle.
     pub place: Option<Place>,
     pub begun_at: Millis,
@@ -52,7 +54,7 @@ pub struct Progress {
 }
 
 const SELECT: &str =
-    "select object, run, start_rev, fresh, ledger, begun_at, job, locator, rows, total from _load";
+    "select object, run, start_rev, fresh, ledger, begun_at, job, locator, rows, total, again from _load";
 
 fn read(row: &Row<'_>) -> rusqlite::Result<Progress> {
     let (job, locator): (Option<String>, Option<String>) = (row.get(6)?, row.get(7)?);
@@ -68,6 +70,7 @@ fn read(row: &Row<'_>) -> rusqlite::Result<Progress> {
             fresh: row.get(3)?,
             ledger: row.get(4)?,
         },
+        again: row.get(10)?,
         place,
         begun_at: row.get(5)?,
         rows: row.get::<_, i64>(8)?.unsigned_abs(),
@@ -170,13 +173,8 @@ fn number(unsigned: u64) -> i64 {
 
 impl Batch<'_> {
     /// Begins a load. `watermark` is the org's time before the first row is read.
-    pub fn begin_load(
-        &mut self,
-        mirror: &Mirror,
-        run: u64,
-        watermark: Millis,
-        now: Millis,
-    ) -> rusqlite::Result<Load> {
+    pub fn begin_load(&mut self, mirror: &Mirror, watermark: Millis, now: Millis) -> rusqlite::Result<Load> {
+        let run = self.next_load()?;
         let object = &mirror.table.object;
         let table = quoted(&mirror.table.name);
         let fresh = !self
@@ -190,6 +188,7 @@ impl Batch<'_> {
             "update _object set state = ?2, watermark = ?3 where object = ?1",
             params![object, state.as_str(), watermark],
         )?;
+        self.set_read_at(object, watermark)?;
         self.forget_load(object)?;
         let load = Load {
             run,

@@ -129,6 +129,21 @@ pub fn fields(connection: &Connection, object: &str) -> rusqlite::Result<HashSet
 }
 
 impl Cache {
+    /// As [`Batch::ensure_object`], in a transaction of its own.
+    pub fn ensure_object(
+        &mut self,
+        table: &Table,
+        streamed: bool,
+        now: Millis,
+    ) -> rusqlite::Result<(ObjectState, Evolved)> {
+        let mut batch = self.batch()?;
+        let ensured = batch.ensure_object(table, streamed, now)?;
+        batch.commit()?;
+        Ok(ensured)
+    }
+}
+
+impl Batch<'_> {
     /// Makes or extends an object's table and its entry. An object that changes between streamed and polled,
     /// or gains a column, is read again.
     pub fn ensure_object(
@@ -137,9 +152,9 @@ impl Cache {
         streamed: bool,
         now: Millis,
     ) -> rusqlite::Result<(ObjectState, Evolved)> {
-        let transaction = self.connection.transaction()?;
-        let present = object(&transaction, &table.object)?;
-        let evolved = fields::evolve(&transaction, table, now)?;
+        let transaction = &self.transaction;
+        let present = object(transaction, &table.object)?;
+        let evolved = fields::evolve(transaction, table, now)?;
         if let Some(present) = &present {
             let again = evolved.wants_values() || present.streamed != streamed;
             let state = match present.state {
@@ -163,30 +178,27 @@ impl Cache {
                 params![table.object, table.name, streamed],
             )?;
         }
-        let state = object(&transaction, &table.object)?.ok_or(rusqlite::Error::QueryReturnedNoRows)?;
-        transaction.commit()?;
+        let state = object(transaction, &table.object)?.ok_or(rusqlite::Error::QueryReturnedNoRows)?;
         Ok((state, evolved))
     }
 
     /// Forgets objects that are no longer mirrored; their tables stay, so that a permission lost by mistake
     /// does not empty a storefront. Their names.
     pub fn forget_objects_except(&mut self, kept: &[&str]) -> rusqlite::Result<Vec<String>> {
-        let gone: Vec<String> = objects(&self.connection)?
+        let gone: Vec<String> = objects(&self.transaction)?
             .into_iter()
             .map(|state| state.object)
             .filter(|object| !kept.contains(&object.as_str()))
             .collect();
         for object in &gone {
-            self.connection
-                .execute("delete from _object where object = ?1", [object])?;
-            self.connection
-                .execute("delete from _proof where object = ?1", [object])?;
+            for table in ["_object", "_proof"] {
+                let sql = format!("delete from {table} where object = ?1");
+                self.transaction.execute(&sql, [object])?;
+            }
         }
         Ok(gone)
     }
-}
 
-impl Batch<'_> {
     /// An object that is complete is to be read again. One that is not complete yet will be read anyway.
     pub fn mark_reload(&mut self, object: &str) -> rusqlite::Result<bool> {
         let changed = self
@@ -210,7 +222,8 @@ impl Batch<'_> {
         .map(drop)
     }
 
-    /// As [`Cache::claim_instance`], within the transaction.
+    /// Notes where the org answers from. Where that has changed, an entry to compare each object with it is opened, and
+    /// the address it had is given.
     pub fn claim_instance(&mut self, url: &str, now: Millis) -> rusqlite::Result<Option<String>> {
         let stored = meta::<String>(&self.transaction, "instance_url")?;
         if stored.as_deref() == Some(url) {
@@ -236,17 +249,16 @@ impl Batch<'_> {
         table: &Table,
         streamed: bool,
         now: Millis,
-    ) -> rusqlite::Result<(Mirror, State, Evolved)> {
+    ) -> rusqlite::Result<(Mirror, Evolved)> {
         let evolved = fields::evolve(&self.transaction, table, now)?;
         self.transaction.execute(
             "insert into _object (object, table_name, state, streamed) values (?1, ?2, 'waiting', ?3) \
              on conflict (object) do update set streamed = excluded.streamed, problem = null",
             params![table.object, table.name, streamed],
         )?;
-        let stored = object(&self.transaction, &table.object)?.ok_or(rusqlite::Error::QueryReturnedNoRows)?;
         let mirror = Mirror::new(table.clone(), self.memory.counts.len());
         self.memory.counts.push((table.object.clone(), 0));
-        Ok((mirror, stored.state, evolved))
+        Ok((mirror, evolved))
     }
 
     /// A stored text; `None` where the row is not here or has none.
@@ -385,6 +397,7 @@ mod tests {
         });
         assert_eq!(ensure(&table, false), State::Reload);
         assert_eq!(ensure(&table, false), State::Live);
-        assert_eq!(cache.forget_objects_except(&[]).unwrap(), ["Order"]);
+        let mut batch = cache.batch().unwrap();
+        assert_eq!(batch.forget_objects_except(&[]).unwrap(), ["Order"]);
     }
 }

@@ -438,7 +438,13 @@ impl Batch<'_> {
     }
 
     /// An attempt failed: the entry stays open and says why.
-    pub fn fail_repair(&mut self, number: i64, error: &str) -> rusqlite::Result<()> {
+    pub fn fail_repairs(&mut self, numbers: &[i64], error: &str) -> rusqlite::Result<()> {
+        numbers
+            .iter()
+            .try_for_each(|number| self.fail_repair(*number, error))
+    }
+
+    fn fail_repair(&mut self, number: i64, error: &str) -> rusqlite::Result<()> {
         self.transaction
             .prepare_cached("update _repair set attempts = attempts + 1, error = ?2 where number = ?1")?
             .execute(params![number, error])?;

@@ -29,7 +29,7 @@ use Holds::{Event, Hash, Id, Key, Nothing, Packed, Values};
 const FEED: &str = "the change feed tells readers which record changed or went";
 const LEDGER: &str = "the ledger keeps which records were read again, and why";
 const LOAD: &str = "a load that is under way has seen the record";
-const BATCH: &str = "the journal notes which records went through the door, for a replay";
+const BATCH: &str = "the journal notes which records were applied, for a replay";
 const RANGE: &str = "a page of rows names the first and the last record in it";
 const OUTCOME: &str = "a finished write keeps its outcome, so that what is sent twice is one write";
 const KEPT_KEY: &str = "a finished write keeps its key, so that what is sent twice is one write";
@@ -53,6 +53,10 @@ const CACHE: &[(&str, Columns)] = &[
             ("verified_at", Nothing),
             ("drift", Nothing),
             ("last_event_at", Nothing),
+            ("planned", Nothing),
+            ("place", Nothing),
+            ("read_at", Nothing),
+            ("catching_up", Nothing),
         ],
     ),
     (
@@ -109,7 +113,12 @@ const CACHE: &[(&str, Columns)] = &[
             ("asked_wall", Nothing),
             ("asked_boot", Nothing),
             ("asked_boot_id", Nothing),
+            ("again", Nothing),
         ],
+    ),
+    (
+        "_schema",
+        &[("number", Nothing), ("schema_id", Nothing), ("json", Nothing)],
     ),
     ("_seen", &[("run", Nothing), ("id", Id(LOAD))]),
     (
