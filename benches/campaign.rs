@@ -117,7 +117,10 @@ fn send(door: &Door, events: Vec<RawEvent>) {
     let events = Events {
         topic: TOPIC.into(),
         events: events.into(),
-        schemas: vec![Schema::from((fixture::SCHEMA_ID.to_owned(), fixture::SCHEMA.to_owned()))],
+        schemas: vec![Schema::from((
+            fixture::SCHEMA_ID.to_owned(),
+            fixture::SCHEMA.to_owned(),
+        ))],
         ..Events::default()
     };
     drop(door.begin(Command::Events(events)));

@@ -250,10 +250,10 @@ impl Command {
     }
 
     pub fn events(&self) -> Option<&Events> {
-        match self {
-            Self::Events(events) => Some(events),
-            _ => None,
+        if let Self::Events(events) = self {
+            return Some(events);
         }
+        None
     }
 
     /// Whether it holds rows that the org answered.
@@ -262,7 +262,76 @@ impl Command {
             Self::Page(page) => page.csv.is_some(),
             Self::Rows(rows) => !rows.rows.is_empty(),
             Self::Repaired { rows, .. } => rows.is_some(),
-            _ => false,
+            Self::Start(_)
+            | Self::Events(_)
+            | Self::Lost { .. }
+            | Self::BeginLoad { .. }
+            | Self::FinishLoad { .. }
+            | Self::Removal { .. }
+            | Self::CaughtUp { .. }
+            | Self::Compared { .. }
+            | Self::Failed { .. }
+            | Self::ReadAgain { .. }
+            | Self::Reload { .. }
+            | Self::Changed { .. }
+            | Self::Moved { .. }
+            | Self::ObjectProblem { .. }
+            | Self::ChannelProblem { .. }
+            | Self::ForgetApplied {} => false,
+        }
+    }
+
+    /// The feed's revision when the read of its rows began, where the rows may be older than what is here.
+    pub fn read_rev(&self) -> Option<i64> {
+        match self {
+            Self::Rows(Rows {
+                source: Source::Poll { read_rev, .. } | Source::CatchUp { read_rev },
+                ..
+            })
+            | Self::Repaired { read_rev, .. } => Some(*read_rev),
+            Self::Start(_)
+            | Self::Events(_)
+            | Self::Lost { .. }
+            | Self::BeginLoad { .. }
+            | Self::Page(_)
+            | Self::Rows(_)
+            | Self::FinishLoad { .. }
+            | Self::Removal { .. }
+            | Self::CaughtUp { .. }
+            | Self::Compared { .. }
+            | Self::Failed { .. }
+            | Self::ReadAgain { .. }
+            | Self::Reload { .. }
+            | Self::Changed { .. }
+            | Self::Moved { .. }
+            | Self::ObjectProblem { .. }
+            | Self::ChannelProblem { .. }
+            | Self::ForgetApplied {} => None,
+        }
+    }
+
+    /// What it says is mirrored from now on, where it says that.
+    pub fn into_planned(self) -> Vec<Planned> {
+        match self {
+            Self::Start(start) => start.found.objects,
+            Self::Changed { planned } => vec![planned],
+            Self::Events(_)
+            | Self::Lost { .. }
+            | Self::BeginLoad { .. }
+            | Self::Page(_)
+            | Self::Rows(_)
+            | Self::FinishLoad { .. }
+            | Self::Removal { .. }
+            | Self::Repaired { .. }
+            | Self::CaughtUp { .. }
+            | Self::Compared { .. }
+            | Self::Failed { .. }
+            | Self::ReadAgain { .. }
+            | Self::Reload { .. }
+            | Self::Moved { .. }
+            | Self::ObjectProblem { .. }
+            | Self::ChannelProblem { .. }
+            | Self::ForgetApplied {} => Vec::new(),
         }
     }
 

@@ -225,10 +225,10 @@ fn fresh_start(journal: &JournalReader) -> anyhow::Result<Option<i64>> {
 
 /// The start that a batch is, where it is one.
 fn first_start(batch: &KeptBatch) -> anyhow::Result<Option<Start>> {
-    Ok(match commands(batch)?.into_iter().next() {
-        Some(Command::Start(start)) => Some(start),
-        _ => None,
-    })
+    if let Some(Command::Start(start)) = commands(batch)?.into_iter().next() {
+        return Ok(Some(start));
+    }
+    Ok(None)
 }
 
 /// What is said of a point before the journal begins.

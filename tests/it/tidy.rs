@@ -323,3 +323,60 @@ fn what_is_banned_has_a_better_way() {
     }
     report(&found);
 }
+
+/// Where a `match` over the commands of the apply stage has an arm for all others: by line.
+fn wildcards_over_commands(text: &str) -> Vec<usize> {
+    let lines: Vec<&str> = text.lines().collect();
+    let indent = |line: &str| line.len() - line.trim_start().len();
+    let mut found = Vec::new();
+    for (begin, line) in lines.iter().enumerate() {
+        if !line.contains("match ") || !line.ends_with('{') {
+            continue;
+        }
+        let inside = lines[begin + 1..].iter().take_while(|inner| {
+            let closes = indent(inner) == indent(line) && inner.trim_start().starts_with('}');
+            !closes
+        });
+        let arms: Vec<(usize, &str)> = (begin + 2..)
+            .zip(inside)
+            .filter(|(_, inner)| indent(inner) == indent(line) + 4)
+            .map(|(number, inner)| (number, inner.trim_start()))
+            .collect();
+        let is_of_commands =
+            |(_, arm): &(usize, &str)| arm.contains("Command::") || arm.contains("Self::Reload {");
+        let takes_all = |arm: &str| {
+            let pattern = arm.split([' ', ',']).next().unwrap_or_default();
+            !pattern.is_empty() && pattern.chars().all(|c| c.is_lowercase() || c == '_')
+        };
+        if arms.iter().any(is_of_commands) {
+            let all = arms
+                .iter()
+                .filter(|(_, arm)| arm.contains("=>") && takes_all(arm));
+            found.extend(all.map(|(number, _)| *number));
+        }
+    }
+    found
+}
+
+#[test]
+fn whoever_looks_at_a_command_looks_at_each() {
+    let planted = "fn f() {\n    match command {\n        Command::Reload { .. } => 1,\n        _ => 2,\n    }\n    \
+                   let x = match command {\n        Command::Start(_) => 1,\n        other => 2,\n    };\n}\n";
+    assert_eq!(wildcards_over_commands(planted), [4, 8]);
+    let mut found = Vec::new();
+    let mut looked_at = 0;
+    for source in sources()
+        .iter()
+        .filter(|source| source.path.starts_with("src/inbound"))
+    {
+        looked_at += usize::from(source.product.contains("Command::"));
+        for line in wildcards_over_commands(&source.product) {
+            found.push(format!(
+                "{}:{line}: a command that comes later would be overlooked: name each",
+                source.path.display()
+            ));
+        }
+    }
+    assert!(looked_at > 10, "{looked_at}");
+    report(&found);
+}

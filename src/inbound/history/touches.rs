@@ -7,7 +7,7 @@ use csv::ReaderBuilder;
 use serde_json::{Map, Value as Json};
 
 use crate::inbound::apply::cells;
-use crate::inbound::command::{CHANGED, Command, RepairedRow, Rows, START, Source};
+use crate::inbound::command::{CHANGED, Command, RepairedRow, START};
 use crate::inbound::history::History;
 use crate::inbound::history::events::{Event, Said, Set, plain};
 use crate::inbound::mapping::stamp_field;
@@ -73,12 +73,8 @@ impl History {
         let later = self.journal.batches_with(start.number + 1, CHANGED)?;
         for batch in std::iter::once(start).chain(later) {
             for command in commands(&batch)? {
-                let planned = match command {
-                    Command::Start(start) => start.found.objects,
-                    Command::Changed { planned } => vec![planned],
-                    _ => continue,
-                };
-                let of_it = planned
+                let of_it = command
+                    .into_planned()
                     .into_iter()
                     .find(|planned| planned.table.object.eq_ignore_ascii_case(object));
                 found = of_it.map(|planned| planned.table).or(found);
@@ -162,16 +158,8 @@ impl History {
         let mut read_rev = 0;
         if let Some(batch) = batch {
             rev = batch.rev;
-            read_rev = match commands(batch)?.into_iter().nth(page.command) {
-                Some(
-                    Command::Rows(Rows {
-                        source: Source::Poll { read_rev, .. } | Source::CatchUp { read_rev },
-                        ..
-                    })
-                    | Command::Repaired { read_rev, .. },
-                ) => read_rev,
-                _ => 0,
-            };
+            let command = commands(batch)?.into_iter().nth(page.command);
+            read_rev = command.and_then(|command| command.read_rev()).unwrap_or(0);
         }
         let stamp = match &what {
             What::Whole(row) => stamp_field(table)

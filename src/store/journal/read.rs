@@ -349,7 +349,7 @@ impl JournalReader {
 
     pub fn pages_of(&self, batch: i64) -> rusqlite::Result<Vec<KeptPage>> {
         self.connection
-            .prepare_cached(&format!("{PAGE} where batch = ?1 order by work"))?
+            .prepare_cached(&format!("{PAGE} where batch = ?1 order by command"))?
             .query_map([batch], page)?
             .collect()
     }
