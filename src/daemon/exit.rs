@@ -2,11 +2,11 @@
 
 use crate::cli::Exit;
 use crate::config::ConfigError;
-use crate::inbound::history::NoJournal;
 use crate::inbound::prepare::OtherRegion;
-use crate::inbound::replay::ReplayError;
 use crate::inspect::Misused;
 use crate::inspect::NoCache;
+use crate::journal::history::NoJournal;
+use crate::journal::replay::ReplayError;
 use crate::salesforce::Error as OrgError;
 use crate::store::admin_token::Unusable;
 use crate::store::cache::OtherOrg;

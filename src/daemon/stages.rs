@@ -17,6 +17,7 @@ use crate::failpoint;
 use crate::inbound::apply;
 use crate::inbound::budget::Limits;
 use crate::inbound::{self, Plan, Wires};
+use crate::journal::forget;
 use crate::model::calls::Purpose;
 use crate::model::clock::Clock;
 use crate::outbound::{confirm, forget, push};
@@ -235,14 +236,14 @@ fn tend(stages: &mut Stages, config: &Config, clock: &Clock, files: &Files, stop
         let turned = || pulse.quiet_for(CHECKPOINT_MAX);
         ("checkpoint", checkpoint::run(&dir, &files, &checkpoints, turned))
     });
-    let forget = inbound::forget::World {
+    let forgetting = forget::World {
         dir: config.state.dir.clone(),
         sync: config.sync.clone(),
-        keep: inbound::forget::keep(&config.state),
+        keep: forget::keep(&config.state),
         clock: clock.clone(),
     };
     let stop = stop.clone();
-    stages.spawn_blocking(move || ("forget", inbound::forget::run(forget, &stop)));
+    stages.spawn_blocking(move || ("forget", forget::run(forgetting, &stop)));
 }
 
 /// Starts what brings the org's changes to the door.

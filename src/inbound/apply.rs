@@ -11,7 +11,7 @@
 //! [`run`] blocks and wants a thread of its own. It ends when every [`Queue`] is gone, after what was queued is
 //! written; so the daemon keeps none itself.
 
-pub(in crate::inbound) mod cells;
+pub(crate) mod cells;
 mod delay;
 mod dependants;
 mod events;
@@ -20,7 +20,7 @@ mod ledger;
 mod page;
 pub(in crate::inbound) mod prove;
 pub mod queue;
-pub(in crate::inbound) mod record;
+pub(crate) mod record;
 mod rows;
 mod schemas;
 mod tally;
@@ -172,7 +172,7 @@ enum Phase {
 }
 
 /// What apply knows besides the files.
-pub(in crate::inbound) struct World {
+pub(crate) struct World {
     objects: Vec<Mirrored>,
     by_name: HashMap<String, usize>,
     schemas: Schemas,
@@ -186,7 +186,7 @@ pub(in crate::inbound) struct World {
 }
 
 /// A batch as the journal holds it, to be applied again.
-pub(in crate::inbound) struct Recorded {
+pub(crate) struct Recorded {
     pub number: i64,
     pub at: Millis,
     /// The newest revision before it.
@@ -291,7 +291,7 @@ fn drain(first: Request, requests: &mut mpsc::Receiver<Request>) -> (Vec<Command
 
 impl World {
     /// As the file has it: what another one decided by, this one decides by.
-    pub(in crate::inbound) fn new(cache: &mut Cache) -> anyhow::Result<Self> {
+    pub(crate) fn new(cache: &mut Cache) -> anyhow::Result<Self> {
         let mut world = Self {
             objects: Vec::new(),
             by_name: HashMap::new(),
@@ -321,7 +321,7 @@ impl World {
         Ok(world)
     }
 
-    pub(in crate::inbound) fn mirrors_anything(&self) -> bool {
+    pub(crate) fn mirrors_anything(&self) -> bool {
         !self.objects.is_empty()
     }
 
@@ -356,7 +356,7 @@ impl World {
     }
 
     /// Applies a batch as [`run`] did. Nobody waits for outcomes.
-    pub(in crate::inbound) fn replay(&mut self, cache: &mut Cache, recorded: Recorded) -> anyhow::Result<()> {
+    pub(crate) fn replay(&mut self, cache: &mut Cache, recorded: Recorded) -> anyhow::Result<()> {
         self.now = recorded.at;
         self.learn(schemas_in(&recorded.commands));
         let mut batch = cache.batch()?;

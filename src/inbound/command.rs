@@ -5,7 +5,7 @@
 //!
 //! The journal keeps each command as a kind, a version and a JSON body. What is large is kept apart from the body:
 //! events with their bytes, and the rows that the org answered. Those fields are skipped by serde and filled in by
-//! [`crate::inbound::replay`].
+//! [`crate::journal::replay`].
 
 use std::borrow::Cow;
 use std::sync::Arc;

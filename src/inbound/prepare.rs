@@ -233,7 +233,7 @@ pub async fn prepare(
 
 /// Applies a start: brings the cache in line with what the org said, in one transaction. `number` is the batch of the
 /// journal that says it. A replay does it again.
-pub(super) fn establish(
+pub(crate) fn establish(
     cache: &mut Cache,
     found: &Found,
     schemas: &[Schema],

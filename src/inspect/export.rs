@@ -15,10 +15,10 @@ use base64::engine::general_purpose::STANDARD;
 use serde::{Deserialize, Serialize};
 
 use crate::cli::{Exit, FilterArgs};
-use crate::inbound::history::History;
-use crate::inbound::history::events::Filter;
 use crate::inspect::listing::filter;
 use crate::inspect::{Misused, actor, print, state_dir, write_down};
+use crate::journal::history::History;
+use crate::journal::history::events::Filter;
 use crate::model::clock::Millis;
 use crate::store::journal::Journal;
 use crate::store::journal::import::Import;

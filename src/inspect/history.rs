@@ -9,12 +9,12 @@ use std::path::Path;
 use serde_json::{Value, json};
 
 use crate::cli::{BisectArgs, Exit, HistoryArgs};
-use crate::inbound::history::at::Then;
-use crate::inbound::history::record::Moment;
-use crate::inbound::history::touches::{Cause, What};
-use crate::inbound::history::{History, full_id};
 use crate::inspect::listing::{changes_json, changes_text, header_json, headline, instant};
 use crate::inspect::{Misused, print, print_json, state_dir};
+use crate::journal::history::at::Then;
+use crate::journal::history::record::Moment;
+use crate::journal::history::touches::{Cause, What};
+use crate::journal::history::{History, full_id};
 use crate::model::clock::{Millis, format_datetime};
 use crate::store::journal::forget::Reach;
 

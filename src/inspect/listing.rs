@@ -14,10 +14,10 @@ use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
 use crate::cli::{Exit, FilterArgs, ListArgs, Look};
-use crate::inbound::history::History;
-use crate::inbound::history::events::{Event, Filter, Said};
-use crate::inbound::history::record::FieldChange;
 use crate::inspect::{Misused, print, print_json, state_dir};
+use crate::journal::history::History;
+use crate::journal::history::events::{Event, Filter, Said};
+use crate::journal::history::record::FieldChange;
 use crate::model::clock::{Millis, format_datetime, parse_datetime};
 
 /// Events listed where no limit is given.

@@ -22,7 +22,6 @@ use serde_json::{Value as Json, json};
 
 use crate::cli::{Exit, PersonArgs};
 use crate::config::Config;
-use crate::inbound::history::History;
 use crate::inspect::person::export::Export;
 use crate::inspect::person::identity::{Asked, Identity};
 use crate::inspect::person::look::{Finding, Look};
@@ -31,6 +30,7 @@ use crate::inspect::person::proof::Proof;
 use crate::inspect::person::summary::Summary;
 use crate::inspect::person::wanted::{RAW_BYTES_MIN, Wanted, What};
 use crate::inspect::{Misused, NoCache, actor, print, print_json, state_dir, write_down};
+use crate::journal::history::History;
 use crate::model::clock::{Clock, parse_datetime};
 use crate::model::id;
 use crate::store::backup;

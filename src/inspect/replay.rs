@@ -13,9 +13,9 @@ use anyhow::Context as _;
 use serde_json::{Value, json};
 
 use crate::cli::{Exit, ReplayArgs};
-use crate::inbound::replay::{NoPoint, Only, Point, Replayed, Span, live, replay};
 use crate::inspect::verify::NotMirrored;
 use crate::inspect::{Misused, actor, print, print_json, reader, state_dir, write_down};
+use crate::journal::replay::{NoPoint, Only, Point, Replayed, Span, live, replay};
 use crate::model::clock::{Clock, Millis};
 use crate::store::cache::contrast::{self, Contrast, Differing, Scope};
 use crate::store::cache::{Cache, KIND, meta};

@@ -28,7 +28,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodRouter, get, post};
 
 use crate::config::{Config, Role};
-use crate::inbound::history::{History, NoJournal};
+use crate::journal::history::{History, NoJournal};
 use crate::serve::World;
 use crate::serve::access::{asker, whole};
 use crate::serve::console::html::{Html, element, link, tag, text};

@@ -14,7 +14,7 @@ use std::sync::Mutex;
 
 use fastrand::Rng;
 use serde_json::{Value, json};
-use storesync::inbound::replay::{Memory, Span, replay};
+use storesync::journal::replay::{Memory, Span, replay};
 use storesync::store::cache::Cache;
 use storesync::store::journal::JournalReader;
 

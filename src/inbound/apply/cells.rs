@@ -11,7 +11,7 @@ use crate::model::clock::{Millis, parse_date, parse_datetime};
 use crate::model::row::{ColumnKind, Table, Value};
 
 /// A field of a CSV row.
-pub(in crate::inbound) fn from_text(kind: ColumnKind, text: &str) -> Value<'_> {
+pub(crate) fn from_text(kind: ColumnKind, text: &str) -> Value<'_> {
     if text.is_empty() {
         return Value::Null;
     }
@@ -61,10 +61,7 @@ pub(super) fn written(kind: ColumnKind, value: &Json) -> Option<Cow<'_, str>> {
 }
 
 /// What [`values_of`] borrows from: see [`written`].
-pub(in crate::inbound) fn written_of<'r>(
-    table: &Table,
-    row: &'r Map<String, Json>,
-) -> Vec<Option<Cow<'r, str>>> {
+pub(crate) fn written_of<'r>(table: &Table, row: &'r Map<String, Json>) -> Vec<Option<Cow<'r, str>>> {
     let columns = table.columns.iter();
     columns
         .map(|column| {
@@ -75,7 +72,7 @@ pub(in crate::inbound) fn written_of<'r>(
 }
 
 /// A REST row's values, one for each column.
-pub(in crate::inbound) fn values_of<'v>(
+pub(crate) fn values_of<'v>(
     table: &Table,
     row: &'v Map<String, Json>,
     written: &'v [Option<Cow<'v, str>>],
@@ -90,7 +87,7 @@ pub(in crate::inbound) fn values_of<'v>(
 }
 
 /// The instant of a datetime column's text.
-pub(in crate::inbound) fn stamp(text: &str) -> Option<Millis> {
+pub(crate) fn stamp(text: &str) -> Option<Millis> {
     fixed_datetime(text.as_bytes()).or_else(|| parse_datetime(text))
 }
 

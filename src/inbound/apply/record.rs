@@ -212,7 +212,7 @@ pub(in crate::inbound) fn start(
 }
 
 /// Writes down a batch of one command that has nothing beside it.
-pub(in crate::inbound) fn single(
+pub(crate) fn single(
     journal: &mut Journal,
     cache: &Cache,
     command: &Command,

@@ -25,7 +25,7 @@ use crate::store::cache::{Batch, objects};
 #[error(
     "the journal does not hold the rows of {0} that were read: set [state] keep_rows, and have the cache made anew"
 )]
-pub(in crate::inbound) struct NotKept(pub String);
+pub(super) struct NotKept(String);
 
 /// Answer to a page of a load that was given up meanwhile.
 const GIVEN_UP: &str = "another load of the object has begun";

@@ -10,9 +10,9 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Map, Value as Json, json};
 
-use crate::inbound::history::History;
-use crate::inbound::history::events::{Event, Said};
 use crate::inspect::person::wanted::Wanted;
+use crate::journal::history::History;
+use crate::journal::history::events::{Event, Said};
 use crate::store::journal::Kept;
 use crate::store::journal::read::unpack;
 use crate::store::subject::classes::Holds;

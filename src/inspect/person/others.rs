@@ -13,10 +13,10 @@ use std::ops::Range;
 
 use serde_json::{Map, Value as Json};
 
-use crate::inbound::history::events::Said;
 use crate::inspect::person::identity::is_of_persons;
 use crate::inspect::person::look::{Body, Finding, told};
 use crate::inspect::person::wanted::{Wanted, What};
+use crate::journal::history::events::Said;
 use crate::model::id;
 use crate::store::cache;
 use crate::store::subject::rows::Database;

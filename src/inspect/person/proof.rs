@@ -11,9 +11,9 @@ use std::hash::{Hash as _, Hasher as _};
 
 use serde_json::{Value as Json, json};
 
-use crate::inbound::forget::stand_in::is_erased;
 use crate::inspect::person::look::{Body, Finding, Hit};
 use crate::inspect::person::wanted::{Token, Wanted, What, same_id};
+use crate::journal::forget::stand_in::is_erased;
 use crate::store::subject::bytes::{Part, Piece, each};
 use crate::store::subject::classes::Holds;
 use crate::store::subject::folder::Held;

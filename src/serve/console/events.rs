@@ -7,8 +7,8 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde::Deserialize;
 
-use crate::inbound::history::events::{Event, Filter, Said};
-use crate::inbound::history::record::FieldChange;
+use crate::journal::history::events::{Event, Filter, Said};
+use crate::journal::history::record::FieldChange;
 use crate::model::change::ReplayId;
 use crate::model::clock::{format_datetime, parse_datetime};
 use crate::serve::World;

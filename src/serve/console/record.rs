@@ -5,10 +5,10 @@ use axum::extract::{Path, Query, State};
 use axum::http::StatusCode;
 use serde::Deserialize;
 
-use crate::inbound::history::at::Then;
-use crate::inbound::history::full_id;
-use crate::inbound::history::record::Moment;
-use crate::inbound::history::touches::{Cause, What};
+use crate::journal::history::at::Then;
+use crate::journal::history::full_id;
+use crate::journal::history::record::Moment;
+use crate::journal::history::touches::{Cause, What};
 use crate::model::clock::{Millis, format_datetime, parse_datetime};
 use crate::serve::World;
 use crate::serve::console::events::{changed, read};

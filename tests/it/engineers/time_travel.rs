@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
-use storesync::inbound::history::History;
-use storesync::inbound::history::at::Then;
+use storesync::journal::history::History;
+use storesync::journal::history::at::Then;
 use storesync::model::clock::{Millis, format_datetime, parse_datetime};
 
 use crate::world::{Row, Sandbox, cache, converge, eventually, select};

@@ -7,9 +7,9 @@
 use serde_json::Value as Json;
 
 use crate::inbound::decode::patch;
-use crate::inbound::history::History;
-use crate::inbound::history::events::Said;
-use crate::inbound::history::touches::{Cause, Row, Touch, What, stamp_of};
+use crate::journal::history::History;
+use crate::journal::history::events::Said;
+use crate::journal::history::touches::{Cause, Row, Touch, What, stamp_of};
 use crate::model::clock::Millis;
 use crate::model::row::Table;
 

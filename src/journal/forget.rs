@@ -33,7 +33,7 @@ use aws_lc_rs::rand;
 use tokio_util::sync::CancellationToken;
 
 use crate::config;
-use crate::inbound::history::History;
+use crate::journal::history::History;
 use crate::model::clock::{Clock, Millis};
 use crate::store::cache::{State, meta, objects, repairs};
 use crate::store::journal::forget::{Asked, Erasing, Forgetting, Keep, Rewritten};

@@ -11,9 +11,9 @@ use serde_json::Value as Json;
 use tokio_util::sync::CancellationToken;
 
 use crate::config::{self, ObjectRules};
-use crate::inbound::forget::Forget;
 use crate::inbound::mapping;
 use crate::inbound::redact::{self, Redaction};
+use crate::journal::forget::Forget;
 use crate::store::journal::forget::{REDACTED_BY, REDACTED_EVENT, REDACTED_PAGE, REDACTING_BY, Redacted};
 use crate::store::journal::log::pack;
 

@@ -4,9 +4,9 @@
 //! with a stamp of that time or before, and on top of it the events that were committed after the stamp, up to that
 //! time. What no event tells and no read found, such as a formula between two reads, is as the last read had it.
 
-use crate::inbound::history::History;
-use crate::inbound::history::record::State;
-use crate::inbound::history::touches::{Cause, Row, Touch, What};
+use crate::journal::history::History;
+use crate::journal::history::record::State;
+use crate::journal::history::touches::{Cause, Row, Touch, What};
 use crate::model::clock::Millis;
 use crate::model::row::Table;
 

@@ -12,7 +12,7 @@ use aws_lc_rs::hmac;
 use serde_json::{Map, Value as Json};
 
 use crate::inbound::decode::{Other, WHOLE};
-use crate::inbound::history::full_id;
+use crate::journal::history::full_id;
 use crate::model::clock::{Millis, format_date, format_datetime, format_time, parse_date, parse_datetime};
 use crate::model::row::{ColumnKind, Table, Value};
 

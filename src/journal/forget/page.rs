@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use serde_json::Value as Json;
 
-use crate::inbound::forget::stand_in::StandIns;
+use crate::journal::forget::stand_in::StandIns;
 use crate::model::row::{ColumnKind, Table};
 
 /// A page without what it says of these records; `None` where it says nothing of them.

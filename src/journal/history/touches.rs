@@ -8,10 +8,10 @@ use serde_json::{Map, Value as Json};
 
 use crate::inbound::apply::cells;
 use crate::inbound::command::{CHANGED, Command, RepairedRow, START};
-use crate::inbound::history::History;
-use crate::inbound::history::events::{Event, Said, Set, plain};
 use crate::inbound::mapping::stamp_field;
-use crate::inbound::replay::commands;
+use crate::journal::history::History;
+use crate::journal::history::events::{Event, Said, Set, plain};
+use crate::journal::replay::commands;
 use crate::model::change::ChangeKind;
 use crate::model::clock::{Millis, format_datetime};
 use crate::model::row::{Column, ColumnKind, Table, Value};

@@ -394,7 +394,7 @@ impl Replay<'_> {
 }
 
 /// The commands of a batch, without what the journal keeps apart.
-pub(in crate::inbound) fn commands(batch: &KeptBatch) -> anyhow::Result<Vec<Command>> {
+pub(super) fn commands(batch: &KeptBatch) -> anyhow::Result<Vec<Command>> {
     let commands = batch.commands.iter().map(Command::from_kept);
     commands
         .collect::<anyhow::Result<_>>()

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use crate::inbound::decode::Change;
-use crate::inbound::history::History;
+use crate::journal::history::History;
 use crate::model::id;
 use crate::store::journal::index::{Index, Reached};
 

@@ -7,10 +7,10 @@ use aws_lc_rs::rand;
 use tokio_util::sync::CancellationToken;
 
 use crate::inbound::decode::{Change, EventSchema, Other, WHOLE};
-use crate::inbound::forget::Forget;
-use crate::inbound::forget::stand_in::{NO_DIFFERENCE, StandIns};
-use crate::inbound::history::record::FieldChange;
 use crate::inbound::redact::is_withheld;
+use crate::journal::forget::Forget;
+use crate::journal::forget::stand_in::{NO_DIFFERENCE, StandIns};
+use crate::journal::history::record::FieldChange;
 use crate::model::change::ALL;
 use crate::model::clock::Millis;
 use crate::model::row::Value;

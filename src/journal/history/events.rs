@@ -6,8 +6,8 @@ use std::rc::Rc;
 use serde_json::Value as Json;
 
 use crate::inbound::decode::{Change, EventSchema, Leaf};
-use crate::inbound::history::{History, full_id};
 use crate::inbound::redact::withheld;
+use crate::journal::history::{History, full_id};
 use crate::model::change::ChangeKind;
 use crate::model::clock::Millis;
 use crate::model::row::Value;

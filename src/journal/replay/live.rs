@@ -7,7 +7,7 @@
 
 use crate::inbound::apply::{Recorded, World, record};
 use crate::inbound::command::{Command, Events};
-use crate::inbound::replay::{Replayed, Span, edges, part, raw};
+use crate::journal::replay::{Replayed, Span, edges, part, raw};
 use crate::model::clock::Millis;
 use crate::store::cache::Cache;
 use crate::store::journal::{Journal, JournalReader, Kept};
