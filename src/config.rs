@@ -411,12 +411,11 @@ impl Config {
         let given: toml::Table = toml::from_str(text)
             .map_err(|error| ConfigError(format!("not valid TOML: {}", one_line(&error))))?;
         let overrides: Vec<_> = overrides.into_iter().collect();
-        let table = overrides::applied(&given, &overrides)?;
+        let all = overrides::applied(&given, &overrides)?;
         // Parsed from the text where nothing is overridden, so that the message can name the line.
-        let parsed = if table == given {
-            toml::from_str(text)
-        } else {
-            table.clone().try_into()
+        let parsed = match overrides.is_empty() {
+            true => toml::from_str(text),
+            false => Self::deserialize(all.clone()),
         };
         let parsed: Self = parsed.map_err(|error: toml::de::Error| {
             let wrong = one_line(&error);
@@ -426,7 +425,11 @@ impl Config {
             })
         })?;
         parsed.check()?;
-        Ok(Self { raw: table, ..parsed })
+        let raw = match all.into() {
+            toml::Value::Table(raw) => raw,
+            _ => given,
+        };
+        Ok(Self { raw, ..parsed })
     }
 
     /// What one key alone does not tell.

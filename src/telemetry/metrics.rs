@@ -76,114 +76,76 @@ const SECONDS: &[f64] = &[
     0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0,
 ];
 
-pub static EVENTS_RECEIVED: Counter<1> = Counter::new(
-    "storesync_events_received_total",
-    "Change events applied, by what they say happened",
-    ["change_type"],
-);
-pub static GAP_EVENTS: Counter<1> = Counter::new(
-    "storesync_gap_events_total",
-    "Events that only say that something changed",
-    ["object"],
-);
-pub static EVENTS_PARKED: Counter<0> = Counter::new(
-    "storesync_events_parked_total",
-    "Events that could not be decoded",
-    [],
-);
-pub static APPLY_BATCHES: Counter<0> =
-    Counter::new("storesync_apply_batches_total", "Transactions of the cache", []);
-pub static APPLY_DURATION: Histogram<0> = Histogram::new(
-    "storesync_apply_duration_seconds",
-    "Time to journal and commit a batch",
-    [],
-);
-pub static APPLY_LAG: Histogram<0> = Histogram::new(
-    "storesync_apply_lag_seconds",
-    "From a change's commit in the org until it is visible here",
-    [],
-);
-pub static SCHEMA_FETCHES: Counter<0> = Counter::new(
-    "storesync_schema_fetches_total",
-    "Event schemas fetched from the org",
-    [],
-);
-pub static STREAM_ENDS: Counter<2> = Counter::new(
-    "storesync_stream_reconnects_total",
-    "Subscriptions that ended and were begun again",
-    ["topic", "reason"],
-);
-pub static API_REQUESTS: Counter<2> = Counter::new(
-    "storesync_sf_api_requests_total",
-    "Calls of the org's API",
-    ["api", "outcome"],
-);
-pub static ORDERS_PUSHED: Counter<2> = Counter::new(
-    "storesync_orders_pushed_total",
-    "Attempts to send an order, and the class of what went wrong",
-    ["outcome", "error_class"],
-);
-pub static ORDER_PUSH_DURATION: Histogram<1> = Histogram::new(
-    "storesync_order_push_duration_seconds",
-    "Time of one attempt to send an order",
-    ["outcome"],
-);
-pub static ERASURE_LOOKUPS: Counter<1> = Counter::new(
-    "storesync_erasure_lookups_total",
-    "Calls that ask whether records that storefronts made are in the org still",
-    ["object"],
-);
-pub static HTTP_REQUESTS: Counter<4> = Counter::new(
-    "storesync_http_requests_total",
-    "Requests answered",
-    ["listener", "method", "route", "status"],
-);
-pub static HTTP_DURATION: Histogram<1> = Histogram::new(
-    "storesync_http_request_duration_seconds",
-    "Time to answer a request",
-    ["listener"],
-);
-pub static CONNECTIONS_ENDED: Counter<2> = Counter::new(
-    "storesync_connections_ended_total",
-    "Connections that were ended or refused for a limit",
-    ["listener", "reason"],
-);
-pub static READS_REFUSED: Counter<1> = Counter::new(
-    "storesync_reads_refused_total",
-    "Reads that had no turn (full, late) or were given up for the time that they took (slow)",
-    ["reason"],
-);
-pub static STREAMS_REFUSED: Counter<1> = Counter::new(
-    "storesync_streams_refused_total",
-    "Streams of changes for which there was no place: in all, of one token or address (holder), on one connection",
-    ["reason"],
-);
-pub static AUDIT_FAILURES: Counter<0> = Counter::new(
-    "storesync_audit_failures_total",
-    "Entries that could not be written to the audit: of deeds and exports, which were refused, and of what goes on without",
-    [],
-);
+/// Declares metrics, each by its kind, its static, its labels, its name and what it says, and a function that shows all of
+/// them: one that is declared is shown.
+macro_rules! metrics {
+    ($($kind:ident $metric:ident [$($label:literal),*] $name:literal $help:literal;)*) => {
+        $(
+            pub static $metric: $kind<{ <[&str]>::len(&[$($label),*]) }> = $kind::new($name, $help, [$($label),*]);
+        )*
 
-/// All of them, in the text format of Prometheus.
-pub fn render(out: &mut String) {
-    EVENTS_RECEIVED.render(out);
-    GAP_EVENTS.render(out);
-    EVENTS_PARKED.render(out);
-    APPLY_BATCHES.render(out);
-    APPLY_DURATION.render(out);
-    APPLY_LAG.render(out);
-    SCHEMA_FETCHES.render(out);
-    STREAM_ENDS.render(out);
-    API_REQUESTS.render(out);
-    ORDERS_PUSHED.render(out);
-    ORDER_PUSH_DURATION.render(out);
-    ERASURE_LOOKUPS.render(out);
-    HTTP_REQUESTS.render(out);
-    HTTP_DURATION.render(out);
-    CONNECTIONS_ENDED.render(out);
-    READS_REFUSED.render(out);
-    STREAMS_REFUSED.render(out);
-    AUDIT_FAILURES.render(out);
+        /// All of them, in the text format of Prometheus.
+        pub fn render(out: &mut String) {
+            $($metric.render(out);)*
+        }
+    };
+}
+
+metrics! {
+    Counter EVENTS_RECEIVED ["change_type"]
+        "storesync_events_received_total"
+        "Change events applied, by what they say happened";
+    Counter GAP_EVENTS ["object"]
+        "storesync_gap_events_total"
+        "Events that only say that something changed";
+    Counter EVENTS_PARKED []
+        "storesync_events_parked_total"
+        "Events that could not be decoded";
+    Counter APPLY_BATCHES []
+        "storesync_apply_batches_total"
+        "Transactions of the cache";
+    Histogram APPLY_DURATION []
+        "storesync_apply_duration_seconds"
+        "Time to journal and commit a batch";
+    Histogram APPLY_LAG []
+        "storesync_apply_lag_seconds"
+        "From a change's commit in the org until it is visible here";
+    Counter SCHEMA_FETCHES []
+        "storesync_schema_fetches_total"
+        "Event schemas fetched from the org";
+    Counter STREAM_ENDS ["topic", "reason"]
+        "storesync_stream_reconnects_total"
+        "Subscriptions that ended and were begun again";
+    Counter API_REQUESTS ["api", "outcome"]
+        "storesync_sf_api_requests_total"
+        "Calls of the org's API";
+    Counter ORDERS_PUSHED ["outcome", "error_class"]
+        "storesync_orders_pushed_total"
+        "Attempts to send an order, and the class of what went wrong";
+    Histogram ORDER_PUSH_DURATION ["outcome"]
+        "storesync_order_push_duration_seconds"
+        "Time of one attempt to send an order";
+    Counter ERASURE_LOOKUPS ["object"]
+        "storesync_erasure_lookups_total"
+        "Calls that ask whether records that storefronts made are in the org still";
+    Counter HTTP_REQUESTS ["listener", "method", "route", "status"]
+        "storesync_http_requests_total"
+        "Requests answered";
+    Histogram HTTP_DURATION ["listener"]
+        "storesync_http_request_duration_seconds"
+        "Time to answer a request";
+    Counter CONNECTIONS_ENDED ["listener", "reason"]
+        "storesync_connections_ended_total"
+        "Connections that were ended or refused for a limit";
+    Counter READS_REFUSED ["reason"]
+        "storesync_reads_refused_total"
+        "Reads that had no turn (full, late) or were given up for the time that they took (slow)";
+    Counter STREAMS_REFUSED ["reason"]
+        "storesync_streams_refused_total"
+        "Streams of changes for which there was no place: in all, of one token or address (holder), on one connection";
+    Counter AUDIT_FAILURES []
+        "storesync_audit_failures_total"
+        "Entries that could not be written to the audit: of deeds and exports, which were refused, and of what goes on without";
 }
 
 impl<const N: usize> Counter<N> {
