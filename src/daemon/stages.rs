@@ -17,7 +17,7 @@ use crate::failpoint;
 use crate::inbound::apply;
 use crate::inbound::budget::Limits;
 use crate::inbound::{self, Plan, Wires};
-use crate::journal::forget;
+use crate::journal::forget as forget_persons;
 use crate::model::calls::Purpose;
 use crate::model::clock::Clock;
 use crate::outbound::{confirm, forget, push};
@@ -236,14 +236,14 @@ fn tend(stages: &mut Stages, config: &Config, clock: &Clock, files: &Files, stop
         let turned = || pulse.quiet_for(CHECKPOINT_MAX);
         ("checkpoint", checkpoint::run(&dir, &files, &checkpoints, turned))
     });
-    let forgetting = forget::World {
+    let forgetting = forget_persons::World {
         dir: config.state.dir.clone(),
         sync: config.sync.clone(),
-        keep: forget::keep(&config.state),
+        keep: forget_persons::keep(&config.state),
         clock: clock.clone(),
     };
     let stop = stop.clone();
-    stages.spawn_blocking(move || ("forget", forget::run(forgetting, &stop)));
+    stages.spawn_blocking(move || ("forget", forget_persons::run(forgetting, &stop)));
 }
 
 /// Starts what brings the org's changes to the door.
