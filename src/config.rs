@@ -439,6 +439,12 @@ impl Config {
         self.org.check_region()?;
         serve.check_reach(&serve.listen)?;
         admin.check_reach(&admin.listen)?;
+        if matches!(serve.listen, Listen::Unix(_)) && serve.listen == admin.listen {
+            return Err(ConfigError(format!(
+                "[serve] listen and [admin] listen are both {}: give each a socket of its own",
+                serve.listen
+            )));
+        }
         check_kinds(&serve.tokens, &admin.tokens)?;
         serve.proxies().and(admin.proxies())?;
         self.sync.check()?;

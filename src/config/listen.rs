@@ -13,6 +13,9 @@ use crate::config::ConfigError;
 /// The name in audits of the token that the daemon makes where there are none.
 const MACHINE_TOKEN: &str = "admin.token";
 
+/// Bytes in the path of a socket; one more ends it.
+const SOCKET_PATH_MAX: usize = 107;
+
 /// Where a listener listens.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(try_from = "String")]
@@ -27,7 +30,13 @@ impl TryFrom<String> for Listen {
 
     fn try_from(text: String) -> Result<Self, String> {
         if let Some(path) = text.strip_prefix("unix:") {
-            return Ok(Self::Unix(path.into()));
+            return match path.len() {
+                0 => Err("unix: names no path: give unix:/path/to/socket".to_owned()),
+                1..=SOCKET_PATH_MAX => Ok(Self::Unix(path.into())),
+                length => Err(format!(
+                    "the path of a socket has {length} bytes, and the system takes {SOCKET_PATH_MAX}: give a shorter one"
+                )),
+            };
         }
         text.parse().map(Self::Tcp).map_err(|_| {
             format!("{text} is no address to listen on: give ADDRESS:PORT as in 127.0.0.1:8080, or unix:/path/to/socket")

@@ -1,10 +1,11 @@
 //! Sockets: plain, TLS, or in the file system; bounded in number, and emptied in order when the daemon stops.
 
-use std::fs::{File, Permissions};
+mod path;
+
+use std::fs::File;
 use std::io;
 use std::net::SocketAddr;
-use std::os::unix::fs::PermissionsExt as _;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -19,6 +20,7 @@ use tokio_rustls::TlsAcceptor;
 use crate::config::{self, ConfigError};
 use crate::serve::connection::{self, Limits, Peer, Reason, Seat, Seats, Served, Source};
 use crate::serve::foreign::Facing;
+use crate::serve::listen::path::Bound;
 use crate::telemetry::pulse::Pulse;
 use crate::telemetry::seldom::Seldom;
 
@@ -32,8 +34,6 @@ const CONNECTIONS_OF_ONE_MAX: usize = 1_024;
 const CONNECTIONS_OF_ONE_IN: usize = 4;
 /// Open files that are not for storefronts' connections: the databases of each thread, the org, operators.
 const FILES_KEPT: u64 = 512;
-/// Of a socket in the file system: for the user and the group of the daemon.
-const SOCKET_MODE: u32 = 0o660;
 /// How long the requests at hand may take once the daemon stops.
 const DRAIN_MAX: Duration = Duration::from_secs(10);
 /// How long is waited for another client, and for a file, where none may be opened.
@@ -53,21 +53,10 @@ struct Inner {
     tls: Option<TlsAcceptor>,
 }
 
-impl Drop for Inner {
-    /// Whoever comes now is refused at once, and not kept waiting for a process that ends.
-    fn drop(&mut self) {
-        if let Socket::Unix(_, path) = &self.socket
-            && let Err(error) = std::fs::remove_file(path)
-        {
-            tracing::warn!("the socket {} cannot be removed ({error})", path.display());
-        }
-    }
-}
-
 /// Of no runtime: whoever serves it takes it into its own.
 enum Socket {
     Tcp(std::net::TcpListener),
-    Unix(std::os::unix::net::UnixListener, PathBuf),
+    Unix(Bound),
 }
 
 impl TryFrom<TcpListener> for Listener {
@@ -89,16 +78,7 @@ impl Listener {
     pub async fn bind(listen: &config::Listen, tls: Option<&config::Tls>) -> anyhow::Result<Self> {
         let socket = match listen {
             config::Listen::Tcp(address) => Socket::Tcp(TcpListener::bind(address).await?.into_std()?),
-            config::Listen::Unix(path) => {
-                // One that a killed process left behind; another that lives holds the lock of the state directory.
-                if std::fs::symlink_metadata(path).is_ok_and(|found| is_socket(&found)) {
-                    std::fs::remove_file(path)?;
-                }
-                let socket = UnixListener::bind(path)?;
-                // Its owner's and its group's, whatever the mask of new files is here.
-                std::fs::set_permissions(path, Permissions::from_mode(SOCKET_MODE))?;
-                Socket::Unix(socket.into_std()?, path.clone())
-            }
+            config::Listen::Unix(path) => Socket::Unix(Bound::bind(path).await?),
         };
         let tls = tls.map(acceptor).transpose()?;
         Ok(Self::of(socket, tls))
@@ -112,7 +92,7 @@ impl Listener {
     pub fn local_addr(&self) -> Option<SocketAddr> {
         match &self.0.socket {
             Socket::Tcp(socket) => socket.local_addr().ok(),
-            Socket::Unix(..) => None,
+            Socket::Unix(_) => None,
         }
     }
 
@@ -135,13 +115,9 @@ impl Listener {
                 Ok(address) => format!("{scheme}://{address}"),
                 Err(error) => format!("{scheme}, at an address that cannot be told ({error})"),
             },
-            Socket::Unix(_, path) => format!("unix:{}", path.display()),
+            Socket::Unix(bound) => format!("unix:{}", bound.path.display()),
         }
     }
-}
-
-fn is_socket(found: &std::fs::Metadata) -> bool {
-    std::os::unix::fs::FileTypeExt::is_socket(&found.file_type())
 }
 
 fn acceptor(tls: &config::Tls) -> anyhow::Result<TlsAcceptor> {
@@ -247,7 +223,7 @@ impl Incoming {
     fn of(socket: &Socket) -> io::Result<Self> {
         Ok(match socket {
             Socket::Tcp(socket) => Self::Tcp(TcpListener::from_std(socket.try_clone()?)?),
-            Socket::Unix(socket, _) => Self::Unix(UnixListener::from_std(socket.try_clone()?)?),
+            Socket::Unix(bound) => Self::Unix(UnixListener::from_std(bound.socket.try_clone()?)?),
         })
     }
 

@@ -1,6 +1,7 @@
 //! Strangers at the listeners: pages of other sites, and clients that take without giving.
 
 mod operators;
+mod sockets;
 mod streams;
 
 use std::time::Duration;
