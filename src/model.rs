@@ -14,6 +14,7 @@ pub mod order;
 pub mod org_clock;
 pub mod retry;
 pub mod row;
+pub mod said;
 pub mod schedule;
 pub mod shown;
 pub mod state;

@@ -6,8 +6,8 @@ use clap::Subcommand;
 
 use crate::cli::{Look, STATE};
 
-/// Deeds on writes, exports, reads of personal data, reloads, replays, repairs and releases, and who logged in to the console.
-/// Each entry has the hash of the one before in its own.
+/// Deeds on writes, exports, reads of personal data, reloads, replays, repairs and releases, who logged in to the console, and
+/// what was refused. Each entry has the hash of the one before in its own. Those older than [state] audit_days are removed.
 #[derive(Debug, Subcommand)]
 pub enum AuditCommand {
     /// List the entries, the oldest first; with --json one object a line, to be kept elsewhere
@@ -18,7 +18,7 @@ pub enum AuditCommand {
         /// Only those about the person with this key, address or record id, as the write or the command named them
         #[arg(long, value_name = "TEXT")]
         person: Option<String>,
-        /// With --json: reasons and changed values too, which may be of persons and are not erased where they are kept
+        /// With --json: reasons, changed values and whom actors name too, which may be of persons and are not erased where they are kept
         #[arg(long, requires = "json")]
         details: bool,
         #[command(flatten)]
@@ -38,4 +38,6 @@ pub enum AuditCommand {
 
 const VERIFIED: &str = "An entry that was changed, taken out or moved is found. Whoever may write the file, which is the daemon's user \
 and root, can also make all entries from one on anew, or cut off the end: that is found only with a head that was kept where \
-they cannot change it. A detail that was taken out looks like one that was erased.";
+they cannot change it. A detail that was taken out looks like one that was erased. What was removed because of its age is named by \
+the number and hash of the last, and an entry has to tell of that. It is also said from which entry on persons are hashed with \
+another key, as where somebody has put another into the file; that the key was read is seen by nobody.";

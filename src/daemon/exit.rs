@@ -30,7 +30,9 @@ pub fn exit_of(error: &anyhow::Error) -> Exit {
             return Exit::Unavailable;
         }
         let open = match cause.downcast_ref() {
-            Some(DeskError::None(_) | DeskError::OtherVersion) => return Exit::Unavailable,
+            Some(DeskError::None(_) | DeskError::OtherVersion | DeskError::OlderVersion) => {
+                return Exit::Unavailable;
+            }
             Some(DeskError::Open(error)) => Some(error),
             Some(DeskError::Sql(_)) | None => cause.downcast_ref::<OpenError>(),
         };

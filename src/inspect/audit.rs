@@ -5,7 +5,9 @@ use std::path::Path;
 use crate::cli::{AuditCommand, Exit};
 use crate::inspect::{Misused, print, state_dir};
 use crate::model::clock::format_datetime;
-use crate::store::outbox::audit::{Entry, KnownHead, Verdict};
+use crate::store::outbox::audit::Entry;
+use crate::store::outbox::audit::removal::Removed;
+use crate::store::outbox::audit::verify::{KnownHead, Verdict, Whole};
 use crate::store::outbox::desk::{Desk, PAGE_MAX};
 
 pub fn run(config: Option<&Path>, command: &AuditCommand) -> anyhow::Result<Exit> {
@@ -50,8 +52,10 @@ fn list(
 }
 
 fn text(entry: &Entry) -> String {
-    let named = entry.on_behalf_of.as_ref();
-    let named = named.map(|named| format!(" for {named}")).unwrap_or_default();
+    let named = entry.named.as_ref();
+    let named = named
+        .map(|named| format!(" for {}", named.text))
+        .unwrap_or_default();
     let about = entry
         .about
         .iter()
@@ -65,11 +69,8 @@ fn text(entry: &Entry) -> String {
 
 fn verify(verdict: Verdict) -> Exit {
     match verdict {
-        Verdict::Whole { head, erased } => {
-            let entries = head.seq;
-            print(&format!(
-                "{entries} entries are as they were written, {erased} of them with their details erased; the head is {head}\n"
-            ));
+        Verdict::Whole(whole) => {
+            print(&told(&whole));
             Exit::Ok
         }
         Verdict::Broken { seq, why } => {
@@ -77,4 +78,34 @@ fn verify(verdict: Verdict) -> Exit {
             Exit::Failed
         }
     }
+}
+
+fn told(whole: &Whole) -> String {
+    let removed = whole.removed.as_ref();
+    let count = whole.head.seq - removed.map_or(0, |removed| removed.head.seq);
+    let (erased, names, head) = (whole.erased, whole.erased_names, &whole.head);
+    let mut told =
+        format!("{count} entries are as they were written, {erased} of them with their details erased");
+    if names > 0 {
+        told.push_str(&format!(" and {names} with whom they named"));
+    }
+    told.push_str(&format!("; the head is {head}\n"));
+    if let Some(Removed { head, at }) = removed {
+        let at = format_datetime(*at);
+        told.push_str(&format!(
+            "what was before them, up to {head} of {at}, was removed because of its age\n"
+        ));
+    }
+    for seq in &whole.other_keys {
+        told.push_str(&format!(
+            "from entry {seq} on the key of persons is another: audit list --person finds nobody before it\n"
+        ));
+    }
+    if whole.is_key_replaced {
+        let next = head.seq + 1;
+        told.push_str(&format!(
+            "from entry {next} on the key of persons is another, or none: audit list --person finds nobody before it\n"
+        ));
+    }
+    told
 }

@@ -68,6 +68,7 @@ pub const KIND: database::Kind = database::Kind {
         include_str!("migrations/outbox_0012.sql"),
         include_str!("migrations/outbox_0013.sql"),
         include_str!("migrations/outbox_0014.sql"),
+        include_str!("migrations/outbox_0015.sql"),
     ],
     page_bytes: 4096,
     synchronous: "full",
@@ -112,9 +113,10 @@ pub struct Outbox {
 /// the [`Writer`] on a thread of its own.
 pub fn open(dir: &Path, now: Millis) -> Result<(Outbox, Writer), OpenError> {
     missing::refuse(dir)?;
-    let connection = open_writer(dir)?;
+    let mut connection = open_writer(dir)?;
     missing::note(dir, &connection, now)?;
     let failed = |source| OpenError::of(&dir.join(KIND.file_name), source);
+    audit::key::look(&mut connection, now).map_err(failed)?;
     connection
         .pragma_update(None, "wal_autocheckpoint", LOG_PAGES_MAX)
         .map_err(failed)?;
@@ -147,7 +149,8 @@ pub fn open(dir: &Path, now: Millis) -> Result<(Outbox, Writer), OpenError> {
 fn open_writer(dir: &Path) -> Result<Connection, OpenError> {
     let mut connection = database::open_writer(dir, KIND)?;
     let taken_over = audit::of_writes::take_over(&mut connection);
-    taken_over.map_err(|source| OpenError::of(&dir.join(KIND.file_name), source))?;
+    let renamed = taken_over.and_then(|()| audit::names::rename(&mut connection));
+    renamed.map_err(|source| OpenError::of(&dir.join(KIND.file_name), source))?;
     Ok(connection)
 }
 

@@ -5,22 +5,29 @@
 //! [`Desk::verify_audit`]. Whoever may write the file can make all entries from one on anew, or cut off the end: that is
 //! shown only by a head, the number and hash of the last entry, that was kept elsewhere.
 //!
-//! An entry holds nothing of the person whom it is about but a keyed hash. What may be of a person lies beside it with a
-//! salt, and can be erased: the entry has its hash alone.
+//! An entry holds nothing of the person whom it is about but a keyed hash. What may be of a person, whom the actor names
+//! among it, lies beside it with a salt, and can be erased: the entry has its hash alone.
+//!
+//! The oldest entries are removed by age ([`removal`]). What is left is chained to the last that was.
 
+pub(super) mod key;
+pub(super) mod names;
 pub(super) mod of_writes;
+pub mod removal;
+pub mod verify;
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::str::FromStr;
 
 use aws_lc_rs::digest::{Context, SHA256};
-use aws_lc_rs::hmac;
-use rusqlite::{Connection, Row, TransactionBehavior, params};
+use rusqlite::{Connection, OptionalExtension as _, Row, TransactionBehavior, params};
 use serde::Serialize;
 use serde_json::{Value, json};
 
 use crate::model::clock::{Millis, format_datetime};
+use crate::store::outbox::audit::key::Key;
+use crate::store::outbox::audit::removal::removed;
+use crate::store::outbox::audit::verify::{KnownHead, Verdict, verify};
 use crate::store::outbox::damage::shown;
 use crate::store::outbox::desk::{Desk, DeskError};
 use crate::store::outbox::{Outbox, OutboxError};
@@ -28,8 +35,8 @@ use crate::store::outbox::{Outbox, OutboxError};
 /// What an entry is about. Values are texts, whole numbers, or lists of them, so that they have one form.
 pub type About = BTreeMap<String, Value>;
 
-/// Fewest digits of a hash that name a head: as many as the metric has.
-const DIGITS_MIN: usize = 12;
+/// Digits of a hash that the metric has.
+const DIGITS: usize = 12;
 
 /// What is to be written down.
 #[derive(Clone, Debug, PartialEq)]
@@ -77,7 +84,7 @@ pub struct Head {
 impl Head {
     /// The first digits of the hash, as a number that a metric can have.
     pub fn number(&self) -> f64 {
-        let digits = self.hash[..DIGITS_MIN / 2].iter();
+        let digits = self.hash[..DIGITS / 2].iter();
         digits.fold(0.0, |number, byte| number * 256.0 + f64::from(*byte))
     }
 }
@@ -88,33 +95,6 @@ impl fmt::Display for Head {
     }
 }
 
-/// A head as somebody kept it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct KnownHead {
-    seq: i64,
-    /// The hash, or its first digits.
-    digits: String,
-}
-
-impl FromStr for KnownHead {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        let known = text.split_once(':').and_then(|(seq, digits)| {
-            let seq = seq.parse().ok().filter(|seq| *seq > 0)?;
-            let is_hash = (DIGITS_MIN..=64).contains(&digits.len())
-                && digits.bytes().all(|digit| digit.is_ascii_hexdigit());
-            is_hash.then(|| Self {
-                seq,
-                digits: digits.to_ascii_lowercase(),
-            })
-        });
-        known.ok_or_else(|| {
-            "a head is SEQ:HASH, such as 17:0f3a5b7c9d1e, with at least 12 digits of the hash".to_owned()
-        })
-    }
-}
-
 /// An entry as it stands in the file.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Entry {
@@ -122,24 +102,36 @@ pub struct Entry {
     pub at: Millis,
     pub instance: String,
     pub actor: String,
-    pub on_behalf_of: Option<String>,
+    pub on_behalf_of: Option<Vec<u8>>,
     pub deed: String,
     pub about: About,
     pub person: Option<Vec<u8>>,
+    /// Which key the person was hashed with.
+    pub person_key: Option<Vec<u8>>,
     pub detail_hash: Option<Vec<u8>>,
     pub hash: Vec<u8>,
     /// `None` where there is none, or none any more.
     pub detail: Option<Salted>,
+    /// Whom the actor says that it is for; `None` likewise.
+    pub named: Option<Salted>,
 }
 
 /// What may be of a person.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Salted {
     salt: Vec<u8>,
-    text: String,
+    pub text: String,
 }
 
 impl Salted {
+    fn new(connection: &Connection, text: &str) -> rusqlite::Result<Self> {
+        let salt = connection
+            .prepare_cached("select randomblob(16)")?
+            .query_row([], |row| row.get(0))?;
+        let text = text.to_owned();
+        Ok(Self { salt, text })
+    }
+
     fn hash(&self) -> Vec<u8> {
         let mut context = Context::new(&SHA256);
         context.update(&self.salt);
@@ -156,10 +148,24 @@ struct Canonical<'e> {
     deed: &'e str,
     detail_hash: Option<String>,
     instance: &'e str,
-    on_behalf_of: Option<&'e str>,
+    on_behalf_of: Option<String>,
     person: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    person_key: Option<String>,
     seq: i64,
     time: String,
+}
+
+impl Canonical<'_> {
+    fn chained(&self, before: &[u8; 32]) -> [u8; 32] {
+        let mut context = Context::new(&SHA256);
+        context.update(before);
+        // Nothing in it can fail to be written.
+        context.update(&serde_json::to_vec(self).unwrap_or_default());
+        let mut hash = [0; 32];
+        hash.copy_from_slice(context.finish().as_ref());
+        hash
+    }
 }
 
 impl Entry {
@@ -170,8 +176,9 @@ impl Entry {
             deed: &self.deed,
             detail_hash: self.detail_hash.as_deref().map(hex),
             instance: &self.instance,
-            on_behalf_of: self.on_behalf_of.as_deref(),
+            on_behalf_of: self.on_behalf_of.as_deref().map(hex),
             person: self.person.as_deref().map(hex),
+            person_key: self.person_key.as_deref().map(hex),
             seq: self.seq,
             time: format_datetime(self.at),
         }
@@ -179,13 +186,7 @@ impl Entry {
 
     /// The hash that it has behind another.
     fn chained(&self, before: &[u8; 32]) -> [u8; 32] {
-        let mut context = Context::new(&SHA256);
-        context.update(before);
-        // Nothing in it can fail to be written.
-        context.update(&serde_json::to_vec(&self.canonical()).unwrap_or_default());
-        let mut hash = [0; 32];
-        hash.copy_from_slice(context.finish().as_ref());
-        hash
+        self.canonical().chained(before)
     }
 
     /// As operators read it: what is hashed, and the hash. Without what may be of a person.
@@ -198,9 +199,14 @@ impl Entry {
     /// The same with what may be of a person.
     pub fn json_with_detail(&self) -> Value {
         let mut told = self.json();
-        let detail = self.detail.as_ref();
-        told["detail"] = detail.map(|detail| detail.text.as_str()).into();
-        told["salt"] = detail.map(|detail| hex(&detail.salt)).into();
+        for (name, salt, kept) in [
+            ("detail", "salt", &self.detail),
+            ("named", "named_salt", &self.named),
+        ] {
+            let kept = kept.as_ref();
+            told[name] = kept.map(|kept| kept.text.as_str()).into();
+            told[salt] = kept.map(|kept| hex(&kept.salt)).into();
+        }
         told
     }
 }
@@ -211,40 +217,48 @@ fn hex(bytes: &[u8]) -> String {
 
 /// Puts an entry at the end of the chain.
 pub(super) fn append(connection: &Connection, line: &Line, now: Millis) -> rusqlite::Result<()> {
+    let key = match line.person {
+        Some(_) => Some(key::current(connection)?),
+        None => None,
+    };
+    append_with(connection, line, key.as_ref(), now)
+}
+
+/// The same, with what is said to be the key of persons.
+fn append_with(connection: &Connection, line: &Line, key: Option<&Key>, now: Millis) -> rusqlite::Result<()> {
     let head = head(connection)?;
     let instance = connection
         .prepare_cached("select id from identity")?
         .query_row([], |row| row.get(0))?;
-    let person = match &line.person {
-        Some(person) => Some(keyed(connection, person)?),
-        None => None,
+    let salted = |text: &Option<String>| {
+        let text = text.as_deref();
+        text.map(|text| Salted::new(connection, text)).transpose()
     };
-    let detail = match &line.detail {
-        Some(text) => Some(Salted {
-            salt: connection
-                .prepare_cached("select randomblob(16)")?
-                .query_row([], |row| row.get(0))?,
-            text: text.clone(),
-        }),
-        None => None,
-    };
+    let (detail, named) = (salted(&line.detail)?, salted(&line.on_behalf_of)?);
+    let person = line.person.as_deref();
     let entry = Entry {
         seq: head.seq + 1,
         at: now,
         instance,
         actor: line.actor.clone(),
-        on_behalf_of: line.on_behalf_of.clone(),
+        on_behalf_of: named.as_ref().map(Salted::hash),
         deed: line.deed.clone(),
         about: line.about.clone(),
-        person,
+        person: key.zip(person).map(|(key, person)| key.hash(person)),
+        person_key: key.map(Key::id),
         detail_hash: detail.as_ref().map(Salted::hash),
         hash: Vec::new(),
         detail,
+        named,
     };
+    insert(connection, &entry, &entry.chained(&head.hash))
+}
+
+fn insert(connection: &Connection, entry: &Entry, hash: &[u8; 32]) -> rusqlite::Result<()> {
     connection
         .prepare_cached(
-            "insert into audit (seq, at, instance, actor, on_behalf_of, deed, about, person, detail_hash, hash)
-             values (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
+            "insert into audit (seq, at, instance, actor, on_behalf_of, deed, about, person, person_key, detail_hash, hash)
+             values (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)",
         )?
         .execute(params![
             entry.seq,
@@ -255,65 +269,76 @@ pub(super) fn append(connection: &Connection, line: &Line, now: Millis) -> rusql
             entry.deed,
             json!(entry.about).to_string(),
             entry.person,
+            entry.person_key,
             entry.detail_hash,
-            entry.chained(&head.hash),
+            hash,
         ])?;
-    if let Some(Salted { salt, text }) = &entry.detail {
-        connection
-            .prepare_cached("insert into audit_details (seq, salt, detail) values (?1, ?2, ?3)")?
-            .execute(params![entry.seq, salt, text])?;
+    for (kept, sql) in [
+        (
+            &entry.detail,
+            "insert into audit_details (seq, salt, detail) values (?1, ?2, ?3)",
+        ),
+        (
+            &entry.named,
+            "insert into audit_names (seq, salt, name) values (?1, ?2, ?3)",
+        ),
+    ] {
+        if let Some(Salted { salt, text }) = kept {
+            connection
+                .prepare_cached(sql)?
+                .execute(params![entry.seq, salt, text])?;
+        }
     }
     Ok(())
 }
 
-/// The hash by which entries about a person are found, and the person is not.
-fn keyed(connection: &Connection, person: &str) -> rusqlite::Result<Vec<u8>> {
-    let key: Vec<u8> = connection
-        .prepare_cached("select key from audit_key")?
-        .query_row([], |row| row.get(0))?;
-    let key = hmac::Key::new(hmac::HMAC_SHA256, &key);
-    let tag = hmac::sign(&key, person.trim().to_lowercase().as_bytes());
-    Ok(tag.as_ref().to_vec())
-}
-
 /// The last entry; in a copy of the file too.
 pub fn head(connection: &Connection) -> rusqlite::Result<Head> {
-    let mut last = connection.prepare_cached("select seq, hash from audit order by seq desc limit 1")?;
-    let mut rows = last.query([])?;
-    let Some(row) = rows.next()? else {
-        return Ok(Head::default());
-    };
-    let (seq, hash) = (row.get(0)?, row.get(1)?);
-    Ok(Head { seq, hash })
+    let last = connection
+        .prepare_cached("select seq, hash from audit order by seq desc limit 1")?
+        .query_row([], |row| {
+            let (seq, hash) = (row.get(0)?, row.get(1)?);
+            Ok(Head { seq, hash })
+        })
+        .optional()?;
+    match last {
+        Some(last) => Ok(last),
+        None => Ok(removed(connection)?
+            .map(|removed| removed.head)
+            .unwrap_or_default()),
+    }
 }
 
 /// Entries with what may be of a person, where it is kept.
 const ENTRIES: &str =
-    "select seq, at, instance, actor, on_behalf_of, deed, about, person, detail_hash, hash, salt, detail
-     from audit left join audit_details using (seq)";
+    "select seq, at, instance, actor, on_behalf_of, deed, about, person, detail_hash, hash, person_key,
+         audit_details.salt, detail, audit_names.salt, name
+     from audit left join audit_details using (seq) left join audit_names using (seq)";
+/// The column of what it is about.
+const ABOUT: usize = 6;
 
 fn entry(row: &Row<'_>) -> rusqlite::Result<Entry> {
     let text = |index| shown(row, index).map(Option::unwrap_or_default);
-    let salt: Option<Vec<u8>> = row.get(10)?;
-    let detail = match salt {
-        Some(salt) => Some(Salted {
-            salt,
-            text: text(11)?,
-        }),
-        None => None,
+    let salted = |index: usize| -> rusqlite::Result<Option<Salted>> {
+        let salt: Option<Vec<u8>> = row.get(index)?;
+        let Some(salt) = salt else { return Ok(None) };
+        let text = text(index + 1)?;
+        Ok(Some(Salted { salt, text }))
     };
     Ok(Entry {
         seq: row.get(0)?,
         at: row.get(1)?,
         instance: text(2)?,
         actor: text(3)?,
-        on_behalf_of: shown(row, 4)?,
+        on_behalf_of: row.get(4)?,
         deed: text(5)?,
-        about: serde_json::from_str(&text(6)?).unwrap_or_default(),
+        about: serde_json::from_str(&text(ABOUT)?).unwrap_or_default(),
         person: row.get(7)?,
         detail_hash: row.get(8)?,
         hash: row.get(9)?,
-        detail,
+        person_key: row.get(10)?,
+        detail: salted(11)?,
+        named: salted(13)?,
     })
 }
 
@@ -324,9 +349,11 @@ fn list(
     person: Option<&str>,
     most: u32,
 ) -> rusqlite::Result<Vec<Entry>> {
-    let person = match person {
-        Some(person) => Some(keyed(connection, person)?),
-        None => None,
+    let person = match (person, Key::of(connection)?) {
+        (Some(person), Some(key)) => Some(key.hash(person)),
+        (None, _) => None,
+        // Nobody is found without the key.
+        (Some(_), None) => return Ok(Vec::new()),
     };
     connection
         .prepare_cached(&format!(
@@ -334,62 +361,6 @@ fn list(
         ))?
         .query_map(params![after, person, most], entry)?
         .collect()
-}
-
-/// What a look through the chain comes to.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Verdict {
-    /// With how many details were erased.
-    Whole { head: Head, erased: u64 },
-    /// The first entry that is not as it was written, and why.
-    Broken { seq: i64, why: &'static str },
-}
-
-fn verify(connection: &Connection, known: Option<&KnownHead>) -> rusqlite::Result<Verdict> {
-    let (mut head, mut erased) = (Head::default(), 0);
-    let mut statement = match connection.prepare(&format!("{ENTRIES} order by seq")) {
-        Err(error) if error.to_string().contains("no such table") => {
-            return Ok(Verdict::Broken {
-                seq: 1,
-                why: "the tables of the audit are gone",
-            });
-        }
-        prepared => prepared?,
-    };
-    let mut rows = statement.query([])?;
-    while let Some(row) = rows.next()? {
-        let entry = entry(row)?;
-        let seq = head.seq + 1;
-        let broken = |why| Ok(Verdict::Broken { seq, why });
-        if entry.seq != seq {
-            return broken("it is missing");
-        }
-        let hash = entry.chained(&head.hash);
-        // A text that is read as it was, and says more.
-        let canonical = json!(entry.about).to_string();
-        let is_plain = shown(row, 6)?.is_some_and(|text| text == canonical);
-        if entry.hash != hash || !is_plain {
-            return broken("it is not what was written there");
-        }
-        match (&entry.detail_hash, &entry.detail) {
-            (Some(_), None) => erased += 1,
-            (was, is) if *was != is.as_ref().map(Salted::hash) => {
-                return broken("its detail is not what was written");
-            }
-            _ => {}
-        }
-        head = Head { seq, hash };
-        if known.is_some_and(|known| known.seq == seq && !hex(&hash).starts_with(&known.digits)) {
-            return broken("it is another than the head names: the entries up to it were made anew");
-        }
-    }
-    match known {
-        Some(known) if known.seq > head.seq => Ok(Verdict::Broken {
-            seq: head.seq + 1,
-            why: "it is missing: the head names a later one",
-        }),
-        _ => Ok(Verdict::Whole { head, erased }),
-    }
 }
 
 impl Outbox {
@@ -420,11 +391,13 @@ impl Desk {
 
     /// The next few entries of the audit after one, or those of them that are about a person.
     pub fn audit(&self, after: i64, person: Option<&str>, most: u32) -> Result<Vec<Entry>, DeskError> {
+        self.is_current()?;
         Ok(list(&self.connection, after, person, most)?)
     }
 
     /// Whether the audit is as it was written, up to a head that somebody kept where one is given.
     pub fn verify_audit(&self, known: Option<&KnownHead>) -> Result<Verdict, DeskError> {
+        self.is_current()?;
         Ok(verify(&self.connection, known)?)
     }
 }

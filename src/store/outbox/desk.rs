@@ -96,6 +96,10 @@ pub enum DeskError {
         "the running daemon has another version of the outbox: use its own storesync, or restart it with this one"
     )]
     OtherVersion,
+    #[error(
+        "the outbox is of a version before this one: start the daemon once, which brings it up to date, or use the storesync that made it"
+    )]
+    OlderVersion,
     #[error(transparent)]
     Open(#[from] OpenError),
     #[error("the outbox cannot be used: check the space left on the disk of [state] dir")]
@@ -137,17 +141,30 @@ impl Desk {
         Ok(())
     }
 
+    /// Fails where a table or a column that is there since this version cannot be.
+    pub(super) fn is_current(&self) -> Result<(), DeskError> {
+        let version = self
+            .connection
+            .pragma_query_value(None, "user_version", |row| row.get::<_, i64>(0))?;
+        match usize::try_from(version).is_ok_and(|version| version < KIND.migrations.len()) {
+            true => Err(DeskError::OlderVersion),
+            false => Ok(()),
+        }
+    }
+
     /// Writes that a filter takes, after `after`, in the order of their acceptance.
     pub fn list(&self, filter: &Filter, after: i64, most: u32) -> Result<Vec<View>, DeskError> {
         Ok(filter::list(&self.connection, filter, after, most)?)
     }
 
     pub fn detail(&self, reference: &str) -> Result<Sought<Detail>, DeskError> {
+        self.is_current()?;
         Ok(detail(&self.connection, reference)?)
     }
 
     /// The next few writes that a filter takes, with all that is known of them.
     pub fn export(&self, filter: &Filter, after: i64) -> Result<Vec<Detail>, DeskError> {
+        self.is_current()?;
         Ok(export(&self.connection, filter, after)?)
     }
 

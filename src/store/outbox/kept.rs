@@ -14,8 +14,10 @@ use rusqlite::{Connection, params};
 
 use crate::model::clock::Millis;
 use crate::model::id;
-use crate::model::write::Kind;
+use crate::model::write::{Kind, Write};
+use crate::store::outbox::audit::names::{self, Names};
 use crate::store::outbox::audit::of_writes;
+use crate::store::outbox::damage::{self, shown};
 use crate::store::outbox::open_orders::OF_CUSTOMER;
 use crate::store::outbox::{Outbox, OutboxError, survivors};
 use crate::store::scrub;
@@ -74,21 +76,28 @@ impl Outbox {
         let erased = self
             .submit(move |connection| {
                 let found = writes_of(connection, &record_ids, &keys)?;
+                let mut names = Names::default();
                 for sequence in &found {
+                    names.extend(named_in(connection, *sequence)?);
                     erase(connection, *sequence, now)?;
                 }
+                record_ids
+                    .iter()
+                    .chain(&keys)
+                    .for_each(|token| names.add_token(token));
+                let named = names::erase(connection, &names)?;
                 for id in &record_ids {
                     survivors::forget(connection, id)?;
                     let mut gone = connection.prepare_cached(NOT_OF_RECORD)?;
                     gone.execute([id])?;
                 }
-                Ok(found.len())
+                Ok((found.len(), named))
             })
             .await?;
-        if erased > 0 {
+        if erased != (0, 0) {
             self.empty_log().await?;
         }
-        Ok(erased)
+        Ok(erased.0)
     }
 
     /// Erases what single writes hold; returns how many.
@@ -327,6 +336,7 @@ fn empty(connection: &Connection, sequence: i64, now: Millis) -> rusqlite::Resul
 
 /// Empties a write and takes the person's names off it; of one that is not finished, notes that this is to be done.
 fn erase(connection: &Connection, sequence: i64, now: Millis) -> rusqlite::Result<()> {
+    let names = named_in(connection, sequence)?;
     if !empty(connection, sequence, now)? {
         return connection
             .prepare_cached("update writes set forget = 1 where sequence = ?1")?
@@ -338,10 +348,36 @@ fn erase(connection: &Connection, sequence: i64, now: Millis) -> rusqlite::Resul
         .prepare_cached("update writes set customer = null, lane = '#' || sequence where sequence = ?1")?
         .execute([sequence])?;
     of_writes::erase(connection, sequence)?;
+    names::erase_of(connection, sequence, &names)?;
     connection
         .prepare_cached("delete from persons where write_sequence = ?1")?
         .execute([sequence])?;
     Ok(())
+}
+
+/// What a write still tells of who it is about.
+fn named_in(connection: &Connection, sequence: i64) -> rusqlite::Result<Names> {
+    let (kind, customer, email, body) = connection
+        .prepare_cached(
+            "select kind, customer, email, body from writes left join bodies on write_sequence = sequence
+             where sequence = ?1",
+        )?
+        .query_row([sequence], |row| {
+            let texts = (shown(row, 1)?, shown(row, 2)?, shown(row, 3)?);
+            Ok((damage::kind(row, 0)?, texts.0, texts.1, texts.2))
+        })?;
+    let mut names = Names::default();
+    customer
+        .iter()
+        .chain(&email)
+        .for_each(|token| names.add_token(token));
+    let write = kind
+        .zip(body)
+        .and_then(|(kind, body)| Write::from_json(kind, &body).ok());
+    if let Some(customer) = write.as_ref().and_then(Write::customer) {
+        names.add_customer(customer);
+    }
+    Ok(names)
 }
 
 #[cfg(test)]

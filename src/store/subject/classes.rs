@@ -359,13 +359,22 @@ const OUTBOX: &[(&str, Columns)] = &[
             ("at", Nothing),
             ("instance", Nothing),
             ("actor", Values),
-            ("on_behalf_of", Values),
+            ("on_behalf_of", Hash),
             ("deed", Nothing),
             ("about", Values),
             ("person", Hash),
+            ("person_key", Hash),
             ("detail_hash", Hash),
             ("hash", Hash),
         ],
+    ),
+    (
+        "audit_names",
+        &[("seq", Nothing), ("salt", Hash), ("name", Values)],
+    ),
+    (
+        "audit_removed",
+        &[("seq", Nothing), ("at", Nothing), ("hash", Hash)],
     ),
     (
         "audit_details",

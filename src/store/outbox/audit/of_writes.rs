@@ -64,7 +64,7 @@ fn deed(entry: Entry) -> Audit {
         at: entry.at,
         action: entry.deed,
         actor: entry.actor,
-        on_behalf_of: entry.on_behalf_of,
+        on_behalf_of: entry.named.map(|named| named.text),
         reason,
         changes,
     }

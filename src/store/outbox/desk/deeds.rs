@@ -5,6 +5,7 @@ use serde_json::Value;
 
 use crate::model::clock::Millis;
 use crate::model::order::{Problem, card};
+use crate::model::said;
 use crate::model::state::WriteState;
 use crate::model::write::edit::{self, Change};
 use crate::model::write::{Kind, Write};
@@ -66,16 +67,35 @@ impl Deed {
         }
     }
 
-    pub(super) fn run(&self, connection: &Connection, now: Millis) -> rusqlite::Result<Done> {
+    /// Why what was said of it is not taken, whoever does it and wherever, as one sentence.
+    pub fn refusal(&self) -> Option<String> {
+        if let Action::Discard { reason, .. } = &self.action
+            && reason.trim().is_empty()
+        {
+            return Some("reason is missing: say why it is given up".to_owned());
+        }
+        let [reason, actor, named] = self.said();
+        let refusal = said::refusal("reason", reason);
+        refusal
+            .or_else(|| said::refusal("actor", actor))
+            .or_else(|| said::refusal("actor", named))
+    }
+
+    /// Why, who, and for whom.
+    fn said(&self) -> [&str; 3] {
         let reason = match &self.action {
             Action::Discard { reason, .. } => reason.as_str(),
             _ => self.reason.as_deref().unwrap_or_default(),
         };
-        let named = [
-            reason,
-            &self.actor,
-            self.on_behalf_of.as_deref().unwrap_or_default(),
-        ];
+        let named = self.on_behalf_of.as_deref().unwrap_or_default();
+        [reason, &self.actor, named]
+    }
+
+    pub(super) fn run(&self, connection: &Connection, now: Millis) -> rusqlite::Result<Done> {
+        if let Some(sentence) = self.refusal() {
+            return Ok(Done::Refused(sentence));
+        }
+        let named = self.said();
         if named.into_iter().any(card::contains) {
             let sentence = "the reason or a name holds a card number: card data is never taken";
             return Ok(Done::Refused(sentence.to_owned()));

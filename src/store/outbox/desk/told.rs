@@ -85,6 +85,7 @@ impl Detail {
             ..attempt
         });
         let audit = self.audit.into_iter().map(|deed| Audit {
+            on_behalf_of: None,
             reason: None,
             changes: Vec::new(),
             ..deed
