@@ -244,7 +244,7 @@ impl Server {
             seen: Default::default(),
             clock: Clock::System,
             console: Default::default(),
-            reads: serve::Reads::default(),
+            audit: serve::Audit::default(),
             dir: dir.into(),
             topics: Default::default(),
             stop: CancellationToken::new(),

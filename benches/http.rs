@@ -165,7 +165,7 @@ fn daemon(runtime: &Runtime, dir: &Path, stop: CancellationToken) -> SocketAddr 
         seen: Default::default(),
         clock: Clock::System,
         console: Default::default(),
-        reads: serve::Reads::default(),
+        audit: serve::Audit::default(),
         dir: dir.into(),
         topics: Default::default(),
         stop,

@@ -12,6 +12,7 @@ mod proxies;
 mod rules;
 mod state;
 mod stores;
+mod tokens;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -20,13 +21,14 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
-pub use listen::{Listen, Role, Tls, Token};
-use listen::{check_kinds, check_listener};
+use listen::check_listener;
+pub use listen::{Listen, Tls};
 pub use orders::{Customers, Duplicates, Guests, Orders, Prices};
 pub use proxies::{ForwardedHeader, Proxies};
 pub use rules::{Policy, Rules};
 pub use state::{State, StatedEncryption};
 pub use stores::BookStore;
+pub use tokens::{Role, Side, Token};
 
 /// The whole file.
 #[derive(Clone, Debug, Deserialize)]
@@ -315,7 +317,7 @@ impl Serve {
 
     /// Whether it may listen there: what other machines can reach is encrypted and asks for a token.
     pub fn check_reach(&self, listen: &Listen) -> Result<(), ConfigError> {
-        check_listener("serve", listen, self.tls.is_some(), &self.tokens)
+        check_listener(Side::Storefronts, listen, self.tls.is_some(), &self.tokens)
     }
 }
 
@@ -326,7 +328,7 @@ impl Admin {
 
     /// As for storefronts.
     pub fn check_reach(&self, listen: &Listen) -> Result<(), ConfigError> {
-        check_listener("admin", listen, self.tls.is_some(), &self.tokens)
+        check_listener(Side::Operators, listen, self.tls.is_some(), &self.tokens)
     }
 }
 
@@ -445,10 +447,17 @@ impl Config {
                 serve.listen
             )));
         }
-        check_kinds(&serve.tokens, &admin.tokens)?;
         serve.proxies().and(admin.proxies())?;
         self.sync.check()?;
         self.sync.stores.iter().try_for_each(BookStore::check)
+    }
+
+    /// The tokens of a side.
+    pub fn tokens(&self, side: Side) -> &[Token] {
+        match side {
+            Side::Storefronts => &self.serve.tokens,
+            Side::Operators => &self.admin.tokens,
+        }
     }
 
     /// The keys whose values differ, as `section.key`.
@@ -526,8 +535,8 @@ mod tests {
         let state = &config.state;
         assert!(state.keep_rows);
         assert_eq!(
-            (state.journal_days, state.journal_bytes),
-            (state::journal_days(), state::journal_bytes())
+            (state.journal_days, state.journal_bytes, state.audit_days),
+            (state::journal_days(), state::journal_bytes(), state::audit_days())
         );
         let (orders, usual) = (&config.orders, Orders::default());
         assert_eq!((orders.prices, orders.customers), (usual.prices, usual.customers));
@@ -687,6 +696,7 @@ mod tests {
             ("STORESYNC__SYNC__API_SHARE_PERCENT", "40"),
             ("STORESYNC__STATE__JOURNAL_DAYS", "7"),
             ("STORESYNC__STATE__JOURNAL_BYTES", "8000000"),
+            ("STORESYNC__STATE__AUDIT_DAYS", "30"),
             ("STORESYNC__STATE__KEEP_ROWS", "false"),
             ("STORESYNC__ORDERS__HISTORY_MEBIBYTES", "9"),
             ("STORESYNC__SERVE__LISTEN", "127.0.0.1:0"),
@@ -730,6 +740,7 @@ mod tests {
         assert_eq!(config.sync.api_share_percent, 40);
         let state = &config.state;
         assert_eq!((state.journal_days, state.journal_bytes), (7, 8_000_000));
+        assert_eq!(state.audit_days, 30);
         assert!(!state.keep_rows);
         assert_eq!(config.orders.history_mebibytes, 9);
         assert_eq!(

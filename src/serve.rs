@@ -46,7 +46,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tower_http::timeout::TimeoutLayer;
 
-use crate::config::Proxies;
+use crate::config::{Proxies, Side};
 use crate::model::clock::{Clock, Millis};
 use crate::model::freshness::Standing;
 use crate::model::trouble::Hindrances;
@@ -57,10 +57,9 @@ use crate::store::cache;
 use crate::store::reader::Reader;
 use crate::telemetry::pulse::Heart;
 
-use access::Access;
 pub use access::Tokens;
 pub use admin::Seen;
-pub use audit::Reads;
+pub use audit::Audit;
 pub use changes::Feed;
 pub use connection::Receiving;
 use connection::{BODY_BYTES_MAX, Served};
@@ -91,8 +90,7 @@ pub struct Parts {
     pub tokens: Tokens,
     pub clock: Clock,
     pub console: Arc<Console>,
-    /// For the audit.
-    pub reads: Reads,
+    pub audit: Audit,
     /// The state directory.
     pub dir: Arc<Path>,
     /// The channels that are followed.
@@ -172,7 +170,7 @@ pub async fn run(listener: Listener, world: World) -> anyhow::Result<()> {
         listener,
         seats: listen::storefront_seats(),
         served: served(
-            ("storefront", Access::Any, &[]),
+            ("storefront", Side::Storefronts, &[]),
             storefront(world.clone()),
             (facing, ways.proxies),
             &world,
@@ -198,7 +196,7 @@ async fn serve_operators(listener: Listener, world: &World) -> anyhow::Result<()
         listener,
         seats: listen::admin_seats(),
         served: served(
-            ("admin", Access::View, &KEPT_PATHS),
+            ("admin", Side::Operators, &KEPT_PATHS),
             operators(world.clone()),
             (facing, ways.proxies),
             world,
@@ -219,13 +217,13 @@ async fn serve_operators(listener: Listener, world: &World) -> anyhow::Result<()
 }
 
 fn served(
-    (listener, access, kept_paths): (&'static str, Access, &'static [&'static str]),
+    (listener, side, kept_paths): (&'static str, Side, &'static [&'static str]),
     router: Router,
     (facing, proxies): (Facing, Proxies),
     world: &World,
 ) -> Arc<Served> {
     let tokens = world.tokens.clone();
-    let is_open = move || !tokens.are_configured(access);
+    let is_open = move || !tokens.are_configured(side);
     Arc::new(Served {
         router,
         facing,
@@ -364,7 +362,7 @@ mod tests {
             tokens: Tokens::default(),
             clock: Clock::System,
             console: Arc::default(),
-            reads: Reads::default(),
+            audit: Audit::default(),
             dir: dir.into(),
             topics: Arc::new([]),
             account_history: false,
@@ -401,7 +399,7 @@ mod tests {
                 listener,
                 seats: listen::storefront_seats(),
                 served: served(
-                    ("storefront", Access::Any, &[]),
+                    ("storefront", Side::Storefronts, &[]),
                     router,
                     (facing, Proxies::default()),
                     &world,

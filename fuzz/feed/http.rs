@@ -248,7 +248,7 @@ fn world(dir: &std::path::Path) -> serve::World {
         seen: Default::default(),
         clock: Clock::System,
         console: Default::default(),
-        reads: Default::default(),
+        audit: Default::default(),
         dir: dir.into(),
         topics: Default::default(),
         stop: Default::default(),

@@ -18,6 +18,9 @@ pub struct State {
     /// How large the journal may become before the oldest goes.
     #[serde(default = "journal_bytes")]
     pub journal_bytes: u64,
+    /// How long the audit keeps its entries; 0 for ever.
+    #[serde(default = "audit_days")]
+    pub audit_days: u32,
     /// What the operator says of the volume, where this machine cannot see it.
     #[serde(default)]
     pub encryption: Option<StatedEncryption>,
@@ -40,6 +43,11 @@ fn yes() -> bool {
 
 pub(super) fn journal_days() -> u32 {
     90
+}
+
+/// A whole year, and time to look at it.
+pub(super) fn audit_days() -> u32 {
+    400
 }
 
 pub(super) fn journal_bytes() -> u64 {

@@ -67,7 +67,7 @@ pub(super) fn shown(world: &World) -> anyhow::Result<serve::World> {
         tokens: world.tokens.clone(),
         clock: world.clock.clone(),
         console: Arc::new(Console::new(&world.config)),
-        reads: serve::Reads::default(),
+        audit: serve::Audit::new(world.config.state.audit_days),
         dir: world.config.state.dir.as_path().into(),
         topics: world.config.sync.channels.clone().into(),
         account_history: world.config.serve.account_history,

@@ -20,7 +20,8 @@ use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use futures_util::future::BoxFuture;
 
-use crate::config::Role;
+use crate::config::{Role, Side};
+use crate::serve::audit::sums::Lack;
 use crate::serve::connection::{LetIn, Source};
 use crate::serve::freshness::Subject;
 use crate::serve::operators::Operator;
@@ -31,7 +32,7 @@ use crate::serve::{REQUEST_MAX, World, metrics};
 use crate::store::storefront::{Found, stores};
 
 use tokens::Token;
-pub use tokens::{Entry, Tokens};
+pub use tokens::{Entry, Tokens, bearer};
 
 /// Bodies that are larger are of some forty lines, and what is to be done for them takes milliseconds.
 const LARGE_BODY_BYTES: u64 = 4 * 1024;
@@ -64,6 +65,14 @@ pub enum Access {
 }
 
 impl Access {
+    /// Whose tokens open it.
+    pub fn side(self) -> Side {
+        match self.role() {
+            Some(_) => Side::Operators,
+            None => Side::Storefronts,
+        }
+    }
+
     /// What the token of an operator has to be for; `None` where no operator is asked for.
     pub fn role(self) -> Option<Role> {
         match self {
@@ -268,6 +277,8 @@ impl<T: 'static, H: Handler<T, World>> Handler<T, World> for Gated<H> {
                 .filter(|_| gate.is_read && subject != Some(Subject::All))
                 .is_some_and(|told| told.is_initializing(clock.moment()));
             let authorised = authorise(&gate, &mut request).await;
+            let source = request.extensions().get::<Source>().copied();
+            let entry = request.extensions().get::<Entry>().cloned();
             let is_let_in = authorised.is_ok() && is_let_in(&request);
             let mut answer = match authorised {
                 Ok(()) if filling && !Partial::is_asked(&request) => world
@@ -290,6 +301,8 @@ impl<T: 'static, H: Handler<T, World>> Handler<T, World> for Gated<H> {
                 told.tell(answer.headers_mut(), clock.moment());
             }
             if gate.access.role().is_some() {
+                let (now, name) = (clock.now(), entry.as_ref().map(Entry::name));
+                gate.world.audit.count_refused(now, &answer, name, source);
                 // Writes hold what persons sent: nobody on the way keeps an answer.
                 let no_store = HeaderValue::from_static("no-store");
                 answer.headers_mut().insert(header::CACHE_CONTROL, no_store);
@@ -310,30 +323,33 @@ fn is_let_in(request: &Request) -> bool {
 }
 
 async fn authorise(gate: &Gate, request: &mut Request) -> Result<(), Box<Response>> {
-    let tokens = gate.world.tokens.of(gate.access);
+    let (side, known) = (gate.access.side(), &gate.world.tokens);
+    let tokens = known.of(side);
     if let Some(role) = gate.access.role() {
         let token = tokens::find(&tokens, request.headers());
         let operator = match token {
             None if tokens.is_empty() => Ok(Operator::anybody()),
-            None if gate.access == Access::Watch && !gate.world.tokens.are_configured(gate.access) => {
-                Ok(Operator::anybody())
-            }
+            None if gate.access == Access::Watch && !known.are_configured(side) => Ok(Operator::anybody()),
             None => {
-                let which = match gate.world.tokens.are_configured(gate.access) {
+                let which = match known.are_configured(side) {
                     true => "a token",
                     false => "the token in the file admin.token of the state directory",
                 };
-                return Err(Box::new(unauthorised(which)));
+                let mut refusal = unauthorised(which);
+                if bearer(request.headers()).is_some() {
+                    refusal.extensions_mut().insert(Lack::Token);
+                }
+                return Err(Box::new(refusal));
             }
-            Some(token) => token.operator(&gate.world),
+            Some(token) => {
+                request.extensions_mut().insert(Entry(Arc::clone(token)));
+                token.operator(&gate.world)
+            }
         };
         let of_all = gate.access == Access::Watch;
         let operator = operator.and_then(|operator| operator.check(role, of_all).map(|()| operator));
         let operator = operator.map_err(|problem| Box::new(problem.into_response()))?;
         request.extensions_mut().insert(operator);
-        if let Some(token) = token {
-            request.extensions_mut().insert(Entry(Arc::clone(token)));
-        }
         return Ok(());
     }
     let grant = if gate.access == Access::Open || tokens.is_empty() {

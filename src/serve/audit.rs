@@ -1,11 +1,13 @@
-//! The audit as far as it is written here: what operators read of persons, exports, and who came in.
+//! The audit as far as it is written here: what operators read of persons, exports, who came in and who did not; and how long
+//! it is kept.
 //!
-//! What is read is counted, and written down each minute as one entry for each token, store and kind. What must not be done
-//! unseen waits for its entry and is refused without it; all else goes on, and what could not be written is counted.
+//! What is read or refused is counted, and written down each minute as one entry for each thing that is told apart ([`sums`]).
+//! What must not be done unseen waits for its entry and is refused without it; all else goes on, and what could not be written
+//! is counted.
 
-use std::collections::BTreeMap;
+pub mod sums;
+
 use std::sync::atomic::{AtomicI64, Ordering};
-use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use axum::Extension;
@@ -18,94 +20,63 @@ use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
 use crate::config::Role;
-use crate::model::clock::{Millis, format_datetime};
+use crate::model::clock::Millis;
+use crate::serve::audit::sums::{Lack, Summed, Sums, Who, left_of_minute, minute_of};
+use crate::serve::connection::Source;
 use crate::serve::operators::Operator;
 use crate::serve::problem::Problem;
 use crate::serve::{World, query, reply};
-use crate::store::outbox::Outbox;
-use crate::store::outbox::audit::Line;
+use crate::store::outbox::audit::removal::Step;
+use crate::store::outbox::audit::{Head, Line};
+use crate::store::outbox::{Outbox, OutboxError};
 use crate::telemetry::metrics::AUDIT_FAILURES;
 
-const MINUTE: Millis = 60_000;
+const DAY: Millis = 24 * 3_600_000;
 
-/// Most sums that wait to be written: while the disk is full they grow.
-const SUMS_MAX: usize = 10_000;
-
-/// What was read of persons and is not written down yet.
+/// What is not written to the audit yet, and how long its entries are kept.
 #[derive(Debug, Default)]
-pub struct Reads {
-    sums: Mutex<Sums>,
+pub struct Audit {
+    reads: Sums,
+    /// Apart, so that they take no place of the reads where neither can be written.
+    refusals: Sums,
+    /// 0 for ever.
+    days: u32,
     /// The number of the last entry that was told of.
     told: AtomicI64,
 }
 
-type Sums = BTreeMap<Read, u64>;
+impl Audit {
+    /// Whose entries are kept for so many days.
+    pub fn new(days: u32) -> Self {
+        Self {
+            days,
+            ..Self::default()
+        }
+    }
 
-/// What is summed.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-struct Read {
-    minute: Millis,
-    actor: String,
-    /// `None` of what is of all stores.
-    store: Option<String>,
-    kind: String,
-}
+    /// Counts what an answer at the operators' listener refuses, where it does: of a token by its name, else of the address.
+    pub fn count_refused(&self, now: Millis, answer: &Response, name: Option<&str>, source: Option<Source>) {
+        if let Some(lack) = answer.extensions().get::<Lack>() {
+            self.refused(now, *lack, name, source);
+        }
+    }
 
-impl Reads {
-    /// Counts one thing that somebody was told.
-    pub fn count(&self, now: Millis, actor: &str, store: Option<&str>, kind: &str) {
-        let read = Read {
-            minute: now - now.rem_euclid(MINUTE),
+    pub fn refused(&self, now: Millis, lack: Lack, name: Option<&str>, source: Option<Source>) {
+        let who = match name {
+            Some(name) => Who::Token(name.to_owned()),
+            None => Who::Address(source.unwrap_or(Source::Here)),
+        };
+        self.refusals.count(now, Summed::Refused { who, lack });
+    }
+
+    /// Counts one thing that somebody was told of a person.
+    pub fn read(&self, now: Millis, actor: &str, store: Option<&str>, kind: &str) {
+        let read = Summed::Read {
             actor: actor.to_owned(),
             store: store.map(str::to_owned),
             kind: kind.to_owned(),
         };
-        self.add(read, 1);
-    }
-
-    fn add(&self, read: Read, count: u64) {
-        let mut sums = self.sums.lock().unwrap_or_else(PoisonError::into_inner);
-        if sums.len() < SUMS_MAX || sums.contains_key(&read) {
-            *sums.entry(read).or_default() += count;
-        } else {
-            AUDIT_FAILURES.count([]);
-        }
-    }
-
-    /// Takes out what was read before a time.
-    fn take(&self, before: Millis) -> Sums {
-        let mut sums = self.sums.lock().unwrap_or_else(PoisonError::into_inner);
-        let oldest = Read {
-            minute: before,
-            actor: String::new(),
-            store: None,
-            kind: String::new(),
-        };
-        let later = sums.split_off(&oldest);
-        std::mem::replace(&mut sums, later)
-    }
-
-    /// Writes down what was read before a time, or keeps it where that fails.
-    async fn write_down(&self, outbox: &Outbox, before: Millis, now: Millis) {
-        let sums = self.take(before);
-        let lines = sums.iter().map(|(read, count)| {
-            Line::new(&read.actor, "read")
-                .about("kind", Some(read.kind.as_str()))
-                .about("store", read.store.as_deref())
-                .about("minute", Some(format_datetime(read.minute)))
-                .about("count", Some(*count))
-        });
-        let lines: Vec<Line> = lines.collect();
-        if lines.is_empty() {
-            return;
-        }
-        if let Err(error) = outbox.write_down(lines, now).await {
-            AUDIT_FAILURES.count([]);
-            tracing::error!(%error, "what was read of persons cannot be written to the audit, and is kept for the next try: {error}");
-            for (read, count) in sums {
-                self.add(read, count);
-            }
-        }
+        self.reads.count(now, read);
     }
 
     /// Tells which entry is the last, where that has changed: whoever keeps it can see whether the end was made anew.
@@ -118,26 +89,75 @@ impl Reads {
     }
 }
 
-/// Writes down each minute what was read, and what is left when it is stopped.
+/// The removal of what is old: begun once a day, some entries a minute until there are no more.
+#[derive(Debug, Default)]
+struct Removal {
+    /// When it is begun next.
+    due_at: Option<Millis>,
+    /// How many went since it was begun, and the last of them.
+    gone: Option<(usize, Head)>,
+}
+
+impl Removal {
+    /// Removes some entries where it is time for that. None of them is newer than the head that the log was told.
+    async fn step(&mut self, audit: &Audit, outbox: &Outbox, now: Millis) {
+        // A clock that was set back may have stood a long way ahead.
+        let is_due = self.due_at.is_none_or(|at| now >= at || now < at - DAY);
+        if audit.days == 0 || !is_due {
+            return;
+        }
+        let before = now - Millis::from(audit.days) * DAY;
+        let known = audit.told.load(Ordering::Relaxed);
+        match outbox.shorten_audit(before, known, now).await {
+            Ok(Step::Done { count, last, is_full }) => {
+                let gone = self.gone.take().map_or(0, |(gone, _)| gone);
+                self.gone = Some((gone + count, last));
+                if is_full {
+                    return;
+                }
+            }
+            Ok(Step::Nothing) => {}
+            Ok(Step::Broken { seq, why }) => tracing::error!(
+                seq,
+                "no entry of the audit is removed because of its age, since entry {seq} is not to be trusted ({why}): see storesync audit verify"
+            ),
+            // The writer has told of it.
+            Err(OutboxError::Write(_)) => return,
+            Err(error) => {
+                tracing::warn!(%error, "old entries of the audit cannot be removed: {error}");
+                return;
+            }
+        }
+        if let Some((count, last)) = self.gone.take() {
+            let days = audit.days;
+            tracing::info!(
+                count,
+                "{count} entries of the audit that were older than [state] audit_days = {days} were removed, up to {last}"
+            );
+        }
+        self.due_at = Some(now + DAY);
+    }
+}
+
+/// Writes down each minute what was read and refused, and what is left when it is stopped; removes what is old.
 pub async fn run(world: &World, stop: CancellationToken) {
-    let (reads, outbox) = (&world.reads, world.intake.outbox());
+    let (audit, outbox) = (&world.audit, world.intake.outbox());
+    let mut removal = Removal::default();
     loop {
-        let left = MINUTE - world.clock.now().rem_euclid(MINUTE);
+        let left = left_of_minute(world.clock.now());
         let is_last = tokio::select! {
             () = stop.cancelled() => true,
             () = tokio::time::sleep(Duration::from_millis(left.unsigned_abs())) => false,
         };
         let now = world.clock.now();
-        let before = if is_last {
-            Millis::MAX
-        } else {
-            now - now.rem_euclid(MINUTE)
-        };
-        reads.write_down(outbox, before, now).await;
-        reads.tell_head(outbox);
+        let before = if is_last { Millis::MAX } else { minute_of(now) };
+        audit.reads.write_down(outbox, before, now).await;
+        audit.refusals.write_down(outbox, before, now).await;
+        audit.tell_head(outbox);
         if is_last {
             return;
         }
+        removal.step(audit, outbox, now).await;
     }
 }
 
@@ -175,27 +195,4 @@ pub async fn list(
     let items: Vec<Value> = entries.iter().map(|entry| entry.json()).collect();
     let body = json!({"items": items, "next": next}).to_string();
     Ok(reply::json(StatusCode::OK, body.into_bytes()))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_is_read_is_summed_by_token_store_kind_and_minute() {
-        let reads = Reads::default();
-        for (now, actor, store) in [
-            (59_999, "ana", Some("a")),
-            (1, "ana", Some("a")),
-            (2, "ana", None),
-            (3, "kim", Some("a")),
-            (60_000, "ana", Some("a")),
-        ] {
-            reads.count(now, actor, store, "order");
-        }
-        let sums = |before| reads.take(before).into_values().collect::<Vec<_>>();
-        assert_eq!(sums(60_000), [1, 2, 1]);
-        assert!(sums(60_000).is_empty());
-        assert_eq!(sums(Millis::MAX), [1]);
-    }
 }

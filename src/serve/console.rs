@@ -31,6 +31,7 @@ use crate::config::{Config, Role};
 use crate::journal::history::{History, NoJournal};
 use crate::serve::World;
 use crate::serve::access::{asker, whole};
+use crate::serve::audit::sums::Lack;
 use crate::serve::console::html::{Html, element, link, tag, text};
 use crate::serve::console::login::FormToken;
 use crate::serve::console::sessions::Sessions;
@@ -243,6 +244,8 @@ fn shell(status: StatusCode, here: &str, title: &str, content: impl IntoIterator
 struct Trouble {
     status: StatusCode,
     sentence: String,
+    /// What an operator lacks, which the audit is told.
+    lack: Option<Lack>,
 }
 
 impl Trouble {
@@ -250,6 +253,7 @@ impl Trouble {
         Self {
             status,
             sentence: sentence.into(),
+            lack: None,
         }
     }
 
@@ -262,11 +266,17 @@ impl Trouble {
     fn foreign_form() -> Self {
         let sentence =
             "this form is not of this console as it runs now: go back, load the page again and repeat it";
-        Self::new(StatusCode::FORBIDDEN, sentence)
+        Self {
+            lack: Some(Lack::Form),
+            ..Self::new(StatusCode::FORBIDDEN, sentence)
+        }
     }
 
     fn of(problem: &Problem) -> Self {
-        Self::new(problem.status(), problem.detail())
+        Self {
+            lack: problem.lack(),
+            ..Self::new(problem.status(), problem.detail())
+        }
     }
 }
 
@@ -289,7 +299,11 @@ impl IntoResponse for Trouble {
     fn into_response(self) -> Response {
         let sentence = element("p", &[("role", "alert")], [text(&self.sentence)]);
         let title = self.status.canonical_reason().unwrap_or("Trouble");
-        shell(self.status, "", title, [sentence, link("/", "To the status")])
+        let mut response = shell(self.status, "", title, [sentence, link("/", "To the status")]);
+        if let Some(lack) = self.lack {
+            response.extensions_mut().insert(lack);
+        }
+        response
     }
 }
 

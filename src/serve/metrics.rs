@@ -247,7 +247,7 @@ fn audit(out: &mut String, world: &World) {
     let Ok(head) = world.intake.outbox().audit_head() else {
         return;
     };
-    let help = "Entries of the audit";
+    let help = "The number of the last entry of the audit";
     single(out, "storesync_audit_seq", help, head.seq as f64);
     let help = "The first 12 hexadecimal digits of the hash of the last of them, as a number";
     single(out, "storesync_audit_head", help, head.number());

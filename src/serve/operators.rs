@@ -12,7 +12,12 @@ use crate::config::Role;
 use crate::outbound::outbox::View;
 use crate::outbound::outbox::desk::{Detail, Filter};
 use crate::serve::World;
+use crate::serve::audit::sums::Lack;
 use crate::serve::problem::Problem;
+
+fn refused(detail: impl Into<String>, lack: Lack) -> Problem {
+    Problem::new(StatusCode::FORBIDDEN, "forbidden", detail).for_lack_of(lack)
+}
 
 /// Whoever asks at the operators' listener.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -63,11 +68,11 @@ impl Operator {
     pub fn check(&self, role: Role, of_all_stores: bool) -> Result<(), Problem> {
         if !self.may(role) {
             let detail = format!("the token is not for this: it needs the role {}", role.name());
-            return Err(Problem::new(StatusCode::FORBIDDEN, "forbidden", detail));
+            return Err(refused(detail, Lack::Role(role)));
         }
         if of_all_stores && self.stores.is_some() {
             let detail = "this is of all stores: the token is for some";
-            return Err(Problem::new(StatusCode::FORBIDDEN, "forbidden", detail));
+            return Err(refused(detail, Lack::Stores));
         }
         Ok(())
     }
@@ -107,7 +112,7 @@ impl Operator {
         let (now, actor) = (world.clock.now(), self.actor(otherwise));
         for view in views {
             let store = Some(view.store_id.as_str());
-            world.reads.count(now, actor, store, view.kind_name());
+            world.audit.read(now, actor, store, view.kind_name());
         }
     }
 

@@ -8,6 +8,7 @@ use crate::model::body;
 use crate::model::freshness::Progress;
 use crate::model::order::parse::Invalid;
 use crate::model::order::rules::Rule;
+use crate::serve::audit::sums::Lack;
 use crate::store::outbox::OutboxError;
 use crate::store::reader::is_broken_off;
 use crate::telemetry::metrics::AUDIT_FAILURES;
@@ -32,6 +33,8 @@ pub struct Problem {
     retry_after_seconds: Option<u32>,
     /// Of a first load that is not complete.
     progress: Option<Progress>,
+    /// What an operator lacks, which the audit is told.
+    lack: Option<Lack>,
 }
 
 impl Problem {
@@ -44,6 +47,7 @@ impl Problem {
             reason: None,
             retry_after_seconds: None,
             progress: None,
+            lack: None,
         }
     }
 
@@ -125,6 +129,18 @@ impl Problem {
 
     pub fn detail(&self) -> &str {
         &self.detail
+    }
+
+    /// What an operator lacks who is refused this.
+    pub fn lack(&self) -> Option<Lack> {
+        self.lack
+    }
+
+    pub fn for_lack_of(self, lack: Lack) -> Self {
+        Self {
+            lack: Some(lack),
+            ..self
+        }
     }
 
     pub fn is_not_found(&self) -> bool {
@@ -231,6 +247,9 @@ impl IntoResponse for Problem {
         );
         if let Some(seconds) = self.retry_after_seconds {
             headers.insert(header::RETRY_AFTER, seconds.into());
+        }
+        if let Some(lack) = self.lack {
+            response.extensions_mut().insert(lack);
         }
         if self.kind == TOO_SLOW {
             response.extensions_mut().insert(TooSlow);

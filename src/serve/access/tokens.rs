@@ -12,10 +12,10 @@ use aws_lc_rs::digest::{SHA256, digest};
 use axum::http::{HeaderMap, header};
 use tokio::sync::watch;
 
-use crate::config::{self, Config, Role};
+use crate::config::{self, Config, Role, Side};
 use crate::model::clock::Millis;
 use crate::serve::World;
-use crate::serve::access::{Access, Grant};
+use crate::serve::access::Grant;
 use crate::serve::operators::Operator;
 use crate::serve::problem::Problem;
 use crate::store::admin_token::{self, Links};
@@ -37,12 +37,24 @@ struct Local {
     links: Links,
 }
 
+/// The tokens of one side.
+pub(super) type Set = Arc<[Arc<Token>]>;
+
 #[derive(Debug, Default)]
 struct Known {
-    storefront: Arc<[Arc<Token>]>,
-    admin: Arc<[Arc<Token>]>,
-    /// Its secret, where it is that which lets operators in.
+    storefronts: Set,
+    operators: Set,
+    /// The secret of this machine's, where it is that which lets operators in.
     local: Option<String>,
+}
+
+impl Known {
+    fn of(&self, side: Side) -> &Set {
+        match side {
+            Side::Storefronts => &self.storefronts,
+            Side::Operators => &self.operators,
+        }
+    }
 }
 
 #[derive(Debug, PartialEq, Eq)]
@@ -73,55 +85,38 @@ impl Tokens {
 
     /// Puts others in their place: the next request is checked by them.
     pub fn set(&self, config: &Config) {
-        let known = |tokens: &[config::Token]| -> Arc<[Arc<Token>]> {
-            tokens.iter().map(Token::new).map(Arc::new).collect()
+        let known = |side| -> Set {
+            let tokens = config.tokens(side).iter();
+            tokens.map(Token::new).map(Arc::new).collect()
         };
-        let local = self.local.as_ref().filter(|_| config.admin.tokens.is_empty());
+        let (storefronts, configured) = (known(Side::Storefronts), known(Side::Operators));
+        let local = self.local.as_ref().filter(|_| configured.is_empty());
         let secret = local.map(|local| admin_token::token(&local.dir).unwrap_or_default());
-        let admin = match &secret {
+        let operators: Set = match &secret {
             Some(secret) => Arc::new([Arc::new(Token::of_this_machine(secret))]),
-            None => known(&config.admin.tokens),
+            None => configured,
         };
         self.known.send_replace(Known {
-            storefront: known(&config.serve.tokens),
-            admin,
+            storefronts,
+            operators,
             local: secret,
         });
     }
 
     /// Waits until what a storefront was granted holds no more.
     pub async fn revoked(&self, grant: &Grant) {
-        let holds = |known: &Known| match &grant.token {
-            Some(token) => known.storefront.contains(token),
-            None => known.storefront.is_empty(),
-        };
-        let mut known = self.known.subscribe();
-        while holds(&known.borrow_and_update()) {
-            if known.changed().await.is_err() {
-                return;
-            }
-        }
-    }
-
-    /// Whom a secret lets in at the operators' listener.
-    pub fn log_in(&self, secret: &str) -> Option<Entry> {
-        let tokens = self.of(Access::View);
-        with_secret(&tokens, secret).map(|token| Entry(Arc::clone(token)))
-    }
-
-    /// Whom a link lets in at the operators' listener, which is then used up.
-    pub fn log_in_by_link(&self, link: &str, now: Millis) -> Option<Entry> {
-        let known = self.known.borrow();
-        let (local, secret) = (self.local.as_ref()?, known.local.as_ref()?);
-        let token = known.admin.first()?;
-        let is_good = !secret.is_empty() && local.links.take(link, secret, now);
-        is_good.then(|| Entry(Arc::clone(token)))
+        self.ended(Side::Storefronts, grant.token.as_ref()).await;
     }
 
     /// Waits until the token that an operator came in by is none any more.
     pub async fn gone(&self, entry: &Entry) {
+        self.ended(Side::Operators, Some(&entry.0)).await;
+    }
+
+    /// Waits until a token lets nobody in any more; where none was needed, until one is.
+    async fn ended(&self, side: Side, token: Option<&Arc<Token>>) {
         let mut known = self.known.subscribe();
-        while known.borrow_and_update().admin.contains(&entry.0) {
+        while holds(known.borrow_and_update().of(side), token) {
             if known.changed().await.is_err() {
                 return;
             }
@@ -130,31 +125,45 @@ impl Tokens {
 
     /// Whether the token that somebody came in by is still one.
     pub fn hold(&self, entry: &Entry) -> bool {
-        self.of(Access::View).contains(&entry.0)
+        holds(&self.of(Side::Operators), Some(&entry.0))
     }
 
-    /// Whether a listener has none, so that everybody who reaches it comes in. `access` is that of any address of it.
-    pub fn are_none(&self, access: Access) -> bool {
-        self.of(access).is_empty()
+    /// Whom a secret lets in at the operators' listener.
+    pub fn log_in(&self, secret: &str) -> Option<Entry> {
+        let tokens = self.of(Side::Operators);
+        with_secret(&tokens, secret).map(|token| Entry(Arc::clone(token)))
     }
 
-    /// Whether the configuration has some for a listener. `access` is that of any address of it.
-    pub fn are_configured(&self, access: Access) -> bool {
+    /// Whom a link lets in at the operators' listener, which is then used up.
+    pub fn log_in_by_link(&self, link: &str, now: Millis) -> Option<Entry> {
         let known = self.known.borrow();
-        match access.role() {
-            Some(_) => known.local.is_none() && !known.admin.is_empty(),
-            None => !known.storefront.is_empty(),
-        }
+        let (local, secret) = (self.local.as_ref()?, known.local.as_ref()?);
+        let token = known.operators.first()?;
+        let is_good = !secret.is_empty() && local.links.take(link, secret, now);
+        is_good.then(|| Entry(Arc::clone(token)))
     }
 
-    /// Those that open an address; none where everything is open.
-    pub(super) fn of(&self, access: Access) -> Arc<[Arc<Token>]> {
-        let known = self.known.borrow();
-        match access.role() {
-            Some(_) => Arc::clone(&known.admin),
-            None => Arc::clone(&known.storefront),
-        }
+    /// Whether a listener has none, so that everybody who reaches it comes in.
+    pub fn are_none(&self, side: Side) -> bool {
+        self.of(side).is_empty()
     }
+
+    /// Whether the configuration has some for a listener.
+    pub fn are_configured(&self, side: Side) -> bool {
+        let known = self.known.borrow();
+        let is_local = side == Side::Operators && known.local.is_some();
+        !is_local && !known.of(side).is_empty()
+    }
+
+    /// Those of a side; none where everything of it is open.
+    pub(super) fn of(&self, side: Side) -> Set {
+        Arc::clone(self.known.borrow().of(side))
+    }
+}
+
+/// Whether a token is among those that there are; where none was needed, whether none is.
+fn holds(tokens: &Set, token: Option<&Arc<Token>>) -> bool {
+    token.map_or(tokens.is_empty(), |token| tokens.contains(token))
 }
 
 /// The token that somebody came in by at the operators' listener.
@@ -162,6 +171,10 @@ impl Tokens {
 pub struct Entry(pub(super) Arc<Token>);
 
 impl Entry {
+    pub fn name(&self) -> &str {
+        &self.0.name
+    }
+
     /// What it lets them do.
     pub fn operator(&self, world: &World) -> Result<Operator, Problem> {
         self.0.operator(world)
@@ -217,12 +230,16 @@ impl Token {
     }
 }
 
-/// The token that a request brings.
-pub(super) fn find<'t>(tokens: &'t [Arc<Token>], headers: &HeaderMap) -> Option<&'t Arc<Token>> {
+/// The secret that a request brings.
+pub fn bearer(headers: &HeaderMap) -> Option<&str> {
     let value = headers.get(header::AUTHORIZATION)?.to_str().ok()?;
     let (scheme, secret) = value.split_once(' ')?;
-    let is_bearer = scheme.eq_ignore_ascii_case("bearer");
-    is_bearer.then(|| with_secret(tokens, secret)).flatten()
+    scheme.eq_ignore_ascii_case("bearer").then_some(secret)
+}
+
+/// The token that a request brings.
+pub(super) fn find<'t>(tokens: &'t [Arc<Token>], headers: &HeaderMap) -> Option<&'t Arc<Token>> {
+    with_secret(tokens, bearer(headers)?)
 }
 
 /// All are compared, each in constant time. None has an empty secret.

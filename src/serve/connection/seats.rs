@@ -7,7 +7,8 @@
 //! whatever happens: that the process lives, and the page to log in with. Everybody else is told there to come again.
 
 use std::collections::HashMap;
-use std::net::IpAddr;
+use std::fmt;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::serve::connection::Connection;
@@ -21,7 +22,7 @@ const KEPT: usize = 16;
 const EVICTED_OF: usize = 256;
 
 /// Whom a connection is counted for: an address of IPv4, a network of 64 bits of IPv6; none of this machine.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Source {
     Here,
     Four([u8; 4]),
@@ -37,6 +38,20 @@ impl From<IpAddr> for Source {
             IpAddr::V6(address) => {
                 let [a, b, c, d, e, f, g, h, ..] = address.octets();
                 Self::Six([a, b, c, d, e, f, g, h])
+            }
+        }
+    }
+}
+
+impl fmt::Display for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Here => f.write_str("this machine"),
+            Self::Four(octets) => Ipv4Addr::from(*octets).fmt(f),
+            Self::Six(network) => {
+                let mut octets = [0; 16];
+                octets[..network.len()].copy_from_slice(network);
+                write!(f, "{}/64", Ipv6Addr::from(octets))
             }
         }
     }

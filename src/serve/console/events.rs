@@ -236,7 +236,7 @@ pub async fn one(
 /// Counts what of an object was told, for the audit.
 pub(super) fn read(world: &World, operator: &Operator, object: &str) {
     let actor = operator.actor(ACTOR);
-    world.reads.count(world.clock.now(), actor, None, object);
+    world.audit.read(world.clock.now(), actor, None, object);
 }
 
 fn header(event: &Event) -> Html {

@@ -13,10 +13,12 @@ use axum::response::{IntoResponse, Redirect, Response};
 use axum::{Extension, Form};
 use serde::Deserialize;
 
-use crate::config::Role;
+use crate::config::{Role, Side};
+use crate::model::clock::Millis;
 use crate::serve::World;
-use crate::serve::access::Access;
+use crate::serve::access::bearer;
 use crate::serve::audit;
+use crate::serve::audit::sums::Lack;
 use crate::serve::connection::{LetIn, Source};
 use crate::serve::console::html::{Html, button, element, facts, note, text};
 use crate::serve::console::sessions::LASTS_MILLIS;
@@ -44,7 +46,7 @@ impl FormToken {
 /// login.
 pub async fn required(State(world): State<World>, mut request: Request, next: Next) -> Response {
     let headers = request.headers();
-    let entered = if world.tokens.are_none(Access::View) {
+    let entered = if world.tokens.are_none(Side::Operators) {
         Ok(Some((Operator::anybody(), world.console.token.clone())))
     } else if let Some(entry) = bearer(headers).and_then(|secret| world.tokens.log_in(secret)) {
         let operator = entry.operator(&world);
@@ -52,18 +54,26 @@ pub async fn required(State(world): State<World>, mut request: Request, next: Ne
     } else {
         of_session(&world, headers)
     };
+    let source = request.extensions().get::<Source>().copied();
+    let now = world.clock.now();
     match entered {
         Ok(Some((operator, form_token))) => {
-            let is_let_in = operator.name().is_some();
+            let name = operator.name().map(str::to_owned);
             request.extensions_mut().insert(operator);
             request.extensions_mut().insert(FormToken(form_token));
             let mut answer = next.run(request).await;
-            if is_let_in {
+            world.audit.count_refused(now, &answer, name.as_deref(), source);
+            if name.is_some() {
                 answer.extensions_mut().insert(LetIn);
             }
             answer
         }
-        Ok(None) => Redirect::to("/login").into_response(),
+        Ok(None) => {
+            if bearer(request.headers()).is_some() {
+                world.audit.refused(now, Lack::Token, None, source);
+            }
+            Redirect::to("/login").into_response()
+        }
         Err(problem) => Trouble::of(&problem).into_response(),
     }
 }
@@ -95,12 +105,6 @@ pub async fn checked(
         Ok(()) => next.run(request).await,
         Err(problem) => Trouble::of(&problem).into_response(),
     }
-}
-
-fn bearer(headers: &HeaderMap) -> Option<&str> {
-    let value = headers.get(header::AUTHORIZATION)?.to_str().ok()?;
-    let (scheme, secret) = value.split_once(' ')?;
-    scheme.eq_ignore_ascii_case("bearer").then_some(secret)
 }
 
 /// The cookie's name: by the port, and over TLS one that no other host can set.
@@ -140,7 +144,7 @@ pub async fn page(State(world): State<World>) -> Response {
 }
 
 fn shown(world: &World, status: StatusCode, trouble: Option<&str>) -> Response {
-    let (wanted, hint) = match world.tokens.are_configured(Access::View) {
+    let (wanted, hint) = match world.tokens.are_configured(Side::Operators) {
         true => ("Token of the [admin] listener", ""),
         false => (
             "Token in admin.token",
@@ -180,7 +184,7 @@ pub async fn enter(
     headers: HeaderMap,
     Form(entered): Form<Entered>,
 ) -> Response {
-    if world.tokens.are_none(Access::View) {
+    if world.tokens.are_none(Side::Operators) {
         return Redirect::to("/").into_response();
     }
     // Nobody is logged in as another by a page of another, and none spends an address's tries.
@@ -194,19 +198,12 @@ pub async fn enter(
     let mut entry = world.tokens.log_in_by_link(secret, world.clock.now());
     if entry.is_none() {
         if let Some(wait) = sessions.wait(source, now) {
-            return too_many(&world, wait);
+            return too_many(&world, source, wait);
         }
         entry = world.tokens.log_in(secret);
     }
     let Some(entry) = entry else {
-        if let Some(count) = sessions.failed(source, now).to_tell {
-            tracing::warn!(
-                count,
-                "{count} log-ins to the console were refused: nobody has such a token"
-            );
-        }
-        let sentence = "There is no such token; of a link, it was used, or is older than five minutes.";
-        return shown(&world, StatusCode::FORBIDDEN, Some(sentence));
+        return nobody(&world, source, now);
     };
     let operator = match entry.operator(&world) {
         Ok(operator) => operator,
@@ -239,7 +236,26 @@ pub async fn enter(
     response
 }
 
-fn too_many(world: &World, wait_millis: i64) -> Response {
+/// For a token that nobody has.
+fn nobody(world: &World, source: Source, now: Millis) -> Response {
+    world
+        .audit
+        .refused(world.clock.now(), Lack::LogIn, None, Some(source));
+    if let Some(count) = world.console.sessions.failed(source, now).to_tell {
+        tracing::warn!(
+            count,
+            "{count} log-ins to the console were refused: nobody has such a token"
+        );
+    }
+    let sentence = "There is no such token; of a link, it was used, or is older than five minutes.";
+    shown(world, StatusCode::FORBIDDEN, Some(sentence))
+}
+
+/// For one that is not looked at.
+fn too_many(world: &World, source: Source, wait_millis: i64) -> Response {
+    world
+        .audit
+        .refused(world.clock.now(), Lack::LogIn, None, Some(source));
     let sentence = "Too many tokens were refused in the last minute: wait, and try again.";
     let mut response = shown(world, StatusCode::TOO_MANY_REQUESTS, Some(sentence));
     let seconds = (wait_millis + 999) / 1_000;
