@@ -326,7 +326,7 @@ pub enum OrdersCommand {
     /// Give a write up; its history stays
     Discard {
         reference: String,
-        /// Why, for whoever asks later
+        /// Why, for whoever asks later: a line of up to 4,000 bytes
         #[arg(long, value_name = "TEXT")]
         reason: String,
     },

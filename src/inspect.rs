@@ -32,6 +32,7 @@ use serde_json::Value;
 
 use crate::config::{Config, ConfigError};
 use crate::model::clock::Clock;
+use crate::model::said;
 use crate::salesforce::Org;
 use crate::store::cache;
 use crate::store::outbox::audit::Line;
@@ -69,13 +70,18 @@ fn state_dir(config: Option<&Path>, given: Option<&Path>) -> Result<PathBuf, Con
 }
 
 /// Who is at the keyboard, as far as the system tells, and that it is a keyboard: no token is taken for a user.
-fn actor() -> String {
-    let names = ["SUDO_USER", "USER", "LOGNAME"];
-    let name = names.iter().find_map(|name| std::env::var(name).ok());
-    name.map_or_else(
-        || "command line".to_owned(),
-        |name| format!("{name} (command line)"),
-    )
+fn actor() -> Result<String, Misused> {
+    let named = |variable: &&'static str| {
+        let name = std::env::var(variable).ok()?;
+        (!name.trim().is_empty()).then_some((*variable, name))
+    };
+    let Some((variable, name)) = ["SUDO_USER", "USER", "LOGNAME"].iter().find_map(named) else {
+        return Ok("command line".to_owned());
+    };
+    match said::refusal(&format!("the variable {variable}"), &name) {
+        Some(sentence) => Err(Misused(sentence)),
+        None => Ok(format!("{name} (command line)")),
+    }
 }
 
 /// Writes to the audit what is done next. A directory that never had an outbox is no daemon's, and has no audit.

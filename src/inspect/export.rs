@@ -76,7 +76,7 @@ pub fn export(config: Option<&Path>, args: &FilterArgs, state: Option<&Path>) ->
     let filter = filter(args)?;
     let dir = state_dir(config, state)?;
     let mut history = History::open(&dir)?;
-    write_down(&dir, &noted(args))?;
+    write_down(&dir, &noted(args)?)?;
     let mut out = BufWriter::new(std::io::stdout().lock());
     let exported = events(&mut history, &filter, &mut out);
     // Whoever closed the pipe has read enough.
@@ -111,19 +111,21 @@ fn events(history: &mut History, filter: &Filter, out: &mut impl Write) -> anyho
 }
 
 /// What the audit has of it.
-fn noted(args: &FilterArgs) -> audit::Line {
+fn noted(args: &FilterArgs) -> Result<audit::Line, Misused> {
     let line = audit::Line {
         person: args.record.clone(),
-        ..audit::Line::new(actor(), "export")
+        ..audit::Line::new(actor()?, "export")
     };
-    line.about("what", Some("events"))
+    let line = line
+        .about("what", Some("events"))
         .about("object", args.object.as_deref())
         .about("field", args.field.as_deref())
         .about("kind", args.kind.as_deref())
         .about("since", args.since.as_deref())
         .about("until", args.until.as_deref())
         .about("transaction", args.transaction.as_deref())
-        .about("origin", args.origin.as_deref())
+        .about("origin", args.origin.as_deref());
+    Ok(line)
 }
 
 fn batches(journal: &JournalReader, out: &mut impl Write) -> anyhow::Result<()> {

@@ -114,7 +114,10 @@ fn retry(
 /// Does a deed and says what came of it.
 fn act(config: &Config, action: Action) -> anyhow::Result<Exit> {
     let now = Clock::System.now();
-    let deed = Deed::new(actor(), action);
+    let deed = Deed::new(actor()?, action);
+    if let Some(sentence) = deed.refusal() {
+        return Err(Misused(sentence).into());
+    }
     let mut desk = Desk::write(&config.state.dir)?;
     let refused = match &deed.action {
         Action::Edit { reference, patch } => desk.detail(reference)?.found().and_then(|detail| {
@@ -227,7 +230,7 @@ fn patch_of(set: &[String], file: Option<&Path>) -> anyhow::Result<Value> {
 
 fn export(dir: &Path, asked: &OrdersFilter) -> anyhow::Result<Exit> {
     let (desk, filter) = (Desk::read(dir)?, filter(asked, None)?);
-    write_down(dir, &filter.export(actor()))?;
+    write_down(dir, &filter.export(actor()?))?;
     let mut out = std::io::stdout().lock();
     let mut after = 0;
     loop {

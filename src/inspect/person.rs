@@ -54,9 +54,10 @@ pub fn run(config: Option<&Path>, args: &PersonArgs) -> anyhow::Result<Exit> {
         .ok()
         .and_then(|config| config.orders.external_id_field);
     known_versions(&dir)?;
+    let line = args.export.as_ref().map(|_| noted(&asked)).transpose()?;
     let out = args.export.as_deref().map(export::open).transpose()?;
-    if out.is_some() {
-        write_down(&dir, &noted(&asked))?;
+    if let Some(line) = line {
+        write_down(&dir, &line)?;
     }
     let identity = identity(&dir, &asked, args, key_field.as_deref())?;
     let person = person_json(&asked, &identity);
@@ -132,16 +133,16 @@ fn known_versions(dir: &Path) -> anyhow::Result<()> {
 }
 
 /// What the audit has of an export.
-fn noted(asked: &Asked) -> Line {
+fn noted(asked: &Asked) -> Result<Line, Misused> {
     let (object, person) = match asked {
         Asked::Record { object, id } => (Some(object.as_str()), id),
         Asked::Email(email) => (None, email),
     };
     let line = Line {
         person: Some(person.clone()),
-        ..Line::new(actor(), "export")
+        ..Line::new(actor()?, "export")
     };
-    line.about("what", Some("person")).about("object", object)
+    Ok(line.about("what", Some("person")).about("object", object))
 }
 
 fn open(dir: &Path, kind: Kind) -> anyhow::Result<Option<Database>> {

@@ -78,8 +78,8 @@ fn decide(config: &Config, waiting: &[Waiting], object: &str, decision: Decision
         reason: decision.as_text(),
     };
     let line = match decision {
-        Decision::Release(rows) => Line::new(actor(), "release").about("rows", Some(rows)),
-        Decision::Refuse | Decision::Back { .. } => Line::new(actor(), "refuse"),
+        Decision::Release(rows) => Line::new(actor()?, "release").about("rows", Some(rows)),
+        Decision::Refuse | Decision::Back { .. } => Line::new(actor()?, "refuse"),
     };
     write_down(
         &config.state.dir,

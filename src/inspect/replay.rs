@@ -45,7 +45,7 @@ pub fn run(config: Option<&Path>, args: &ReplayArgs) -> anyhow::Result<Exit> {
             return Err(Misused(NotMirrored(object.clone()).to_string()).into());
         }
     }
-    write_down(&dir, &line(args))?;
+    write_down(&dir, &line(args)?)?;
     match (&args.into, args.live) {
         (Some(file), _) => {
             let replayed = into(&dir, file, &span)?;
@@ -58,7 +58,7 @@ pub fn run(config: Option<&Path>, args: &ReplayArgs) -> anyhow::Result<Exit> {
 }
 
 /// What the audit has of it.
-fn line(args: &ReplayArgs) -> Line {
+fn line(args: &ReplayArgs) -> Result<Line, Misused> {
     let way = match (&args.into, args.live) {
         (Some(_), _) => "into",
         (None, true) => "live",
@@ -66,12 +66,14 @@ fn line(args: &ReplayArgs) -> Line {
     };
     let line = Line {
         person: args.record.clone(),
-        ..Line::new(actor(), "replay")
+        ..Line::new(actor()?, "replay")
     };
-    line.about("way", Some(way))
+    let line = line
+        .about("way", Some(way))
         .about("from", args.from.as_deref())
         .about("to", args.to.as_deref())
-        .about("object", args.object.as_deref())
+        .about("object", args.object.as_deref());
+    Ok(line)
 }
 
 fn span(args: &ReplayArgs) -> Result<Span, NoPoint> {

@@ -261,7 +261,7 @@ impl<'a> Repairing<'a> {
         chosen: &[ObjectState],
     ) -> anyhow::Result<Self> {
         let objects = chosen.iter().map(|state| state.object.clone());
-        let line = Line::new(actor(), "repair").about("objects", Some(Vec::from_iter(objects)));
+        let line = Line::new(actor()?, "repair").about("objects", Some(Vec::from_iter(objects)));
         write_down(dir, &line)?;
         Ok(Self { dir, reader, running })
     }

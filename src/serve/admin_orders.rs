@@ -203,10 +203,11 @@ impl Wanted {
     }
 
     fn deed(&self, operator: &Operator, action: Action) -> Deed {
+        let is_said = |text: &String| !text.trim().is_empty();
         Deed {
             actor: operator.actor(ACTOR).to_owned(),
-            on_behalf_of: self.actor.clone(),
-            reason: self.reason.clone().filter(|reason| !reason.trim().is_empty()),
+            on_behalf_of: self.actor.clone().filter(is_said),
+            reason: self.reason.clone().filter(is_said),
             action,
         }
     }
@@ -233,11 +234,7 @@ pub async fn one(
         }
         "discard" => Action::Discard {
             reference,
-            reason: wanted
-                .reason
-                .take()
-                .filter(|reason| !reason.trim().is_empty())
-                .ok_or_else(|| Problem::bad_request("reason is missing: say why it is given up"))?,
+            reason: wanted.reason.take().unwrap_or_default(),
         },
         _ => return Err(Problem::not_found("there are retry, edit, discard and reopen")),
     };
@@ -258,6 +255,9 @@ pub async fn retry_all(
 }
 
 async fn done(world: &World, deed: Deed) -> Result<Response, Problem> {
+    if let Some(sentence) = deed.refusal() {
+        return Err(Problem::bad_request(sentence));
+    }
     let done = world.intake.deed(deed, world.clock.now()).await;
     match done.map_err(Problem::unaudited)? {
         Done::Changed { count, changes } => {

@@ -4,6 +4,7 @@ use serde_json::{Map, Value, json};
 
 use crate::model::order::members;
 use crate::model::order::rules::Rule;
+use crate::model::said;
 use crate::model::state::WriteState;
 use crate::model::write::kinds::{self, Form, Person, Spec};
 use crate::model::write::parse;
@@ -133,6 +134,11 @@ fn words_or_null() -> Value {
     shown.chain([Value::Null]).collect()
 }
 
+/// A name or a reason for the audit.
+fn said() -> Value {
+    json!({"type": "string", "maxLength": said::BYTES_MAX, "description": "At most 4,000 bytes, without control characters"})
+}
+
 /// Any text that is taken.
 fn posted_text() -> Value {
     json!({"type": "string", "maxLength": members::TEXT_CHARACTERS_MAX})
@@ -170,9 +176,9 @@ fn orders() -> Value {
             "reference": text, "amount": amount, "method": text, "status": text,
             "paid_at": {"type": "string", "format": "date-time"}}},
         "Deed": {"type": "object", "additionalProperties": false, "properties": {
-            "actor": text, "reason": text, "patch": {"type": "object"}}},
+            "actor": said(), "reason": said(), "patch": {"type": "object"}}},
         "RetryAll": {"type": "object", "additionalProperties": false, "properties": {
-            "actor": text, "per_second": {"type": "integer", "minimum": 1, "maximum": 1000},
+            "actor": said(), "reason": said(), "per_second": {"type": "integer", "minimum": 1, "maximum": 1000},
             "filter": {"type": "object"}}},
         "Accepted": {"type": "object", "required": ["external_id", "state"], "properties": {
             "external_id": text, "state": text, "accepted_at": text, "status_url": text,

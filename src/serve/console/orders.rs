@@ -318,7 +318,7 @@ pub struct Wanted {
 pub async fn deed(
     State(world): State<World>,
     (Extension(operator), Extension(form_token)): (Extension<Operator>, Extension<FormToken>),
-    Path((reference, deed)): Path<(String, String)>,
+    Path((reference, name)): Path<(String, String)>,
     headers: HeaderMap,
     Form(wanted): Form<Wanted>,
 ) -> Page {
@@ -327,13 +327,13 @@ pub async fn deed(
     }
     let back = format!("/orders/{}", reference.replace('#', "%23"));
     let reference = format!("#{}", sought(&world, &operator, &reference)?.view.sequence);
-    if deed == "edit" {
+    if name == "edit" {
         operator
             .check(Role::Edit, false)
             .map_err(|problem| Trouble::of(&problem))?;
     }
     let reason = Some(wanted.reason.clone()).filter(|reason| !reason.trim().is_empty());
-    let action = match deed.as_str() {
+    let action = match name.as_str() {
         "retry" => Action::Retry { reference },
         "reopen" => Action::Reopen { reference },
         "edit" => Action::Edit {
@@ -341,26 +341,23 @@ pub async fn deed(
             patch: body::read(wanted.patch.as_bytes())
                 .map_err(|refusal| Trouble::new(StatusCode::BAD_REQUEST, refusal.sentence("the change")))?,
         },
-        "discard" if !wanted.reason.trim().is_empty() => Action::Discard {
+        "discard" => Action::Discard {
             reference,
             reason: wanted.reason,
         },
-        "discard" => return Err(Trouble::new(StatusCode::BAD_REQUEST, "say why it is given up")),
         _ => return Err(Trouble::not_found("there is no such deed")),
     };
-    let done = world
-        .intake
-        .deed(
-            Deed {
-                reason,
-                ..Deed::new(operator.actor(ACTOR), action)
-            },
-            world.clock.now(),
-        )
-        .await
-        .map_err(|error| Trouble::of(&Problem::unaudited(error)))?;
+    let deed = Deed {
+        reason,
+        ..Deed::new(operator.actor(ACTOR), action)
+    };
+    if let Some(sentence) = deed.refusal() {
+        return Err(Trouble::new(StatusCode::BAD_REQUEST, sentence));
+    }
+    let done = world.intake.deed(deed, world.clock.now()).await;
+    let done = done.map_err(|error| Trouble::of(&Problem::unaudited(error)))?;
     match done {
-        Done::Changed { .. } => Ok(Redirect::to(&format!("{back}?done={deed}")).into_response()),
+        Done::Changed { .. } => Ok(Redirect::to(&format!("{back}?done={name}")).into_response()),
         Done::NoSuchWrite => Err(Trouble::not_found("there is no such write")),
         Done::Refused(sentence) => {
             let content = [
