@@ -326,7 +326,7 @@ async fn who_may_view_is_told_no_value_of_a_person() {
         "1 High St",
         "No such city.",
     ];
-    let edit = json!({"patch": {"customer": {"phone": "0400 777"}}});
+    let edit = json!({"actor": "for Hatz", "patch": {"customer": {"phone": "0400 777"}}});
     let (status, text) = ask(&daemon, "post", "/api/orders/WEB-1/edit", "edit", Some(edit)).await;
     assert_eq!(status, 200, "{text}");
     let mut seen = BTreeSet::new();
@@ -340,7 +340,7 @@ async fn who_may_view_is_told_no_value_of_a_person() {
             let (_, told) = ask(&daemon, method, path, token, None).await;
             let found: Vec<_> = values
                 .iter()
-                .chain(&["0400 777", "C-1"])
+                .chain(&["0400 777", "C-1", "for Hatz"])
                 .filter(|value| told.contains(**value))
                 .collect();
             assert!(found.is_empty(), "{token} {path}: {found:?} in {told}");

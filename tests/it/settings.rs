@@ -87,6 +87,10 @@ const SEEN: &[(&str, &str)] = &[
     ("state.dir", "a_full_disk_is_one_sentence_and_loses_nothing"),
     ("state.keep_rows", STATE),
     ("state.journal_days", STATE),
+    (
+        "state.audit_days",
+        "old_entries_go_and_what_is_left_can_be_verified",
+    ),
     ("state.require_encrypted", ENCRYPTED),
     ("state.encryption", ENCRYPTED),
     (
@@ -562,6 +566,11 @@ fn a_token_is_told_apart_from_the_others_and_a_list_of_it_is_never_empty() {
             "the same secret as ana",
         ),
         (vec![token("\" \"", &one, "")], "no name"),
+        (
+            vec![token(&format!("\"{}\"", "a".repeat(4_001)), &one, "")],
+            "a name of more than 4,000 bytes",
+        ),
+        (vec![token(&format!("\"{}\"", "a".repeat(4_000)), &one, "")], ""),
         (vec![token("\"a\\nb\"", &one, "")], "no name that people can read"),
         (
             vec![token("\"a\\u202eb\"", &one, "")],

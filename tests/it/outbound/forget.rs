@@ -56,9 +56,15 @@ async fn is_given_up(org: &Sandbox, daemon: &Daemon, store: &str, mut posted: Va
     accepted(daemon, store, &posted).await;
     let path = format!("/v1/stores/{store}/orders/Q-2");
     daemon.until(&path, &["needs_attention"]).await;
-    let discard = ["orders", "discard", "Q-2", "--reason", REASON];
-    let (code, _, said) = org.verb(&discard).await;
+    let discard = json!({"actor": format!("for {MAIL}"), "reason": REASON});
+    let (status, answer) = daemon.admin_post("/api/orders/Q-2/discard", &discard).await;
+    assert_eq!(status, 200, "{answer}");
+    let (code, held, said) = org.verb(&["person", MAIL, "--json"]).await;
     assert_eq!(code, 0, "{said}");
+    let held: Value = serde_json::from_str(&held).unwrap();
+    let names = json!(["outbox.db", "audit_names"]);
+    let is_listed = |of: &Value| json!([of["file"], of["table"]]) == names;
+    assert!(held["held"].as_array().unwrap().iter().any(is_listed), "{held}");
 }
 
 /// What was done is told still, and nothing of the person.
@@ -69,11 +75,17 @@ async fn is_given_up_without_a_reason(org: &Sandbox, daemon: &Daemon) {
         (&json!("discarded"), &Value::Null, &Value::Null)
     );
     let deeds = shown["audit"].as_array().unwrap().iter();
-    let deeds: Vec<(&Value, &Value)> = deeds.map(|deed| (&deed["action"], &deed["reason"])).collect();
-    assert_eq!(deeds, [(&json!("discard"), &Value::Null)], "{shown}");
+    let deeds = deeds.map(|deed| (&deed["action"], &deed["reason"], &deed["on_behalf_of"]));
+    let deeds: Vec<_> = deeds.collect();
+    assert_eq!(
+        deeds,
+        [(&json!("discard"), &Value::Null, &Value::Null)],
+        "{shown}"
+    );
     let (code, told, said) = org.verb(&["audit", "verify"]).await;
     assert_eq!(code, 0, "{said}");
-    assert!(told.contains("1 of them with their details erased"), "{told}");
+    let erased = "1 of them with their details erased and 1 with whom they named";
+    assert!(told.contains(erased), "{told}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
