@@ -1,6 +1,7 @@
 //! The command line, and what the program's exit status says.
 
 mod audit;
+mod backup;
 mod person;
 
 use std::path::PathBuf;
@@ -9,6 +10,7 @@ use std::process::ExitCode;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 pub use audit::AuditCommand;
+pub use backup::{BackupArgs, RestoreArgs};
 pub use person::PersonArgs;
 
 /// Keeps storefronts and a Salesforce org in step: change events in, orders out, each exactly once.
@@ -385,32 +387,6 @@ pub struct LoginUrlArgs {
     /// Where the console is reached from the browser, if not at admin.listen of the configuration
     #[arg(long, value_name = "URL")]
     pub at: Option<String>,
-}
-
-#[derive(Debug, Args)]
-pub struct BackupArgs {
-    /// A directory that is new or empty
-    #[arg(value_name = "DIR")]
-    pub to: PathBuf,
-    /// Print one JSON object instead of text
-    #[arg(long)]
-    pub json: bool,
-}
-
-#[derive(Debug, Args)]
-pub struct RestoreArgs {
-    /// A directory that storesync backup has made
-    #[arg(value_name = "DIR")]
-    pub from: PathBuf,
-    /// Check the backup, and restore nothing
-    #[arg(long)]
-    pub check: bool,
-    /// Move the files that are there aside, as NAME.before-restore
-    #[arg(long)]
-    pub replace: bool,
-    /// Print one JSON object instead of text
-    #[arg(long)]
-    pub json: bool,
 }
 
 #[derive(Debug, Args)]

@@ -4,6 +4,7 @@
 //! overridden by an environment variable `STORESYNC__SECTION__KEY`. Secrets are never in it: it names files
 //! that hold them, see [`credentials`]. Unknown keys are refused, since a misspelt key is a setting that silently does not apply.
 
+mod backup;
 pub mod credentials;
 mod listen;
 mod orders;
@@ -21,6 +22,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
+pub use backup::Backup;
 use listen::check_listener;
 pub use listen::{Listen, Tls};
 pub use orders::{Customers, Duplicates, Guests, Orders, Prices};
@@ -38,6 +40,8 @@ pub struct Config {
     #[serde(default)]
     pub sync: Sync,
     pub state: State,
+    #[serde(default)]
+    pub backup: Backup,
     #[serde(default)]
     pub serve: Serve,
     #[serde(default)]
@@ -449,6 +453,7 @@ impl Config {
         }
         serve.proxies().and(admin.proxies())?;
         self.sync.check()?;
+        self.backup.check()?;
         self.sync.stores.iter().try_for_each(BookStore::check)
     }
 

@@ -50,7 +50,8 @@ use crate::store::note::CALLS;
 use crate::store::outbox::{self, Outbox};
 use crate::store::pairing;
 use crate::store::reader::Reader;
-use crate::store::volume::{self, Encryption};
+use crate::store::scratch;
+use crate::store::volume::{self, beside};
 
 /// How long the stages may take to end.
 const STOP_MAX: Duration = Duration::from_secs(20);
@@ -195,16 +196,38 @@ async fn once(
 
 /// Refuses a directory that has to be encrypted, and is neither seen nor stated to be.
 fn require_encrypted(state: &config::State) -> Result<(), ConfigError> {
-    let why = match volume::encryption(&state.dir) {
-        _ if !state.require_encrypted || state.encryption.is_some() => return Ok(()),
-        Encryption::Yes(_) => return Ok(()),
-        Encryption::No(why) | Encryption::Unknown(why) => why,
+    if !state.require_encrypted || state.encryption.is_some() {
+        return Ok(());
+    }
+    let Some(why) = volume::encryption(&state.dir).doubt() else {
+        return Ok(());
     };
     Err(ConfigError(format!(
         "[state] require_encrypted is set, and {} is not seen to be encrypted ({why}): move it to an encrypted volume, or say \
          encryption = \"volume\" where the provider or the disk encrypts it",
         state.dir.display()
     )))
+}
+
+/// Tells what of a directory that has to be encrypted may lie elsewhere in plain.
+fn tell_of_beside(state: &config::State) {
+    if !state.require_encrypted {
+        return;
+    }
+    if let Some(why) = beside::swap(None).doubt() {
+        tracing::warn!(
+            "what the daemon holds may be swapped out in plain ({why}): encrypt the swap or turn it off, or run the daemon with \
+             MemorySwapMax=0, as its unit does"
+        );
+    }
+    let (dir, told) = beside::spill(state.stated_dir());
+    if let Some(why) = told.doubt() {
+        tracing::warn!(
+            "SQLite may write into {}, which is not seen to be encrypted ({why}): set SQLITE_TMPDIR to the path of [state] dir, as \
+             the unit does",
+            dir.display()
+        );
+    }
 }
 
 /// What a start begins with.
@@ -234,6 +257,11 @@ fn open(
         *lock = Some(database::lock(&dir)?);
     }
     require_encrypted(&config.state)?;
+    tell_of_beside(&config.state);
+    // A process that was killed may have left what it had copied or opened.
+    if let Err(error) = scratch::sweep(&dir) {
+        tracing::warn!("what was left in {} cannot be removed ({error})", dir.display());
+    }
     mender.mend(&dir, clock)?;
     let cache = Cache::open(&dir)?;
     cache.begin_life()?;

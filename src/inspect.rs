@@ -30,7 +30,7 @@ use std::sync::OnceLock;
 
 use serde_json::Value;
 
-use crate::config::{Config, ConfigError};
+use crate::config::{self, Config, ConfigError};
 use crate::model::clock::Clock;
 use crate::model::said;
 use crate::salesforce::Org;
@@ -38,6 +38,7 @@ use crate::store::cache;
 use crate::store::outbox::audit::Line;
 use crate::store::outbox::desk::{Desk, DeskError};
 use crate::store::reader::Reader;
+use crate::store::volume;
 
 /// There is nothing to look at.
 #[derive(Debug, thiserror::Error)]
@@ -81,6 +82,20 @@ fn actor() -> Result<String, Misused> {
     match said::refusal(&format!("the variable {variable}"), &name) {
         Some(sentence) => Err(Misused(sentence)),
         None => Ok(format!("{name} (command line)")),
+    }
+}
+
+/// Refuses to write values of persons into a folder where they would lie in plain, if the configuration does.
+fn require_encrypted(state: &config::State, folder: &Path, remedy: &str) -> Result<(), Misused> {
+    if !state.require_encrypted {
+        return Ok(());
+    }
+    match volume::encryption_beside(volume::existing(folder), state.stated_dir()).doubt() {
+        None => Ok(()),
+        Some(why) => Err(Misused(format!(
+            "[state] require_encrypted is set, and {} is not seen to be encrypted ({why}): {remedy}",
+            folder.display()
+        ))),
     }
 }
 

@@ -25,6 +25,7 @@ mod plain;
 pub mod polls;
 pub mod priority;
 pub mod reader;
+pub mod scratch;
 pub mod scrub;
 pub mod standing;
 pub mod storefront;

@@ -42,7 +42,8 @@ all)
     step setup sh tests/setup.sh tests
     form
     step documentation documentation
-    step "lints of the server package" cargo clippy --no-default-features --quiet -- -D warnings
+    step "lints of the server package" cargo clippy --no-default-features --features age --quiet -- -D warnings
+    step "lints without age" cargo clippy --no-default-features --quiet -- -D warnings
     step "building tests" cargo test --workspace --no-run --quiet
     step tests tests --workspace
     step "the console in a browser" sh tests/browser/run.sh

@@ -10,6 +10,7 @@ command -v cargo >/dev/null 2>&1 || {
 }
 command -v cc >/dev/null 2>&1 || missing="$missing gcc libc6-dev"
 if [ "${1:-}" = tests ]; then
+    command -v age >/dev/null 2>&1 || missing="$missing age"
     command -v sqlite3 >/dev/null 2>&1 || missing="$missing sqlite3"
     command -v python3 >/dev/null 2>&1 || missing="$missing python3"
     python3 -c 'import ensurepip, venv' >/dev/null 2>&1 || missing="$missing python3-venv"

@@ -1,6 +1,6 @@
 //! `[state]`: where the databases live, and how long the journal keeps what.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
@@ -27,6 +27,13 @@ pub struct State {
     /// The daemon does not start where the directory is neither seen nor stated to be encrypted.
     #[serde(default)]
     pub require_encrypted: bool,
+}
+
+impl State {
+    /// The directory, where its volume is stated to be encrypted.
+    pub fn stated_dir(&self) -> Option<&Path> {
+        self.encryption.map(|StatedEncryption::Volume| &*self.dir)
+    }
 }
 
 /// Encryption out of this machine's sight.

@@ -81,7 +81,8 @@ impl World {
         };
         let changed = known.differences(&fresh);
         for key in &changed {
-            if TAKEN.contains(&key.as_str()) {
+            // Copies are made by other processes, which read it themselves.
+            if TAKEN.contains(&key.as_str()) || key.starts_with("backup.") {
                 tracing::info!(%key, "reloaded: {key} has changed");
             } else {
                 tracing::warn!(%key, "{key} has changed, which takes effect when the daemon is started again");

@@ -7,6 +7,7 @@
 //! The JSON is a contract: `{"ok", "fail", "warn", "lines": [{"area", "subject", "verdict", "told", "remedy", ...}]}`;
 //! keys are added, never renamed.
 
+mod beside;
 mod local;
 mod mirror;
 mod orders;

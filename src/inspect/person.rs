@@ -262,6 +262,14 @@ fn audited(dir: &Path, wanted: &Wanted) -> anyhow::Result<u64> {
 /// A backup: since when it is there, and what it holds.
 fn backup_told(dir: &PathBuf, wanted: &Wanted) -> anyhow::Result<Json> {
     let unusable = |why: String| Misused(format!("{} is no backup that can be read ({why})", dir.display()));
+    if backup::manifest(dir).is_ok_and(|manifest| manifest.is_sealed()) {
+        let dir = dir.display();
+        return Err(Misused(format!(
+            "{dir} is encrypted: restore it into a folder of its own (STORESYNC__STATE__DIR=FOLDER storesync restore {dir} \
+             --identity FILE), and name that folder"
+        ))
+        .into());
+    }
     let files: Vec<Held> = folder::files(dir).map_err(|error| unusable(error.to_string()))?;
     let made_at = backup::manifest(dir).map(|manifest| manifest.made_at).ok();
     let since = made_at.as_deref().and_then(parse_datetime);

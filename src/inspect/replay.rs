@@ -4,17 +4,16 @@
 //! what `--live` would change), or into the cache itself (`--live`), which wants the daemon stopped and a word typed: that moves the positions on the channels to
 //! the end of what is replayed, and what came after is asked of the org again.
 
-use std::fs::{File, Permissions};
 use std::io::BufRead;
-use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
 use anyhow::Context as _;
 use serde_json::{Value, json};
 
 use crate::cli::{Exit, ReplayArgs};
+use crate::config::Config;
 use crate::inspect::verify::NotMirrored;
-use crate::inspect::{Misused, actor, print, print_json, reader, state_dir, write_down};
+use crate::inspect::{Misused, actor, print, print_json, reader, require_encrypted, state_dir, write_down};
 use crate::journal::replay::{NoPoint, Only, Point, Replayed, Span, live, replay};
 use crate::model::clock::{Clock, Millis};
 use crate::store::cache::contrast::{self, Contrast, Differing, Scope};
@@ -22,6 +21,7 @@ use crate::store::cache::{Cache, KIND, meta};
 use crate::store::database;
 use crate::store::journal::{Journal, JournalReader};
 use crate::store::outbox::audit::Line;
+use crate::store::scratch::Scratch;
 use crate::store::storefront::{self, ObjectStatus};
 
 pub fn run(config: Option<&Path>, args: &ReplayArgs) -> anyhow::Result<Exit> {
@@ -44,6 +44,10 @@ pub fn run(config: Option<&Path>, args: &ReplayArgs) -> anyhow::Result<Exit> {
         if !states.is_empty() && !is_there(states) {
             return Err(Misused(NotMirrored(object.clone()).to_string()).into());
         }
+    }
+    if let (Some(file), Ok(config)) = (&args.into, Config::load(config)) {
+        let remedy = "name a file beside those of [state] dir, or on an encrypted volume";
+        require_encrypted(&config.state, beside(file), remedy)?;
     }
     write_down(&dir, &line(args)?)?;
     match (&args.into, args.live) {
@@ -90,37 +94,11 @@ fn span(args: &ReplayArgs) -> Result<Span, NoPoint> {
     })
 }
 
-/// A folder for what is thrown away, closed to other users. One that a killed process left is removed by the next; so is one
-/// that another replay has made this very moment, which then fails.
-struct Scratch {
-    dir: tempfile::TempDir,
-    /// Held as long as it is in use.
-    _lock: File,
-}
-
-impl Scratch {
-    const PREFIX: &str = ".storesync-replay-";
-
-    fn in_dir(parent: &Path) -> std::io::Result<Self> {
-        for entry in std::fs::read_dir(parent)?.flatten() {
-            let is_ours = entry.file_name().to_string_lossy().starts_with(Self::PREFIX);
-            let is_unused = || File::open(entry.path()).is_ok_and(|dir| dir.try_lock().is_ok());
-            if is_ours && is_unused() {
-                std::fs::remove_dir_all(entry.path())?;
-            }
-        }
-        let closed = Permissions::from_mode(0o700);
-        let dir = tempfile::Builder::new()
-            .prefix(Self::PREFIX)
-            .permissions(closed)
-            .tempdir_in(parent)?;
-        let lock = File::open(dir.path())?;
-        lock.lock()?;
-        Ok(Self { dir, _lock: lock })
-    }
-
-    fn path(&self) -> &Path {
-        self.dir.path()
+/// The folder of a file.
+fn beside(file: &Path) -> &Path {
+    match file.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
     }
 }
 
@@ -135,10 +113,7 @@ fn into(dir: &Path, file: &Path, span: &Span) -> anyhow::Result<Replayed> {
         return Err(Misused(why).into());
     }
     let journal = JournalReader::open(dir)?;
-    let beside = match file.parent() {
-        Some(parent) if !parent.as_os_str().is_empty() => parent,
-        _ => Path::new("."),
-    };
+    let beside = beside(file);
     let scratch = Scratch::in_dir(beside).with_context(|| format!("write into {}", beside.display()))?;
     let mut cache = Cache::open(scratch.path())?;
     let replayed = replay(&journal, &mut cache, span)?;

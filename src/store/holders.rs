@@ -67,6 +67,26 @@ pub(super) fn holders(dir: &Path, kind: Kind) -> Vec<Holder> {
     readers(&locks, index.ino()).into_iter().map(name).collect()
 }
 
+/// The process that has the directory for itself, where one has and the system tells.
+pub fn owner(dir: &Path) -> Option<u32> {
+    use std::os::unix::fs::MetadataExt as _;
+    let inode = std::fs::metadata(dir).ok()?.ino();
+    let locks = std::fs::read_to_string("/proc/locks").ok()?;
+    locking(&locks, inode)
+}
+
+fn locking(locks: &str, inode: u64) -> Option<u32> {
+    locks.lines().find_map(|line| {
+        let words: Vec<&str> = line.split_whitespace().collect();
+        let [_, "FLOCK", _, "WRITE", pid, file, ..] = words[..] else {
+            return None;
+        };
+        let of_file = file.rsplit(':').next()? == inode.to_string();
+        // Of a process that is in none of our namespaces it is 0 or less.
+        pid.parse().ok().filter(|pid| of_file && *pid > 0)
+    })
+}
+
 fn beside(dir: &Path, kind: Kind, ending: &str) -> Option<std::fs::Metadata> {
     std::fs::metadata(dir.join(format!("{}-{ending}", kind.file_name))).ok()
 }
@@ -101,5 +121,8 @@ mod tests {
                      7: POSIX  ADVISORY  READ 0 08:01:77\n";
         assert_eq!(readers(locks, 77), BTreeSet::from([4_001, 4_007]));
         assert_eq!(readers("", 77), BTreeSet::new());
+        assert_eq!(locking(locks, 77), Some(4_006));
+        assert_eq!(locking(locks, 78), None);
+        assert_eq!(locking("1: FLOCK ADVISORY WRITE -1 08:01:77 0 EOF\n", 77), None);
     }
 }

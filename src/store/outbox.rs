@@ -154,6 +154,18 @@ fn open_writer(dir: &Path) -> Result<Connection, OpenError> {
     Ok(connection)
 }
 
+/// Writes down in a copy, which nobody has opened, what is done with it.
+pub(super) fn write_down_in(dir: &Path, line: &audit::Line, now: Millis) -> Result<(), OpenError> {
+    let mut connection = open_writer(dir)?;
+    let write = move || {
+        let transaction = connection.transaction()?;
+        audit::append(&transaction, line, now)?;
+        transaction.commit()?;
+        connection.close().map_err(|(_, error)| error)
+    };
+    write().map_err(|source| OpenError::of(&dir.join(KIND.file_name), source))
+}
+
 impl Outbox {
     /// Rings when a write was accepted or released. One listener.
     pub fn bell(&self) -> Arc<Notify> {

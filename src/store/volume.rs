@@ -4,7 +4,9 @@
 //! file systems in user space that encrypt. All that a file may lie on has to be encrypted: one plain disk of a RAID is
 //! one too many. What encrypts out of the kernel's sight (a provider's volume, a disk by itself, a hypervisor, a file
 //! server) cannot be seen, and neither can ZFS's own encryption without its tools: the operator may state it, and it is
-//! shown as stated.
+//! shown as stated. What leaves a directory without anybody's doing is looked at by [`beside`].
+
+pub mod beside;
 
 use std::collections::BTreeSet;
 use std::io;
@@ -36,6 +38,16 @@ pub enum Encryption {
     Unknown(String),
 }
 
+impl Encryption {
+    /// Why it is not known to be encrypted.
+    pub fn doubt(self) -> Option<String> {
+        match self {
+            Self::Yes(_) => None,
+            Self::No(why) | Self::Unknown(why) => Some(why),
+        }
+    }
+}
+
 /// Where a file lies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Seen {
@@ -44,21 +56,28 @@ struct Seen {
     minor: u32,
 }
 
-/// Where the kernel tells of files, devices and mounts.
+/// Where the kernel tells of files, devices, mounts and swap.
 struct Kernel<'k> {
     sys: PathBuf,
     mounts: PathBuf,
+    swaps: PathBuf,
     look: &'k dyn Fn(&Path) -> io::Result<Seen>,
 }
 
 /// What is known of a directory that is there.
 pub fn encryption(dir: &Path) -> Encryption {
-    let kernel = Kernel {
-        sys: "/sys".into(),
-        mounts: "/proc/self/mountinfo".into(),
-        look: &look,
-    };
-    kernel.file(dir, 0)
+    Kernel::here().file(dir, 0)
+}
+
+/// The same beside a directory whose volume is stated to be encrypted: what lies on that volume is as well.
+pub fn encryption_beside(dir: &Path, stated: Option<&Path>) -> Encryption {
+    Kernel::here().beside(dir, stated)
+}
+
+/// The directory, or the one in which it would be made.
+pub fn existing(dir: &Path) -> &Path {
+    let top = Path::new(if dir.is_absolute() { "/" } else { "." });
+    dir.ancestors().find(|place| place.exists()).unwrap_or(top)
 }
 
 fn look(path: &Path) -> io::Result<Seen> {
@@ -70,7 +89,41 @@ fn look(path: &Path) -> io::Result<Seen> {
     })
 }
 
+/// What is known of several together: one that is plain is one too many.
+fn all(each: impl Iterator<Item = Encryption>) -> Option<Encryption> {
+    let mut found = None;
+    for one in each {
+        match (one, &found) {
+            (no @ Encryption::No(_), _) => return Some(no),
+            (unknown @ Encryption::Unknown(_), _) => found = Some(unknown),
+            (yes, None) => found = Some(yes),
+            (_, Some(_)) => {}
+        }
+    }
+    found
+}
+
 impl Kernel<'_> {
+    fn here() -> Self {
+        Self {
+            sys: "/sys".into(),
+            mounts: "/proc/self/mountinfo".into(),
+            swaps: "/proc/swaps".into(),
+            look: &look,
+        }
+    }
+
+    fn beside(&self, dir: &Path, stated: Option<&Path>) -> Encryption {
+        let volume = |dir| (self.look)(dir).map(|seen| (seen.major, seen.minor)).ok();
+        let is_stated = |stated| volume(dir).is_some() && volume(dir) == volume(stated);
+        match self.file(dir, 0) {
+            Encryption::No(_) | Encryption::Unknown(_) if stated.is_some_and(is_stated) => {
+                Encryption::Yes("the volume of [state] dir is stated to be".to_owned())
+            }
+            seen => seen,
+        }
+    }
+
     fn file(&self, path: &Path, depth: usize) -> Encryption {
         let shown = path.display();
         match (self.look)(path) {
@@ -120,33 +173,17 @@ impl Kernel<'_> {
         if below.is_empty() {
             return Encryption::No(format!("{name} is a plain device"));
         }
-        self.all(below.iter(), depth)
+        self.blocks(below.iter(), depth)
     }
 
-    fn all<'p>(&self, blocks: impl Iterator<Item = &'p PathBuf>, depth: usize) -> Encryption {
-        let mut found = None;
-        for block in blocks {
-            match (self.block(block, depth + 1), &found) {
-                (no @ Encryption::No(_), _) => return no,
-                (unknown @ Encryption::Unknown(_), _) => found = Some(unknown),
-                (yes, None) => found = Some(yes),
-                (_, Some(_)) => {}
-            }
-        }
-        found.unwrap_or_else(|| Encryption::Unknown("no device is named".to_owned()))
+    fn blocks<'p>(&self, blocks: impl Iterator<Item = &'p PathBuf>, depth: usize) -> Encryption {
+        let each = blocks.map(|block| self.block(block, depth + 1));
+        all(each).unwrap_or_else(|| Encryption::Unknown("no device is named".to_owned()))
     }
 
     /// By the file system that is mounted where a path lies.
     fn mount(&self, path: &Path, depth: usize) -> Encryption {
-        let path = path.canonicalize().unwrap_or_else(|_| path.to_owned());
-        let mounts = std::fs::read_to_string(&self.mounts).unwrap_or_default();
-        let mounts = mounts.lines().filter_map(Mount::read);
-        let holds = |mount: &Mount| path.starts_with(&mount.at);
-        // Of two at one place the later hides the earlier.
-        let Some(mount) = mounts
-            .filter(holds)
-            .max_by_key(|mount| mount.at.components().count())
-        else {
+        let Some(mount) = self.mount_of(path) else {
             return Encryption::Unknown("what is mounted there is not told".to_owned());
         };
         match mount.kind.as_str() {
@@ -154,6 +191,17 @@ impl Kernel<'_> {
             "btrfs" => self.btrfs(&mount, depth),
             kind => Encryption::Unknown(format!("{kind} does not tell what it lies on")),
         }
+    }
+
+    fn mount_of(&self, path: &Path) -> Option<Mount> {
+        let path = path.canonicalize().unwrap_or_else(|_| path.to_owned());
+        let mounts = std::fs::read_to_string(&self.mounts).unwrap_or_default();
+        let mounts = mounts.lines().filter_map(Mount::read);
+        let holds = |mount: &Mount| path.starts_with(&mount.at);
+        // Of two at one place the later hides the earlier.
+        mounts
+            .filter(holds)
+            .max_by_key(|mount| mount.at.components().count())
     }
 
     /// All devices of the file system that the mount's device is one of.
@@ -168,7 +216,7 @@ impl Kernel<'_> {
                 .flatten();
             let devices: BTreeSet<PathBuf> = devices.flatten().map(|entry| entry.path()).collect();
             if devices.iter().any(|device| device.file_name() == Some(name)) {
-                return self.all(devices.iter(), depth);
+                return self.blocks(devices.iter(), depth);
             }
         }
         Encryption::Unknown("btrfs does not tell its devices".to_owned())
@@ -240,6 +288,14 @@ mod tests {
             self
         }
 
+        /// By its name, as devices of swap are found.
+        fn named(&self, name: &str) -> &Self {
+            let names = self.0.path().join("sys/class/block");
+            create_dir_all(&names).unwrap();
+            symlink(self.path(name), names.join(name.rsplit('/').next().unwrap())).unwrap();
+            self
+        }
+
         fn btrfs(&self, devices: &[&str]) -> &Self {
             let system = self.0.path().join("sys/fs/btrfs/0f-1/devices");
             create_dir_all(&system).unwrap();
@@ -249,13 +305,18 @@ mod tests {
             self
         }
 
-        /// Of `/state`, which has these numbers; any other folder lies on 8:1.
-        fn told(&self, (major, minor): (u32, u32), mounts: &str) -> Encryption {
+        /// Of `/state`, which has these numbers.
+        fn told(&self, numbers: (u32, u32), mounts: &str) -> Encryption {
+            self.look(numbers, mounts, |kernel| kernel.file(Path::new("/state"), 0))
+        }
+
+        /// A look where `/state` has these numbers, and any other folder lies on 8:1.
+        fn look<T>(&self, state: (u32, u32), mounts: &str, ask: impl Fn(&Kernel<'_>) -> T) -> T {
             let file = self.0.path().join("mountinfo");
             write(&file, mounts).unwrap();
             let look = |path: &Path| {
-                let (major, minor) = match path == Path::new("/state") {
-                    true => (major, minor),
+                let (major, minor) = match path.starts_with("/state") {
+                    true => state,
                     false => (8, 1),
                 };
                 Ok(Seen {
@@ -264,12 +325,18 @@ mod tests {
                     minor,
                 })
             };
-            let kernel = Kernel {
+            ask(&Kernel {
                 sys: self.0.path().join("sys"),
                 mounts: file,
+                swaps: self.0.path().join("swaps"),
                 look: &look,
-            };
-            kernel.file(Path::new("/state"), 0)
+            })
+        }
+
+        fn swap(&self, swaps: &str, groups: &str) -> Encryption {
+            let head = "Filename\t\t\t\tType\t\tSize\t\tUsed\t\tPriority\n";
+            write(self.0.path().join("swaps"), format!("{head}{swaps}")).unwrap();
+            self.look((8, 16), "", |kernel| kernel.swap(groups))
         }
     }
 
@@ -405,6 +472,7 @@ mod tests {
         let kernel = Kernel {
             sys: "/nowhere".into(),
             mounts: "/nowhere".into(),
+            swaps: "/nowhere".into(),
             look: &look,
         };
         assert_eq!(
@@ -413,5 +481,116 @@ mod tests {
         );
         let gone = encryption(Path::new("/nowhere/at/all"));
         assert!(matches!(gone, Encryption::Unknown(_)), "{gone:?}");
+    }
+
+    /// A plain disk `sda` with a partition, and LUKS on another disk.
+    fn machine() -> Tree {
+        let tree = Tree::new();
+        tree.device("8:0", "sda", &[], &[])
+            .device("8:1", "sda/sda1", PART, &[])
+            .device("8:16", "sdb", &[], &[])
+            .device("253:0", "dm-0", LUKS, &["sdb"])
+            .device("253:1", "dm-1", LVM, &["dm-0"])
+            .device("252:0", "zram0", &[("backing_dev", "none\n")], &[])
+            .device("252:1", "zram1", &[("backing_dev", "/dev/sda1\n")], &[])
+            .device("252:2", "zram2", &[("backing_dev", "/dev/dm-0\n")], &[]);
+        for name in ["sda/sda1", "dm-0", "dm-1", "zram0", "zram1", "zram2"] {
+            tree.named(name);
+        }
+        tree
+    }
+
+    #[test]
+    fn swap_is_encrypted_where_all_of_it_is() {
+        let (yes, no, unknown) = ("yes", "no", "unknown");
+        let tree = machine();
+        for (swaps, expected) in [
+            ("", yes),
+            ("/dev/dm-0 partition 999 0 -2\n", yes),
+            ("/dev/dm-1\t\tpartition\t999\t0\t-2\n", yes),
+            ("/dev/sda1 partition 999 0 -2\n", no),
+            ("/dev/dm-0 partition 999 0 -2\n/dev/sda1 partition 999 0 -3\n", no),
+            ("/dev/sdz9 partition 999 0 -2\n", unknown),
+            (
+                "/dev/sdz9 partition 999 0 -2\n/dev/dm-0 partition 999 0 -3\n",
+                unknown,
+            ),
+            ("/dev/sdz9 partition 999 0 -2\n/dev/sda1 partition 999 0 -3\n", no),
+            ("/swap\\040file file 999 0 -2\n", no),
+            ("/state/swap file 999 0 -2\n", no),
+            ("/dev/zram0 partition 999 0 100\n", yes),
+            ("/dev/zram1 partition 999 0 100\n", no),
+            ("/dev/zram2 partition 999 0 100\n", yes),
+        ] {
+            let told = tree.swap(swaps, "0::/user.slice\n");
+            let found = match &told {
+                Encryption::Yes(_) => yes,
+                Encryption::No(_) => no,
+                Encryption::Unknown(_) => unknown,
+            };
+            assert_eq!(found, expected, "{swaps}: {told:?}");
+        }
+        write(tree.0.path().join("swaps"), "head\n/state/swap file 9 0 -2\n").unwrap();
+        assert!(is_yes(&tree.look((253, 1), "", |kernel| kernel.swap(""))));
+        std::fs::remove_file(tree.0.path().join("swaps")).unwrap();
+        let hidden = tree.look((8, 1), "", |kernel| kernel.swap(""));
+        assert!(matches!(hidden, Encryption::Unknown(_)), "{hidden:?}");
+    }
+
+    #[test]
+    fn what_is_kept_from_swapping_is_not_swapped_out() {
+        const PLAIN: &str = "/dev/sda1 partition 999 0 -2\n";
+        let tree = machine();
+        let groups = tree.0.path().join("sys/fs/cgroup/system.slice/storesync.service");
+        create_dir_all(&groups).unwrap();
+        let of = "12:memory:/elsewhere\n0::/system.slice/storesync.service\n";
+        let set = |dir: &Path, most: &str| write(dir.join("memory.swap.max"), most).unwrap();
+        assert!(!is_yes(&tree.swap(PLAIN, of)), "nothing is said");
+        set(&groups, "max\n");
+        assert!(!is_yes(&tree.swap(PLAIN, of)));
+        set(&groups, "0\n");
+        assert!(is_yes(&tree.swap(PLAIN, of)));
+        assert!(!is_yes(&tree.swap(PLAIN, "0::/user.slice\n")), "another's");
+        set(&groups, "1048576\n");
+        assert!(!is_yes(&tree.swap(PLAIN, of)));
+        set(groups.parent().unwrap(), "0\n");
+        assert!(is_yes(&tree.swap(PLAIN, of)), "of the groups around it");
+    }
+
+    #[test]
+    fn what_is_spilled_is_in_memory_or_on_a_volume() {
+        let tree = machine();
+        let mounts = "1 1 0:41 / /state rw - tmpfs tmpfs rw\n2 1 0:42 / /state/net rw - nfs4 a:/b rw\n";
+        let told = |numbers, dir: &str, stated: Option<&str>| {
+            tree.look(numbers, mounts, |kernel| {
+                kernel.spilled(Path::new(dir), stated.map(Path::new))
+            })
+        };
+        assert!(is_yes(&told((0, 41), "/state", None)), "in memory");
+        assert!(matches!(
+            told((0, 42), "/state/net", None),
+            Encryption::Unknown(_)
+        ));
+        assert!(is_yes(&told((253, 1), "/state", None)));
+        assert!(matches!(told((253, 1), "/tmp", None), Encryption::No(_)));
+        assert!(
+            matches!(told((253, 1), "/tmp", Some("/state")), Encryption::No(_)),
+            "another volume than the stated one"
+        );
+        assert!(is_yes(&told((253, 1), "/tmp", Some("/var"))), "the stated one");
+        assert!(
+            is_yes(&told((0, 42), "/state/net", Some("/state"))),
+            "a stated one that tells nothing"
+        );
+    }
+
+    #[test]
+    fn a_folder_that_is_not_there_lies_where_it_would_be_made() {
+        let dir = tempfile::tempdir().unwrap();
+        let inner = dir.path().join("a/b/c");
+        assert_eq!(existing(&inner), dir.path());
+        assert_eq!(existing(dir.path()), dir.path());
+        assert_eq!(existing(Path::new("not-there/at-all")), Path::new("."));
+        assert_eq!(existing(Path::new("/not-there/at-all")), Path::new("/"));
     }
 }

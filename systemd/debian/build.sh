@@ -5,7 +5,7 @@ set -eu
 cd "$(dirname "$0")/../.."
 profile=${1:-release}
 if [ "$profile" = dev ]; then out=target/debug; else out=target/release; fi
-cargo build --quiet --no-default-features --profile "$profile"
+cargo build --quiet --no-default-features --features age --profile "$profile"
 mkdir -p target/assets/man target/assets/completions
 "$out/storesync" man target/assets/man
 for shell in bash zsh fish; do

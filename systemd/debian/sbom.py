@@ -13,7 +13,7 @@ TARGET = "x86_64-unknown-linux-gnu"
 
 
 def main():
-    command = ["cargo", "metadata", "--format-version", "1", "--locked", "--no-default-features", "--filter-platform", TARGET]
+    command = ["cargo", "metadata", "--format-version", "1", "--locked", "--no-default-features", "--features", "age", "--filter-platform", TARGET]
     metadata = json.loads(subprocess.run(command, check=True, capture_output=True).stdout)
     root = metadata["resolve"]["root"]
     nodes = {node["id"]: node for node in metadata["resolve"]["nodes"]}

@@ -533,6 +533,11 @@ async fn backups(org: &Sandbox, ends: &mut Ends) -> PathBuf {
     let to = backup.to_str().unwrap();
     ends.run("backup", &[to], 0, "outbox.db copied and checked").await;
     ends.run("backup", &[to], 64, "is not empty").await;
+    ends.run("backup", &[], 64, "no folder is named").await;
+    ends.run("backup", &[to, "--recipient", "nobody"], 64, "no recipient")
+        .await;
+    ends.run("restore", &[to, "--identity", "/nowhere/key"], 64, "/nowhere/key")
+        .await;
     ends.run("restore", &[to, "--check"], 0, "whole").await;
     ends.run("restore", &["/nowhere/backup"], 1, "/nowhere/backup")
         .await;

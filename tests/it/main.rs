@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on says so by panicking")]
 
 mod audit;
+mod backups;
 mod chaos;
 mod check;
 mod day_of_faults;

@@ -36,6 +36,7 @@ const STORE_TOKENS: &str = "a_store_s_token_gets_nothing_of_another_store";
 const HEADERS: &str = "every_header_is_there_where_it_should_be_and_says_what_it_should";
 const RULES: &str = "each_rule_is_refused_taken_or_taken_and_marked";
 const ENCRYPTED: &str = "a_directory_that_has_to_be_encrypted_is_seen_or_stated_to_be";
+const ALL_ENCRYPTED: &str = "where_all_must_be_encrypted_no_copy_is_made_in_plain";
 const PROXIES: &str = "clients_of_a_named_proxy_are_counted_by_their_own_addresses";
 const FOREIGN: &str = "a_page_of_another_site_reaches_no_listener";
 const INSTANCE: &str = "the_token_goes_to_no_host_that_an_answer_names";
@@ -93,6 +94,12 @@ const SEEN: &[(&str, &str)] = &[
     ),
     ("state.require_encrypted", ENCRYPTED),
     ("state.encryption", ENCRYPTED),
+    ("backup.dir", ALL_ENCRYPTED),
+    (
+        "backup.recipients",
+        "a_backup_to_recipients_is_opened_by_each_of_them_and_by_nobody_else",
+    ),
+    ("backup.encryption", ALL_ENCRYPTED),
     (
         "state.journal_bytes",
         "what_is_too_much_goes_and_a_point_before_it_is_told_to_be_gone",
@@ -199,11 +206,12 @@ fn with_an_unknown_key(table: &str) -> String {
     let (serve_token, admin_token) = (inside("serve.tokens", &token), inside("admin.tokens", &token));
     format!(
         "[org]\nlogin_url = \"https://a\"\nauth = \"jwt\"\nclient_id = \"c\"\n{}\n[sync]\nstores = [{store}]\n{}\n\
-         [sync.object]\n{rules}\n[state]\ndir = \"s\"\n{}\n[serve]\ntls = {serve_tls}\ntokens = [{serve_token}]\n{}\n\
+         [sync.object]\n{rules}\n[state]\ndir = \"s\"\n{}\n[backup]\n{}\n[serve]\ntls = {serve_tls}\ntokens = [{serve_token}]\n{}\n\
          [admin]\ntls = {admin_tls}\ntokens = [{admin_token}]\n{}\n[log]\n{}\n[orders]\n{}\n[orders.rules]\n{}\n",
         unknown("org"),
         unknown("sync"),
         unknown("state"),
+        unknown("backup"),
         unknown("serve"),
         unknown("admin"),
         unknown("log"),
@@ -213,12 +221,13 @@ fn with_an_unknown_key(table: &str) -> String {
 }
 
 /// Tables with keys of their own, the inner ones after those that hold them.
-const TABLES: [&str; 14] = [
+const TABLES: [&str; 15] = [
     "org",
     "sync",
     "sync.object.NAME",
     "sync.stores",
     "state",
+    "backup",
     "serve",
     "serve.tls",
     "serve.tokens",

@@ -80,7 +80,7 @@ async fn a_backup_made_under_way_restores_cache_history_and_orders() {
 }
 
 /// Makes a database as a schema before left it.
-fn as_left(dir: &Path, kind: Kind, schema: usize) {
+pub fn as_left(dir: &Path, kind: Kind, schema: usize) {
     let (name, _) = kind.file_name.split_once('.').unwrap();
     let sample = format!("tests/data/schema/{name}_{schema}.sql");
     let sql = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(&sample));

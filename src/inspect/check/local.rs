@@ -4,7 +4,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
 use crate::config::{self, Auth, Config};
-use crate::inspect::check::{Area, Report};
+use crate::inspect::check::{Area, Report, beside};
 use crate::store::volume::{self, Encryption};
 use crate::store::{cache, database, journal, outbox};
 
@@ -120,7 +120,7 @@ pub(super) fn files(report: &mut Report, config: &Config) {
     if let Some(path) = &config.org.ca_file {
         readable(report, "[org] ca_file", path);
     }
-    state(report, &config.state);
+    state(report, config);
     open_files(report);
 }
 
@@ -185,20 +185,20 @@ fn secret(report: &mut Report, key: &str, path: &Path) {
     }
 }
 
-/// Whether the state directory is encrypted: seen, stated, or neither.
-fn encryption(report: &mut Report, state: &config::State, existing: &Path) {
+/// Whether the state directory is encrypted: seen, stated, or neither. Tells whether it is one of the two.
+fn encryption(report: &mut Report, state: &config::State, existing: &Path) -> bool {
     let (area, subject) = (Area::Files, "encryption at rest");
     let why = match volume::encryption(existing) {
         Encryption::Yes(how) => {
             report.ok(area, subject, &format!("[state] dir is encrypted ({how})"));
-            return;
+            return true;
         }
         Encryption::No(why) | Encryption::Unknown(why) => why,
     };
     if state.encryption.is_some() {
         let told = format!("[state] dir is stated to be encrypted, which is not seen from here ({why})");
         report.ok(area, subject, &told);
-        return;
+        return true;
     }
     let told = format!("[state] dir is not seen to be encrypted ({why})");
     let remedy = "put it on a volume of dm-crypt or into a directory of fscrypt, or say [state] encryption = \"volume\" where the provider or the disk encrypts it";
@@ -206,15 +206,14 @@ fn encryption(report: &mut Report, state: &config::State, existing: &Path) {
         true => report.fail(area, subject, &told, remedy),
         false => report.warn(area, subject, &told, remedy),
     };
+    false
 }
 
-fn state(report: &mut Report, state: &config::State) {
+fn state(report: &mut Report, config: &Config) {
+    let state = &config.state;
     let (area, dir) = (Area::Files, &state.dir);
     let shown = dir.display().to_string();
-    let existing = dir
-        .ancestors()
-        .find(|place| place.exists())
-        .unwrap_or(Path::new("/"));
+    let existing = volume::existing(dir);
     if dir.is_dir() {
         match tempfile::Builder::new().prefix(".check").tempfile_in(dir) {
             Ok(_) => report.ok(area, "[state] dir", &format!("{shown} is writable")),
@@ -233,7 +232,12 @@ fn state(report: &mut Report, state: &config::State) {
             "nothing, if the daemon has not been started: it makes it where it may",
         );
     }
-    encryption(report, state, existing);
+    // Beside a directory in plain it is not what matters.
+    if encryption(report, state, existing) || state.require_encrypted {
+        beside::swap(report, dir);
+        beside::spill(report, state);
+    }
+    beside::backups(report, config);
     for kind in [cache::KIND, journal::KIND, outbox::KIND] {
         database_file(report, dir, kind);
     }

@@ -242,7 +242,7 @@ fn scratches(org: &Sandbox) -> Vec<std::path::PathBuf> {
     let entries = std::fs::read_dir(org.state()).unwrap();
     let paths = entries.map(|entry| entry.unwrap().path());
     paths
-        .filter(|path| path.to_string_lossy().contains(".storesync-replay-"))
+        .filter(|path| path.to_string_lossy().contains(".storesync-scratch-"))
         .collect()
 }
 
