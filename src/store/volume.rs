@@ -71,7 +71,7 @@ pub fn encryption(dir: &Path) -> Encryption {
 
 /// The same beside a directory whose volume is stated to be encrypted: what lies on that volume is as well.
 pub fn encryption_beside(dir: &Path, stated: Option<&Path>) -> Encryption {
-    Kernel::here().beside(dir, stated)
+    Kernel::here().beside(dir, stated.map(existing))
 }
 
 /// The directory, or the one in which it would be made.

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::Access;
 
-use crate::store::volume::{Encryption, Kernel, all, unescaped};
+use crate::store::volume::{Encryption, Kernel, all, existing, unescaped};
 
 /// What is known of the swap that a process may be written to: this one, or the one with this number.
 pub fn swap(pid: Option<u32>) -> Encryption {
@@ -22,7 +22,7 @@ pub fn swap(pid: Option<u32>) -> Encryption {
 /// is stated to be encrypted, it is as well.
 pub fn spill(stated: Option<&Path>) -> (PathBuf, Encryption) {
     let dir = spill_dir(|name| std::env::var_os(name));
-    let told = Kernel::here().spilled(&dir, stated);
+    let told = Kernel::here().spilled(&dir, stated.map(existing));
     (dir, told)
 }
 
