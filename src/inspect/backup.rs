@@ -107,7 +107,7 @@ fn put_back(
         from: &from,
         replace: args.replace,
         identities,
-        line: Line::new(actor(), "restore"),
+        line: Line::new(actor()?, "restore"),
         now: Clock::System.now(),
     };
     Ok(backup::restore(&state.dir, restoring))

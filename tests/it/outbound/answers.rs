@@ -284,8 +284,14 @@ async fn an_order_that_the_org_may_have_is_neither_edited_nor_given_up() {
     // It is made, its answer is lost, and nobody can look it up.
     let lost = json!({"path": "/composite", "except": "/sobjects/", "method": "POST", "times": 1, "fault": "drop_after_commit"});
     org.fault(lost).await;
-    org.fault(json!({"path": "/query", "fault": {"status": 503}})).await;
-    accepted(&daemon, &store, &order("MAYBE-1", &currency, &[(&products[0], 1)])).await;
+    org.fault(json!({"path": "/query", "fault": {"status": 503}}))
+        .await;
+    accepted(
+        &daemon,
+        &store,
+        &order("MAYBE-1", &currency, &[(&products[0], 1)]),
+    )
+    .await;
     eventually("the order is made, and waits", async || {
         let made = org.count("Order WHERE External_ID__c = 'MAYBE-1'").await;
         let (_, told) = daemon.get(&format!("/v1/stores/{store}/orders/MAYBE-1")).await?;
@@ -301,7 +307,10 @@ async fn an_order_that_the_org_may_have_is_neither_edited_nor_given_up() {
             (!said.contains("that is sending")).then_some(said)
         })
         .await;
-        assert!(said.contains("the org may have it as it was sent"), "{deed:?}: {said}");
+        assert!(
+            said.contains("the org may have it as it was sent"),
+            "{deed:?}: {said}"
+        );
     }
     let url = format!("{}/sandbox/faults", org.env["SANDBOX_HTTP"]);
     org.http.delete(url).send().await.unwrap();
