@@ -33,6 +33,10 @@ pub enum Identities {}
 
 /// Why a file is not opened.
 #[derive(Debug)]
+#[expect(
+    dead_code,
+    reason = "nothing is opened here, and whoever opens tells these apart"
+)]
 pub(super) enum Unopened {
     OtherRecipients,
     Damaged(&'static str),
