@@ -6,6 +6,7 @@ use axum::extract;
 use axum::http::StatusCode;
 use axum::response::Response;
 use serde_json::json;
+use tokio::time::timeout;
 
 use crate::failpoint;
 use crate::model::freshness::State;
@@ -21,6 +22,12 @@ const STILL_MAX: Duration = Duration::from_secs(10);
 /// How often the files are looked at, and how old the last look may be.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 const LOOK_AGE_MAX: Duration = Duration::from_secs(2);
+/// How long the writer of orders may take to answer.
+const ANSWER_MAX: Duration = Duration::from_millis(800);
+
+/// What is said of orders while their writer does not answer.
+const WRITER_STILL: &str = "the writer of orders does not answer: another process holds outbox.db locked, or its disk stands still; \
+     orders that are sent meanwhile are answered when it goes on";
 
 /// The process answers, and the threads that do its work turn. Nothing is read for it.
 pub async fn livez(extract::State(world): extract::State<World>) -> Response {
@@ -43,28 +50,42 @@ pub struct Seen {
     at: Instant,
     readable: bool,
     writable: bool,
+    /// The writer of orders does what it is given.
+    answers: bool,
 }
 
 impl Seen {
     /// What was found lately; nothing can be used where a look does not come back.
-    fn lately(seen: Option<Self>) -> (bool, bool) {
-        match seen {
-            Some(seen) if seen.at.elapsed() <= LOOK_AGE_MAX => (seen.readable, seen.writable),
-            _ => (false, false),
-        }
+    fn lately(seen: Option<Self>) -> Self {
+        let nothing = Self {
+            at: Instant::now(),
+            readable: false,
+            writable: false,
+            answers: true,
+        };
+        seen.filter(|seen| seen.at.elapsed() <= LOOK_AGE_MAX)
+            .unwrap_or(nothing)
     }
 }
 
 /// Looks whether the files can be read and written, on a thread that may have to wait for the disk.
 pub async fn look(world: &World) {
     let (at, looked) = (Instant::now(), World::clone(world));
-    let look = tokio::task::spawn_blocking(move || Seen {
-        at,
-        readable: looked.reader.with(storefront::object_states).is_ok(),
-        writable: looked.intake.counts().is_ok(),
+    let files = tokio::task::spawn_blocking(move || {
+        (
+            looked.reader.with(storefront::object_states).is_ok(),
+            looked.intake.counts().is_ok(),
+        )
     });
-    if let Ok(seen) = look.await {
-        world.seen.send_replace(Some(seen));
+    let probed = timeout(ANSWER_MAX, world.intake.outbox().probe());
+    let (files, probed) = tokio::join!(files, probed);
+    if let Ok((readable, writable)) = files {
+        world.seen.send_replace(Some(Seen {
+            at,
+            readable,
+            writable,
+            answers: probed.is_ok(),
+        }));
     }
 }
 
@@ -85,19 +106,25 @@ pub async fn keep_looking(world: &World) {
 /// Whether reads and orders are to be sent here, apart from each other. Nothing is read for it: it tells of the last look.
 pub async fn readyz(extract::State(world): extract::State<World>) -> Response {
     let health = world.health.borrow().clone();
-    let (readable, writable) = Seen::lately(*world.seen.borrow());
+    let Seen {
+        readable,
+        writable,
+        answers,
+        ..
+    } = Seen::lately(*world.seen.borrow());
     let (standing, now) = (health.standing(), world.clock.moment());
     let state = standing.state(now);
     let reads = readable && state != State::Initializing;
-    let writable = writable && !health.hindrances.refuses_orders();
+    let writable = writable && answers && !health.hindrances.refuses_orders();
     let taken = writable && !health.freshness.is_initializing(Subject::Orders, now);
     let unsent = health.hindrances.of_orders();
     let sending = unsent.is_none();
     let refused = (!taken && writable).then(|| world.initializing(Subject::Orders).detail().to_owned());
+    let still = (!answers).then(|| WRITER_STILL.to_owned());
     let body = json!({
         "ready": reads && taken,
         "reads": {"ready": reads, "state": state.name(), "lag_seconds": standing.lag_seconds(now), "cause": standing.cause(now)},
-        "orders": {"ready": taken, "sending": sending, "problem": unsent.or(refused)},
+        "orders": {"ready": taken, "sending": sending, "problem": still.or(unsent).or(refused)},
         "files": health.hindrances.files_as_json(),
     });
     let status = if reads && taken {
@@ -135,9 +162,16 @@ mod tests {
             at: Instant::now().checked_sub(age).unwrap(),
             readable: true,
             writable: false,
+            answers: true,
         };
-        assert_eq!(Seen::lately(Some(seen(LOOK_EVERY))), (true, false));
-        assert_eq!(Seen::lately(Some(seen(LOOK_AGE_MAX * 2))), (false, false));
-        assert_eq!(Seen::lately(None), (false, false));
+        let files = |seen| {
+            let Seen {
+                readable, writable, ..
+            } = Seen::lately(seen);
+            (readable, writable)
+        };
+        assert_eq!(files(Some(seen(LOOK_EVERY))), (true, false));
+        assert_eq!(files(Some(seen(LOOK_AGE_MAX * 2))), (false, false));
+        assert_eq!(files(None), (false, false));
     }
 }

@@ -9,7 +9,7 @@ use tokio::net::TcpStream;
 use super::host;
 use crate::monitoring::metrics;
 use crate::monitoring::moving::value_of;
-use crate::world::{Daemon, Sandbox, eventually};
+use crate::world::{Daemon, Sandbox, a_store, eventually, order};
 
 /// As many as the operators' listener has.
 const PLACES: usize = 256;
@@ -177,4 +177,35 @@ async fn a_process_that_may_open_no_more_files_says_so_to_whoever_comes() {
         .await
         .unwrap();
     assert_eq!(ready["ready"], true, "{ready}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn orders_are_not_ready_while_another_process_holds_their_file() {
+    let org = Sandbox::start(&["--products", "8", "--stores", "1"]).await;
+    let daemon = org.daemon().await;
+    daemon.live().await;
+    let (store, currency, products) = a_store(&daemon).await;
+    let admin = host(&daemon.admin).to_owned();
+    assert_eq!(asked(&admin, "/readyz").await.0, 200);
+
+    let holder = rusqlite::Connection::open(org.state().join("outbox.db")).unwrap();
+    holder.execute_batch("begin immediate").unwrap();
+    let posted = order("HELD-1", &currency, &[(&products[0], 1)]);
+    let placed = daemon.place(&store, &posted);
+    let told = async {
+        let (_, told) = eventually("orders are told to stand still", async || {
+            let answer = asked(&admin, "/readyz").await;
+            (answer.0 == 503).then_some(answer)
+        })
+        .await;
+        assert!(told.contains("the writer of orders does not answer"), "{told}");
+        assert!(told.contains("\"reads\":{\"ready\":true"), "{told}");
+        holder.execute_batch("rollback").unwrap();
+    };
+    let (placed, ()) = tokio::join!(placed, told);
+    assert_eq!(placed.unwrap().0, 202);
+    eventually("orders are ready again", async || {
+        (asked(&admin, "/readyz").await.0 == 200).then_some(())
+    })
+    .await;
 }
