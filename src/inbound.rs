@@ -5,15 +5,14 @@
 //! 2. [`subscribe`] takes the events of a channel, as many at a time as the org allows, and goes on after the
 //!    stored position, whatever ends the stream. [`credit`] decides how many to ask for.
 //! 3. [`decode`] turns an event's bytes into column values by the schema the event was written with.
-//! 4. [`apply`] is the one door: journal first, then rows, change feed, dedupe keys, repairs and position in one
+//! 4. [`apply`] takes every [`command`]: journal first, then rows, change feed, dedupe keys, repairs and position in one
 //!    transaction. [`plan`] decides what an event means for a record.
 //! 5. [`snapshot`] reads whole objects, first and whenever one has to be read again; [`poll`] keeps current what
 //!    publishes no events; [`repair`] reads single records again, and [`catch_up`] what changed while the stream's
 //!    position was lost; [`verify`] compares with the org, and [`evolve`] follows its schema. All of them write
-//!    through the door, and what is left to do is in the ledger ([`crate::store::cache::repairs`]).
+//!    by commands, and what is left to do is in the ledger ([`crate::store::cache::repairs`]).
 //!
-//! People at a terminal see the first load by [`progress`]; [`history`] and [`replay`] look back, and [`forget`] takes out
-//! of the journal who is gone and what is too old.
+//! People at a terminal see the first load by [`progress`].
 //!
 //! Load, poll, repair and stream run at the same time. What keeps them from undoing each other is in
 //! [`crate::store::cache::rows`]. [`mapping`] says which objects and fields are mirrored, and which never;

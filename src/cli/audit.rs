@@ -7,7 +7,7 @@ use clap::Subcommand;
 use crate::cli::{Look, STATE};
 
 /// Deeds on writes, exports, reads of personal data, reloads, replays, repairs and releases, who logged in to the console, and
-/// what was refused. Each entry has the hash of the one before in its own. Those older than [state] audit_days are removed.
+/// what was refused. Each entry has the hash of the one before in its own. Those older than state.audit_days are removed.
 #[derive(Debug, Subcommand)]
 pub enum AuditCommand {
     /// List the entries, the oldest first; with --json one object a line, to be kept elsewhere

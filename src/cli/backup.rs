@@ -7,10 +7,10 @@ use clap::Args;
 #[derive(Debug, Args)]
 #[command(after_help = KEYS)]
 pub struct BackupArgs {
-    /// A directory that is new or empty; without it, one that is named by the time in [backup] dir
+    /// A directory that is new or empty; without it, one that is named by the time in backup.dir
     #[arg(value_name = "DIR")]
     pub to: Option<PathBuf>,
-    /// Encrypt the files, by age, to the holder of this key (age1...), besides those in [backup] recipients; may be given
+    /// Encrypt the files, by age, to the holder of this key (age1...), besides those of backup.recipients; may be given
     /// several times
     #[arg(long, value_name = "KEY")]
     pub recipient: Vec<String>,

@@ -1,7 +1,7 @@
 //! What the apply stage is given: live, from the journal, and in a replay.
 //!
 //! There is one type, so that what a replay does cannot differ from what was done. A command is plain data. Whoever
-//! waits for its outcome has a channel beside it ([`crate::inbound::apply::queue`]).
+//! waits for its outcome has a channel beside it ([`crate::inbound::apply::Queue`]).
 //!
 //! The journal keeps each command as a kind, a version and a JSON body. What is large is kept apart from the body:
 //! events with their bytes, and the rows that the org answered. Those fields are skipped by serde and filled in by
