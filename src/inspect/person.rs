@@ -13,6 +13,7 @@ mod identity;
 mod look;
 mod others;
 mod proof;
+mod sent;
 mod summary;
 mod wanted;
 

@@ -24,6 +24,7 @@ mod monitoring;
 mod outbound;
 mod own_token;
 mod person;
+mod person_files;
 mod privacy;
 #[path = "../../sandbox/tests/protocols/process.rs"]
 mod process;

@@ -2,11 +2,12 @@
 //!
 //! Begins with what was asked for and goes on until nothing is added: a contact leads to its addresses, keys and individual,
 //! and to its account where nobody else is in that; a lead to the contact that it became; an address to all records
-//! of persons that have it; what was merged to where it went; writes to the keys that storefronts gave with them. An
-//! account that others are in too is named and not followed: what it has is not this person's alone.
+//! of persons that have it; what was merged to where it went; writes to the keys and addresses that storefronts gave with them, and one that made a contact or a lead to
+//! that record, which the mirror may not have. An account that others are in too is named and not followed: what it has is not this person's alone.
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use crate::inspect::person::sent::{Sent, sent};
 use crate::inspect::person::wanted::{Token, What};
 use crate::model::id;
 use crate::store::cache;
@@ -61,6 +62,8 @@ struct Search {
     /// The contacts of accounts that may be the person's: two at most, of which one is another's.
     contacts_of: BTreeMap<String, BTreeSet<String>>,
     key_fields: Vec<String>,
+    /// Writes of persons.
+    sent: Vec<Sent>,
 }
 
 /// Finds who it is, and the records that refer to the person.
@@ -92,6 +95,7 @@ pub fn find(
             text => others.push(text.clone()),
         }
     }
+    search.sent = outbox.map(sent).transpose()?.unwrap_or_default();
     for _ in 0..ROUNDS_MAX {
         let before = search.size();
         if let Some(cache) = cache {
@@ -240,6 +244,37 @@ impl Search {
                 }
             }
         }
+        self.persons_sent(&sequences);
+        self.survivors(outbox)
+    }
+
+    /// Writes of persons: the record that each is about, its key and the address in its body belong together.
+    fn persons_sent(&mut self, of_person: &BTreeSet<i64>) {
+        for sent in &self.sent {
+            let is_it = of_person.contains(&sent.number)
+                || sent.record.as_ref().is_some_and(|id| self.ids.contains_key(id))
+                || sent
+                    .email
+                    .as_ref()
+                    .is_some_and(|email| self.emails.contains_key(email))
+                || sent.key.as_ref().is_some_and(|key| self.keys.contains_key(key));
+            if !is_it {
+                continue;
+            }
+            let how = || format!("of write #{}", sent.number);
+            if let Some(id) = &sent.record {
+                self.ids.entry(id.clone()).or_insert_with(how);
+            }
+            if let Some(email) = &sent.email {
+                self.emails.entry(email.clone()).or_insert_with(how);
+            }
+            if let Some(key) = &sent.key {
+                self.keys.entry(key.clone()).or_insert_with(how);
+            }
+        }
+    }
+
+    fn survivors(&mut self, outbox: &Database) -> anyhow::Result<()> {
         let mut merged = Vec::new();
         outbox.each_of("survivors", |table, row| {
             let [key, survivor] =

@@ -1,0 +1,94 @@
+//! What is held of a person, asked of a state directory alone: what storefronts have sent, files that are none, and who is no
+//! person.
+
+use std::path::Path;
+use std::process::Stdio;
+
+use rusqlite::Connection;
+use serde_json::Value;
+use tempfile::TempDir;
+
+use crate::world::storesync;
+
+const MAIL: &str = "ana.quill+shop@mail.example";
+const LEAD: &str = "00QSb0000000002MAA";
+
+/// A state directory as a daemon makes it.
+fn state() -> TempDir {
+    let dir = tempfile::tempdir().unwrap();
+    let state = dir.path();
+    drop(storesync::store::cache::Cache::open(state).unwrap());
+    drop(storesync::store::journal::Journal::open(state).unwrap());
+    drop(storesync::store::journal::index::Index::open(state).unwrap());
+    drop(storesync::store::outbox::open(state, 0).unwrap());
+    dir
+}
+
+fn write(state: &Path, file: &str, sql: &str) {
+    let connection = Connection::open(state.join(file)).unwrap();
+    connection.execute_batch(sql).unwrap();
+}
+
+/// The exit status, and what was printed and said. A verb that hangs ends by itself, with 124.
+fn person(state: &Path, arguments: &[&str]) -> (i32, String, String) {
+    let verb = storesync();
+    let mut command = std::process::Command::new("timeout");
+    command
+        .arg("50")
+        .arg(verb.get_program())
+        .arg("person")
+        .args(arguments);
+    command.arg("--state").arg(state).env_remove("STORESYNC_LOG");
+    let output = command.stdin(Stdio::null()).output().unwrap();
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    (
+        output.status.code().unwrap_or(-1),
+        text(&output.stdout),
+        text(&output.stderr),
+    )
+}
+
+/// A lead that a storefront has sent, and no mirror of it.
+fn send_lead(state: &Path) {
+    let sql = format!(
+        r#"insert into writes (sequence, kind, external_id, body_hash, store_id, lane, priority, state, attempt, salesforce_id,
+               accepted_at, updated_at)
+           values (1, 'lead', 'LEAD-ANA-1', zeroblob(32), 'a00000000000001AAA', 'lead-ana-1', 2, 'sent', 1, '{LEAD}', 0, 0);
+           insert into bodies (write_sequence, body) values (1, '{{"external_id":"LEAD-ANA-1","store_id":"a00000000000001AAA",
+               "values":{{"email":"Ana.Quill+Shop@MAIL.example","first_name":"Ana","last_name":"Quill","message":"Call Ana"}}}}');
+           insert into exchanges (write_sequence, attempt, request, response) values (1, 1,
+               '[{{"method":"POST","url":"/Lead","body":{{"External_ID__c":"LEAD-ANA-1","Email":"{MAIL}","LastName":"Quill"}}}}]',
+               '[{{"body":{{"id":"{LEAD}","success":true}}}}]');
+           insert into persons (record_id, write_sequence) values ('{LEAD}', 1)"#
+    );
+    write(state, "outbox.db", &sql);
+}
+
+fn tables(told: &str) -> Vec<String> {
+    let told: Value = serde_json::from_str(told).unwrap();
+    let held = told["held"].as_array().unwrap().iter();
+    held.map(|group| group["table"].as_str().unwrap().to_owned())
+        .collect()
+}
+
+#[test]
+fn a_lead_that_a_storefront_sent_is_found_by_its_id_and_by_its_address() {
+    let state = state();
+    send_lead(state.path());
+    let expected = ["bodies", "exchanges", "persons", "writes"];
+    for who in [&["Lead", LEAD][..], &["Lead", &LEAD[..15]], &[MAIL]] {
+        let (exit, told, said) = person(state.path(), &[who, &["--json"]].concat());
+        assert_eq!(exit, 0, "{said}");
+        assert_eq!(tables(&told), expected, "{who:?}");
+        for token in [MAIL, LEAD, "lead-ana-1"] {
+            assert!(told.contains(token), "{token} is not in {told}");
+        }
+    }
+    let (exit, export, said) = person(state.path(), &["Lead", LEAD, "--export", "-"]);
+    assert_eq!(exit, 0, "{said}");
+    assert!(
+        export.contains("Call Ana") && export.contains("\"LastName\":\"Quill\""),
+        "{export}"
+    );
+    assert!(!export.contains("another person"), "{export}");
+}
