@@ -48,6 +48,7 @@ pub fn exit_of(error: &anyhow::Error) -> Exit {
             Some(
                 OpenError::Directory { .. }
                 | OpenError::Database { .. }
+                | OpenError::NoFile { .. }
                 | OpenError::Damaged { .. }
                 | OpenError::Unkept { .. },
             ) => {

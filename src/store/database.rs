@@ -60,6 +60,8 @@ pub enum OpenError {
         "{path} was replaced while it was in use, and {log} belongs to the file before it, so neither is touched: put that file back or restore a backup; to go on with this one and without what was written since, remove {log}"
     )]
     LogOfAnother { path: PathBuf, log: PathBuf },
+    #[error("{path} is {found} and no file: put the file back or restore a backup")]
+    NoFile { path: PathBuf, found: &'static str },
     #[error("{path} is damaged ({cause}): {}", advice(path))]
     Damaged { path: PathBuf, cause: String },
     #[error("{path} cannot be opened ({source}): check its permissions and the space left on the disk")]
@@ -198,9 +200,35 @@ pub fn copy(connection: &Connection, to: &Path) -> rusqlite::Result<()> {
         .map(drop)
 }
 
+/// Refuses what cannot be opened and left as it is: a pipe, whose open would not end, and an empty file beside a log, which
+/// SQLite would remove as no log of it. Nothing is opened: to close a database's file would give up its locks.
+pub fn look_before(path: &Path) -> Result<(), OpenError> {
+    let with = |end: &str| {
+        let mut name = path.as_os_str().to_owned();
+        name.push(end);
+        PathBuf::from(name)
+    };
+    for path in ["", "-wal", "-shm"].map(with) {
+        // What is not there, and what cannot be looked at, SQLite tells better.
+        if let Some(found) = std::fs::metadata(&path).ok().and_then(|meta| plain::sort(&meta)) {
+            return Err(OpenError::NoFile { path, found });
+        }
+    }
+    let bytes = |path: &Path| std::fs::metadata(path).map(|meta| meta.len());
+    let log = with("-wal");
+    if matches!(bytes(path), Ok(0)) && matches!(bytes(&log), Ok(1..)) {
+        return Err(OpenError::Damaged {
+            path: path.to_owned(),
+            cause: format!("it is empty, and {} is not", log.display()),
+        });
+    }
+    Ok(())
+}
+
 /// Opens a read-only connection to a database that a writer has made.
 pub fn open_reader(dir: &Path, kind: Kind) -> Result<Connection, OpenError> {
     let path = dir.join(kind.file_name);
+    look_before(&path)?;
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let open = || {
         let connection = Connection::open_with_flags(&path, flags)?;

@@ -1,8 +1,8 @@
 //! Small files of the state directory, under whose names anything may lie.
 
-use std::fs::File;
+use std::fs::{File, Metadata};
 use std::io;
-use std::os::unix::fs::OpenOptionsExt as _;
+use std::os::unix::fs::{FileTypeExt as _, OpenOptionsExt as _};
 use std::path::Path;
 
 use rustix::fs::OFlags;
@@ -20,5 +20,17 @@ pub(super) fn open(path: &Path) -> io::Result<File> {
     match file.metadata()?.is_file() {
         true => Ok(file),
         false => Err(io::Error::other("it is no file")),
+    }
+}
+
+/// What lies there in the place of a file; `None` of a file.
+pub(super) fn sort(meta: &Metadata) -> Option<&'static str> {
+    let sort = meta.file_type();
+    match () {
+        () if sort.is_file() => None,
+        () if sort.is_fifo() => Some("a pipe"),
+        () if sort.is_dir() => Some("a folder"),
+        () if sort.is_socket() => Some("a socket"),
+        () => Some("a device"),
     }
 }

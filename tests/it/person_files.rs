@@ -92,3 +92,39 @@ fn a_lead_that_a_storefront_sent_is_found_by_its_id_and_by_its_address() {
     );
     assert!(!export.contains("another person"), "{export}");
 }
+
+#[test]
+fn an_empty_file_beside_a_log_is_damage_and_the_log_stays() {
+    for kept in ["journal.db", "outbox.db", "cache.db"] {
+        let state = state();
+        let log = state.path().join(format!("{kept}-wal"));
+        std::fs::write(state.path().join(kept), "").unwrap();
+        std::fs::write(&log, vec![7; 9_000]).unwrap();
+        for more in [&["--erased"][..], &[], &["--export", "-"]] {
+            let (exit, told, said) = person(state.path(), &[&[MAIL], more].concat());
+            assert_eq!((exit, told), (75, String::new()), "{said}");
+            assert!(
+                said.contains(&format!("{kept} is damaged (it is empty")),
+                "{said}"
+            );
+            assert_eq!(std::fs::read(&log).unwrap(), vec![7; 9_000]);
+        }
+    }
+}
+
+#[test]
+fn a_pipe_in_the_place_of_a_database_is_refused_and_not_waited_for() {
+    for name in ["cache.db", "journal.db", "outbox.db", "index.db", "outbox.db-wal"] {
+        let state = state();
+        let path = state.path().join(name);
+        drop(std::fs::remove_file(&path));
+        let made = std::process::Command::new("mkfifo").arg(&path).status().unwrap();
+        assert!(made.success());
+        for more in [&[][..], &["--erased"], &["--export", "-"]] {
+            let (exit, told, said) = person(state.path(), &[&[MAIL], more].concat());
+            assert_eq!((exit, told), (75, String::new()), "{name}: {said}");
+            assert!(said.contains(&format!("{name} is a pipe and no file")), "{said}");
+            assert_eq!(said.lines().count(), 1, "{said}");
+        }
+    }
+}

@@ -10,7 +10,7 @@ use rusqlite::types::{ToSqlOutput, Value, ValueRef};
 use rusqlite::{Connection, OpenFlags, OptionalExtension, ToSql, params_from_iter};
 
 use crate::model::row::quoted;
-use crate::store::database::{Kind, OpenError};
+use crate::store::database::{Kind, OpenError, look_before};
 use crate::store::subject::classes::{Holds, class};
 
 /// Rows of one step, and what they may come to in bytes before it ends.
@@ -123,6 +123,7 @@ pub struct Database {
 impl Database {
     /// Opens a file of a kind, under whatever name, and learns which tables it has.
     pub fn open(path: &Path, kind: Kind) -> Result<Self, OpenError> {
+        look_before(path)?;
         let open = || {
             let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
             let connection = Connection::open_with_flags(path, flags)?;
