@@ -23,7 +23,7 @@ use serde_json::{Value as Json, json};
 
 use crate::cli::{Exit, PersonArgs};
 use crate::config::Config;
-use crate::inspect::person::export::Export;
+use crate::inspect::person::export::{Export, Target};
 use crate::inspect::person::identity::{Asked, Identity};
 use crate::inspect::person::look::{Finding, Look};
 use crate::inspect::person::others::Others;
@@ -56,7 +56,7 @@ pub fn run(config: Option<&Path>, args: &PersonArgs) -> anyhow::Result<Exit> {
         .and_then(|config| config.orders.external_id_field);
     known_versions(&dir)?;
     let line = args.export.as_ref().map(|_| noted(&asked)).transpose()?;
-    let out = args.export.as_deref().map(export::open).transpose()?;
+    let out = args.export.as_deref().map(Target::new).transpose()?;
     if let Some(line) = line {
         write_down(&dir, &line)?;
     }

@@ -128,3 +128,31 @@ fn a_pipe_in_the_place_of_a_database_is_refused_and_not_waited_for() {
         }
     }
 }
+
+#[test]
+fn an_export_that_does_not_come_about_leaves_no_file() {
+    let state = state();
+    send_lead(state.path());
+    let out = tempfile::tempdir().unwrap();
+    let file = out.path().join("lead.jsonl");
+    let typed = ["Lead", LEAD, "--export", file.to_str().unwrap()];
+    let there = || std::fs::read_dir(out.path()).unwrap().count();
+    // Nobody can be held responsible for it: the audit takes no entry.
+    write(
+        state.path(),
+        "outbox.db",
+        "create trigger t before insert on audit begin select raise(abort, 'no'); end",
+    );
+    let (exit, _, said) = person(state.path(), &typed);
+    assert!(exit != 0 && there() == 0, "{exit} {said}");
+    write(state.path(), "outbox.db", "drop trigger t");
+    let (exit, _, said) = person(state.path(), &typed);
+    assert_eq!((exit, there()), (0, 1), "{said}");
+    let mode = std::fs::metadata(&file).unwrap().permissions();
+    assert_eq!(std::os::unix::fs::PermissionsExt::mode(&mode) & 0o777, 0o600);
+    let whole = std::fs::read_to_string(&file).unwrap();
+    assert!(whole.ends_with("{\"places\":4}\n"), "{whole}");
+    let (exit, _, said) = person(state.path(), &typed);
+    assert!(exit == 64 && said.contains("is there already"), "{exit} {said}");
+    assert_eq!(std::fs::read_to_string(&file).unwrap(), whole);
+}

@@ -1,54 +1,80 @@
 //! What the files hold of a person, written out: one JSON object a line, first who it is, then place by place.
 
-use std::fs::OpenOptions;
+use std::fs::Permissions;
 use std::io::{BufWriter, ErrorKind, Write};
-use std::os::unix::fs::OpenOptionsExt as _;
-use std::path::Path;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 use serde_json::{Value as Json, json};
+use tempfile::NamedTempFile;
 
 use crate::inspect::Misused;
 use crate::inspect::person::look::Finding;
 use crate::inspect::person::others::Others;
 use crate::inspect::person::wanted::Wanted;
 
-/// A file that is being written.
+/// Where an export goes.
+pub enum Target {
+    Standard,
+    /// A file beside the one that is named, which it becomes when all is in it; one that is not finished is removed.
+    File {
+        made: NamedTempFile,
+        to: PathBuf,
+    },
+}
+
+/// An export that is being written.
 pub struct Export<'w> {
-    out: Box<dyn Write>,
+    out: BufWriter<Box<dyn Write>>,
+    file: Option<(NamedTempFile, PathBuf)>,
     others: Others<'w>,
     wanted: &'w Wanted,
     places: u64,
 }
 
-/// Opens where an export goes; a file that is there already is left as it is.
-pub fn open(to: &Path) -> anyhow::Result<Box<dyn Write>> {
-    if to.as_os_str() == "-" {
-        return Ok(Box::new(BufWriter::new(std::io::stdout())));
-    }
-    let made = OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(0o600)
-        .open(to);
-    match made {
-        Ok(file) => Ok(Box::new(BufWriter::new(file))),
-        Err(error) if error.kind() == ErrorKind::AlreadyExists => {
-            Err(Misused(format!("{} is there already: name another file", to.display())).into())
+impl Target {
+    /// A file that is there already is left as it is.
+    pub fn new(to: &Path) -> anyhow::Result<Self> {
+        if to.as_os_str() == "-" {
+            return Ok(Self::Standard);
         }
-        Err(error) => Err(Misused(format!("{} cannot be written ({error})", to.display())).into()),
+        if to.symlink_metadata().is_ok() {
+            return Err(is_there(to).into());
+        }
+        let dir = to.parent().filter(|dir| !dir.as_os_str().is_empty());
+        let name = to.file_name().unwrap_or_default().to_string_lossy();
+        let made = tempfile::Builder::new()
+            .prefix(&format!(".{name}."))
+            .permissions(Permissions::from_mode(0o600))
+            .tempfile_in(dir.unwrap_or(Path::new(".")))
+            .map_err(|error| Misused(format!("{} cannot be written ({error})", to.display())))?;
+        let to = to.to_owned();
+        Ok(Self::File { made, to })
     }
+}
+
+fn is_there(to: &Path) -> Misused {
+    Misused(format!("{} is there already: name another file", to.display()))
 }
 
 impl<'w> Export<'w> {
     pub fn begin(
-        out: Box<dyn Write>,
+        target: Target,
         person: &Json,
         others: Others<'w>,
         wanted: &'w Wanted,
     ) -> anyhow::Result<Self> {
+        let (out, file): (Box<dyn Write>, _) = match target {
+            Target::Standard => (Box::new(std::io::stdout()), None),
+            Target::File { made, to } => {
+                let out = made.as_file().try_clone().context("write the export")?;
+                (Box::new(out), Some((made, to)))
+            }
+        };
         let mut export = Self {
-            out,
+            out: BufWriter::new(out),
+            file,
             others,
             wanted,
             places: 0,
@@ -75,6 +101,13 @@ impl<'w> Export<'w> {
         let places = self.places;
         self.line(&json!({ "places": places }))?;
         self.out.flush().context("write the export")?;
+        if let Some((made, to)) = self.file {
+            made.as_file().sync_all().context("write the export")?;
+            made.persist_noclobber(&to).map_err(|error| match error.error {
+                error if error.kind() == ErrorKind::AlreadyExists => anyhow::Error::from(is_there(&to)),
+                error => anyhow::Error::from(error).context("write the export"),
+            })?;
+        }
         Ok(places)
     }
 
