@@ -124,6 +124,17 @@ fn note_printed(written: io::Result<()>) {
     }
 }
 
+/// Whether it failed because whoever reads has closed the pipe.
+fn is_closed(error: &anyhow::Error) -> bool {
+    let kind = |cause: &(dyn std::error::Error + 'static)| match cause.downcast_ref::<serde_json::Error>() {
+        Some(error) => error.io_error_kind(),
+        None => cause.downcast_ref().map(io::Error::kind),
+    };
+    error
+        .chain()
+        .any(|cause| kind(cause) == Some(io::ErrorKind::BrokenPipe))
+}
+
 /// Whether all that was printed is there.
 pub fn printed() -> Result<(), &'static io::Error> {
     note_printed(io::stdout().flush());

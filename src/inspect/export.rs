@@ -6,7 +6,7 @@
 //! hold, personal data among it.
 
 use std::fs::File;
-use std::io::{BufRead, BufReader, BufWriter, ErrorKind, Write};
+use std::io::{BufRead, BufReader, BufWriter, Write};
 use std::path::Path;
 
 use anyhow::Context as _;
@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::cli::{Exit, FilterArgs};
 use crate::inspect::listing::filter;
-use crate::inspect::{Misused, actor, print, state_dir, write_down};
+use crate::inspect::{Misused, actor, is_closed, print, state_dir, write_down};
 use crate::journal::history::History;
 use crate::journal::history::events::Filter;
 use crate::model::clock::Millis;
@@ -80,10 +80,6 @@ pub fn export(config: Option<&Path>, args: &FilterArgs, state: Option<&Path>) ->
     let mut out = BufWriter::new(std::io::stdout().lock());
     let exported = events(&mut history, &filter, &mut out);
     // Whoever closed the pipe has read enough.
-    let is_closed = |error: &anyhow::Error| {
-        let kind = error.root_cause().downcast_ref().map(std::io::Error::kind);
-        kind == Some(ErrorKind::BrokenPipe)
-    };
     match exported {
         Err(error) if !is_closed(&error) => Err(error),
         _ => Ok(Exit::Ok),

@@ -30,7 +30,7 @@ use crate::inspect::person::others::Others;
 use crate::inspect::person::proof::Proof;
 use crate::inspect::person::summary::Summary;
 use crate::inspect::person::wanted::{RAW_BYTES_MIN, Wanted, What};
-use crate::inspect::{Misused, NoCache, actor, print, print_json, state_dir, write_down};
+use crate::inspect::{Misused, NoCache, actor, is_closed, print, print_json, state_dir, write_down};
 use crate::journal::history::History;
 use crate::model::clock::{Clock, parse_datetime};
 use crate::model::id;
@@ -66,15 +66,11 @@ pub fn run(config: Option<&Path>, args: &PersonArgs) -> anyhow::Result<Exit> {
     let told = match (args.erased, out) {
         (true, _) => erased(&dir, &wanted)?,
         (false, Some(out)) => {
-            let others = Others::new(&wanted, open(&dir, cache::KIND)?)?;
-            let mut export = Export::begin(out, &person, others, &wanted)?;
-            look_through(&dir, &wanted, &mut |finding| export.add(&finding))?;
-            let places = export.end()?;
-            // Standard output may be the export's.
-            eprintln!(
-                "storesync: {places} places are written, without what is others'; the audit has an entry of it"
-            );
-            return Ok(Exit::Ok);
+            return match exported(&dir, out, &person, &wanted) {
+                Err(error) if !is_closed(&error) => Err(error),
+                // Whoever closed the pipe has read enough.
+                _ => Ok(Exit::Ok),
+            };
         }
         (false, None) => listed(&dir, &wanted)?,
     };
@@ -186,6 +182,18 @@ fn look_through(
         }
     }
     Ok(unread)
+}
+
+fn exported(dir: &Path, out: Target, person: &Json, wanted: &Wanted) -> anyhow::Result<()> {
+    let others = Others::new(wanted, open(dir, cache::KIND)?)?;
+    let mut export = Export::begin(out, person, others, wanted)?;
+    look_through(dir, wanted, &mut |finding| export.add(&finding))?;
+    let places = export.end()?;
+    // Standard output may be the export's.
+    eprintln!(
+        "storesync: {places} places are written, without what is others'; the audit has an entry of it"
+    );
+    Ok(())
 }
 
 fn listed(dir: &Path, wanted: &Wanted) -> anyhow::Result<Told> {

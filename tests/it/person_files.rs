@@ -156,3 +156,25 @@ fn an_export_that_does_not_come_about_leaves_no_file() {
     assert!(exit == 64 && said.contains("is there already"), "{exit} {said}");
     assert_eq!(std::fs::read_to_string(&file).unwrap(), whole);
 }
+
+#[test]
+fn whoever_closes_the_pipe_of_an_export_has_read_enough() {
+    let state = state();
+    send_lead(state.path());
+    // More than a pipe holds.
+    let text = "x".repeat(300_000);
+    let sql = format!("update bodies set body = json_set(body, '$.values.message', '{text}')");
+    write(state.path(), "outbox.db", &sql);
+    let mut command = storesync();
+    command.args(["person", "Lead", LEAD, "--export", "-", "--state"]);
+    let mut child = command
+        .arg(state.path())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    drop(child.stdout.take());
+    let output = child.wait_with_output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!((output.status.code(), said), (Some(0), String::new()));
+}
