@@ -45,6 +45,18 @@ use crate::store::{cache, journal, outbox};
 /// Fewest bytes of a text that is looked for: fewer are in everything.
 const TEXT_BYTES_MIN: usize = 3;
 
+/// Objects whose records stand for persons, or for how they are reached.
+const PERSONS: [&str; 8] = [
+    "Contact",
+    "Lead",
+    "Account",
+    "Individual",
+    "User",
+    "ContactPointEmail",
+    "ContactPointPhone",
+    "ContactPointAddress",
+];
+
 const DAY_MILLIS: i64 = 86_400_000;
 
 pub fn run(config: Option<&Path>, args: &PersonArgs) -> anyhow::Result<Exit> {
@@ -104,15 +116,41 @@ fn asked(args: &PersonArgs) -> Result<Asked, Misused> {
         return Err(Misused(why));
     }
     match &args.who[..] {
-        [object, id] if id::is_id(id) => Ok(Asked::Record {
-            object: object.clone(),
-            id: id::long(id),
-        }),
+        [object, id] if id::is_id(id) => {
+            refuse_other(object, id)?;
+            Ok(Asked::Record {
+                object: object.clone(),
+                id: id::long(id),
+            })
+        }
         [email] if email.contains('@') => Ok(Asked::Email(email.trim().to_owned())),
         _ => Err(Misused(
             "name the person by an object and a record's id (Contact 003...), or by an e-mail address"
                 .to_owned(),
         )),
+    }
+}
+
+/// Refuses an object that is none of persons, and an id of another object, as far as ids tell.
+fn refuse_other(object: &str, id: &str) -> Result<(), Misused> {
+    if !PERSONS.iter().any(|known| known.eq_ignore_ascii_case(object)) {
+        let last = PERSONS.len() - 1;
+        let why = format!(
+            "{object} is no object of persons: give {} or {}",
+            PERSONS[..last].join(", "),
+            PERSONS[last]
+        );
+        return Err(Misused(why));
+    }
+    match id::standard_object(id) {
+        Some(found) if !found.eq_ignore_ascii_case(object) => {
+            Err(Misused(format!("{id} {}", id::refusal(found, &[object]))))
+        }
+        None if id::has_standard_prefix(object) => {
+            let found = "another object";
+            Err(Misused(format!("{id} {}", id::refusal(found, &[object]))))
+        }
+        _ => Ok(()),
     }
 }
 

@@ -178,3 +178,42 @@ fn whoever_closes_the_pipe_of_an_export_has_read_enough() {
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
     assert_eq!((output.status.code(), said), (Some(0), String::new()));
 }
+
+#[test]
+fn who_is_no_person_is_refused_and_so_is_the_id_of_another_object() {
+    let state = state();
+    for (who, expected) in [
+        (
+            ["Contakt", "003000000000001AAA"],
+            "Contakt is no object of persons",
+        ),
+        (
+            ["Product2", "01t000000000001AAA"],
+            "Product2 is no object of persons",
+        ),
+        (
+            ["Contact", "001000000000001AAA"],
+            "is an id of Account: give an id of Contact",
+        ),
+        (
+            ["Lead", "003000000000001"],
+            "is an id of Contact: give an id of Lead",
+        ),
+        (
+            ["Contact", "a0B000000000001"],
+            "is an id of another object: give an id of Contact",
+        ),
+    ] {
+        let (exit, told, said) = person(state.path(), &who);
+        assert_eq!((exit, told), (64, String::new()), "{who:?}");
+        assert!(said.contains(expected) && said.lines().count() == 1, "{said}");
+    }
+    for who in [
+        ["contact", "003000000000001"],
+        ["Individual", "0PK000000000001"],
+        ["ContactPointEmail", "9Vl000000000001"],
+    ] {
+        let (exit, told, said) = person(state.path(), &who);
+        assert!(exit == 0 && told.contains("nothing is held"), "{who:?} {said}");
+    }
+}
