@@ -43,7 +43,11 @@ impl Org {
             .query("SELECT InstanceName FROM Organization", Scope::Live)
             .await;
         match found {
-            Ok(page) => Ok(page.records.first().map(|row| text(row, "InstanceName"))),
+            Ok(page) => {
+                let name = page.records.first().map(|row| text(row, "InstanceName"));
+                // A null and an empty name show nothing.
+                Ok(name.filter(|name| !name.trim().is_empty()))
+            }
             Err(error) if error.is_hidden() => Ok(None),
             Err(error) => Err(error),
         }

@@ -119,15 +119,16 @@ pub(super) async fn login(report: &mut Report, config: &config::Org, clock: &Clo
 
 /// Where the org is, and whether that is where it has to be.
 async fn instance(report: &mut Report, wanted: Option<&str>, org: &Org) {
-    let name = match org.instance_name().await {
-        Ok(Some(name)) => name,
-        Ok(None) => "none that it shows".to_owned(),
-        Err(error) => format!("none that it tells of ({error})"),
+    let name = org.instance_name().await;
+    let told = match &name {
+        Ok(Some(name)) => format!("the org is on the instance {name}"),
+        Ok(None) => "the org is on an instance that it does not show to this user".to_owned(),
+        Err(error) => format!("the org does not tell of its instance ({error})"),
     };
-    let region = setup::region(&name);
-    let told = format!("the org is on the instance {name}");
+    let name = name.ok().flatten();
+    let region = name.as_deref().map(setup::region);
     match wanted {
-        Some(wanted) if !region.eq_ignore_ascii_case(wanted) => {
+        Some(wanted) if region.is_none_or(|region| !region.eq_ignore_ascii_case(wanted)) => {
             let told = format!("{told}, and [org] region is {wanted}");
             let remedy =
                 "use the org that is there, or change the key: the daemon does not start for this one";

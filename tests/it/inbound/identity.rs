@@ -355,6 +355,19 @@ async fn an_org_that_is_elsewhere_is_not_mirrored() {
     daemon.running.stop();
     daemon.running.wait();
 
+    for shown in ["null", "\"\"", "\" \""] {
+        org.fault(
+            json!({"path": "Organization", "times": 2, "fault": {"edit": {"replace": ["\"SBX1\"", shown]}}}),
+        )
+        .await;
+        let (exit, told, _) = org.verb_with(&here, &["check"]).await;
+        let hidden = "the org is on an instance that it does not show to this user";
+        let expected = format!("{hidden}, and [org] region is sbx");
+        assert!(exit == 78 && told.contains(&expected), "{exit} {told}");
+        let (exit, said) = org.refused_daemon(&here);
+        let expected = format!("{hidden} and [org] region is sbx");
+        assert!(exit == Some(78) && said.contains(&expected), "{exit:?} {said}");
+    }
     org.fault(json!({"path": "Organization", "fault": {"edit": {"replace": ["SBX1", "DEU12"]}}}))
         .await;
     let (exit, told, _) = org.verb_with(&here, &["check"]).await;
