@@ -38,7 +38,7 @@ use crate::store::backup;
 use crate::store::database::{self, Kind};
 use crate::store::outbox::audit::Line;
 use crate::store::outbox::desk::{Desk, DeskError, PAGE_MAX};
-use crate::store::subject::folder::{self, Held, KINDS};
+use crate::store::subject::folder::{self, Beneath, Held, KINDS};
 use crate::store::subject::rows::Database;
 use crate::store::{cache, journal, outbox};
 
@@ -204,7 +204,7 @@ fn identity(
 /// Goes through the tables of all databases of a folder. Copies that cannot be read as such are left to whoever goes through the
 /// bytes; gives their names.
 fn look_through(
-    dir: &Path,
+    (dir, files): (&Path, Vec<Held>),
     wanted: &Wanted,
     visit: &mut dyn FnMut(Finding) -> anyhow::Result<()>,
 ) -> anyhow::Result<Vec<String>> {
@@ -212,7 +212,7 @@ fn look_through(
     let history = has_journal.then(|| History::open(dir)).transpose()?;
     let mut look = Look { wanted, history };
     let mut unread = Vec::new();
-    for file in folder::files(dir)? {
+    for file in files {
         let is_own = |kind: Kind| kind.file_name == file.name;
         match look.through(&file, visit) {
             Err(_) if !file.kind.is_some_and(is_own) => unread.push(file.name),
@@ -225,7 +225,9 @@ fn look_through(
 fn exported(dir: &Path, out: Target, person: &Json, wanted: &Wanted) -> anyhow::Result<()> {
     let others = Others::new(wanted, open(dir, cache::KIND)?)?;
     let mut export = Export::begin(out, person, others, wanted)?;
-    look_through(dir, wanted, &mut |finding| export.add(&finding))?;
+    look_through((dir, folder::files(dir)?), wanted, &mut |finding| {
+        export.add(&finding)
+    })?;
     let places = export.end()?;
     // Standard output may be the export's.
     eprintln!(
@@ -236,7 +238,7 @@ fn exported(dir: &Path, out: Target, person: &Json, wanted: &Wanted) -> anyhow::
 
 fn listed(dir: &Path, wanted: &Wanted) -> anyhow::Result<Told> {
     let mut summary = Summary::default();
-    let unread = look_through(dir, wanted, &mut |finding| {
+    let unread = look_through((dir, folder::files(dir)?), wanted, &mut |finding| {
         summary.add(&finding, wanted);
         Ok(())
     })?;
@@ -256,15 +258,16 @@ fn listed(dir: &Path, wanted: &Wanted) -> anyhow::Result<Told> {
 
 /// Goes through the bytes first, while no database is open, and then through the tables.
 fn erased(dir: &Path, wanted: &Wanted) -> anyhow::Result<Told> {
-    let mut proof = Proof::default();
-    for file in folder::files(dir)? {
-        match proof.bytes(&file, wanted) {
+    let Beneath { files, passed } = folder::beneath(dir)?;
+    let mut proof = Proof::new(passed);
+    for file in &files {
+        match proof.bytes(file, wanted) {
             // It went meanwhile.
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
             looked => looked?,
         }
     }
-    look_through(dir, wanted, &mut |finding| {
+    look_through((dir, files), wanted, &mut |finding| {
         proof.row(&finding, wanted);
         Ok(())
     })?;
@@ -282,7 +285,11 @@ fn erased(dir: &Path, wanted: &Wanted) -> anyhow::Result<Told> {
     }
     Ok(Told {
         json: proof.json(wanted),
-        exit: if proof.is_erased() { Exit::Ok } else { Exit::Failed },
+        exit: match proof.is_erased() {
+            Some(true) => Exit::Ok,
+            Some(false) => Exit::Failed,
+            None => Exit::Unavailable,
+        },
         text,
     })
 }
@@ -323,7 +330,7 @@ fn backup_told(dir: &PathBuf, wanted: &Wanted) -> anyhow::Result<Json> {
     let since = since.or_else(|| files.iter().filter_map(|file| file.modified_at).min());
     let days = since.map(|since| (Clock::System.now() - since).max(0) / DAY_MILLIS);
     let mut summary = Summary::default();
-    look_through(dir, wanted, &mut |finding| {
+    look_through((dir, files), wanted, &mut |finding| {
         summary.add(&finding, wanted);
         Ok(())
     })?;

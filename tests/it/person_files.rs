@@ -217,3 +217,59 @@ fn who_is_no_person_is_refused_and_so_is_the_id_of_another_object() {
         assert!(exit == 0 && told.contains("nothing is held"), "{who:?} {said}");
     }
 }
+
+/// With what is said in JSON, which is as long as it is: the rest is about who was asked for.
+fn erased(state: &Path, more: &[&str]) -> (i32, Value) {
+    let typed = [&["nobody@mail.example", "--erased", "--json"], more].concat();
+    let (exit, told, said) = person(state, &typed);
+    (exit, serde_json::from_str(&told).expect(&said))
+}
+
+#[test]
+fn an_erasure_is_proved_in_folders_too_and_what_is_not_looked_at_is_named() {
+    let state = state();
+    let needle = ["--text", "XyzzyNeedle"];
+    assert_eq!(erased(state.path(), &needle).0, 0);
+    let deep = state.path().join("sub/deep");
+    std::fs::create_dir_all(&deep).unwrap();
+    std::fs::write(deep.join("f"), "an XyzzyNeedle here").unwrap();
+    let (exit, told) = erased(state.path(), &needle);
+    assert_eq!(
+        (exit, &told["held"][0]["file"]),
+        (1, &"sub/deep/f".into()),
+        "{told}"
+    );
+    std::fs::remove_file(deep.join("f")).unwrap();
+
+    // A backup within.
+    send_lead(state.path());
+    std::fs::copy(state.path().join("outbox.db"), deep.join("outbox.db")).unwrap();
+    let (exit, told) = erased(state.path(), &["--text", "Quill"]);
+    let files: Vec<&Value> = told["held"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|held| &held["file"])
+        .collect();
+    assert!(
+        exit == 1 && files.contains(&&"sub/deep/outbox.db".into()),
+        "{told}"
+    );
+
+    let outside = tempfile::tempdir().unwrap();
+    std::fs::write(outside.path().join("g"), "an XyzzyNeedle here").unwrap();
+    for to in ["g", ""] {
+        let link = deep.join("link");
+        std::os::unix::fs::symlink(outside.path().join(to), &link).unwrap();
+        let (exit, told) = erased(state.path(), &needle);
+        assert_eq!((exit, &told["erased"]), (69, &Value::Null), "{told}");
+        assert_eq!(told["not_looked_at"][0]["name"], "sub/deep/link");
+        let (_, told, _) = person(state.path(), &["nobody@mail.example", "--erased"]);
+        let expected =
+            "sub/deep/link was not looked at: it is a link\nnothing was found of this person, and not all";
+        assert!(told.contains(expected), "{told}");
+        // What is held is held, whatever else there is.
+        assert_eq!(erased(state.path(), &["--text", "Quill"]).0, 1);
+        std::fs::remove_file(link).unwrap();
+    }
+}

@@ -39,6 +39,8 @@ pub struct Proof {
     /// Tokens that the tables of a file have, and those that live rows of its pages have.
     in_tables: HashSet<(String, usize)>,
     in_rows: BTreeSet<(String, usize)>,
+    /// What was not looked at, and why.
+    passed: Vec<(String, &'static str)>,
 }
 
 /// What becomes of a token where it is.
@@ -48,6 +50,14 @@ enum Verdict {
 }
 
 impl Proof {
+    /// Of all but what is passed over.
+    pub fn new(passed: Vec<(String, &'static str)>) -> Self {
+        Self {
+            passed,
+            ..Self::default()
+        }
+    }
+
     /// Goes through the bytes of a file. No database may be open meanwhile.
     pub fn bytes(&mut self, file: &Held, wanted: &Wanted) -> std::io::Result<()> {
         // Live records in which the person is named, by their bytes.
@@ -106,8 +116,12 @@ impl Proof {
         }
     }
 
-    pub fn is_erased(&self) -> bool {
-        self.held.is_empty()
+    /// `None` where nothing was found and not all was looked at.
+    pub fn is_erased(&self) -> Option<bool> {
+        match (self.held.is_empty(), self.passed.is_empty()) {
+            (true, false) => None,
+            (is_erased, _) => Some(is_erased),
+        }
     }
 
     pub fn json(&self, wanted: &Wanted) -> Json {
@@ -121,7 +135,12 @@ impl Proof {
             };
             places.iter().map(line).collect::<Vec<Json>>()
         };
-        json!({"erased": self.is_erased(), "held": list(&self.held), "stays": list(&self.stays)})
+        let passed = self.passed.iter();
+        let passed = passed.map(|(name, why)| json!({"name": name, "why": why}));
+        json!({
+            "erased": self.is_erased(), "held": list(&self.held), "stays": list(&self.stays),
+            "not_looked_at": passed.collect::<Vec<Json>>(),
+        })
     }
 
     pub fn text(&self, wanted: &Wanted) -> String {
@@ -142,12 +161,16 @@ impl Proof {
             }
         };
         let verdict = match self.is_erased() {
-            true => "nothing is held of this person\n",
-            false => "",
+            Some(true) => "nothing is held of this person\n",
+            Some(false) => "",
+            None => "nothing was found of this person, and not all was looked at\n",
         };
+        let passed = self.passed.iter();
+        let passed = passed.map(|(name, why)| format!("{name} was not looked at: {why}\n"));
+        let passed: String = passed.collect();
         let held = list("still held:", &self.held);
         let stays = list("stays, and says nothing else of the person:", &self.stays);
-        format!("{held}{stays}{verdict}")
+        format!("{held}{stays}{passed}{verdict}")
     }
 }
 

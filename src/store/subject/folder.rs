@@ -35,6 +35,50 @@ impl Held {
     }
 }
 
+/// What is in a folder and in those in it.
+#[derive(Debug, Default)]
+pub struct Beneath {
+    /// Files, by their names from the folder on.
+    pub files: Vec<Held>,
+    /// What was not looked at, and why.
+    pub passed: Vec<(String, &'static str)>,
+}
+
+/// How deep folders are looked into.
+const DEPTH_MAX: usize = 16;
+
+/// The files of a folder and of those in it. No link is followed: what it leads to may be anybody's.
+pub fn beneath(dir: &Path) -> io::Result<Beneath> {
+    let mut beneath = Beneath::default();
+    let mut folders = vec![(dir.to_owned(), String::new(), 0)];
+    while let Some((folder, within, depth)) = folders.pop() {
+        let found = match files(&folder) {
+            // It went meanwhile.
+            Err(error) if depth > 0 && error.kind() == ErrorKind::NotFound => continue,
+            found => found?,
+        };
+        beneath.files.extend(found.into_iter().map(|file| Held {
+            name: format!("{within}{}", file.name),
+            ..file
+        }));
+        for entry in std::fs::read_dir(&folder)? {
+            let entry = entry?;
+            let name = format!("{within}{}", entry.file_name().to_string_lossy());
+            let sort = entry.file_type()?;
+            if sort.is_symlink() {
+                beneath.passed.push((name, "it is a link"));
+            } else if sort.is_dir() && depth < DEPTH_MAX {
+                folders.push((entry.path(), format!("{name}/"), depth + 1));
+            } else if sort.is_dir() {
+                beneath.passed.push((name, "it lies too deep"));
+            }
+        }
+    }
+    beneath.files.sort_by(|one, other| one.name.cmp(&other.name));
+    beneath.passed.sort();
+    Ok(beneath)
+}
+
 /// The files of a folder by name, but for logs, which belong to their databases.
 pub fn files(dir: &Path) -> io::Result<Vec<Held>> {
     let mut found = Vec::new();
