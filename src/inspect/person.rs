@@ -14,6 +14,7 @@ mod look;
 mod others;
 mod proof;
 mod sent;
+mod spelling;
 mod summary;
 mod wanted;
 
@@ -44,6 +45,10 @@ use crate::store::{cache, journal, outbox};
 
 /// Fewest bytes of a text that is looked for: fewer are in everything.
 const TEXT_BYTES_MIN: usize = 3;
+
+/// Most characters of a text, and of an address, that are looked for.
+const TEXT_CHARS_MAX: usize = 1_000;
+const ADDRESS_CHARS_MAX: usize = 254;
 
 /// Objects whose records stand for persons, or for how they are reached.
 const PERSONS: [&str; 8] = [
@@ -113,6 +118,20 @@ fn asked(args: &PersonArgs) -> Result<Asked, Misused> {
     if let Some(short) = args.text.iter().find(|text| text.len() < TEXT_BYTES_MIN) {
         let why =
             format!("{short:?} is too short to be looked for: give {TEXT_BYTES_MIN} characters or more");
+        return Err(Misused(why));
+    }
+    let is_long = |text: &&String| text.chars().count() > TEXT_CHARS_MAX;
+    if let Some(long) = args.text.iter().find(is_long) {
+        let (start, length) = (long.chars().take(20).collect::<String>(), long.chars().count());
+        let why = format!(
+            "the text {start:?}... of {length} characters is too long: give at most {TEXT_CHARS_MAX} of it"
+        );
+        return Err(Misused(why));
+    }
+    let mut addresses = args.who.iter().filter(|text| text.contains('@'));
+    let length = addresses.next().map(|address| address.trim().chars().count());
+    if let Some(length) = length.filter(|length| *length > ADDRESS_CHARS_MAX) {
+        let why = format!("an e-mail address has at most {ADDRESS_CHARS_MAX} characters, and not {length}");
         return Err(Misused(why));
     }
     match &args.who[..] {

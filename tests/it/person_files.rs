@@ -273,3 +273,59 @@ fn an_erasure_is_proved_in_folders_too_and_what_is_not_looked_at_is_named() {
         std::fs::remove_file(link).unwrap();
     }
 }
+
+#[test]
+fn what_is_held_is_found_however_it_is_spelt() {
+    let state = state();
+    let utf16 = |text: &str| {
+        text.encode_utf16()
+            .flat_map(u16::to_le_bytes)
+            .collect::<Vec<u8>>()
+    };
+    for bytes in [
+        b"ana.quill+shop%40mail.example".to_vec(),
+        b"ana.quill%2bshop@MAIL.example".to_vec(),
+        b"ana.quill\\u002bshop\\u0040mail.example".to_vec(),
+        b"name=Ana+M%C3%BC%C3%9FIGBR%c3%9cCK".to_vec(),
+        b"Ana M\\u00FC\\u00dfigbr\\u00dcck".to_vec(),
+        "ANA MÜßIGBRÜCK".into(),
+        utf16("ANA MÜßIGBRÜCK"),
+        "Ana Mu\u{308}ßigbru\u{308}ck".into(),
+        b"Ana M\xfc\xdfigbr\xfcck".to_vec(),
+        b"o\\u0027hara".to_vec(),
+    ] {
+        let shown = String::from_utf8_lossy(&bytes).into_owned();
+        std::fs::write(state.path().join("left"), &bytes).unwrap();
+        let asked = ["--text", MAIL, "--text", "Ana Müßigbrück", "--text", "O'Hara"];
+        let (exit, told) = erased(state.path(), &asked);
+        assert_eq!(
+            (exit, &told["held"][0]["file"]),
+            (1, &"left".into()),
+            "{shown}: {told}"
+        );
+    }
+    std::fs::write(state.path().join("left"), "nobody's").unwrap();
+    assert_eq!(erased(state.path(), &["--text", MAIL]).0, 0);
+}
+
+#[test]
+fn what_is_asked_for_may_be_long_and_takes_no_longer_for_it() {
+    let state = state();
+    let text = "Größe, +@".repeat(111);
+    let hay = "Größe, +".repeat(50_000);
+    std::fs::write(state.path().join("left"), format!("{hay}{text}")).unwrap();
+    let started = std::time::Instant::now();
+    assert_eq!(erased(state.path(), &["--text", &text]).0, 1);
+    let address = format!("{}@mail.example", "a".repeat(241));
+    let (exit, _, said) = person(state.path(), &[&address]);
+    assert_eq!(exit, 0, "{said}");
+    assert!(started.elapsed().as_secs() < 12, "{:?}", started.elapsed());
+    let (exit, _, said) = person(state.path(), &[&format!("a{address}")]);
+    let expected = "an e-mail address has at most 254 characters, and not 255";
+    assert!(exit == 64 && said.contains(expected), "{exit} {said}");
+    let (exit, _, said) = person(state.path(), &[MAIL, "--text", &"x".repeat(1_001)]);
+    assert!(
+        exit == 64 && said.contains("of 1001 characters is too long"),
+        "{exit} {said}"
+    );
+}

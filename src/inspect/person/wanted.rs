@@ -4,7 +4,8 @@
 //! nothing parts values from each other, so there it counts anywhere, and a token of few bytes not at all: it would be
 //! found in what is nobody's. Ids are looked for by their first 15 characters, which both their forms have.
 //!
-//! Forms: as it is, in any case but for ids; as JSON escapes it; percent-encoded; in UTF-16; within base64.
+//! Ids are looked for as they are, in UTF-16 too; anything else in all its [`spellings`]; and everything within base64, as it
+//! is and in letters of one case.
 
 use std::collections::BTreeSet;
 
@@ -12,13 +13,17 @@ use aho_corasick::AhoCorasick;
 use anyhow::Context as _;
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE};
-use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+
+use crate::inspect::person::spelling::{Spelling, spellings};
 
 /// Fewest bytes of a token that is looked for in bytes.
 pub const RAW_BYTES_MIN: usize = 6;
 
 /// Fewest bytes of a pattern within base64: fewer are found by chance.
 const BASE64_BYTES_MIN: usize = 10;
+
+/// Most bytes of a text that are looked for within base64.
+const BASE64_TEXT_BYTES: usize = 120;
 
 /// Characters that an id has in both its forms.
 const ID_CHARS: usize = 15;
@@ -74,68 +79,94 @@ struct Pattern {
 #[derive(Debug)]
 pub struct Wanted {
     pub tokens: Vec<Token>,
-    exact: (AhoCorasick, Vec<Pattern>),
-    any_case: (AhoCorasick, Vec<Pattern>),
+    /// What is found whole.
+    whole: (AhoCorasick, Vec<Pattern>),
+    /// What begins a spelling of a token.
+    beginnings: (AhoCorasick, Vec<(usize, Spelling)>, Vec<usize>),
 }
 
 impl Wanted {
     pub fn new(tokens: Vec<Token>) -> anyhow::Result<Self> {
-        let (mut exact, mut any_case) = (Vec::new(), Vec::new());
+        let (mut whole, mut spelt, mut beginnings) = (Vec::new(), Vec::new(), Vec::new());
         for (at, token) in tokens.iter().enumerate() {
+            let pattern = |is_plain| Pattern { token: at, is_plain };
             let is_id = matches!(token.what, What::Id | What::Record);
             let text = match is_id {
                 true => token.text.get(..ID_CHARS).unwrap_or(&token.text),
                 false => &token.text,
             };
-            let plain = Pattern {
-                token: at,
-                is_plain: true,
-            };
-            let other = Pattern {
-                token: at,
-                is_plain: false,
-            };
             for variant in in_cases(text, is_id) {
-                exact.extend(
-                    in_base64(variant.as_bytes())
-                        .into_iter()
-                        .map(|form| (form, other)),
-                );
-                let forms = escaped(&variant).into_iter().chain(in_utf16(&variant));
-                let into = if is_id { &mut exact } else { &mut any_case };
-                into.extend(forms.map(|form| (form, other)));
-                into.push((variant.into_bytes(), plain));
+                let forms = in_base64(&variant.as_bytes()[..variant.len().min(BASE64_TEXT_BYTES)]);
+                whole.extend(forms.into_iter().map(|form| (form, pattern(false))));
+            }
+            if is_id {
+                whole.extend(in_utf16(text).map(|form| (form, pattern(false))));
+                whole.push((text.as_bytes().to_owned(), pattern(true)));
+                continue;
+            }
+            for spelling in spellings(text) {
+                let number = spelt.len();
+                beginnings.extend(spelling.beginnings().into_iter().map(|start| (start, number)));
+                spelt.push((at, spelling));
             }
         }
+        let (whole, beginnings) = (automaton(whole)?, automaton(beginnings)?);
         Ok(Self {
             tokens,
-            exact: automaton(exact, false)?,
-            any_case: automaton(any_case, true)?,
+            whole,
+            beginnings: (beginnings.0, spelt, beginnings.1),
         })
     }
 
     /// The tokens that stand by themselves in a text.
     pub fn in_text(&self, text: &[u8]) -> BTreeSet<usize> {
-        self.find(text, |pattern, start, end| {
-            !pattern.is_plain || stands_alone(text, start, end, self.tokens[pattern.token].what)
-        })
+        self.find(
+            text,
+            |_| true,
+            |pattern, start, end| {
+                !pattern.is_plain || stands_alone(text, start, end, self.tokens[pattern.token].what)
+            },
+        )
     }
 
     /// The tokens that are anywhere in bytes.
     pub fn in_bytes(&self, bytes: &[u8]) -> BTreeSet<usize> {
-        self.find(bytes, |pattern, _, _| {
-            !self.tokens[pattern.token].is_too_short_for_bytes()
-        })
+        self.find(
+            bytes,
+            |token| !self.tokens[token].is_too_short_for_bytes(),
+            |_, _, _| true,
+        )
     }
 
-    fn find(&self, bytes: &[u8], counts: impl Fn(Pattern, usize, usize) -> bool) -> BTreeSet<usize> {
+    fn find(
+        &self,
+        bytes: &[u8],
+        may: impl Fn(usize) -> bool,
+        counts: impl Fn(Pattern, usize, usize) -> bool,
+    ) -> BTreeSet<usize> {
         let mut found = BTreeSet::new();
-        for (automaton, patterns) in [&self.exact, &self.any_case] {
-            for hit in automaton.find_overlapping_iter(bytes) {
-                let pattern = patterns[hit.pattern().as_usize()];
-                if counts(pattern, hit.start(), hit.end()) {
-                    found.insert(pattern.token);
-                }
+        let (automaton, patterns) = &self.whole;
+        for hit in automaton.find_overlapping_iter(bytes) {
+            let pattern = patterns[hit.pattern().as_usize()];
+            if may(pattern.token) && counts(pattern, hit.start(), hit.end()) {
+                found.insert(pattern.token);
+            }
+        }
+        let (automaton, spelt, numbers) = &self.beginnings;
+        for hit in automaton.find_overlapping_iter(bytes) {
+            let (token, spelling) = &spelt[numbers[hit.pattern().as_usize()]];
+            if !may(*token) || found.contains(token) {
+                continue;
+            }
+            let Some((end, is_plain)) = spelling.end(bytes, hit.start()) else {
+                continue;
+            };
+            let pattern = Pattern {
+                token: *token,
+                is_plain,
+            };
+            if counts(pattern, hit.start(), end) {
+                found.insert(*token);
             }
         }
         found
@@ -147,7 +178,7 @@ impl Wanted {
             sorts.contains(&token.what)
                 && match token.what {
                     What::Id | What::Record => same_id(&token.text, text),
-                    _ => token.text.eq_ignore_ascii_case(text),
+                    _ => token.text.to_lowercase() == text.to_lowercase(),
                 }
         };
         self.tokens.iter().any(is_it)
@@ -167,15 +198,9 @@ pub fn same_id(one: &str, other: &str) -> bool {
     }
 }
 
-fn automaton(
-    patterns: Vec<(Vec<u8>, Pattern)>,
-    any_case: bool,
-) -> anyhow::Result<(AhoCorasick, Vec<Pattern>)> {
-    let (texts, patterns): (Vec<Vec<u8>>, Vec<Pattern>) = patterns.into_iter().unzip();
-    let automaton = AhoCorasick::builder()
-        .ascii_case_insensitive(any_case)
-        .build(texts)
-        .context("look for so many texts at once: give fewer")?;
+fn automaton<P>(patterns: Vec<(Vec<u8>, P)>) -> anyhow::Result<(AhoCorasick, Vec<P>)> {
+    let (texts, patterns): (Vec<Vec<u8>>, Vec<P>) = patterns.into_iter().unzip();
+    let automaton = AhoCorasick::new(texts).context("look for so many texts at once: give fewer")?;
     Ok((automaton, patterns))
 }
 
@@ -186,30 +211,6 @@ fn in_cases(text: &str, is_id: bool) -> BTreeSet<String> {
         cases.extend([text.to_lowercase(), text.to_uppercase()]);
     }
     cases
-}
-
-/// As JSON in ASCII and a URL have it, where that differs.
-fn escaped(text: &str) -> Vec<Vec<u8>> {
-    let mut json = String::new();
-    for unit in text.encode_utf16() {
-        match char::from_u32(u32::from(unit)).filter(char::is_ascii) {
-            Some('"') => json.push_str("\\\""),
-            Some('\\') => json.push_str("\\\\"),
-            Some(plain) => json.push(plain),
-            None => json.push_str(&format!("\\u{unit:04x}")),
-        }
-    }
-    let all = utf8_percent_encode(text, NON_ALPHANUMERIC).to_string();
-    // What URLs leave as it is.
-    let usual = all
-        .replace("%2E", ".")
-        .replace("%2D", "-")
-        .replace("%5F", "_")
-        .replace("%7E", "~");
-    let mut forms: Vec<String> = vec![json, all, usual];
-    forms.retain(|form| form != text);
-    forms.dedup();
-    forms.into_iter().map(String::into_bytes).collect()
 }
 
 fn in_utf16(text: &str) -> [Vec<u8>; 2] {
@@ -302,6 +303,8 @@ mod tests {
             ("C-10", &[]),
             ("ÅNGSTRÖM and \\u00e5ngstr\\u00f6m", &[3]),
             ("Ångströms", &[]),
+            ("A\u{30a}NGSTRO\u{308}M", &[3]),
+            ("A\u{30a}ngstro\u{308}ms", &[]),
         ] {
             let found: Vec<usize> = wanted.in_text(text.as_bytes()).into_iter().collect();
             assert_eq!(found, expected, "{text}");
@@ -327,5 +330,39 @@ mod tests {
             assert_eq!(wanted.in_bytes(&bytes), BTreeSet::from([0]), "{bytes:?}");
         }
         assert!(wanted.in_bytes(b"ana@example.org C-1").is_empty());
+    }
+
+    #[test]
+    fn a_token_is_found_however_each_of_its_characters_is_written() {
+        let wanted = wanted(&[
+            (What::Email, "ana.quill+shop@example.com"),
+            (What::Text, "Müßigbrück of O'Hara"),
+            (What::Text, "Ana Quillson"),
+        ]);
+        let wide =
+            |text: &str, bytes: fn(u16) -> [u8; 2]| text.encode_utf16().flat_map(bytes).collect::<Vec<u8>>();
+        for (bytes, expected) in [
+            (b"ana.quill+shop%40example.com".to_vec(), 0),
+            (b"ANA.quill%2bshop@Example.com".to_vec(), 0),
+            (b"ana%2Equill%2Bshop%40example%2ecom".to_vec(), 0),
+            (b"ana.quill\\u002bshop@example.com".to_vec(), 0),
+            (b"ana.quill+shop\\u0040EXAMPLE.com".to_vec(), 0),
+            (
+                b"{\\\"e\\\":\\\"ana.quill\\\\u002Bshop\\\\u0040example.com".to_vec(),
+                0,
+            ),
+            ("MÜßIGBRÜCK OF O'HARA".into(), 1),
+            ("MÜSSIGBRÜCK OF O\\u0027HARA".into(), 1),
+            ("mu\u{308}ßigbru\u{308}ck%20of+O%27Hara".into(), 1),
+            (b"M\xfc\xdfigbr\xfcck of O'Hara".to_vec(), 1),
+            (b"M%FC%DFigbr%fcck+of+O%27Hara".to_vec(), 1),
+            (wide("MÜßIGBRÜCK of O'HARA", u16::to_le_bytes), 1),
+            (wide("müßigbrÜck OF o'Hara", u16::to_be_bytes), 1),
+            (b"name=Ana+Quillson&x".to_vec(), 2),
+        ] {
+            let shown = String::from_utf8_lossy(&bytes).into_owned();
+            assert_eq!(wanted.in_bytes(&bytes), BTreeSet::from([expected]), "{shown}");
+            assert_eq!(wanted.in_text(&bytes), BTreeSet::from([expected]), "{shown}");
+        }
     }
 }

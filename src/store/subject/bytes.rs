@@ -18,7 +18,7 @@ use std::path::{Path, PathBuf};
 /// Bytes of a file that is no database read at once, and how many of them are read again with the next: a token may
 /// begin in one part and end in the other.
 const PART_BYTES: usize = 1 << 20;
-const OVERLAP_BYTES: usize = 4 << 10;
+const OVERLAP_BYTES: usize = 32 << 10;
 
 const FILE_HEADER_BYTES: usize = 100;
 const LOG_HEADER_BYTES: u64 = 32;
