@@ -9,6 +9,7 @@
 //! midst of a checkpoint. So the last word is that of a look at a daemon that is stopped or has nothing to do.
 
 mod export;
+mod fold;
 mod identity;
 mod look;
 mod others;

@@ -329,3 +329,43 @@ fn what_is_asked_for_may_be_long_and_takes_no_longer_for_it() {
         "{exit} {said}"
     );
 }
+
+#[test]
+fn others_are_masked_however_they_are_written() {
+    let state = state();
+    send_lead(state.path());
+    write(
+        state.path(),
+        "cache.db",
+        "create table contact (id text primary key, email text, firstname text, lastname text) without rowid;
+         insert into contact values
+             ('003000000000001AAA', 'bertrand.o@example.net', 'Bertrand', 'Ollerenshaw'),
+             ('003000000000002AAA', 'jürgen.m@exämple.de', 'Jürgen', 'Müßigbrück'),
+             ('003000000000003AAA', 'o''quote@example.com', 'Zbigniew', 'O''Quotation-Łódź'),
+             ('003000000000004AAA', '\"weird name\"@foo.example', 'Weirdo', 'Cornelius')",
+    );
+    let others = "bertrand.o%40example.net is BERTRAND OLLERENSHAW; jürgen.m@exämple.de is JÜRGEN MÜSSIGBRÜCK, \
+                  or Mu\u{308}ßigbru\u{308}ck; o'quote@example.com is O'Quotation-Łódź, ZBIGNIEW o'quotation-łódź; \
+                  \"weird name\"@foo.example is Cornelius; 'ana.quill+shop@mail.example' and ana.quill%2Bshop%40mail.example is Ana.";
+    let connection = Connection::open(state.path().join("outbox.db")).unwrap();
+    connection
+        .execute(
+            "update bodies set body = json_set(body, '$.values.message', ?1)",
+            [others],
+        )
+        .unwrap();
+    drop(connection);
+    let (exit, export, said) = person(state.path(), &["Lead", LEAD, "--export", "-"]);
+    assert_eq!(exit, 0, "{said}");
+    let mut lines = export
+        .lines()
+        .map(|line| serde_json::from_str::<Value>(line).unwrap());
+    let body = lines.rfind(|line| line["table"] == "bodies").unwrap();
+    let message = body["values"]["body"]["values"]["message"].as_str().unwrap();
+    let mask = "[another person]";
+    let expected = format!(
+        "{mask} is {mask} {mask}; {mask} is {mask} {mask}, or {mask}; {mask} is {mask}, {mask} {mask}; {mask} is {mask}; \
+         'ana.quill+shop@mail.example' and ana.quill%2Bshop%40mail.example is Ana."
+    );
+    assert_eq!(message, expected);
+}

@@ -11,8 +11,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
+use percent_encoding::percent_decode_str;
 use serde_json::{Map, Value as Json};
 
+use crate::inspect::person::fold::{Folded, folded, is_mark};
 use crate::inspect::person::identity::is_of_persons;
 use crate::inspect::person::look::{Body, Finding, told};
 use crate::inspect::person::wanted::{Wanted, What};
@@ -41,6 +43,9 @@ const NAMES: [&str; 12] = [
 ];
 const NAME_CHARS_MIN: usize = 3;
 
+/// Most bytes of a quoted name before the host of an address.
+const QUOTED_BYTES_MAX: usize = 80;
+
 /// Others who are remembered.
 const KNOWN_MAX: usize = 1_000;
 
@@ -51,7 +56,7 @@ const PERSON: [What; 3] = [What::Id, What::Email, What::Key];
 pub struct Others<'w> {
     wanted: &'w Wanted,
     cache: Option<Database>,
-    /// Values of the person's own, in small letters: others may have the same.
+    /// Values of the person's own, folded: others may have the same.
     own: BTreeSet<String>,
     /// By id or address.
     known: BTreeMap<String, Vec<String>>,
@@ -68,7 +73,7 @@ impl<'w> Others<'w> {
         for token in wanted.tokens.iter().filter(|token| token.what != What::Record) {
             let named = others.values_of(&token.text)?;
             let named = named.iter().chain([&token.text]);
-            others.own.extend(named.map(|value| value.to_lowercase()));
+            others.own.extend(named.map(|value| folded(value)));
         }
         Ok(others)
     }
@@ -81,7 +86,9 @@ impl<'w> Others<'w> {
             Body::Event(Ok(said)) => self.event(said),
             Body::Event(Err(why)) | Body::Unread(why) => Json::from(why.as_str()),
         };
-        let names = self.names_in(&value.to_string())?;
+        let mut names = BTreeSet::new();
+        self.names_in(&value, &mut names)?;
+        let names = Vec::from_iter(names);
         self.mask(&mut value, &names);
         Ok((self.in_text(&finding.place, &names), value))
     }
@@ -142,6 +149,14 @@ impl<'w> Others<'w> {
     /// Whether a text, as a whole, names another.
     fn is_another(&self, text: &str) -> bool {
         (is_person_id(text) || is_address(text)) && !self.is_own(text)
+            || unescaped(text).is_some_and(|text| self.names_another(&text))
+    }
+
+    /// Whether a text names another anywhere.
+    fn names_another(&self, text: &str) -> bool {
+        persons_in(text)
+            .into_iter()
+            .any(|range| self.is_another(&text[range]))
     }
 
     fn mask(&self, value: &mut Json, names: &[String]) {
@@ -177,16 +192,13 @@ impl<'w> Others<'w> {
     }
 
     fn in_text(&self, text: &str, names: &[String]) -> String {
-        let mut ranges: Vec<Range<usize>> = persons_in(text)
+        let persons = persons_in(text).into_iter();
+        let mut ranges: Vec<Range<usize>> = persons
             .filter(|range| self.is_another(&text[range.clone()]))
             .collect();
-        for name in names {
-            let alone = |at: usize| {
-                let joins = |letter: Option<char>| letter.is_some_and(char::is_alphanumeric);
-                !joins(text[..at].chars().next_back()) && !joins(text[at + name.len()..].chars().next())
-            };
-            let found = text.match_indices(name.as_str()).filter(|(at, _)| alone(*at));
-            ranges.extend(found.map(|(at, _)| at..at + name.len()));
+        if !names.is_empty() {
+            let folded = Folded::of(text);
+            ranges.extend(names.iter().flat_map(|name| folded.find(name)));
         }
         ranges.sort_by_key(|range| (range.start, usize::MAX - range.end));
         let (mut masked, mut at) = (String::new(), 0);
@@ -200,13 +212,26 @@ impl<'w> Others<'w> {
         masked + &text[at..]
     }
 
-    /// Names and numbers of the others whom a text names by id or address.
-    fn names_in(&mut self, text: &str) -> anyhow::Result<Vec<String>> {
-        let mut names = BTreeSet::new();
-        let ranges: Vec<Range<usize>> = persons_in(text).collect();
-        for range in ranges {
+    /// Names and numbers, folded, of the others whom a value names by id or address.
+    fn names_in(&mut self, value: &Json, names: &mut BTreeSet<String>) -> anyhow::Result<()> {
+        match value {
+            Json::String(text) => self.names_in_text(text, names),
+            Json::Array(items) => items.iter().try_for_each(|item| self.names_in(item, names)),
+            Json::Object(members) => members
+                .values()
+                .try_for_each(|member| self.names_in(member, names)),
+            Json::Null | Json::Bool(_) | Json::Number(_) => Ok(()),
+        }
+    }
+
+    fn names_in_text(&mut self, text: &str, names: &mut BTreeSet<String>) -> anyhow::Result<()> {
+        for range in persons_in(text) {
             let other = &text[range];
             if !self.is_another(other) {
+                continue;
+            }
+            if let Some(text) = unescaped(other) {
+                self.names_in_text(&text, names)?;
                 continue;
             }
             if !self.known.contains_key(other) {
@@ -217,10 +242,10 @@ impl<'w> Others<'w> {
                 self.known.insert(other.to_owned(), values);
             }
             let values = self.known.get(other).into_iter().flatten();
-            let is_anothers = |value: &&String| !self.own.contains(&value.to_lowercase());
-            names.extend(values.filter(is_anothers).cloned());
+            let values = values.map(|value| folded(value));
+            names.extend(values.filter(|value| !value.is_empty() && !self.own.contains(value)));
         }
-        Ok(names.into_iter().collect())
+        Ok(())
     }
 
     /// What the cache has of who has an id or an address.
@@ -266,32 +291,50 @@ fn is_person_id(text: &str) -> bool {
 
 fn is_address(text: &str) -> bool {
     let is_part = |part: &str| !part.is_empty() && part.chars().all(is_of_address);
-    text.split_once('@')
-        .is_some_and(|(name, host)| is_part(name) && is_part(host) && host.contains('.'))
+    let is_quoted = |part: &str| part.len() > 2 && part.starts_with('"') && part.ends_with('"');
+    text.rsplit_once('@').is_some_and(|(name, host)| {
+        (is_part(name) || is_quoted(name)) && is_part(host) && !host.contains('%') && host.contains('.')
+    })
 }
 
 fn is_of_address(letter: char) -> bool {
-    letter.is_alphanumeric() || matches!(letter, '.' | '_' | '-' | '+' | '%')
+    letter.is_alphanumeric() || is_mark(letter) || matches!(letter, '.' | '_' | '-' | '+' | '%' | '\'')
+}
+
+/// A text without its percent-encoding; `None` where that changes nothing.
+fn unescaped(text: &str) -> Option<String> {
+    let decoded = percent_decode_str(text).decode_utf8_lossy();
+    (decoded != text).then(|| decoded.into_owned())
 }
 
 /// Where a text has addresses of mail, and ids of contacts and leads.
-fn persons_in(text: &str) -> impl Iterator<Item = Range<usize>> {
+fn persons_in(text: &str) -> Vec<Range<usize>> {
     let is_of = |letter: char| is_of_address(letter) || letter == '@';
+    let mut found = Vec::new();
     let mut at = 0;
-    let words = text.split(move |letter| !is_of(letter)).map(move |word| {
+    for word in text.split(|letter| !is_of(letter)) {
         let start = at;
-        at += word.len()
-            + text[start + word.len()..]
-                .chars()
-                .next()
-                .map_or(0, char::len_utf8);
-        // What ends a sentence is no part of an address.
-        let word = word.trim_end_matches(['.', '-', '_']);
-        (start, word)
-    });
-    words
-        .filter(|(_, word)| is_person_id(word) || is_address(word))
-        .map(|(start, word)| start..start + word.len())
+        let end = start + word.len();
+        at = end + text[end..].chars().next().map_or(0, char::len_utf8);
+        // What ends a sentence or stands in quotes is no part of an address.
+        let word = word.trim_end_matches(['.', '-', '_', '\'']);
+        let unquoted = word.trim_start_matches('\'');
+        let (start, end) = (start + word.len() - unquoted.len(), start + word.len());
+        let is_escaped = || unescaped(unquoted).is_some_and(|text| !persons_in(&text).is_empty());
+        if is_person_id(unquoted) || is_address(unquoted) || is_escaped() {
+            found.push(start..end);
+        } else if let Some(opened) = opening(&text[..start]).filter(|_| unquoted.starts_with('@')) {
+            found.extend(Some(opened..end).filter(|range| is_address(&text[range.clone()])));
+        }
+    }
+    found
+}
+
+/// Where a quoted name begins that a text ends in.
+fn opening(text: &str) -> Option<usize> {
+    let inner = text.strip_suffix('"')?;
+    let at = inner.rfind('"')?;
+    (inner.len() - at <= QUOTED_BYTES_MAX).then_some(at)
 }
 
 #[cfg(test)]
@@ -315,7 +358,7 @@ mod tests {
         .unwrap();
         let others = Others::new(&wanted, None).unwrap();
         let mut value = value.clone();
-        others.mask(&mut value, &["Bo Lee".to_owned()]);
+        others.mask(&mut value, &[folded("Bo Lée")]);
         value.to_string()
     }
 
@@ -338,6 +381,18 @@ mod tests {
                 &["Bo Lee", "bo@"],
             ),
             (json!("Bo Leeds"), &["Bo Leeds"], &[]),
+            (
+                json!(
+                    "BO LEE, bo LÉE, Bo Le\u{301}e; 'bo@example.com'; x=bo.l%40example.net&y; \"bo lee jr\"@example.org, o'bo@example.com!"
+                ),
+                &["; '", "'; x=", "&y; "],
+                &["BO", "bo", "Bo", "\u{301}", "%40", "@", "jr", "o'"],
+            ),
+            (
+                json!("ana%40example.com?to=ANA%40EXAMPLE.COM, 'ana@example.com'"),
+                &["ana%40example.com?to=ANA%40EXAMPLE.COM, 'ana@example.com'"],
+                &["another"],
+            ),
             (
                 json!([{"url": "/Contact/External_ID__c/C-9", "body": {"Email": "bo@example.com", "LastName": "Lee"}},
                     {"url": "/Contact/External_ID__c/C-1", "body": {"Email": "ANA@example.com", "LastName": "Lee"}}]),
