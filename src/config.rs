@@ -431,11 +431,10 @@ impl Config {
             })
         })?;
         parsed.check()?;
-        let raw = match all.into() {
-            toml::Value::Table(raw) => raw,
-            _ => given,
-        };
-        Ok(Self { raw, ..parsed })
+        Ok(Self {
+            raw: all.into_table(),
+            ..parsed
+        })
     }
 
     /// What one key alone does not tell.
@@ -445,12 +444,7 @@ impl Config {
         self.org.check_region()?;
         serve.check_reach(&serve.listen)?;
         admin.check_reach(&admin.listen)?;
-        if matches!(serve.listen, Listen::Unix(_)) && serve.listen == admin.listen {
-            return Err(ConfigError(format!(
-                "[serve] listen and [admin] listen are both {}: give each a socket of its own",
-                serve.listen
-            )));
-        }
+        serve.listen.check_apart_from(&admin.listen)?;
         serve.proxies().and(admin.proxies())?;
         self.sync.check()?;
         self.backup.check()?;

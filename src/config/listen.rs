@@ -41,6 +41,16 @@ impl TryFrom<String> for Listen {
 }
 
 impl Listen {
+    /// One socket in the file system is one listener's.
+    pub(super) fn check_apart_from(&self, operators: &Self) -> Result<(), ConfigError> {
+        match self {
+            Self::Unix(_) if self == operators => Err(ConfigError(format!(
+                "[serve] listen and [admin] listen are both {self}: give each a socket of its own"
+            ))),
+            Self::Unix(_) | Self::Tcp(_) => Ok(()),
+        }
+    }
+
     /// Whether only this machine can reach it.
     fn is_local(&self) -> bool {
         match self {

@@ -75,6 +75,18 @@ fn apply(all: &mut BTreeMap<String, Value>, name: &str, value: &str) -> Result<(
 }
 
 impl Value {
+    /// As the file would have it, variables as texts.
+    pub fn into_table(self) -> toml::Table {
+        match self {
+            Self::Section(section) => {
+                let values = section.into_iter();
+                values.map(|(key, value)| (key, value.into())).collect()
+            }
+            Self::File(toml::Value::Table(table)) => table,
+            Self::File(_) | Self::Variable(_) => toml::Table::new(),
+        }
+    }
+
     fn as_section(&mut self) -> Option<&mut BTreeMap<String, Self>> {
         if let Self::File(toml::Value::Table(table)) = self {
             *self = Self::Section(section(std::mem::take(table)));
@@ -91,10 +103,7 @@ impl From<Value> for toml::Value {
         match value {
             Value::File(value) => value,
             Value::Variable(text) => Self::String(text),
-            Value::Section(section) => {
-                let values = section.into_iter();
-                Self::Table(values.map(|(key, value)| (key, value.into())).collect())
-            }
+            section @ Value::Section(_) => Self::Table(section.into_table()),
         }
     }
 }

@@ -36,6 +36,7 @@ use rusqlite::Connection;
 use tokio::sync::{Notify, mpsc, oneshot};
 
 use crate::model::clock::Millis;
+use crate::store::damage::is_damage;
 use crate::store::database::{self, OpenError};
 use crate::store::files::{Files, Opened};
 use crate::store::reader::Reader;
@@ -150,7 +151,13 @@ fn open_writer(dir: &Path) -> Result<Connection, OpenError> {
     let mut connection = database::open_writer(dir, KIND)?;
     let taken_over = audit::of_writes::take_over(&mut connection);
     let renamed = taken_over.and_then(|()| audit::names::rename(&mut connection));
-    renamed.map_err(|source| OpenError::of(&dir.join(KIND.file_name), source))?;
+    match renamed {
+        // What is damaged is told of by whoever reads it; orders are taken all the same.
+        Err(error) if is_damage(&error) => {
+            tracing::error!("the audit cannot be read, and stays as it is: {error}");
+        }
+        renamed => renamed.map_err(|source| OpenError::of(&dir.join(KIND.file_name), source))?,
+    }
     Ok(connection)
 }
 

@@ -275,50 +275,6 @@ async fn an_edit_has_one_spelling_and_members_that_are_there() {
     }
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn an_order_that_the_org_may_have_is_neither_edited_nor_given_up() {
-    let org = Sandbox::start(&["--products", "12", "--stores", "1"]).await;
-    let daemon = org.daemon().await;
-    daemon.live().await;
-    let (store, currency, products) = a_store(&daemon).await;
-    // It is made, its answer is lost, and nobody can look it up.
-    let lost = json!({"path": "/composite", "except": "/sobjects/", "method": "POST", "times": 1, "fault": "drop_after_commit"});
-    org.fault(lost).await;
-    org.fault(json!({"path": "/query", "fault": {"status": 503}}))
-        .await;
-    accepted(
-        &daemon,
-        &store,
-        &order("MAYBE-1", &currency, &[(&products[0], 1)]),
-    )
-    .await;
-    eventually("the order is made, and waits", async || {
-        let made = org.count("Order WHERE External_ID__c = 'MAYBE-1'").await;
-        let (_, told) = daemon.get(&format!("/v1/stores/{store}/orders/MAYBE-1")).await?;
-        (made == 1 && told["state"] == "waiting").then_some(())
-    })
-    .await;
-    for deed in [
-        &["edit", "MAYBE-1", "--set", "customer.last_name=Other"][..],
-        &["discard", "MAYBE-1", "--reason", "not wanted"],
-    ] {
-        let said = eventually("it is not being sent", async || {
-            let (_, _, said) = org.verb(&[&["orders"][..], deed].concat()).await;
-            (!said.contains("that is sending")).then_some(said)
-        })
-        .await;
-        assert!(
-            said.contains("the org may have it as it was sent"),
-            "{deed:?}: {said}"
-        );
-    }
-    let url = format!("{}/sandbox/faults", org.env["SANDBOX_HTTP"]);
-    org.http.delete(url).send().await.unwrap();
-    org.verb(&["orders", "retry", "MAYBE-1"]).await;
-    let path = format!("/v1/stores/{store}/orders/MAYBE-1");
-    daemon.until(&path, &["confirmed"]).await;
-}
-
 /// Answers with the id of another record in place of the first that begins like it; all else is as the org says.
 async fn another_id(org: &Sandbox, id: &str) {
     let prefix = &id[..3];

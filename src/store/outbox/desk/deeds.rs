@@ -52,8 +52,6 @@ struct Row {
     parent: Option<i64>,
     /// A request of it may still arrive at the org.
     is_held: bool,
-    /// The org may have it as it was sent: the next attempt looks it up first.
-    may_be_there: bool,
 }
 
 impl Deed {
@@ -194,8 +192,8 @@ impl Deed {
     }
 
     fn edit(&self, connection: &Connection, row: &Row, patch: &Value, now: Millis) -> rusqlite::Result<Done> {
-        if let Some(why) = unsettled(row) {
-            return Ok(why);
+        if row.is_held {
+            return Ok(held());
         }
         if !row.state.may_be_changed() {
             return Ok(refused(row, "edited: only what is not sent yet is"));
@@ -222,8 +220,8 @@ impl Deed {
         reason: &str,
         now: Millis,
     ) -> rusqlite::Result<Done> {
-        if let Some(why) = unsettled(row) {
-            return Ok(why);
+        if row.is_held {
+            return Ok(held());
         }
         if !row.state.may_be_changed() {
             return Ok(refused(row, "discarded: only what is not sent yet is"));
@@ -300,15 +298,6 @@ fn held() -> Done {
     Done::Refused(sentence.to_owned())
 }
 
-/// Why a write is not changed or given up while nobody knows whether the org has it: what it says would not be true.
-fn unsettled(row: &Row) -> Option<Done> {
-    if row.is_held {
-        return Some(held());
-    }
-    let sentence = "the org may have it as it was sent, since what was answered does not say: retry it, which looks it up first, and see what became of it";
-    row.may_be_there.then(|| Done::Refused(sentence.to_owned()))
-}
-
 fn refused(row: &Row, what: &str) -> Done {
     Done::Refused(format!("a write that is {} cannot be {what}", row.state))
 }
@@ -317,7 +306,7 @@ fn row(connection: &Connection, sequence: i64) -> rusqlite::Result<Row> {
     connection
         .prepare_cached(
             "select sequence, kind, state, lane, parent, state = 'waiting' and unanswered_at is not null
-                 and error_code in (?2, ?3), state = 'waiting' and read_back
+                 and error_code in (?2, ?3)
              from writes where sequence = ?1",
         )?
         .query_row(params![sequence, ANSWER_AWAITED, INTERRUPTED], |row| {
@@ -328,7 +317,6 @@ fn row(connection: &Connection, sequence: i64) -> rusqlite::Result<Row> {
                 lane: shown(row, 3)?.unwrap_or_default(),
                 parent: row.get(4)?,
                 is_held: row.get(5)?,
-                may_be_there: row.get(6)?,
             })
         })
 }
