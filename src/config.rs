@@ -431,10 +431,8 @@ impl Config {
             })
         })?;
         parsed.check()?;
-        Ok(Self {
-            raw: all.into_table(),
-            ..parsed
-        })
+        let raw = all.into_table();
+        Ok(Self { raw, ..parsed })
     }
 
     /// What one key alone does not tell.
@@ -442,12 +440,11 @@ impl Config {
         let (serve, admin) = (&self.serve, &self.admin);
         self.org.check_login()?;
         self.org.check_region()?;
-        serve.check_reach(&serve.listen)?;
-        admin.check_reach(&admin.listen)?;
+        let reach = serve.check_reach(&serve.listen);
+        reach.and(admin.check_reach(&admin.listen))?;
         serve.listen.check_apart_from(&admin.listen)?;
         serve.proxies().and(admin.proxies())?;
-        self.sync.check()?;
-        self.backup.check()?;
+        self.sync.check().and(self.backup.check())?;
         self.sync.stores.iter().try_for_each(BookStore::check)
     }
 
