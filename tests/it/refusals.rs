@@ -75,7 +75,7 @@ async fn a_full_disk_is_one_sentence_and_loses_nothing() {
         75,
         &["disk"],
     );
-    let disk = Disk::of(&org.dir.path().join("disk"), "2m");
+    let disk = Disk::of(&org.dir.path().join("disk"), "3m");
     let state = disk.path.to_str().unwrap().to_owned();
     let mut daemon = org.daemon_with(&[("STORESYNC__STATE__DIR", &state)]).await;
     let ready = async || -> Option<serde_json::Value> {
